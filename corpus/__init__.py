@@ -1,0 +1,1 @@
+"""A batch of change events becomes chunks, vectors, a published batch, and notices; and answers searches."""

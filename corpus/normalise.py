@@ -1,0 +1,156 @@
+"""Received text → normal text: one form a character, one kind of line end, nothing invisible that is not spelling.
+
+`normalise(normalise(x)) == normalise(x)`, and the time is linear in the text's length.
+"""
+
+import re
+import unicodedata
+from functools import cache
+
+# Not text: C0 and C1 controls, soft hyphen, zero-width space and word joiner, byte order marks, direction marks and
+# overrides, invisible operators, interlinear annotations, tags, noncharacters. Tab and newline stay.
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ufffe\uffff\U000e0000-\U000e00ff]"
+)
+_INVISIBLE_ASCII = re.compile("[\x00-\x08\x0e-\x1f\x7f]")
+_NEWLINES = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
+_NEWLINES_ASCII = re.compile("\r\n?|[\x0b\x0c]")
+_SPACES = re.compile("[\xa0\u2000-\u200a\u202f\u205f]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+# The only three flags that are spelled with tag characters: England, Scotland, Wales.
+_TAG_FLAG = re.compile(
+    "\U0001f3f4\U000e0067\U000e0062(?:\U000e0065\U000e006e\U000e0067|\U000e0073\U000e0063\U000e0074|\U000e0077\U000e006c\U000e0073)\U000e007f"
+)
+_OVERSTRIKE = (
+    (re.compile("([^\n\b])(?:\b\\1)+"), r"\1"),
+    (re.compile("_\b([^\n\b])"), r"\1"),
+    (re.compile("([^\n\b])\b_"), r"\1"),
+)
+_MANY_BLANK_LINES = re.compile("\n{4,}")
+
+_SELECTORS = "\ufe00-\ufe0f\U000e0100-\U000e01ef"
+_JOINERS = "\u200c\u200d"
+_JOINING_RUN = re.compile(f"[{_SELECTORS}{_JOINERS}]+")
+# A joiner is spelling after letters of scripts that join or stack (Hebrew to Mongolian, and their later blocks) and in emoji.
+_TAKES_JOINER = re.compile("[\u0590-\u1cff\u2190-\u2bff\u3030\u303d\ufb1d-\ufdff\ufe70-\ufefc\ua800-\uabff\U00010800-\U0001ffff]")
+# A selector chooses a form of an emoji, a symbol, a keycap's digit, or an ideograph; elsewhere it hides bytes.
+_TAKES_SELECTOR = re.compile(
+    "[#*0-9\xa9\xae\u1000-\u109f\u1820-\u18af\u2010-\u2027\u2030-\u205e\u20e3\u2100-\u2bff\u3000-\u303f\u3200-\u9fff\ua840-\ua877\uf900-\ufaff"
+    "\U00010ac0-\U00010aff\U0001f000-\U0001faff\U00020000-\U0003ffff]"
+)
+_IDEOGRAPH = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+
+# Marks on one letter that are kept: what Unicode's Stream-Safe Text Format allows. Ordering longer runs is quadratic.
+_MARKS = 30
+
+
+def normalise(text: str) -> str:
+    """Return the normal form of `text`, without blank lines around it.
+
+    1. one code point a character (surrogates joined or replaced), one kind of line end
+    2. what is not text goes
+    3. NFC, marks capped, joiners and variation selectors only where they are spelling
+    4. no space at a line's end, at most two blank lines together
+    """
+    # 1., 2., 3.
+    if text.isascii():
+        text = _one_line_end(text, _NEWLINES_ASCII)
+        if _INVISIBLE_ASCII.search(text):
+            text = _INVISIBLE_ASCII.sub("", _without_overstrike(text))
+    else:
+        text = _one_line_end(whole_code_points(text), _NEWLINES)
+        text = _SPACES.sub(" ", text)
+        if _INVISIBLE.search(text):
+            text = _without_invisible(_without_overstrike(text))
+        text = _joined_where_spelling(_composed(text))
+    # 4.
+    return tidy_lines(text)
+
+
+def tidy_lines(text: str) -> str:
+    """No space at a line's end, at most two blank lines together, none around the text."""
+    if " \n" in text or "\t\n" in text or not text.isascii():
+        text = "\n".join(line.rstrip() for line in text.split("\n"))
+    else:
+        text = text.rstrip()
+    if "\n\n\n\n" in text:
+        text = _MANY_BLANK_LINES.sub("\n\n\n", text)
+    text = text.strip("\n")
+    return "" if text.isspace() else text
+
+
+def _one_line_end(text: str, newlines: re.Pattern[str]) -> str:
+    return newlines.sub("\n", text) if newlines.search(text) else text
+
+
+def whole_code_points(text: str) -> str:
+    """Join surrogate pairs that came as two escapes; a lone half becomes U+FFFD."""
+    if _SURROGATE.search(text) is None:
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _without_overstrike(text: str) -> str:
+    """Bold and underline of a line printer ("x BACKSPACE x") become the letter."""
+    if "\b" in text:
+        for pattern, kept in _OVERSTRIKE:
+            text = pattern.sub(kept, text)
+    return text
+
+
+def _without_invisible(text: str) -> str:
+    if "\U000e007f" not in text:
+        return _INVISIBLE.sub("", text)
+    parts: list[str] = []
+    done = 0
+    for flag in _TAG_FLAG.finditer(text):
+        parts += (_INVISIBLE.sub("", text[done : flag.start()]), flag.group())
+        done = flag.end()
+    parts.append(_INVISIBLE.sub("", text[done:]))
+    return "".join(parts)
+
+
+@cache
+def _too_many_marks() -> re.Pattern[str]:
+    """Pattern of the marks after the thirtieth on one letter."""
+    ranges: list[list[int]] = []
+    for code in range(0x300, 0x1E950):
+        if unicodedata.combining(chr(code)):
+            if ranges and ranges[-1][1] == code - 1:
+                ranges[-1][1] = code
+            else:
+                ranges.append([code, code])
+    marks = "".join(f"{chr(first)}-{chr(last)}" for first, last in ranges)
+    return re.compile(f"([{marks}]{{{_MARKS}}})[{marks}]+")
+
+
+def _composed(text: str) -> str:
+    """NFC; capped before, since ordering a long run is slow, and after, since some marks decompose into two."""
+    too_many = _too_many_marks()
+    text = too_many.sub(r"\1", text)
+    if not unicodedata.is_normalized("NFC", text):
+        text = too_many.sub(r"\1", unicodedata.normalize("NFC", text))
+    return text
+
+
+def _joined_where_spelling(text: str) -> str:
+    if _JOINING_RUN.search(text) is None:
+        return text
+    return _composed(_JOINING_RUN.sub(_kept_of_run, text))
+
+
+def _kept_of_run(run: re.Match[str]) -> str:
+    """Of a run of joiners and selectors: at most one selector, then at most one joiner, if the character before takes them."""
+    start = run.start()
+    before = run.string[start - 1] if start else ""
+    selector = joiner = ""
+    for character in run.group():
+        if character in _JOINERS:
+            joiner = joiner or character
+        elif not selector and not joiner:
+            ideographic = character >= "\U000e0100"
+            selector = character if (_IDEOGRAPH if ideographic else _TAKES_SELECTOR).match(before) else ""
+    if joiner and not (selector or _TAKES_JOINER.match(before)):
+        joiner = ""
+    return selector + joiner

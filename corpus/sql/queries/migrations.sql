@@ -1,0 +1,32 @@
+-- name: migration_table_exists
+-- NULL where no migration was ever applied.
+SELECT to_regclass('freshet.migration')::text;
+
+-- name: migrations_applied
+-- What the database has.
+SELECT name, sha256 FROM freshet.migration ORDER BY name;
+
+-- name: migration_lock
+-- One migrator at a time; released when its connection closes.
+SELECT pg_advisory_lock(%(key)s::bigint);
+
+-- name: create_migration_table
+-- Where applied migrations are remembered.
+CREATE SCHEMA IF NOT EXISTS freshet;
+CREATE TABLE IF NOT EXISTS freshet.migration (
+    name       text PRIMARY KEY,
+    sha256     text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- name: record_migration
+-- Remember one.
+INSERT INTO freshet.migration (name, sha256) VALUES (%(name)s, %(sha256)s);
+
+-- name: create_pgvector
+-- The extension lives in public, where every client finds the type.
+CREATE EXTENSION IF NOT EXISTS vector SCHEMA public;
+
+-- name: pgvector_version
+-- Installed version of the extension.
+SELECT extversion FROM pg_extension WHERE extname = 'vector';

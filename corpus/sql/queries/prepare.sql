@@ -1,0 +1,25 @@
+-- name: source_spec
+-- The configuration of a source.
+SELECT spec FROM freshet.source WHERE source = %(source)s;
+
+-- name: position_next_offset
+-- First offset of a partition whose effect is not in the corpus yet.
+SELECT next_offset FROM freshet.source_position
+WHERE source = %(source)s AND topic = %(topic)s AND partition = %(partition)s AND topic_id = %(topic_id)s;
+
+-- name: document_heads
+-- The newest known version of some documents, visible or not.
+SELECT document_id, document_key, version, visible_to IS NULL, coalesce(end_reason = 'expired', false),
+       content_sha256, cleaned_sha256, pipeline, space_id, content_type
+FROM freshet.document
+WHERE source = %(source)s AND is_head AND document_id = ANY(%(document_ids)s::text[]);
+
+-- name: embedded_texts
+-- Which of these texts have a vector in the space.
+SELECT text_sha256 FROM freshet.embedding
+WHERE space_id = %(space_id)s AND text_sha256 = ANY(%(hashes)s::bytea[]);
+
+-- name: register_space
+-- Register an embedding space and its vector index.
+SELECT freshet.register_space(%(fingerprint)s::text, %(model)s::text, %(weights)s::text, %(pooling)s::text, %(prefix)s::text,
+    %(dimensions)s::integer, %(normalised)s::boolean, %(token_limit)s::integer);

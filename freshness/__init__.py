@@ -1,0 +1,1 @@
+"""Age becomes a verdict, then revalidation or expiry, and a report."""

@@ -1,0 +1,66 @@
+"""A change event: what one Kafka record means."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from corpus.dead_letter import DeadLetterReason
+
+
+class Op(StrEnum):
+    """What happened to the document."""
+
+    UPSERT = "upsert"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KafkaRecord:
+    """A record as it came, free of any client library."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int | None  # None: the record has none
+    key: bytes | None
+    value: bytes | None  # None: a tombstone
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeEvent:
+    """One document changed."""
+
+    op: Op
+    document_id: str  # opaque, non-blank, at most 1,000 bytes of UTF-8, no control characters
+    version: int | None  # 0 .. 2^63-1; None: relative, acts on whatever version is there (a tombstone)
+    uri: str | None = None
+    title: str | None = None
+    content_type: str | None = None  # media type in lower case without parameters
+    content: str | None = None  # as received; None for a delete
+    metadata: dict[str, Any] = field(default_factory=dict)
+    acl: tuple[str, ...] | None = None
+    event_at_ms: int | None = None  # the source's own time, epoch milliseconds UTC
+    expires_at_ms: int | None = None  # the document's own end
+    content_bytes: int | None = None  # of the content as received, UTF-8
+    content_sha256: bytes | None = None  # of the content as received, UTF-8
+    raw_sha256: bytes = b""  # of the Kafka value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undecodable:
+    """Why a record is no event: goes to the dead letters with its bytes."""
+
+    reason: DeadLetterReason
+    detail: str  # one line for people, with the offending value cut short
+    document_id: str | None = None  # where it could be read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ignored:
+    """A record that is no change and no mistake, with the rule that says so."""
+
+    rule: str
+
+
+Decoded = ChangeEvent | Undecodable | Ignored

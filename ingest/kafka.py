@@ -1,0 +1,173 @@
+"""Kafka clients: properties, quiet logs, and what the cluster says about its topics."""
+
+import logging
+import time
+from collections.abc import Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+
+from corpus.errors import DependencyError
+
+log = logging.getLogger("freshet.kafka")
+# A value of 64 MB and its batch's overhead; the broker and the topic have their own limits (message.max.bytes).
+MAX_MESSAGE_BYTES = 67_108_864 + 65_536
+_ANSWER_SECONDS = 15
+
+
+class RateLimitedLog(logging.Logger):
+    """librdkafka writes 2-3 lines a second a client while a broker is away: the same kind of line passes once a minute."""
+
+    def __init__(self, target: logging.Logger, seconds: float = 60) -> None:
+        super().__init__(target.name)
+        self._target, self._seconds = target, seconds
+        self._last: dict[str, tuple[float, int]] = {}
+
+    def log(self, level: int, msg: object, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
+        """Pass the line on, or count it."""
+        kind = str(args[0] if args else msg).split("|", 1)[0][:40]  # "FAIL", "ERROR", "CONFWARN", ...
+        now = time.monotonic()
+        last, held_back = self._last.get(kind, (-self._seconds, 0))
+        if now - last < self._seconds:
+            self._last[kind] = (last, held_back + 1)
+            return
+        self._last[kind] = (now, 0)
+        # librdkafka recovers by itself from what it logs; what a person must know comes through `ErrorLog`.
+        level = min(level, logging.INFO)
+        self._target.log(level, "librdkafka: %s", msg % args if args else msg, extra={"action": "kafka_log", "held_back": held_back})
+
+
+class ErrorLog:
+    """`error_cb`: where a wrong password or an unreachable cluster shows; one clear line a minute each kind."""
+
+    def __init__(self, seconds: float = 60) -> None:
+        self._seconds = seconds
+        self._last: dict[int, float] = {}
+        self.last_error: KafkaError | None = None
+
+    def __call__(self, error: KafkaError) -> None:
+        """Log, unless the same kind was logged just now."""
+        self.last_error = error
+        now = time.monotonic()
+        if now - self._last.get(error.code(), -self._seconds) < self._seconds:
+            return
+        self._last[error.code()] = now
+        hint = _HINTS.get(error.code(), "it is tried again for as long as it takes")
+        log.error("Kafka: %s (%s)", error.str(), hint, extra={"action": "kafka_error", "code": error.name()})
+
+
+_HINTS = {
+    KafkaError._AUTHENTICATION: "check sasl.username and sasl.password in the file FRESHET_KAFKA_PROPERTIES",
+    KafkaError._ALL_BROKERS_DOWN: "no broker answers: is Kafka running, is FRESHET_KAFKA_BOOTSTRAP right?",
+    KafkaError._SSL: "check ssl.ca.location and the certificates in the file FRESHET_KAFKA_PROPERTIES",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "the user lacks READ or DESCRIBE on the topic",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "the user lacks READ on the consumer group FRESHET_KAFKA_GROUP",
+}
+
+
+def properties(bootstrap: str, given: dict[str, str], **ours: Any) -> dict[str, Any]:
+    """Properties of a client: ours, then the user's, which win; the address, the log and the error callback."""
+    return {
+        "client.id": "freshet",
+        "reconnect.backoff.max.ms": 2_000,
+        "topic.metadata.refresh.interval.ms": 10_000,
+        **{name.replace("_", "."): value for name, value in ours.items()},
+        **given,
+        "bootstrap.servers": bootstrap,
+        "logger": RateLimitedLog(log),
+        "error_cb": ErrorLog(),
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicState:
+    """What the cluster says about a topic."""
+
+    topic: str
+    topic_id: str
+    partitions: int
+
+
+class Cluster:
+    """Questions to the cluster; each waits at most 15 s.
+
+    Args:
+        bootstrap: host:port[,...].
+        given: the user's librdkafka properties.
+    """
+
+    def __init__(self, bootstrap: str, given: dict[str, str]) -> None:
+        self._admin = AdminClient(properties(bootstrap, given))
+        self._cluster_id = ""
+
+    def cluster_id(self) -> str:
+        """The cluster's id.
+
+        Raises:
+            DependencyError: Kafka does not answer.
+        """
+        if not self._cluster_id:
+            found = _answer(self._admin.describe_cluster(request_timeout=_ANSWER_SECONDS), "describing the cluster")
+            self._cluster_id = found.cluster_id or ""
+        return self._cluster_id
+
+    def forget_cluster_id(self) -> None:
+        """Ask again the next time: the address may lead to another cluster now."""
+        self._cluster_id = ""
+
+    def topics(self, names: Iterable[str]) -> dict[str, TopicState]:
+        """The topics of these names that exist.
+
+        Raises:
+            DependencyError: Kafka does not answer.
+        """
+        names = list(dict.fromkeys(names))
+        if not names:
+            return {}
+        states: dict[str, TopicState] = {}
+        for name, future in self._admin.describe_topics(TopicCollection(names), request_timeout=_ANSWER_SECONDS).items():
+            found = _answer(future, f"describing topic {name}", missing=KafkaError.UNKNOWN_TOPIC_OR_PART)
+            if found is not None:
+                states[name] = TopicState(topic=name, topic_id=str(found.topic_id), partitions=len(found.partitions))
+        return states
+
+    def offsets(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], tuple[int, int]]:
+        """(first offset kept, next offset written) of each (topic, partition).
+
+        Raises:
+            DependencyError: Kafka does not answer.
+        """
+        places = list(places)
+        if not places:
+            return {}
+        ends: list[dict[tuple[str, int], int]] = []
+        for spec in (OffsetSpec.earliest(), OffsetSpec.latest()):
+            asked = self._admin.list_offsets({TopicPartition(topic, partition): spec for topic, partition in places}, request_timeout=_ANSWER_SECONDS)
+            ends.append({(at.topic, at.partition): _answer(future, f"asking offsets of {at.topic}/{at.partition}").offset for at, future in asked.items()})
+        return {place: (ends[0][place], ends[1][place]) for place in places}
+
+    def create_topic(self, name: str, partitions: int, config: dict[str, str] | None = None) -> bool:
+        """Create a topic; False where it was there.
+
+        Raises:
+            DependencyError: Kafka does not answer or refuses.
+        """
+        asked = self._admin.create_topics([NewTopic(name, num_partitions=partitions, config=config or {})], request_timeout=_ANSWER_SECONDS)
+        return _answer(asked[name], f"creating topic {name}", missing=KafkaError.TOPIC_ALREADY_EXISTS, found=True) is not None
+
+
+def _answer(future: "Future[Any]", doing: str, *, missing: int | None = None, found: Any = None) -> Any:
+    try:
+        result = future.result(timeout=_ANSWER_SECONDS + 5)
+    except KafkaException as error:
+        if error.args[0].code() == missing:
+            return None
+        raise DependencyError(f"Kafka: {doing} failed: {error.args[0].str()}") from error
+    except TimeoutError as error:
+        raise DependencyError(f"Kafka: {doing} took longer than {_ANSWER_SECONDS} s") from error
+    return result if found is None else found
+
+

@@ -1,0 +1,126 @@
+"""The dead-letter outbox: what the publish transaction put into `freshet.dead_letter` goes to a Kafka topic.
+
+At least once: a row is marked after the broker acknowledged it, so a crash in between sends it twice with the same headers.
+"""
+
+import asyncio
+import base64
+import logging
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+from psycopg_pool import ConnectionPool
+
+from corpus.database import unavailable_as_dependency_error
+from corpus.errors import DependencyError, FreshetError
+from corpus.source import SourceSpec
+from corpus.sql import query
+from ingest.kafka import MAX_MESSAGE_BYTES, Cluster
+
+log = logging.getLogger("freshet.outbox")
+_PAUSE_SECONDS = 1.0
+_MOST = 50  # rows a round; with the largest documents that is what memory allows
+_FLUSH_SECONDS = 30
+Headers = list[tuple[str, bytes | None]]
+
+
+async def run_outbox(pool: ConnectionPool[Any], cluster: Cluster, kafka: dict[str, Any]) -> None:
+    """Produce dead letters until cancelled; services that are down are waited for."""
+    outbox = Outbox(pool, cluster, kafka)
+    while True:
+        try:
+            produced = await asyncio.to_thread(outbox.produce_some)
+        except FreshetError as error:
+            log.warning("dead letters wait: %s", error, extra={"action": "retry"})
+            produced = 0
+            await asyncio.sleep(5)
+        if not produced:
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+
+class Outbox:
+    """Takes rows in order and produces them."""
+
+    def __init__(self, pool: ConnectionPool[Any], cluster: Cluster, kafka: dict[str, Any]) -> None:
+        self._pool = pool
+        self._cluster = cluster
+        self._producer = Producer({"enable.idempotence": True, "message.max.bytes": MAX_MESSAGE_BYTES, "compression.type": "lz4", "message.timeout.ms": 20_000, **kafka})
+        self._topics: set[str] = set()
+
+    def produce_some(self) -> int:
+        """Produce what waits, at most a round.
+
+        Returns:
+            How many were marked as produced.
+
+        Raises:
+            DependencyError: PostgreSQL or Kafka does not answer.
+        """
+        with unavailable_as_dependency_error(), self._pool.connection(timeout=5) as connection:
+            rows = connection.execute(query("dead_letters_unproduced"), {"most": _MOST}).fetchall()
+        done: list[int] = []
+        for row in rows:
+            self._produce(row, done)
+        if self._producer.flush(_FLUSH_SECONDS):
+            log.warning("Kafka did not acknowledge all dead letters in time", extra={"action": "retry"})
+        if done:
+            with unavailable_as_dependency_error(), self._pool.connection(timeout=5) as connection:
+                connection.execute(query("dead_letters_produced"), {"dead_letters": done})
+        elif rows:
+            raise DependencyError(f"Kafka acknowledged none of {len(rows)} dead letters")
+        return len(done)
+
+    def _produce(self, row: tuple[Any, ...], done: list[int]) -> None:
+        number, _, spec, _, _, _, _, _, _, _, key, value, _ = row
+        topic = SourceSpec.from_json(spec).dead_letters_to()
+        headers = _headers(row)
+        self._ensure(topic)
+
+        def acknowledged(error: KafkaError | None, _: Any) -> None:
+            if error is None:
+                done.append(number)
+            elif error.code() in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE) and value:
+                self._pointer(topic, number, key, headers, done)
+            else:
+                log.warning("dead letter not produced: %s", error.str(), extra={"action": "retry", "topic": topic})
+
+        try:
+            self._producer.produce(topic, key=key, value=value, headers=headers, on_delivery=acknowledged)
+        except BufferError:
+            self._producer.flush(_FLUSH_SECONDS)  # the next round takes it
+        except KafkaException as error:  # larger than our own limit
+            log.info("dead letter is too large for Kafka: %s", error.args[0].str(), extra={"action": "truncated", "topic": topic})
+            self._pointer(topic, number, key, headers, done)
+
+    def _pointer(self, topic: str, number: int, key: bytes | None, headers: Headers, done: list[int]) -> None:
+        """The topic does not take the bytes: they are in the database, the reason goes out."""
+
+        def acknowledged(error: KafkaError | None, _: Any) -> None:
+            if error is None:
+                done.append(number)
+
+        small = [(name, value) for name, value in headers if name.startswith("freshet.")]
+        self._producer.produce(topic, key=key, value=b"", headers=[*small, ("freshet.truncated", str(number).encode())], on_delivery=acknowledged)
+
+    def _ensure(self, topic: str) -> None:
+        if topic not in self._topics:
+            # One partition: dead letters are few, and one place shows them in order.
+            self._cluster.create_topic(topic, 1, {"max.message.bytes": str(MAX_MESSAGE_BYTES)})
+            self._topics.add(topic)
+
+
+def _headers(row: tuple[Any, ...]) -> Headers:
+    """The record's own headers, and why and where."""
+    _, source, _, batch, topic, partition, offset, document_id, reason, detail, _, _, original = row
+    described = {
+        "reason": reason,
+        "detail": detail,
+        "source": source,
+        "topic": topic,
+        "partition": partition,
+        "offset": offset,
+        "batch": batch,
+        "document": document_id or "",
+    }
+    own = [(name, None if value is None else base64.b64decode(value)) for name, value in original or []]
+    return [*own, *((f"freshet.{name}", str(value).encode()) for name, value in described.items())]

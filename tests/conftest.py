@@ -1,0 +1,91 @@
+"""Real services for tests: each is started once a session by the code that starts the local stack.
+
+A service that cannot be started fails the tests that need it; nothing is skipped.
+"""
+
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+pytest_plugins = ["tests.fix_postgres", "tests.fix_kafka", "tests.fix_temporal"]
+
+_PREFIX = "freshet-tests-"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Tests must not meet the developer's own stack.
+    for name in [*os.environ]:
+        if name.startswith(("FRESHET_", "PG", "TEMPORAL_")):
+            del os.environ[name]
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    from compose.local_kafka import VERSION, java, java_version
+    from compose.local_postgres import binaries
+    from compose.local_process import run_tool
+    from compose.local_temporal import found_binary
+    from corpus.errors import FreshetError
+
+    lines: list[str] = []
+    try:
+        lines.append("postgres: " + run_tool([str(binaries() / "postgres"), "--version"], mark="", what="version", timeout=30).strip())
+        lines.append(f"kafka: {VERSION} on Java {java_version(java())}")
+        temporal = found_binary()
+        lines.append("temporal: " + (run_tool([str(temporal), "--version"], mark="", what="version", timeout=30).strip() if temporal else "to be fetched"))
+    except FreshetError as error:
+        lines.append(f"a service is missing: {error}")
+    return lines
+
+
+@pytest.fixture(scope="session")
+def service_home() -> Iterator[Path]:
+    """State directory of this session's servers; what a killed session left is removed first."""
+    _end_leftovers()
+    home = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
+    yield home
+    shutil.rmtree(home, ignore_errors=True)
+
+
+def _end_leftovers() -> None:
+    from compose.local_process import MARK
+
+    pattern = re.compile(rf"{re.escape(tempfile.gettempdir())}/{_PREFIX}(\d+)-")
+    for process in psutil.process_iter():
+        try:
+            found = pattern.match(process.environ().get(MARK, ""))
+            if found and not psutil.pid_exists(int(found.group(1))):
+                process.kill()
+        except (psutil.Error, OSError):
+            continue
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        owner = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    session.config.stash[_STATUS] = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    # Temporal's client library may crash while the interpreter shuts down (temporalio/sdk-python#300), which would turn
+    # a green run red: leave before that.
+    status = config.stash.get(_STATUS, None)
+    if status is not None and "temporalio.bridge" in sys.modules:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+_STATUS = pytest.StashKey[int]()

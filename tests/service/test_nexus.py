@@ -1,0 +1,246 @@
+"""The contract, called as a team calls it: from a workflow in another namespace."""
+
+import asyncio
+import subprocess
+import sys
+import uuid
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import pytest
+from temporalio import workflow
+from temporalio.client import WorkflowFailureError
+from temporalio.worker import Worker
+
+from corpus import await_fresh
+from corpus.service import AwaitFreshRequest, DescribeRequest, SearchHit, SearchRequest, SearchResponse, Why
+from corpus.service_handler import await_workflow_id
+from examples.team.worker import build as build_team
+from examples.team.workflows import AskWorkflow, Question
+from tests.service.team_env import ROOT, add_batch, add_document, connection_to, delivery, make_env, make_source, notices, until
+from workers import gateway
+
+with workflow.unsafe.imports_passed_through():
+    from corpus.service import CorpusService
+
+pytestmark = pytest.mark.service
+
+
+@pytest.fixture
+async def env(database_url, temporal_env):
+    return await make_env(database_url, temporal_env)
+
+
+@pytest.fixture
+def db(env):
+    with connection_to(env) as connection:
+        yield connection
+
+
+@workflow.defn
+class DescribeCaller:
+    """A team's workflow that asks how a source stands."""
+
+    @workflow.run
+    async def run(self, source: str, endpoint: str) -> str:
+        client = workflow.create_nexus_client(service=CorpusService, endpoint=endpoint)
+        longest = timedelta(seconds=20)
+        described = await client.execute_operation(CorpusService.describe_source, DescribeRequest(source=source), schedule_to_close_timeout=longest)
+        return f"{described.state} {described.documents} {described.last_batch} {described.freshness}"
+
+
+def answer(request: SearchRequest) -> SearchResponse:
+    """Stands for the search, which has tests of its own."""
+    hit = SearchHit(source=request.sources[0], document_id="pep-1", version=1, text=request.query, score=1.0)
+    return SearchResponse(hits=(hit,) * request.k)
+
+
+@asynccontextmanager
+async def serving(env, log=None):
+    async with env.light_worker(), gateway.build(env.settings(), env.client, search=answer), build_team(env.team, log):
+        yield
+
+
+async def ask(env, *, k=2, query="wheels", **wait):
+    wait_for = AwaitFreshRequest(source="peps", **wait) if wait else None
+    question = Question(search=SearchRequest(query=query, k=k, sources=("peps",)), wait_for=wait_for, endpoint=env.corpus_endpoint)
+    return await env.team.execute_workflow(AskWorkflow.run, question, id=f"ask-{uuid.uuid4()}", task_queue="team-search")
+
+
+async def test_search_and_describe(env, db):
+    make_source(db)
+    add_batch(db, "peps", 1)
+    add_document(db, "peps", "pep-1", 1, 1)
+    await env.reconcile()
+    async with serving(env), Worker(env.team, task_queue="describe", workflows=[DescribeCaller]):
+        found = (await ask(env)).found
+        assert [hit.document_id for hit in found.hits] == ["pep-1", "pep-1"]
+
+        async def describe(source):
+            arguments = [source, env.corpus_endpoint]
+            return await env.team.execute_workflow(DescribeCaller.run, args=arguments, id=f"d-{source}", task_queue="describe")
+
+        assert await describe("peps") == "active 1 1 None"
+        with pytest.raises(WorkflowFailureError) as failed:
+            await describe("nope")
+        assert "there is no source 'nope'" in str(failed.value.cause.cause)
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"k": 0}, "k is 0; give 1 to 100"),
+        ({"query": "  "}, "query has 2 characters"),
+        ({"batch": 1, "time_ms": 1}, "name exactly one thing"),
+        ({"topic": "t", "partition": 0}, "name exactly one thing"),
+        ({"batch": 1, "timeout_seconds": -1}, "timeout_seconds is -1"),
+    ],
+)
+async def test_bad_requests_fail_at_once_with_a_reason(env, db, fields, says):
+    await env.reconcile()
+    async with serving(env):
+        with pytest.raises(WorkflowFailureError) as failed:
+            await asyncio.wait_for(ask(env, **fields), 20)
+    assert says in str(failed.value.cause.cause)
+
+
+async def test_await_fresh_completes_when_it_is_there(env, db):
+    make_source(db)
+    await env.reconcile()
+    async with serving(env):
+        first, second = (asyncio.create_task(ask(env, batch=1, timeout_seconds=60)) for _ in range(2))
+        handle = env.client.get_workflow_handle(await_workflow_id(AwaitFreshRequest(source="peps", batch=1, timeout_seconds=60)))
+        await until(lambda: _runs(handle))
+        assert not first.done()
+        add_batch(db, "peps", 1)
+        for answered in (await first, await second):  # both attached to one workflow
+            assert (answered.waited.reached, answered.waited.why, answered.waited.batch) == (True, Why.RETRIEVABLE, 1)
+            assert answered.waited.published_at_ms is not None
+            assert answered.found.hits
+        assert sum([1 async for _ in env.client.list_workflows("WorkflowType = 'AwaitFreshWorkflow'")]) == 1
+
+
+async def _runs(handle):
+    try:
+        return (await handle.describe()).history_length > 10
+    except Exception:  # not started yet
+        return False
+
+
+async def test_await_fresh_says_why_not(env, db):
+    make_source(db)
+    await env.reconcile()
+    async with serving(env):
+        late = await ask(env, batch=7, timeout_seconds=0)
+        assert (late.waited.reached, late.waited.why, late.found) == (False, Why.TIMEOUT, None)
+        assert late.waited.detail == "batch 7 is not published"
+        db.execute("UPDATE freshet.source SET state = 'halted', state_reason = 'offsets 3..9 of topic/0 are gone'")
+        halted = await ask(env, batch=7, timeout_seconds=60)
+        assert (halted.waited.why, halted.waited.detail) == (Why.SOURCE_HALTED, "offsets 3..9 of topic/0 are gone")
+
+
+async def test_a_wait_continues_as_new(database_url, temporal_short_history):
+    env = await make_env(database_url, temporal_short_history)
+    with connection_to(env) as db:
+        make_source(db)
+        await env.reconcile()
+        async with serving(env):
+            waiting = asyncio.create_task(ask(env, batch=1, timeout_seconds=60))
+
+            async def runs():
+                return sum([1 async for _ in env.client.list_workflows("WorkflowType = 'AwaitFreshWorkflow'")]) >= 2
+
+            await until(runs)
+            add_batch(db, "peps", 1)
+            assert (await waiting).waited.reached
+
+
+async def test_the_example_team_hears_and_asks(env, db, tmp_path):
+    make_source(db)
+    await env.reconcile(env.subscriber("peps"))
+    log = tmp_path / "notices.jsonl"
+    async with serving(env, str(log)):
+        await env.publish(db, "peps", 1)
+        await until(lambda: [notice["notice_id"] for notice in notices(log)] == ["peps:1"])
+        command = [sys.executable, "-m", "examples.team.ask", "wheels", "--source", "peps", "--batch", "1", "--endpoint", env.corpus_endpoint]
+        environment = {"TEMPORAL_ADDRESS": env.address, "TEMPORAL_NAMESPACE": env.team.namespace, "PATH": ""}
+        asked = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=environment, stdout=subprocess.PIPE)
+        told, _ = await asked.communicate()
+        assert asked.returncode == 0
+        assert told.decode().splitlines()[0] == "retrievable: batch 1 is published"
+        assert delivery(db)["cursor_batch"] == 1
+
+
+# ── one look, every answer ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def ledger(db):
+    """pep-1: v1 replaced, v2 visible; gone: deleted; stale: expired. Offsets 0..9 of topic/0 read; 3 is a dead letter."""
+    make_source(db)
+    add_batch(db, "peps", 1, records=5, applied=4, dead_lettered=1)
+    add_batch(db, "peps", 2, records=3, applied=1, superseded=1, ignored=1)
+    add_batch(db, "peps", 3, records=2, unchanged=2)
+    for batch, first, following, records in ((1, 0, 5, 5), (2, 5, 8, 3), (3, 8, 10, 2)):
+        db.execute("INSERT INTO freshet.batch_range VALUES ('peps', %s, 'topic', 0, %s, %s, %s)", (batch, first, following, records))
+    db.execute("INSERT INTO freshet.source_position (source, cluster_id, topic, topic_id, partition, next_offset) VALUES ('peps', 'c', 'topic', 't', 0, 10)")
+    at = {"topic": "topic", "partition": 0}
+    add_document(db, "peps", "pep-1", 1, 1, is_head=False, visible_to="now", end_reason="replaced", record_offset=0, **at)
+    add_document(db, "peps", "pep-1", 2, 2, record_offset=5, **at)
+    add_document(db, "peps", "gone", 4, 1, kind="tombstone", visible_to="now", end_reason="deleted", record_offset=1, **at)
+    add_document(db, "peps", "stale", 1, 1, visible_to="now", end_reason="expired", end_detail="expire_after=30d", record_offset=2, **at)
+    db.execute(
+        "INSERT INTO freshet.dead_letter (source, batch, topic, partition, record_offset, document_id, reason, detail, value)"
+        " VALUES ('peps', 1, 'topic', 0, 3, 'bad', 'too_large', '33 MB', %s)",
+        (b'{"id": "bad", "version": 9}',),
+    )
+    return db
+
+
+@pytest.mark.parametrize(
+    ("wanted", "reached", "why", "batch"),
+    [
+        ({"batch": 2}, True, "retrievable", 2),
+        ({"batch": 4}, False, "timeout", None),
+        ({"document_id": "pep-1", "version": 2}, True, "retrievable", 2),
+        ({"document_id": "pep-1", "version": 1}, False, "superseded", 2),
+        ({"document_id": "pep-1", "version": 3}, False, "timeout", None),
+        ({"document_id": "never", "version": 1}, False, "timeout", None),
+        ({"document_id": "gone", "version": 4}, False, "deleted", 1),
+        ({"document_id": "gone", "version": 3}, False, "superseded", 1),
+        ({"document_id": "stale", "version": 1}, False, "expired", 1),
+        ({"document_id": "bad", "version": 9}, False, "dead_lettered", 1),
+        ({"document_id": "bad", "version": 10}, False, "timeout", None),
+        ({"topic": "topic", "partition": 0, "offset": 5}, True, "retrievable", 2),
+        ({"topic": "topic", "partition": 0, "offset": 0}, False, "superseded", 1),
+        ({"topic": "topic", "partition": 0, "offset": 1}, False, "deleted", 1),
+        ({"topic": "topic", "partition": 0, "offset": 2}, False, "expired", 1),
+        ({"topic": "topic", "partition": 0, "offset": 3}, False, "dead_lettered", 1),
+        ({"topic": "topic", "partition": 0, "offset": 6}, False, "no_change", 2),
+        ({"topic": "topic", "partition": 0, "offset": 8}, True, "unchanged", 3),
+        ({"topic": "topic", "partition": 0, "offset": 10}, False, "timeout", None),
+        ({"topic": "topic", "partition": 1, "offset": 0}, False, "timeout", None),
+        ({"time_ms": 0}, True, "retrievable", None),
+        ({"time_ms": 4_000_000_000_000}, False, "timeout", None),
+    ],
+)
+def test_look(ledger, wanted, reached, why, batch):
+    found = await_fresh.look(ledger, AwaitFreshRequest(source="peps", **wanted))
+    assert (found.reached, found.why, found.batch) == (reached, why, batch), found.detail
+    assert found.detail
+
+
+def test_look_at_sources_that_do_not_go_on(ledger):
+    assert await_fresh.look(ledger, AwaitFreshRequest(source="nope", batch=1)).why is Why.SOURCE_UNKNOWN
+    ledger.execute("UPDATE freshet.source SET state = 'retired'")
+    assert await_fresh.look(ledger, AwaitFreshRequest(source="peps", batch=2)).reached
+    assert await_fresh.look(ledger, AwaitFreshRequest(source="peps", batch=4)).why is Why.SOURCE_RETIRED
+    ledger.execute("UPDATE freshet.batch SET state = 'rejected', reason = 'no' WHERE batch = 3")
+    rejected = await_fresh.look(ledger, AwaitFreshRequest(source="peps", batch=3))
+    assert (rejected.why, rejected.detail) == (Why.NOT_PUBLISHED, "batch 3 is rejected: no")
+
+
+def test_the_contract_is_light():
+    heavy = "{'torch', 'polars', 'psycopg', 'numpy', 'confluent_kafka'}"
+    code = f"import sys, corpus.service; assert not {heavy} & set(sys.modules); import examples.team.worker; assert not {heavy} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -1,0 +1,295 @@
+"""The publishing transaction against a real database: what the promises say of it."""
+
+import threading
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from corpus.clean import Cleaner
+from corpus.errors import BatchNumberTakenError, MassExpiryError, MissingVectorError, PositionGapError, StalePreparationError
+from corpus.pipeline import PipelineSpec
+from ingest.event import KafkaRecord
+from tests.pipeline import NOW_MS, Pipeline, make_event
+
+
+@pytest.fixture(scope="module")
+def cleaner():
+    with Cleaner(processes=1) as pool:
+        yield pool
+
+
+@pytest.fixture
+def pipeline(database_url: str, tmp_path: Path, cleaner: Cleaner):
+    with Pipeline(database_url, tmp_path, cleaner=cleaner) as made:
+        yield made
+
+
+def tombstone(document_id: str) -> KafkaRecord:
+    return KafkaRecord(topic="", partition=0, offset=0, timestamp_ms=NOW_MS, key=document_id.encode(), value=None)
+
+
+LONG = "\n\n".join(f"Paragraph {n}: " + "the gauging station at the weir recorded a level. " * 12 for n in range(30))
+
+
+def test_a_document_is_found(pipeline: Pipeline) -> None:
+    report = pipeline.ingest(make_event("a", 1, "# Sluices\n\nHow the sluices are opened in spring."))
+    assert (report.records, report.applied, report.chunks_opened) == (1, 1, 1)
+    hit = pipeline.search("sluices opened in spring", k=1)[0]
+    assert (hit.document_id, hit.version, hit.batch, hit.topic, hit.partition, hit.offset, hit.position) == ("a", 1, 1, "s", 0, 0, 0)
+    assert hit.observed_at_ms is not None
+
+
+def test_an_older_version_never_replaces_a_newer_one(pipeline: Pipeline) -> None:
+    pipeline.ingest(make_event("a", 5, "five"))
+    report = pipeline.ingest(make_event("a", 4, "four"))
+    assert report.superseded == 1
+    assert pipeline.visible() == {"a": (5, "five")}
+
+
+def test_a_delete_is_remembered(pipeline: Pipeline) -> None:
+    pipeline.ingest(make_event("a", 5, "five"))
+    assert pipeline.ingest(make_event("a", 7, op="delete")).documents_deleted == 1
+    assert pipeline.ingest(make_event("a", 6, "six")).superseded == 1
+    assert pipeline.visible() == {}
+    pipeline.ingest(make_event("a", 8, "eight"))
+    assert pipeline.visible() == {"a": (8, "eight")}
+
+
+def test_a_delete_before_the_document_is_remembered(pipeline: Pipeline) -> None:
+    assert pipeline.ingest(make_event("a", 7, op="delete")).applied == 1
+    assert pipeline.ingest(make_event("a", 6, "six")).superseded == 1
+    assert pipeline.visible() == {}
+
+
+def test_a_tombstone_without_a_version_acts_on_what_is_there(pipeline: Pipeline) -> None:
+    pipeline.ingest(make_event("a", 5, "five"))
+    assert pipeline.ingest(tombstone("a")).documents_deleted == 1
+    assert pipeline.ingest(make_event("a", 5, "five")).superseded == 1
+    assert pipeline.visible() == {}
+    assert pipeline.ingest(tombstone("a"), tombstone("never-seen")).unchanged == 2
+    pipeline.ingest(make_event("a", 6, "six"))
+    assert pipeline.visible() == {"a": (6, "six")}
+
+
+def test_a_tombstone_in_the_middle_of_a_batch(pipeline: Pipeline) -> None:
+    report = pipeline.ingest(make_event("a", 3, "three"), tombstone("a"), make_event("b", 1, "one"), tombstone("b"), make_event("b", 2, "two"))
+    assert pipeline.visible() == {"b": (2, "two")}
+    assert (report.applied, report.superseded) == (2, 3)
+    assert pipeline.ingest(make_event("a", 3, "three")).superseded == 1
+
+
+def test_the_same_records_again_change_nothing(pipeline: Pipeline) -> None:
+    events = [make_event("a", 1, LONG), make_event("b", 1, "other")]
+    pipeline.ingest(*events)
+    embedded = pipeline.embedder.embedded.total()
+    report = pipeline.ingest(*events)
+    assert (report.unchanged, report.chunks_opened, report.chunks_closed) == (2, 0, 0)
+    assert pipeline.embedder.embedded.total() == embedded
+
+
+def test_an_edit_touches_only_its_chunks(pipeline: Pipeline) -> None:
+    pipeline.ingest(make_event("a", 1, LONG))
+    report = pipeline.ingest(make_event("a", 2, LONG.replace("Paragraph 15:", "Paragraph 15, amended:")))
+    assert 1 <= report.chunks_opened <= 3
+    assert report.chunks_reused > 10
+    assert report.texts_embedded == report.chunks_opened
+    assert pipeline.visible()["a"][0] == 2
+    assert "15, amended" in pipeline.visible()["a"][1]
+
+
+def test_nothing_is_embedded_when_only_the_title_changes(pipeline: Pipeline) -> None:
+    pipeline.ingest(make_event("a", 1, LONG))
+    report = pipeline.ingest(make_event("a", 2, LONG, title="Another"))
+    assert (report.applied, report.texts_embedded, report.chunks_opened, report.chunks_closed) == (1, 0, 0, 0)
+    assert pipeline.search("gauging station", k=1)[0].title == "Another"
+
+
+def test_a_text_is_embedded_once_across_documents_and_sources(pipeline: Pipeline, database_url: str, tmp_path: Path, cleaner: Cleaner) -> None:
+    pipeline.ingest(make_event("a", 1, LONG))
+    with Pipeline(database_url, tmp_path, source="other", cleaner=cleaner, embedder=pipeline.embedder) as other:
+        assert other.ingest(make_event("copy", 1, LONG)).texts_embedded == 0
+    assert max(pipeline.embedder.embedded.values()) == 1
+
+
+def test_what_was_applied_already_is_trimmed(pipeline: Pipeline) -> None:
+    records = pipeline.records([make_event("a", 1, "one"), make_event("b", 1, "one"), make_event("c", 1, "one")])
+    pipeline.run(pipeline.stage(records[:2]))
+    report = pipeline.run(pipeline.stage(records))  # a consumer read again from an older position
+    assert (report.records, report.applied) == (1, 1)
+    assert pipeline.position(0) == 3
+    assert pipeline.run(pipeline.stage(records)).published_at_ms == 0  # nothing left of it: no batch in the ledger
+    rows = pipeline.connection.execute("SELECT first_offset, next_offset, records FROM freshet.batch_range ORDER BY 1").fetchall()
+    assert rows == [(0, 2, 2), (2, 3, 1)]
+
+
+def test_a_trimmed_tombstone_does_not_act_again(pipeline: Pipeline) -> None:
+    records = pipeline.records([make_event("a", 1, "one"), tombstone("a"), make_event("a", 2, "two"), make_event("a", 3, "three")])
+    pipeline.run(pipeline.stage(records[:3]))
+    pipeline.run(pipeline.stage(records))
+    assert pipeline.visible() == {"a": (3, "three")}
+
+
+def test_a_gap_is_an_error_and_changes_nothing(pipeline: Pipeline) -> None:
+    records = pipeline.records([make_event("a", 1, "one"), make_event("b", 1, "one")])
+    with pytest.raises(PositionGapError, match="offsets 0 to 0 are missing"):
+        pipeline.run(pipeline.stage(records[1:]))
+    assert pipeline.visible() == {}
+    assert pipeline.position(0) == 0
+
+
+def test_holes_that_kafka_leaves_are_counted_apart(pipeline: Pipeline) -> None:
+    records = pipeline.records([make_event("a", 1, "one")])
+    pipeline.run(pipeline.stage(records, next_offset=5))
+    assert pipeline.connection.execute("SELECT records, absent FROM freshet.batch_range").fetchall() == [(1, 4)]
+    assert pipeline.position(0) == 5
+
+
+def test_a_repeated_attempt_returns_what_the_first_did(pipeline: Pipeline) -> None:
+    ref = pipeline.stage(pipeline.records([make_event("a", 1, "one")]))
+    number = pipeline.number()
+    prepared = pipeline.prepare([ref], number)
+    pipeline.embed(prepared)
+    first = pipeline.publish([ref], prepared, number, run_id="run")
+    assert pipeline.publish([ref], prepared, number, run_id="run") == first
+    with pytest.raises(BatchNumberTakenError):
+        pipeline.publish([ref], prepared, number, run_id="another")
+
+
+def test_publishing_without_vectors_asks_for_them(pipeline: Pipeline) -> None:
+    ref = pipeline.stage(pipeline.records([make_event("a", 1, "one")]))
+    prepared = pipeline.prepare([ref], 1)
+    with pytest.raises(MissingVectorError):
+        pipeline.publish([ref], prepared, 1)
+    assert pipeline.visible() == {}
+
+
+def test_a_preparation_that_leaned_on_an_older_head_is_refused(pipeline: Pipeline) -> None:
+    pipeline.ingest(make_event("a", 1, "one"))
+    late = pipeline.stage(pipeline.records([make_event("a", 3, "one")]))  # same content as version 1
+    prepared = pipeline.prepare([late], 9)
+    other = pipeline.stage(pipeline.records([make_event("a", 2, "two")], partition=1))
+    pipeline.run(other)
+    with pytest.raises(StalePreparationError):
+        pipeline.publish([late], prepared, 9)
+    pipeline.run(late)
+    assert pipeline.visible() == {"a": (3, "one")}
+
+
+def test_every_event_is_accounted_for(pipeline: Pipeline) -> None:
+    pipeline.ingest(make_event("a", 1, "one"))
+    report = pipeline.ingest(
+        make_event("a", 1, "one"), make_event("b", 2, "two"), make_event("b", 1, "old"), b"no json", b'{"op": "upsert"}', make_event("c", 1, "three")
+    )
+    assert (report.records, report.applied, report.unchanged, report.superseded, report.dead_lettered) == (6, 2, 1, 1, 2)
+    letters = pipeline.connection.execute("SELECT record_offset, value FROM freshet.dead_letter ORDER BY 1").fetchall()
+    assert letters == [(4, b"no json"), (5, b'{"op": "upsert"}')]
+
+
+def test_a_document_that_cannot_be_used_gives_way_to_its_next_best(database_url: str, tmp_path: Path, cleaner: Cleaner) -> None:
+    """As it would had each event come in a batch of its own."""
+    with Pipeline(database_url, tmp_path, cleaner=cleaner, pipeline=PipelineSpec(max_chunks=3)) as pipeline:
+        report = pipeline.ingest(make_event("a", 1, "fine"), make_event("a", 2, LONG), make_event("b", 1, "fine too"))
+        assert (report.applied, report.dead_lettered, report.superseded) == (2, 1, 0)
+        assert pipeline.visible() == {"a": (1, "fine"), "b": (1, "fine too")}
+        value = pipeline.connection.execute("SELECT reason, value FROM freshet.dead_letter").fetchone()
+        assert value is not None
+        assert value[0] == "too_many_chunks"
+        assert b"Paragraph 29" in value[1]
+
+
+def test_expiry_withdraws_and_a_newer_event_brings_back(pipeline: Pipeline) -> None:
+    pipeline.ingest(make_event("a", 1, "one"), make_event("b", 1, "kept", expires_at="2199-01-01T00:00:00Z"))
+    before = pipeline.connection.execute("SELECT clock_timestamp()").fetchone()
+    assert before is not None
+    with pytest.raises(MassExpiryError, match="1 of 2"):
+        pipeline.expire(after_seconds=1800, max_ratio=0.4)
+    report = pipeline.expire(after_seconds=1800)
+    assert (report.documents_expired, report.chunks_closed) == (1, 1)
+    assert set(pipeline.visible()) == {"b"}
+    assert {hit.document_id for hit in pipeline.search("one", k=5)} == {"b"}
+    earlier = pipeline.search("one", k=5, as_of_ms=int(before[0].timestamp() * 1000))
+    assert {hit.document_id for hit in earlier} == {"a", "b"}
+    embedded = pipeline.embedder.embedded.total()
+    pipeline.ingest(make_event("a", 2, "one"))
+    assert pipeline.visible()["a"] == (2, "one")
+    assert pipeline.embedder.embedded.total() == embedded
+
+
+def test_an_expired_document_that_is_sent_again_comes_back(pipeline: Pipeline) -> None:
+    event = make_event("a", 1, "one")
+    pipeline.ingest(event)
+    pipeline.expire(after_seconds=60)
+    late = pipeline.records([event])[0]
+    pipeline.run(pipeline.stage([KafkaRecord(**{name: getattr(late, name) for name in late.__dataclass_fields__} | {"timestamp_ms": 1_000})]))
+    assert pipeline.visible() == {}  # a late duplicate from before the expiry is no sign of life
+    now = pipeline.connection.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint + 60000").fetchone()
+    assert now is not None
+    fresh = pipeline.records([event])[0]
+    pipeline.run(pipeline.stage([KafkaRecord(**{name: getattr(fresh, name) for name in fresh.__dataclass_fields__} | {"timestamp_ms": now[0]})]))
+    assert pipeline.visible() == {"a": (1, "one")}
+
+
+def test_as_of_a_batch_gives_what_was_visible_then(pipeline: Pipeline) -> None:
+    first = pipeline.ingest(make_event("a", 1, "sluice one"))
+    second = pipeline.ingest(make_event("a", 2, "sluice two"))
+    pipeline.ingest(make_event("a", 3, op="delete"))
+    for report, version in ((first, 1), (second, 2)):
+        row = pipeline.connection.execute("SELECT published_at FROM freshet.batch WHERE batch = %s", (report.batch,)).fetchone()
+        assert row is not None
+        hits = pipeline.connection.execute(
+            "SELECT version, text FROM freshet.search(NULL, 'sluice', 5, 'text', NULL, NULL, NULL, %s)", (row[0],)
+        ).fetchall()
+        assert [hit[0] for hit in hits] == [version]
+    assert pipeline.search("sluice") == ()
+
+
+def test_k_hits_when_k_exist_under_a_narrow_filter(pipeline: Pipeline) -> None:
+    """pgvector's default returned nothing here: the filter is applied after the index scan."""
+    pipeline.ingest(*(make_event(f"d{n}", 1, f"document number {n} about weirs", metadata={"team": "rare" if n % 100 == 0 else "many"}) for n in range(1500)))
+    for mode in ("vector", "text", "hybrid"):
+        hits = pipeline.search("weirs", k=10, mode=mode, metadata='{"team": "rare"}')
+        assert len(hits) == 10
+        assert len({hit.chunk_id for hit in hits}) == 10
+
+
+def test_a_query_of_another_space_is_refused_by_the_database(pipeline: Pipeline) -> None:
+    pipeline.ingest(make_event("a", 1, "one"))
+    with pytest.raises(psycopg.Error) as caught:
+        pipeline.connection.execute("SELECT * FROM freshet.search('[1,2,3]'::vector, NULL, 5, 'vector')")
+    assert caught.value.sqlstate == "FR001"
+    with pytest.raises(psycopg.errors.CheckViolation):
+        pipeline.connection.execute("UPDATE freshet.chunk SET embedding = '[1,2,3]'")
+
+
+def test_a_reader_never_sees_half_a_change(pipeline: Pipeline, database_url: str) -> None:
+    """Promise 2, with a reader that looks all the time while a large document is rewritten."""
+    pipeline.ingest(make_event("a", 1, LONG.replace("level", "v1")))
+    stop = threading.Event()
+    seen: list[tuple[int, bool, bool]] = []
+
+    def read() -> None:
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            while not stop.is_set():
+                rows = connection.execute(
+                    """SELECT d.version, c.text FROM freshet.document d
+                       LEFT JOIN freshet.chunk c ON c.source = d.source AND c.document_id = d.document_id AND c.visible_to IS NULL
+                       WHERE d.visible_to IS NULL"""
+                ).fetchall()
+                version = rows[0][0]
+                complete = len(rows) == chunks and all(row[1] for row in rows)
+                mixed = any(f"v{version}" not in row[1] for row in rows if row[1])
+                seen.append((version, complete, mixed))
+
+    chunks = pipeline.connection.execute("SELECT count(*) FROM freshet.chunk WHERE visible_to IS NULL").fetchone()[0]  # type: ignore[index]
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        for version in range(2, 8):
+            pipeline.ingest(make_event("a", version, LONG.replace("level", f"v{version}")))
+    finally:
+        stop.set()
+        reader.join()
+    assert len(seen) > 20
+    assert all(complete and not mixed for _, complete, mixed in seen)
+    assert len({version for version, _, _ in seen}) > 3

@@ -1,0 +1,68 @@
+"""The report's forms, and what a measurement says."""
+
+from datetime import datetime
+
+from corpus.source import FreshnessSpec
+from freshness.policy import FreshnessStatus
+from freshness.report import FreshnessReport, Measurement, document, exit_code
+
+NOW = 1_795_000_000_000
+SPEC = FreshnessSpec(warn_after_seconds=90, error_after_seconds=86_400, expire_after_seconds=10)
+
+
+def make_report(status=FreshnessStatus.PASS, **fields):
+    base = {"source": "peps", "snapshotted_at_ms": NOW, "spec": SPEC, "duration_seconds": 0.5, "workflow_id": "w", "run_id": "r"}
+    return FreshnessReport(status=status, **(base | {"newest_ms": NOW - 12_500} | fields))
+
+
+def make_measurement(**fields):
+    base = {"source": "peps", "snapshotted_at_ms": NOW, "spec": SPEC, "last_batch": 1, "documents": 10, "overdue": 0}
+    return Measurement(**(base | {"newest_ms": NOW, "oldest_ms": NOW} | fields))
+
+
+def test_document_has_dbts_keys():
+    made = document([make_report()], generated_at_ms=NOW, version="1", invocation="i")
+    assert set(made) == {"metadata", "results", "elapsed_time"}
+    assert {"dbt_schema_version", "generated_at", "invocation_id", "env"} <= set(made["metadata"])
+    (result,) = made["results"]
+    # The keys of dbt's sources v3, no more: its schema forbids others.
+    assert set(result) == {
+        "unique_id", "max_loaded_at", "snapshotted_at", "max_loaded_at_time_ago_in_s", "status", "criteria", "adapter_response", "timing",
+        "thread_id", "execution_time",
+    }  # fmt: skip
+    assert result["unique_id"] == "source.freshet.peps"
+    assert result["max_loaded_at_time_ago_in_s"] == 12.5
+    assert result["criteria"] == {
+        "warn_after": {"count": 2, "period": "minute"},  # dbt has no seconds
+        "error_after": {"count": 1, "period": "day"},
+        "filter": None,
+    }
+    assert result["adapter_response"]["warn_after_seconds"] == 90
+    assert datetime.fromisoformat(result["snapshotted_at"]).timestamp() * 1000 == NOW
+    assert made["elapsed_time"] == 0.5
+
+
+def test_runtime_error_is_there_with_its_reason():
+    (result,) = document([make_report(FreshnessStatus.RUNTIME_ERROR, error="no database")], generated_at_ms=NOW, version="1", invocation="i")["results"]
+    assert result == {"unique_id": "source.freshet.peps", "error": "no database", "status": "runtime error"}
+
+
+def test_a_source_without_events_is_as_old_as_dbt_says():
+    (result,) = document([make_report(FreshnessStatus.ERROR, newest_ms=None)], generated_at_ms=NOW, version="1", invocation="i")["results"]
+    assert result["max_loaded_at"].startswith("0001-01-01T00:00:00")
+
+
+def test_exit_code_is_dbts():
+    codes = {status: exit_code([make_report(), make_report(status)]) for status in FreshnessStatus}
+    assert codes == {"pass": 0, "warn": 0, "error": 1, "runtime error": 1}
+    assert exit_code([]) == 0
+
+
+def test_measurement_from_the_future_is_new():
+    assert make_measurement(newest_ms=NOW + 60_000, oldest_ms=NOW + 60_000).verdict().status is FreshnessStatus.PASS
+
+
+def test_mass_expiry_that_was_not_allowed_is_an_error():
+    verdict = make_measurement(overdue=6).verdict()
+    assert verdict.status is FreshnessStatus.ERROR
+    assert "6 of 10 documents are overdue" in verdict.reasons[-1]

@@ -1,0 +1,85 @@
+"""The entity's rules, without Temporal."""
+
+import dataclasses
+
+from corpus.batch import BatchRef, ExpiryOrder
+from corpus.source import SourceSpec
+from ingest.source_state import Acceptance, accept, accept_expiry, forget_waiting, initial_state, learn_from, take_batch
+
+
+def ref(first: int, after: int, *, partition: int = 0, size: int = 100, epoch: int = 0) -> BatchRef:
+    return BatchRef(
+        source="s", cluster_id="c", topic="t", topic_id="i", partition=partition, first_offset=first, next_offset=after,
+        records=after - first, staged_bytes=size, url=f"{partition}/{first}", sha256="", staged_at_ms=0, epoch=epoch,
+    )  # fmt: skip
+
+
+def state():
+    return initial_state(SourceSpec(source="s", topics=("t",)))
+
+
+def test_a_repeated_signal_is_dropped() -> None:
+    entity = state()
+    assert accept(entity, ref(0, 10)) is Acceptance.ACCEPTED
+    assert accept(entity, ref(0, 10)) is Acceptance.REPEATED
+    assert accept(entity, ref(2, 8)) is Acceptance.REPEATED
+    assert accept(entity, ref(0, 10, partition=1)) is Acceptance.ACCEPTED
+    assert entity.repeated == 2
+
+
+def test_a_range_in_flight_is_not_taken_twice() -> None:
+    entity = state()
+    accept(entity, ref(0, 10))
+    assert len(take_batch(entity)) == 1
+    assert accept(entity, ref(0, 10)) is Acceptance.REPEATED
+
+
+def test_what_was_applied_is_taken_again_since_the_database_decides() -> None:
+    entity = state()
+    accept(entity, ref(0, 10))
+    take_batch(entity)
+    entity.in_flight.clear()  # its batch ended
+    assert accept(entity, ref(0, 10)) is Acceptance.ACCEPTED
+
+
+def test_batches_keep_to_the_limits_but_never_starve_a_large_reference() -> None:
+    entity = state()
+    entity.max_records, entity.budget_bytes = 15, 1_000
+    for first in (0, 10, 20):
+        accept(entity, ref(first, first + 10))
+    assert [taken.first_offset for taken in take_batch(entity)] == [0]
+    accept(entity, dataclasses.replace(ref(30, 40), staged_bytes=10_000))
+    assert [taken.first_offset for taken in take_batch(entity)] == [10]
+    assert [taken.first_offset for taken in take_batch(entity)] == [20]
+    assert [taken.first_offset for taken in take_batch(entity)] == [30]
+    assert take_batch(entity) == ()
+
+
+def test_the_budget_follows_the_cost() -> None:
+    entity = state()
+    before = entity.budget_bytes
+    learn_from(entity, texts_embedded=0)
+    assert entity.budget_bytes == 2 * before
+    for _ in range(20):
+        learn_from(entity, texts_embedded=10_000)
+    assert 0 < entity.budget_bytes < before
+    for _ in range(20):
+        learn_from(entity, texts_embedded=0)
+    assert entity.budget_bytes == entity.max_bytes
+
+
+def test_after_a_rewind_older_readings_are_refused() -> None:
+    entity = state()
+    accept(entity, ref(0, 10))
+    accept(entity, ref(10, 20, epoch=1))
+    forget_waiting(entity, epoch=1)
+    assert [waiting.first_offset for waiting in entity.pending] == [10]
+    assert accept(entity, ref(20, 30)) is Acceptance.OUTDATED
+
+
+def test_an_expiry_order_is_taken_once() -> None:
+    entity = state()
+    order = ExpiryOrder(request_id="r", rule="", expire_after_seconds=1)
+    assert accept_expiry(entity, order) is Acceptance.ACCEPTED
+    assert accept_expiry(entity, order) is Acceptance.REPEATED
+    assert entity.expiries == [order]

@@ -1,0 +1,161 @@
+"""`freshet apply`: make the sources, topics, spaces, schedules and subscriptions what the file says. Twice changes nothing."""
+
+import json
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from corpus.database import Connection, connect, unavailable_as_dependency_error
+from corpus.errors import ConfigurationError
+from corpus.source import SourceSpec, SourceStatus
+from corpus.sql import query
+from ingest.kafka import MAX_MESSAGE_BYTES, Cluster
+from workers.config import Config
+from workers.settings import Settings
+
+
+class Verb(StrEnum):
+    """What happens to a thing."""
+
+    CREATE = "create"
+    CHANGE = "change"
+    RETIRE = "retire"
+    UNCHANGED = "unchanged"
+    UNLISTED = "unlisted"  # in the database, not in the file; retired only with --prune
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One line of the plan."""
+
+    kind: str  # "source", "topic", "space", "schedule", ...
+    name: str
+    change: str
+    fields: tuple[tuple[str, Any, Any], ...] = ()  # (path, before, after)
+
+
+def plan(connection: Connection, cluster: Cluster, config: Config, *, prune: bool) -> list[Change]:
+    """Compare the file with the database and the cluster.
+
+    Raises:
+        DependencyError: PostgreSQL or Kafka does not answer.
+    """
+    with unavailable_as_dependency_error():
+        rows = connection.execute(query("sources_configured")).fetchall()
+    have = {source: (SourceSpec.from_json(spec), state) for source, spec, _, state, _ in rows}
+    changes = [_source_change(spec, have.get(spec.source)) for spec in config.sources]
+    named = {spec.source for spec in config.sources}
+    for source, (_, state) in have.items():
+        if source not in named and state != SourceStatus.RETIRED:
+            changes.append(Change(kind="source", name=source, change=Verb.RETIRE if prune else Verb.UNLISTED))
+    existing = cluster.topics(config.partitions)
+    for topic in config.partitions:
+        changes.append(Change(kind="topic", name=topic, change=Verb.UNCHANGED if topic in existing else Verb.CREATE))
+    return changes
+
+
+def _source_change(spec: SourceSpec, have: tuple[SourceSpec, str] | None) -> Change:
+    if have is None:
+        return Change(kind="source", name=spec.source, change=Verb.CREATE)
+    fields = differences(_flat(have[0]), _flat(spec))
+    if have[1] == SourceStatus.RETIRED:
+        fields = (("state", "retired", "active"), *fields)
+    return Change(kind="source", name=spec.source, change=Verb.CHANGE if fields else Verb.UNCHANGED, fields=fields)
+
+
+def _flat(spec: SourceSpec) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in json.loads(json.dumps(spec.to_json())).items():
+        if isinstance(value, dict):
+            flat.update({f"{name}.{inner}": item for inner, item in value.items()})
+        else:
+            flat[name] = value
+    return flat
+
+
+def differences(before: dict[str, Any], after: dict[str, Any]) -> tuple[tuple[str, Any, Any], ...]:
+    """(path, before, after) of every field that differs."""
+    return tuple((path, before.get(path), after[path]) for path in after if before.get(path) != after[path])
+
+
+async def execute(settings: Settings, config: Config, changes: list[Change], cluster: Cluster) -> list[Change]:
+    """Do what the plan says.
+
+    1. embedding spaces: a model that cannot be had stops everything before anything is changed
+    2. topics, so that a consumer finds them
+    3. sources
+    4. schedules and subscriptions, by the parts that own them
+
+    Returns:
+        Further changes: spaces, schedules, subscriptions.
+    """
+    done: list[Change] = []
+    with connect(settings.database_url, application="freshet-apply") as connection, unavailable_as_dependency_error():
+        done += _register_spaces(connection, config)  # 1
+        for change in changes:  # 2
+            if change.kind == "topic" and change.change == Verb.CREATE:
+                cluster.create_topic(change.name, config.partitions[change.name], {"max.message.bytes": str(MAX_MESSAGE_BYTES)})
+        with connection.transaction():  # 3
+            specs = {spec.source: spec for spec in config.sources}
+            for change in changes:
+                if change.kind == "source":
+                    _apply_source(connection, change, specs.get(change.name))
+    done += await _reconcile_others(settings, config)  # 4
+    return done
+
+
+def _register_spaces(connection: Connection, config: Config) -> list[Change]:
+    from corpus.model import read_embedding_spec
+    from corpus.spaces import register
+
+    done: list[Change] = []
+    for model, prefix in dict.fromkeys((spec.model, spec.prefix) for spec in config.sources):
+        embedding = read_embedding_spec(model, prefix)
+        number = register(connection, embedding)
+        done.append(Change(kind="space", name=f"{number} {embedding.fingerprint()} {model}", change="registered"))
+    return done
+
+
+def _apply_source(connection: Connection, change: Change, spec: SourceSpec | None) -> None:
+    arguments = {"source": change.name, "spec": json.dumps(spec.to_json()) if spec else None}
+    match change.change:
+        case Verb.CREATE:
+            connection.execute(query("create_source"), arguments)
+        case Verb.CHANGE:
+            connection.execute(query("change_source"), arguments)
+        case Verb.RETIRE:
+            connection.execute(query("retire_source"), {"source": change.name})
+        case _:
+            pass
+
+
+async def _reconcile_others(settings: Settings, config: Config) -> list[Change]:
+    from freshness import schedules
+    from workers import subscriptions
+    from workers.connect import temporal
+
+    client = await temporal(settings)
+    done = [_foreign("schedule", change) for change in await schedules.reconcile(client, config.sources)]
+    done += [_foreign("subscription", change) for change in await subscriptions.reconcile(settings, config)]
+    return done
+
+
+def _foreign(kind: str, change: Any) -> Change:
+    fields = asdict(change)
+    name = fields.get("name") or fields.get("schedule") or fields.get("subscription") or "?"
+    return Change(kind=str(fields.get("kind", kind)), name=str(name), change=str(fields.get("change", "applied")))
+
+
+def check_models(config: Config) -> None:
+    """For a dry run: every model can be had.
+
+    Raises:
+        ConfigurationError: one cannot; the message names the source.
+    """
+    from corpus.model import read_embedding_spec
+
+    for spec in config.sources:
+        try:
+            read_embedding_spec(spec.model, spec.prefix)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"source.{spec.source}.model = {spec.model!r}: {error}") from error

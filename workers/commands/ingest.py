@@ -1,0 +1,358 @@
+"""`freshet apply`, `config`, `sources`, `source`, `produce`, `dead-letters`."""
+
+import asyncio
+import base64
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from workers.console import CommandError, ExitCode, say, write, write_json, write_table
+
+if TYPE_CHECKING:
+    from ingest.produce import Produced
+    from workers.apply import Change
+    from workers.settings import Settings
+
+Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
+ConfigPath = Annotated[Path, typer.Argument(help="The configuration file.", show_default=True)]
+Source = Annotated[str, typer.Argument(help="Name of the source.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(apply)
+    app.command()(sources)
+    app.command()(produce)
+    source = typer.Typer(help="Pause and resume one source.", no_args_is_help=True)
+    source.command("pause")(source_pause)
+    source.command("resume")(source_resume)
+    app.add_typer(source, name="source")
+    config = typer.Typer(help="The configuration file.", no_args_is_help=True)
+    config.command("check")(config_check)
+    config.command("schema")(config_schema)
+    app.add_typer(config, name="config")
+    dead_letters = typer.Typer(help="Events that could not be used.", no_args_is_help=True)
+    dead_letters.command("list")(dead_letters_list)
+    dead_letters.command("show")(dead_letters_show)
+    dead_letters.command("redrive")(dead_letters_redrive)
+    dead_letters.command("discard")(dead_letters_discard)
+    app.add_typer(dead_letters, name="dead-letters")
+
+
+# ── configuration ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def apply(
+    file: ConfigPath = Path("freshet.toml"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and change nothing.")] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Retire sources that are not in the file; their documents stay.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make sources, topics, schedules and subscriptions what the file says."""
+    from corpus.database import connect
+    from workers import apply as applying
+    from workers import config, settings
+
+    wanted = config.load(file)
+    resolved = settings.load()
+    cluster = _cluster(resolved)
+    with connect(resolved.database_url, application="freshet-apply") as connection:
+        changes = applying.plan(connection, cluster, wanted, prune=prune)
+    if dry_run:
+        applying.check_models(wanted)
+    else:
+        changes = [*changes, *asyncio.run(applying.execute(resolved, wanted, changes, cluster))]
+    _show_changes(changes, dry_run=dry_run, as_json=as_json)
+
+
+def _show_changes(changes: "list[Change]", *, dry_run: bool, as_json: bool) -> None:
+    if as_json:
+        lines = [{"kind": c.kind, "name": c.name, "change": c.change, "fields": [{"path": p, "before": b, "after": a} for p, b, a in c.fields]} for c in changes]
+        write_json({"dry_run": dry_run, "changes": lines})
+        return
+    for change in changes:
+        write(f"{change.change:<10} {change.kind} {change.name}")
+        for path, before, after in change.fields:
+            write(f"             {path}: {before} -> {after}")
+    if any(change.change == "unlisted" for change in changes):
+        say("unlisted: in the database, not in the file; they go on. Retire them with --prune.")
+    if dry_run:
+        say("nothing was changed (--dry-run)")
+
+
+def config_check(file: ConfigPath = Path("freshet.toml"), as_json: Json = False) -> None:
+    """Validate a file; needs no service."""
+    from workers import config
+
+    wanted = config.load(file)
+    if as_json:
+        write_json({"sources": [spec.to_json() for spec in wanted.sources], "subscribers": [spec.subscriber for spec in wanted.subscribers]})
+        return
+    write(f"{file} is valid: {len(wanted.sources)} sources, {len(wanted.subscribers)} subscribers")
+
+
+def config_schema() -> None:
+    """Print the JSON Schema of the configuration file, for editors."""
+    from workers import config
+
+    write_json(config.schema())
+
+
+# ── sources ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def sources(as_json: Json = False) -> None:
+    """Every source: state, documents, lag, and what became of every record."""
+    from corpus.database import connect, unavailable_as_dependency_error
+    from ingest.control import overview
+    from workers import settings
+
+    resolved = settings.load()
+    with connect(resolved.database_url, application="freshet-sources") as connection, unavailable_as_dependency_error():
+        rows = overview(connection, _cluster(resolved))
+    if as_json:
+        write_json(rows)
+        return
+    names = ("documents", "chunks", "lag", "batches", "records", "applied", "unchanged", "superseded", "dead_lettered", "ignored")
+    table = [[row["source"], row["state"], *(row[name] for name in names), row["last_published_at"]] for row in rows]
+    write_table(["source", "state", *(name.replace("_", "-") for name in names), "last published"], table, empty="no source; `freshet apply FILE` makes some")
+    for row in rows:
+        if row["state_reason"]:
+            say(f"{row['source']} is {row['state']}: {row['state_reason']}")
+        for topic in row["topics"]:
+            if topic["missing"]:
+                say(f"{row['source']}: topic {topic['topic']} is missing; `freshet apply` creates it")
+    if rows and rows[0]["kafka"]:
+        say(f"lag is not known: {rows[0]['kafka']}")
+
+
+def source_pause(name: Source, reason: Annotated[str, typer.Option(help="Why; shown in `freshet sources`.")] = "paused by an operator") -> None:
+    """Stop reading a source; what was handed over is still published."""
+    from corpus.database import connect, unavailable_as_dependency_error
+    from ingest import control
+    from workers import settings
+
+    resolved = settings.load()
+    with connect(resolved.database_url, application="freshet-source") as connection, unavailable_as_dependency_error():
+        control.pause(connection, name, reason)
+    say(f"{name} is paused; `freshet source resume {name}` goes on")
+
+
+def source_resume(
+    name: Source,
+    skip_gap: Annotated[bool, typer.Option("--skip-gap", help="Accept that records are missing, and go on where the log can be read.")] = False,
+) -> None:
+    """Go on from the position in the database, after a pause or a halt."""
+    from corpus.database import connect, unavailable_as_dependency_error
+    from ingest import control
+    from workers import settings
+
+    resolved = settings.load()
+    with connect(resolved.database_url, application="freshet-source") as connection, unavailable_as_dependency_error():
+        skipped = control.skip_gaps(connection, _cluster(resolved), name) if skip_gap else []
+        control.resume(connection, name)
+    for gap in skipped:
+        say(f"accepted: {gap.reason.split('. Accept')[0]}; {gap.topic}/{gap.partition} goes on at {gap.is_now}")
+    if skip_gap and not skipped:
+        say("there is no gap to skip")
+    asyncio.run(_tell_entity(resolved, name))
+    say(f"{name} is active")
+
+
+async def _tell_entity(settings: "Settings", source: str) -> None:
+    """The entity may have halted itself; one that never ran needs no telling."""
+    from temporalio.service import RPCError, RPCStatusCode
+
+    from corpus.source import source_workflow_id
+    from workers.connect import temporal
+
+    client = await temporal(settings)
+    try:
+        await client.get_workflow_handle(source_workflow_id(source)).signal("resume")
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise CommandError(f"the source is active in the database, its workflow was not told: {error.message}", ExitCode.UNAVAILABLE) from error
+
+
+# ── produce ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def produce(
+    files: Annotated[list[str], typer.Argument(help="JSON Lines, one event a line; .zst too; - is standard input.")],
+    topic: Annotated[str, typer.Option("--topic", "-t", help="Where to.")],
+    rate: Annotated[float, typer.Option(min=0, help="Records a second at most; 0: as fast as it goes.")] = 0,
+    limit: Annotated[int | None, typer.Option(min=1, help="Records at most.", show_default=False)] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Send lines as they are, without looking at them and without a key.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on after the last line that an earlier run with --resume had acknowledged.")] = False,
+    create_topic: Annotated[bool, typer.Option("--create-topic", help="Create the topic where it is missing.")] = False,
+    partitions: Annotated[int, typer.Option(min=1, help="Of a topic that is created.")] = 3,
+    as_json: Json = False,
+) -> None:
+    """Put events from files on a topic, keyed by their id."""
+    from dataclasses import asdict
+
+    from ingest.kafka import MAX_MESSAGE_BYTES, properties
+    from ingest.produce import FileProducer
+    from workers import settings
+
+    resolved = settings.load()
+    for file in files:
+        if file != "-" and not Path(file).is_file():
+            raise CommandError(f"there is no file {file}")
+    cluster = _cluster(resolved)
+    if create_topic:
+        cluster.create_topic(topic, partitions, {"max.message.bytes": str(MAX_MESSAGE_BYTES)})
+    elif topic not in cluster.topics([topic]):
+        raise CommandError(f"there is no topic {topic}; create it with --create-topic, or with `freshet apply`")
+    producer = FileProducer(properties(resolved.kafka_bootstrap, resolved.kafka_properties), topic, raw=raw, rate=rate, limit=limit, progress=_progress(as_json))
+    try:
+        for file in files:
+            producer.send(file, resume_folder=resolved.home / "produced" if resume else None)
+    finally:
+        result = producer.result
+        if as_json:
+            write_json({**asdict(result), "records_per_second": round(result.records / result.seconds, 1) if result.seconds else None})
+        else:
+            say(_summary(result))
+
+
+def _summary(result: "Produced") -> str:
+    rate = result.records / result.seconds if result.seconds else 0
+    skipped = f", {result.skipped:,} were there before" if result.skipped else ""
+    return f"{result.records:,} records ({result.value_bytes / 1e6:,.1f} MB) on topic {result.topic} in {result.seconds:.1f} s, {rate:,.0f}/s{skipped}"
+
+
+def _progress(as_json: bool) -> "Any":
+    import sys
+
+    if as_json or not sys.stderr.isatty():
+        return None
+
+    def show(result: "Produced") -> None:
+        sys.stderr.write(f"\r{result.records:>10,} records\x1b[K")
+        sys.stderr.flush()
+
+    return show
+
+
+# ── dead letters ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+Numbers = Annotated[list[int] | None, typer.Argument(help="Numbers of dead letters.", show_default=False)]
+BySource = Annotated[str | None, typer.Option("--source", help="Only of this source.", show_default=False)]
+ByReason = Annotated[str | None, typer.Option("--reason", help="Only with this reason.", show_default=False)]
+All = Annotated[bool, typer.Option("--all", help="Every open one that the filters leave.")]
+
+
+def dead_letters_list(
+    source: BySource = None,
+    reason: ByReason = None,
+    state: Annotated[str, typer.Option(help="open, redriven, discarded, or any.")] = "open",
+    most: Annotated[int, typer.Option("--limit", min=1, help="Rows at most.")] = 100,
+    as_json: Json = False,
+) -> None:
+    """Newest first."""
+    from ingest.redrive import Selection, find
+
+    _known_filters(reason, state)
+    selection = Selection(source=source, reason=reason, state=None if state == "any" else state, most=most)
+    with _database() as connection:
+        rows = find(connection, selection)
+    if as_json:
+        write_json(rows)
+        return
+    table = [[r["dead_letter"], r["source"], f"{r['topic']}/{r['partition']}/{r['record_offset']}", r["document_id"], r["reason"], r["detail"], r["state"]] for r in rows]
+    write_table(["dead letter", "source", "position", "document", "reason", "detail", "state"], table, empty="no dead letters")
+
+
+def dead_letters_show(
+    number: Annotated[int, typer.Argument(help="Number of the dead letter.")],
+    as_json: Json = False,
+    value: Annotated[bool, typer.Option("--value", help="Write the original bytes of the value, nothing else.")] = False,
+) -> None:
+    """One, with its reason and its original bytes."""
+    import sys
+
+    from ingest.redrive import show
+
+    with _database() as connection:
+        row = show(connection, number)
+    if value:
+        sys.stdout.buffer.write(row["value"] or b"")
+        return
+    if as_json:
+        write_json({name: base64.b64encode(item).decode() if isinstance(item, bytes) else item for name, item in row.items()})
+        return
+    for name, item in row.items():
+        text = f"{len(item):,} bytes, beginning {item[:200]!r}" if isinstance(item, bytes) else "-" if item is None else str(item)
+        write(f"{name:<14} {text}")
+
+
+def dead_letters_redrive(numbers: Numbers = None, source: BySource = None, reason: ByReason = None, everything: All = False, as_json: Json = False) -> None:
+    """Send the original bytes to the original topic again."""
+    from ingest.kafka import properties
+    from ingest.redrive import redrive
+    from workers import settings
+
+    resolved = settings.load()
+    with _database() as connection:
+        chosen = _chosen(connection, numbers, source, reason, everything)
+        done = redrive(connection, properties(resolved.kafka_bootstrap, resolved.kafka_properties), chosen)
+    _tell_settled("redriven", done, len(chosen), as_json)
+
+
+def dead_letters_discard(numbers: Numbers = None, source: BySource = None, reason: ByReason = None, everything: All = False, as_json: Json = False) -> None:
+    """Put them aside: they stay, and are no longer open."""
+    from ingest.redrive import settle
+
+    with _database() as connection:
+        chosen = _chosen(connection, numbers, source, reason, everything)
+        done = settle(connection, chosen, "discarded")
+    _tell_settled("discarded", done, len(chosen), as_json)
+
+
+def _chosen(connection: Any, numbers: list[int] | None, source: str | None, reason: str | None, everything: bool) -> list[int]:
+    from ingest.redrive import Selection, find
+
+    _known_filters(reason, "open")
+    if bool(numbers) == everything:
+        raise CommandError("say which: numbers, or --all with the filters you like (not both)")
+    rows = find(connection, Selection(source=source, reason=reason, state="open", dead_letters=numbers or None, most=1_000_000))
+    missing = sorted(set(numbers or ()) - {row["dead_letter"] for row in rows})
+    if missing:
+        raise CommandError(f"not open, or not there: {', '.join(map(str, missing))}")
+    return [row["dead_letter"] for row in rows]
+
+
+def _known_filters(reason: str | None, state: str) -> None:
+    from corpus.dead_letter import DeadLetterReason
+
+    if reason is not None and reason not in set(DeadLetterReason):
+        raise CommandError(f"--reason {reason!r} is not one of {', '.join(DeadLetterReason)}")
+    if state not in ("open", "redriven", "discarded", "any"):
+        raise CommandError(f"--state {state!r} is not one of open, redriven, discarded, any")
+
+
+def _tell_settled(what: str, done: list[int], asked: int, as_json: bool) -> None:
+    if as_json:
+        write_json({what: done})
+    else:
+        say(f"{len(done)} of {asked} dead letters {what}")
+    if len(done) < asked:
+        raise CommandError(f"{asked - len(done)} of them were not {what}: Kafka refused them, or somebody was faster", ExitCode.CHECK_FAILED)
+
+
+# ── what they share ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _cluster(settings: "Settings") -> Any:
+    from ingest.kafka import Cluster
+
+    return Cluster(settings.kafka_bootstrap, settings.kafka_properties)
+
+
+def _database() -> Any:
+    from corpus.database import connect
+    from workers import settings
+
+    return connect(settings.load().database_url, application="freshet-dead-letters")

@@ -1,0 +1,59 @@
+"""`freshet subscriptions list|resume`: who is told of which source, and how far."""
+
+import asyncio
+from typing import Annotated, Any
+
+import typer
+
+from workers.console import CommandError, say, write_json, write_table
+
+
+def show(
+    source: Annotated[str | None, typer.Option("--source", "-s", help="Only this source.", show_default=False)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Show every subscription: how many batches it is behind, and why it is parked if it is."""
+    from corpus.database import connect
+    from workers import settings
+    from workers.subscriptions import subscriptions
+
+    with connect(settings.load().database_url) as connection:
+        rows = [row | {"behind": row["last_batch"] - row["cursor_batch"]} for row in subscriptions(connection, source)]
+    if as_json:
+        write_json(rows)
+        return
+    columns = ("subscriber", "source", "endpoint", "state", "delivery", "cursor_batch", "behind", "delivered", "last_error")
+    write_table(columns, [[row[name] for name in columns] for row in rows], empty="nobody is told; add a subscriber to freshet.toml")
+
+
+def resume(
+    subscriber: Annotated[str, typer.Argument(help="Which subscriber.")],
+    source: Annotated[str, typer.Argument(help="Of which source.")],
+) -> None:
+    """Let a parked delivery try now, from its cursor."""
+    from corpus.database import connect
+    from workers import settings
+    from workers.subscriptions import subscriptions
+
+    resolved = settings.load()
+    with connect(resolved.database_url) as connection:
+        known = [row for row in subscriptions(connection, source) if row["subscriber"] == subscriber]
+    if not known:
+        raise CommandError(f"{subscriber!r} is not told of source {source!r}; see `freshet subscriptions list`")
+    asyncio.run(_resume(resolved, subscriber, source))
+    say(f"{subscriber}:{source} tries now, after batch {known[0]['cursor_batch']}")
+
+
+async def _resume(settings: Any, subscriber: str, source: str) -> None:
+    from corpus.delivery_activities import resume_delivery
+    from workers.connect import temporal
+
+    await resume_delivery(await temporal(settings), subscriber, source)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(help="Who is told of which source, and how far.", no_args_is_help=True)
+    group.command("list")(show)
+    group.command()(resume)
+    app.add_typer(group, name="subscriptions")

@@ -1,0 +1,41 @@
+"""The Temporal client: address, namespace, payload codec. Names are upstream's (`TEMPORAL_*`, profiles)."""
+
+import dataclasses
+
+from temporalio.client import Client
+from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes
+from temporalio.envconfig import ClientConfig
+
+from corpus.errors import DependencyError
+from workers.settings import Settings
+
+
+def data_converter(settings: Settings) -> DataConverter:
+    """Plain JSON, or encrypted where the operator gave keys."""
+    converter = DataConverter.default
+    if settings.payload_keys:
+        from workers.codec import EncryptionCodec
+
+        converter = dataclasses.replace(
+            converter,
+            payload_codec=EncryptionCodec.from_file(settings.payload_keys),
+            failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
+        )
+    return converter
+
+
+async def temporal(settings: Settings, *, namespace: str | None = None) -> Client:
+    """Connect.
+
+    Raises:
+        DependencyError: the server does not answer.
+    """
+    arguments = dict(ClientConfig.load_client_connect_config())
+    if settings.temporal_address:
+        arguments["target_host"] = settings.temporal_address
+    arguments["namespace"] = namespace or settings.temporal_namespace
+    try:
+        return await Client.connect(**arguments, data_converter=data_converter(settings))  # type: ignore[arg-type]
+    except RuntimeError as error:
+        address = arguments.get("target_host")
+        raise DependencyError(f"Temporal does not answer at {address}: {error}. Is it running? See `freshet status`.") from error

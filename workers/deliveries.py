@@ -1,0 +1,62 @@
+"""Wiring of freshness, deliveries and waits: workflows and activities for whoever runs queue `freshet`."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+from psycopg_pool import ConnectionPool
+
+from corpus import await_fresh, deliver
+from corpus.await_workflows import AwaitFreshWorkflow
+from corpus.database import Connection, unavailable_as_dependency_error
+from corpus.delivery_activities import DeliveryActivities
+from corpus.delivery_workflows import DeliveryWorkflow
+from corpus.errors import ConfigurationError
+from corpus.source import SourceSpec
+from corpus.sql import query
+from freshness import scan
+from freshness.activities import FreshnessActivities
+from freshness.workflows import FreshnessWorkflow
+from ingest.source_state import SourceState, initial_state
+
+WORKFLOWS: tuple[type, ...] = (DeliveryWorkflow, AwaitFreshWorkflow, FreshnessWorkflow)
+_Out = TypeVar("_Out")
+
+
+def in_pool(pool: ConnectionPool[Connection], step: Callable[..., _Out], *arguments: Any) -> _Out:
+    """Run a step with a connection of the pool; a database that is away is an error that may pass."""
+    with unavailable_as_dependency_error(), pool.connection() as connection:
+        return step(connection, *arguments)
+
+
+def activities(pool: ConnectionPool[Connection]) -> Sequence[Callable[..., Any]]:
+    """The light activities; synchronous ones need a thread pool in the worker."""
+    step: Callable[[Callable[..., _Out]], Callable[..., _Out]] = lambda verb: partial(in_pool, pool, verb)  # noqa: E731
+    notices = DeliveryActivities(
+        next_notice=step(deliver.next_notice),
+        acknowledge=step(deliver.acknowledge),
+        park=step(deliver.park),
+        look=step(await_fresh.look),
+    )
+    checks = FreshnessActivities(
+        measure=step(scan.measure), expired_after=step(scan.expired_after), record=step(scan.record), initial_state=step(_initial_state)
+    )
+    return (
+        notices.wake,
+        notices.next_notice,
+        notices.endpoint_exists,
+        notices.acknowledge,
+        notices.park,
+        notices.look,
+        checks.measure,
+        checks.order_expiry,
+        checks.look_for_expiry,
+        checks.record,
+    )
+
+
+def _initial_state(connection: Connection, source: str) -> SourceState:
+    row = connection.execute(query("source_spec"), {"source": source}).fetchone()
+    if row is None:
+        raise ConfigurationError(f"there is no source {source!r}; see `freshet sources`")
+    return initial_state(SourceSpec.from_json(row[0]))
