@@ -61,6 +61,16 @@ def run_checks(home: Path) -> list[Check]:
     return [_run(name, check, remedy) for name, check, remedy in checks]
 
 
+def _no_addresses() -> FreshetError | None:
+    from workers.settings import load
+
+    try:
+        load()
+    except FreshetError as error:
+        return error
+    return None
+
+
 def _run(name: str, check: Callable[[], str], remedy: str) -> Check:
     try:
         return Check(name=name, ok=True, found=check())

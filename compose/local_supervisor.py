@@ -86,6 +86,7 @@ class Supervisor:
             thread = self._threads.get(name)
             if (name in wanted or name in running) and (thread is None or not thread.is_alive()):
                 self._begin(name)
+        self._save()  # whoever asked waits for the number of the request
 
     def _begin(self, name: str) -> None:
         part = self.parts[name]

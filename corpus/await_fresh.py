@@ -58,7 +58,9 @@ def _offset(ask: _Ask, request: AwaitFreshRequest, offset: int) -> AwaitFreshRes
     where = f"{request.topic}/{request.partition}@{offset}"
     position = ask("await_offset", **record)
     if position is None or position["next_offset"] <= offset:
-        return _not_yet(f"{where} has no effect yet; the corpus stands before {position['next_offset'] if position else 'the first record'}")
+        return _not_yet(
+            f"{where} has no effect yet; the corpus stands before {position['next_offset'] if position else 'the first record'}"
+        )
     letter = ask("await_offset_dead_letter", **record)
     if letter:
         return _never(Why.DEAD_LETTERED, f"{letter['reason']}: {letter['detail']}", letter["batch"])

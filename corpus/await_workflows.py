@@ -1,7 +1,6 @@
 """AwaitFreshWorkflow: waits, durably, until something is retrievable or never will be."""
 
 from dataclasses import dataclass
-from datetime import timedelta
 
 from temporalio import workflow
 

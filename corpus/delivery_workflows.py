@@ -31,6 +31,7 @@ FIRST_RETRY = timedelta(seconds=5)  # doubles
 LONGEST_RETRY = timedelta(minutes=5)
 PARKED_RETRY = timedelta(hours=1)  # a parked delivery tries once by itself; `resume` makes it try now
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryView:
     """Answer of the `status` query."""
@@ -60,13 +61,17 @@ class DeliveryWorkflow:
         while True:
             self._woken = self._resumed = False
             # 1
-            following: NextNotice = await workflow.execute_activity_method(DeliveryActivities.next_notice, delivery, **policies.DELIVERY_STEP)
+            following: NextNotice = await workflow.execute_activity_method(
+                DeliveryActivities.next_notice, delivery, **policies.DELIVERY_STEP
+            )
             if following.ended:
                 return
             if following.notice is None:
                 await self._wait(RECHECK, "a batch")
             # 2
-            elif not await workflow.execute_activity_method(DeliveryActivities.endpoint_exists, following.endpoint, **policies.DELIVERY_STEP):
+            elif not await workflow.execute_activity_method(
+                DeliveryActivities.endpoint_exists, following.endpoint, **policies.DELIVERY_STEP
+            ):
                 await self._miss(f"there is no Nexus endpoint {following.endpoint!r}; create it, or change the subscription")
             else:
                 await self._tell(following.endpoint, following.notice)

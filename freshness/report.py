@@ -125,7 +125,7 @@ def _result(report: FreshnessReport) -> dict[str, Any]:
 
 
 def _period(seconds: int | None) -> dict[str, Any]:
-    """dbt counts minutes, hours or days; the exact seconds stand in `adapter_response`."""
+    """As dbt counts, in minutes, hours or days; the exact seconds stand in `adapter_response`."""
     if seconds is None:
         return {"count": None, "period": None}
     for name, size in (("day", 86_400), ("hour", 3_600)):

@@ -85,7 +85,9 @@ class FreshnessWorkflow:
             expire_after_seconds=found.spec.expire_after_seconds,
             max_ratio=found.spec.max_expiry_ratio,
         )
-        await workflow.execute_activity_method(FreshnessActivities.order_expiry, OrderExpiry(source=found.source, order=order), **policies.ORDER_EXPIRY)
+        await workflow.execute_activity_method(
+            FreshnessActivities.order_expiry, OrderExpiry(source=found.source, order=order), **policies.ORDER_EXPIRY
+        )
         wanted = LookForExpiry(source=found.source, after_batch=found.last_batch)
         deadline, pause = workflow.now() + EXPIRED_WITHIN, FIRST_LOOK
         while True:
@@ -98,7 +100,14 @@ class FreshnessWorkflow:
             pause = min(pause * 2, SLOWEST_LOOK)
 
     def _report(
-        self, source: str, *, status: FreshnessStatus, snapshotted_at_ms: int | None, spec: FreshnessSpec, error: str | None, **found: int | None
+        self,
+        source: str,
+        *,
+        status: FreshnessStatus,
+        snapshotted_at_ms: int | None,
+        spec: FreshnessSpec,
+        error: str | None,
+        **found: int | None,
     ) -> FreshnessReport:
         info = workflow.info()
         return FreshnessReport(

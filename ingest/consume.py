@@ -51,8 +51,8 @@ CONSUMER_PROPERTIES: dict[str, Any] = {
     # A position that is gone is an error to be named, never a jump to either end.
     "auto.offset.reset": "error",
     "allow.auto.create.topics": False,
-    "session.timeout.ms": 10_000,  # a killed consumer's partitions move after this
-    "heartbeat.interval.ms": 2_000,
+    "session.timeout.ms": 6_000,  # the least a broker allows; a killed consumer's partitions move after this
+    "heartbeat.interval.ms": 1_500,
     "max.poll.interval.ms": 300_000,
     "fetch.min.bytes": 1,
     "fetch.wait.max.ms": 100,
@@ -104,13 +104,17 @@ class SourceConsumer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = threading.Event()
         self._generation = 0
-        self._assigned = False
+        self._poll_failure: Exception | None = None
         self.handed_over_records = 0
 
     # ── event loop ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def run(self, stop: asyncio.Event, grace: float = 10.0) -> None:
-        """Consume until `stop` is set; then finish what is in flight, at most `grace` seconds."""
+        """Consume until `stop` is set; then finish what is in flight, at most `grace` seconds.
+
+        Raises:
+            Exception: whatever ended the polling thread; the process is to be started again.
+        """
         self._loop = asyncio.get_running_loop()
         watchers = [asyncio.create_task(work()) for work in (self._watch_sources, self._watch_positions, self._watch_topic_ids)]
         thread = threading.Thread(target=self._poll, args=(grace,), name="poll", daemon=True)
@@ -125,9 +129,10 @@ class SourceConsumer:
             for task in (*watchers, stopped, *self._tasks):
                 task.cancel()
             self._stagers.shutdown(wait=False, cancel_futures=True)
-        for task in watchers:
-            if task.done() and not task.cancelled() and task.exception():
-                raise task.exception()  # type: ignore[misc]
+        failures = [self._poll_failure, *(task.exception() for task in watchers if task.done() and not task.cancelled())]
+        for failure in failures:
+            if failure is not None:
+                raise failure
 
     async def _watch_sources(self) -> None:
         """1. Read the sources again and again."""
@@ -236,8 +241,9 @@ class SourceConsumer:
             while not self._stopping.is_set():
                 self._turn(time.monotonic())
             self._finish(grace)
-        except Exception:
+        except Exception as error:
             log.exception("the polling thread ended", extra={"action": "poll_failed"})
+            self._poll_failure = error
         finally:
             self._consumer.close()
 

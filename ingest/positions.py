@@ -60,7 +60,22 @@ class Positions:
             )
             for (topic, partition), (first, last) in offsets.items()
         }
+        missing = [
+            {"source": name, "topic": topic, "partition": partition, "cluster_id": log.cluster_id, "topic_id": log.topic_id, "next_offset": log.first_offset}
+            for (topic, partition), log in logs.items()
+            for name in asked[topic, partition]
+            if (name, topic, partition) not in rows
+        ]
+        if missing:
+            self._begin(missing)
+            rows = self.positions(sorted({name for sources in asked.values() for name in sources}))
         return logs, rows
+
+    def _begin(self, positions: Sequence[dict[str, Any]]) -> None:
+        """Write the position of partitions that were never read, before anything of them is: from then on the row decides."""
+        with unavailable_as_dependency_error(), self._pool.connection(timeout=5) as connection, connection.transaction():
+            for position in positions:
+                connection.execute(query("begin_position"), position)
 
     def _existing(self, places: Collection[Place], topics: Collection[str]) -> list[Place]:
         return [place for place in places if place[0] in topics]

@@ -199,5 +199,4 @@ def _reason(error: BaseException) -> str:
     """The innermost message: what really happened."""
     while isinstance(error, (ChildWorkflowError, ActivityError)) and error.cause is not None:
         error = error.cause
-    kind = error.type if isinstance(error, ApplicationError) and error.type else type(error).__name__
-    return f"{kind}: {error}"
+    return str(error)  # "PositionGapError: peps/0 ...": Temporal puts the type before the message

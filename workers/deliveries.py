@@ -31,7 +31,10 @@ def in_pool(pool: ConnectionPool[Connection], step: Callable[..., _Out], *argume
 
 def activities(pool: ConnectionPool[Connection]) -> Sequence[Callable[..., Any]]:
     """The light activities; synchronous ones need a thread pool in the worker."""
-    step: Callable[[Callable[..., _Out]], Callable[..., _Out]] = lambda verb: partial(in_pool, pool, verb)  # noqa: E731
+
+    def step(verb: Callable[..., _Out]) -> Callable[..., _Out]:
+        return partial(in_pool, pool, verb)
+
     notices = DeliveryActivities(
         next_notice=step(deliver.next_notice),
         acknowledge=step(deliver.acknowledge),

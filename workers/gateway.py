@@ -4,27 +4,26 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+from psycopg_pool import ConnectionPool
 from temporalio.client import Client
 from temporalio.worker import Worker
 
 from corpus import task_queues
-from corpus.database import open_pool
+from corpus.database import Connection
 from corpus.service import SearchRequest, SearchResponse
 from corpus.service_handler import CorpusServiceHandler
 from freshness import scan
 from workers.deliveries import in_pool
-from workers.settings import Settings
 
-_CONNECTIONS = 4  # searches side by side
+_THREADS = 4  # descriptions and searches side by side
 
 
-def build(settings: Settings, client: Client, *, search: Callable[[SearchRequest], SearchResponse]) -> Worker:
+def build(client: Client, pool: ConnectionPool[Connection], *, search: Callable[[SearchRequest], SearchResponse]) -> Worker:
     """The worker of queue `freshet-nexus`; `search` blocks and runs in a thread."""
-    pool = open_pool(settings.database_url, size=_CONNECTIONS, application="freshet-gateway")
     handler = CorpusServiceHandler(search=search, describe=partial(in_pool, pool, scan.describe))
     return Worker(
         client,
         task_queue=task_queues.NEXUS,
         nexus_service_handlers=[handler],
-        nexus_task_executor=ThreadPoolExecutor(_CONNECTIONS),
+        nexus_task_executor=ThreadPoolExecutor(_THREADS),
     )

@@ -219,7 +219,7 @@ async def _gateway(settings: Settings, client: Client) -> AsyncIterator[Worker]:
 
         # Ready without the model: descriptions and waits need none, and the first search waits for it.
         threading.Thread(target=_preload, args=(settings, embedders), name="preload", daemon=True).start()
-        yield gateway.build(settings, client, search=answer)
+        yield gateway.build(client, pool, search=answer)
 
 
 def _preload(settings: Settings, embedders: Any) -> None:

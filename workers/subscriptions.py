@@ -55,10 +55,9 @@ async def reconcile(settings: Settings, config: HasSubscribers, *, corpus_endpoi
     """
     client = await temporal(settings)
     subscribers = tuple(config.subscribers)
-    changes: list[Change] = []
     # 1
-    for namespace in sorted({settings.temporal_namespace, *(spec.namespace for spec in subscribers)}):
-        changes.append(Change(kind="namespace", name=namespace, change=await ensure_namespace(client, namespace)))
+    namespaces = sorted({settings.temporal_namespace, *(spec.namespace for spec in subscribers)})
+    changes = [Change(kind="namespace", name=name, change=await ensure_namespace(client, name)) for name in namespaces]
     # 2
     endpoints = {corpus_endpoint: (settings.temporal_namespace, task_queues.NEXUS)}
     for spec in subscribers:
@@ -94,7 +93,9 @@ def _subscribe(url: str, wanted: Iterable[tuple[SubscriberSpec, str]]) -> tuple[
                 },
             ).fetchone()
             if row is None:
-                raise ConfigurationError(f"subscriber {spec.subscriber!r} wants source {source!r}, which does not exist; configure it first")
+                raise ConfigurationError(
+                    f"subscriber {spec.subscriber!r} wants source {source!r}, which does not exist; configure it first"
+                )
             connection.execute(query("ensure_delivery"), {"subscriber": spec.subscriber, "source": source})
             old = before.pop((spec.subscriber, source), None)
             change = "created" if old is None else "unchanged" if old["endpoint"] == spec.endpoint else "updated"

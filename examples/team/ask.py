@@ -17,7 +17,9 @@ def question(arguments: argparse.Namespace) -> Question:
     ways = {name: getattr(arguments, name) for name in ("batch", "document_id", "version", "topic", "partition", "offset", "time_ms")}
     named = {name: value for name, value in ways.items() if value is not None}
     wait = AwaitFreshRequest(source=arguments.source, timeout_seconds=arguments.timeout, **named) if named else None
-    return Question(search=SearchRequest(query=arguments.query, k=arguments.k, sources=(arguments.source,)), wait_for=wait, endpoint=arguments.endpoint)
+    return Question(
+        search=SearchRequest(query=arguments.query, k=arguments.k, sources=(arguments.source,)), wait_for=wait, endpoint=arguments.endpoint
+    )
 
 
 def show(answer: Answer) -> None:

@@ -19,10 +19,16 @@ from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from corpus import task_queues
+from corpus.activities import StoreActivities
 from corpus.database import Connection, connect, open_pool
 from corpus.delivery_activities import wake_delivery
+from corpus.publish import Publisher
 from corpus.source import FreshnessSpec, SourceSpec
+from corpus.store import StagingStore
 from corpus.subscription import SubscriberSpec
+from corpus.workflows import BatchWorkflow
+from freshness.workflows import FreshnessCheck, FreshnessWorkflow
+from ingest.workflows import SourceWorkflow
 from workers import deliveries, subscriptions
 
 ROOT = Path(__file__).parents[2]
@@ -125,7 +131,7 @@ async def until(met: Callable[[], Any], *, seconds: float = 30, what: str = "") 
 
 
 def notices(log: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in log.read_text().splitlines() if line.endswith("}")] if log.exists() else []
+    return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line.endswith("}")] if log.exists() else []
 
 
 def connection_to(env: Env) -> Connection:
@@ -134,3 +140,32 @@ def connection_to(env: Env) -> Connection:
 
 def delivery(connection: Connection, source: str = "peps", subscriber: str = "team") -> dict[str, Any]:
     return next(row for row in subscriptions.subscriptions(connection, source) if row["subscriber"] == subscriber)
+
+
+@asynccontextmanager
+async def all_workers(env, tmp_path):
+    """Entity, batches, publish step, checks: what an expiry passes through."""
+    with open_pool(env.database_url, size=2) as pool, ThreadPoolExecutor(2) as threads:
+        publisher = Publisher(store=StagingStore((tmp_path / "staging").as_uri()), pool=pool)
+        store = StoreActivities(publisher.publish, publisher.load_source, publisher.rewind_source)
+        steps = [store.publish, store.load_source, store.rewind_source]
+        workflows = [*deliveries.WORKFLOWS, SourceWorkflow, BatchWorkflow]
+        async with (
+            env.light_worker(workflows=workflows),
+            Worker(env.client, task_queue=task_queues.STORE, activities=steps, activity_executor=threads),
+        ):
+            yield
+
+
+async def check(env, source="peps"):
+    return await env.client.execute_workflow(
+        FreshnessWorkflow.run, FreshnessCheck(source=source), id=f"freshness/{source}", task_queue=task_queues.WORKFLOWS
+    )
+
+
+def fill(db, documents=10, source="peps", **columns):
+    add_batch(db, source, 1, documents_written=documents, records=documents, applied=documents)
+    for number in range(documents):
+        add_document(db, source, f"pep-{number}", 1, 1, **columns)
+
+

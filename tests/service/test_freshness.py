@@ -24,7 +24,7 @@ from freshness.activities import FreshnessActivities
 from freshness.policy import FreshnessStatus
 from freshness.workflows import FreshnessCheck, FreshnessWorkflow
 from ingest.workflows import SourceWorkflow
-from tests.service.team_env import add_batch, add_document, connection_to, make_env, make_source, until
+from tests.service.team_env import add_batch, all_workers, check, fill, add_document, connection_to, make_env, make_source, until
 from workers import deliveries
 
 pytestmark = pytest.mark.service
@@ -39,33 +39,6 @@ async def env(database_url, temporal_env):
 def db(env):
     with connection_to(env) as connection:
         yield connection
-
-
-@asynccontextmanager
-async def all_workers(env, tmp_path):
-    """Entity, batches, publish step, checks: what an expiry passes through."""
-    with open_pool(env.database_url, size=2) as pool, ThreadPoolExecutor(2) as threads:
-        publisher = Publisher(store=StagingStore((tmp_path / "staging").as_uri()), pool=pool)
-        store = StoreActivities(publisher.publish, publisher.load_source, publisher.rewind_source)
-        steps = [store.publish, store.load_source, store.rewind_source]
-        workflows = [*deliveries.WORKFLOWS, SourceWorkflow, BatchWorkflow]
-        async with (
-            env.light_worker(workflows=workflows),
-            Worker(env.client, task_queue=task_queues.STORE, activities=steps, activity_executor=threads),
-        ):
-            yield
-
-
-async def check(env, source="peps"):
-    return await env.client.execute_workflow(
-        FreshnessWorkflow.run, FreshnessCheck(source=source), id=f"freshness/{source}", task_queue=task_queues.WORKFLOWS
-    )
-
-
-def fill(db, documents=10, source="peps", **columns):
-    add_batch(db, source, 1, documents_written=documents, records=documents, applied=documents)
-    for number in range(documents):
-        add_document(db, source, f"pep-{number}", 1, 1, **columns)
 
 
 async def test_a_fresh_source_passes_and_is_reported(env, db):
@@ -106,7 +79,9 @@ async def test_what_is_overdue_is_withdrawn_by_the_entity(env, db, tmp_path):
     ledger = db.execute("SELECT kind, state, documents_expired, reason FROM freshet.batch WHERE batch = 2").fetchone()
     assert ledger == ("expiry", "published", 2, "expire_after=1h")
     assert db.execute("SELECT max(batch) FROM freshet.batch").fetchone() == (2,)
-    as_of = db.execute("SELECT count(*) FROM freshet.document WHERE visible_from <= %s AND (visible_to IS NULL OR visible_to > %s)", (before, before))
+    as_of = db.execute(
+        "SELECT count(*) FROM freshet.document WHERE visible_from <= %s AND (visible_to IS NULL OR visible_to > %s)", (before, before)
+    )
     assert as_of.fetchone() == (10,)  # as of before, it is still there
 
 
@@ -116,7 +91,13 @@ async def test_search_returns_no_expired_document_but_as_of_before_it_does(env, 
     space = {"space_id": spaces.register(db, spec), "dimensions": spec.dimensions}
     add_batch(db, "peps", 1)
     for name, seen in {"fresh": "now", "stale": "2020-01-01"}.items():
-        chunk = {"source": "peps", "document_id": name, "text": f"wheels of {name}", "text_sha256": name.encode().ljust(32), "token_count": 3} | space
+        chunk = {
+            "source": "peps",
+            "document_id": name,
+            "text": f"wheels of {name}",
+            "text_sha256": name.encode().ljust(32),
+            "token_count": 3,
+        } | space
         chunk |= {"embedding": str([0.1] * spec.dimensions), "visible_from": "now", "batch": 1}
         columns = f"({', '.join(chunk)}, search_text)"
         values = f"({', '.join('%s' for _ in chunk)}, to_tsvector('english', %s))"

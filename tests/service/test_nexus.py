@@ -13,6 +13,7 @@ from temporalio.client import WorkflowFailureError
 from temporalio.worker import Worker
 
 from corpus import await_fresh
+from corpus.database import open_pool
 from corpus.service import AwaitFreshRequest, DescribeRequest, SearchHit, SearchRequest, SearchResponse, Why
 from corpus.service_handler import await_workflow_id
 from examples.team.worker import build as build_team
@@ -45,7 +46,9 @@ class DescribeCaller:
     async def run(self, source: str, endpoint: str) -> str:
         client = workflow.create_nexus_client(service=CorpusService, endpoint=endpoint)
         longest = timedelta(seconds=20)
-        described = await client.execute_operation(CorpusService.describe_source, DescribeRequest(source=source), schedule_to_close_timeout=longest)
+        described = await client.execute_operation(
+            CorpusService.describe_source, DescribeRequest(source=source), schedule_to_close_timeout=longest
+        )
         return f"{described.state} {described.documents} {described.last_batch} {described.freshness}"
 
 
@@ -57,8 +60,9 @@ def answer(request: SearchRequest) -> SearchResponse:
 
 @asynccontextmanager
 async def serving(env, log=None):
-    async with env.light_worker(), gateway.build(env.settings(), env.client, search=answer), build_team(env.team, log):
-        yield
+    with open_pool(env.database_url, size=2) as pool:
+        async with env.light_worker(), gateway.build(env.client, pool, search=answer), build_team(env.team, log):
+            yield
 
 
 async def ask(env, *, k=2, query="wheels", **wait):
@@ -162,7 +166,18 @@ async def test_the_example_team_hears_and_asks(env, db, tmp_path):
     async with serving(env, str(log)):
         await env.publish(db, "peps", 1)
         await until(lambda: [notice["notice_id"] for notice in notices(log)] == ["peps:1"])
-        command = [sys.executable, "-m", "examples.team.ask", "wheels", "--source", "peps", "--batch", "1", "--endpoint", env.corpus_endpoint]
+        command = [
+            sys.executable,
+            "-m",
+            "examples.team.ask",
+            "wheels",
+            "--source",
+            "peps",
+            "--batch",
+            "1",
+            "--endpoint",
+            env.corpus_endpoint,
+        ]
         environment = {"TEMPORAL_ADDRESS": env.address, "TEMPORAL_NAMESPACE": env.team.namespace, "PATH": ""}
         asked = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=environment, stdout=subprocess.PIPE)
         told, _ = await asked.communicate()
@@ -183,7 +198,9 @@ def ledger(db):
     add_batch(db, "peps", 3, records=2, unchanged=2)
     for batch, first, following, records in ((1, 0, 5, 5), (2, 5, 8, 3), (3, 8, 10, 2)):
         db.execute("INSERT INTO freshet.batch_range VALUES ('peps', %s, 'topic', 0, %s, %s, %s)", (batch, first, following, records))
-    db.execute("INSERT INTO freshet.source_position (source, cluster_id, topic, topic_id, partition, next_offset) VALUES ('peps', 'c', 'topic', 't', 0, 10)")
+    db.execute(
+        "INSERT INTO freshet.source_position (source, cluster_id, topic, topic_id, partition, next_offset) VALUES ('peps', 'c', 'topic', 't', 0, 10)"
+    )
     at = {"topic": "topic", "partition": 0}
     add_document(db, "peps", "pep-1", 1, 1, is_head=False, visible_to="now", end_reason="replaced", record_offset=0, **at)
     add_document(db, "peps", "pep-1", 2, 2, record_offset=5, **at)

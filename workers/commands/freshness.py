@@ -1,6 +1,7 @@
 """`freshet freshness report|check|schedules`: how old each source is, judged by its policy."""
 
 import asyncio
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,6 +10,7 @@ from workers.console import CommandError, ExitCode, say, write_json, write_table
 
 if TYPE_CHECKING:
     from freshness.report import FreshnessReport
+    from workers.settings import Settings
 
 Json = Annotated[bool, typer.Option("--json", help="As JSON, with dbt's keys (sources.json).")]
 
@@ -26,7 +28,7 @@ def report(
         reports, now_ms = scan.latest(connection, source)
     if not reports and not as_json:
         say("there is no source; configure one and run `freshet apply freshet.toml`")
-    return _show(reports, now_ms, as_json)
+    return _show(reports, now_ms, as_json=as_json)
 
 
 def check(
@@ -44,10 +46,10 @@ def check(
         scan.measure(connection, source)  # a source that does not exist is the caller's mistake, not a failed check
         checked = asyncio.run(_check(resolved, source, timeout))
         _, now_ms = scan.latest(connection, source)
-    return _show([checked], now_ms, as_json)
+    return _show([checked], now_ms, as_json=as_json)
 
 
-async def _check(settings: Any, source: str, timeout: int) -> "FreshnessReport":
+async def _check(settings: "Settings", source: str, seconds: int) -> "FreshnessReport":
     from temporalio.common import WorkflowIDConflictPolicy
 
     from corpus import task_queues
@@ -64,10 +66,10 @@ async def _check(settings: Any, source: str, timeout: int) -> "FreshnessReport":
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
     )
     try:
-        return await asyncio.wait_for(handle.result(), timeout)
+        return await asyncio.wait_for(handle.result(), seconds)
     except TimeoutError as error:
         raise CommandError(
-            f"the check of {source!r} has no result after {timeout} s; it goes on as workflow {handle.id}. Do the workers run? See `freshet status`.",
+            f"the check of {source!r} has no result after {seconds} s; it goes on as workflow {handle.id}. Do the workers run? See `freshet status`.",
             ExitCode.UNAVAILABLE,
         ) from error
 
@@ -84,7 +86,7 @@ def schedules(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] 
     write_table(columns, [[row[name] for name in columns] for row in rows], empty="there is no schedule; run `freshet apply freshet.toml`")
 
 
-async def _schedules(settings: Any) -> list[dict[str, Any]]:
+async def _schedules(settings: "Settings") -> list[dict[str, Any]]:
     from freshness.policy import words
     from workers.connect import temporal
 
@@ -108,7 +110,7 @@ async def _schedules(settings: Any) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: row["schedule"])
 
 
-def _show(reports: "list[FreshnessReport]", now_ms: int, as_json: bool) -> int:
+def _show(reports: "list[FreshnessReport]", now_ms: int, *, as_json: bool) -> int:
     from importlib.metadata import version
     from uuid import uuid4
 
@@ -134,9 +136,7 @@ def _row(shown: "FreshnessReport") -> list[Any]:
     ]
 
 
-def _when(epoch_ms: int | None) -> Any:
-    from datetime import UTC, datetime
-
+def _when(epoch_ms: int | None) -> datetime | None:
     return None if epoch_ms is None else datetime.fromtimestamp(epoch_ms / 1000, UTC)
 
 

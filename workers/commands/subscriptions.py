@@ -1,11 +1,14 @@
 """`freshet subscriptions list|resume`: who is told of which source, and how far."""
 
 import asyncio
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from workers.console import CommandError, say, write_json, write_table
+
+if TYPE_CHECKING:
+    from workers.settings import Settings
 
 
 def show(
@@ -44,7 +47,7 @@ def resume(
     say(f"{subscriber}:{source} tries now, after batch {known[0]['cursor_batch']}")
 
 
-async def _resume(settings: Any, subscriber: str, source: str) -> None:
+async def _resume(settings: "Settings", subscriber: str, source: str) -> None:
     from corpus.delivery_activities import resume_delivery
     from workers.connect import temporal
 

@@ -7,9 +7,8 @@ SELECT (extract(epoch FROM now()) * 1000)::bigint AS snapshotted_at_ms, s.spec, 
        LATERAL (
            SELECT count(*) AS documents, (extract(epoch FROM min(greatest(d.observed_at, d.verified_at))) * 1000)::bigint AS oldest_ms,
                   count(*) FILTER (
-                      WHERE d.expires_at <= now()
-                         OR greatest(d.observed_at, d.verified_at)
-                            <= now() - make_interval(secs => (s.spec -> 'freshness' ->> 'expire_after_seconds')::double precision)
+                      WHERE coalesce(d.expires_at, greatest(d.observed_at, d.verified_at)
+                            + make_interval(secs => (s.spec -> 'freshness' ->> 'expire_after_seconds')::double precision)) <= now()
                   ) AS overdue
              FROM freshet.document d WHERE d.source = s.source AND d.visible_to IS NULL
        ) v

@@ -8,6 +8,12 @@ SELECT source, topic, partition, cluster_id, topic_id, next_offset
   FROM freshet.source_position
  WHERE source = ANY(%(sources)s::text[]);
 
+-- name: begin_position
+-- Where a partition that was never read begins.
+INSERT INTO freshet.source_position (source, cluster_id, topic, topic_id, partition, next_offset)
+VALUES (%(source)s::text, %(cluster_id)s::text, %(topic)s::text, %(topic_id)s::text, %(partition)s::integer, %(next_offset)s::bigint)
+ON CONFLICT DO NOTHING;
+
 -- name: halt_source
 -- Stop an active source and say why; a source that is already stopped keeps its first reason.
 UPDATE freshet.source
