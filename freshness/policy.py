@@ -63,7 +63,7 @@ def expiry_rule(spec: FreshnessSpec) -> str:
     """The rule as people and the ledger see it."""
     if spec.expire_after_seconds is None:
         return "expires_at"
-    return f"expire_after={words(spec.expire_after_seconds)}"
+    return f"expires_at or expire_after={words(spec.expire_after_seconds)}"
 
 
 def words(seconds: int) -> str:

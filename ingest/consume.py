@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from corpus.batch import BatchRef
 from corpus.errors import FreshetError
@@ -370,11 +370,21 @@ class SourceConsumer:
             self._consumer.resume(resume)
 
     def _seek(self, place: Place, slot: Slot) -> None:
+        """Read on from `seek_to`. A partition whose fetching ended (its offset was out of range) refuses: take it anew."""
+        at = TopicPartition(*place, slot.seek_to or 0)
         try:
-            self._consumer.seek(TopicPartition(*place, slot.seek_to or 0))
-            slot.seek_to = None
-        except KafkaException as error:  # not fetched yet: the next round tries again
-            log.debug("seek refused, trying again: %s", error.args[0].str(), extra={"action": "seek_refused"})
+            self._consumer.seek(at)
+        except KafkaException as error:
+            log.debug("seek refused, assigning anew: %s", error.args[0].str(), extra={"action": "seek_refused"})
+            try:
+                self._consumer.incremental_unassign([at])
+                self._consumer.incremental_assign([at])
+                self._consumer.resume([at])
+            except KafkaException as again:  # a rebalance is going on: the next round tries again
+                log.debug("assigning anew refused: %s", again.args[0].str(), extra={"action": "seek_refused"})
+                return
+            slot.paused = False
+        slot.seek_to = None
 
     # ── sources, placing (polling thread) ───────────────────────────────────────────────────────────────────────────
 
@@ -382,12 +392,11 @@ class SourceConsumer:
         """1. Subscribe what is active; drop what is not; place again what was moved."""
         before, self._sources = self._sources, {source.spec.source: source for source in found}
         for name in before.keys() - self._sources.keys():
-            self._drop_source(name)
+            self._drop_lanes(name)
         for name, source in self._sources.items():
             if name in before and before[name].epoch != source.epoch:
                 log.info("position was moved, reading again", extra={"action": "epoch", "source": name, "epoch": source.epoch})
-                self._drop_source(name)
-                self._sources[name] = source
+                self._drop_lanes(name)
         for (topic, _), slot in self._slots.items():
             for name, lane in list(slot.lanes.items()):
                 lane.spec = self._sources[name].spec
@@ -462,6 +471,9 @@ class SourceConsumer:
 
     def _drop_source(self, name: str) -> None:
         self._sources.pop(name, None)
+        self._drop_lanes(name)
+
+    def _drop_lanes(self, name: str) -> None:
         for slot in self._slots.values():
             self._drop(slot, name)
 
@@ -475,9 +487,9 @@ class SourceConsumer:
     # ── assignment (called by librdkafka inside poll) ───────────────────────────────────────────────────────────────
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """Take the partitions paused; they run when they are placed. The offset given here is never read."""
+        """Take the partitions paused; they run when they are placed. Until then nothing is taken in, whatever comes."""
         for partition in partitions:
-            partition.offset = 0
+            partition.offset = OFFSET_END  # never out of range, unlike the beginning
         consumer.incremental_assign(partitions)
         consumer.pause(partitions)
         for partition in partitions:

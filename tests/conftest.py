@@ -22,7 +22,8 @@ _PREFIX = "freshet-tests-"
 def pytest_configure(config: pytest.Config) -> None:
     # Tests must not meet the developer's own stack.
     for name in [*os.environ]:
-        if name.startswith(("FRESHET_", "PG", "TEMPORAL_")):
+        # FRESHET_DATA names the folder of test data, no server.
+        if name.startswith(("FRESHET_", "PG", "TEMPORAL_")) and name != "FRESHET_DATA":
             del os.environ[name]
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"

@@ -135,7 +135,10 @@ async def _reconcile_others(settings: Settings, config: Config) -> list[Change]:
     from workers.connect import temporal
 
     client = await temporal(settings)
-    done = [_foreign("schedule", change) for change in await schedules.reconcile(client, config.sources)]
+    # Every source that goes on, also one that this file does not name: its checks go on too.
+    with connect(settings.database_url, application="freshet-apply") as connection:
+        active = [SourceSpec.from_json(spec) for _, spec in connection.execute(query("active_sources")).fetchall()]
+    done = [_foreign("schedule", change) for change in await schedules.reconcile(client, active)]
     done += [_foreign("subscription", change) for change in await subscriptions.reconcile(settings, config)]
     return done
 

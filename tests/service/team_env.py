@@ -167,5 +167,3 @@ def fill(db, documents=10, source="peps", **columns):
     add_batch(db, source, 1, documents_written=documents, records=documents, applied=documents)
     for number in range(documents):
         add_document(db, source, f"pep-{number}", 1, 1, **columns)
-
-

@@ -1,30 +1,21 @@
 """Checks on a real ledger, entity and publish step; schedules on a real server."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from temporalio.worker import Worker
 
-from corpus import spaces, task_queues
-from corpus.activities import StoreActivities
+from corpus import spaces
 from corpus.database import open_pool
 from corpus.errors import ConfigurationError, PermanentError
 from corpus.model import read_embedding_spec
-from corpus.publish import Publisher
 from corpus.search import search
 from corpus.service import SearchRequest
-from corpus.store import StagingStore
-from corpus.workflows import BatchWorkflow
 from freshness import scan, schedules
 from freshness.activities import FreshnessActivities
 from freshness.policy import FreshnessStatus
-from freshness.workflows import FreshnessCheck, FreshnessWorkflow
-from ingest.workflows import SourceWorkflow
-from tests.service.team_env import add_batch, all_workers, check, fill, add_document, connection_to, make_env, make_source, until
+from tests.service.team_env import add_batch, add_document, all_workers, check, connection_to, fill, make_env, make_source, until
 from workers import deliveries
 
 pytestmark = pytest.mark.service
@@ -75,9 +66,12 @@ async def test_what_is_overdue_is_withdrawn_by_the_entity(env, db, tmp_path):
     assert (report.status, report.expired, report.overdue, report.documents) == (FreshnessStatus.PASS, 2, 0, 8)
     assert (again.expired, again.overdue) == (0, 0)
     rows = db.execute("SELECT document_id, end_reason, end_detail, end_batch FROM freshet.document WHERE visible_to IS NOT NULL").fetchall()
-    assert sorted(rows) == [("ended", "expired", "expire_after=1h", 2), ("stale", "expired", "expire_after=1h", 2)]
+    assert sorted(rows) == [
+        ("ended", "expired", "expires_at or expire_after=1h", 2),
+        ("stale", "expired", "expires_at or expire_after=1h", 2),
+    ]
     ledger = db.execute("SELECT kind, state, documents_expired, reason FROM freshet.batch WHERE batch = 2").fetchone()
-    assert ledger == ("expiry", "published", 2, "expire_after=1h")
+    assert ledger == ("expiry", "published", 2, "expires_at or expire_after=1h")
     assert db.execute("SELECT max(batch) FROM freshet.batch").fetchone() == (2,)
     as_of = db.execute(
         "SELECT count(*) FROM freshet.document WHERE visible_from <= %s AND (visible_to IS NULL OR visible_to > %s)", (before, before)

@@ -5,24 +5,20 @@ import subprocess
 import sys
 import uuid
 from contextlib import asynccontextmanager
-from datetime import timedelta
 
 import pytest
-from temporalio import workflow
 from temporalio.client import WorkflowFailureError
 from temporalio.worker import Worker
 
 from corpus import await_fresh
 from corpus.database import open_pool
-from corpus.service import AwaitFreshRequest, DescribeRequest, SearchHit, SearchRequest, SearchResponse, Why
+from corpus.service import AwaitFreshRequest, SearchHit, SearchRequest, SearchResponse, Why
 from corpus.service_handler import await_workflow_id
 from examples.team.worker import build as build_team
 from examples.team.workflows import AskWorkflow, Question
+from tests.service.callers import DescribeCaller
 from tests.service.team_env import ROOT, add_batch, add_document, connection_to, delivery, make_env, make_source, notices, until
 from workers import gateway
-
-with workflow.unsafe.imports_passed_through():
-    from corpus.service import CorpusService
 
 pytestmark = pytest.mark.service
 
@@ -36,20 +32,6 @@ async def env(database_url, temporal_env):
 def db(env):
     with connection_to(env) as connection:
         yield connection
-
-
-@workflow.defn
-class DescribeCaller:
-    """A team's workflow that asks how a source stands."""
-
-    @workflow.run
-    async def run(self, source: str, endpoint: str) -> str:
-        client = workflow.create_nexus_client(service=CorpusService, endpoint=endpoint)
-        longest = timedelta(seconds=20)
-        described = await client.execute_operation(
-            CorpusService.describe_source, DescribeRequest(source=source), schedule_to_close_timeout=longest
-        )
-        return f"{described.state} {described.documents} {described.last_batch} {described.freshness}"
 
 
 def answer(request: SearchRequest) -> SearchResponse:

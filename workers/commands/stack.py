@@ -240,6 +240,8 @@ def _failure(result: "UpResult") -> str:
     if not result.failures:
         return "the supervisor ended before all was ready; see `freshet logs supervisor`"
     told = "; ".join(f"{part.name}: {part.error or part.note or part.state}" for part in result.failures)
+    if any(part.state == "failed" for part in result.failures):
+        return f"not everything started: {told}. What runs goes on; put this right and say `freshet up` again."
     return f"not everything started: {told}. See `freshet logs {result.failures[0].name}`; it is tried again until `freshet down`."
 
 

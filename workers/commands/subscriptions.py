@@ -1,7 +1,8 @@
 """`freshet subscriptions list|resume`: who is told of which source, and how far."""
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated
+import contextlib
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,6 +23,7 @@ def show(
 
     with connect(settings.load().database_url) as connection:
         rows = [row | {"behind": row["last_batch"] - row["cursor_batch"]} for row in subscriptions(connection, source)]
+    asyncio.run(_add_attempts(settings.load(), [row for row in rows if row["delivery"] == "delivering"]))
     if as_json:
         write_json(rows)
         return
@@ -45,6 +47,26 @@ def resume(
         raise CommandError(f"{subscriber!r} is not told of source {source!r}; see `freshet subscriptions list`")
     asyncio.run(_resume(resolved, subscriber, source))
     say(f"{subscriber}:{source} tries now, after batch {known[0]['cursor_batch']}")
+
+
+async def _add_attempts(settings: "Settings", rows: list[dict[str, Any]]) -> None:
+    """Say of notices on their way why they do not arrive; left out where Temporal does not answer."""
+    from temporalio.service import RPCError
+
+    from corpus.errors import DependencyError
+    from corpus.subscription import delivery_workflow_id
+    from workers.connect import temporal
+
+    if not rows:
+        return
+    with contextlib.suppress(RPCError, DependencyError):
+        client = await temporal(settings)
+        for row in rows:
+            described = await client.get_workflow_handle(delivery_workflow_id(row["subscriber"], row["source"])).describe()
+            for pending in described.raw_description.pending_nexus_operations:
+                if pending.attempt > 1 or pending.blocked_reason:
+                    why = pending.blocked_reason or pending.last_attempt_failure.message
+                    row["last_error"] = f"attempt {pending.attempt}: {why}"
 
 
 async def _resume(settings: "Settings", subscriber: str, source: str) -> None:

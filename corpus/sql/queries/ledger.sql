@@ -61,8 +61,9 @@ WHERE s.state <> 'retired' AND (%(source)s::text IS NULL OR s.source = %(source)
 
 -- name: ledger_sums
 -- What was done since an instant, for live displays.
-SELECT count(*), coalesce(sum(records), 0), coalesce(sum(applied), 0), coalesce(sum(texts_embedded), 0), coalesce(sum(chunks_reused), 0),
-       coalesce(sum(chunks_opened), 0), coalesce(sum(dead_lettered), 0)
+SELECT count(*), coalesce(sum(records), 0)::bigint, coalesce(sum(applied), 0)::bigint, coalesce(sum(unchanged), 0)::bigint,
+       coalesce(sum(superseded), 0)::bigint, coalesce(sum(texts_embedded), 0)::bigint, coalesce(sum(chunks_reused), 0)::bigint,
+       coalesce(sum(dead_lettered), 0)::bigint
 FROM freshet.batch WHERE published_at >= %(since)s AND (%(source)s::text IS NULL OR source = %(source)s::text);
 
 -- name: clock

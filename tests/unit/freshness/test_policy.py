@@ -50,5 +50,5 @@ def test_mass_expiry_is_not_allowed(overdue, documents, allowed):
 
 def test_words():
     assert [words(seconds) for seconds in (30 * 86_400, 43_200, 300, 90, 0)] == ["30d", "12h", "5m", "90s", "0s"]
-    assert expiry_rule(SPEC) == "expire_after=1d"
+    assert expiry_rule(SPEC) == "expires_at or expire_after=1d"
     assert expiry_rule(FreshnessSpec()) == "expires_at"

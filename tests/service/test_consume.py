@@ -1,0 +1,245 @@
+"""The consumer on a real broker and a real database: nothing lost, nothing skipped silently, bounded, graceful."""
+
+import asyncio
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from corpus.database import connect
+from ingest import control
+from ingest.hand_over import hand_over
+from tests.service.consuming import Bench, bench, eventually
+
+pytestmark = [pytest.mark.service, pytest.mark.slow]
+_GROUPS = itertools.count(1)
+
+
+@pytest.fixture
+def stand(database_url: str, kafka_bootstrap: str, tmp_path: Path) -> Iterator[Bench]:
+    with bench(database_url, kafka_bootstrap, tmp_path, f"group-{next(_GROUPS)}") as made:
+        yield made
+
+
+async def test_every_record_is_handed_over_once_in_ranges_that_meet(stand: Bench, make_topic: Callable[..., str]) -> None:
+    topics = [make_topic(partitions=3), make_topic()]
+    stand.add_source("both", *topics)
+    stand.add_source("second", topics[1])  # two sources may read one topic
+    stand.produce(topics[0], 300)
+    stand.produce(topics[1], 20)
+    async with stand.consumer():
+        await eventually(lambda: stand.ledger.records("both") == 320 and stand.ledger.records("second") == 20)
+        stand.produce(topics[1], 5, first=20)
+        await eventually(lambda: stand.ledger.records() == 350)
+        await eventually(lambda: stand.committed(topics[1]) == 25)
+    assert all(len(ranges) == 1 and ranges[0][0] == 0 for ranges in stand.ledger.ranges().values())
+    assert sum(ref.records for ref in stand.ledger.refs) == 350  # and none twice
+
+
+async def test_nothing_is_committed_or_lost_while_temporal_is_down(stand: Bench, make_topic: Callable[..., str]) -> None:
+    topic = make_topic()
+    stand.add_source("a", topic, max_records=10)
+    stand.produce(topic, 500)
+    stand.ledger.down = True
+    async with stand.consumer() as consumer:
+        await eventually(lambda: stand.ledger.attempts >= 4)
+        assert stand.committed(topic) < 0
+        held = sum(len(lane.buffer) for slot in consumer._slots.values() for lane in slot.lanes.values())
+        assert held < 10 + 500  # what came before the pause, no more
+        assert all(slot.paused for slot in consumer._slots.values())
+        stand.ledger.down = False
+        await eventually(lambda: stand.ledger.records("a") == 500)
+    assert stand.ledger.ranges("a") == {("a", topic, 0): [(0, 500)]}
+
+
+async def test_a_source_that_is_behind_pauses_and_another_does_not(stand: Bench, make_topic: Callable[..., str]) -> None:
+    slow, quick = make_topic(), make_topic()
+    stand.add_source("slow", slow, max_records=10, max_pending_records=30)
+    stand.add_source("quick", quick)
+    stand.produce(slow, 200)
+    published = stand.ledger.publish
+    stand.ledger.publish = lambda ref: None if ref.source == "slow" else published(ref)  # type: ignore[method-assign]
+    async with stand.consumer():
+        await eventually(lambda: stand.ledger.records("slow") >= 30)
+        stand.produce(quick, 50)
+        await eventually(lambda: stand.ledger.records("quick") == 50)
+        assert stand.ledger.records("slow") <= 40
+        stand.ledger.publish = published  # type: ignore[method-assign]
+        for ref in [ref for ref in stand.ledger.refs if ref.source == "slow"]:
+            published(ref)
+        await eventually(lambda: stand.ledger.records("slow") == 200)
+
+
+async def test_a_restart_goes_on_at_the_position_row_not_at_the_committed_offset(stand: Bench, make_topic: Callable[..., str]) -> None:
+    topic = make_topic()
+    stand.add_source("a", topic)
+    stand.produce(topic, 10)
+    async with stand.consumer():
+        await eventually(lambda: stand.ledger.records() == 10)
+    await eventually(lambda: stand.committed(topic) == 10)
+    # a failover to a copy of the database that lags
+    stand.execute("UPDATE freshet.source_position SET next_offset = 4")
+    stand.ledger.refs.clear()
+    async with stand.consumer():
+        await eventually(lambda: stand.ledger.ranges() == {("a", topic, 0): [(4, 10)]})
+
+
+async def test_a_moved_position_is_read_again_without_a_restart(stand: Bench, make_topic: Callable[..., str]) -> None:
+    topic = make_topic()
+    stand.add_source("a", topic)
+    stand.produce(topic, 10)
+    async with stand.consumer():
+        await eventually(lambda: stand.ledger.records() == 10)
+        stand.ledger.refs.clear()
+        stand.execute("UPDATE freshet.source_position SET next_offset = 3")
+        stand.execute("UPDATE freshet.source SET epoch = epoch + 1")
+        await eventually(lambda: stand.ledger.ranges() == {("a", topic, 0): [(3, 10)]})
+        assert {ref.epoch for ref in stand.ledger.refs} == {1}
+
+
+async def test_sources_come_pause_and_go_without_a_restart(stand: Bench, make_topic: Callable[..., str]) -> None:
+    first, second = make_topic(), make_topic()
+    stand.add_source("first", first)
+    async with stand.consumer():
+        stand.produce(first, 3)
+        await eventually(lambda: stand.ledger.records("first") == 3)
+        stand.produce(second, 4)
+        stand.add_source("second", second)
+        await eventually(lambda: stand.ledger.records("second") == 4)
+        with connect(stand.url) as connection:
+            control.pause(connection, "first", "maintenance")
+        stand.produce(second, 1, first=4)
+        await eventually(lambda: stand.ledger.records("second") == 5)
+        await asyncio.sleep(2.5)  # longer than the sources are looked at
+        stand.produce(first, 2, first=3)
+        stand.produce(second, 1, first=5)
+        await eventually(lambda: stand.ledger.records("second") == 6)
+        assert stand.ledger.records("first") == 3
+        with connect(stand.url) as connection:
+            control.resume(connection, "first")
+        await eventually(lambda: stand.ledger.records("first") == 5)
+
+
+async def test_records_removed_before_they_were_read_halt_the_source_by_name(stand: Bench, make_topic: Callable[..., str]) -> None:
+    lost, fine = make_topic(), make_topic()
+    stand.add_source("lost", lost)
+    stand.add_source("fine", fine)
+    stand.produce(lost, 10)
+    async with stand.consumer():
+        await eventually(lambda: stand.ledger.records("lost") == 10)
+    admin = AdminClient({"bootstrap.servers": stand.bootstrap})
+    stand.produce(lost, 10, first=10)
+    admin.delete_records([TopicPartition(lost, 0, 15)])[TopicPartition(lost, 0)].result(30)
+    stand.produce(fine, 3)
+    async with stand.consumer():
+        await eventually(lambda: stand.ledger.records("fine") == 3)
+        await eventually(lambda: stand.state("lost")[0] == "halted")
+        assert "5 offsets from 10 to 14 were removed" in (stand.state("lost")[1] or "")
+        assert stand.ledger.records("lost") == 10
+        with connect(stand.url) as connection:
+            (gap,) = control.skip_gaps(connection, stand.cluster(), "lost")
+            control.resume(connection, "lost")
+        assert (gap.was, gap.is_now) == (10, 15)
+        await eventually(lambda: stand.ledger.ranges("lost") == {("lost", lost, 0): [(0, 10), (15, 20)]})
+
+
+async def test_records_removed_under_a_running_consumer_halt_the_source(stand: Bench, make_topic: Callable[..., str]) -> None:
+    topic = make_topic()
+    stand.add_source("a", topic, max_records=5, max_pending_records=5)
+    stand.produce(topic, 2_000, size=5_000)
+    stand.ledger.publishes = False
+    async with stand.consumer():
+        await eventually(lambda: stand.ledger.records() >= 5)
+        admin = AdminClient({"bootstrap.servers": stand.bootstrap})
+        admin.delete_records([TopicPartition(topic, 0, 1_990)])[TopicPartition(topic, 0)].result(30)
+        stand.ledger.publishes = True
+        for ref in list(stand.ledger.refs):
+            stand.ledger.publish(ref)
+        await eventually(lambda: stand.state("a")[0] == "halted")
+        assert "were removed" in (stand.state("a")[1] or "")
+        assert stand.ledger.ranges("a")[("a", topic, 0)][0][0] == 0
+        assert len(stand.ledger.ranges("a")[("a", topic, 0)]) == 1
+        with connect(stand.url) as connection:
+            control.skip_gaps(connection, stand.cluster(), "a")
+            control.resume(connection, "a")
+        await eventually(lambda: stand.ledger.ranges("a")[("a", topic, 0)][-1] == (1_990, 2_000))
+
+
+async def test_a_recreated_topic_halts_the_source(stand: Bench, make_topic: Callable[..., str]) -> None:
+    topic = make_topic()
+    stand.add_source("a", topic)
+    stand.produce(topic, 5)
+    async with stand.consumer():
+        await eventually(lambda: stand.ledger.records() == 5)
+    admin = AdminClient({"bootstrap.servers": stand.bootstrap})
+    admin.delete_topics([topic])[topic].result(30)
+    await eventually(lambda: topic not in stand.cluster().topics([topic]))
+    await eventually(lambda: stand.cluster().create_topic(topic, 1))
+    stand.produce(topic, 50)
+    async with stand.consumer():
+        await eventually(lambda: stand.state("a")[0] == "halted")
+        assert "recreated" in (stand.state("a")[1] or "")
+    assert stand.ledger.records() == 5
+
+
+async def test_two_consumers_share_and_one_leaving_loses_nothing(stand: Bench, make_topic: Callable[..., str]) -> None:
+    topic = make_topic(partitions=4)
+    stand.add_source("a", topic, max_records=20)
+    async with stand.consumer():
+        stand.produce(topic, 200)
+        async with stand.consumer() as second:
+            stand.produce(topic, 200, first=200)
+            await eventually(lambda: second._slots)
+            stand.produce(topic, 200, first=400)
+            await eventually(lambda: second.handed_over_records)
+        stand.produce(topic, 200, first=600)
+        await eventually(lambda: stand.ledger.records() == 800, timeout=60)
+    assert all(len(ranges) == 1 and ranges[0][0] == 0 for ranges in stand.ledger.ranges().values())
+
+
+async def test_a_topic_that_is_made_later_is_read(stand: Bench, make_topic: Callable[..., str]) -> None:
+    there = make_topic()
+    stand.add_source("a", there, "made-later")
+    async with stand.consumer():
+        stand.produce(there, 1)
+        await eventually(lambda: stand.ledger.records() == 1)
+        stand.cluster().create_topic("made-later", 1)
+        stand.produce("made-later", 3)
+        await eventually(lambda: stand.ledger.records() == 4, timeout=60)
+
+
+async def test_a_staging_mistake_halts_only_its_source(stand: Bench, make_topic: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from ingest import consume
+
+    broken, fine = make_topic(), make_topic()
+    stand.add_source("broken", broken)
+    stand.add_source("fine", fine)
+    real = consume.stage
+    monkeypatch.setattr(consume, "stage", lambda records, spec, *rest: 1 / 0 if spec.source == "broken" else real(records, spec, *rest))
+    stand.produce(broken, 1)
+    stand.produce(fine, 1)
+    async with stand.consumer():
+        await eventually(lambda: stand.ledger.records("fine") == 1)
+        await eventually(lambda: stand.state("broken")[0] == "halted")
+    assert "ZeroDivisionError" in (stand.state("broken")[1] or "")
+
+
+async def test_the_workflow_gets_what_was_staged(stand: Bench, make_topic: Callable[..., str], temporal_client: Any) -> None:
+    topic = make_topic()
+    stand.add_source("a", topic)
+    stand.produce(topic, 3)
+
+    async def signal(ref: Any, spec: Any) -> None:
+        await hand_over(temporal_client, ref, spec)
+        await stand.ledger.hand_over(ref, spec)
+
+    async with stand.consumer(signal):
+        await eventually(lambda: stand.ledger.records() == 3)
+    history = await temporal_client.get_workflow_handle("source:a").fetch_history()
+    signals = [event for event in history.events if event.HasField("workflow_execution_signaled_event_attributes")]
+    assert len(signals) == len(stand.ledger.refs)
+    assert signals[0].workflow_execution_signaled_event_attributes.signal_name == "batch_staged"

@@ -1,0 +1,106 @@
+"""Dead letters: to their topic with the reason in headers, and through an operator's hands."""
+
+import itertools
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, Message
+
+from corpus.database import connect
+from corpus.errors import ConfigurationError
+from ingest import redrive
+from ingest.kafka import MAX_MESSAGE_BYTES, properties
+from ingest.outbox import Outbox
+from tests.service.consuming import Bench, bench
+
+pytestmark = pytest.mark.service
+_GROUPS = itertools.count(1)
+INSERT_BATCH = """
+    INSERT INTO freshet.batch (source, batch, kind, state, records, dead_lettered, workflow_id, run_id, staged_at, published_at)
+    VALUES ('a', 1, 'ingest', 'published', 3, 3, 'w', 'r', now(), now()) ON CONFLICT DO NOTHING"""
+INSERT_DEAD_LETTER = """
+    INSERT INTO freshet.dead_letter (source, batch, topic, partition, record_offset, reason, detail, key, value, headers)
+    VALUES ('a', 1, %s, 0, %s, 'invalid_id', 'id is blank', %s, %s, %s) RETURNING dead_letter"""
+
+
+@pytest.fixture
+def stand(database_url: str, kafka_bootstrap: str, tmp_path: Path) -> Iterator[Bench]:
+    with bench(database_url, kafka_bootstrap, tmp_path, f"letters-{next(_GROUPS)}") as made:
+        yield made
+
+
+def add(stand: Bench, topic: str, offset: int, value: bytes | None = b"bytes \xff") -> int:
+    stand.execute(INSERT_BATCH)
+    ((number,),) = stand.execute(INSERT_DEAD_LETTER, topic, offset, b"key", value, json.dumps([["trace", "AQI="], ["none", None]]))
+    return int(number)
+
+
+def read(stand: Bench, topic: str, count: int) -> list[Message]:
+    consumer = Consumer({"bootstrap.servers": stand.bootstrap, "group.id": f"read-{topic}", "auto.offset.reset": "earliest", "fetch.message.max.bytes": 100_000_000})
+    consumer.subscribe([topic])
+    found: list[Message] = []
+    end = time.monotonic() + 30
+    while len(found) < count and time.monotonic() < end:
+        message = consumer.poll(0.2)
+        if message is not None and message.error() is None:
+            found.append(message)
+    consumer.close()
+    return found
+
+
+def test_dead_letters_stand_on_their_topic_with_the_reason_in_headers(stand: Bench, make_topic: Callable[..., str]) -> None:
+    topic = make_topic()
+    stand.add_source("a", topic)
+    add(stand, topic, 5)
+    add(stand, topic, 9, value=None)
+    outbox = Outbox(stand.pool, stand.cluster(), properties(stand.bootstrap, {}))
+    assert outbox.produce_some() == 2
+    assert outbox.produce_some() == 0
+    first, second = read(stand, f"{topic}.dead-letters", 2)
+    assert (first.key(), first.value(), second.value()) == (b"key", b"bytes \xff", None)
+    headers: dict[str, Any] = dict(first.headers() or [])
+    assert headers["trace"] == b"\x01\x02"
+    assert headers["none"] is None
+    assert (headers["freshet.reason"], headers["freshet.detail"], headers["freshet.source"]) == (b"invalid_id", b"id is blank", b"a")
+    assert (headers["freshet.topic"], headers["freshet.partition"], headers["freshet.offset"], headers["freshet.batch"]) == (topic.encode(), b"0", b"5", b"1")
+
+
+def test_a_value_that_kafka_refuses_becomes_a_pointer(stand: Bench, make_topic: Callable[..., str]) -> None:
+    topic = make_topic()
+    stand.add_source("a", topic)
+    stand.cluster().create_topic(f"{topic}.dead-letters", 1, {"max.message.bytes": "10000"})
+    import random
+
+    number = add(stand, topic, 5, value=random.Random(1).randbytes(50_000))
+    outbox = Outbox(stand.pool, stand.cluster(), properties(stand.bootstrap, {}))
+    assert outbox.produce_some() == 1
+    (pointer,) = read(stand, f"{topic}.dead-letters", 1)
+    headers: dict[str, Any] = dict(pointer.headers() or [])
+    assert (pointer.value(), headers["freshet.truncated"], headers["freshet.reason"]) == (b"", str(number).encode(), b"invalid_id")
+
+
+def test_redriving_sends_the_original_bytes_again_once(stand: Bench, make_topic: Callable[..., str]) -> None:
+    topic = make_topic()
+    stand.add_source("a", topic)
+    first, second = add(stand, topic, 5), add(stand, topic, 6)
+    with connect(stand.url) as connection:
+        assert {row["dead_letter"] for row in redrive.find(connection, redrive.Selection(state="open", source="a"))} == {first, second}
+        assert redrive.redrive(connection, properties(stand.bootstrap, {}), [first]) == [first]
+        assert redrive.redrive(connection, properties(stand.bootstrap, {}), [first]) == []
+        assert redrive.settle(connection, [first, second], "discarded") == [second]
+        assert redrive.find(connection, redrive.Selection(state="open")) == []
+        assert redrive.show(connection, first)["state"] == "redriven"
+        with pytest.raises(ConfigurationError, match="no dead letter 999"):
+            redrive.show(connection, 999)
+    (again,) = read(stand, topic, 1)
+    headers: dict[str, Any] = dict(again.headers() or [])
+    assert (again.key(), again.value(), headers["trace"]) == (b"key", b"bytes \xff", b"\x01\x02")
+    assert headers["freshet.redriven-from"] == f"{topic}/0/5#{first}".encode()
+
+
+def test_the_largest_message_is_sixty_four_megabytes() -> None:
+    assert MAX_MESSAGE_BYTES > 64 * 2**20

@@ -1,0 +1,69 @@
+"""`freshet produce`: files to a topic; resumable; a bad line is named."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from corpus.errors import ConfigurationError, DependencyError
+from ingest.kafka import Cluster, properties
+from ingest.produce import FileProducer
+
+pytestmark = pytest.mark.service
+
+
+def lines(path: Path, count: int) -> Path:
+    text = "".join(json.dumps({"id": f"d{number}", "content": "x"}) + "\n" for number in range(count))
+    if path.suffix == ".zst":
+        # two frames, as `cat a.zst b.zst` makes
+        half = len(text) // 2
+        path.write_bytes(zstandard.compress(text[:half].encode()) + zstandard.compress(text[half:].encode()))
+    else:
+        path.write_text(text + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("name", ["events.jsonl", "events.jsonl.zst"])
+def test_a_file_is_sent_line_by_line(kafka_bootstrap: str, make_topic: Callable[..., str], tmp_path: Path, name: str) -> None:
+    topic = make_topic()
+    producer = FileProducer(properties(kafka_bootstrap, {}), topic)
+    producer.send(str(lines(tmp_path / name, 500)))
+    assert producer.result.records == 500
+    assert Cluster(kafka_bootstrap, {}).offsets([(topic, 0)]) == {(topic, 0): (0, 500)}
+
+
+def test_resume_goes_on_after_what_was_acknowledged(kafka_bootstrap: str, make_topic: Callable[..., str], tmp_path: Path) -> None:
+    topic, file, state = make_topic(), str(lines(tmp_path / "e.jsonl", 30)), tmp_path / "state"
+    for limit, expected in ((10, 10), (15, 15), (None, 5), (None, 0)):
+        producer = FileProducer(properties(kafka_bootstrap, {}), topic, limit=limit)
+        producer.send(file, resume_folder=state)
+        assert producer.result.records == expected
+    assert Cluster(kafka_bootstrap, {}).offsets([(topic, 0)]) == {(topic, 0): (0, 30)}
+    lines(tmp_path / "e.jsonl", 40)  # another file under the same name starts anew
+    producer = FileProducer(properties(kafka_bootstrap, {}), topic)
+    producer.send(file, resume_folder=state)
+    assert producer.result.records == 40
+
+
+@pytest.mark.parametrize("bad", ['{"id": 5}', "{", '{"content": "x"}', "[]"])
+def test_a_bad_line_is_named_and_raw_sends_it(kafka_bootstrap: str, make_topic: Callable[..., str], tmp_path: Path, bad: str) -> None:
+    topic, file = make_topic(), tmp_path / "e.jsonl"
+    file.write_text(f'{{"id": "a"}}\n{bad}\n', encoding="utf-8")
+    producer = FileProducer(properties(kafka_bootstrap, {}), topic)
+    with pytest.raises(ConfigurationError, match=r"e\.jsonl:2: "):
+        producer.send(str(file))
+    assert producer.result.records == 1
+    raw = FileProducer(properties(kafka_bootstrap, {}), topic, raw=True)
+    raw.send(str(file))
+    assert raw.result.records == 2
+
+
+def test_a_cut_zst_and_a_missing_topic_are_clear_errors(kafka_bootstrap: str, tmp_path: Path, make_topic: Callable[..., str]) -> None:
+    topic = make_topic()
+    (tmp_path / "e.zst").write_bytes(b"no zstd at all")
+    with pytest.raises(ConfigurationError, match="zstd"):
+        FileProducer(properties(kafka_bootstrap, {}), topic).send(str(tmp_path / "e.zst"))
+    with pytest.raises(DependencyError, match="--create-topic"):
+        FileProducer({**properties(kafka_bootstrap, {}), "message.timeout.ms": 3_000}, "no-such-topic").send(str(lines(tmp_path / "e.jsonl", 1)))
