@@ -219,5 +219,5 @@ def uptime_seconds(process: ProcessId | None) -> float | None:
     if process is None or not process.alive():
         return None
     with contextlib.suppress(OSError):
-        return max(0.0, time.time() - process.started)  # noqa: TID251 (a command, not a workflow)
+        return max(0.0, time.time() - process.started)
     return None

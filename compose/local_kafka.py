@@ -25,7 +25,11 @@ _JARS = (f"org.apache.kafka:kafka_2.13:{VERSION}", "org.slf4j:slf4j-simple:1.7.3
 _RECORD_BYTES = 64 * 1024 * 1024
 # A small heap, and a fast start rather than the last of the throughput.
 _JVM = ("-Xms128m", "-Xmx768m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true")
-_LOGGING = ("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dorg.slf4j.simpleLogger.log.kafka.server=info")
+_LOGGING = (
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+    "-Dorg.slf4j.simpleLogger.log.kafka.server=info",
+)
 
 
 @dataclass(kw_only=True)
@@ -58,8 +62,7 @@ class Kafka(Part):
         write_private(properties, "".join(f"{name}={value}\n" for name, value in self._settings().items()))
         if not (self.folder / "data" / "meta.properties").exists():
             shutil.rmtree(self.folder / "data", ignore_errors=True)
-            cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-            command = [*self._java("-Xmx128m"), "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)]
+            command = [*self._java("-Xmx128m"), "kafka.tools.StorageTool", "format", "-t", _cluster_id(), "-c", str(properties)]
             run_tool(command, mark=self.mark, what="format Kafka's storage", timeout=60)
         require_free("kafka", self.port)
         require_free("kafka-controller", self.controller_port)
@@ -107,6 +110,13 @@ class Kafka(Part):
             # The default of 128 MB would be a quarter of the heap.
             "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
         }
+
+
+def _cluster_id() -> str:
+    """A new cluster's id; like Kafka's own it does not begin with a dash, which would be read as an option."""
+    while (found := urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
+        continue
+    return found
 
 
 @cache
@@ -174,7 +184,9 @@ def _fetch(folder: Path, mark: str) -> None:
         try:
             _fetch_with_jgo(folder)
         except Exception as error:  # jgo raises whatever its HTTP library and its parser raise
-            raise DependencyError(f"Kafka's jars could not be fetched from Maven Central: {error}{failure}; check the network and proxy, or set FRESHET_KAFKA_BOOTSTRAP to an existing cluster") from error
+            raise DependencyError(
+                f"Kafka's jars could not be fetched from Maven Central: {error}{failure}; check the network and proxy, or set FRESHET_KAFKA_BOOTSTRAP to an existing cluster"
+            ) from error
 
 
 def _fetch_with_maven(maven: str, folder: Path, mark: str) -> None:

@@ -50,7 +50,7 @@ def choose(home: Path, given: dict[str, int] | None = None) -> dict[str, int]:
 def free_port(taken: set[int] | None = None) -> int:
     """A free loopback port that is not in `taken`."""
     for _ in range(1000):
-        port = random.randint(_LOWEST, _HIGHEST)  # noqa: S311 (nothing secret about it)
+        port = random.randint(_LOWEST, _HIGHEST)
         if port not in (taken or set()) and is_free(port):
             return port
     raise ConfigurationError(f"no free port between {_LOWEST} and {_HIGHEST} on 127.0.0.1; set {', '.join(PORTS.values())}")

@@ -240,9 +240,7 @@ def _copy_for_nobody(root: Path) -> Path:
 
 
 def _ready(port: int) -> bool:
-    done = subprocess.run(
-        [str(binaries() / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port), "-t", "2"], capture_output=True, check=False
-    )
+    done = subprocess.run([str(binaries() / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port), "-t", "2"], capture_output=True, check=False)
     return done.returncode == 0
 
 

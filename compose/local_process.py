@@ -77,7 +77,9 @@ def identify(child: subprocess.Popen[bytes]) -> ProcessId:
         return ProcessId(child.pid, 0.0)
 
 
-def run_tool(command: Sequence[str], *, mark: str, what: str, timeout: float, environment: Mapping[str, str | None] | None = None, cwd: Path | None = None) -> str:
+def run_tool(
+    command: Sequence[str], *, mark: str, what: str, timeout: float, environment: Mapping[str, str | None] | None = None, cwd: Path | None = None
+) -> str:
     """Run a program to its end and return its standard output; `what` says in words what it was for.
 
     A variable of `environment` that is None is taken out of the program's environment.

@@ -5,7 +5,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from compose import local_ports
 from compose.local_kafka import Kafka, brokers
 from compose.local_part import ExistingServer, Part, Task
 from compose.local_postgres import Postgres
@@ -27,7 +26,7 @@ def stack_parts(home: Path, ports: Mapping[str, int]) -> dict[str, Part]:
 
 def addresses(home: Path, ports: Mapping[str, int]) -> dict[str, str]:
     """What HOME/stack.json tells to `workers.settings`: where each service is."""
-    postgres, url = _postgres(home, ports)
+    _, url = _postgres(home, ports)
     temporal = _temporal(home, ports)
     return {
         "database_url": url,

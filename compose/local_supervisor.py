@@ -158,7 +158,15 @@ class Supervisor:
         while process.alive() and time.monotonic() < deadline and not self._stopping.is_set():
             if part.is_ready(process):
                 part.install()  # tells its version
-                self._note(status, pid=process.pid, started=process.started, restarts=before.restarts, state=PartState.READY, version=part.version, note="was running")
+                self._note(
+                    status,
+                    pid=process.pid,
+                    started=process.started,
+                    restarts=before.restarts,
+                    state=PartState.READY,
+                    version=part.version,
+                    note="was running",
+                )
                 return True
             self._stopping.wait(0.2)
         self._end_one(part, status)
@@ -272,7 +280,10 @@ class Supervisor:
                 "addresses": self._addresses,
                 "ports": self.ports,
                 # Parts that still run from an earlier supervisor stay written down until they are adopted.
-                "parts": {**{name: asdict(s) for name, s in self._recorded.items() if name not in self.statuses}, **{name: asdict(s) for name, s in self.statuses.items()}},
+                "parts": {
+                    **{name: asdict(s) for name, s in self._recorded.items() if name not in self.statuses},
+                    **{name: asdict(s) for name, s in self.statuses.items()},
+                },
             }
             write_private(self.home / "stack.json", json.dumps(snapshot, indent=2))
 

@@ -6,12 +6,16 @@ import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from compose.local_files import cache_home, locked, private_folder
 from compose.local_part import Part
 from compose.local_ports import answers, require_free
 from compose.local_process import ProcessId, run_tool
 from corpus.errors import DependencyError
+
+if TYPE_CHECKING:
+    from temporalio.client import Client
 
 # Later tags have `replace` directives, which `go install` refuses.
 CLI_VERSION = "v1.5.1"
@@ -143,6 +147,10 @@ async def _download(folder: Path) -> Path:
     async with asyncio.timeout(_DOWNLOAD_SECONDS):
         environment = await WorkflowEnvironment.start_local(download_dest_dir=str(folder), ip="127.0.0.1")
     await environment.shutdown()
+    return _program_in(folder)
+
+
+def _program_in(folder: Path) -> Path:
     return next(path for path in folder.iterdir() if path.name.startswith("temporal") and os.access(path, os.X_OK))
 
 
@@ -153,7 +161,9 @@ def _go_install(folder: Path, mark: str, failure: Exception) -> Path:
             f"no `temporal` program: its download failed ({failure}) and there is no Go to build it; "
             "put `temporal` on PATH (https://docs.temporal.io/cli), or set TEMPORAL_ADDRESS to an existing server"
         ) from failure
-    run_tool([go, "install", _CLI_MODULE], mark=mark, what="build the Temporal server (some minutes)", timeout=1800, environment={"GOBIN": str(folder)})
+    run_tool(
+        [go, "install", _CLI_MODULE], mark=mark, what="build the Temporal server (some minutes)", timeout=1800, environment={"GOBIN": str(folder)}
+    )
     return folder / "temporal"
 
 
@@ -202,7 +212,7 @@ async def create_namespace(address: str, namespace: str, *, retention_days: int 
 async def _wait_for_namespace(address: str, namespace: str) -> None:
     # The frontend refreshes its namespaces from time to time; until then calls fail with NOT_FOUND.
     async with asyncio.timeout(30):
-        while not await _serves(address, (namespace,)):
+        while not await _serves(address, (namespace,)):  # noqa: ASYNC110 (nothing to wait on: the server is asked again)
             await asyncio.sleep(0.05)
 
 
@@ -220,21 +230,21 @@ async def register_search_attributes(address: str, namespace: str) -> list[str]:
         raise DependencyError(f"Temporal at {address} does not answer: {error}") from error
 
 
-async def add_search_attributes(client: "object", namespace: str) -> list[str]:
+async def add_search_attributes(client: "Client", namespace: str) -> list[str]:
     """The same over an open client (which may have TLS and an API key)."""
     from temporalio.api.enums.v1 import IndexedValueType
     from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
-    from temporalio.client import Client
     from temporalio.service import RPCError, RPCStatusCode
 
-    assert isinstance(client, Client)
     wanted = {name: IndexedValueType.Value(f"INDEXED_VALUE_TYPE_{kind.upper()}") for name, kind in SEARCH_ATTRIBUTES.items()}
     try:
         listed = await client.operator_service.list_search_attributes(ListSearchAttributesRequest(namespace=namespace))
         missing = {name: kind for name, kind in wanted.items() if name not in listed.custom_attributes}
         wrong = [name for name, kind in wanted.items() if listed.custom_attributes.get(name, kind) != kind]
         if wrong:
-            raise DependencyError(f"search attributes {', '.join(wrong)} of namespace {namespace} have another type than {SEARCH_ATTRIBUTES}; remove them there, or use another namespace")
+            raise DependencyError(
+                f"search attributes {', '.join(wrong)} of namespace {namespace} have another type than {SEARCH_ATTRIBUTES}; remove them there, or use another namespace"
+            )
         if missing:
             await client.operator_service.add_search_attributes(AddSearchAttributesRequest(namespace=namespace, search_attributes=missing))
     except RPCError as error:

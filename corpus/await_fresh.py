@@ -58,9 +58,7 @@ def _offset(ask: _Ask, request: AwaitFreshRequest, offset: int) -> AwaitFreshRes
     where = f"{request.topic}/{request.partition}@{offset}"
     position = ask("await_offset", **record)
     if position is None or position["next_offset"] <= offset:
-        return _not_yet(
-            f"{where} has no effect yet; the corpus stands before {position['next_offset'] if position else 'the first record'}"
-        )
+        return _not_yet(f"{where} has no effect yet; the corpus stands before {position['next_offset'] if position else 'the first record'}")
     letter = ask("await_offset_dead_letter", **record)
     if letter:
         return _never(Why.DEAD_LETTERED, f"{letter['reason']}: {letter['detail']}", letter["batch"])
@@ -135,6 +133,4 @@ def _dated(ask: _Ask, found: AwaitFreshResponse) -> AwaitFreshResponse:
     row = ask("await_batch", batch=found.batch) if found.batch is not None else None
     if row is None:
         return found
-    return AwaitFreshResponse(
-        reached=found.reached, why=found.why, detail=found.detail, batch=found.batch, published_at_ms=row["published_at_ms"]
-    )
+    return AwaitFreshResponse(reached=found.reached, why=found.why, detail=found.detail, batch=found.batch, published_at_ms=row["published_at_ms"])

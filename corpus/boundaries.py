@@ -16,7 +16,7 @@ from corpus.structure import Block, BlockKind
 from corpus.token_map import TokenMap
 
 # A sentence's end: its mark, closing quotes or brackets, white space (none after the full stops of Chinese and Japanese).
-_SENTENCE_END = re.compile(r"[.!?…。！？](?:[\"'’”)\]»]*)\s+(?=[^\Wa-z_]|[\"'“‘«(\[`*])|[。！？]+[」』”’]*(?=\S)")  # noqa: RUF001
+_SENTENCE_END = re.compile(r"[.!?…。！？](?:[\"'’”)\]»]*)\s+(?=[^\Wa-z_]|[\"'“‘«(\[`*])|[。！？]+[」』”’]*(?=\S)")
 _LOOK_AHEAD = 48  # characters of the following text that tell a boundary from others; an edit behind them moves nothing
 _HASH_BITS = 48
 
@@ -35,10 +35,6 @@ class Rank(IntEnum):
     WORD = 13
     PUNCTUATION = 14
     INSIDE_WORD = 15  # the pieces are tokenised again
-
-
-BLOCKS_END = np.uint64(Rank.BLANK_LINE << _HASH_BITS)  # keys below it lie between blocks
-INSIDE_WORDS = np.uint64(Rank.INSIDE_WORD << _HASH_BITS)
 
 
 class Boundaries:
@@ -92,7 +88,7 @@ def _rank(text: str, before: Block, block: Block) -> int:
         return Rank.HEADING_BODY
     if block.kind is BlockKind.HEADING:
         return Rank.HEADING + block.level - 1
-    if block.kind is not BlockKind.PARAGRAPH and before.kind is BlockKind.PARAGRAPH and text[before.end - 1] in ":：":  # noqa: RUF001
+    if block.kind is not BlockKind.PARAGRAPH and before.kind is BlockKind.PARAGRAPH and text[before.end - 1] in ":：":
         return Rank.ANNOUNCED
     return Rank.LIST_ITEM if block.kind is BlockKind.LIST_ITEM else Rank.BLOCK
 

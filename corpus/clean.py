@@ -64,7 +64,7 @@ def format_of(content_type: str | None, spec: PipelineSpec) -> str | CleaningFai
         return _FORMATS[media_type]
     if media_type.startswith("text/") or spec.unknown_content_type == "text":
         return "plain"
-    detail = f"content type {stated[:100]!r} is not text; send text, or set unknown_content_type = \"text\""
+    detail = f'content type {stated[:100]!r} is not text; send text, or set unknown_content_type = "text"'
     return CleaningFailure(DeadLetterReason.UNSUPPORTED_CONTENT, detail)
 
 
@@ -173,7 +173,7 @@ def _result(future: Any, spec: PipelineSpec) -> list[Cleaned] | CleaningFailure:
         return CleaningFailure(DeadLetterReason.CLEANING_TIMEOUT, f"cleaning took longer than clean_timeout_seconds = {spec.clean_timeout_seconds:g}")
     except ProcessExpired as error:
         return CleaningFailure(DeadLetterReason.CLEANING_FAILED, f"the cleaning process died with exit code {error.exitcode}")
-    except Exception as error:  # noqa: BLE001 - whatever a parser raises concerns one document, which is kept as a dead letter
+    except Exception as error:
         return CleaningFailure(DeadLetterReason.CLEANING_FAILED, f"{type(error).__name__}: {str(error)[:200]}")
 
 

@@ -53,6 +53,6 @@ def acknowledge(connection: Connection, told: Acknowledgement) -> None:
 
 
 def park(connection: Connection, parking: Parking) -> None:
-    """Show that a delivery stands still, and why."""
-    error = parking.error[:2_000]
-    connection.execute(query("park_delivery"), {"subscriber": parking.subscriber, "source": parking.source, "error": error})
+    """Show that a delivery stands still, or what holds it up."""
+    key = {"subscriber": parking.subscriber, "source": parking.source}
+    connection.execute(query("park_delivery"), key | {"error": parking.error[:2_000], "parked": parking.parked})

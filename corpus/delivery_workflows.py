@@ -25,7 +25,9 @@ with workflow.unsafe.imports_passed_through():
     from corpus.subscription import Acknowledgement, DeliveryInput, NextNotice, Parking
 
 RECHECK = timedelta(minutes=5)  # a lost wake-up strands a notice for no longer
-ANSWER_WITHIN = timedelta(hours=24)  # then the delivery says so and calls again
+# One call of a team that is down. The server's own retries of one operation back off up to an hour (measured: ten minutes
+# down, next try four minutes after it came back), so a call is kept short and made again, which begins at one second.
+ANSWER_WITHIN = timedelta(minutes=2)
 DECLINES_BEFORE_PARKING = 3
 FIRST_RETRY = timedelta(seconds=5)  # doubles
 LONGEST_RETRY = timedelta(minutes=5)
@@ -52,6 +54,7 @@ class DeliveryWorkflow:
         self._resumed = False
         self._declined = 0
         self._misses = 0
+        self._unanswered = 0
         self._told = 0
         self._waiting_for = ""
 
@@ -61,17 +64,13 @@ class DeliveryWorkflow:
         while True:
             self._woken = self._resumed = False
             # 1
-            following: NextNotice = await workflow.execute_activity_method(
-                DeliveryActivities.next_notice, delivery, **policies.DELIVERY_STEP
-            )
+            following: NextNotice = await workflow.execute_activity_method(DeliveryActivities.next_notice, delivery, **policies.DELIVERY_STEP)
             if following.ended:
                 return
             if following.notice is None:
                 await self._wait(RECHECK, "a batch")
             # 2
-            elif not await workflow.execute_activity_method(
-                DeliveryActivities.endpoint_exists, following.endpoint, **policies.DELIVERY_STEP
-            ):
+            elif not await workflow.execute_activity_method(DeliveryActivities.endpoint_exists, following.endpoint, **policies.DELIVERY_STEP):
                 await self._miss(f"there is no Nexus endpoint {following.endpoint!r}; create it, or change the subscription")
             else:
                 await self._tell(following.endpoint, following.notice)
@@ -92,28 +91,29 @@ class DeliveryWorkflow:
         # 4
         told = Acknowledgement(subscriber=self._delivery.subscriber, source=notice.source, batch=notice.batch)
         await workflow.execute_activity_method(DeliveryActivities.acknowledge, told, **policies.DELIVERY_STEP)
-        self._told, self._declined, self._misses = notice.batch, 0, 0
+        self._told, self._declined, self._misses, self._unanswered = notice.batch, 0, 0, 0
 
     async def _refused(self, notice: BatchNotice, error: NexusOperationError) -> None:
         cause = error.cause or error
         if isinstance(cause, TimeoutError):
-            await self._miss(f"no answer to {notice.notice_id} within {ANSWER_WITHIN}")
+            self._unanswered += 1
+            await self._say(f"no answer to {notice.notice_id}, called {self._unanswered} times for {ANSWER_WITHIN} each", parked=False)
             return
         self._declined += 1
         if self._declined < DECLINES_BEFORE_PARKING:
             await self._miss(f"{notice.notice_id} declined: {cause}")
             return
-        await self._park(f"{notice.notice_id} declined {self._declined} times: {cause}")
+        await self._say(f"{notice.notice_id} declined {self._declined} times: {cause}")
         await self._wait(PARKED_RETRY, "resume", woken=False)
 
     async def _miss(self, error: str) -> None:
         """Not this time: park visibly, come back by itself."""
-        await self._park(error)
+        await self._say(error)
         self._misses += 1
         await self._wait(min(FIRST_RETRY * 2 ** min(self._misses - 1, 10), LONGEST_RETRY), "the next try", woken=False)
 
-    async def _park(self, error: str) -> None:
-        parking = Parking(subscriber=self._delivery.subscriber, source=self._delivery.source, error=error)
+    async def _say(self, error: str, *, parked: bool = True) -> None:
+        parking = Parking(subscriber=self._delivery.subscriber, source=self._delivery.source, error=error, parked=parked)
         await workflow.execute_activity_method(DeliveryActivities.park, parking, **policies.DELIVERY_STEP)
 
     async def _wait(self, most: timedelta, what: str, *, woken: bool = True) -> None:

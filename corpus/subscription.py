@@ -72,11 +72,12 @@ class Acknowledgement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parking:
-    """Show that a delivery stands still."""
+    """Show that a delivery stands still, or what holds it up."""
 
     subscriber: str
     source: str
     error: str  # one line for people
+    parked: bool = True  # false: it goes on by itself, and this is why it takes long
 
 
 def delivery_workflow_id(subscriber: str, source: str) -> str:

@@ -60,7 +60,9 @@ def load_tokenizer(model: str, prefix: str = "") -> ChunkTokenizer:
     folder = model_folder(model)
     file = folder / "tokenizer.json"
     if not file.is_file():
-        raise ConfigurationError(f"model {model!r} has no tokenizer.json in {folder}; choose a model with a fast tokenizer, or save one with transformers' save_pretrained")
+        raise ConfigurationError(
+            f"model {model!r} has no tokenizer.json in {folder}; choose a model with a fast tokenizer, or save one with transformers' save_pretrained"
+        )
     return ChunkTokenizer(Tokenizer.from_file(str(file)), token_limit(folder), prefix)
 
 

@@ -13,6 +13,7 @@ group membership.
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -22,7 +23,7 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from corpus.batch import BatchRef
 from corpus.errors import FreshetError
@@ -172,7 +173,7 @@ class SourceConsumer:
         for attempt in range(1_000_000):
             found = await self._ask("placing partitions", self._positions.place, asked)
             if found is not None:
-                self._post(lambda: self._apply_places(asked, *found))
+                self._post(lambda found=found: self._apply_places(asked, *found))
                 return
             if self._stopping.is_set():
                 return
@@ -190,13 +191,12 @@ class SourceConsumer:
             next_offset=cut.next_offset,
             epoch=lane.epoch,
         )
-        ref: BatchRef | None = None
+        staged = None
         attempt = 0
         while lane.generation == cut.generation:
             try:
-                if ref is None:
-                    ref = await self._loop.run_in_executor(self._stagers, stage, cut.records, spec, offsets, self._store)
-                await self._hand_over(ref, spec)
+                staged = staged or await self._loop.run_in_executor(self._stagers, stage, cut.records, spec, offsets, self._store)
+                await self._hand_over(staged, spec)
                 self._post(lambda: self._delivered(place, lane, cut))
                 return
             except FreshetError as error:
@@ -204,7 +204,9 @@ class SourceConsumer:
                 log.log(level, "handing over failed, trying again: %s", error, extra={"action": "retry", "source": spec.source, "attempt": attempt})
             except Exception as error:  # a mistake of ours: this source stops with its reason, the others go on
                 log.exception("staging failed", extra={"action": "halt", "source": spec.source})
-                reason = f"{place[0]}/{place[1]}: offsets {cut.first_offset} to {cut.next_offset - 1} could not be staged: {type(error).__name__}: {error}"
+                reason = (
+                    f"{place[0]}/{place[1]}: offsets {cut.first_offset} to {cut.next_offset - 1} could not be staged: {type(error).__name__}: {error}"
+                )
                 await self._halt(spec.source, lane.epoch, reason)
                 return
             await asyncio.sleep(_RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)])
@@ -376,8 +378,9 @@ class SourceConsumer:
             self._consumer.seek(at)
         except KafkaException as error:
             log.debug("seek refused, assigning anew: %s", error.args[0].str(), extra={"action": "seek_refused"})
-            try:
+            with contextlib.suppress(KafkaException):  # an earlier round may have come this far
                 self._consumer.incremental_unassign([at])
+            try:
                 self._consumer.incremental_assign([at])
                 self._consumer.resume([at])
             except KafkaException as again:  # a rebalance is going on: the next round tries again
@@ -423,7 +426,9 @@ class SourceConsumer:
         if asked:
             self._start(self._place(asked))
 
-    def _apply_places(self, asked: dict[Place, dict[str, ActiveSource]], logs: dict[Place, PartitionLog], rows: dict[tuple[str, str, int], Position]) -> None:
+    def _apply_places(
+        self, asked: dict[Place, dict[str, ActiveSource]], logs: dict[Place, PartitionLog], rows: dict[tuple[str, str, int], Position]
+    ) -> None:
         """2. Open a lane a source at its position, or halt it."""
         for place, sources in asked.items():
             slot = self._slots.get(place)
@@ -489,7 +494,9 @@ class SourceConsumer:
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Take the partitions paused; they run when they are placed. Until then nothing is taken in, whatever comes."""
         for partition in partitions:
-            partition.offset = OFFSET_END  # never out of range, unlike the beginning
+            # A number, never a logical offset: the answer to a question about "the end" may come after the seek and undo it,
+            # which skips records. If 0 is out of range, fetching ends, and `_seek` takes the partition anew.
+            partition.offset = 0
         consumer.incremental_assign(partitions)
         consumer.pause(partitions)
         for partition in partitions:
@@ -511,8 +518,9 @@ class SourceConsumer:
     def _give_up(self, places: Sequence[Place]) -> None:
         for place in places:
             slot = self._slots.pop(place, None)
-            for name in list(slot.lanes) if slot else ():
-                self._drop(slot, name)
+            if slot is not None:
+                for name in list(slot.lanes):
+                    self._drop(slot, name)
 
     def _finish(self, grace: float) -> None:
         """Stop taking records, let what is in flight arrive, commit."""

@@ -77,7 +77,12 @@ def skip_gaps(connection: Connection, cluster: Cluster, source: str) -> list[Ski
         for (topic, partition), (first, end) in offsets.items():
             row = rows[(topic, partition)]
             at = PartitionLog(
-                cluster_id=cluster.cluster_id(), topic=topic, topic_id=states[topic].topic_id, partition=partition, first_offset=first, next_offset=end
+                cluster_id=cluster.cluster_id(),
+                topic=topic,
+                topic_id=states[topic].topic_id,
+                partition=partition,
+                first_offset=first,
+                next_offset=end,
             )
             gap = start_offset(row, at, source)
             if isinstance(gap, Gap):
@@ -135,12 +140,20 @@ def overview(connection: Connection, cluster: Cluster) -> list[dict[str, Any]]:
 
 
 def _topic(
-    source: str, topic: str, next_offsets: dict[tuple[str, str, int], int], ends: dict[tuple[str, int], tuple[int, int]], partitions: dict[str, int], *, known: bool
+    source: str,
+    topic: str,
+    next_offsets: dict[tuple[str, str, int], int],
+    ends: dict[tuple[str, int], tuple[int, int]],
+    partitions: dict[str, int],
+    *,
+    known: bool,
 ) -> dict[str, Any]:
     if known and topic not in partitions:
         return {"topic": topic, "missing": True, "lag": None, "partitions": []}
     described: list[dict[str, Any]] = []
-    numbers = range(partitions[topic]) if topic in partitions else sorted(number for who, name, number in next_offsets if (who, name) == (source, topic))
+    numbers = (
+        range(partitions[topic]) if topic in partitions else sorted(number for who, name, number in next_offsets if (who, name) == (source, topic))
+    )
     for number in numbers:
         position = next_offsets.get((source, topic, number))
         first, end = ends.get((topic, number), (None, None))

@@ -195,7 +195,10 @@ def _json_bytes(value: bytes) -> bytes:
 
 _SIGNATURES: tuple[tuple[Callable[[bytes], bool], str], ...] = (
     (lambda value: not value.strip(b" \t\r\n"), "empty (that is no tombstone: a tombstone has a null value)"),
-    (lambda value: value.startswith((b"\xff\xfe", b"\xfe\xff")) or value[:2] in (b"{\x00", b"\x00{") or value[:4] == b"\x00\x00\x00{", "UTF-16 or UTF-32 (JSON must be UTF-8)"),
+    (
+        lambda value: value.startswith((b"\xff\xfe", b"\xfe\xff")) or value[:2] in (b"{\x00", b"\x00{") or value[:4] == b"\x00\x00\x00{",
+        "UTF-16 or UTF-32 (JSON must be UTF-8)",
+    ),
     (lambda value: value.startswith(b"\x1f\x8b"), "gzip (compression is the producer's `compression.type`, not the value's)"),
     (lambda value: value.startswith(b"PK\x03\x04"), "a zip archive"),
     (lambda value: len(value) > 5 and value[0] == 0, "in Confluent's wire format (magic byte 0 and a schema id)"),
@@ -220,7 +223,9 @@ def _read_carefully(body: bytes) -> _Native:
     names = [name for name, _ in pairs]
     for name in _Native.__struct_fields__:
         if names.count(name) > 1:
-            raise FieldError(DeadLetterReason.NOT_DECODABLE, f"the field {name} stands {names.count(name)} times in the event; which one counts is not guessed")
+            raise FieldError(
+                DeadLetterReason.NOT_DECODABLE, f"the field {name} stands {names.count(name)} times in the event; which one counts is not guessed"
+            )
     known = {name: event[name] for name in _Native.__struct_fields__ if name in event}
     if "metadata" in known:
         known["metadata"] = msgspec.Raw(json.dumps(fields.metadata(known["metadata"]), ensure_ascii=False).encode())
@@ -231,7 +236,10 @@ def _loads(text: str, hook: Callable[[list[tuple[str, Any]]], Any] | None = None
     try:
         return json.loads(text, object_pairs_hook=hook, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
-        raise FieldError(DeadLetterReason.NOT_DECODABLE, f"not JSON: {error.msg} at character {error.pos}: {fields.shown(text[max(error.pos - 10, 0) : error.pos + 20])}") from None
+        raise FieldError(
+            DeadLetterReason.NOT_DECODABLE,
+            f"not JSON: {error.msg} at character {error.pos}: {fields.shown(text[max(error.pos - 10, 0) : error.pos + 20])}",
+        ) from None
     except ValueError as error:  # integers of more digits than Python parses
         raise FieldError(DeadLetterReason.NOT_DECODABLE, f"not JSON that can be read: {fields.shown(str(error))}") from None
 
@@ -256,7 +264,10 @@ def _text(body: bytes) -> str:
         text = body.decode("utf-8", "surrogateescape")
     bad = sum(1 for character in text if "\udc80" <= character <= "\udcff")
     if bad > max(32, len(text) // 20):
-        raise FieldError(DeadLetterReason.NOT_DECODABLE, f"the value is not UTF-8: {bad:,} of its {len(body):,} bytes are not; which encoding it is, is not guessed")
+        raise FieldError(
+            DeadLetterReason.NOT_DECODABLE,
+            f"the value is not UTF-8: {bad:,} of its {len(body):,} bytes are not; which encoding it is, is not guessed",
+        )
     return text
 
 
@@ -342,8 +353,37 @@ def _document_text(value: bytes, content_type: str) -> str:
 _CHARSET = re.compile(r"charset\s*=\s*\"?([A-Za-z0-9_-]{1,30})")
 # Those that browsers meet; anything else is read as UTF-8. No codec of Python's that is not a character set (rot13, zip).
 _CHARSETS = frozenset(
-    "iso-8859-1 iso-8859-2 iso-8859-5 iso-8859-7 iso-8859-9 iso-8859-15 latin1 windows-1250 windows-1251 windows-1252 windows-1253 windows-1254 "
-    "windows-1256 cp1252 koi8-r shift_jis euc-jp iso-2022-jp gb2312 gbk gb18030 big5 euc-kr us-ascii ascii utf-16 utf-16le utf-16be utf-32".split()
+    [
+        "iso-8859-1",
+        "iso-8859-2",
+        "iso-8859-5",
+        "iso-8859-7",
+        "iso-8859-9",
+        "iso-8859-15",
+        "latin1",
+        "windows-1250",
+        "windows-1251",
+        "windows-1252",
+        "windows-1253",
+        "windows-1254",
+        "windows-1256",
+        "cp1252",
+        "koi8-r",
+        "shift_jis",
+        "euc-jp",
+        "iso-2022-jp",
+        "gb2312",
+        "gbk",
+        "gb18030",
+        "big5",
+        "euc-kr",
+        "us-ascii",
+        "ascii",
+        "utf-16",
+        "utf-16le",
+        "utf-16be",
+        "utf-32",
+    ]
 )
 
 FORMATS: dict[str, Format] = {"native": native, "text": text}

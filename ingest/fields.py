@@ -24,11 +24,11 @@ _EARLIEST_MS, _LATEST_MS = -62_135_510_400_000, 253_402_214_400_000
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _NOT_IN_ID = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-_INVISIBLE = re.compile("[\\s\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff]+")
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-_TIME = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)(?:[Tt _](\d\d):?(\d\d)(?::?(\d\d)(?:[.,](\d{1,12}))?)?\s*(Z|z|UTC|[+-]\d\d(?::?\d\d)?)?)?", re.ASCII
+_INVISIBLE = re.compile(
+    "[\\s\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff]+"
 )
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:[Tt _](\d\d):?(\d\d)(?::?(\d\d)(?:[.,](\d{1,12}))?)?\s*(Z|z|UTC|[+-]\d\d(?::?\d\d)?)?)?", re.ASCII)
 
 
 class FieldError(Exception):
@@ -48,7 +48,9 @@ def invalid(name: str, value: Any, wanted: str) -> FieldError:
 def shown(value: Any, limit: int = 60) -> str:
     """A value on one line, cut short, safe to log and to store."""
     # repr escapes control characters and lone surrogates
-    text = repr(value[: limit * 4]) if isinstance(value, (str, bytes)) else f"{value!r:.200}" if isinstance(value, (int, float)) else repr(value)[:200]
+    text = (
+        repr(value[: limit * 4]) if isinstance(value, (str, bytes)) else f"{value!r:.200}" if isinstance(value, (int, float)) else repr(value)[:200]
+    )
     return text if len(text) <= limit else text[: limit - 2] + "…" + text[-1]
 
 
@@ -163,7 +165,7 @@ def time_ms(value: Any) -> int | None:
 
 
 def _offset_ms(zone: str | None) -> int:
-    if zone is None or not zone[0] in "+-":
+    if zone is None or zone[0] not in "+-":
         return 0
     digits = zone[1:].replace(":", "").ljust(4, "0")
     offset = timezone(timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))).utcoffset(None)
@@ -246,7 +248,11 @@ def acl(value: Any) -> tuple[str, ...] | None:
     """
     if value is None:
         return None
-    if not isinstance(value, list) or len(value) > MAX_ACL or not all(isinstance(name, str) and name and not _NOT_IN_ID.search(name) for name in value):
+    if (
+        not isinstance(value, list)
+        or len(value) > MAX_ACL
+        or not all(isinstance(name, str) and name and not _NOT_IN_ID.search(name) for name in value)
+    ):
         raise invalid("acl", value, f"a list of at most {MAX_ACL} names")
     return tuple(value)
 

@@ -36,4 +36,6 @@ async def hand_over(client: Client, ref: BatchRef, spec: SourceSpec) -> None:
             rpc_timeout=_RPC_TIMEOUT,
         )
     except RPCError as error:
-        raise DependencyError(f"Temporal does not take a signal for {source_workflow_id(spec.source)}: {error.status.name}: {error.message}") from error
+        raise DependencyError(
+            f"Temporal does not take a signal for {source_workflow_id(spec.source)}: {error.status.name}: {error.message}"
+        ) from error

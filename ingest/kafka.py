@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # pyright: ignore[reportPrivateImportUsage] - exported as documented
 
 from corpus.errors import DependencyError
 
@@ -37,7 +37,7 @@ class RateLimitedLog(logging.Logger):
         self._last[kind] = (now, 0)
         # librdkafka recovers by itself from what it logs; what a person must know comes through `ErrorLog`.
         level = min(level, logging.INFO)
-        self._target.log(level, "librdkafka: %s", msg % args if args else msg, extra={"action": "kafka_log", "held_back": held_back})
+        self._target.log(level, "librdkafka: %s", str(msg) % args if args else msg, extra={"action": "kafka_log", "held_back": held_back})
 
 
 class ErrorLog:
@@ -145,8 +145,11 @@ class Cluster:
             return {}
         ends: list[dict[tuple[str, int], int]] = []
         for spec in (OffsetSpec.earliest(), OffsetSpec.latest()):
-            asked = self._admin.list_offsets({TopicPartition(topic, partition): spec for topic, partition in places}, request_timeout=_ANSWER_SECONDS)
-            ends.append({(at.topic, at.partition): _answer(future, f"asking offsets of {at.topic}/{at.partition}").offset for at, future in asked.items()})
+            wanted: dict[TopicPartition, Any] = {TopicPartition(topic, partition): spec for topic, partition in places}
+            asked = self._admin.list_offsets(wanted, request_timeout=_ANSWER_SECONDS)
+            ends.append(
+                {(at.topic, at.partition): _answer(future, f"asking offsets of {at.topic}/{at.partition}").offset for at, future in asked.items()}
+            )
         return {place: (ends[0][place], ends[1][place]) for place in places}
 
     def create_topic(self, name: str, partitions: int, config: dict[str, str] | None = None) -> bool:
@@ -169,5 +172,3 @@ def _answer(future: "Future[Any]", doing: str, *, missing: int | None = None, fo
     except TimeoutError as error:
         raise DependencyError(f"Kafka: {doing} took longer than {_ANSWER_SECONDS} s") from error
     return result if found is None else found
-
-

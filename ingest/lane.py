@@ -48,10 +48,14 @@ def start_offset(position: Position | None, at: PartitionLog, source: str) -> in
     if position.cluster_id != at.cluster_id:
         return Gap(f"{place}: position {position.next_offset} belongs to Kafka cluster {position.cluster_id}, this one is {at.cluster_id}. {then}")
     if position.topic_id != at.topic_id:
-        return Gap(f"{place}: position {position.next_offset} belongs to topic id {position.topic_id}; the topic was recreated and is {at.topic_id} now. {then}")
+        return Gap(
+            f"{place}: position {position.next_offset} belongs to topic id {position.topic_id}; the topic was recreated and is {at.topic_id} now. {then}"
+        )
     if position.next_offset < at.first_offset:
         lost = at.first_offset - position.next_offset
-        return Gap(f"{place}: {lost:,} offsets from {position.next_offset} to {at.first_offset - 1} were removed from the log before they were read (retention). {then}")
+        return Gap(
+            f"{place}: {lost:,} offsets from {position.next_offset} to {at.first_offset - 1} were removed from the log before they were read (retention). {then}"
+        )
     if position.next_offset > at.next_offset:
         return Gap(f"{place}: position {position.next_offset} is beyond the end of the log, {at.next_offset}: the log was cut. {then}")
     return position.next_offset

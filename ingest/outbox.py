@@ -21,7 +21,7 @@ log = logging.getLogger("freshet.outbox")
 _PAUSE_SECONDS = 1.0
 _MOST = 50  # rows a round; with the largest documents that is what memory allows
 _FLUSH_SECONDS = 30
-Headers = list[tuple[str, bytes | None]]
+Headers = list[tuple[str, str | bytes | None]]
 
 
 async def run_outbox(pool: ConnectionPool[Any], cluster: Cluster, kafka: dict[str, Any]) -> None:
@@ -44,7 +44,9 @@ class Outbox:
     def __init__(self, pool: ConnectionPool[Any], cluster: Cluster, kafka: dict[str, Any]) -> None:
         self._pool = pool
         self._cluster = cluster
-        self._producer = Producer({"enable.idempotence": True, "message.max.bytes": MAX_MESSAGE_BYTES, "compression.type": "lz4", "message.timeout.ms": 20_000, **kafka})
+        self._producer = Producer(
+            {"enable.idempotence": True, "message.max.bytes": MAX_MESSAGE_BYTES, "compression.type": "lz4", "message.timeout.ms": 20_000, **kafka}
+        )
         self._topics: set[str] = set()
 
     def produce_some(self) -> int:

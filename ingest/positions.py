@@ -61,7 +61,14 @@ class Positions:
             for (topic, partition), (first, last) in offsets.items()
         }
         missing = [
-            {"source": name, "topic": topic, "partition": partition, "cluster_id": log.cluster_id, "topic_id": log.topic_id, "next_offset": log.first_offset}
+            {
+                "source": name,
+                "topic": topic,
+                "partition": partition,
+                "cluster_id": log.cluster_id,
+                "topic_id": log.topic_id,
+                "next_offset": log.first_offset,
+            }
             for (topic, partition), log in logs.items()
             for name in asked[topic, partition]
             if (name, topic, partition) not in rows

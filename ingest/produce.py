@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -54,7 +54,14 @@ class FileProducer:
     """
 
     def __init__(
-        self, kafka: dict[str, Any], topic: str, *, raw: bool = False, rate: float = 0, limit: int | None = None, progress: Callable[[Produced], None] | None = None
+        self,
+        kafka: dict[str, Any],
+        topic: str,
+        *,
+        raw: bool = False,
+        rate: float = 0,
+        limit: int | None = None,
+        progress: Callable[[Produced], None] | None = None,
     ) -> None:
         self._producer = Producer(
             {
@@ -159,6 +166,7 @@ class FileProducer:
 
 
 _HINTS = {
+    KafkaError._MSG_TIMED_OUT: "; is the broker up, and is the topic there (--create-topic makes it)?",
     KafkaError._UNKNOWN_TOPIC: "; create it with --create-topic, or with `freshet apply`",
     KafkaError.UNKNOWN_TOPIC_OR_PART: "; create it with --create-topic, or with `freshet apply`",
     KafkaError.MSG_SIZE_TOO_LARGE: "; raise the topic's max.message.bytes",
@@ -173,11 +181,11 @@ def _key(line: bytes, number: int, path: str) -> bytes:
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[io.BufferedIOBase]:
+def _opened(path: str) -> Iterator[IO[bytes]]:
     if path == "-":
         yield sys.stdin.buffer
         return
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         if not path.endswith(".zst"):
             yield file
             return
@@ -221,7 +229,7 @@ class ResumeFile:
 
     def __init__(self, path: str, topic: str, folder: Path) -> None:
         try:
-            with open(path, "rb") as file:
+            with Path(path).open("rb") as file:
                 beginning = file.read(65_536)
                 size = os.fstat(file.fileno()).st_size
             folder.mkdir(parents=True, exist_ok=True)

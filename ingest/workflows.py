@@ -62,6 +62,11 @@ class SourceWorkflow:
         self._state.rewinds = 0
         self._state.loaded = False
 
+    @workflow.signal
+    def reload(self) -> None:
+        """The source's limits were changed in the database."""
+        self._state.loaded = False
+
     @workflow.query
     def status(self) -> SourceState:
         """The whole state."""

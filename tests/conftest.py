@@ -41,7 +41,9 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         lines.append("postgres: " + run_tool([str(binaries() / "postgres"), "--version"], mark="", what="version", timeout=30).strip())
         lines.append(f"kafka: {VERSION} on Java {java_version(java())}")
         temporal = found_binary()
-        lines.append("temporal: " + (run_tool([str(temporal), "--version"], mark="", what="version", timeout=30).strip() if temporal else "to be fetched"))
+        lines.append(
+            "temporal: " + (run_tool([str(temporal), "--version"], mark="", what="version", timeout=30).strip() if temporal else "to be fetched")
+        )
     except FreshetError as error:
         lines.append(f"a service is missing: {error}")
     return lines

@@ -49,9 +49,8 @@ def plan(connection: Connection, cluster: Cluster, config: Config, *, prune: boo
         if source not in named and state != SourceStatus.RETIRED:
             changes.append(Change(kind="source", name=source, change=Verb.RETIRE if prune else Verb.UNLISTED))
     existing = cluster.topics(config.partitions)
-    for topic in config.partitions:
-        changes.append(Change(kind="topic", name=topic, change=Verb.UNCHANGED if topic in existing else Verb.CREATE))
-    return changes
+    topics = [Change(kind="topic", name=topic, change=Verb.UNCHANGED if topic in existing else Verb.CREATE) for topic in config.partitions]
+    return changes + topics
 
 
 def _source_change(spec: SourceSpec, have: tuple[SourceSpec, str] | None) -> Change:

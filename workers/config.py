@@ -32,7 +32,7 @@ def seconds(value: Any) -> Any:
     if isinstance(value, timedelta):
         return value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise ValueError('a duration such as "30d", "1h30m", "250ms", or a number of seconds')
+        raise ValueError('a duration such as "30d", "1h30m", "250ms", or a number of seconds')  # noqa: TRY004 - pydantic takes ValueError only
     if isinstance(value, (int, float)):
         return value
     text = value.replace(" ", "")
@@ -82,16 +82,24 @@ class _Table(BaseModel):
 class PipelineTable(_Table):
     """[source.NAME.pipeline]: how documents are prepared."""
 
-    content_type: str | None = Field(None, description="Media type of every document, whatever its event says; default: the event's, else text/plain.")
-    unknown_content_type: Literal["reject", "text"] = Field("reject", description="An unknown media type: dead letter, or taken as plain text.")
-    html: Literal["main", "all"] = Field("main", description="HTML: the main text only, or every visible text.")
-    chunker: Literal["structure", "whole"] = Field("structure", description="Chunks end at headings, paragraphs, sentences; or one chunk a document.")
-    max_tokens: Annotated[int, Field(ge=16, strict=True)] | None = Field(None, description="A chunk's limit in tokens; default: what the model reads.")
-    min_tokens: Annotated[int, Field(ge=1, strict=True)] = Field(32, description="Smaller pieces are joined to a neighbour.")
-    max_document_bytes: Bytes = Field(32_000_000, description="Larger events are dead-lettered.")
-    max_chunks: Count = Field(50_000, description="Documents of more chunks are dead-lettered.")
-    max_nesting: Count = Field(512, description="Deeper HTML is read without structure.")
-    clean_timeout: FractionOfSeconds = Field(20.0, description="Documents that take longer to clean are dead-lettered.")
+    content_type: str | None = Field(
+        default=None, description="Media type of every document, whatever its event says; default: the event's, else text/plain."
+    )
+    unknown_content_type: Literal["reject", "text"] = Field(
+        default="reject", description="An unknown media type: dead letter, or taken as plain text."
+    )
+    html: Literal["main", "all"] = Field(default="main", description="HTML: the main text only, or every visible text.")
+    chunker: Literal["structure", "whole"] = Field(
+        default="structure", description="Chunks end at headings, paragraphs, sentences; or one chunk a document."
+    )
+    max_tokens: Annotated[int, Field(ge=16, strict=True)] | None = Field(
+        default=None, description="A chunk's limit in tokens; default: what the model reads."
+    )
+    min_tokens: Annotated[int, Field(ge=1, strict=True)] = Field(default=32, description="Smaller pieces are joined to a neighbour.")
+    max_document_bytes: Bytes = Field(default=32_000_000, description="Larger events are dead-lettered.")
+    max_chunks: Count = Field(default=50_000, description="Documents of more chunks are dead-lettered.")
+    max_nesting: Count = Field(default=512, description="Deeper HTML is read without structure.")
+    clean_timeout: FractionOfSeconds = Field(default=20.0, description="Documents that take longer to clean are dead-lettered.")
 
     def spec(self) -> PipelineSpec:
         """As the workers read it."""
@@ -102,12 +110,12 @@ class PipelineTable(_Table):
 class LimitsTable(_Table):
     """[source.NAME.limits]: micro-batches, and how far a source may run ahead."""
 
-    max_records: Count = Field(5_000, description="Records a batch.")
-    max_bytes: Bytes = Field(8_000_000, description="Bytes a batch; one larger document makes a batch of its own.")
-    linger: Milliseconds = Field(0, description="Wait this long for more records before a batch is cut.")
-    max_in_flight: Annotated[int, Field(ge=1, le=16, strict=True)] = Field(3, description="Batches worked on side by side.")
-    max_pending_records: Count = Field(20_000, description="Records read ahead of publishing; above it the source pauses.")
-    max_pending_bytes: Bytes = Field(64_000_000, description="Bytes read ahead of publishing; above it the source pauses.")
+    max_records: Count = Field(default=5_000, description="Records a batch.")
+    max_bytes: Bytes = Field(default=8_000_000, description="Bytes a batch; one larger document makes a batch of its own.")
+    linger: Milliseconds = Field(default=0, description="Wait this long for more records before a batch is cut.")
+    max_in_flight: Annotated[int, Field(ge=1, le=16, strict=True)] = Field(default=3, description="Batches worked on side by side.")
+    max_pending_records: Count = Field(default=20_000, description="Records read ahead of publishing; above it the source pauses.")
+    max_pending_bytes: Bytes = Field(default=64_000_000, description="Bytes read ahead of publishing; above it the source pauses.")
 
     def spec(self) -> BatchLimits:
         """As the workers read it."""
@@ -118,11 +126,13 @@ class LimitsTable(_Table):
 class FreshnessTable(_Table):
     """[source.NAME.freshness]: ages; what is left out is not judged."""
 
-    warn_after: Seconds | None = Field(None, description="Age of the newest event, or of the oldest unverified document, for WARN.")
-    error_after: Seconds | None = Field(None, description="Likewise for ERROR.")
-    expire_after: Seconds | None = Field(None, description="Documents not observed or verified for this long are withdrawn.")
-    check_every: Seconds = Field(300, description="How often it is checked.")
-    max_expiry_ratio: Annotated[float, Field(gt=0, le=1)] = Field(0.5, description="A check that would expire more of the visible documents stops.")
+    warn_after: Seconds | None = Field(default=None, description="Age of the newest event, or of the oldest unverified document, for WARN.")
+    error_after: Seconds | None = Field(default=None, description="Likewise for ERROR.")
+    expire_after: Seconds | None = Field(default=None, description="Documents not observed or verified for this long are withdrawn.")
+    check_every: Seconds = Field(default=300, description="How often it is checked.")
+    max_expiry_ratio: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.5, description="A check that would expire more of the visible documents stops."
+    )
 
     @model_validator(mode="after")
     def _in_order(self) -> "FreshnessTable":
@@ -144,14 +154,18 @@ class FreshnessTable(_Table):
 class SourceTable(_Table):
     """[source.NAME]: where documents come from."""
 
-    topics: Annotated[list[Topic], Field(min_length=1)] | None = Field(None, description="Kafka topics; default: the source's name.")
-    partitions: Annotated[int, Field(ge=1, le=1_000, strict=True)] = Field(3, description="Of a topic that `freshet apply` creates.")
-    format: Literal["native", "text"] = Field("native", description="native: JSON events; text: the value is the document, the rest stands in headers.")
-    model: Annotated[str, Field(min_length=1)] = Field("all-MiniLM-L6-v2", description="Embedding model, as sentence-transformers names it.")
-    prefix: str = Field("", description="Put before every document text, for models that want one.")
-    version_rule: VersionRule = Field(VersionRule.EVENT, description="Where a document's version comes from; a wrong choice loses data.")
-    text_search_language: Annotated[str, Field(pattern="^[a-z_]{1,63}$")] = Field("english", description="PostgreSQL text search configuration.")
-    dead_letter_topic: Topic | None = Field(None, description='Default: "{first topic}.dead-letters".')
+    topics: Annotated[list[Topic], Field(min_length=1)] | None = Field(default=None, description="Kafka topics; default: the source's name.")
+    partitions: Annotated[int, Field(ge=1, le=1_000, strict=True)] = Field(default=3, description="Of a topic that `freshet apply` creates.")
+    format: Literal["native", "text"] = Field(
+        default="native", description="native: JSON events; text: the value is the document, the rest stands in headers."
+    )
+    model: Annotated[str, Field(min_length=1)] = Field(default="all-MiniLM-L6-v2", description="Embedding model, as sentence-transformers names it.")
+    prefix: str = Field(default="", description="Put before every document text, for models that want one.")
+    version_rule: VersionRule = Field(default=VersionRule.EVENT, description="Where a document's version comes from; a wrong choice loses data.")
+    text_search_language: Annotated[str, Field(pattern="^[a-z_]{1,63}$")] = Field(
+        default="english", description="PostgreSQL text search configuration."
+    )
+    dead_letter_topic: Topic | None = Field(default=None, description='Default: "{first topic}.dead-letters".')
     pipeline: PipelineTable = PipelineTable()
     limits: LimitsTable = LimitsTable()
     freshness: FreshnessTable = FreshnessTable()
@@ -188,14 +202,14 @@ class SubscriberTable(_Table):
     endpoint: Annotated[str, Field(pattern="^[a-zA-Z][a-zA-Z0-9-]{0,199}$")] = Field(description="Nexus endpoint; made by `freshet apply`.")
     namespace: Annotated[str, Field(min_length=1)] = Field(description="The team's Temporal namespace.")
     task_queue: Annotated[str, Field(min_length=1)] = Field(description="Where the team's Nexus handler polls.")
-    from_start: bool = Field(True, description="The first notice is of the first batch; else of the next one.")
+    from_start: bool = Field(default=True, description="The first notice is of the first batch; else of the next one.")
 
 
 class ConfigFile(_Table):
-    """freshet.toml"""
+    """The whole of freshet.toml."""
 
-    source: dict[Annotated[str, Field(pattern=_NAME)], SourceTable] = Field({}, description="[source.NAME]")
-    subscriber: dict[Annotated[str, Field(pattern=_NAME)], SubscriberTable] = Field({}, description="[subscriber.NAME]")
+    source: dict[Annotated[str, Field(pattern=_NAME)], SourceTable] = Field(default={}, description="[source.NAME]")
+    subscriber: dict[Annotated[str, Field(pattern=_NAME)], SubscriberTable] = Field(default={}, description="[subscriber.NAME]")
 
     @model_validator(mode="after")
     def _known_sources(self) -> "ConfigFile":
@@ -269,7 +283,9 @@ def _explain(entry: ErrorDetails) -> str:
         return f"{path} is missing"
     if kind == "value_error":
         told = str(context.get("error", entry["msg"]))
-        return f"{path} = {_shown(entry['input'])}: {told}" if path and not isinstance(entry["input"], dict) else (f"{path}: {told}" if path else told)
+        return (
+            f"{path} = {_shown(entry['input'])}: {told}" if path and not isinstance(entry["input"], dict) else (f"{path}: {told}" if path else told)
+        )
     if kind == "string_pattern_mismatch":
         return f"{path} = {_shown(entry['input'])} does not match {context['pattern']}"
     message = entry["msg"][0].lower() + entry["msg"][1:]

@@ -93,9 +93,7 @@ def _subscribe(url: str, wanted: Iterable[tuple[SubscriberSpec, str]]) -> tuple[
                 },
             ).fetchone()
             if row is None:
-                raise ConfigurationError(
-                    f"subscriber {spec.subscriber!r} wants source {source!r}, which does not exist; configure it first"
-                )
+                raise ConfigurationError(f"subscriber {spec.subscriber!r} wants source {source!r}, which does not exist; configure it first")
             connection.execute(query("ensure_delivery"), {"subscriber": spec.subscriber, "source": source})
             old = before.pop((spec.subscriber, source), None)
             change = "created" if old is None else "unchanged" if old["endpoint"] == spec.endpoint else "updated"
@@ -125,9 +123,7 @@ async def ensure_namespace(client: Client, name: str) -> str:
     retention = Duration()
     retention.FromTimedelta(_RETENTION)
     try:
-        await client.workflow_service.register_namespace(
-            RegisterNamespaceRequest(namespace=name, workflow_execution_retention_period=retention)
-        )
+        await client.workflow_service.register_namespace(RegisterNamespaceRequest(namespace=name, workflow_execution_retention_period=retention))
     except RPCError as error:
         if error.status is RPCStatusCode.ALREADY_EXISTS:
             return "unchanged"

@@ -45,9 +45,7 @@ class InboxWorkflow:
         while True:
             await workflow.wait_condition(lambda: bool(self._state.waiting) or workflow.info().is_continue_as_new_suggested())
             while self._state.waiting:
-                await workflow.execute_activity_method(
-                    NoticeLog.write, self._state.waiting[0], start_to_close_timeout=timedelta(seconds=10)
-                )
+                await workflow.execute_activity_method(NoticeLog.write, self._state.waiting[0], start_to_close_timeout=timedelta(seconds=10))
                 self._state.waiting.pop(0)
                 self._state.logged += 1
             if workflow.info().is_continue_as_new_suggested():

@@ -125,7 +125,9 @@ class Bench:
     async def consumer(self, hand_over: Any = None) -> AsyncIterator[SourceConsumer]:
         """A consumer that runs until the block ends, and then stops gracefully."""
         kafka = properties(self.bootstrap, {}, **{"group.id": self.group})
-        consumer = SourceConsumer(kafka, Positions(self.pool, self.cluster()), StagingStore(self.staging.as_uri()), hand_over or self.ledger.hand_over)
+        consumer = SourceConsumer(
+            kafka, Positions(self.pool, self.cluster()), StagingStore(self.staging.as_uri()), hand_over or self.ledger.hand_over
+        )
         stop = asyncio.Event()
         running = asyncio.create_task(consumer.run(stop))
         try:

@@ -26,7 +26,7 @@ async def main() -> None:
         activities=deliveries.activities(pool),
         activity_executor=ThreadPoolExecutor(8),
     ):
-        Path(os.environ["FRESHET_READY_FILE"]).write_text(str(os.getpid()), encoding="utf-8")
+        await asyncio.to_thread(Path(os.environ["FRESHET_READY_FILE"]).write_text, str(os.getpid()), encoding="utf-8")
         await stop.wait()
 
 

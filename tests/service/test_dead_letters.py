@@ -40,7 +40,9 @@ def add(stand: Bench, topic: str, offset: int, value: bytes | None = b"bytes \xf
 
 
 def read(stand: Bench, topic: str, count: int) -> list[Message]:
-    consumer = Consumer({"bootstrap.servers": stand.bootstrap, "group.id": f"read-{topic}", "auto.offset.reset": "earliest", "fetch.message.max.bytes": 100_000_000})
+    consumer = Consumer(
+        {"bootstrap.servers": stand.bootstrap, "group.id": f"read-{topic}", "auto.offset.reset": "earliest", "fetch.message.max.bytes": 100_000_000}
+    )
     consumer.subscribe([topic])
     found: list[Message] = []
     end = time.monotonic() + 30
@@ -66,7 +68,12 @@ def test_dead_letters_stand_on_their_topic_with_the_reason_in_headers(stand: Ben
     assert headers["trace"] == b"\x01\x02"
     assert headers["none"] is None
     assert (headers["freshet.reason"], headers["freshet.detail"], headers["freshet.source"]) == (b"invalid_id", b"id is blank", b"a")
-    assert (headers["freshet.topic"], headers["freshet.partition"], headers["freshet.offset"], headers["freshet.batch"]) == (topic.encode(), b"0", b"5", b"1")
+    assert (headers["freshet.topic"], headers["freshet.partition"], headers["freshet.offset"], headers["freshet.batch"]) == (
+        topic.encode(),
+        b"0",
+        b"5",
+        b"1",
+    )
 
 
 def test_a_value_that_kafka_refuses_becomes_a_pointer(stand: Bench, make_topic: Callable[..., str]) -> None:

@@ -185,6 +185,22 @@ async def test_a_dead_subscriber_delays_nobody(env, db):
         assert delivery(db, subscriber="dead")["delivery"] == "delivering"
 
 
+async def test_a_team_that_was_down_long_is_called_anew(env, db, monkeypatch):
+    """One operation's own retries back off up to an hour; the delivery calls again instead, and says what holds it up."""
+    monkeypatch.setattr(delivery_workflows, "ANSWER_WITHIN", timedelta(seconds=2))
+    make_source(db)
+    add_batch(db, "peps", 1)
+    await env.reconcile(env.subscriber("peps"))
+    async with env.light_worker(sandbox=False):
+        await until(lambda: delivery(db)["last_error"])
+        row = delivery(db)
+        assert (row["delivery"], row["cursor_batch"]) == ("delivering", 0)
+        assert row["last_error"].startswith("no answer to peps:1, called ")
+        async with listening(env.team) as team:
+            await until(lambda: delivery(db)["delivery"] == "idle")
+        assert (set(team.batches()), delivery(db)["last_error"]) == ({1}, None)
+
+
 async def test_a_subscription_that_ends_keeps_its_cursor(env, db):
     make_source(db)
     add_batch(db, "peps", 1)
@@ -228,6 +244,7 @@ async def test_continue_as_new_loses_nothing(database_url, temporal_short_histor
         assert len(runs) >= 2
 
 
+@pytest.mark.slow
 async def test_kill_9_of_team_and_delivery_loses_nothing(env, db, tmp_path):
     """Both processes are killed in turns while batches are published; the team's log has every batch once, in order."""
     make_source(db)

@@ -23,7 +23,15 @@ def test_a_document_of_20_megabytes_passes_through_kafka(kafka_bootstrap: str, m
     for number in range(4):
         producer.produce(topic, body, key=str(number))
     assert producer.flush(60) == 0
-    consumer = Consumer({"bootstrap.servers": kafka_bootstrap, "group.id": "big", "auto.offset.reset": "earliest", "fetch.message.max.bytes": 64 * 1024 * 1024, "receive.message.max.bytes": 200_000_000})
+    consumer = Consumer(
+        {
+            "bootstrap.servers": kafka_bootstrap,
+            "group.id": "big",
+            "auto.offset.reset": "earliest",
+            "fetch.message.max.bytes": 64 * 1024 * 1024,
+            "receive.message.max.bytes": 200_000_000,
+        }
+    )
     consumer.subscribe([topic])
     sizes = [len(message.value()) for _ in range(4) if (message := consumer.poll(30)) is not None and message.error() is None]
     consumer.close()

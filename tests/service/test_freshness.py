@@ -73,9 +73,7 @@ async def test_what_is_overdue_is_withdrawn_by_the_entity(env, db, tmp_path):
     ledger = db.execute("SELECT kind, state, documents_expired, reason FROM freshet.batch WHERE batch = 2").fetchone()
     assert ledger == ("expiry", "published", 2, "expires_at or expire_after=1h")
     assert db.execute("SELECT max(batch) FROM freshet.batch").fetchone() == (2,)
-    as_of = db.execute(
-        "SELECT count(*) FROM freshet.document WHERE visible_from <= %s AND (visible_to IS NULL OR visible_to > %s)", (before, before)
-    )
+    as_of = db.execute("SELECT count(*) FROM freshet.document WHERE visible_from <= %s AND (visible_to IS NULL OR visible_to > %s)", (before, before))
     assert as_of.fetchone() == (10,)  # as of before, it is still there
 
 
@@ -97,9 +95,7 @@ async def test_search_returns_no_expired_document_but_as_of_before_it_does(env, 
         values = f"({', '.join('%s' for _ in chunk)}, to_tsvector('english', %s))"
         inserted = db.execute(f"INSERT INTO freshet.chunk {columns} VALUES {values} RETURNING chunk_id", (*chunk.values(), chunk["text"]))
         chunk_ids = [inserted.fetchone()[0]]
-        add_document(
-            db, "peps", name, 1, 1, observed_at=seen, chunk_ids=chunk_ids, chunk_starts=[0], chunk_headings=[""], space_id=space["space_id"]
-        )
+        add_document(db, "peps", name, 1, 1, observed_at=seen, chunk_ids=chunk_ids, chunk_starts=[0], chunk_headings=[""], space_id=space["space_id"])
     before = db.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint").fetchone()[0]
 
     def found(as_of_ms=None):

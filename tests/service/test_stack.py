@@ -258,5 +258,3 @@ def test_an_existing_server_is_used_and_never_stopped(tmp_path: Path, monkeypatc
     stack.run("down")
     with connect(empty_database_url) as connection:
         assert connection.execute("SELECT count(*) FROM freshet.source").fetchone() == (0,)
-
-

@@ -68,7 +68,10 @@ def apply(
 
 def _show_changes(changes: "list[Change]", *, dry_run: bool, as_json: bool) -> None:
     if as_json:
-        lines = [{"kind": c.kind, "name": c.name, "change": c.change, "fields": [{"path": p, "before": b, "after": a} for p, b, a in c.fields]} for c in changes]
+        lines = [
+            {"kind": c.kind, "name": c.name, "change": c.change, "fields": [{"path": p, "before": b, "after": a} for p, b, a in c.fields]}
+            for c in changes
+        ]
         write_json({"dry_run": dry_run, "changes": lines})
         return
     for change in changes:
@@ -116,7 +119,9 @@ def sources(as_json: Json = False) -> None:
         return
     names = ("documents", "chunks", "lag", "batches", "records", "applied", "unchanged", "superseded", "dead_lettered", "ignored")
     table = [[row["source"], row["state"], *(row[name] for name in names), row["last_published_at"]] for row in rows]
-    write_table(["source", "state", *(name.replace("_", "-") for name in names), "last published"], table, empty="no source; `freshet apply FILE` makes some")
+    write_table(
+        ["source", "state", *(name.replace("_", "-") for name in names), "last published"], table, empty="no source; `freshet apply FILE` makes some"
+    )
     for row in rows:
         if row["state_reason"]:
             say(f"{row['source']} is {row['state']}: {row['state_reason']}")
@@ -205,7 +210,9 @@ def produce(
         cluster.create_topic(topic, partitions, {"max.message.bytes": str(MAX_MESSAGE_BYTES)})
     elif topic not in cluster.topics([topic]):
         raise CommandError(f"there is no topic {topic}; create it with --create-topic, or with `freshet apply`")
-    producer = FileProducer(properties(resolved.kafka_bootstrap, resolved.kafka_properties), topic, raw=raw, rate=rate, limit=limit, progress=_progress(as_json))
+    producer = FileProducer(
+        properties(resolved.kafka_bootstrap, resolved.kafka_properties), topic, raw=raw, rate=rate, limit=limit, progress=_progress(as_json)
+    )
     try:
         for file in files:
             producer.send(file, resume_folder=resolved.home / "produced" if resume else None)
@@ -220,7 +227,9 @@ def produce(
 def _summary(result: "Produced") -> str:
     rate = result.records / result.seconds if result.seconds else 0
     skipped = f", {result.skipped:,} were there before" if result.skipped else ""
-    return f"{result.records:,} records ({result.value_bytes / 1e6:,.1f} MB) on topic {result.topic} in {result.seconds:.1f} s, {rate:,.0f}/s{skipped}"
+    return (
+        f"{result.records:,} records ({result.value_bytes / 1e6:,.1f} MB) on topic {result.topic} in {result.seconds:.1f} s, {rate:,.0f}/s{skipped}"
+    )
 
 
 def _progress(as_json: bool) -> "Any":
@@ -261,7 +270,10 @@ def dead_letters_list(
     if as_json:
         write_json(rows)
         return
-    table = [[r["dead_letter"], r["source"], f"{r['topic']}/{r['partition']}/{r['record_offset']}", r["document_id"], r["reason"], r["detail"], r["state"]] for r in rows]
+    table = [
+        [r["dead_letter"], r["source"], f"{r['topic']}/{r['partition']}/{r['record_offset']}", r["document_id"], r["reason"], r["detail"], r["state"]]
+        for r in rows
+    ]
     write_table(["dead letter", "source", "position", "document", "reason", "detail", "state"], table, empty="no dead letters")
 
 
@@ -288,7 +300,9 @@ def dead_letters_show(
         write(f"{name:<14} {text}")
 
 
-def dead_letters_redrive(numbers: Numbers = None, source: BySource = None, reason: ByReason = None, everything: All = False, as_json: Json = False) -> None:
+def dead_letters_redrive(
+    numbers: Numbers = None, source: BySource = None, reason: ByReason = None, everything: All = False, as_json: Json = False
+) -> None:
     """Send the original bytes to the original topic again."""
     from ingest.kafka import properties
     from ingest.redrive import redrive
@@ -301,7 +315,9 @@ def dead_letters_redrive(numbers: Numbers = None, source: BySource = None, reaso
     _tell_settled("redriven", done, len(chosen), as_json)
 
 
-def dead_letters_discard(numbers: Numbers = None, source: BySource = None, reason: ByReason = None, everything: All = False, as_json: Json = False) -> None:
+def dead_letters_discard(
+    numbers: Numbers = None, source: BySource = None, reason: ByReason = None, everything: All = False, as_json: Json = False
+) -> None:
     """Put them aside: they stay, and are no longer open."""
     from ingest.redrive import settle
 

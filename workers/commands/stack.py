@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workers import console
 from workers.console import CommandError, ExitCode, say, write, write_json, write_table
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from compose.local import UpResult
     from compose.local_part import PartStatus
 
@@ -189,7 +190,7 @@ class _Live:
         self._parts[part.name] = part
         self._live.update(self._table())
 
-    def _table(self) -> object:
+    def _table(self) -> "Table":
         from rich.spinner import Spinner
         from rich.table import Table
         from rich.text import Text
@@ -282,6 +283,3 @@ def _write_new(path: Path, end: int, *, alone: bool) -> int:
     for line in whole.decode("utf-8", errors="replace").splitlines():
         write(_labelled(line, path, alone=alone))
     return (end if size >= end else 0) + len(whole)
-
-
-__all__ = ["console", "register"]

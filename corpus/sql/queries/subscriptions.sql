@@ -63,7 +63,7 @@ SELECT document_id, version, 'expired' AS change FROM freshet.document
  ORDER BY document_key LIMIT %(most)s::int;
 
 -- name: delivery_begins
--- A notice is on its way.
+-- A notice is on its way; what held it up stays readable until it has arrived.
 UPDATE freshet.delivery SET state = 'delivering', updated_at = now()
  WHERE subscriber = %(subscriber)s::text AND source = %(source)s::text AND state = 'idle';
 
@@ -73,8 +73,8 @@ UPDATE freshet.delivery SET state = 'idle', last_error = NULL, updated_at = now(
  WHERE subscriber = %(subscriber)s::text AND source = %(source)s::text AND state <> 'idle';
 
 -- name: park_delivery
--- Stands still, visibly.
-UPDATE freshet.delivery SET state = 'parked', last_error = %(error)s::text, updated_at = now()
+-- Stands still, visibly; or goes on, and this is why it takes long.
+UPDATE freshet.delivery SET state = CASE WHEN %(parked)s::boolean THEN 'parked' ELSE 'delivering' END, last_error = %(error)s::text, updated_at = now()
  WHERE subscriber = %(subscriber)s::text AND source = %(source)s::text;
 
 -- name: acknowledge_notice

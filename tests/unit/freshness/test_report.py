@@ -43,9 +43,9 @@ def test_document_has_dbts_keys():
 
 
 def test_runtime_error_is_there_with_its_reason():
-    (result,) = document(
-        [make_report(FreshnessStatus.RUNTIME_ERROR, error="no database")], generated_at_ms=NOW, version="1", invocation="i"
-    )["results"]
+    (result,) = document([make_report(FreshnessStatus.RUNTIME_ERROR, error="no database")], generated_at_ms=NOW, version="1", invocation="i")[
+        "results"
+    ]
     assert result == {"unique_id": "source.freshet.peps", "error": "no database", "status": "runtime error"}
 
 

@@ -24,7 +24,9 @@ AT = 1_714_564_800_000
 LEFT_TO_THE_CLEANER = {"type-png-base64"}
 
 
-def record(value: bytes | None, *, key: bytes | None = b"k", headers: tuple[tuple[str, bytes | None], ...] = (), offset: int = 7, at: int | None = AT) -> KafkaRecord:
+def record(
+    value: bytes | None, *, key: bytes | None = b"k", headers: tuple[tuple[str, bytes | None], ...] = (), offset: int = 7, at: int | None = AT
+) -> KafkaRecord:
     return KafkaRecord(topic="t", partition=0, offset=offset, timestamp_ms=at, key=key, value=value, headers=headers)
 
 
@@ -80,7 +82,10 @@ def test_every_shared_record_ends_as_expected() -> None:
         found = decode(kafka_record(case, offset), NATIVE)
         if isinstance(found, ChangeEvent):
             # "ignored" is the version fence's word: the decoder has no memory
-            fits = allowed & ({"accepted", "cleaned", "ignored"} if found.op is Op.UPSERT else {"delete", "ignored"}) or case["case"] in LEFT_TO_THE_CLEANER
+            fits = (
+                allowed & ({"accepted", "cleaned", "ignored"} if found.op is Op.UPSERT else {"delete", "ignored"})
+                or case["case"] in LEFT_TO_THE_CLEANER
+            )
         else:
             fits = "dead_letter" in allowed
         if not fits:
@@ -95,7 +100,9 @@ def test_no_record_of_any_format_escapes_or_leaves_what_postgresql_refuses(spec:
     for offset, case in enumerate(nasty()):
         found = decode(kafka_record(case, offset), spec)
         if isinstance(found, ChangeEvent):
-            stored = json.dumps([found.document_id, found.uri, found.title, found.content_type, found.content, found.metadata, found.acl], ensure_ascii=False)
+            stored = json.dumps(
+                [found.document_id, found.uri, found.title, found.content_type, found.content, found.metadata, found.acl], ensure_ascii=False
+            )
             assert "\\u0000" not in stored.replace("\\\\", ""), case["case"]
             stored.encode()  # no half of a surrogate pair
 
@@ -148,7 +155,7 @@ def test_what_cannot_be_used_says_why(value: bytes, reason: DeadLetterReason, wo
 
 
 def test_another_encoding_is_not_guessed() -> None:
-    value = '{"id":"a","content":"'.encode() + "水門の制御について説明します。".encode("euc-jp") * 20 + b'"}'
+    value = b'{"id":"a","content":"' + "水門の制御について説明します。".encode("euc-jp") * 20 + b'"}'
     refused(decode(record(value), NATIVE), REASONS.NOT_DECODABLE, "not UTF-8")
 
 
@@ -220,14 +227,20 @@ def test_a_delete_needs_no_content_and_without_a_version_is_relative() -> None:
     assert (found.op, found.version, found.content) == (Op.DELETE, None, None)
 
 
-@pytest.mark.parametrize(("rule", "own", "expected"), [("event", 5, 5), ("event", "12", 12), ("event", 3.0, 3), ("offset", 5, 7), ("record", 5, AT * 2**20 + 7), ("event", None, AT * 2**20 + 7)])
+@pytest.mark.parametrize(
+    ("rule", "own", "expected"),
+    [("event", 5, 5), ("event", "12", 12), ("event", 3.0, 3), ("offset", 5, 7), ("record", 5, AT * 2**20 + 7), ("event", None, AT * 2**20 + 7)],
+)
 def test_version_rules(rule: str, own: Any, expected: int) -> None:
     spec = SourceSpec(source="s", topics=("t",), version_rule=VersionRule(rule))
     assert upsert(event(spec, version=own)).version == expected
 
 
 def test_record_versions_rise_with_time_then_offset_and_fit_a_bigint() -> None:
-    versions = [record_version(record(None, at=at, offset=offset)) for at, offset in [(None, 2**40), (AT, 0), (AT, 5), (AT + 1, 2), (4_102_444_800_000, 0), (2**60, 1)]]
+    versions = [
+        record_version(record(None, at=at, offset=offset))
+        for at, offset in [(None, 2**40), (AT, 0), (AT, 5), (AT + 1, 2), (4_102_444_800_000, 0), (2**60, 1)]
+    ]
     assert versions == sorted(versions)
     assert versions[-1] < 2**63
 
@@ -261,7 +274,16 @@ def test_times(value: Any, expected: int | None) -> None:
 
 
 def test_fields_are_normalised() -> None:
-    found = upsert(event(content_type="TEXT/HTML; Charset=UTF-8", title="a\r\nERROR forged", uri=None, metadata=None, acl=["team a"], expires_at="2030-01-01T00:00:00Z"))
+    found = upsert(
+        event(
+            content_type="TEXT/HTML; Charset=UTF-8",
+            title="a\r\nERROR forged",
+            uri=None,
+            metadata=None,
+            acl=["team a"],
+            expires_at="2030-01-01T00:00:00Z",
+        )
+    )
     assert (found.content_type, found.title, found.uri, found.metadata, found.acl) == ("text/html", "a ERROR forged", None, {}, ("team a",))
     assert found.expires_at_ms == 1_893_456_000_000
     assert len(upsert(event(title="T" * 100_000)).title or "") == 1_000
@@ -285,7 +307,13 @@ def test_text_takes_the_rest_from_headers() -> None:
     )
     found = upsert(decode(record(b"\xef\xbb\xbf# Weir", headers=headers), TEXT))
     assert (found.document_id, found.content, found.title, found.content_type) == ("k", "# Weir", "A weir", "text/markdown")
-    assert (found.version, found.metadata, found.acl, found.event_at_ms, found.expires_at_ms) == (12, {"team": "dams"}, ("a", "b"), AT, 1_893_456_000_000)
+    assert (found.version, found.metadata, found.acl, found.event_at_ms, found.expires_at_ms) == (
+        12,
+        {"team": "dams"},
+        ("a", "b"),
+        AT,
+        1_893_456_000_000,
+    )
 
 
 def test_text_id_header_wins_over_the_key_and_op_deletes() -> None:

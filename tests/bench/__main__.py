@@ -1,0 +1,49 @@
+"""`python -m tests.bench [name ...]`: run measurements, write `build/bench/NAME.json`, print them."""
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from tests.bench import converge, edits, latency, memory, retrieval, throughput
+from tests.bench.stack import ROOT
+
+BENCHES: dict[str, Callable[[], dict[str, Any]]] = {
+    "throughput": throughput.run,
+    "latency": latency.run,
+    "edits": edits.run,
+    "retrieval": retrieval.run,
+    "converge-plain": partial(converge.run, "plain"),
+    "converge-twice": partial(converge.run, "twice"),
+    "converge-chaos": partial(converge.run, "chaos"),
+    "memory": memory.run,
+}
+
+
+def main() -> int:
+    """Run what was asked for, or all."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    wanted = sys.argv[1:] or list(BENCHES)
+    if unknown := [name for name in wanted if name not in BENCHES]:
+        sys.stderr.write(f"there is no measurement {unknown[0]!r}; there are {', '.join(BENCHES)}\n")
+        return 2
+    folder = ROOT / "build" / "bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in wanted:
+        load = os.getloadavg()[0]
+        started = time.monotonic()
+        result = BENCHES[name]()
+        about = {"cores": os.cpu_count(), "python": platform.python_version(), "load before": round(load, 2), "took seconds": round(time.monotonic() - started)}
+        text = json.dumps({"name": name, **result, "machine": about}, indent=2, ensure_ascii=False)
+        (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
