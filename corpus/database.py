@@ -74,7 +74,7 @@ def unavailable_as_dependency_error() -> Iterator[None]:
     """Turn psycopg's "connection is gone" errors into ours, which say that trying again may help."""
     try:
         yield
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+    except psycopg.OperationalError as error:
         raise DependencyError(f"PostgreSQL does not answer: {_one_line(error)}") from error
 
 

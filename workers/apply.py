@@ -5,9 +5,12 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
 from corpus.database import Connection, connect, unavailable_as_dependency_error
-from corpus.errors import ConfigurationError
-from corpus.source import SourceSpec, SourceStatus
+from corpus.errors import ConfigurationError, DependencyError
+from corpus.source import SourceSpec, SourceStatus, source_workflow_id
 from corpus.sql import query
 from ingest.kafka import MAX_MESSAGE_BYTES, Cluster
 from workers.config import Config
@@ -99,7 +102,8 @@ async def execute(settings: Settings, config: Config, changes: list[Change], clu
             for change in changes:
                 if change.kind == "source":
                     _apply_source(connection, change, specs.get(change.name))
-    done += await _reconcile_others(settings, config)  # 4
+    changed = [change.name for change in changes if change.kind == "source" and change.change == Verb.CHANGE]
+    done += await _reconcile_others(settings, config, changed)  # 4
     return done
 
 
@@ -128,18 +132,29 @@ def _apply_source(connection: Connection, change: Change, spec: SourceSpec | Non
             pass
 
 
-async def _reconcile_others(settings: Settings, config: Config) -> list[Change]:
+async def _reconcile_others(settings: Settings, config: Config, changed: list[str]) -> list[Change]:
     from freshness import schedules
     from workers import subscriptions
     from workers.connect import temporal
 
     client = await temporal(settings)
+    for source in changed:
+        await _reload(client, source)
     # Every source that goes on, also one that this file does not name: its checks go on too.
     with connect(settings.database_url, application="freshet-apply") as connection:
         active = [SourceSpec.from_json(spec) for _, spec in connection.execute(query("active_sources")).fetchall()]
     done = [_foreign("schedule", change) for change in await schedules.reconcile(client, active)]
     done += [_foreign("subscription", change) for change in await subscriptions.reconcile(settings, config)]
     return done
+
+
+async def _reload(client: Client, source: str) -> None:
+    """Tell the entity that its limits were changed; one that has never run reads them when it starts."""
+    try:
+        await client.get_workflow_handle(source_workflow_id(source)).signal("reload")
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise DependencyError(f"Temporal did not take the new limits of source {source!r}: {error.message}; apply again") from error
 
 
 def _foreign(kind: str, change: Any) -> Change:
