@@ -105,7 +105,7 @@ class Publisher:
         known = _ledger_report(connection, request)
         if known is not None:
             return known
-        common = {"source": batch.source, "batch": batch.batch, "published_at": published_at}
+        common = {"source": batch.source, "batch": batch.batch, "published_at": published_at, "epoch": row[1]}
         if batch.expire_documents is not None:
             return _expire(connection, request, batch.expire_documents, common)
         assert request.prepared is not None

@@ -43,6 +43,7 @@ TOPIC_IDS_SECONDS = 15.0
 # cuts that are being staged (about four copies each), the process stays under CONSUMER_MEMORY_MB of ingest/README.md.
 MAX_HELD_BYTES = 96_000_000
 _BURST = 500
+_MOST_DOUBTS = 2
 _RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 CONSUMER_PROPERTIES: dict[str, Any] = {
@@ -75,6 +76,8 @@ class Slot:
     lanes: dict[str, Lane] = field(default_factory=dict)
     paused: bool = True  # as librdkafka was told
     seek_to: int | None = None  # to be done, or tried again
+    sought: bool = False  # the next record is the first one after a seek
+    doubts: int = 0  # times in a row that it stood further on than it should
     placing: bool = False
     placed_at: float = 0.0
 
@@ -285,6 +288,8 @@ class SourceConsumer:
         slot = self._slots.get(place)
         if slot is None or slot.seek_to is not None or not slot.lanes:
             return
+        if slot.sought and self._doubtful(slot, message.offset() or 0):
+            return
         kind, timestamp = message.timestamp()
         record = KafkaRecord(
             topic=place[0],
@@ -298,6 +303,21 @@ class SourceConsumer:
         now = time.monotonic()
         for lane in slot.lanes.values():
             lane.take_in(record, now)
+
+    def _doubtful(self, slot: Slot, offset: int) -> bool:
+        """Whether the first record after a seek stands further on than it should; then seek again.
+
+        A seek that was lost looks like a hole that Kafka left (an aborted transaction, compaction). Nothing may be skipped
+        silently, so such a hole is believed only when it is still there after some more seeks.
+        """
+        slot.sought = False
+        wanted = min(lane.expected for lane in slot.lanes.values())
+        if offset > wanted and slot.doubts < _MOST_DOUBTS:
+            slot.doubts += 1
+            slot.seek_to = wanted
+            return True
+        slot.doubts = 0
+        return False
 
     def _failed(self, place: Place, error: KafkaError) -> None:
         code = error.code()
@@ -388,6 +408,7 @@ class SourceConsumer:
                 return
             slot.paused = False
         slot.seek_to = None
+        slot.sought = True
 
     # ── sources, placing (polling thread) ───────────────────────────────────────────────────────────────────────────
 

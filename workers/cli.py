@@ -2,10 +2,11 @@
 
 import os
 import sys
+from typing import Any
 
 import typer
 
-from workers.console import run_command
+from workers.console import CommandError, run_command
 
 AREAS = ("stack", "ingest", "corpus", "freshness", "subscriptions", "roles")
 
@@ -39,20 +40,35 @@ def build() -> typer.Typer:
 def main() -> None:
     """Console script `freshet`."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    debug = "--debug" in sys.argv
+    arguments, debug = without_debug(sys.argv[1:])
 
     def command() -> int:
         try:
-            result = build()(standalone_mode=False)
+            result = build()(args=arguments, prog_name="freshet", standalone_mode=False)
         except typer.Exit as leaving:
             return leaving.exit_code
         except typer.Abort:
             return 130
         except Exception as error:
-            if hasattr(error, "format_message") and hasattr(error, "show"):  # a usage error of the command-line library
-                error.show()
-                return 2
+            if hasattr(error, "format_message") and hasattr(error, "ctx"):  # a usage error of the command-line library
+                raise CommandError(usage_problem(error)) from error
             raise
         return result if isinstance(result, int) else 0
 
     run_command(command, debug=debug)
+
+
+def without_debug(arguments: list[str]) -> tuple[list[str], bool]:
+    """Take `--debug` out wherever it stands (before a `--`): people add it to the end of the command that failed."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    kept = [argument for argument in arguments[:end] if argument != "--debug"]
+    return kept + arguments[end:], len(kept) < end
+
+
+def usage_problem(error: Any) -> str:
+    """One line: what is wrong with the command, and where its help is. Empty where the help was shown already."""
+    message = " ".join(error.format_message().split())
+    if not message:
+        return ""
+    path = error.ctx.command_path if error.ctx is not None else "freshet"
+    return f"{message.rstrip('.')}. See `{path} --help`."

@@ -1,9 +1,11 @@
 """What every command does alike: JSON or a table, one clear error, exit codes.
 
-Exit codes: 0 done; 1 a check failed (stale, lagging, unhealthy); 2 wrong usage or bad input; 3 a service is down.
+Exit codes: 0 done; 1 a check failed (stale, lagging, unhealthy); 2 wrong usage or bad input; 3 a service is down;
+4 a mistake in Freshet; 130 interrupted.
 """
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -19,6 +21,7 @@ class ExitCode(IntEnum):
     CHECK_FAILED = 1
     USAGE = 2
     UNAVAILABLE = 3
+    MISTAKE = 4
 
 
 class CommandError(Exception):
@@ -114,7 +117,8 @@ def run_command(command: Callable[[], Any], *, debug: bool) -> NoReturn:
         if type(error).__module__.startswith(("psycopg", "temporalio", "confluent_kafka")):
             _complain(error, debug)
             end(ExitCode.UNAVAILABLE)
-        raise
+        _confess(error, debug)
+        end(ExitCode.MISTAKE)
     end(code if isinstance(code, int) else ExitCode.OK)
 
 
@@ -124,4 +128,18 @@ def _complain(error: BaseException, debug: bool) -> None:
 
         traceback.print_exception(error)
     first = " ".join(str(error).split()) or type(error).__name__
-    say(f"freshet: {first}")
+    if not (isinstance(error, CommandError) and not str(error)):  # an empty one: the help was shown, nothing is left to say
+        say(f"freshet: {first}")
+
+
+def _confess(error: Exception, debug: bool) -> None:
+    """Nobody expected this error: the trace goes to the log of a process that keeps one; a person is told how to see it."""
+    if logging.getLogger().handlers:
+        logging.getLogger(__name__).critical("unexpected error", exc_info=error, extra={"action": "unexpected_error"})
+        return
+    told = " ".join(f"{type(error).__name__}: {error}".split())
+    _complain(CommandError(f"a mistake in Freshet: {told}" + ("" if debug else ". The same command with --debug shows where.")), debug=False)
+    if debug:
+        import traceback
+
+        traceback.print_exception(error)

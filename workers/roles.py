@@ -53,13 +53,13 @@ async def run_role(role: str) -> None:
         ConfigurationError: the role or a setting is wrong.
         DependencyError: a service does not answer at the start.
     """
+    if role not in ROLES:
+        raise ConfigurationError(f"there is no role {role!r}; roles are {', '.join(ROLES)}")
     settings = load()
     logs.configure(role, level=settings.log_level, form=settings.log_format)
     if role == "consumer":
         await _consumer(settings)
         return
-    if role not in ROLES:
-        raise ConfigurationError(f"there is no role {role!r}; roles are {', '.join(ROLES)}")
     client = await connect.temporal(settings)
     async with _BUILDERS[role](settings, client) as worker:
         await serve(worker, role)
@@ -219,8 +219,16 @@ async def _gateway(settings: Settings, client: Client) -> AsyncIterator[Worker]:
                 return search(connection, request, embedders.of)
 
         # Ready without the model: descriptions and waits need none, and the first search waits for it.
-        threading.Thread(target=_preload, args=(settings, embedders), name="preload", daemon=True).start()
+        threading.Thread(target=_preload_gently, args=(settings, embedders), name="preload", daemon=True).start()
         yield gateway.build(client, pool, search=answer)
+
+
+def _preload_gently(settings: Settings, embedders: Any) -> None:
+    # The embedder loads the same libraries at this moment and everything waits for it (on two cores the whole stack is
+    # ready a third sooner). On Linux this is the thread's own niceness; elsewhere there is no such thread id.
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+    _preload(settings, embedders)
 
 
 def _preload(settings: Settings, embedders: Any) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from corpus.database import connect
@@ -242,3 +242,20 @@ async def test_the_workflow_gets_what_was_staged(stand: Bench, make_topic: Calla
     signals = [event for event in history.events if event.HasField("workflow_execution_signaled_event_attributes")]
     assert len(signals) == len(stand.ledger.refs)
     assert signals[0].workflow_execution_signaled_event_attributes.signal_name == "batch_staged"
+
+
+async def test_a_hole_that_kafka_left_at_the_beginning_is_looked_at_again_and_then_believed(stand: Bench, make_topic: Callable[..., str]) -> None:
+    """An aborted transaction: its records are never delivered, and the first one that is stands further on."""
+    topic = make_topic()
+    producer = Producer({"bootstrap.servers": stand.bootstrap, "transactional.id": f"t-{topic}"})
+    producer.init_transactions(30)
+    for commit in (False, True):
+        producer.begin_transaction()
+        for number in range(5):
+            producer.produce(topic, key=f"{commit}-{number}", value=f'{{"id": "{commit}-{number}", "content": "x"}}')
+        (producer.commit_transaction if commit else producer.abort_transaction)(30)
+    stand.add_source("holes", topic)
+    async with stand.consumer():
+        await eventually(lambda: stand.ledger.records("holes") >= 11)
+    assert sum(ref.records for ref in stand.ledger.refs) == 5
+    assert stand.ledger.ranges("holes") == {("holes", topic, 0): [(0, 11)]}

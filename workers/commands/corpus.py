@@ -22,7 +22,7 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Search the corpus: now, or as it was."""
-    from dataclasses import asdict
+    from dataclasses import asdict, replace
 
     from corpus.database import connect
     from corpus.search import search as search_corpus
@@ -31,13 +31,15 @@ def search(
     from workers.models import Embedders
     from workers.settings import load
 
+    batch = _named_batch(as_of)
+    instant = None if batch else _instant(as_of)
+    request = SearchRequest(query=text, k=k, mode=mode, sources=tuple(source or ()), metadata=_metadata(where or []), as_of_ms=instant)
+    if problem := search_problem(request):
+        raise CommandError(problem)
     settings = load()
     with connect(settings.database_url) as connection:
-        request = SearchRequest(
-            query=text, k=k, mode=mode, sources=tuple(source or ()), metadata=_metadata(where or []), as_of_ms=_as_of(connection, as_of)
-        )
-        if problem := search_problem(request):
-            raise CommandError(problem)
+        if batch:
+            request = replace(request, as_of_ms=_published(connection, *batch))
         hits = search_corpus(connection, request, Embedders(settings).of).hits
     if as_json:
         write_json([asdict(hit) for hit in hits])
@@ -182,19 +184,26 @@ def _metadata(pairs: list[str]) -> str:
     return json.dumps(wanted) if wanted else ""
 
 
-def _as_of(connection: Any, text: str) -> int | None:
-    from datetime import datetime
+def _named_batch(as_of: str) -> tuple[str, int] | None:
+    """SOURCE:BATCH; None for an instant, whose year is a number."""
+    name, _, number = as_of.rpartition(":")
+    return (name, int(number)) if number.isdigit() and name and not name[0].isdigit() else None
 
+
+def _published(connection: Any, source: str, batch: int) -> int:
     from corpus.sql import query
+
+    row = connection.execute(query("batch_published_at"), {"source": source, "batch": batch}).fetchone()
+    if row is None:
+        raise CommandError(f"--as-of {source}:{batch}: source {source!r} has no batch {batch}; `freshet batches` lists them")
+    return _ceil_ms(row[0])
+
+
+def _instant(text: str) -> int | None:
+    from datetime import datetime
 
     if not text:
         return None
-    name, colon, number = text.rpartition(":")
-    if colon and number.isdigit() and name and not name[0].isdigit():
-        row = connection.execute(query("batch_published_at"), {"source": name, "batch": int(number)}).fetchone()
-        if row is None:
-            raise CommandError(f"--as-of {text!r}: source {name!r} has no batch {number}; `freshet batches` lists them")
-        return _ceil_ms(row[0])
     try:
         instant = datetime.fromisoformat(text)
     except ValueError as error:

@@ -201,10 +201,10 @@ def produce(
     from ingest.produce import FileProducer
     from workers import settings
 
-    resolved = settings.load()
     for file in files:
         if file != "-" and not Path(file).is_file():
             raise CommandError(f"there is no file {file}")
+    resolved = settings.load()
     cluster = _cluster(resolved)
     if create_topic:
         cluster.create_topic(topic, partitions, {"max.message.bytes": str(MAX_MESSAGE_BYTES)})

@@ -101,6 +101,7 @@ CREATE TABLE freshet.batch_range (
     batch        bigint NOT NULL,
     topic        text NOT NULL,
     partition    integer NOT NULL,
+    epoch        bigint NOT NULL,                             -- of the source: a recreated topic begins at 0 again, in a new epoch
     first_offset bigint NOT NULL,
     next_offset  bigint NOT NULL,                             -- exclusive
     records      bigint NOT NULL,
@@ -110,7 +111,7 @@ CREATE TABLE freshet.batch_range (
     CHECK (next_offset > first_offset)
 );
 -- No offset is accounted for twice, and none between two batches is left out: the next range starts here.
-CREATE UNIQUE INDEX batch_range_start ON freshet.batch_range (source, topic, partition, first_offset);
+CREATE UNIQUE INDEX batch_range_start ON freshet.batch_range (source, topic, partition, epoch, first_offset);
 
 -- ── documents and chunks ────────────────────────────────────────────────────────────────────────────────────────
 -- One row a document *version*. The head is the newest version known, visible or not: it is the fence (promise 3).

@@ -16,7 +16,7 @@ CREATE TEMP TABLE IF NOT EXISTS incoming_chunk (
 
 -- name: lock_source
 -- One publisher at a time a source, and an instant later than every published one.
-SELECT greatest(clock_timestamp(), last_published_at + interval '1 microsecond') AS published_at, last_batch, spec
+SELECT greatest(clock_timestamp(), last_published_at + interval '1 microsecond') AS published_at, epoch, spec
 FROM freshet.source WHERE source = %(source)s FOR UPDATE;
 
 -- name: ledger_row
@@ -209,8 +209,8 @@ VALUES (%(source)s, %(batch)s, %(kind)s, 'published', %(records)s, %(applied)s, 
 
 -- name: insert_range
 -- The offsets of the batch.
-INSERT INTO freshet.batch_range (source, batch, topic, partition, first_offset, next_offset, records)
-VALUES (%(source)s, %(batch)s, %(topic)s, %(partition)s, %(first_offset)s, %(next_offset)s, %(records)s);
+INSERT INTO freshet.batch_range (source, batch, topic, partition, epoch, first_offset, next_offset, records)
+VALUES (%(source)s, %(batch)s, %(topic)s, %(partition)s, %(epoch)s, %(first_offset)s, %(next_offset)s, %(records)s);
 
 -- name: move_position
 -- The position moves with the effects (promise 5).
