@@ -18,6 +18,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -38,6 +39,7 @@ logger = logging.getLogger(__name__)
 ROLES = ("consumer", "orchestrator", "preparer", "embedder", "storer", "gateway")
 _GRACE = timedelta(seconds=15)
 _QUERY_MODEL_SECONDS = 20.0
+_PRELOAD_PATIENCE_SECONDS = 60.0
 # A heartbeat a second must reach the server, not the SDK's default of 80 % of the timeout.
 _WORKER: dict[str, Any] = {
     "graceful_shutdown_timeout": _GRACE,
@@ -219,15 +221,17 @@ async def _gateway(settings: Settings, client: Client) -> AsyncIterator[Worker]:
                 return search(connection, request, embedders.of)
 
         # Ready without the model: descriptions and waits need none, and the first search waits for it.
-        threading.Thread(target=_preload_gently, args=(settings, embedders), name="preload", daemon=True).start()
+        threading.Thread(target=_preload_later, args=(settings, embedders), name="preload", daemon=True).start()
         yield gateway.build(client, pool, search=answer)
 
 
-def _preload_gently(settings: Settings, embedders: Any) -> None:
-    # The embedder loads the same libraries at this moment and everything waits for it (on two cores the whole stack is
-    # ready a third sooner). On Linux this is the thread's own niceness; elsewhere there is no such thread id.
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+def _preload_later(settings: Settings, embedders: Any) -> None:
+    # On one machine the embedder loads the same libraries at this moment, and everything waits for that: let it be first
+    # (it names the file in which it says that it is ready). A search that comes meanwhile loads the model itself.
+    after = Path(os.environ.get("FRESHET_PRELOAD_AFTER", os.devnull))
+    deadline = time.monotonic() + _PRELOAD_PATIENCE_SECONDS
+    while not after.exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
     _preload(settings, embedders)
 
 
