@@ -52,7 +52,7 @@ fmt: setup ## format and fix what can be fixed
 replay: setup ## replay the recorded workflow histories
 	$(BIN)/python -m pytest tests/replay
 
-bench: setup ## measure; writes tests/bench/results
+bench: setup ## measure; writes build/bench
 	$(BIN)/python -m tests.bench
 
 lock: ## resolve the dependencies anew into requirements.lock

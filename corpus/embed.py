@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import polars as pl
+import psycopg
 from psycopg_pool import ConnectionPool
 
 from corpus.batch import EmbeddedBatch, EmbedRequest
@@ -153,10 +154,14 @@ class _Claim:
     def drop(self) -> None:
         """End the claim; what was not committed is gone."""
         connection = self._connection
-        if not connection.closed:
-            connection.rollback()
-            connection.autocommit = True
-        self._pool.putconn(connection)
+        try:
+            if not connection.closed:
+                connection.rollback()
+                connection.autocommit = True
+        except psycopg.Error:
+            connection.close()  # it was lost; the pool opens another one in its place
+        finally:
+            self._pool.putconn(connection)
 
     def _copy(self, shard: Sequence[tuple[bytes, list[int]]], vectors: Vectors) -> None:
         request = self._request

@@ -25,7 +25,7 @@ class Fold:
 
     documents: dict[str, FoldedDocument]
     superseded: list[int]  # rows: an older version, or replaced by a later event of the batch
-    repeated: list[int]  # rows: the winner's version with the winner's bytes again
+    repeated: list[int]  # rows: the winner's version and bytes, sent again by the winner
 
 
 def fold(events: Iterable[tuple[int, str, int | None, bytes]]) -> Fold:
@@ -46,7 +46,9 @@ def fold(events: Iterable[tuple[int, str, int | None, bytes]]) -> Fold:
             folded.winner, folded.winner_version = row, version
             hashes[document_id] = raw_sha256
         elif folded.winner is not None and version == folded.winner_version and raw_sha256 == hashes[document_id]:
-            repeated.append(row)
+            # The same thing sent again: the later record says when it was last observed.
+            repeated.append(folded.winner)
+            folded.winner = row
         else:
             superseded.append(row)
     return Fold(documents, superseded, repeated)

@@ -5,19 +5,21 @@ Transient failures are retried for ever, at most half a minute apart: a fix that
 again cannot help is raised as a permanent error and ends the batch.
 """
 
+from dataclasses import replace
 from datetime import timedelta
 
 from temporalio.common import RetryPolicy
 from temporalio.workflow import ActivityConfig
 
 from corpus import task_queues
+from corpus.errors import MissingVectorError, StalePreparationError
 
 _RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=500), backoff_coefficient=2, maximum_interval=timedelta(seconds=30))
 _HEARTBEAT = timedelta(seconds=10)
 
 
-def _policy(queue: str, longest: timedelta, *, heartbeat: bool = True) -> ActivityConfig:
-    config = ActivityConfig(task_queue=queue, start_to_close_timeout=longest, retry_policy=_RETRY)
+def _policy(queue: str, longest: timedelta, *, heartbeat: bool = True, retry: RetryPolicy = _RETRY) -> ActivityConfig:
+    config = ActivityConfig(task_queue=queue, start_to_close_timeout=longest, retry_policy=retry)
     if heartbeat:
         config["heartbeat_timeout"] = _HEARTBEAT
     return config
@@ -25,7 +27,9 @@ def _policy(queue: str, longest: timedelta, *, heartbeat: bool = True) -> Activi
 
 PREPARE = _policy(task_queues.PREPARE, timedelta(hours=1))
 EMBED = _policy(task_queues.EMBED, timedelta(hours=12))
-PUBLISH = _policy(task_queues.STORE, timedelta(hours=2))
+# What preparing or embedding again heals comes back to the workflow at once instead of being tried again as it is.
+_HEALED_ELSEWHERE = [StalePreparationError.__name__, MissingVectorError.__name__]
+PUBLISH = _policy(task_queues.STORE, timedelta(hours=2), retry=replace(_RETRY, non_retryable_error_types=_HEALED_ELSEWHERE))
 LOAD_SOURCE = _policy(task_queues.STORE, timedelta(seconds=30), heartbeat=False)
 REWIND_SOURCE = _policy(task_queues.STORE, timedelta(seconds=30), heartbeat=False)
 WAKE_DELIVERIES = _policy(task_queues.WORKFLOWS, timedelta(seconds=30), heartbeat=False)

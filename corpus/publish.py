@@ -42,6 +42,9 @@ logger = logging.getLogger(__name__)
 
 # The planner guesses temporary tables too small; above this many rows real figures pay.
 _ANALYZE_ROWS = 500
+_ANALYZE_DECISIONS = 50
+# 0001-01-02 and 9999-12-31: what Python and PostgreSQL can both hold in any time zone.
+_EARLIEST_MS, _LATEST_MS = -62_135_510_400_000, 253_402_214_400_000
 _OUTCOMES = ("applied", "unchanged", "superseded", "dead_lettered", "ignored")
 
 _EVENT_TYPES = ("text", "int4", "int8", "text", "text", "text", "text", "timestamptz", "bytea", "bytea", "text")
@@ -73,7 +76,7 @@ class Publisher:
         """Publish one batch; a repeated attempt returns what the first one did.
 
         1. lock the source; return the ledger's row if this batch stands there
-        2. lock the positions and trim what is applied already; a gap is an error
+        2. lock the positions; a gap is an error, and what is applied already is none of this batch's
         3. copy the batch in, judge every document against the fence
         4. close what ends, open what begins, all at one instant
         5. write ledger, ranges, positions, dead letters
@@ -126,13 +129,17 @@ class Publisher:
     # ── step 3 ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _copy(self, connection: Connection, prepared: PreparedBatch, moved: Sequence[PartitionRange]) -> pl.DataFrame:
-        """Copy in what the ranges cover; what was applied already stays outside."""
-        events = _within(pl.read_parquet(io.BytesIO(self._store.get(prepared.events))), moved)
-        documents = _within(pl.read_parquet(io.BytesIO(self._store.get(prepared.documents))), moved)
+        """Copy in what was prepared.
+
+        Raises:
+            StalePreparationError: another batch applied some of it meanwhile. What a document's events come to is found
+                over all of them, so the rest has to be folded anew.
+        """
+        events = pl.read_parquet(io.BytesIO(self._store.get(prepared.events)))
+        if applied := events.height - _within(events, moved).height:
+            raise StalePreparationError(f"{applied} of {events.height} events were applied by another batch since they were prepared; prepare again")
+        documents = pl.read_parquet(io.BytesIO(self._store.get(prepared.documents)))
         chunks = pl.read_parquet(io.BytesIO(self._store.get(prepared.chunks)))
-        if documents.height:
-            documents = _forget_applied_tombstones(documents, moved)
-        chunks = chunks.filter(pl.col("document_id").is_in(documents["document_id"].implode()))
         _copy(connection, "copy_events", _EVENT_TYPES, _event_rows(events))
         _copy(connection, "copy_documents", _DOCUMENT_TYPES, _document_rows(documents))
         _copy(connection, "copy_chunks", _CHUNK_TYPES, chunks.iter_rows())
@@ -257,21 +264,6 @@ def _within(frame: pl.DataFrame, moved: Sequence[PartitionRange]) -> pl.DataFram
     return frame.filter(inside)
 
 
-def _forget_applied_tombstones(documents: pl.DataFrame, moved: Sequence[PartitionRange]) -> pl.DataFrame:
-    """A relative event before the range has acted already and must not act on what came since."""
-    starts = pl.DataFrame(
-        [(found.topic, found.partition, found.first_offset) for found in moved],
-        schema={"topic": pl.String, "partition": pl.Int32, "start": pl.Int64},
-        orient="row",
-    )
-    acts = pl.col("tombstone_offset") >= pl.col("start")
-    return (
-        documents.join(starts, on=["topic", "partition"], how="left", maintain_order="left")
-        .with_columns(pl.when(acts).then(pl.col(name)).otherwise(None).alias(name) for name in ("tombstone_offset", "tombstone_floor"))
-        .drop("start")
-    )
-
-
 def _event_rows(events: pl.DataFrame) -> Iterable[tuple[Any, ...]]:
     for row in events.select(
         "topic", "partition", "offset", "outcome", "reason", "detail", "document_id", "timestamp_ms", "key", "value", "headers"
@@ -290,7 +282,10 @@ def _document_rows(documents: pl.DataFrame) -> Iterable[tuple[Any, ...]]:
 
 
 def _instant(epoch_ms: int | None) -> datetime | None:
-    return None if epoch_ms is None else datetime.fromtimestamp(epoch_ms / 1000, UTC)
+    """A time; None where a producer wrote one that no calendar has (microseconds in place of milliseconds)."""
+    if epoch_ms is None or not _EARLIEST_MS <= epoch_ms <= _LATEST_MS:
+        return None
+    return datetime.fromtimestamp(epoch_ms / 1000, UTC)
 
 
 def _copy(connection: Connection, name: str, types: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -309,7 +304,8 @@ def _count(connection: Connection, name: str, values: dict[str, Any]) -> int:
 
 def _write(connection: Connection, common: dict[str, Any]) -> dict[str, int]:
     """Judge, then change; nothing is changed before everything needed is known to be there."""
-    connection.execute(query("decide"), common)
+    if _count(connection, "decide", common) > _ANALYZE_DECISIONS:
+        connection.execute(query("analyze_decided"))
     stale = connection.execute(query("stale_preparation")).fetchone()
     if stale and stale[0]:
         raise StalePreparationError(f"{stale[0]} documents changed since they were prepared, {stale[1]!r} among them; prepare again")

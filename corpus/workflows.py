@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
@@ -20,12 +19,12 @@ with workflow.unsafe.imports_passed_through():
         next_state,
     )
     from corpus.delivery_activities import DeliveryActivities
+    from corpus.errors import MissingVectorError, StalePreparationError
     from corpus.subscription import WakeDeliveries
 
 # What publishing may find that preparing or embedding once more heals. They are raised by the publishing transaction before
 # it changed anything.
-_HEALED_BY_PREPARING = "StalePreparationError"
-_HEALED_BY_EMBEDDING = "MissingVectorError"
+_HEALED_BY_PREPARING_AGAIN = frozenset({StalePreparationError.__name__, MissingVectorError.__name__})
 
 
 @workflow.defn(name="BatchWorkflow")
@@ -99,17 +98,6 @@ class BatchWorkflow:
             self._state = next_state(self._state, BatchState.EMBEDDED)
 
     async def _publish(self, prepared: PreparedBatch | None) -> BatchReport:
-        # The two healing errors come back at once instead of being retried as they are.
-        retry = policies.PUBLISH["retry_policy"]
-        assert retry is not None
-        policy = {
-            **policies.PUBLISH,
-            "retry_policy": RetryPolicy(
-                initial_interval=retry.initial_interval,
-                maximum_interval=retry.maximum_interval,
-                non_retryable_error_types=[_HEALED_BY_PREPARING, _HEALED_BY_EMBEDDING],
-            ),
-        }
         info = workflow.info()
         while True:
             request = PublishRequest(
@@ -120,11 +108,11 @@ class BatchWorkflow:
                 run_id=info.run_id,
             )
             try:
-                report = await workflow.execute_activity_method(StoreActivities.publish, request, **policy)
+                report = await workflow.execute_activity_method(StoreActivities.publish, request, **policies.PUBLISH)
             except ActivityError as error:
                 cause = error.cause
                 kind = cause.type if isinstance(cause, ApplicationError) else None
-                if kind not in (_HEALED_BY_PREPARING, _HEALED_BY_EMBEDDING) or prepared is None:
+                if kind not in _HEALED_BY_PREPARING_AGAIN or prepared is None:
                     raise
                 # Nothing was changed; a moment's pause keeps a wrong diagnosis from spinning.
                 await workflow.sleep(timedelta(milliseconds=200))

@@ -24,9 +24,9 @@ class SourceWorkflow:
     """Signals only record; one loop acts.
 
     The loop starts batches (several side by side, published in order), gives each its turn, learns from what it cost, and
-    continues as new when the server suggests it and nothing is in flight. When a batch fails for good, nothing behind it is
-    published: what waits is dropped here (it lies in Kafka) and the consumer reads again from the position row; after
-    `MOST_REWINDS` such failures in a row the source halts and a person is asked.
+    continues as new when the server suggests it and nothing is in flight. When a batch fails for good, those before it end as
+    they would have and nothing behind it is published: what waits is dropped here (it lies in Kafka) and the consumer reads
+    again from the position row; after `MOST_REWINDS` such failures in a row the source halts and a person is asked.
     """
 
     @workflow.init
@@ -35,14 +35,14 @@ class SourceWorkflow:
         self._running: dict[int, asyncio.Task[None]] = {}
         self._handles: dict[int, ChildWorkflowHandle[BatchWorkflow, BatchReport]] = {}
         self._failure = ""
+        self._failed_batch = 0  # the oldest that failed
 
     # ── what others tell ────────────────────────────────────────────────────────────────────────────────────────────
 
     @workflow.signal
     def batch_staged(self, ref: BatchRef) -> None:
-        """The consumer staged a micro-batch."""
-        if not self._state.halted:
-            accept(self._state, ref)
+        """The consumer staged a micro-batch; after a halt it may be here before `resume` is, so what is outdated is told by its epoch."""
+        accept(self._state, ref)
 
     @workflow.signal
     def expire(self, order: ExpiryOrder) -> None:
@@ -141,16 +141,17 @@ class SourceWorkflow:
                 parent_close_policy=ParentClosePolicy.ABANDON,
             )
             self._handles[batch.batch] = handle
-            if self._failure:
+            if self._is_behind_failure(batch.batch):
                 handle.cancel()  # it was on its way while one before it failed
-            if not batch.first_in_line and batch.batch == min(self._running):
+            elif not batch.first_in_line and batch.batch == min(self._running):
                 await handle.signal(BatchWorkflow.your_turn)
             report = await handle
         except FailureError as error:
             self._failed(batch, error)
         else:
             state.published += 1
-            state.rewinds = 0
+            if not self._failure:
+                state.rewinds = 0
             if batch.refs:
                 learn_from(state, texts_embedded=report.texts_embedded)
         finally:
@@ -161,29 +162,31 @@ class SourceWorkflow:
         await self._give_turn()
 
     async def _give_turn(self) -> None:
-        """Let the oldest running batch publish, or, after a failure, end all that wait behind it."""
+        """After a failure, end all that wait behind it; let the oldest running batch publish."""
+        for number, waiting in self._handles.items():
+            if self._is_behind_failure(number):
+                waiting.cancel()
         if not self._running:
             return
         oldest = min(self._running)
         handle = self._handles.get(oldest)
-        if handle is None:
-            return  # it is being started and looks for itself
-        if self._failure:
-            for waiting in self._handles.values():
-                waiting.cancel()
-            return
+        if handle is None or self._is_behind_failure(oldest):
+            return  # it is being started and looks for itself, or it is being ended
         try:
             await handle.signal(BatchWorkflow.your_turn)
         except FailureError:
             workflow.logger.info("batch ended before its turn", extra={"action": "turn_missed", "batch": oldest})
 
+    def _is_behind_failure(self, number: int) -> bool:
+        return bool(self._failure) and number > self._failed_batch
+
     def _failed(self, batch: BatchInput, error: FailureError) -> None:
-        if self._failure:
-            return  # cancelled behind the first one
+        if self._is_behind_failure(batch.batch):
+            return  # cancelled
         if batch.expire_documents is not None:
             workflow.logger.warning("expiry refused", extra={"action": "expiry_refused", "reason": _reason(error)})
             return
-        self._failure = f"batch {batch.batch}: {_reason(error)}"
+        self._failure, self._failed_batch = f"batch {batch.batch}: {_reason(error)}", batch.batch
 
     async def _recover(self) -> None:
         state = self._state

@@ -36,7 +36,7 @@ class EncryptionCodec(PayloadCodec):
         keys: dict[str, bytes] = {}
         try:
             lines = Path(path).read_text(encoding="utf-8").splitlines()
-        except OSError as error:
+        except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"FRESHET_PAYLOAD_KEYS={path!r} cannot be read: {error}") from error
         for number, line in enumerate(lines, 1):
             if not line.strip() or line.startswith("#"):
@@ -48,6 +48,8 @@ class EncryptionCodec(PayloadCodec):
                 key = b""
             if not name or len(key) != 32:
                 raise ConfigurationError(f"{path}:{number}: expected id=base64 of 32 bytes")
+            if name in keys:
+                raise ConfigurationError(f"{path}:{number}: key {name!r} stands there twice; give a new key a new id")
             keys[name] = key
         return cls(keys)
 

@@ -249,7 +249,7 @@ def _preload(settings: Settings, embedders: Any) -> None:
         try:
             embedders.of(model, prefix)
         except FreshetError as error:
-            logger.error("model not loaded", extra={"action": "model_not_loaded", "model": model, "error": str(error)})
+            logger.error("model not loaded", extra={"action": "model_not_loaded", "model": model, "error": str(error)})  # noqa: TRY400 - the message says it all
 
 
 _BUILDERS: dict[str, Callable[[Settings, Client], contextlib.AbstractAsyncContextManager[Worker]]] = {

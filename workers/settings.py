@@ -169,7 +169,7 @@ def _properties(path: str) -> dict[str, str]:
         return {}
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"FRESHET_KAFKA_PROPERTIES={path!r} cannot be read: {error}") from error
     properties: dict[str, str] = {}
     for number, line in enumerate(lines, 1):

@@ -9,6 +9,7 @@ import random
 import re
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from tests.bench import data
@@ -26,7 +27,7 @@ SEED = 20261121
 
 def run(case: str = "plain") -> dict[str, Any]:
     """One case; the result says what differs (nothing should)."""
-    with Stack(keep=False) as stack:
+    with Stack() as stack:
         stack.apply(TOML)
         files = [data.write_events(stack.home / "base.jsonl", data.events("streams/peps.base.jsonl.zst"))]
         changes = list(data.events("streams/peps.changes.jsonl.zst"))
@@ -38,12 +39,13 @@ def run(case: str = "plain") -> dict[str, Any]:
         log: list[str] = []
         stop = threading.Event()
         started = time.monotonic()
-        if case == "chaos":
-            chaos(stack, stop, seed=SEED, kills=KILLS, pause=(8.0, 20.0), log=log)
-        for _ in range(2 if case == "twice" else 1):
+        killing = chaos(stack, stop, seed=SEED, kills=KILLS, pause=(8.0, 20.0), log=log) if case == "chaos" else None
+        for turn in range(2 if case == "twice" else 1):
             for file in files:
-                _produce_patiently(stack, file)
-        drained = _drain_patiently(stack, stop, log)
+                produce_patiently(stack, file, topic="peps", again=turn > 0)
+        if killing is not None:
+            killing.join()
+        drained = drain_patiently(stack, timeout=1500)
         seconds = time.monotonic() - started
         seen = reader.stop()
         differ = data.differences(stack.cli("export", "--source", "peps"), "streams/peps.final.tsv")
@@ -55,7 +57,7 @@ def run(case: str = "plain") -> dict[str, Any]:
             "differing": differ[:10],
             "reader": seen,
             "kills": log,
-            **_accounts(stack),
+            **accounts(stack),
         }
 
 
@@ -66,31 +68,28 @@ def _late_duplicates(changes: list[dict[str, Any]], rng: random.Random) -> list[
     return [event for _, event in sorted(placed, key=lambda pair: pair[0])]
 
 
-def _produce_patiently(stack: Stack, file: Any) -> None:
-    """Produce, again from where it stopped if the broker was killed."""
-    for _ in range(20):
+def produce_patiently(stack: Stack, file: Path, *, topic: str, again: bool = False) -> None:
+    """Produce; if the broker was killed, go on from where it stopped."""
+    for attempt in range(30):
         try:
-            stack.produce("peps", file, options=("--resume",))
+            stack.produce(topic, file, options=() if again and attempt == 0 else ("--resume",))
             return
         except RuntimeError:
-            time.sleep(2)
+            time.sleep(1)
     raise RuntimeError(f"{file} could not be produced")
 
 
-def _drain_patiently(stack: Stack, stop: threading.Event, log: list[str]) -> bool:
+def drain_patiently(stack: Stack, *, timeout: float) -> bool:
     """Drain; while parts are killed a look may fail, and is repeated."""
-    deadline = time.monotonic() + 1500
+    deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
-        done = stack.drain(60).get("drained", False)
-        if done and (stop.is_set() or not log or len(log) >= KILLS or True):
-            stop.set()
-            if stack.drain(120).get("drained", False):
-                return True
+        if stack.drain(60).get("drained", False):
+            return True
         time.sleep(1)
     return False
 
 
-def _accounts(stack: Stack) -> dict[str, Any]:
+def accounts(stack: Stack) -> dict[str, Any]:
     """Every offset once; every text once; counted apart from the ledger by the embedder's own log."""
     with stack.connect() as connection:
         row = connection.execute(b"""

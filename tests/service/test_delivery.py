@@ -68,7 +68,7 @@ async def test_a_notice_is_a_manifest(env, db):
     for number in (1, 2):
         add_document(db, "peps", f"pep-{number}", number, 1)
     add_document(db, "peps", "pep-3", 7, 1, kind="tombstone", visible_to="now", end_reason="deleted")
-    db.execute("INSERT INTO freshet.batch_range VALUES ('peps', 1, 'topic', 0, 10, 13, 3)")
+    db.execute("INSERT INTO freshet.batch_range VALUES ('peps', 1, 'topic', 0, 0, 10, 13, 3)")
     assert await env.reconcile(env.subscriber("peps")) == [
         "namespace unchanged", "namespace unchanged", "endpoint created", "endpoint created", "subscription created",
     ]  # fmt: skip

@@ -179,7 +179,7 @@ def ledger(db):
     add_batch(db, "peps", 2, records=3, applied=1, superseded=1, ignored=1)
     add_batch(db, "peps", 3, records=2, unchanged=2)
     for batch, first, following, records in ((1, 0, 5, 5), (2, 5, 8, 3), (3, 8, 10, 2)):
-        db.execute("INSERT INTO freshet.batch_range VALUES ('peps', %s, 'topic', 0, %s, %s, %s)", (batch, first, following, records))
+        db.execute("INSERT INTO freshet.batch_range VALUES ('peps', %s, 'topic', 0, 0, %s, %s, %s)", (batch, first, following, records))
     db.execute(
         "INSERT INTO freshet.source_position (source, cluster_id, topic, topic_id, partition, next_offset) VALUES ('peps', 'c', 'topic', 't', 0, 10)"
     )

@@ -9,6 +9,7 @@ import pytest
 from corpus.clean import Cleaner
 from corpus.errors import BatchNumberTakenError, MassExpiryError, MissingVectorError, PositionGapError, StalePreparationError
 from corpus.pipeline import PipelineSpec
+from corpus.sql import query
 from ingest.event import KafkaRecord
 from tests.pipeline import NOW_MS, Pipeline, make_event
 
@@ -27,6 +28,11 @@ def pipeline(database_url: str, tmp_path: Path, cleaner: Cleaner):
 
 def tombstone(document_id: str) -> KafkaRecord:
     return KafkaRecord(topic="", partition=0, offset=0, timestamp_ms=NOW_MS, key=document_id.encode(), value=None)
+
+
+def at(record: KafkaRecord, timestamp_ms: int) -> KafkaRecord:
+    """The record, with another time."""
+    return KafkaRecord(**{name: getattr(record, name) for name in record.__dataclass_fields__} | {"timestamp_ms": timestamp_ms})
 
 
 LONG = "\n\n".join(f"Paragraph {n}: " + "the gauging station at the weir recorded a level. " * 12 for n in range(30))
@@ -130,6 +136,40 @@ def test_a_trimmed_tombstone_does_not_act_again(pipeline: Pipeline) -> None:
     assert pipeline.visible() == {"a": (3, "three")}
 
 
+def test_what_another_batch_applied_since_is_folded_anew(pipeline: Pipeline) -> None:
+    """Two batches in flight overlap (a consumer was replaced), and a document's events lie in two partitions."""
+    first = pipeline.stage(pipeline.records([tombstone("a"), make_event("c", 5, "five")], partition=0))
+    second = pipeline.stage(pipeline.records([make_event("a", 5, "five"), make_event("b", 1, "one")], partition=1))
+    number = pipeline.number()
+    prepared = pipeline.prepare([first, second], number)
+    pipeline.embed(prepared)
+    pipeline.run(second)
+    with pytest.raises(StalePreparationError, match="2 of 4 events were applied"):
+        pipeline.publish([first, second], prepared, number)
+    report = pipeline.run(first, second)
+    assert (report.records, report.applied) == (2, 2)
+    assert pipeline.visible() == {"b": (1, "one"), "c": (5, "five")}
+
+
+def test_a_time_that_no_calendar_has_stops_nothing(pipeline: Pipeline) -> None:
+    """A producer writes microseconds where Kafka wants milliseconds."""
+    records = pipeline.records([make_event("a", 1, "one"), b"no json"])
+    report = pipeline.run(pipeline.stage([at(record, NOW_MS * 1000) for record in records]))
+    assert (report.applied, report.dead_lettered) == (1, 1)
+    hit = pipeline.search("one", k=1)[0]
+    assert hit.observed_at_ms == report.published_at_ms
+
+
+def test_rows_that_refer_to_a_source_do_not_wait_for_its_publisher(pipeline: Pipeline, database_url: str) -> None:
+    """A consumer writes a position row, a team subscribes, while a large batch is being published."""
+    with psycopg.connect(database_url) as publisher, psycopg.connect(database_url, autocommit=True) as other:
+        publisher.execute(query("lock_source"), {"source": "s"})
+        other.execute("SET lock_timeout = '300ms'")
+        other.execute("INSERT INTO freshet.source_position VALUES ('s', 'cluster', 's', 'topic-id', 7, 0)")
+        with pytest.raises(psycopg.errors.LockNotAvailable):  # another publisher does wait
+            other.execute(query("lock_source"), {"source": "s"})
+
+
 def test_a_gap_is_an_error_and_changes_nothing(pipeline: Pipeline) -> None:
     records = pipeline.records([make_event("a", 1, "one"), make_event("b", 1, "one")])
     with pytest.raises(PositionGapError, match="offsets 0 to 0 are missing"):
@@ -230,6 +270,18 @@ def test_an_expired_document_that_is_sent_again_comes_back(pipeline: Pipeline) -
     assert pipeline.visible() == {"a": (1, "one")}
 
 
+def test_a_late_duplicate_does_not_hide_that_an_expired_document_was_sent_again(pipeline: Pipeline) -> None:
+    event = make_event("a", 1, "one")
+    pipeline.ingest(event)
+    pipeline.expire(after_seconds=60)
+    now = pipeline.connection.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint + 60000").fetchone()
+    assert now is not None
+    late, fresh = pipeline.records([event, event])
+    report = pipeline.run(pipeline.stage([at(late, 1_000), at(fresh, now[0])]))
+    assert (report.applied, report.unchanged) == (1, 1)
+    assert pipeline.visible() == {"a": (1, "one")}
+
+
 def test_as_of_a_batch_gives_what_was_visible_then(pipeline: Pipeline) -> None:
     first = pipeline.ingest(make_event("a", 1, "sluice one"))
     second = pipeline.ingest(make_event("a", 2, "sluice two"))
@@ -251,6 +303,20 @@ def test_k_hits_when_k_exist_under_a_narrow_filter(pipeline: Pipeline) -> None:
         hits = pipeline.search("weirs", k=10, mode=mode, metadata='{"team": "rare"}')
         assert len(hits) == 10
         assert len({hit.chunk_id for hit in hits}) == 10
+
+
+def test_k_hits_by_text_though_the_rare_term_has_fewer(pipeline: Pipeline) -> None:
+    """Common terms widen the search where the rare ones leave less than was asked for: by themselves, or under a filter."""
+    team = {0: "rare"}
+    events = [make_event(f"d{n}", 1, f"document about {'sluices and ' if n < 3 else ''}weirs", metadata={"team": team.get(n % 100, "many")}) for n in range(6000)]
+    for start in range(0, len(events), 2000):
+        pipeline.ingest(*events[start : start + 2000])
+    hits = pipeline.search("sluices weirs", k=10, mode="text")
+    assert [hit.document_id for hit in hits[:3]] == ["d0", "d1", "d2"]
+    assert len({hit.chunk_id for hit in hits}) == 10
+    narrow = pipeline.search("sluices weirs", k=10, mode="text", metadata='{"team": "rare"}')
+    assert len({hit.chunk_id for hit in narrow}) == 10
+    assert {hit.metadata for hit in narrow} == {'{"team": "rare"}'}
 
 
 def test_a_query_of_another_space_is_refused_by_the_database(pipeline: Pipeline) -> None:

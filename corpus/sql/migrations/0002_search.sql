@@ -48,7 +48,8 @@ BEGIN
 END $$;
 
 -- Candidates by text: BM25 (Robertson, Zaragoza 2009; k1 = 1.2, b = 0.75) over the chunks that hold the query's rarest terms.
--- PostgreSQL's own ts_rank knows no term rarity. Common terms count for the score but do not widen the candidates.
+-- PostgreSQL's own ts_rank knows no term rarity. Common terms count for the score but do not widen the candidates: rarest terms
+-- are taken while together they occur at most 500 times (SciFact: the same nDCG@10 as with 5000, an eighth of the time).
 CREATE FUNCTION freshet.text_candidates(
     p_text text, p_language regconfig, p_limit integer, p_space smallint, p_sources text[], p_metadata jsonb, p_as_of timestamptz
 ) RETURNS TABLE (chunk_id bigint, score double precision)
@@ -82,7 +83,7 @@ BEGIN
             FROM counted WHERE n > 0
         )
         SELECT array_agg(term ORDER BY place), array_agg(ln(1 + (greatest($2, n) - n + 0.5) / (n + 0.5)) ORDER BY place),
-               string_agg(quote_literal(term), ' | ') FILTER (WHERE nth = 1 OR upto <= 5000)::tsquery
+               string_agg(quote_literal(term), ' | ') FILTER (WHERE nth = 1 OR upto <= 500)::tsquery
         FROM rising $q$, v_filter)
     INTO v_terms, v_idf, v_rare USING v_terms, v_total, p_sources, p_metadata, p_as_of;
     IF v_rare IS NULL THEN RETURN; END IF;

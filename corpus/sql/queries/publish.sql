@@ -15,9 +15,10 @@ CREATE TEMP TABLE IF NOT EXISTS incoming_chunk (
 ) ON COMMIT DELETE ROWS;
 
 -- name: lock_source
--- One publisher at a time a source, and an instant later than every published one.
+-- One publisher at a time a source, and an instant later than every published one. Not FOR UPDATE: rows that refer to the source
+-- (a consumer's new position, a subscription) may be inserted meanwhile.
 SELECT greatest(clock_timestamp(), last_published_at + interval '1 microsecond') AS published_at, epoch, spec
-FROM freshet.source WHERE source = %(source)s FOR UPDATE;
+FROM freshet.source WHERE source = %(source)s FOR NO KEY UPDATE;
 
 -- name: ledger_row
 -- What became of a batch, if it was published.
@@ -75,6 +76,10 @@ SET head_key = j.head_key,
         ELSE 'superseded' END,
     new_version = CASE WHEN i.version > j.floor OR j.restored THEN i.version ELSE j.floor END
 FROM judged j WHERE j.document_id = i.document_id;
+
+-- name: analyze_decided
+-- Decisions for the planner: taken for rare, they make opening documents quadratic (3,000 documents: 2.1 s in place of 0.07 s).
+ANALYZE incoming_document;
 
 -- name: stale_preparation
 -- Documents whose preparation took something from the corpus that has changed since.
@@ -174,7 +179,8 @@ WHERE d.document_key = i.head_key AND i.decision = 'unchanged' AND i.op = 'upser
 -- name: settle_events
 -- Every event's final outcome (promise 4).
 UPDATE incoming_event e SET outcome = CASE
-        WHEN e.record_offset = i.tombstone_offset THEN CASE i.decision
+        WHEN e.record_offset = i.tombstone_offset
+             AND (i.op IS NULL OR (e.topic, e.partition, e.record_offset) <> (i.topic, i.partition, i.record_offset)) THEN CASE i.decision
             WHEN 'tombstone' THEN 'applied' WHEN 'upsert' THEN 'superseded' WHEN 'delete' THEN 'superseded' ELSE i.decision END
         WHEN i.decision IN ('upsert', 'delete') THEN 'applied'
         WHEN i.tombstone_offset IS NOT NULL THEN 'superseded'

@@ -20,7 +20,8 @@ def test_greatest_version_wins_whatever_the_order() -> None:
 
 def test_same_event_again_is_a_repeat_not_a_loss() -> None:
     folded = fold(rows([("a", 3), ("a", 3)]))
-    assert folded.repeated == [1]
+    assert folded.repeated == [0]
+    assert folded.documents["a"].winner == 1  # it says when the document was last observed
     assert folded.superseded == []
 
 

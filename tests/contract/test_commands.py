@@ -1,0 +1,172 @@
+"""Every command explains itself, and answers bad input with one clear line and exit code 2."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.contract.commands import commands
+from workers.cli import usage_problem, without_debug
+
+ROOT = Path(__file__).resolve().parents[2]
+TREE = dict(commands())
+NO_STACK = "Run `freshet up`"
+
+# Words of the command line, and what the line must say. Files stand in the test's folder.
+BAD = [
+    ("nonsense", "No such command 'nonsense'. See `freshet --help`."),
+    ("search --nope x", "No such option: --nope"),
+    ("search", "Missing argument 'text'. See `freshet search --help`."),
+    ("search x", NO_STACK),
+    ("search x -k 0", "Invalid value for '--k'"),
+    ("search x --mode fuzzy", "give one of vector, text, hybrid"),
+    ("search x --as-of nonsense", "--as-of 'nonsense' is neither an ISO 8601 instant nor SOURCE:BATCH"),
+    ("search x --where nope", "--where 'nope' is not name=value"),
+    ("batches --limit 0", "Invalid value for '--limit'"),
+    ("batches", NO_STACK),
+    ("documents", NO_STACK),
+    ("lineage chunk:x", "a chunk's id is a number"),
+    ("lineage x", NO_STACK),
+    ("export", "Missing option '--source'"),
+    ("export --source x", NO_STACK),
+    ("drain --timeout -1", "Invalid value for '--timeout'"),
+    ("drain", NO_STACK),
+    ("apply missing.toml", "missing.toml cannot be read"),
+    ("apply broken.toml", "broken.toml is not TOML"),
+    ("apply wrong.toml", "source.peps.bogus is not a setting"),
+    ("apply binary.toml", "binary.toml cannot be read"),
+    ("apply .", "cannot be read"),
+    ("apply right.toml", NO_STACK),
+    ("config check wrong.toml", "source.peps.bogus is not a setting"),
+    ("config nonsense", "No such command 'nonsense'. See `freshet config --help`."),
+    ("sources", NO_STACK),
+    ("source pause", "Missing argument"),
+    ("source pause x", NO_STACK),
+    ("source resume x", NO_STACK),
+    ("produce --topic t missing.jsonl", "there is no file missing.jsonl"),
+    ("produce --topic t right.toml", NO_STACK),
+    ("produce right.toml", "Missing option '--topic'"),
+    ("dead-letters list --state lost", "--state 'lost' is not one of"),
+    ("dead-letters show x", "Invalid value for 'number'"),
+    ("dead-letters redrive 1", NO_STACK),
+    ("dead-letters discard 1", NO_STACK),
+    ("freshness report", NO_STACK),
+    ("freshness check", "Missing argument 'source'"),
+    ("freshness schedules", NO_STACK),
+    ("subscriptions list", NO_STACK),
+    ("subscriptions resume team", "Missing argument 'source'"),
+    ("worker juggler", "there is no role 'juggler'; roles are consumer"),
+    ("worker storer", NO_STACK),
+    ("migrate", NO_STACK),
+    ("up --only juggler", "'juggler' is not a part of the stack"),
+    ("up --kafka-port x", "Invalid value for '--kafka-port'"),
+    ("logs juggler", "no log of juggler"),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("input")
+    (folder / "broken.toml").write_text("x = [\n", encoding="utf-8")
+    (folder / "wrong.toml").write_text("[source.peps]\nbogus = 1\n", encoding="utf-8")
+    (folder / "right.toml").write_text("[source.peps]\n", encoding="utf-8")
+    (folder / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    return folder
+
+
+def freshet(folder: Path, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    path = {"PYTHONPATH": str(ROOT), "FRESHET_HOME": str(folder / "home")}
+    command = [sys.executable, "-m", "workers", *words]
+    return subprocess.run(command, cwd=folder, env=os.environ | path | settings, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize(("line", "told"), BAD, ids=[line for line, _ in BAD])
+def test_bad_input_is_one_line_and_exit_code_2(folder: Path, line: str, told: str) -> None:
+    done = freshet(folder, *line.split())
+    assert done.returncode == 2, done.stderr
+    assert told in done.stderr
+    assert done.stderr.startswith("freshet: ")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+def test_every_group_is_tried() -> None:
+    assert {path.split()[0] for path in TREE} - {line.split()[0] for line, _ in BAD} <= {"down", "status", "doctor"}  # these take anything
+
+
+@pytest.mark.parametrize("words", ["search x --as-of nonsense --debug", "--debug search x --as-of nonsense"])
+def test_debug_shows_a_trace(folder: Path, words: str) -> None:
+    done = freshet(folder, *words.split())
+    assert done.returncode == 2
+    assert "Traceback" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("freshet: --as-of 'nonsense'")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("FRESHET_EMBED_SHARD", "many", "FRESHET_EMBED_SHARD='many' is not a whole number of at least 1"),
+        ("FRESHET_LOG_FORMAT", "xml", "FRESHET_LOG_FORMAT='xml' is not one of json, text"),
+        ("FRESHET_KAFKA_PROPERTIES", "missing.properties", "FRESHET_KAFKA_PROPERTIES='missing.properties' cannot be read"),
+        ("FRESHET_PAYLOAD_KEYS", "missing.keys", "FRESHET_PAYLOAD_KEYS='missing.keys' cannot be read"),
+    ],
+)
+def test_a_wrong_setting_is_named(folder: Path, name: str, value: str, told: str) -> None:
+    addresses = {"FRESHET_DATABASE_URL": "host=127.0.0.1 port=1", "FRESHET_KAFKA_BOOTSTRAP": "127.0.0.1:1", "TEMPORAL_ADDRESS": "127.0.0.1:1"}
+    done = freshet(folder, "worker", "storer", **addresses, **{name: value})
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert told in done.stderr
+
+
+def test_a_service_that_is_down_is_exit_code_3(folder: Path) -> None:
+    nowhere = {"FRESHET_DATABASE_URL": "host=127.0.0.1 port=1", "FRESHET_KAFKA_BOOTSTRAP": "127.0.0.1:1", "TEMPORAL_ADDRESS": "127.0.0.1:1"}
+    done = freshet(folder, "batches", **nowhere)
+    assert done.returncode == 3, done.stderr
+    assert done.stderr.startswith("freshet: PostgreSQL does not answer")
+    assert done.stderr.count("\n") == 1
+
+
+def test_nobody_expected_this_one(folder: Path) -> None:
+    """A mistake of ours: one line that says how to see more, and an exit code of its own."""
+    code = "from workers.console import run_command; run_command(lambda: {}['x'], debug=False)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (4, "freshet: a mistake in Freshet: KeyError: 'x'. The same command with --debug shows where.\n")
+
+
+def test_debug_is_taken_wherever_it_stands() -> None:
+    assert without_debug(["search", "x", "--debug"]) == (["search", "x"], True)
+    assert without_debug(["--debug", "search", "x"]) == (["search", "x"], True)
+    assert without_debug(["search", "--", "--debug"]) == (["search", "--", "--debug"], False)
+
+
+@pytest.mark.parametrize("path", TREE)
+def test_help_says_what_it_is_for(path: str) -> None:
+    command = TREE[path]
+    assert command.help, path
+    silent = [parameter.name for parameter in command.params if not getattr(parameter, "help", None) and parameter.name != "help"]
+    assert not silent, f"{path}: say what these are for"
+
+
+def test_every_read_has_json() -> None:
+    reads = {"search", "batches", "documents", "lineage", "drain", "export", "sources", "status", "doctor", "apply", "produce"}
+    reads |= {"freshness report", "freshness check", "freshness schedules", "subscriptions list", "dead-letters list", "dead-letters show"}
+    for path in reads:
+        assert any("--json" in parameter.opts for parameter in TREE[path].params), path
+
+
+def test_a_group_without_a_command_shows_its_help(folder: Path) -> None:
+    done = freshet(folder, "source")
+    assert done.returncode == 2
+    assert "resume" in done.stdout + done.stderr
+
+
+def test_a_usage_problem_is_one_line() -> None:
+    class Problem(Exception):
+        ctx = None
+
+        def format_message(self) -> str:
+            return "first\n  second."
+
+    assert usage_problem(Problem()) == "first second. See `freshet --help`."

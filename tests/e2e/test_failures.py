@@ -1,0 +1,72 @@
+"""What a source's entity does when a batch fails for good, on real parts."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from temporalio.client import WorkflowExecutionStatus
+
+from corpus import task_queues
+from corpus.source import BatchLimits, SourceSpec, source_workflow_id
+from ingest.source_state import SourceState
+from ingest.workflows import SourceWorkflow
+from tests.e2e.fleet import Fleet, fleet
+from tests.fix_temporal import TemporalEnv
+from tests.pipeline import make_event
+
+
+@pytest.fixture
+async def live(temporal_env: TemporalEnv, database_url: str, kafka_bootstrap: str, tmp_path: Path) -> AsyncIterator[Fleet]:
+    client = await temporal_env.client()
+    async with fleet(client, database_url, kafka_bootstrap, tmp_path) as running:
+        yield running
+
+
+async def _pending(live: Fleet, source: str, records: int) -> SourceState:
+    for _ in range(600):
+        state = await live.status(source)
+        if sum(ref.records for ref in state.pending) == records:
+            return state
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"{source} never had {records} records waiting: {state.pending}")
+
+
+async def test_a_failed_batch_ends_those_behind_it_and_none_before_it(live: Fleet, make_topic: Callable[..., str]) -> None:
+    """It fails at once, while one before it is still worked on."""
+    topic = make_topic()
+    live.add_source(SourceSpec(source="mid", topics=(topic,), limits=BatchLimits(max_records=3, max_in_flight=4)))
+    live.produce(topic, [make_event("a", 1, "one")])
+    await live.drained()
+    entity = live.client.get_workflow_handle(source_workflow_id("mid"))
+    await entity.signal(SourceWorkflow.pause)
+    live.produce(topic, [make_event(f"d{n}", 1, f"Document number {n}.") for n in range(15)])
+    state = await _pending(live, "mid", 15)
+    live.store.delete([state.pending[1].url])
+    await entity.signal(SourceWorkflow.resume)
+    await live.drained()
+    assert len(live.visible("mid")) == 16
+    ends: dict[str, list[WorkflowExecutionStatus | None]] = {}
+    async for run in live.client.list_workflows("WorkflowType = 'BatchWorkflow'"):
+        ends.setdefault(run.id, []).append(run.status)
+    assert ends["batch:mid:2"] == [WorkflowExecutionStatus.COMPLETED]
+    assert ends["batch:mid:3"] == [WorkflowExecutionStatus.FAILED]
+    assert WorkflowExecutionStatus.RUNNING not in {end for found in ends.values() for end in found}
+    rows = live.connection.execute("SELECT first_offset, next_offset FROM freshet.batch_range ORDER BY 1").fetchall()
+    assert [start for start, _ in rows] == [0, *(end for _, end in rows[:-1])]
+    assert rows[1] == (state.pending[0].first_offset, state.pending[0].next_offset)
+
+
+async def test_what_comes_between_resuming_a_source_and_telling_its_entity_is_kept(live: Fleet, make_topic: Callable[..., str]) -> None:
+    """`source resume` lets the consumer read again a moment before it signals the entity; the consumer sends nothing twice."""
+    topic = make_topic()
+    await live.client.start_workflow(
+        SourceWorkflow.run, SourceState(source="halted", halted="a gap"), id=source_workflow_id("halted"), task_queue=task_queues.WORKFLOWS
+    )
+    live.add_source(SourceSpec(source="halted", topics=(topic,)))
+    live.connection.execute("UPDATE freshet.source SET epoch = epoch + 1")  # as `source resume` does
+    live.produce(topic, [make_event("a", 1, "one")])
+    await _pending(live, "halted", 1)
+    await live.client.get_workflow_handle(source_workflow_id("halted")).signal(SourceWorkflow.resume)
+    await live.drained(timeout=20)
+    assert live.visible("halted") == {"a": 1}

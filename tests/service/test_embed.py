@@ -1,0 +1,172 @@
+"""The embed step against a real database: a text is embedded once (promise 6), whoever wants it and whatever dies on the way."""
+
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from corpus.batch import PreparedBatch
+from corpus.clean import Cleaner
+from corpus.embed import EmbedStep
+from corpus.embedder import Vectors
+from corpus.errors import DependencyError
+from tests.fakes import HashEmbedder
+from tests.pipeline import Pipeline, make_event
+
+
+@pytest.fixture(scope="module")
+def cleaner():
+    with Cleaner(processes=1) as pool:
+        yield pool
+
+
+@pytest.fixture
+def pipeline(database_url: str, tmp_path: Path, cleaner: Cleaner):
+    with Pipeline(database_url, tmp_path, cleaner=cleaner) as made:
+        yield made
+
+
+class SlowEmbedder(HashEmbedder):
+    """Takes its time, so that steps really overlap; may be told to do something on each shard."""
+
+    def __init__(self, pause: float = 0.02) -> None:
+        super().__init__()
+        self.pause = pause
+        self.shards = 0
+        self._counting = threading.Lock()
+
+    def embed_tokens(self, token_ids: Sequence[Sequence[int]]) -> Vectors:
+        time.sleep(self.pause)  # what a model costs
+        with self._counting:
+            self.shards += 1
+            self.on_shard()
+            return super().embed_tokens(token_ids)
+
+    def on_shard(self) -> None:
+        """Called before each shard."""
+
+
+def prepared(pipeline: Pipeline, texts: range, number: int) -> PreparedBatch:
+    events = [make_event(f"d{n}", number, f"Text number {n} about weirs.") for n in texts]
+    return pipeline.prepare([pipeline.stage(pipeline.records(events))], number)
+
+
+def stored(pipeline: Pipeline) -> int:
+    row = pipeline.connection.execute("SELECT count(*) FROM freshet.embedding").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def in_shards_of(pipeline: Pipeline, texts: int) -> None:
+    pipeline.embed_step = EmbedStep(store=pipeline.store, pool=pipeline.pool, embedder_of=pipeline.embedder.with_fingerprint, shard=texts)
+
+
+def test_two_steps_and_two_sources_at_once_embed_each_text_once(database_url: str, tmp_path: Path, cleaner: Cleaner) -> None:
+    embedder = SlowEmbedder()
+    with (
+        Pipeline(database_url, tmp_path, cleaner=cleaner, embedder=embedder) as one,
+        Pipeline(database_url, tmp_path, source="other", cleaner=cleaner, embedder=embedder) as other,
+    ):
+        in_shards_of(one, 8)
+        in_shards_of(other, 5)
+        work = [(one, prepared(one, range(100), 1)), (one, prepared(one, range(50, 150), 2)), (other, prepared(other, range(150), 1))]
+        with ThreadPoolExecutor(3) as threads:
+            embedded = list(threads.map(lambda pair: pair[0].embed(pair[1]), work))
+        assert max(embedder.embedded.values()) == 1
+        assert sum(embedded) == embedder.embedded.total() == stored(one) == 150
+        assert min(embedded) < 100, "one did it all: they never overlapped"
+
+
+def test_a_failure_loses_at_most_the_shards_in_flight(pipeline: Pipeline) -> None:
+    class Dies(SlowEmbedder):
+        def on_shard(self) -> None:
+            if self.shards == 6:
+                raise MemoryError("out of memory")
+
+    pipeline.embedder = Dies(pause=0)
+    in_shards_of(pipeline, 10)
+    batch = prepared(pipeline, range(100), 1)
+    with pytest.raises(MemoryError):
+        pipeline.embed(batch)
+    assert stored(pipeline) == 50
+    assert pipeline.embed(batch) == 50
+    assert max(pipeline.embedder.embedded.values()) == 1
+
+
+def test_lost_connections_are_no_lost_places_in_the_pool(pipeline: Pipeline, database_url: str) -> None:
+    """PostgreSQL restarts, again and again, while a shard computes: each claim gives its connection back."""
+
+    class Cut(SlowEmbedder):
+        cuts = 10  # two an attempt: the shard that is written and the one that computes
+
+        def on_shard(self) -> None:
+            if self.cuts:
+                self.cuts -= 1
+                with psycopg.connect(database_url, autocommit=True) as killer:
+                    killer.execute(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                        " AND state = 'idle in transaction'"
+                    )
+
+    pipeline.embedder = Cut()
+    in_shards_of(pipeline, 10)
+    batch = prepared(pipeline, range(30), 1)
+    for _ in range(5):  # more often than the pool has connections
+        with pytest.raises(DependencyError):
+            pipeline.embed(batch)
+    assert pipeline.embed(batch) == 30
+    assert stored(pipeline) == 30
+
+
+_KILLED = textwrap.dedent(
+    """
+    import sys, time
+    from corpus.database import open_pool
+    from corpus.embed import EmbedStep
+    from corpus.batch import EmbedRequest, StagedFile
+    from corpus.store import StagingStore
+    from tests.fakes import HashEmbedder
+    import json
+
+    class Hangs(HashEmbedder):
+        def embed_tokens(self, token_ids):
+            if self.embedded:
+                print("hanging", flush=True)
+                time.sleep(600)
+            return super().embed_tokens(token_ids)
+
+    url, staging, request = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+    request["texts"] = StagedFile(**request["texts"])
+    embedder = Hangs()
+    with open_pool(url, size=4) as pool:
+        EmbedStep(store=StagingStore(staging), pool=pool, embedder_of=embedder.with_fingerprint, shard=10).embed(EmbedRequest(**request))
+    """
+)
+
+
+def test_a_killed_worker_frees_its_claim_and_keeps_what_it_finished(pipeline: Pipeline, database_url: str) -> None:
+    import json
+    from dataclasses import asdict
+
+    batch = prepared(pipeline, range(40), 1)
+    request = {name: getattr(batch, name) for name in ("source", "batch", "model", "prefix", "space_id", "space_fingerprint")}
+    request["texts"] = asdict(batch.texts)
+    arguments = [sys.executable, "-c", _KILLED, database_url, pipeline.store.url, json.dumps(request)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "hanging\n"
+        for _ in range(200):  # the first shard is written while the second one computes
+            if stored(pipeline) == 10:
+                break
+            time.sleep(0.05)
+        worker.kill()
+    assert stored(pipeline) == 10
+    assert pipeline.embed(batch) == 30
+    assert stored(pipeline) == 40
