@@ -4,6 +4,7 @@ A put is atomic (temporary name, then moved), a get verifies the checksum that c
 """
 
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
@@ -79,9 +80,13 @@ class StagingStore:
     def delete(self, names: list[str]) -> None:
         """Remove files; missing ones are no error."""
         try:
-            obstore.delete(self._store, names)
-        except (NotFoundError, FileNotFoundError):
-            pass
+            try:
+                obstore.delete(self._store, names)
+            except (NotFoundError, FileNotFoundError):
+                # It gave up at the first one that is missing and left others behind: one by one.
+                for name in names:
+                    with suppress(NotFoundError, FileNotFoundError):
+                        obstore.delete(self._store, name)
         except (BaseError, OSError) as error:
             raise DependencyError(f"staging store {self.url} does not remove {len(names)} files: {error}") from error
 

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # pyright: ignore[reportPrivateImportUsage] - exported as documented
 
 from corpus.errors import DependencyError
@@ -100,6 +100,7 @@ class Cluster:
     """
 
     def __init__(self, bootstrap: str, given: dict[str, str]) -> None:
+        self._bootstrap, self._given = bootstrap, given
         self._admin = AdminClient(properties(bootstrap, given))
         self._cluster_id = ""
 
@@ -151,6 +152,28 @@ class Cluster:
                 {(at.topic, at.partition): _answer(future, f"asking offsets of {at.topic}/{at.partition}").offset for at, future in asked.items()}
             )
         return {place: (ends[0][place], ends[1][place]) for place in places}
+
+    def next_record(self, topic: str, partition: int, offset: int) -> int | None:
+        """Offset of the first record from `offset` on that a reader gets; None where only holes are left.
+
+        Transactions leave a marker behind their last record, and aborted ones records that nobody gets: the end of the log is
+        then beyond what can be consumed.
+
+        Raises:
+            DependencyError: Kafka does not answer.
+        """
+        once: dict[str, Any] = {"group.id": "freshet-look", "enable.auto.commit": False, "enable.partition.eof": True, "auto.offset.reset": "error"}
+        once |= {"queued.min.messages": 1, "fetch.message.max.bytes": 4_096}  # one record is enough
+        reader = Consumer({**properties(self._bootstrap, self._given), **once})
+        try:
+            reader.assign([TopicPartition(topic, partition, offset)])
+            message = reader.poll(_ANSWER_SECONDS)
+        finally:
+            reader.close()
+        error = message.error() if message is not None else None
+        if message is None or (error is not None and error.code() != KafkaError._PARTITION_EOF):
+            raise DependencyError(f"Kafka: looking at {topic}/{partition}@{offset} failed: {error.str() if error else 'no answer'}")
+        return None if error is not None else message.offset()
 
     def create_topic(self, name: str, partitions: int, config: dict[str, str] | None = None) -> bool:
         """Create a topic; False where it was there.

@@ -11,11 +11,11 @@ from corpus.sql import query
 from workers.settings import Settings
 
 _LOOK_SECONDS = 0.25
+# Without progress for so long, it is worth a look whether anything is left to come but holes of the log.
+_STANDSTILL_SECONDS = 2.0
 
 
-def drain(
-    settings: Settings, *, source: str | None, timeout: float, on_progress: Callable[[str], None] | None = None
-) -> dict[str, Any]:
+def drain(settings: Settings, *, source: str | None, timeout: float, on_progress: Callable[[str], None] | None = None) -> dict[str, Any]:
     """Wait for every partition of the sources that are not retired.
 
     Returns:
@@ -35,6 +35,7 @@ def drain(
         if source and not rows:
             raise ConfigurationError(f"there is no source {source!r}; `freshet sources` lists them")
         goal = _goal(cluster, rows)
+        before, since = -1, started
         while True:
             rows = connection.execute(query("drain_state"), {"source": source}).fetchall()
             lags, stopped = _lags(rows, goal)
@@ -46,6 +47,11 @@ def drain(
                 return result | {"why": stopped}
             if seconds >= timeout:
                 return result | {"why": f"{lag} records are not in the corpus after {timeout:g} s ({_listed(lags)})"}
+            if lag != before:
+                before, since = lag, time.monotonic()
+            elif time.monotonic() - since > _STANDSTILL_SECONDS:
+                _leave_out_holes(cluster, rows, goal)
+                since = time.monotonic()
             line = f"{lag} records to go ({_listed(lags)})"
             if on_progress and line != said and seconds > 1:
                 on_progress(line)
@@ -59,6 +65,16 @@ def _goal(cluster: Any, rows: list[tuple[Any, ...]]) -> dict[tuple[str, int], in
     states = cluster.topics(topics)
     places = [(state.topic, partition) for state in states.values() for partition in range(state.partitions)]
     return {place: end for place, (start, end) in cluster.offsets(places).items() if end > start}
+
+
+def _leave_out_holes(cluster: Any, rows: list[tuple[Any, ...]], goal: dict[tuple[str, int], int]) -> None:
+    """Where nothing but transaction markers and aborted records is left before the goal, the furthest source is at the goal."""
+    for (topic, partition), end in goal.items():
+        positions = [row[5][f"{topic}/{partition}"] for row in rows if f"{topic}/{partition}" in row[5]]
+        if positions and max(positions) < end:
+            found = cluster.next_record(topic, partition, max(positions))
+            if found is None or found >= end:
+                goal[topic, partition] = max(positions)
 
 
 def _lags(rows: list[tuple[Any, ...]], goal: dict[tuple[str, int], int]) -> tuple[dict[str, int], str]:

@@ -143,8 +143,12 @@ class Reader(threading.Thread):
                 self.looks += 1
             except Exception:
                 self.refused += 1
+                if connection is not None:
+                    connection.close()
                 connection = None
-                time.sleep(0.2)
+                self._ended.wait(0.2)
+        if connection is not None:
+            connection.close()
 
     def stop(self) -> dict[str, int]:
         self._ended.set()

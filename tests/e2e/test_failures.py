@@ -1,10 +1,14 @@
 """What a source's entity does when a batch fails for good, on real parts."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 from temporalio.client import WorkflowExecutionStatus
 
 from corpus import task_queues
@@ -14,6 +18,7 @@ from ingest.workflows import SourceWorkflow
 from tests.e2e.fleet import Fleet, fleet
 from tests.fix_temporal import TemporalEnv
 from tests.pipeline import make_event
+from workers.drain import drain
 
 
 @pytest.fixture
@@ -70,3 +75,22 @@ async def test_what_comes_between_resuming_a_source_and_telling_its_entity_is_ke
     await live.client.get_workflow_handle(source_workflow_id("halted")).signal(SourceWorkflow.resume)
     await live.drained(timeout=20)
     assert live.visible("halted") == {"a": 1}
+
+
+async def test_drain_ends_at_the_last_record_that_a_reader_gets(
+    live: Fleet, make_topic: Callable[..., str], kafka_bootstrap: str, database_url: str
+) -> None:
+    """A transaction leaves a marker behind its last record; an aborted one leaves records that nobody gets."""
+    topic = make_topic()
+    live.add_source(SourceSpec(source="txn", topics=(topic,)))
+    producer = Producer({"bootstrap.servers": kafka_bootstrap, "transactional.id": topic})
+    await asyncio.to_thread(producer.init_transactions, 30)
+    for name, end in (("a", producer.commit_transaction), ("b", producer.abort_transaction)):
+        producer.begin_transaction()
+        producer.produce(topic, json.dumps(make_event(name, 1, "one")).encode(), key=name.encode())
+        await asyncio.to_thread(producer.flush, 30)
+        await asyncio.to_thread(end, 30)
+    settings: Any = SimpleNamespace(database_url=database_url, kafka_bootstrap=kafka_bootstrap, kafka_properties={})
+    result = await asyncio.to_thread(drain, settings, source="txn", timeout=30)
+    assert (result["drained"], result["why"]) == (True, "")
+    assert live.visible("txn") == {"a": 1}

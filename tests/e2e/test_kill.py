@@ -61,5 +61,6 @@ def test_every_part_may_be_killed(tmp_path: Path) -> None:
     assert not wrong, (SEED, log, seen)
     assert seen["looks"] > 50
     assert counted["offsets by the positions"] == counted["offsets by the ranges"] == counted["records by the ledger"]
-    # A killed embedder may have had two shards of 128 under way: one that computed, one that was written.
-    assert counted["texts sent more than once"] <= 2 * 128, (SEED, log, counted)
+    # What a killed embedder or database can cost: the shards under way, two (one computes, one is written) of each of two batches.
+    kills = sum("embedder" in line or "postgres" in line for line in log)
+    assert counted["texts sent more than once"] <= kills * 4 * 128, (SEED, log, counted)

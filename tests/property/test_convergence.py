@@ -71,7 +71,8 @@ class Cut:
 
 
 CUTS = st.lists(
-    st.builds(Cut, partition=st.integers(0, PARTITIONS - 1), fresh=st.integers(0, 5), again=st.integers(0, 4), closes_batch=st.booleans()), max_size=14
+    st.builds(Cut, partition=st.integers(0, PARTITIONS - 1), fresh=st.integers(0, 5), again=st.integers(0, 4), closes_batch=st.booleans()),
+    max_size=14,
 )
 
 

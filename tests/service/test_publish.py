@@ -298,7 +298,9 @@ def test_as_of_a_batch_gives_what_was_visible_then(pipeline: Pipeline) -> None:
 
 def test_k_hits_when_k_exist_under_a_narrow_filter(pipeline: Pipeline) -> None:
     """pgvector's default returned nothing here: the filter is applied after the index scan."""
-    pipeline.ingest(*(make_event(f"d{n}", 1, f"document number {n} about weirs", metadata={"team": "rare" if n % 100 == 0 else "many"}) for n in range(1500)))
+    pipeline.ingest(
+        *(make_event(f"d{n}", 1, f"document number {n} about weirs", metadata={"team": "rare" if n % 100 == 0 else "many"}) for n in range(1500))
+    )
     for mode in ("vector", "text", "hybrid"):
         hits = pipeline.search("weirs", k=10, mode=mode, metadata='{"team": "rare"}')
         assert len(hits) == 10
@@ -308,7 +310,10 @@ def test_k_hits_when_k_exist_under_a_narrow_filter(pipeline: Pipeline) -> None:
 def test_k_hits_by_text_though_the_rare_term_has_fewer(pipeline: Pipeline) -> None:
     """Common terms widen the search where the rare ones leave less than was asked for: by themselves, or under a filter."""
     team = {0: "rare"}
-    events = [make_event(f"d{n}", 1, f"document about {'sluices and ' if n < 3 else ''}weirs", metadata={"team": team.get(n % 100, "many")}) for n in range(6000)]
+    events = [
+        make_event(f"d{n}", 1, f"document about {'sluices and ' if n < 3 else ''}weirs", metadata={"team": team.get(n % 100, "many")})
+        for n in range(6000)
+    ]
     for start in range(0, len(events), 2000):
         pipeline.ingest(*events[start : start + 2000])
     hits = pipeline.search("sluices weirs", k=10, mode="text")
