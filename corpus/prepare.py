@@ -28,8 +28,8 @@ from corpus.staging import batch_file_name
 from corpus.store import StagingStore
 from corpus.structure import CleaningFailure
 
-# (source specification, key, value, headers as JSON) -> the content as received.
-ContentReader = Callable[[SourceSpec, bytes | None, bytes, str], str]
+# (source specification, key, value, headers as JSON, hash of the content as staged) -> the content as received.
+ContentReader = Callable[[SourceSpec, bytes | None, bytes, str, bytes], str]
 
 _EVENT_SCHEMA = {
     "topic": pl.String,
@@ -147,7 +147,7 @@ class Preparer:
 
         Raises:
             StagedFileError: a staged file is missing or altered and its range is not applied yet.
-            ConfigurationError: the source is not in the database, or its model cannot be had.
+            ConfigurationError: the source is not in the database, its model cannot be had, or its format was changed under the batch.
             DependencyError: PostgreSQL or the staging store does not answer.
         """
         started = time.monotonic()
@@ -244,7 +244,7 @@ class Preparer:
 
     def _content(self, work: _Work, row: int) -> str:
         events = work.events
-        return self._content_of(work.spec, events["key"][row], events["value"][row], events["headers"][row])
+        return self._content_of(work.spec, events["key"][row], events["value"][row], events["headers"][row], events["content_sha256"][row])
 
     # ── step 6 ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -1,13 +1,14 @@
 """The publishing transaction against a real database: what the promises say of it."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from corpus.clean import Cleaner
-from corpus.errors import BatchNumberTakenError, MassExpiryError, MissingVectorError, PositionGapError, StalePreparationError
+from corpus.errors import BatchNumberTakenError, ConfigurationError, MassExpiryError, MissingVectorError, PositionGapError, StalePreparationError
 from corpus.pipeline import PipelineSpec
 from corpus.sql import query
 from ingest.event import KafkaRecord
@@ -194,6 +195,18 @@ def test_a_repeated_attempt_returns_what_the_first_did(pipeline: Pipeline) -> No
     assert pipeline.publish([ref], prepared, number, run_id="run") == first
     with pytest.raises(BatchNumberTakenError):
         pipeline.publish([ref], prepared, number, run_id="another")
+
+
+def test_records_that_were_staged_in_another_format_are_refused(pipeline: Pipeline) -> None:
+    """`freshet apply` may change a source while batches wait; the entity lets the consumer read their records again."""
+    record = pipeline.records([make_event("a", 1, "one")])[0]
+    staged = pipeline.stage([record])
+    pipeline.spec = replace(pipeline.spec, format="text")
+    pipeline.configure()
+    with pytest.raises(ConfigurationError, match="format of source 's' was changed"):
+        pipeline.prepare([staged], 1)
+    pipeline.run(pipeline.stage([record]))
+    assert pipeline.visible()["a"][1].startswith('{"id": "a"')
 
 
 def test_publishing_without_vectors_asks_for_them(pipeline: Pipeline) -> None:
