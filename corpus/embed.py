@@ -22,6 +22,7 @@ from corpus.embedder import Embedder, Vectors
 from corpus.errors import SpaceMismatchError
 from corpus.sql import query
 from corpus.store import StagingStore
+from corpus.turns import Turn, Turns
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class EmbedStep:
         self._embedder_of = embedder_of
         self._shard = shard
         self._loading = threading.Lock()
+        self._turns = Turns()
 
     def embed(self, request: EmbedRequest) -> EmbeddedBatch:
         """Give every text of the file a vector in the space.
@@ -90,34 +92,37 @@ class EmbedStep:
         elsewhere: Shard = []
         embedded = 0
         writing: Future[None] | None = None
+        turn = Turn(request.source, request.batch, len(waiting))
         with ThreadPoolExecutor(1, thread_name_prefix="keep") as keeper:
             for start in range(0, len(waiting), self._shard):
-                claim = _Claim(self._pool, request, waiting[start : start + self._shard])
-                try:
-                    elsewhere += claim.elsewhere
-                    vectors = _through_the_model(request, embedder, claim.mine)
-                    if writing is not None:
-                        writing.result()  # one shard is written while the next one computes, not more
-                except BaseException:
-                    claim.drop()
-                    raise
+                # Claimed inside the turn: a batch that waits holds nothing that the one before it may want.
+                with self._turns.take(turn):
+                    claim = _Claim(self._pool, request, waiting[start : start + self._shard])
+                    try:
+                        vectors = self._through_the_model(request, embedder, claim.mine)
+                        if writing is not None:
+                            writing.result()  # one shard is written while the next one computes, not more
+                    except BaseException:
+                        claim.drop()
+                        raise
+                elsewhere += claim.elsewhere
                 writing = keeper.submit(claim.keep, vectors)
                 embedded += len(claim.mine)
+                turn.remaining -= self._shard
             if writing is not None:
                 writing.result()
         return embedded, elsewhere
 
-
-def _through_the_model(request: EmbedRequest, embedder: Embedder, shard: Shard) -> Vectors | None:
-    if not shard:
-        return None
-    started = time.perf_counter()
-    vectors = embedder.embed_tokens([token_ids for _, token_ids in shard])
-    tokens = sum(len(token_ids) for _, token_ids in shard)
-    took = round(time.perf_counter() - started, 4)
-    context = {"action": "shard_embedded", "source": request.source, "batch": request.batch, "texts": len(shard), "tokens": tokens, "seconds": took}
-    logger.info("shard embedded", extra=context)
-    return vectors
+    def _through_the_model(self, request: EmbedRequest, embedder: Embedder, shard: Shard) -> Vectors | None:
+        if not shard:
+            return None
+        started = time.perf_counter()
+        vectors = embedder.embed_tokens([token_ids for _, token_ids in shard])
+        tokens = sum(len(token_ids) for _, token_ids in shard)
+        took = round(time.perf_counter() - started, 4)
+        context = {"action": "shard_embedded", "source": request.source, "batch": request.batch, "texts": len(shard), "tokens": tokens, "seconds": took}
+        logger.info("shard embedded", extra=context)
+        return vectors
 
 
 class _Claim:

@@ -6,8 +6,8 @@ texts go through sentence-transformers' own `encode_query`.
 
 import logging
 import os
-import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -64,7 +64,7 @@ class SentenceTransformerEmbedder:
         precision: "auto", "fp32" or "bf16".
         backend: sentence-transformers' backend: "torch", "onnx", "openvino".
         batch: texts a forward pass.
-        threads: CPU threads; 0 leaves torch's choice (one a core).
+        threads: forward passes side by side on a CPU, each on one core; 0: one a core.
 
     Raises:
         ConfigurationError: the model cannot be loaded.
@@ -78,14 +78,14 @@ class SentenceTransformerEmbedder:
         device: str = "auto",
         precision: str = "auto",
         backend: str = "torch",
-        batch: int = 16,
+        batch: int = 8,
         threads: int = 0,
     ) -> None:
         self._tokenizer = load_tokenizer(model, prefix)
         self._batch = batch
-        self._lock = threading.Lock()  # one forward pass at a time: the cores are shared, not multiplied
-        self._model = _load(model, device, backend, threads)
+        self._model = _load(model, device, backend)
         self.device = str(self._model.device)
+        self._passes = ThreadPoolExecutor(self._side_by_side(backend, threads), thread_name_prefix="forward")
         self._pad = int(getattr(self._model.tokenizer, "pad_token_id", 0) or 0)
         self.dimensions = int(self._model.get_embedding_dimension() or 0)
         self.precision = self._choose_precision(precision if backend == "torch" else "fp32")
@@ -97,18 +97,27 @@ class SentenceTransformerEmbedder:
     def embed_tokens(self, token_ids: Sequence[Sequence[int]]) -> Vectors:
         """Vectors (n, dimensions), float32, unit length where the model normalises; batched by length."""
         order = sorted(range(len(token_ids)), key=lambda place: len(token_ids[place]), reverse=True)
+        batches = [order[start : start + self._batch] for start in range(0, len(order), self._batch)]
         vectors = np.empty((len(token_ids), self.dimensions), dtype=np.float32)
-        for start in range(0, len(order), self._batch):
-            places = order[start : start + self._batch]
-            with self._lock:
-                vectors[places] = self._forward([token_ids[place] for place in places])
+        texts = ([token_ids[place] for place in places] for places in batches)
+        for places, found in zip(batches, self._passes.map(self._forward, texts), strict=True):
+            vectors[places] = found
         return vectors
 
     def embed_query(self, text: str) -> Vectors:
         """Vector (dimensions,), float32."""
-        with self._lock:
-            vector = self._model.encode_query(text, convert_to_numpy=False, convert_to_tensor=True, show_progress_bar=False)
+        vector = self._model.encode_query(text, convert_to_numpy=False, convert_to_tensor=True, show_progress_bar=False)
         return _float32(vector)[0] if vector.ndim == 2 else _float32(vector[None])[0]
+
+    def _side_by_side(self, backend: str, threads: int) -> int:
+        """Forward passes at a time. On a CPU one a core, each on one thread: several threads in one pass wait for each other,
+        and for every moment that another process takes one of their cores (measured on two cores: 13 % faster alone)."""
+        if backend != "torch" or self.device != "cpu":
+            return 1  # these bring their own
+        import torch
+
+        torch.set_num_threads(1)
+        return threads or len(os.sched_getaffinity(0))
 
     def _forward(self, token_ids: Sequence[Sequence[int]]) -> Vectors:
         import torch
@@ -165,16 +174,13 @@ def _float32(tensor: Any) -> Vectors:
     return np.where(nearly_unit, vectors / np.maximum(norms, 1e-12), vectors).astype(np.float32)
 
 
-def _load(model: str, device: str, backend: str, threads: int) -> "SentenceTransformer":
+def _load(model: str, device: str, backend: str) -> "SentenceTransformer":
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TQDM_DISABLE", "1")
     try:
-        import torch
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
         raise ConfigurationError(f"embedding needs the extra freshet[embed] ({error})") from error
-    if threads:
-        torch.set_num_threads(threads)
     name = local_folder(model) or model  # what is no folder is the hub's, by sentence-transformers' ordinary path
     try:
         return SentenceTransformer(str(name), device=None if device == "auto" else device, backend=backend).eval()  # type: ignore[arg-type]

@@ -9,6 +9,9 @@ from ingest.event import KafkaRecord
 
 # While the log is known to hold more, a cut waits this long for it: one large micro-batch instead of fifty small ones.
 CATCH_UP_SECONDS = 0.1
+# Values of one micro-batch. The entity puts references together as it sees fit, but it cannot take one apart: small ones let
+# it begin with batches that are searchable soon.
+CUT_BYTES = 500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,7 @@ class Lane:
 
     def is_full(self) -> bool:
         """A whole micro-batch waits."""
-        return len(self.buffer) >= self.spec.limits.max_records or self.buffered_bytes >= self.spec.limits.max_bytes
+        return len(self.buffer) >= self.spec.limits.max_records or self.buffered_bytes >= min(self.spec.limits.max_bytes, CUT_BYTES)
 
     def due_at(self, log_end: int) -> float:
         """Monotonic second at which the buffer is to be cut; 0 for at once."""
@@ -127,7 +130,7 @@ class Lane:
         records: list[KafkaRecord] = []
         size = 0
         while self.buffer and len(records) < limits.max_records:
-            if records and size + _size(self.buffer[0]) > limits.max_bytes:
+            if records and size + _size(self.buffer[0]) > min(limits.max_bytes, CUT_BYTES):
                 break
             record = self.buffer.popleft()
             records.append(record)

@@ -7,11 +7,11 @@ from corpus.batch import BatchRef, ExpiryOrder
 from corpus.source import SourceSpec
 
 # Size of the first batches: small, so that something is searchable soon; it then follows what embedding costs.
-FIRST_BUDGET_BYTES = 1_000_000
-LEAST_BUDGET_BYTES = 250_000
+FIRST_BUDGET_BYTES = 500_000
+LEAST_BUDGET_BYTES = 125_000
 # A batch that sent fewer texts through the model than this was cheap, so the next may be larger; above, smaller.
 CHEAP_TEXTS = 250
-COSTLY_TEXTS = 1_500
+COSTLY_TEXTS = 1_000
 # Failures in a row after which a source halts and asks a person instead of reading again.
 MOST_REWINDS = 3
 
