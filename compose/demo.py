@@ -148,7 +148,7 @@ def _show_notice(notices: Path, before: int) -> None:
 
 
 def _expire(connection: Connection) -> None:
-    now = datetime.now(UTC)  # noqa: TID251 - the demo makes an event that ends soon
+    now = datetime.now(UTC)
     event = {
         "id": "maintenance-window",
         "version": int(now.timestamp()),

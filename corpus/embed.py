@@ -120,7 +120,14 @@ class EmbedStep:
         vectors = embedder.embed_tokens([token_ids for _, token_ids in shard])
         tokens = sum(len(token_ids) for _, token_ids in shard)
         took = round(time.perf_counter() - started, 4)
-        context = {"action": "shard_embedded", "source": request.source, "batch": request.batch, "texts": len(shard), "tokens": tokens, "seconds": took}
+        context = {
+            "action": "shard_embedded",
+            "source": request.source,
+            "batch": request.batch,
+            "texts": len(shard),
+            "tokens": tokens,
+            "seconds": took,
+        }
         logger.info("shard embedded", extra=context)
         return vectors
 

@@ -284,11 +284,7 @@ def _fold_events(work: _Work, *, only: set[str] | None = None) -> Fold:
     if events.is_empty():
         return Fold({}, [], [])
     ids, versions, raws = events["document_id"].to_list(), events["version"].to_list(), events["raw_sha256"].to_list()
-    usable = [
-        row
-        for row, outcome in enumerate(work.outcomes)
-        if outcome not in ("dead_letter", "ignored") and (only is None or ids[row] in only)
-    ]
+    usable = [row for row, outcome in enumerate(work.outcomes) if outcome not in ("dead_letter", "ignored") and (only is None or ids[row] in only)]
     folded = fold((row, ids[row], versions[row], raws[row] or b"") for row in usable)
     for row in usable:
         work.outcomes[row] = "event"

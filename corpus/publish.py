@@ -233,9 +233,7 @@ def _range(connection: Connection, refs: Sequence[BatchRef]) -> PartitionRange:
     """
     first = refs[0]
     where = f"{first.topic}/{first.partition} of source {first.source!r}"
-    row = connection.execute(
-        query("lock_position"), {"source": first.source, "topic": first.topic, "partition": first.partition}
-    ).fetchone()
+    row = connection.execute(query("lock_position"), {"source": first.source, "topic": first.topic, "partition": first.partition}).fetchone()
     if row is None:
         raise PositionGapError(f"{where} has no position row; the consumer writes one before it reads")
     start, topic_id = row

@@ -40,9 +40,7 @@ def search(connection: Connection, request: SearchRequest, embedder_of: Embedder
         if not specs:
             return SearchResponse(hits=())
         model, prefix = _one_space(specs)
-        space = connection.execute(
-            query("space_by_fingerprint"), {"fingerprint": read_embedding_spec(model, prefix).fingerprint()}
-        ).fetchone()
+        space = connection.execute(query("space_by_fingerprint"), {"fingerprint": read_embedding_spec(model, prefix).fingerprint()}).fetchone()
         if space is None:
             return SearchResponse(hits=())  # nothing was ever embedded
         # Step 2.

@@ -16,9 +16,11 @@ class Turn:
 
 
 class Turns:
-    """One at a time. A source's older batch goes first, since batches are published in order and its publishing then hides
-    behind the next one's embedding; among sources the smallest remainder goes first, so that an edit does not wait for a
-    backfill of somebody else."""
+    """One at a time.
+
+    A source's older batch goes first, since batches are published in order and its publishing then hides behind the next one's embedding; among sources the smallest remainder goes first, so that an edit does not wait for a
+    backfill of somebody else.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()

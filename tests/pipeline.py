@@ -44,7 +44,9 @@ def make_event(document_id: str, version: int | None = None, content: str | None
 class Pipeline:
     """One source's corpus, driven by hand. Use it in a `with` statement."""
 
-    def __init__(self, database_url: str, folder: Path, *, source: str = "s", cleaner: Cleaner | None = None, embedder: Any = None, **spec: Any) -> None:
+    def __init__(
+        self, database_url: str, folder: Path, *, source: str = "s", cleaner: Cleaner | None = None, embedder: Any = None, **spec: Any
+    ) -> None:
         self.database_url = database_url
         self.spec = SourceSpec(source=source, topics=(source,), **spec)
         self.embedder = embedder or HashEmbedder()
@@ -91,14 +93,22 @@ class Pipeline:
 
     # ── the steps ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def records(self, events: Iterable[Event | KafkaRecord | bytes | None], *, partition: int = 0, first_offset: int | None = None) -> list[KafkaRecord]:
+    def records(
+        self, events: Iterable[Event | KafkaRecord | bytes | None], *, partition: int = 0, first_offset: int | None = None
+    ) -> list[KafkaRecord]:
         """Kafka records, at the end of the partition or from an offset."""
         offset = self.next_offset.get(partition, 0) if first_offset is None else first_offset
         made = []
         for event in events:
             if isinstance(event, KafkaRecord):
                 record = KafkaRecord(
-                    topic=self.spec.source, partition=partition, offset=offset, timestamp_ms=event.timestamp_ms, key=event.key, value=event.value, headers=event.headers
+                    topic=self.spec.source,
+                    partition=partition,
+                    offset=offset,
+                    timestamp_ms=event.timestamp_ms,
+                    key=event.key,
+                    value=event.value,
+                    headers=event.headers,
                 )
             else:
                 key = event["id"].encode() if isinstance(event, dict) else None
@@ -142,7 +152,9 @@ class Pipeline:
     def publish(self, refs: Sequence[BatchRef], prepared: PreparedBatch, number: int, *, embedded: int = 0, run_id: str = "") -> BatchReport:
         """The publish step."""
         batch = BatchInput(source=self.spec.source, batch=number, refs=tuple(refs), first_in_line=True)
-        request = PublishRequest(batch=batch, prepared=prepared, texts_embedded=embedded, workflow_id=f"batch:{number}", run_id=run_id or uuid.uuid4().hex)
+        request = PublishRequest(
+            batch=batch, prepared=prepared, texts_embedded=embedded, workflow_id=f"batch:{number}", run_id=run_id or uuid.uuid4().hex
+        )
         return self.publisher.publish(request)
 
     def number(self) -> int:
@@ -170,7 +182,9 @@ class Pipeline:
         number = self.number()
         order = ExpiryOrder(request_id=str(number), rule=f"expire_after={after_seconds}s", expire_after_seconds=after_seconds, max_ratio=max_ratio)
         batch = BatchInput(source=self.spec.source, batch=number, refs=(), first_in_line=True, expire_documents=order)
-        return self.publisher.publish(PublishRequest(batch=batch, prepared=None, texts_embedded=0, workflow_id=f"batch:{number}", run_id=uuid.uuid4().hex))
+        return self.publisher.publish(
+            PublishRequest(batch=batch, prepared=None, texts_embedded=0, workflow_id=f"batch:{number}", run_id=uuid.uuid4().hex)
+        )
 
     # ── looks ───────────────────────────────────────────────────────────────────────────────────────────────────────
 

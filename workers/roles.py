@@ -131,9 +131,7 @@ async def _preparer(settings: Settings, client: Client) -> AsyncIterator[Worker]
         open_pool(settings.database_url, size=3, application="freshet-preparer") as pool,
         Cleaner(processes=settings.prepare_processes) as cleaner,
     ):
-        preparer = Preparer(
-            store=StagingStore(settings.staging_url), pool=pool, cleaner=cleaner, spaces=SpaceRegistry(), content_of=content_of
-        )
+        preparer = Preparer(store=StagingStore(settings.staging_url), pool=pool, cleaner=cleaner, spaces=SpaceRegistry(), content_of=content_of)
         yield Worker(
             client,
             task_queue=task_queues.PREPARE,
@@ -173,9 +171,7 @@ async def _embedder(settings: Settings, client: Client) -> AsyncIterator[Worker]
     embedders = Embedders(settings)
     with open_pool(settings.database_url, size=6, application="freshet-embedder") as pool:
         await asyncio.to_thread(_preload, settings, embedders)
-        step = EmbedStep(
-            store=StagingStore(settings.staging_url), pool=pool, embedder_of=embedders.with_fingerprint, shard=settings.embed_shard
-        )
+        step = EmbedStep(store=StagingStore(settings.staging_url), pool=pool, embedder_of=embedders.with_fingerprint, shard=settings.embed_shard)
         # Two side by side: while one computes (the model takes one at a time), the next has read its texts.
         yield Worker(
             client,

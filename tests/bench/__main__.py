@@ -37,7 +37,12 @@ def main() -> int:
         load = os.getloadavg()[0]
         started = time.monotonic()
         result = BENCHES[name]()
-        about = {"cores": os.cpu_count(), "python": platform.python_version(), "load before": round(load, 2), "took seconds": round(time.monotonic() - started)}
+        about = {
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+            "load before": round(load, 2),
+            "took seconds": round(time.monotonic() - started),
+        }
         text = json.dumps({"name": name, **result, "machine": about}, indent=2, ensure_ascii=False)
         (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
         sys.stdout.write(text + "\n")

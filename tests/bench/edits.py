@@ -30,7 +30,10 @@ def run() -> dict[str, Any]:
 def _chunks(cleaner: Cleaner, spec: PipelineSpec, contents: list[tuple[str, str | None]]) -> list[list[bytes]]:
     tokenizer = load_tokenizer(MODEL)
     cleaned = cleaner.clean([RawDocument(content, kind) for content, kind in contents], spec)
-    return [[text_sha256(chunk.text) for chunk in split(document, tokenizer, spec)] if isinstance(document, CleanedDocument) else [] for document in cleaned]
+    return [
+        [text_sha256(chunk.text) for chunk in split(document, tokenizer, spec)] if isinstance(document, CleanedDocument) else []
+        for document in cleaned
+    ]
 
 
 def _httpd(cleaner: Cleaner, spec: PipelineSpec) -> dict[str, Any]:
@@ -83,4 +86,3 @@ def _one_paragraph(cleaner: Cleaner, spec: PipelineSpec) -> dict[str, Any]:
     before, *after = _chunks(cleaner, spec, contents)
     new = [len(set(chunks) - set(before)) for chunks in after]
     return {"bytes": len(contents[0][0]), "chunks": len(before), "edits": len(new), "median new chunks": statistics.median(new), "greatest": max(new)}
-

@@ -32,7 +32,11 @@ def run() -> dict[str, Any]:
         with stack.connect() as connection:
             for number in range(EVENTS + WARM_UP):
                 word = f"zq{number}x{time.time_ns()}"
-                event = {"id": f"note-{number}", "version": 1, "content": f"Note {number}: the gauging station {word} reported a level of {number} cm."}
+                event = {
+                    "id": f"note-{number}",
+                    "version": 1,
+                    "content": f"Note {number}: the gauging station {word} reported a level of {number} cm.",
+                }
                 started = time.perf_counter()
                 producer.produce("notes", json.dumps(event).encode(), key=event["id"].encode())
                 producer.flush(10)

@@ -26,13 +26,20 @@ IDS = 2_000
 def run() -> dict[str, Any]:
     """Measure."""
     rng = random.Random(3)
-    paragraphs = [text for event, _ in zip(data.events("streams/peps.base.jsonl.zst"), range(60), strict=False) for text in event["content"].split("\n\n")]
+    paragraphs = [
+        text for event, _ in zip(data.events("streams/peps.base.jsonl.zst"), range(60), strict=False) for text in event["content"].split("\n\n")
+    ]
     with Stack() as stack:
         stack.apply(TOML)
         # A text that repeats: the size is what is measured here, not the model.
         body = "\n\n".join(rng.choice(paragraphs) for _ in range(400))
         large = [
-            {"id": f"large-{n}", "version": 1, "content_type": "text/plain", "content": (body + f"\n\nnumber {n}\n\n") * (LARGE_BYTES // len(body.encode()))}
+            {
+                "id": f"large-{n}",
+                "version": 1,
+                "content_type": "text/plain",
+                "content": (body + f"\n\nnumber {n}\n\n") * (LARGE_BYTES // len(body.encode())),
+            }
             for n in range(LARGE_DOCUMENTS)
         ]
         sizes = [len(event["content"].encode()) for event in large]
@@ -44,5 +51,9 @@ def run() -> dict[str, Any]:
             stack.produce(name, file)
             with stack.watching_memory() as peaks:
                 drained = stack.drain(1500, source=name)
-            result[name] = {"drained": drained["drained"], "seconds": drained["seconds"], "greatest MB": {part: round(size / 1e6) for part, size in peaks.items()}}
+            result[name] = {
+                "drained": drained["drained"],
+                "seconds": drained["seconds"],
+                "greatest MB": {part: round(size / 1e6) for part, size in peaks.items()},
+            }
         return result

@@ -29,7 +29,9 @@ def run() -> dict[str, Any]:
     folder = DATA / "retrieval" / "scifact"
     with Stack() as stack:
         stack.apply(TOML)
-        documents = [json.loads(line) for line in zstandard.ZstdDecompressor().stream_reader((folder / "corpus.jsonl.zst").open("rb")).read().splitlines()]
+        documents = [
+            json.loads(line) for line in zstandard.ZstdDecompressor().stream_reader((folder / "corpus.jsonl.zst").open("rb")).read().splitlines()
+        ]
         events = [
             {"id": str(document["_id"]), "version": 1, "content_type": "text/plain", "content": f"{document['title']} {document['text']}"}
             for document in documents

@@ -42,8 +42,7 @@ def run() -> dict[str, Any]:
         busy = _embedding_seconds(stack)
         again = _ingest(stack, everything)
         again_rates = [len(wanted) * AGAIN / again]
-        for _ in range(2):
-            again_rates.append(len(wanted) * AGAIN / _ingest(stack, everything))
+        again_rates.extend(len(wanted) * AGAIN / _ingest(stack, everything) for _ in range(2))
         with stack.connect() as connection:
             after = connection.execute(b"SELECT count(*) FROM freshet.embedding").fetchone()
     bare, precision = _bare(texts)
@@ -85,7 +84,9 @@ def _ingest(stack: Stack, file: Any) -> float:
     assert drained["drained"], drained
     with stack.connect() as connection:
         row = connection.execute(b"SELECT extract(epoch FROM max(published_at)) FROM freshet.batch").fetchone()
-        first = connection.execute(b"SELECT min(extract(epoch FROM staged_at)) FROM freshet.batch WHERE staged_at >= to_timestamp(%s)", (started,)).fetchone()
+        first = connection.execute(
+            b"SELECT min(extract(epoch FROM staged_at)) FROM freshet.batch WHERE staged_at >= to_timestamp(%s)", (started,)
+        ).fetchone()
     assert row is not None
     assert first is not None
     return float(row[0]) - float(first[0])

@@ -1,6 +1,7 @@
 """The story of one document, and what a source's entity lives through, on real parts."""
 
 import asyncio
+import itertools
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -66,7 +67,7 @@ async def test_nothing_is_lost_when_entities_continue_as_new(live: Fleet, make_t
     ranges = live.connection.execute(
         "SELECT partition, first_offset, next_offset FROM freshet.batch_range ORDER BY partition, first_offset"
     ).fetchall()
-    for before, after in zip(ranges, ranges[1:], strict=False):
+    for before, after in itertools.pairwise(ranges):
         assert after[1] == (before[2] if after[0] == before[0] else 0)
     runs = [run.run_id async for run in live.client.list_workflows(f"WorkflowId = '{source_workflow_id('many')}'")]
     assert len(runs) > 1, "it never continued as new"

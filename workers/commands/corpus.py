@@ -114,7 +114,9 @@ def lineage(
 
 def _show_version(version: dict[str, Any]) -> None:
     end = f"until {version['visible_to'].isoformat()} ({version['end_reason']})" if version["visible_to"] else "visible"
-    write(f"{version['source']}:{version['document_id']} v{version['version']} ({version['kind']}), from {version['visible_from'].isoformat()}, {end}")
+    write(
+        f"{version['source']}:{version['document_id']} v{version['version']} ({version['kind']}), from {version['visible_from'].isoformat()}, {end}"
+    )
     write(f"  record    {version['topic']}/{version['partition']}@{version['record_offset']}, raw sha256 {(version['raw_sha256'] or '-')[:16]}")
     write(f"  batch     {version['batch']} ({version['batch_kind']}), workflow {version['workflow_id']}, run {version['run_id']}")
     write(f"  made by   pipeline {version['pipeline'] or '-'}, embedding space {version['embedding_space'] or '-'} ({version['model'] or '-'})")

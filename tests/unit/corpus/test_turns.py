@@ -2,6 +2,8 @@
 
 import threading
 
+import pytest
+
 from corpus.turns import Turn, Turns
 
 
@@ -37,10 +39,7 @@ def test_an_older_batch_of_a_source_and_a_smaller_one_of_another_go_first() -> N
 
 def test_a_body_that_fails_gives_the_turn_on() -> None:
     turns = Turns()
-    try:
-        with turns.take(Turn("s", 1, 1)):
-            raise ValueError
-    except ValueError:
-        pass
+    with pytest.raises(ZeroDivisionError), turns.take(Turn("s", 1, 1)):
+        _ = 1 / 0
     with turns.take(Turn("s", 2, 1)):
         pass
