@@ -59,5 +59,9 @@ lock: ## resolve the dependencies anew into requirements.lock
 	$(UV) lock --quiet --upgrade
 	$(UV) export --quiet --no-header --no-annotate --no-emit-project --extra all --group dev --format requirements-txt > requirements.lock
 
+docs: setup ## make the generated pages anew: settings table, env.example
+	$(BIN)/python -m workers.settings_table
+	$(BIN)/python -m compose.env_example > compose/env.example.new && mv compose/env.example.new compose/env.example
+
 clean: ## remove what was installed and built
 	rm -rf .venv .uv build dist .pytest_cache .ruff_cache
