@@ -6,6 +6,7 @@ either, through Freshet's own embedder with nothing around it (`bare`).
 """
 
 import json
+import os
 import time
 from typing import Any
 
@@ -109,10 +110,12 @@ def _bare(texts: list[str]) -> tuple[float, str]:
 
 
 def _library(texts: list[str], *, bfloat16: bool) -> float:
+    import torch
     from sentence_transformers import SentenceTransformer
 
     from corpus.model import model_folder
 
+    torch.set_num_threads(os.cpu_count() or 1)  # its own default; Freshet's embedder has set another in this process
     some = texts[:: max(1, len(texts) // LIBRARY_TEXTS)]
     model = SentenceTransformer(str(model_folder(MODEL)), device="cpu")
     if bfloat16:
