@@ -112,7 +112,8 @@ class SentenceTransformerEmbedder:
     def _side_by_side(self, backend: str, threads: int) -> int:
         """Forward passes at a time.
 
-        On a CPU one a core, each on one thread: several threads in one pass wait for each other, and for every moment that another process takes one of their cores (measured on two cores: 13 % faster alone).
+        On a CPU one a core, each on one thread: several threads in one pass wait for each other, and for every moment that
+        another process takes one of their cores (measured on two cores: 13 % faster alone).
         """
         if backend != "torch" or self.device != "cpu":
             return 1  # these bring their own

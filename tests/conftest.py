@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-pytest_plugins = ["tests.fix_postgres", "tests.fix_kafka", "tests.fix_temporal"]
+pytest_plugins = ["tests.fix_postgres", "tests.fix_kafka", "tests.fix_temporal", "tests.fix_pipeline"]
 
 _PREFIX = "freshet-tests-"
 

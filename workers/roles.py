@@ -38,7 +38,6 @@ logger = logging.getLogger(__name__)
 
 ROLES = ("consumer", "orchestrator", "preparer", "embedder", "storer", "gateway")
 _GRACE = timedelta(seconds=15)
-_QUERY_MODEL_SECONDS = 20.0
 _PRELOAD_PATIENCE_SECONDS = 60.0
 # A heartbeat a second must reach the server, not the SDK's default of 80 % of the timeout.
 _WORKER: dict[str, Any] = {

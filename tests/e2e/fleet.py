@@ -37,7 +37,6 @@ from workers import deliveries, sandbox
 from workers.roles import content_of
 
 _GROUPS = itertools.count(1)
-_HEARTBEATS: dict[str, Any] = {}
 
 
 @dataclass

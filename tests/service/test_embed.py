@@ -21,18 +21,6 @@ from tests.fakes import HashEmbedder
 from tests.pipeline import Pipeline, make_event
 
 
-@pytest.fixture(scope="module")
-def cleaner():
-    with Cleaner(processes=1) as pool:
-        yield pool
-
-
-@pytest.fixture
-def pipeline(database_url: str, tmp_path: Path, cleaner: Cleaner):
-    with Pipeline(database_url, tmp_path, cleaner=cleaner) as made:
-        yield made
-
-
 class SlowEmbedder(HashEmbedder):
     """Takes its time, so that steps really overlap; may be told to do something on each shard."""
 

@@ -15,18 +15,6 @@ from ingest.event import KafkaRecord
 from tests.pipeline import NOW_MS, Pipeline, make_event
 
 
-@pytest.fixture(scope="module")
-def cleaner():
-    with Cleaner(processes=1) as pool:
-        yield pool
-
-
-@pytest.fixture
-def pipeline(database_url: str, tmp_path: Path, cleaner: Cleaner):
-    with Pipeline(database_url, tmp_path, cleaner=cleaner) as made:
-        yield made
-
-
 def tombstone(document_id: str) -> KafkaRecord:
     return KafkaRecord(topic="", partition=0, offset=0, timestamp_ms=NOW_MS, key=document_id.encode(), value=None)
 
