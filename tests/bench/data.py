@@ -35,8 +35,8 @@ def write_events(path: Path, wanted: Iterator[dict[str, Any]] | list[dict[str, A
     return path
 
 
-def differences(exported: str, name: str) -> list[str]:
-    """Ids in which an export differs from a `*.final.tsv`."""
-    wanted = final(name)
+def differences(exported: str, name: str, prefix: str = "") -> list[str]:
+    """Ids, of those that start with `prefix`, in which an export differs from a `*.final.tsv`."""
+    wanted = {document: row for document, row in final(name).items() if document.startswith(prefix)}
     have = {row[0]: (row[1], row[2]) for row in (line.split("\t") for line in exported.splitlines()[1:])}
     return sorted(document for document in wanted.keys() | have.keys() if wanted.get(document) != have.get(document))

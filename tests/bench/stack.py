@@ -178,19 +178,18 @@ SELECT (SELECT count(*) FROM (SELECT document_id FROM joined GROUP BY source, do
 """
 
 
-def chaos(stack: Stack, stop: threading.Event, *, seed: int, kills: int, pause: tuple[float, float], log: list[str]) -> threading.Thread:
-    """Kill parts at random, each once or more, until `kills` are done or `stop` is set; the supervisor starts them again."""
-    rng = random.Random(seed)
-    order = list(PARTS) + [rng.choice(PARTS) for _ in range(max(0, kills - len(PARTS)))]
-    rng.shuffle(order)
+def chaos(
+    stack: Stack, stop: threading.Event, *, order: Sequence[str], rng: random.Random, pause: tuple[float, float], log: list[str]
+) -> threading.Thread:
+    """Kill the parts of `order` one after the other, `pause` (least, most) seconds between; the supervisor starts them again."""
 
     def run() -> None:
         started = time.monotonic()
-        for part in order[:kills]:
-            if stop.wait(rng.uniform(*pause)):
-                return
-            if stack.kill(part):
-                log.append(f"{time.monotonic() - started:.1f} s kill -9 {part}")
+        for part in order:
+            while not stop.wait(rng.uniform(*pause)):
+                if stack.kill(part):
+                    log.append(f"{time.monotonic() - started:.1f} s kill -9 {part}")
+                    break  # else it is not back yet from the last time: it gets its turn
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()

@@ -87,7 +87,7 @@ BEGIN
             FROM counted WHERE n > 0
         )
         SELECT array_agg(term ORDER BY place), array_agg(ln(1 + (greatest($2, n) - n + 0.5) / (n + 0.5)) ORDER BY place),
-               string_agg(quote_literal(term), ' | ') FILTER (WHERE nth = 1 OR upto <= 5000)::tsquery,
+               string_agg(quote_literal(term), ' | ') FILTER (WHERE nth = 1 OR upto <= 1000)::tsquery,
                string_agg(quote_literal(term), ' | ')::tsquery
         FROM rising $q$, v_filter)
     INTO v_terms, v_idf, v_rare, v_any USING v_terms, v_total, p_sources, p_metadata, p_as_of;
