@@ -101,6 +101,7 @@ class Publisher:
     def _publish(self, connection: Connection, request: PublishRequest) -> BatchReport:
         batch = request.batch
         # Step 1.
+        connection.execute(query("lock_publishing"), {"source": batch.source})
         row = connection.execute(query("lock_source"), {"source": batch.source}).fetchone()
         if row is None:
             raise ConfigurationError(f"source {batch.source!r} is not in the database; run `freshet apply`")

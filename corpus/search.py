@@ -15,6 +15,8 @@ from corpus.service import SearchHit, SearchRequest, SearchResponse
 from corpus.source import SourceSpec
 from corpus.sql import query
 
+_OWN_ERRORS = "FR"  # class of the SQLSTATEs that Freshet's SQL functions raise
+
 # (model, prefix) -> an embedder that makes vectors of that space.
 EmbedderOf = Callable[[str, str], Embedder]
 
@@ -24,10 +26,11 @@ def search(connection: Connection, request: SearchRequest, embedder_of: Embedder
 
     1. find the one embedding space of the sources asked
     2. embed the query in it (not for mode text)
-    3. ask the database
+    3. for an instant, wait until nothing that is being committed can change the answer
+    4. ask the database
 
     Raises:
-        ConfigurationError: there is no such source, or the request is malformed.
+        ConfigurationError: there is no such source, the instant lies in the future, or the request is malformed.
         SpaceMismatchError: the sources asked are of several embedding spaces.
         DependencyError: PostgreSQL does not answer.
     """
@@ -56,12 +59,17 @@ def search(connection: Connection, request: SearchRequest, embedder_of: Embedder
             "as_of": None if request.as_of_ms is None else datetime.fromtimestamp(request.as_of_ms / 1000, UTC),
             "language": specs[0].text_search_language,
         }
-        # Step 3.
         try:
+            # Step 3.
+            if values["as_of"] is not None:
+                connection.execute(query("settle"), values)
+            # Step 4.
             with connection.cursor(row_factory=dict_row) as cursor:
                 rows = cursor.execute(query("search"), values).fetchall()
-        except (psycopg.DataError, psycopg.errors.RaiseException) as error:
-            raise ConfigurationError(f"the search was refused: {error}") from error
+        except psycopg.DatabaseError as error:
+            if not isinstance(error, psycopg.DataError) and not (error.sqlstate or "").startswith(_OWN_ERRORS):
+                raise
+            raise ConfigurationError(f"the search was refused: {error.diag.message_primary or error}") from error
     expire_after = {spec.source: spec.freshness.expire_after_seconds for spec in specs}
     return SearchResponse(hits=tuple(_hit(row, expire_after.get(row["source"])) for row in rows))
 

@@ -1,8 +1,13 @@
 """The publishing transaction against a real database: what the promises say of it."""
 
+import math
 import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -10,6 +15,7 @@ import pytest
 from corpus.clean import Cleaner
 from corpus.errors import BatchNumberTakenError, ConfigurationError, MassExpiryError, MissingVectorError, PositionGapError, StalePreparationError
 from corpus.pipeline import PipelineSpec
+from corpus.publish import Publisher
 from corpus.sql import query
 from ingest.event import KafkaRecord
 from tests.pipeline import NOW_MS, Pipeline, make_event
@@ -22,6 +28,14 @@ def tombstone(document_id: str) -> KafkaRecord:
 def at(record: KafkaRecord, timestamp_ms: int) -> KafkaRecord:
     """The record, with another time."""
     return KafkaRecord(**{name: getattr(record, name) for name in record.__dataclass_fields__} | {"timestamp_ms": timestamp_ms})
+
+
+def poll(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Wait until it holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 LONG = "\n\n".join(f"Paragraph {n}: " + "the gauging station at the weir recorded a level. " * 12 for n in range(30))
@@ -295,6 +309,55 @@ def test_as_of_a_batch_gives_what_was_visible_then(pipeline: Pipeline) -> None:
         ).fetchall()
         assert [hit[0] for hit in hits] == [version]
     assert pipeline.search("sluice") == ()
+
+
+class SlowStore:
+    """A staging store that stops before it answers, until told to go on: a publisher in the middle of its transaction."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self.reached, self.go_on = threading.Event(), threading.Event()
+
+    def get(self, file: Any) -> bytes:
+        self.reached.set()
+        assert self.go_on.wait(60)
+        return self._store.get(file)
+
+    def delete(self, names: Any) -> None:
+        self._store.delete(names)
+
+
+def test_as_of_an_instant_waits_for_the_batch_that_is_being_committed(pipeline: Pipeline, database_url: str) -> None:
+    """The batch's instant has passed, its commit has not come: an answer without it would change."""
+    pipeline.ingest(make_event("a", 1, "sluice one"))
+    refs = [pipeline.stage(pipeline.records([make_event("a", 2, "sluice two")]))]
+    number = pipeline.number()
+    prepared = pipeline.prepare(refs, number)
+    pipeline.embed(prepared)
+    store = SlowStore(pipeline.store)
+    pipeline.publisher = Publisher(store=store, pool=pipeline.pool)  # type: ignore[arg-type]
+    with ThreadPoolExecutor(2) as threads:
+        publishing = threads.submit(pipeline.publish, refs, prepared, number)
+        try:
+            assert store.reached.wait(60)
+            now = math.ceil(time.time() * 1000)
+            looking = threads.submit(pipeline.search, "sluice", as_of_ms=now)
+            with psycopg.connect(database_url, autocommit=True) as other:
+                waits = b"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock' AND NOT granted"
+                poll(lambda: other.execute(waits).fetchone() == (1,))
+            assert not looking.done()
+        finally:
+            store.go_on.set()
+        publishing.result()
+        assert [hit.version for hit in looking.result()] == [2]
+    assert [hit.version for hit in pipeline.search("sluice", as_of_ms=now)] == [2]
+    assert [hit.version for hit in pipeline.search("sluice", as_of_ms=math.ceil(time.time() * 1000))] == [2]
+
+
+def test_as_of_the_future_is_refused(pipeline: Pipeline) -> None:
+    pipeline.ingest(make_event("a", 1, "sluice one"))
+    with pytest.raises(ConfigurationError, match="lies in the future"):
+        pipeline.search("sluice", as_of_ms=round(time.time() * 1000) + 60_000)
 
 
 def test_k_hits_when_k_exist_under_a_narrow_filter(pipeline: Pipeline) -> None:

@@ -120,6 +120,27 @@ BEGIN
     RETURN QUERY SELECT n.id, n.score FROM unnest(v_ids, v_scores) AS n (id, score);
 END $$;
 
+-- Wait until what a search as of `p_as_of` returns can never change: a batch that is being committed stands in the ledger with an
+-- instant that may already have passed. In a statement of its own, before the search, since a statement sees what was committed
+-- when it began. Holds nothing afterwards; an instant of long ago does not wait.
+CREATE FUNCTION freshet.settle(p_as_of timestamptz, p_sources text[] DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE v_source text;
+BEGIN
+    IF p_as_of > clock_timestamp() + interval '2 seconds' THEN
+        RAISE EXCEPTION 'as of % lies in the future: it is % now', p_as_of, clock_timestamp() USING ERRCODE = 'FR002';
+    ELSIF p_as_of > clock_timestamp() THEN  -- rounding, or a clock a little ahead
+        PERFORM pg_sleep(extract(epoch FROM p_as_of - clock_timestamp()) + 0.001);
+    END IF;
+    FOR v_source IN SELECT s.source FROM freshet.source s
+        WHERE (p_sources IS NULL OR s.source = ANY(p_sources)) AND p_as_of > clock_timestamp() - interval '1 hour' ORDER BY s.source
+    LOOP
+        PERFORM pg_advisory_lock_shared(hashtext('freshet.publish'), hashtext(v_source));
+        PERFORM pg_advisory_unlock_shared(hashtext('freshet.publish'), hashtext(v_source));
+    END LOOP;
+END $$;
+
 -- Search. `p_mode`: vector, text, or hybrid (reciprocal rank fusion: Cormack et al. 2009, constant 60).
 -- `p_as_of`: what was visible then; NULL: now. Every hit names its document version, batch and Kafka position.
 CREATE FUNCTION freshet.search(

@@ -14,6 +14,11 @@ CREATE TEMP TABLE IF NOT EXISTS incoming_chunk (
     document_id text, ordinal integer, start integer, text_sha256 bytea, heading text, token_count integer, truncated boolean, text text
 ) ON COMMIT DELETE ROWS;
 
+-- name: lock_publishing
+-- Before the batch's instant is taken: what is visible as of an instant is settled when nobody who took an earlier one holds this
+-- (freshet.settle).
+SELECT pg_advisory_xact_lock(hashtext('freshet.publish'), hashtext(%(source)s));
+
 -- name: lock_source
 -- One publisher at a time a source, and an instant later than every published one. Not FOR UPDATE: rows that refer to the source
 -- (a consumer's new position, a subscription) may be inserted meanwhile.

@@ -5,6 +5,10 @@ SELECT score, source, document_id, version, ordinal, start, heading, text, title
 FROM freshet.search(%(query)s::vector, %(text)s::text, %(k)s::integer, %(mode)s::text, %(space_id)s::smallint, %(sources)s::text[],
     %(metadata)s::jsonb, %(as_of)s::timestamptz, %(language)s::regconfig);
 
+-- name: settle
+-- Wait for what is being committed; see freshet.settle in the schema.
+SELECT freshet.settle(%(as_of)s::timestamptz, %(sources)s::text[]);
+
 -- name: search_spaces
 -- Embedding spaces and languages of the sources that a search covers.
 SELECT s.source, s.spec FROM freshet.source s
