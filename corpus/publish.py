@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -34,6 +34,7 @@ from corpus.errors import (
     PositionGapError,
     StalePreparationError,
 )
+from corpus.incoming import copy_in, instant
 from corpus.source import SourceSpec
 from corpus.sql import query
 from corpus.store import StagingStore
@@ -43,16 +44,7 @@ logger = logging.getLogger(__name__)
 # The planner guesses temporary tables too small; above this many rows real figures pay.
 _ANALYZE_ROWS = 500
 _ANALYZE_DECISIONS = 50
-# 0001-01-02 and 9999-12-31: what Python and PostgreSQL can both hold in any time zone.
-_EARLIEST_MS, _LATEST_MS = -62_135_510_400_000, 253_402_214_400_000
 _OUTCOMES = ("applied", "unchanged", "superseded", "dead_lettered", "ignored")
-
-_EVENT_TYPES = ("text", "int4", "int8", "text", "text", "text", "text", "timestamptz", "bytea", "bytea", "text")
-_DOCUMENT_TYPES = (
-    *("text", "text", "int4", "int8", "timestamptz", "text", "int8", "int8", "int8", "int8", "text", "text", "text", "text", "text[]"),
-    *("timestamptz", "timestamptz", "int8", "bytea", "bytea", "bytea"),
-)
-_CHUNK_TYPES = ("text", "int4", "int4", "bytea", "text", "int4", "bool", "text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +133,7 @@ class Publisher:
             raise StalePreparationError(f"{applied} of {events.height} events were applied by another batch since they were prepared; prepare again")
         documents = pl.read_parquet(io.BytesIO(self._store.get(prepared.documents)))
         chunks = pl.read_parquet(io.BytesIO(self._store.get(prepared.chunks)))
-        _copy(connection, "copy_events", _EVENT_TYPES, _event_rows(events))
-        _copy(connection, "copy_documents", _DOCUMENT_TYPES, _document_rows(documents))
-        _copy(connection, "copy_chunks", _CHUNK_TYPES, chunks.iter_rows())
+        copy_in(connection, events, documents, chunks)
         if max(documents.height, chunks.height, events.height) > _ANALYZE_ROWS:
             connection.execute(query("analyze_incoming"))
         return events
@@ -263,37 +253,6 @@ def _within(frame: pl.DataFrame, moved: Sequence[PartitionRange]) -> pl.DataFram
     return frame.filter(inside)
 
 
-def _event_rows(events: pl.DataFrame) -> Iterable[tuple[Any, ...]]:
-    for row in events.select(
-        "topic", "partition", "offset", "outcome", "reason", "detail", "document_id", "timestamp_ms", "key", "value", "headers"
-    ).iter_rows():
-        yield (*row[:7], _instant(row[7]), *row[8:])
-
-
-def _document_rows(documents: pl.DataFrame) -> Iterable[tuple[Any, ...]]:
-    columns = (
-        *("document_id", "topic", "partition", "offset", "timestamp_ms", "op", "version", "tombstone_offset", "tombstone_floor"),
-        *("reuse_key", "uri", "title", "content_type", "metadata", "acl", "event_at_ms", "expires_at_ms", "content_bytes"),
-        *("content_sha256", "cleaned_sha256", "raw_sha256"),
-    )
-    for row in documents.select(columns).iter_rows():
-        yield (*row[:4], _instant(row[4]), *row[5:15], _instant(row[15]), _instant(row[16]), *row[17:])
-
-
-def _instant(epoch_ms: int | None) -> datetime | None:
-    """A time; None where a producer wrote one that no calendar has (microseconds in place of milliseconds)."""
-    if epoch_ms is None or not _EARLIEST_MS <= epoch_ms <= _LATEST_MS:
-        return None
-    return datetime.fromtimestamp(epoch_ms / 1000, UTC)
-
-
-def _copy(connection: Connection, name: str, types: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    with connection.cursor() as cursor, cursor.copy(query(name)) as copy:
-        copy.set_types(types)
-        for row in rows:
-            copy.write_row(row)
-
-
 # ── steps 4, 5 ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -378,7 +337,7 @@ def _ledger(
         "texts_embedded": request.texts_embedded,
         "workflow_id": request.workflow_id,
         "run_id": request.run_id,
-        "staged_at": _instant(min(staged)) if staged else common["published_at"],
+        "staged_at": instant(min(staged)) if staged else common["published_at"],
     }
     connection.execute(query("insert_ledger"), values)
     connection.execute(query("source_published"), common)

@@ -7,15 +7,38 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # pyright: ignore[reportPrivateImportUsage] - exported as documented
 
 from corpus.errors import DependencyError
+from ingest.event import KafkaRecord
 
 log = logging.getLogger("freshet.kafka")
 # A value of 64 MB and its batch's overhead; the broker and the topic have their own limits (message.max.bytes).
 MAX_MESSAGE_BYTES = 67_108_864 + 65_536
 _ANSWER_SECONDS = 15
+
+CONSUMER_PROPERTIES: dict[str, Any] = {
+    "partition.assignment.strategy": "cooperative-sticky",
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    # A position that is gone is an error to be named, never a jump to either end.
+    "auto.offset.reset": "error",
+    "allow.auto.create.topics": False,
+    "session.timeout.ms": 6_000,  # the least a broker allows; a killed consumer's partitions move after this
+    "heartbeat.interval.ms": 1_500,
+    "max.poll.interval.ms": 300_000,
+    "fetch.min.bytes": 1,
+    "fetch.wait.max.ms": 100,
+    # What librdkafka may hold: a queue of 16 MB, and one response. A single larger record still comes, alone.
+    "queued.max.messages.kbytes": 16_384,
+    "queued.min.messages": 1_000,
+    # After a full queue, look again soon: the default of a second would be a pause of a second.
+    "fetch.queue.backoff.ms": 20,
+    "fetch.max.bytes": 16_777_216,
+    "max.partition.fetch.bytes": 4_194_304,
+    "receive.message.max.bytes": 134_217_728,
+}
 
 
 class RateLimitedLog(logging.Logger):
@@ -195,3 +218,21 @@ def _answer(future: "Future[Any]", doing: str, *, missing: int | None = None, fo
     except TimeoutError as error:
         raise DependencyError(f"Kafka: {doing} took longer than {_ANSWER_SECONDS} s") from error
     return result if found is None else found
+
+
+def record_of(message: Message) -> KafkaRecord:
+    """A message without an error, as this project's own type."""
+    kind, timestamp = message.timestamp()
+    return KafkaRecord(
+        topic=message.topic() or "",
+        partition=message.partition() or 0,
+        offset=message.offset() or 0,
+        timestamp_ms=timestamp if kind and timestamp >= 0 else None,
+        key=_bytes(message.key()),
+        value=_bytes(message.value()),
+        headers=tuple((name, _bytes(value)) for name, value in message.headers() or ()),
+    )
+
+
+def _bytes(value: Any) -> bytes | None:
+    return value.encode() if isinstance(value, str) else value

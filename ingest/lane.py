@@ -167,3 +167,16 @@ def is_behind(lanes: Sequence[Lane]) -> bool:
     records = sum(entry[1] for lane in lanes for entry in lane.outstanding)
     size = sum(entry[2] for lane in lanes for entry in lane.outstanding)
     return records >= limits.max_pending_records or size >= limits.max_pending_bytes
+
+
+@dataclass(slots=True)
+class Slot:
+    """An assigned partition and the sources that read it."""
+
+    lanes: dict[str, Lane] = field(default_factory=dict)
+    paused: bool = True  # as librdkafka was told
+    seek_to: int | None = None  # to be done, or tried again
+    sought: bool = False  # the next record is the first one after a seek
+    doubts: int = 0  # times in a row that it stood further on than it should
+    placing: bool = False
+    placed_at: float = 0.0

@@ -47,9 +47,9 @@ async def test_nothing_is_committed_or_lost_while_temporal_is_down(stand: Bench,
     async with stand.consumer() as consumer:
         await eventually(lambda: stand.ledger.attempts >= 4)
         assert stand.committed(topic) < 0
-        held = sum(len(lane.buffer) for slot in consumer._slots.values() for lane in slot.lanes.values())
+        held = sum(len(lane.buffer) for slot in consumer._poller.slots.values() for lane in slot.lanes.values())
         assert held < 10 + 500  # what came before the pause, no more
-        assert all(slot.paused for slot in consumer._slots.values())
+        assert all(slot.paused for slot in consumer._poller.slots.values())
         stand.ledger.down = False
         await eventually(lambda: stand.ledger.records("a") == 500)
     assert stand.ledger.ranges("a") == {("a", topic, 0): [(0, 500)]}
@@ -113,7 +113,7 @@ async def test_sources_come_pause_and_go_without_a_restart(stand: Bench, make_to
             control.pause(connection, "first", "maintenance")
         stand.produce(second, 1, first=4)
         await eventually(lambda: stand.ledger.records("second") == 5)
-        await eventually(lambda: "first" not in consumer._sources)
+        await eventually(lambda: "first" not in consumer._poller._sources)
         stand.produce(first, 2, first=3)
         stand.produce(second, 1, first=5)
         await eventually(lambda: stand.ledger.records("second") == 6)
@@ -192,7 +192,7 @@ async def test_two_consumers_share_and_one_leaving_loses_nothing(stand: Bench, m
         stand.produce(topic, 200)
         async with stand.consumer() as second:
             stand.produce(topic, 200, first=200)
-            await eventually(lambda: second._slots)
+            await eventually(lambda: second._poller.slots)
             stand.produce(topic, 200, first=400)
             await eventually(lambda: second.handed_over_records)
         stand.produce(topic, 200, first=600)
