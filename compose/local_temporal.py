@@ -12,6 +12,7 @@ from compose.local_files import cache_home, locked, private_folder
 from compose.local_part import Part
 from compose.local_ports import answers, require_free
 from compose.local_process import ProcessId, run_tool
+from corpus import search_attributes
 from corpus.errors import DependencyError
 
 if TYPE_CHECKING:
@@ -22,13 +23,8 @@ CLI_VERSION = "v1.5.1"
 _CLI_MODULE = f"github.com/temporalio/cli/cmd/temporal@{CLI_VERSION}"
 _DOWNLOAD_SECONDS = 60
 
-# Search attribute -> type; workflows set them so that `temporal workflow list` answers without a worker.
-SEARCH_ATTRIBUTES = {
-    "FreshetSource": "Keyword",
-    "FreshetState": "Keyword",
-    "FreshetLag": "Int",
-    "FreshetSpecHash": "Keyword",
-}
+# Name -> type, as `add_search_attributes` and the server's own option take them.
+SEARCH_ATTRIBUTES = {key.name: key.indexed_value_type.name.title() for key in search_attributes.ALL}
 # SQLite's defaults cost a full fsync a write (60 signals a second; with these 880), and one history shard polls its
 # queues 20 times a second, which makes every activity hop 50 ms.
 _PRAGMAS = ("journal_mode=wal", "synchronous=normal")

@@ -20,14 +20,14 @@ from temporalio.client import (
     ScheduleUpdate,
     ScheduleUpdateInput,
 )
-from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
+from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.service import RPCError, RPCStatusCode
 
 from corpus import task_queues
+from corpus.search_attributes import SPEC_HASH
 from corpus.source import SourceSpec
 from freshness.workflows import FreshnessCheck, FreshnessWorkflow
 
-SPEC_HASH = SearchAttributeKey.for_keyword("FreshetSpecHash")
 # Raised when the schedule is built in another way, so that reconciling updates those that exist.
 _BUILD = 1
 # After an outage, one check is worth making up for at most this long; the server's default is a year.

@@ -4,12 +4,12 @@ import asyncio
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.common import WorkflowIDReusePolicy
+from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
 from temporalio.exceptions import ActivityError, ChildWorkflowError, FailureError
 from temporalio.workflow import ChildWorkflowHandle, ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
-    from corpus import policies, task_queues
+    from corpus import policies, search_attributes, task_queues
     from corpus.activities import StoreActivities
     from corpus.batch import BatchInput, BatchRef, BatchReport, ExpiryOrder, RewindRequest, batch_workflow_id
     from corpus.source import source_workflow_id
@@ -36,6 +36,7 @@ class SourceWorkflow:
         self._handles: dict[int, ChildWorkflowHandle[BatchWorkflow, BatchReport]] = {}
         self._failure = ""
         self._failed_batch = 0  # the oldest that failed
+        self._shown = ""
 
     # ── what others tell ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -53,6 +54,7 @@ class SourceWorkflow:
     def pause(self) -> None:
         """Start no more batches."""
         self._state.paused = True
+        self._show()
 
     @workflow.signal
     def resume(self) -> None:
@@ -61,6 +63,7 @@ class SourceWorkflow:
         self._state.halted = ""
         self._state.rewinds = 0
         self._state.loaded = False
+        self._show()
 
     @workflow.signal
     def reload(self) -> None:
@@ -78,6 +81,7 @@ class SourceWorkflow:
     async def run(self, state: SourceState) -> None:
         """Act on what was recorded, for ever."""
         while True:
+            self._show()
             await workflow.wait_condition(self._something_to_do)
             if self._failure and not self._running:
                 await self._recover()
@@ -88,6 +92,14 @@ class SourceWorkflow:
                 await self._load()
             else:
                 self._start_batch()
+
+    def _show(self) -> None:
+        """Keep the search attributes true; an event in the history only where something changed."""
+        state = self._state
+        shown = "halted" if state.halted else "paused" if state.paused else "rewinding" if self._failure else "active"
+        if shown != self._shown:
+            self._shown = shown
+            workflow.upsert_search_attributes([search_attributes.SOURCE.value_set(state.source), search_attributes.STATE.value_set(shown)])
 
     def _something_to_do(self) -> bool:
         if self._failure or self._leaving():
@@ -139,6 +151,7 @@ class SourceWorkflow:
                 task_queue=task_queues.WORKFLOWS,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
                 parent_close_policy=ParentClosePolicy.ABANDON,
+                search_attributes=TypedSearchAttributes([SearchAttributePair(search_attributes.SOURCE, batch.source)]),
             )
             self._handles[batch.batch] = handle
             if self._is_behind_failure(batch.batch):
@@ -190,6 +203,7 @@ class SourceWorkflow:
 
     async def _recover(self) -> None:
         state = self._state
+        self._show()
         state.rewinds += 1
         halt = state.rewinds > MOST_REWINDS
         request = RewindRequest(source=state.source, reason=self._failure, halt=halt)

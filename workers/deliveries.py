@@ -14,12 +14,15 @@ from corpus.delivery_workflows import DeliveryWorkflow
 from corpus.errors import ConfigurationError
 from corpus.source import SourceSpec
 from corpus.sql import query
+from corpus.workflows import BatchWorkflow
 from freshness import scan
 from freshness.activities import FreshnessActivities
 from freshness.workflows import FreshnessWorkflow
 from ingest.source_state import SourceState, initial_state
+from ingest.workflows import SourceWorkflow
 
 WORKFLOWS: tuple[type, ...] = (DeliveryWorkflow, AwaitFreshWorkflow, FreshnessWorkflow)
+ALL_WORKFLOWS = (SourceWorkflow, BatchWorkflow, *WORKFLOWS)  # what task queue `freshet` runs
 _Out = TypeVar("_Out")
 
 

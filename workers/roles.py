@@ -100,15 +100,13 @@ def mark_ready(role: str) -> None:
 @asynccontextmanager
 async def _orchestrator(settings: Settings, client: Client) -> AsyncIterator[Worker]:
     from corpus.database import open_pool
-    from corpus.workflows import BatchWorkflow
-    from ingest.workflows import SourceWorkflow
     from workers import deliveries
 
     with open_pool(settings.database_url, size=4, application="freshet-orchestrator") as pool:
         yield Worker(
             client,
             task_queue=task_queues.WORKFLOWS,
-            workflows=[SourceWorkflow, BatchWorkflow, *deliveries.WORKFLOWS],
+            workflows=deliveries.ALL_WORKFLOWS,
             activities=deliveries.activities(pool),
             activity_executor=ThreadPoolExecutor(8),
             max_concurrent_activities=8,

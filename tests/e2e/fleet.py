@@ -26,7 +26,6 @@ from corpus.publish import Publisher
 from corpus.source import SourceSpec, source_workflow_id
 from corpus.spaces import SpaceRegistry
 from corpus.store import StagingStore
-from corpus.workflows import BatchWorkflow
 from ingest.consume import SourceConsumer
 from ingest.hand_over import hand_over
 from ingest.kafka import Cluster, properties
@@ -136,7 +135,7 @@ async def fleet(client: Client, database_url: str, bootstrap: str, folder: Path)
             Worker(
                 client,
                 task_queue=task_queues.WORKFLOWS,
-                workflows=[SourceWorkflow, BatchWorkflow, *deliveries.WORKFLOWS],
+                workflows=deliveries.ALL_WORKFLOWS,
                 activities=deliveries.activities(pool),
                 activity_executor=ThreadPoolExecutor(4),
                 max_concurrent_activities=4,

@@ -72,9 +72,23 @@ async def test_what_comes_between_resuming_a_source_and_telling_its_entity_is_ke
     live.connection.execute("UPDATE freshet.source SET epoch = epoch + 1")  # as `source resume` does
     live.produce(topic, [make_event("a", 1, "one")])
     await _pending(live, "halted", 1)
+    await _listed(live, "FreshetState = 'halted'", {"source:halted"})
     await live.client.get_workflow_handle(source_workflow_id("halted")).signal(SourceWorkflow.resume)
     await live.drained(timeout=20)
     assert live.visible("halted") == {"a": 1}
+    await _listed(live, "FreshetState = 'active'", {"source:halted"})
+    await _listed(live, "FreshetSource = 'halted'", {"source:halted", "batch:halted:1"})
+
+
+async def _listed(live: Fleet, asked: str, wanted: set[str]) -> None:
+    """Wait for the server's list, which comes a moment after the event."""
+    found: set[str] = set()
+    for _ in range(200):
+        found = {run.id async for run in live.client.list_workflows(asked)}
+        if found == wanted:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"{asked} gave {found}, not {wanted}")
 
 
 async def test_drain_ends_at_the_last_record_that_a_reader_gets(

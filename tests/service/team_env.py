@@ -26,9 +26,7 @@ from corpus.publish import Publisher
 from corpus.source import FreshnessSpec, SourceSpec
 from corpus.store import StagingStore
 from corpus.subscription import SubscriberSpec
-from corpus.workflows import BatchWorkflow
 from freshness.workflows import FreshnessCheck, FreshnessWorkflow
-from ingest.workflows import SourceWorkflow
 from workers import deliveries, subscriptions
 
 ROOT = Path(__file__).parents[2]
@@ -149,9 +147,8 @@ async def all_workers(env, tmp_path):
         publisher = Publisher(store=StagingStore((tmp_path / "staging").as_uri()), pool=pool)
         store = StoreActivities(publisher.publish, publisher.load_source, publisher.rewind_source)
         steps = [store.publish, store.load_source, store.rewind_source]
-        workflows = [*deliveries.WORKFLOWS, SourceWorkflow, BatchWorkflow]
         async with (
-            env.light_worker(workflows=workflows),
+            env.light_worker(workflows=deliveries.ALL_WORKFLOWS),
             Worker(env.client, task_queue=task_queues.STORE, activities=steps, activity_executor=threads),
         ):
             yield

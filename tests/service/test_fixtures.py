@@ -44,7 +44,7 @@ async def test_a_namespace_has_our_search_attributes(temporal_env, temporal_name
     namespace = await temporal_namespace()
     client = await temporal_env.client(namespace)
     listed = await client.operator_service.list_search_attributes(ListSearchAttributesRequest(namespace=namespace))
-    assert {"FreshetSource", "FreshetState", "FreshetLag", "FreshetSpecHash"} <= set(listed.custom_attributes)
+    assert {"FreshetSource", "FreshetState", "FreshetSpecHash"} <= set(listed.custom_attributes)
 
 
 async def test_namespaces_of_two_tests_differ(temporal_client, temporal_namespace) -> None:
