@@ -15,7 +15,6 @@ from compose import local_ports
 from compose.local_kafka import LEAST_JAVA, brokers, java, java_version
 from compose.local_postgres import binaries
 from compose.local_process import run_tool
-from compose.local_stack import temporal_namespace
 from compose.local_supervisor import read_stack, read_statuses
 from compose.local_temporal import SEARCH_ATTRIBUTES, found_binary
 from corpus.errors import FreshetError
@@ -205,7 +204,7 @@ async def _temporal_answers() -> str:
     from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 
     from workers.connect import temporal
-    from workers.settings import load
+    from workers.settings import load, temporal_namespace
 
     namespace = temporal_namespace()
     client = await temporal(load())

@@ -4,12 +4,13 @@ import asyncio
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from compose.local_kafka import Kafka, brokers
 from compose.local_part import ExistingServer, Part, Task
 from compose.local_postgres import Postgres
 from compose.local_role import ROLES, Role
-from compose.local_temporal import Temporal, add_search_attributes, register_search_attributes
+from compose.local_temporal import Temporal, add_search_attributes, wait_for_namespace
 from corpus.errors import DependencyError
 
 SERVICES = ("postgres", "migrations", "kafka", "temporal")
@@ -116,41 +117,34 @@ def _kafka(home: Path, ports: Mapping[str, int]) -> Part:
 
 
 def _temporal(home: Path, ports: Mapping[str, int]) -> Part:
-    namespace = temporal_namespace()
-    if not any(name in os.environ for name in ("TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE")):
+    from workers.settings import temporal_namespace, temporal_profile
+
+    namespace, profile = temporal_namespace(), temporal_profile()
+    if profile is None:
         return Temporal(home=home, port=ports["temporal"], ui_port=ports["temporal-ui"], namespaces=(namespace,))
 
     def check() -> str:
-        return asyncio.run(_check_temporal(namespace))
+        return asyncio.run(_check_temporal(profile, namespace))
 
-    return ExistingServer(home=home, name="temporal", address=_temporal_address(), check=check)
-
-
-def temporal_namespace() -> str:
-    """Freshet's namespace."""
-    return os.environ.get("TEMPORAL_NAMESPACE") or os.environ.get("FRESHET_TEMPORAL_NAMESPACE") or "freshet"
+    return ExistingServer(home=home, name="temporal", address=profile["target_host"], check=check)
 
 
-def _temporal_address() -> str:
-    from temporalio.envconfig import ClientConfig
-
-    return str(ClientConfig.load_client_connect_config().get("target_host", "localhost:7233"))
-
-
-async def _check_temporal(namespace: str) -> str:
-    from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, GetSystemInfoRequest
+async def _check_temporal(profile: Mapping[str, Any], namespace: str) -> str:
+    from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
     from temporalio.client import Client
-    from temporalio.envconfig import ClientConfig
     from temporalio.service import RPCError
 
-    arguments = {**ClientConfig.load_client_connect_config(), "namespace": namespace}
+    from workers.subscriptions import ensure_namespace
+
+    arguments = {**profile, "namespace": namespace}
     try:
-        client = await Client.connect(**arguments)  # type: ignore[arg-type]
-        await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=namespace))
+        client = await Client.connect(**arguments)
+        if await ensure_namespace(client, namespace) == "created":
+            await wait_for_namespace(client, namespace)
         await add_search_attributes(client, namespace)
         return (await client.workflow_service.get_system_info(GetSystemInfoRequest())).server_version
     except (RPCError, RuntimeError) as error:
         raise DependencyError(f"Temporal at {arguments.get('target_host')} cannot be used (namespace {namespace}): {error}") from error
 
 
-__all__ = ["SERVICES", "addresses", "make_url", "register_search_attributes", "stack_parts", "temporal_namespace"]
+__all__ = ["SERVICES", "addresses", "make_url", "stack_parts"]

@@ -193,23 +193,38 @@ async def create_namespace(address: str, namespace: str, *, retention_days: int 
     made = True
     try:
         client = await Client.connect(address)
+    except RuntimeError as error:
+        raise DependencyError(f"Temporal at {address} does not answer: {error}") from error
+    try:
         await client.workflow_service.register_namespace(request)
     except RPCError as error:
         if error.status != RPCStatusCode.ALREADY_EXISTS:
             raise DependencyError(f"namespace {namespace} cannot be made at {address}: {error.message}") from error
         made = False
-    except RuntimeError as error:
-        raise DependencyError(f"Temporal at {address} does not answer: {error}") from error
-    await _wait_for_namespace(address, namespace)
+    await wait_for_namespace(client, namespace)
     await register_search_attributes(address, namespace)
     return made
 
 
-async def _wait_for_namespace(address: str, namespace: str) -> None:
-    # The frontend refreshes its namespaces from time to time; until then calls fail with NOT_FOUND.
-    async with asyncio.timeout(30):
-        while not await _serves(address, (namespace,)):  # noqa: ASYNC110 (nothing to wait on: the server is asked again)
+async def wait_for_namespace(client: "Client", namespace: str) -> None:
+    """The frontend refreshes its namespaces from time to time; until then calls fail with NOT_FOUND.
+
+    Raises:
+        DependencyError: it does not serve within 30 s.
+    """
+    from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+    from temporalio.service import RPCError, RPCStatusCode
+
+    for _ in range(600):
+        try:
+            await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=namespace))
+        except RPCError as error:
+            if error.status != RPCStatusCode.NOT_FOUND:
+                raise DependencyError(f"namespace {namespace} cannot be described: {error.message}") from error
             await asyncio.sleep(0.05)
+        else:
+            return
+    raise DependencyError(f"namespace {namespace} was made 30 s ago and does not serve yet; run `freshet up` again")
 
 
 async def register_search_attributes(address: str, namespace: str) -> list[str]:

@@ -4,10 +4,9 @@ import dataclasses
 
 from temporalio.client import Client
 from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes
-from temporalio.envconfig import ClientConfig
 
 from corpus.errors import DependencyError
-from workers.settings import Settings
+from workers.settings import Settings, temporal_profile
 
 
 def data_converter(settings: Settings) -> DataConverter:
@@ -30,12 +29,10 @@ async def temporal(settings: Settings, *, namespace: str | None = None) -> Clien
     Raises:
         DependencyError: the server does not answer.
     """
-    arguments = dict(ClientConfig.load_client_connect_config())
-    if settings.temporal_address:
-        arguments["target_host"] = settings.temporal_address
+    arguments = temporal_profile() or {"target_host": settings.temporal_address}
     arguments["namespace"] = namespace or settings.temporal_namespace
     try:
-        return await Client.connect(**arguments, data_converter=data_converter(settings))  # type: ignore[arg-type]
+        return await Client.connect(**arguments, data_converter=data_converter(settings))
     except RuntimeError as error:
         address = arguments.get("target_host")
         raise DependencyError(f"Temporal does not answer at {address}: {error}. Is it running? See `freshet status`.") from error

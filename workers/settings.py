@@ -7,6 +7,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from corpus.errors import ConfigurationError
 
@@ -28,7 +29,11 @@ SETTINGS = (
     Setting("FRESHET_KAFKA_PROPERTIES", "", "file of librdkafka properties, name=value a line (SASL, TLS, ...)"),
     Setting("FRESHET_KAFKA_GROUP", "freshet", "consumer group"),
     Setting("FRESHET_STAGING_URL", "", "staging store, file:///... or s3://bucket/prefix; default: FRESHET_HOME/staging"),
-    Setting("FRESHET_TEMPORAL_NAMESPACE", "freshet", "Temporal namespace of Freshet's workflows (TEMPORAL_NAMESPACE wins)"),
+    Setting(
+        "FRESHET_TEMPORAL_NAMESPACE",
+        "freshet",
+        "Temporal namespace of Freshet's workflows (TEMPORAL_NAMESPACE wins; a profile's comes before the default)",
+    ),
     Setting("FRESHET_PAYLOAD_KEYS", "", "file of payload encryption keys, `id=base64` a line, newest first; empty: payloads are plain", secret=True),
     Setting("FRESHET_DEVICE", "auto", "embedding device: auto, cpu, cuda, cuda:1, mps"),
     Setting("FRESHET_PRECISION", "auto", "embedding precision: auto (bf16 where it is faithful), fp32, bf16"),
@@ -91,13 +96,12 @@ def load(home: Path | None = None) -> Settings:
     libpq = any(name in env for name in ("PGHOST", "PGSERVICE", "PGDATABASE", "PGHOSTADDR"))
     database_url = env.get("FRESHET_DATABASE_URL") or ("" if libpq else stack.get("database_url"))
     kafka_bootstrap = env.get("FRESHET_KAFKA_BOOTSTRAP") or stack.get("kafka_bootstrap")
-    temporal_address = env.get("TEMPORAL_ADDRESS") or stack.get("temporal_address")
-    profile = "TEMPORAL_PROFILE" in env or "TEMPORAL_CONFIG_FILE" in env
+    temporal_address = (temporal_profile() or {"target_host": stack.get("temporal_address")})["target_host"]
     if database_url is None:
         raise ConfigurationError(_nowhere("PostgreSQL", "FRESHET_DATABASE_URL or PGHOST", home))
     if not kafka_bootstrap:
         raise ConfigurationError(_nowhere("Kafka", "FRESHET_KAFKA_BOOTSTRAP", home))
-    if not temporal_address and not profile:
+    if not temporal_address:
         raise ConfigurationError(_nowhere("Temporal", "TEMPORAL_ADDRESS or a TEMPORAL_PROFILE", home))
     return Settings(
         home=home,
@@ -106,8 +110,8 @@ def load(home: Path | None = None) -> Settings:
         kafka_properties=kafka_properties(),
         kafka_group=_value("FRESHET_KAFKA_GROUP"),
         staging_url=_value("FRESHET_STAGING_URL") or stack.get("staging_url") or (home / "staging").as_uri(),
-        temporal_address=temporal_address or "",
-        temporal_namespace=env.get("TEMPORAL_NAMESPACE") or _value("FRESHET_TEMPORAL_NAMESPACE"),
+        temporal_address=temporal_address,
+        temporal_namespace=temporal_namespace(),
         payload_keys=_value("FRESHET_PAYLOAD_KEYS"),
         device=_value("FRESHET_DEVICE"),
         precision=_one_of("FRESHET_PRECISION", ("auto", "fp32", "bf16")),
@@ -119,6 +123,32 @@ def load(home: Path | None = None) -> Settings:
         log_level=_one_of("FRESHET_LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR")),
         log_format=_one_of("FRESHET_LOG_FORMAT", ("json", "text")),
     )
+
+
+def temporal_profile() -> dict[str, Any] | None:
+    """Arguments of Client.connect by `TEMPORAL_*` (variables, profile, configuration file); None: the local stack's server.
+
+    A configuration file that no variable names is left alone: its TLS and keys belong to a server that nobody asked for.
+
+    Raises:
+        ConfigurationError: there is no such profile, or it cannot be read.
+    """
+    if not any(name in os.environ for name in ("TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE")):
+        return None
+    from temporalio.envconfig import ClientConfig
+
+    try:
+        return {"target_host": "localhost:7233", **ClientConfig.load_client_connect_config()}
+    except RuntimeError as error:
+        raise ConfigurationError(f"the Temporal profile that TEMPORAL_* name cannot be used: {error}") from error
+
+
+def temporal_namespace() -> str:
+    """Freshet's namespace: TEMPORAL_NAMESPACE, FRESHET_TEMPORAL_NAMESPACE, the profile's, else the default."""
+    for name in ("TEMPORAL_NAMESPACE", "FRESHET_TEMPORAL_NAMESPACE"):
+        if found := os.environ.get(name):
+            return found
+    return str((temporal_profile() or {}).get("namespace") or _value("FRESHET_TEMPORAL_NAMESPACE"))
 
 
 def _stack(home: Path) -> dict[str, str]:

@@ -1,0 +1,175 @@
+"""A stack on servers that somebody else runs: PostgreSQL by PG*, Kafka behind SASL_SSL, Temporal by a profile.
+
+Everything goes through the commands that a user types. `up` starts the worker roles only, `down` ends only those.
+"""
+
+import asyncio
+import datetime
+import ipaddress
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import AdminClient, ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from psycopg.conninfo import conninfo_to_dict
+
+from compose.local_kafka import Kafka
+from compose.local_ports import free_port
+from compose.local_run import running
+from tests.bench.stack import ROOT
+from tests.fix_temporal import TemporalEnv
+
+SECRET = "correct-horse"
+
+
+@dataclass(kw_only=True)
+class GuardedKafka(Kafka):
+    """The broker, with one more listener: TLS, and a password by SCRAM."""
+
+    sasl_port: int
+    pem: str  # key and certificate
+
+    def _settings(self) -> dict[str, object]:
+        found = super()._settings()
+        found["listeners"] = f"{found['listeners']},GUARDED://127.0.0.1:{self.sasl_port}"
+        found["advertised.listeners"] = f"{found['advertised.listeners']},GUARDED://127.0.0.1:{self.sasl_port}"
+        found["listener.security.protocol.map"] = f"{found['listener.security.protocol.map']},GUARDED:SASL_SSL"
+        escaped = self.pem.replace("\n", "\\n")
+        key, _, chain = escaped.partition("-----BEGIN CERTIFICATE-----")
+        prefix = "listener.name.guarded"
+        return found | {
+            f"{prefix}.ssl.keystore.type": "PEM",
+            f"{prefix}.ssl.keystore.key": key,
+            f"{prefix}.ssl.keystore.certificate.chain": "-----BEGIN CERTIFICATE-----" + chain,
+            f"{prefix}.sasl.enabled.mechanisms": "SCRAM-SHA-512",
+            f"{prefix}.scram-sha-512.sasl.jaas.config": "org.apache.kafka.common.security.scram.ScramLoginModule required;",
+        }
+
+
+def certificate() -> tuple[str, str]:
+    """(key and certificate, certificate) in PEM, of an authority that is its own server on loopback."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "freshet-test")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(minutes=5))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    public = made.public_bytes(serialization.Encoding.PEM).decode()
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
+    return private + public, public
+
+
+@pytest.fixture
+def guarded_kafka(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """(bootstrap address, properties file)."""
+    pem, public = certificate()
+    ports: list[int] = []
+    for _ in range(3):
+        ports.append(free_port(set(ports)))
+    server = GuardedKafka(home=tmp_path / "kafka-home", port=ports[0], controller_port=ports[1], sasl_port=ports[2], pem=pem)
+    server.home.mkdir()
+    with running(server):
+        admin = AdminClient({"bootstrap.servers": server.address})
+        info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
+        admin.alter_user_scram_credentials([UserScramCredentialUpsertion("freshet", info, SECRET.encode())])["freshet"].result(30)
+        (tmp_path / "ca.pem").write_text(public, encoding="ascii")
+        properties = tmp_path / "kafka.properties"
+        lines = {
+            "security.protocol": "SASL_SSL",
+            "sasl.mechanism": "SCRAM-SHA-512",
+            "sasl.username": "freshet",
+            "sasl.password": SECRET,
+            "ssl.ca.location": str(tmp_path / "ca.pem"),
+        }
+        properties.write_text("# as librdkafka names them\n" + "".join(f"{name}={value}\n" for name, value in lines.items()), encoding="utf-8")
+        yield f"127.0.0.1:{ports[2]}", properties
+
+
+@dataclass(frozen=True)
+class User:
+    """Types commands in one environment."""
+
+    environment: dict[str, str]
+
+    def types(self, *words: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run a command; its exit code must be the one expected."""
+        command = [sys.executable, "-m", "workers", *words]
+        done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False, timeout=300)
+        assert done.returncode == expect, (words, done.returncode, done.stderr[-3000:])
+        return done
+
+
+@pytest.mark.slow
+def test_everything_runs_on_existing_servers(
+    tmp_path: Path, guarded_kafka: tuple[str, Path], empty_database_url: str, temporal_env: TemporalEnv
+) -> None:
+    bootstrap, properties = guarded_kafka
+    parts = conninfo_to_dict(empty_database_url)
+    profile = tmp_path / "temporal.toml"
+    profile.write_text(f'[profile.data-platform]\naddress = "{temporal_env.address}"\nnamespace = "existing"\n', encoding="utf-8")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "TEMPORAL_", "FRESHET_"))} | {
+        "HF_HUB_OFFLINE": "1",
+        "FRESHET_HOME": str(tmp_path / "home"),
+        "PGHOST": str(parts["host"]),
+        "PGPORT": str(parts["port"]),
+        "PGUSER": str(parts["user"]),
+        "PGDATABASE": str(parts["dbname"]),
+        "PGPASSWORD": str(parts.get("password") or ""),
+        "FRESHET_KAFKA_BOOTSTRAP": bootstrap,
+        "FRESHET_KAFKA_PROPERTIES": str(properties),
+        "TEMPORAL_CONFIG_FILE": str(profile),
+        "TEMPORAL_PROFILE": "data-platform",
+    }
+    user = User(environment)
+    example = ROOT / "examples" / "peps"
+    user.types("up", "--detach")
+    try:
+        states = {name: row["state"] for name, row in json.loads((tmp_path / "home" / "stack.json").read_text(encoding="utf-8"))["parts"].items()}
+        assert {states.pop(name) for name in ("postgres", "kafka", "temporal")} == {"external"}
+        assert states.pop("migrations") == "done"
+        assert set(states.values()) == {"ready"}
+        config = tmp_path / "freshet.toml"
+        config.write_text((example / "freshet.toml").read_text(encoding="utf-8").split("# A team")[0], encoding="utf-8")
+        user.types("apply", str(config))
+        user.types("produce", "--topic", "peps", str(example / "peps.base.jsonl.zst"), "--limit", "3")
+        assert json.loads(user.types("drain", "--timeout", "120", "--json").stdout)["drained"] is True
+        hits = json.loads(user.types("search", "Python", "--json").stdout)
+        assert hits
+        assert hits[0]["topic"] == "peps"
+        user.types("doctor")
+        client = asyncio.run(temporal_env.client("existing"))
+        assert asyncio.run(client.get_workflow_handle("source:peps").describe()).namespace == "existing"
+        log = (tmp_path / "home" / "logs" / "consumer.log").read_text(encoding="utf-8")
+        assert SECRET not in log
+    finally:
+        user.types("down")
+    refused = User({**environment, "FRESHET_KAFKA_PROPERTIES": str(_with_password(properties, "wrong"))})
+    told = refused.types("up", "--detach", "--only", "kafka", expect=3).stderr
+    assert "Kafka does not answer at" in told
+    assert "SASL" in told
+    assert "wrong" not in told
+    user.types("down")
+
+
+def _with_password(properties: Path, password: str) -> Path:
+    other = properties.with_name("other.properties")
+    other.write_text(properties.read_text(encoding="utf-8").replace(SECRET, password), encoding="utf-8")
+    return other
