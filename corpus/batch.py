@@ -158,7 +158,6 @@ class PublishRequest:
 
     batch: BatchInput
     prepared: PreparedBatch | None  # None for expiry
-    texts_embedded: int
     workflow_id: str
     run_id: str
 

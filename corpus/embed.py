@@ -178,6 +178,6 @@ class _Claim:
     def _copy(self, shard: Sequence[tuple[bytes, list[int]]], vectors: Vectors) -> None:
         request = self._request
         with self._connection.cursor() as cursor, cursor.copy(query("copy_embeddings")) as copy:
-            copy.set_types(("int2", "bytea", "int4", "vector"))
+            copy.set_types(("int2", "bytea", "int4", "vector", "text", "int8"))
             for (digest, _), vector in zip(shard, vectors, strict=True):
-                copy.write_row((request.space_id, digest, len(vector), vector))
+                copy.write_row((request.space_id, digest, len(vector), vector, request.source, request.batch))

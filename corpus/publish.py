@@ -117,7 +117,7 @@ class Publisher:
         # Step 5.
         outcomes = _outcomes(connection)
         _account(connection, request, common, moved, events, outcomes, counts)
-        return _report(batch, BatchKind.INGEST, outcomes | counts | {"texts_embedded": request.texts_embedded}, published_at)
+        return _report(batch, BatchKind.INGEST, outcomes | counts, published_at)
 
     # ── step 3 ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -273,6 +273,7 @@ def _write(connection: Connection, common: dict[str, Any]) -> dict[str, int]:
     closed = _count(connection, "close_chunks", common)
     opened = _count(connection, "open_chunks", common)
     reused = connection.execute(query("count_reused"), common).fetchone()
+    embedded = connection.execute(query("count_embedded"), common).fetchone()
     _count(connection, "close_heads", common)
     written = _count(connection, "open_documents", common)
     deleted = _count(connection, "open_tombstones", common)
@@ -284,6 +285,7 @@ def _write(connection: Connection, common: dict[str, Any]) -> dict[str, int]:
         "chunks_opened": opened,
         "chunks_closed": closed,
         "chunks_reused": reused[0] if reused else 0,
+        "texts_embedded": embedded[0] if embedded else 0,
     }
 
 
@@ -334,7 +336,6 @@ def _ledger(
         **counts,
         "kind": kind.value,
         "reason": reason,
-        "texts_embedded": request.texts_embedded,
         "workflow_id": request.workflow_id,
         "run_id": request.run_id,
         "staged_at": instant(min(staged)) if staged else common["published_at"],
@@ -366,6 +367,6 @@ def _expire(connection: Connection, request: PublishRequest, order: ExpiryOrder,
     expired, closed = row if row else (0, 0)
     counts = {name: 0 for name in ("unchanged", "superseded", "dead_lettered", "ignored", "documents_written", "documents_deleted")}
     counts |= {"records": expired, "applied": expired, "documents_expired": expired}
-    counts |= {"chunks_opened": 0, "chunks_closed": closed, "chunks_reused": 0}
+    counts |= {"chunks_opened": 0, "chunks_closed": closed, "chunks_reused": 0, "texts_embedded": 0}
     _ledger(connection, request, common, counts, BatchKind.EXPIRY, order.rule)
     return _report(batch, BatchKind.EXPIRY, counts, common["published_at"])

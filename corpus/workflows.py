@@ -43,7 +43,6 @@ class BatchWorkflow:
         self._batch = batch
         self._state = BatchState.STAGED
         self._turn = batch.first_in_line
-        self._embedded = 0
 
     @workflow.signal
     def your_turn(self) -> None:
@@ -92,8 +91,7 @@ class BatchWorkflow:
                 space_id=prepared.space_id,
                 space_fingerprint=prepared.space_fingerprint,
             )
-            result = await workflow.execute_activity_method(EmbedActivities.embed, request, **policies.EMBED)
-            self._embedded += result.embedded
+            await workflow.execute_activity_method(EmbedActivities.embed, request, **policies.EMBED)
         if self._state is BatchState.PREPARED:
             self._state = next_state(self._state, BatchState.EMBEDDED)
 
@@ -103,7 +101,6 @@ class BatchWorkflow:
             request = PublishRequest(
                 batch=self._batch,
                 prepared=prepared,
-                texts_embedded=self._embedded,
                 workflow_id=info.workflow_id,
                 run_id=info.run_id,
             )

@@ -149,12 +149,10 @@ class Pipeline:
         )
         return self.embed_step.embed(request).embedded
 
-    def publish(self, refs: Sequence[BatchRef], prepared: PreparedBatch, number: int, *, embedded: int = 0, run_id: str = "") -> BatchReport:
+    def publish(self, refs: Sequence[BatchRef], prepared: PreparedBatch, number: int, *, run_id: str = "") -> BatchReport:
         """The publish step."""
         batch = BatchInput(source=self.spec.source, batch=number, refs=tuple(refs), first_in_line=True)
-        request = PublishRequest(
-            batch=batch, prepared=prepared, texts_embedded=embedded, workflow_id=f"batch:{number}", run_id=run_id or uuid.uuid4().hex
-        )
+        request = PublishRequest(batch=batch, prepared=prepared, workflow_id=f"batch:{number}", run_id=run_id or uuid.uuid4().hex)
         return self.publisher.publish(request)
 
     def number(self) -> int:
@@ -164,12 +162,11 @@ class Pipeline:
     def run(self, *refs: BatchRef) -> BatchReport:
         """A batch from its references to the moment readers see it, healed as BatchWorkflow does."""
         number = self.number()
-        embedded = 0
         while True:
             prepared = self.prepare(refs, number)
-            embedded += self.embed(prepared)
+            self.embed(prepared)
             try:
-                return self.publish(refs, prepared, number, embedded=embedded)
+                return self.publish(refs, prepared, number)
             except (StalePreparationError, MissingVectorError):
                 continue
 
@@ -182,9 +179,7 @@ class Pipeline:
         number = self.number()
         order = ExpiryOrder(request_id=str(number), rule=f"expire_after={after_seconds}s", expire_after_seconds=after_seconds, max_ratio=max_ratio)
         batch = BatchInput(source=self.spec.source, batch=number, refs=(), first_in_line=True, expire_documents=order)
-        return self.publisher.publish(
-            PublishRequest(batch=batch, prepared=None, texts_embedded=0, workflow_id=f"batch:{number}", run_id=uuid.uuid4().hex)
-        )
+        return self.publisher.publish(PublishRequest(batch=batch, prepared=None, workflow_id=f"batch:{number}", run_id=uuid.uuid4().hex))
 
     # ── looks ───────────────────────────────────────────────────────────────────────────────────────────────────────
 

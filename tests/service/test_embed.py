@@ -88,6 +88,24 @@ def test_a_failure_loses_at_most_the_shards_in_flight(pipeline: Pipeline) -> Non
     assert max(pipeline.embedder.embedded.values()) == 1
 
 
+def test_the_ledger_counts_what_a_failed_attempt_embedded_too(pipeline: Pipeline) -> None:
+    class FailsOnce(SlowEmbedder):
+        def on_shard(self) -> None:
+            if self.shards == 3:
+                raise MemoryError("out of memory")
+
+    pipeline.embedder = FailsOnce(pause=0)
+    in_shards_of(pipeline, 10)
+    refs = [pipeline.stage(pipeline.records([make_event(f"d{n}", 1, f"Text number {n} about weirs.") for n in range(40)]))]
+    number = pipeline.number()
+    batch = pipeline.prepare(refs, number)
+    with pytest.raises(MemoryError):
+        pipeline.embed(batch)
+    assert pipeline.embed(batch) == 20
+    assert pipeline.publish(refs, batch, number).texts_embedded == 40
+    assert pipeline.connection.execute("SELECT texts_embedded FROM freshet.batch").fetchone() == (40,)
+
+
 def test_lost_connections_are_no_lost_places_in_the_pool(pipeline: Pipeline, database_url: str) -> None:
     """PostgreSQL restarts, again and again, while a shard computes: each claim gives its connection back."""
 

@@ -54,6 +54,8 @@ CREATE TABLE freshet.embedding (
     text_sha256 bytea NOT NULL CHECK (octet_length(text_sha256) = 32),
     dimensions  integer NOT NULL,
     embedding   vector NOT NULL,
+    source      text NOT NULL,                                -- for whose batch it was embedded
+    batch       bigint NOT NULL,
     created_at  timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (space_id, text_sha256),
     FOREIGN KEY (space_id, dimensions) REFERENCES freshet.embedding_space (space_id, dimensions),
@@ -61,6 +63,7 @@ CREATE TABLE freshet.embedding (
 );
 -- Keep a row in one piece up to a page: vectors do not compress, and a detour through TOAST costs every read.
 ALTER TABLE freshet.embedding SET (toast_tuple_target = 8160);
+CREATE INDEX embedding_batch ON freshet.embedding (source, batch);
 
 -- ── the ledger ──────────────────────────────────────────────────────────────────────────────────────────────────
 -- One row a batch. The five outcomes add up to the records read: every event is accounted for (promise 4).
@@ -81,7 +84,7 @@ CREATE TABLE freshet.batch (
     chunks_opened     bigint NOT NULL DEFAULT 0,
     chunks_closed     bigint NOT NULL DEFAULT 0,
     chunks_reused     bigint NOT NULL DEFAULT 0,              -- kept open, untouched, in a new document version
-    texts_embedded    bigint NOT NULL DEFAULT 0,              -- texts this batch had to send through the model
+    texts_embedded    bigint NOT NULL DEFAULT 0,              -- texts that were embedded for this batch, however often it was tried
     reason            text,                                   -- for expiry, erasure: the rule
     workflow_id       text NOT NULL,
     run_id            text NOT NULL,

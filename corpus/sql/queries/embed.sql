@@ -5,4 +5,4 @@ FROM unnest(%(hashes)s::bytea[]) AS hash;
 
 -- name: copy_embeddings
 -- Vectors of a shard.
-COPY freshet.embedding (space_id, text_sha256, dimensions, embedding) FROM STDIN (FORMAT BINARY);
+COPY freshet.embedding (space_id, text_sha256, dimensions, embedding, source, batch) FROM STDIN (FORMAT BINARY);

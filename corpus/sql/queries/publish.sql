@@ -208,6 +208,10 @@ SELECT %(source)s, %(batch)s, topic, partition, record_offset, document_id, reas
        coalesce(headers, '[]')::jsonb, record_at
 FROM incoming_event WHERE outcome = 'dead_letter';
 
+-- name: count_embedded
+-- Texts that were embedded for this batch: counted where they stand, since an attempt that was killed reports nothing.
+SELECT count(*) FROM freshet.embedding WHERE source = %(source)s AND batch = %(batch)s;
+
 -- name: insert_ledger
 -- The batch in the ledger.
 INSERT INTO freshet.batch (source, batch, kind, state, records, applied, unchanged, superseded, dead_lettered, ignored, documents_written,
