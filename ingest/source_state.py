@@ -1,5 +1,6 @@
 """The whole state of a source's entity workflow, and the pure rules that change it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -12,7 +13,7 @@ LEAST_BUDGET_BYTES = 125_000
 # A batch that sent fewer texts through the model than this was cheap, so the next may be larger; above, smaller.
 CHEAP_TEXTS = 250
 COSTLY_TEXTS = 1_000
-# Failures in a row after which a source halts and asks a person instead of reading again.
+# Failures at one place after which a source halts and asks a person instead of reading again.
 MOST_REWINDS = 3
 
 
@@ -38,7 +39,8 @@ class SourceState:
     epoch: int = 0  # references of an older epoch are dropped
     paused: bool = False
     halted: str = ""  # why
-    rewinds: int = 0  # in a row
+    rewinds: int = 0  # since everything that failed was last published
+    stuck: dict[str, int] = field(default_factory=dict)  # "topic/partition" -> oldest offset of a batch that failed
     pending: list[BatchRef] = field(default_factory=list)
     in_flight: list[BatchRef] = field(default_factory=list)  # belongs to batches that run now
     expiries: list[ExpiryOrder] = field(default_factory=list)
@@ -80,6 +82,25 @@ def forget_waiting(state: SourceState, *, epoch: int) -> None:
     state.epoch = max(state.epoch, epoch)
     state.pending = [ref for ref in state.pending if ref.epoch >= state.epoch]
     state.in_flight = []
+
+
+def failed(state: SourceState, refs: Sequence[BatchRef]) -> bool:
+    """Note where a batch failed; returns whether the source has tried often enough."""
+    for ref in refs:
+        place = f"{ref.topic}/{ref.partition}"
+        state.stuck[place] = min(ref.first_offset, state.stuck.get(place, ref.first_offset))
+    state.rewinds += 1
+    return state.rewinds > MOST_REWINDS
+
+
+def succeeded(state: SourceState, refs: Sequence[BatchRef]) -> None:
+    """What is published is not stuck; what other partitions publish meanwhile says nothing about one that is."""
+    for ref in refs:
+        place = f"{ref.topic}/{ref.partition}"
+        if ref.next_offset > state.stuck.get(place, ref.next_offset):
+            del state.stuck[place]
+    if not state.stuck:
+        state.rewinds = 0
 
 
 def accept_expiry(state: SourceState, order: ExpiryOrder) -> Acceptance:

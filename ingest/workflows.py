@@ -14,7 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from corpus.batch import BatchInput, BatchRef, BatchReport, ExpiryOrder, RewindRequest, batch_workflow_id
     from corpus.source import source_workflow_id
     from corpus.workflows import BatchWorkflow
-    from ingest.source_state import MOST_REWINDS, SourceState, accept, accept_expiry, forget_waiting, learn_from, take_batch
+    from ingest.source_state import SourceState, accept, accept_expiry, failed, forget_waiting, learn_from, succeeded, take_batch
 
 __all__ = ["SourceWorkflow", "source_workflow_id"]
 
@@ -26,7 +26,7 @@ class SourceWorkflow:
     The loop starts batches (several side by side, published in order), gives each its turn, learns from what it cost, and
     continues as new when the server suggests it and nothing is in flight. When a batch fails for good, those before it end as
     they would have and nothing behind it is published: what waits is dropped here (it lies in Kafka) and the consumer reads
-    again from the position row; after `MOST_REWINDS` such failures in a row the source halts and a person is asked.
+    again from the position row; after `MOST_REWINDS` such failures at one place the source halts and a person is asked.
     """
 
     @workflow.init
@@ -36,6 +36,7 @@ class SourceWorkflow:
         self._handles: dict[int, ChildWorkflowHandle[BatchWorkflow, BatchReport]] = {}
         self._failure = ""
         self._failed_batch = 0  # the oldest that failed
+        self._failed_refs: tuple[BatchRef, ...] = ()
         self._shown = ""
 
     # ── what others tell ────────────────────────────────────────────────────────────────────────────────────────────
@@ -61,13 +62,14 @@ class SourceWorkflow:
         """Go on, also after a halt, with the limits as configured now."""
         self._state.paused = False
         self._state.halted = ""
-        self._state.rewinds = 0
+        self._state.rewinds, self._state.stuck = 0, {}
         self._state.loaded = False
         self._show()
 
     @workflow.signal
     def reload(self) -> None:
-        """The source's limits were changed in the database."""
+        """The source's configuration was changed in the database; what failed before may be another matter now."""
+        self._state.rewinds, self._state.stuck = 0, {}
         self._state.loaded = False
 
     @workflow.query
@@ -163,9 +165,8 @@ class SourceWorkflow:
             self._failed(batch, error)
         else:
             state.published += 1
-            if not self._failure:
-                state.rewinds = 0
             if batch.refs:
+                succeeded(state, batch.refs)
                 learn_from(state, texts_embedded=report.texts_embedded)
         finally:
             done = set(batch.refs)
@@ -199,13 +200,12 @@ class SourceWorkflow:
         if batch.expire_documents is not None:
             workflow.logger.warning("expiry refused", extra={"action": "expiry_refused", "reason": _reason(error)})
             return
-        self._failure, self._failed_batch = f"batch {batch.batch}: {_reason(error)}", batch.batch
+        self._failure, self._failed_batch, self._failed_refs = f"batch {batch.batch}: {_reason(error)}", batch.batch, batch.refs
 
     async def _recover(self) -> None:
         state = self._state
         self._show()
-        state.rewinds += 1
-        halt = state.rewinds > MOST_REWINDS
+        halt = failed(state, self._failed_refs)
         request = RewindRequest(source=state.source, reason=self._failure, halt=halt)
         rewound = await workflow.execute_activity_method(StoreActivities.rewind_source, request, **policies.REWIND_SOURCE)
         forget_waiting(state, epoch=rewound.epoch)

@@ -4,7 +4,18 @@ import dataclasses
 
 from corpus.batch import BatchRef, ExpiryOrder
 from corpus.source import SourceSpec
-from ingest.source_state import Acceptance, accept, accept_expiry, forget_waiting, initial_state, learn_from, take_batch
+from ingest.source_state import (
+    MOST_REWINDS,
+    Acceptance,
+    accept,
+    accept_expiry,
+    failed,
+    forget_waiting,
+    initial_state,
+    learn_from,
+    succeeded,
+    take_batch,
+)
 
 
 def ref(first: int, after: int, *, partition: int = 0, size: int = 100, epoch: int = 0) -> BatchRef:
@@ -75,6 +86,27 @@ def test_after_a_rewind_older_readings_are_refused() -> None:
     forget_waiting(entity, epoch=1)
     assert [waiting.first_offset for waiting in entity.pending] == [10]
     assert accept(entity, ref(20, 30)) is Acceptance.OUTDATED
+
+
+def test_a_stuck_partition_counts_on_while_others_are_published() -> None:
+    entity = state()
+    bad, good = ref(10, 20), dataclasses.replace(ref(0, 10), partition=7)
+    told = []
+    for _ in range(MOST_REWINDS + 1):
+        told.append(failed(entity, [bad]))
+        succeeded(entity, [good])
+    assert told == [False] * MOST_REWINDS + [True]
+
+
+def test_what_failed_and_is_published_counts_no_more() -> None:
+    entity = state()
+    failed(entity, [ref(10, 20), dataclasses.replace(ref(0, 10), partition=7)])
+    succeeded(entity, [ref(5, 10)])  # what lay before it
+    assert entity.rewinds == 1
+    succeeded(entity, [ref(10, 12)])
+    assert entity.rewinds == 1
+    succeeded(entity, [dataclasses.replace(ref(0, 3), partition=7)])
+    assert (entity.rewinds, entity.stuck) == (0, {})
 
 
 def test_an_expiry_order_is_taken_once() -> None:
