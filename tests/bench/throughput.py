@@ -23,7 +23,7 @@ partitions = 3
 model = "{MODEL}"
 """
 DOCUMENTS = 120  # of the base, in its order: a minute of embedding
-AGAIN = 10  # times the unchanged documents are sent again, in one go
+AGAIN = 50  # times the unchanged documents are sent again, in one go
 LIBRARY_TEXTS = 500  # fp32 is slow; its rate comes from about this many, every nth of the same texts
 
 
