@@ -13,6 +13,8 @@ LEAST_BUDGET_BYTES = 125_000
 # A batch that sent fewer texts through the model than this was cheap, so the next may be larger; above, smaller.
 CHEAP_TEXTS = 250
 COSTLY_TEXTS = 1_000
+# References of one batch: some 450 bytes each, and the server takes 2 MB for a workflow's input.
+MOST_REFERENCES = 1_000
 # Failures at one place after which a source halts and asks a person instead of reading again.
 MOST_REWINDS = 3
 
@@ -44,6 +46,7 @@ class SourceState:
     pending: list[BatchRef] = field(default_factory=list)
     in_flight: list[BatchRef] = field(default_factory=list)  # belongs to batches that run now
     expiries: list[ExpiryOrder] = field(default_factory=list)
+    ends: dict[str, int] = field(default_factory=dict)  # "topic/topic id/partition" -> furthest offset of what waits or runs
     expiry_requests: list[str] = field(default_factory=list)  # newest ids, so that a repeated order is no second batch
     repeated: int = 0  # references dropped as repeats
     published: int = 0  # batches, in all runs
@@ -68,20 +71,34 @@ def accept(state: SourceState, ref: BatchRef) -> Acceptance:
     """
     if ref.epoch < state.epoch:
         return Acceptance.OUTDATED
-    for known in (*state.in_flight, *state.pending):
-        same = (known.topic, known.topic_id, known.partition) == (ref.topic, ref.topic_id, ref.partition)
-        if same and known.first_offset <= ref.first_offset and ref.next_offset <= known.next_offset:
-            state.repeated += 1
-            return Acceptance.REPEATED
+    place = f"{ref.topic}/{ref.topic_id}/{ref.partition}"
+    # Nearly every reference goes on where the last one ended: thousands may come at once, and looking through all for each would
+    # keep the workflow task too long.
+    if ref.next_offset <= state.ends.get(place, 0) and _is_known(state, ref):
+        state.repeated += 1
+        return Acceptance.REPEATED
+    state.ends[place] = max(ref.next_offset, state.ends.get(place, 0))
     state.pending.append(ref)
     return Acceptance.ACCEPTED
+
+
+def _is_known(state: SourceState, ref: BatchRef) -> bool:
+    return any(
+        (known.topic, known.topic_id, known.partition) == (ref.topic, ref.topic_id, ref.partition)
+        and known.first_offset <= ref.first_offset
+        and ref.next_offset <= known.next_offset
+        for known in (*state.in_flight, *state.pending)
+    )
 
 
 def forget_waiting(state: SourceState, *, epoch: int) -> None:
     """Drop what was read before the rewind to `epoch`; it lies in Kafka behind the position row."""
     state.epoch = max(state.epoch, epoch)
     state.pending = [ref for ref in state.pending if ref.epoch >= state.epoch]
-    state.in_flight = []
+    state.in_flight, state.ends = [], {}
+    for ref in state.pending:
+        place = f"{ref.topic}/{ref.topic_id}/{ref.partition}"
+        state.ends[place] = max(ref.next_offset, state.ends.get(place, 0))
 
 
 def failed(state: SourceState, refs: Sequence[BatchRef]) -> bool:
@@ -104,11 +121,11 @@ def succeeded(state: SourceState, refs: Sequence[BatchRef]) -> None:
 
 
 def accept_expiry(state: SourceState, order: ExpiryOrder) -> Acceptance:
-    """Take in an expiry order, once an id."""
+    """Take in an expiry order, once an id; a newer one says all that one that waits does."""
     if order.request_id in state.expiry_requests:
         return Acceptance.REPEATED
     state.expiry_requests = [*state.expiry_requests[-49:], order.request_id]
-    state.expiries.append(order)
+    state.expiries = [order]
     return Acceptance.ACCEPTED
 
 
@@ -119,7 +136,8 @@ def take_batch(state: SourceState) -> tuple[BatchRef, ...]:
     for ref in state.pending:
         records += ref.records
         size += ref.staged_bytes
-        if taken and (records > state.max_records or size > min(state.budget_bytes, state.max_bytes)):
+        full = len(taken) == MOST_REFERENCES or records > state.max_records or size > min(state.budget_bytes, state.max_bytes)
+        if taken and full:
             break
         taken.append(ref)
     del state.pending[: len(taken)]

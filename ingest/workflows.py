@@ -85,15 +85,21 @@ class SourceWorkflow:
         while True:
             self._show()
             await workflow.wait_condition(self._something_to_do)
-            if self._failure and not self._running:
-                await self._recover()
-            elif self._leaving() and not self._running:
+            if self._leaving() and not self._running and not self._failure:
                 await workflow.wait_condition(workflow.all_handlers_finished)
                 workflow.continue_as_new(self._state)
-            elif not self._state.loaded:
-                await self._load()
-            else:
-                self._start_batch()
+            try:
+                await self._act()
+            except ActivityError as error:  # it refused for good: wait for a person, with the reason in view
+                self._state.halted, self._state.loaded, self._failure = _reason(error), True, ""
+
+    async def _act(self) -> None:
+        if self._failure and not self._running:
+            await self._recover()
+        elif not self._state.loaded:
+            await self._load()
+        else:
+            self._start_batch()
 
     def _show(self) -> None:
         """Keep the search attributes true; an event in the history only where something changed."""

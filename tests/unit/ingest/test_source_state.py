@@ -5,6 +5,7 @@ import dataclasses
 from corpus.batch import BatchRef, ExpiryOrder
 from corpus.source import SourceSpec
 from ingest.source_state import (
+    MOST_REFERENCES,
     MOST_REWINDS,
     Acceptance,
     accept,
@@ -107,6 +108,32 @@ def test_what_failed_and_is_published_counts_no_more() -> None:
     assert entity.rewinds == 1
     succeeded(entity, [dataclasses.replace(ref(0, 3), partition=7)])
     assert (entity.rewinds, entity.stuck) == (0, {})
+
+
+def test_a_batch_takes_so_many_references_and_no_more() -> None:
+    """Each is part of a workflow's input, which the server limits to 2 MB."""
+    entity = state()
+    entity.max_records, entity.budget_bytes, entity.max_bytes = 10**9, 10**9, 10**9
+    for first in range(MOST_REFERENCES + 5):
+        accept(entity, ref(first, first + 1))
+    assert [len(take_batch(entity)) for _ in range(3)] == [MOST_REFERENCES, 5, 0]
+
+
+def test_what_is_read_again_from_further_back_is_no_repeat() -> None:
+    """After a failover the position row stands further back than the entity has seen."""
+    entity = state()
+    accept(entity, ref(10, 20))
+    take_batch(entity)
+    entity.in_flight.clear()
+    assert accept(entity, ref(5, 15)) is Acceptance.ACCEPTED
+    assert accept(entity, ref(5, 15)) is Acceptance.REPEATED
+
+
+def test_a_newer_order_to_expire_takes_the_place_of_one_that_waits() -> None:
+    entity = state()
+    for name in ("r1", "r2"):
+        accept_expiry(entity, ExpiryOrder(request_id=name, rule="", expire_after_seconds=1))
+    assert [order.request_id for order in entity.expiries] == ["r2"]
 
 
 def test_an_expiry_order_is_taken_once() -> None:
