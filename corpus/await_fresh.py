@@ -59,12 +59,12 @@ def _offset(ask: _Ask, request: AwaitFreshRequest, offset: int) -> AwaitFreshRes
     position = ask("await_offset", **record)
     if position is None or position["next_offset"] <= offset:
         return _not_yet(f"{where} has no effect yet; the corpus stands before {position['next_offset'] if position else 'the first record'}")
-    letter = ask("await_offset_dead_letter", **record)
-    if letter:
-        return _never(Why.DEAD_LETTERED, f"{letter['reason']}: {letter['detail']}", letter["batch"])
     batch = position["batch"]
     if batch is None:
         return _never(Why.NO_CHANGE, f"{where} lies before what the corpus has read")
+    letter = ask("await_offset_dead_letter", batch=batch, **record)  # of this incarnation of the topic
+    if letter:
+        return _never(Why.DEAD_LETTERED, f"{letter['reason']}: {letter['detail']}", letter["batch"])
     document = ask("await_offset_document", batch=batch, **record)
     if document:
         return _version(document)

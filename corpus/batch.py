@@ -114,6 +114,15 @@ class PrepareRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedFrom:
+    """Where the events of one partition begin that were prepared: what lies before it was applied, or is another batch's."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedBatch:
     """Result of the prepare step: pointers and counts."""
 
@@ -128,6 +137,7 @@ class PreparedBatch:
     space_id: int
     space_fingerprint: str
     pipeline: str  # fingerprint of the preparation
+    starts: tuple[PreparedFrom, ...] = ()  # one a partition; publishing begins there or not at all
     prepared_ms: int = 0  # time taken
 
 

@@ -23,3 +23,7 @@ class Chunk:
     """Headings above it, joined by " > "."""
     truncated: bool = False
     """The model reads only the beginning; only by explicit choice (`chunker = "whole"`)."""
+
+    def sha256(self) -> bytes:
+        """What tells chunks apart: the text; where only a part of it is embedded, how many tokens of it, too."""
+        return text_sha256(f"{self.text}\0{len(self.token_ids)}" if self.truncated else self.text)

@@ -12,7 +12,7 @@ from pgvector.psycopg import register_vector
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
-from corpus.errors import ConfigurationError, DependencyError
+from corpus.errors import ConfigurationError, DatabaseRefusalError, DependencyError
 from corpus.sql import query
 
 Connection = psycopg.Connection[TupleRow]
@@ -65,17 +65,30 @@ def _register(connection: Connection) -> None:
             connection.rollback()
 
 
+# Classes of SQLSTATE that pass by themselves: connection, rolled back (deadlock), short of resources, not in the right state (a
+# lock), stopped by an operator, the system.
+_PASSING = frozenset({"08", "40", "53", "55", "57", "58"})
+
+
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
 @contextmanager
 def unavailable_as_dependency_error() -> Iterator[None]:
-    """Turn psycopg's "connection is gone" errors into ours, which say that trying again may help."""
+    """Turn psycopg's errors into ours: the server is away or short of something (again may help), or it refuses (it will not)."""
     try:
         yield
-    except psycopg.OperationalError as error:
-        raise DependencyError(f"PostgreSQL does not answer: {_one_line(error)}") from error
+    except psycopg.Error as error:
+        if _may_pass(error):
+            raise DependencyError(f"PostgreSQL does not answer: {_one_line(error)}") from error
+        raise DatabaseRefusalError(f"PostgreSQL refuses: {_one_line(error)}") from error
+
+
+def _may_pass(error: psycopg.Error) -> bool:
+    if error.sqlstate is None:  # no answer from the server; psycopg's own mistakes of use are ProgrammingErrors without a state
+        return isinstance(error, psycopg.OperationalError)
+    return error.sqlstate[:2] in _PASSING
 
 
 # ── migrations ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -9,7 +9,8 @@
     │   ├── SpaceMismatchError    vectors of two embedding spaces would have met
     │   ├── PositionGapError      offsets are missing between the corpus and this batch
     │   ├── BatchNumberTakenError another run published under this batch's number
-    │   └── MassExpiryError       more would be expired than the source allows
+    │   ├── MassExpiryError       more would be expired than the source allows
+    │   └── DatabaseRefusalError  PostgreSQL answers, and refuses a statement for what it says
     └── TransientError            trying again may help
         ├── StalePreparationError the corpus moved on under a prepared batch: prepare again
         ├── MissingVectorError    a text has no vector yet: embed again
@@ -53,6 +54,10 @@ class PositionGapError(PermanentError):
 
 class BatchNumberTakenError(PermanentError):
     """Another workflow run published under this batch's number: the entity's memory was lost."""
+
+
+class DatabaseRefusalError(PermanentError):
+    """PostgreSQL answers, and refuses a statement: a value beyond a limit, a name that is not there, a rule of the schema."""
 
 
 class MassExpiryError(PermanentError):

@@ -5,6 +5,7 @@ Nothing is written but staged files; whatever is taken from the corpus here is j
 
 import hashlib
 import io
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from typing import Any
 import polars as pl
 from psycopg_pool import ConnectionPool
 
-from corpus.batch import BatchRef, PreparedBatch, PrepareRequest, StagedFile
+from corpus.batch import BatchRef, PreparedBatch, PreparedFrom, PrepareRequest, StagedFile
 from corpus.chunk import Chunk, text_sha256
 from corpus.clean import Cleaner, RawDocument
 from corpus.database import Connection, unavailable_as_dependency_error
@@ -105,6 +106,7 @@ class _Work:
     outcomes: list[str]
     reasons: list[str | None]
     details: list[str | None]
+    starts: tuple[PreparedFrom, ...]
     documents: list[dict[str, Any]] = field(default_factory=list)
     chunks: list[tuple[str, Chunk, int]] = field(default_factory=list)  # document id, chunk, ordinal
 
@@ -154,7 +156,7 @@ class Preparer:
         with unavailable_as_dependency_error(), self._pool.connection() as connection:
             spec = self._spec(connection, request.source)
             space = self._spaces.of(connection, spec.model, spec.prefix)
-            events = self._read(connection, request.refs)  # Step 1.
+            events, starts = self._read(connection, request.refs)  # Step 1.
             work = _Work(
                 spec=spec,
                 space=space,
@@ -162,6 +164,7 @@ class Preparer:
                 outcomes=events["outcome"].to_list(),
                 reasons=events["reason"].to_list(),
                 details=events["detail"].to_list(),
+                starts=starts,
             )
             folded = _fold_events(work)  # Step 2.
             heads = _heads(connection, request.source, list(folded.documents))  # Step 3.
@@ -179,10 +182,13 @@ class Preparer:
 
     # ── step 1 ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _read(self, connection: Connection, refs: Sequence[BatchRef]) -> pl.DataFrame:
+    def _read(self, connection: Connection, refs: Sequence[BatchRef]) -> tuple[pl.DataFrame, tuple[PreparedFrom, ...]]:
         frames = []
+        starts: dict[tuple[str, int], int] = {}
         for ref in refs:
             next_offset = _next_offset(connection, ref)
+            place = (ref.topic, ref.partition)
+            starts[place] = min(starts.get(place, sys.maxsize), max(next_offset, ref.first_offset))
             if ref.next_offset <= next_offset:
                 continue  # applied already; its file may be gone
             try:
@@ -193,10 +199,11 @@ class Preparer:
                 raise
             frame = pl.read_parquet(io.BytesIO(content))
             frames.append(frame.filter(pl.col("offset") >= next_offset))
+        found = tuple(PreparedFrom(topic=topic, partition=partition, offset=offset) for (topic, partition), offset in starts.items())
         if not frames:
-            return pl.DataFrame(schema={"outcome": pl.String, "reason": pl.String, "detail": pl.String, **_EVENT_SCHEMA})
+            return pl.DataFrame(schema={"outcome": pl.String, "reason": pl.String, "detail": pl.String, **_EVENT_SCHEMA}), found
         # Two references may overlap after a consumer restarted: one row an offset.
-        return pl.concat(frames).unique(["topic", "partition", "offset"], keep="first").sort("topic", "partition", "offset")
+        return pl.concat(frames).unique(["topic", "partition", "offset"], keep="first").sort("topic", "partition", "offset"), found
 
     # ── steps 3, 4 ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -229,7 +236,7 @@ class Preparer:
                 failed.add(document_id)
                 continue
             digest = text_sha256(result.text)
-            if head is not None and document.tombstone is None and _same_meaning(work, digest, head):
+            if head is not None and document.tombstone is None and _same_meaning(work, document.winner, digest, head):
                 work.documents.append(_document_row(work, document_id, document, reuse=head))
                 continue
             try:
@@ -268,6 +275,7 @@ class Preparer:
             space_id=work.space.space_id,
             space_fingerprint=work.space.fingerprint,
             pipeline=work.spec.pipeline.fingerprint(),
+            starts=work.starts,
             prepared_ms=round((time.monotonic() - started) * 1000),
         )
 
@@ -322,10 +330,12 @@ def _same_content(work: _Work, row: int, head: Head) -> bool:
     )
 
 
-def _same_meaning(work: _Work, cleaned_sha256: bytes, head: Head) -> bool:
+def _same_meaning(work: _Work, row: int, cleaned_sha256: bytes, head: Head) -> bool:
+    """The format counts, too: the same text may have headings in one and none in another."""
     return (
         head.visible
         and head.cleaned_sha256 == cleaned_sha256
+        and head.content_type == work.events["content_type"][row]
         and head.pipeline == work.spec.pipeline.fingerprint()
         and head.space_id == work.space.space_id
     )
@@ -351,7 +361,7 @@ def _document_row(
 
 
 def _texts(work: _Work) -> dict[bytes, Chunk]:
-    return {text_sha256(chunk.text): chunk for _, chunk, _ in work.chunks}
+    return {chunk.sha256(): chunk for _, chunk, _ in work.chunks}
 
 
 def _unseen(connection: Connection, space_id: int, texts: dict[bytes, Chunk]) -> list[tuple[bytes, Chunk]]:
@@ -378,7 +388,7 @@ def _event_frame(work: _Work) -> pl.DataFrame:
 def _chunk_frame(work: _Work) -> pl.DataFrame:
     special = work.space.tokenizer.special_tokens
     rows = [
-        (document_id, ordinal, chunk.start, text_sha256(chunk.text), chunk.heading, len(chunk.token_ids) + special, chunk.truncated, chunk.text)
+        (document_id, ordinal, chunk.start, chunk.sha256(), chunk.heading, len(chunk.token_ids) + special, chunk.truncated, chunk.text)
         for document_id, chunk, ordinal in work.chunks
     ]
     return pl.DataFrame(rows, schema=_CHUNK_SCHEMA, orient="row")

@@ -35,7 +35,7 @@ from corpus.errors import (
     StalePreparationError,
 )
 from corpus.incoming import copy_in, instant
-from corpus.source import SourceSpec
+from corpus.source import FreshnessSpec, SourceSpec
 from corpus.sql import query
 from corpus.store import StagingStore
 
@@ -101,17 +101,22 @@ class Publisher:
         known = _ledger_report(connection, request)
         if known is not None:
             return known
+        if batch.batch <= row[3]:
+            # Subscribers read the ledger forwards: what came behind their cursor would never be told.
+            raise BatchNumberTakenError(f"batch {batch.batch} of source {batch.source!r} comes after batch {row[3]} was published")
         common = {"source": batch.source, "batch": batch.batch, "published_at": published_at, "epoch": row[1]}
+        common |= {"expire_after": spec.freshness.expire_after_seconds}
         if batch.expire_documents is not None:
-            return _expire(connection, request, batch.expire_documents, common)
+            return _expire(connection, request, _as_configured(batch.expire_documents, spec.freshness), common)
         assert request.prepared is not None
         # Step 2.
         ranges = [_range(connection, refs) for refs in _by_partition(batch.refs)]
+        _check_starts(request.prepared, ranges)
         moved = [found for found in ranges if found.next_offset > found.first_offset]
         if not moved:  # everything was applied before: nothing to see, nothing to count
             return BatchReport(source=batch.source, batch=batch.batch, kind=BatchKind.INGEST, state=BatchState.PUBLISHED)
         # Steps 3, 4.
-        events = self._copy(connection, request.prepared, moved)
+        events = self._copy(connection, request.prepared)
         common |= {"space_id": request.prepared.space_id, "pipeline": request.prepared.pipeline, "language": spec.text_search_language}
         counts = _write(connection, common)
         # Step 5.
@@ -121,16 +126,9 @@ class Publisher:
 
     # ── step 3 ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _copy(self, connection: Connection, prepared: PreparedBatch, moved: Sequence[PartitionRange]) -> pl.DataFrame:
-        """Copy in what was prepared.
-
-        Raises:
-            StalePreparationError: another batch applied some of it meanwhile. What a document's events come to is found
-                over all of them, so the rest has to be folded anew.
-        """
+    def _copy(self, connection: Connection, prepared: PreparedBatch) -> pl.DataFrame:
+        """Copy in what was prepared."""
         events = pl.read_parquet(io.BytesIO(self._store.get(prepared.events)))
-        if applied := events.height - _within(events, moved).height:
-            raise StalePreparationError(f"{applied} of {events.height} events were applied by another batch since they were prepared; prepare again")
         documents = pl.read_parquet(io.BytesIO(self._store.get(prepared.documents)))
         chunks = pl.read_parquet(io.BytesIO(self._store.get(prepared.chunks)))
         copy_in(connection, events, documents, chunks)
@@ -238,19 +236,22 @@ def _range(connection: Connection, refs: Sequence[BatchRef]) -> PartitionRange:
     return PartitionRange(first.topic, first.partition, start, position)
 
 
-# ── step 3 ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+def _check_starts(prepared: PreparedBatch, ranges: Sequence[PartitionRange]) -> None:
+    """What was prepared must begin where the corpus stands now.
 
+    Another batch may have applied some of it; what a document's events come to is found over all of them, so the rest has to be
+    folded anew. Or the corpus stands further back, after a failover; nothing is skipped.
 
-def _within(frame: pl.DataFrame, moved: Sequence[PartitionRange]) -> pl.DataFrame:
-    inside = pl.lit(value=False)
-    for found in moved:
-        inside |= (
-            (pl.col("topic") == found.topic)
-            & (pl.col("partition") == found.partition)
-            & (pl.col("offset") >= found.first_offset)
-            & (pl.col("offset") < found.next_offset)
-        )
-    return frame.filter(inside)
+    Raises:
+        StalePreparationError: it does not.
+    """
+    starts = {(start.topic, start.partition): start.offset for start in prepared.starts}
+    for found in ranges:
+        start = starts.get((found.topic, found.partition))
+        if start != found.first_offset:
+            raise StalePreparationError(
+                f"{found.topic}/{found.partition} stands at {found.first_offset}, what was prepared begins at {start}; prepare again"
+            )
 
 
 # ── steps 4, 5 ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -346,13 +347,20 @@ def _ledger(
     connection.execute(query("notify_published"), {"payload": json.dumps(payload)})
 
 
+def _as_configured(order: ExpiryOrder, policy: FreshnessSpec) -> ExpiryOrder:
+    """The order by the source's rule of now: it may have waited while a person changed that."""
+    seconds = policy.expire_after_seconds
+    rule = order.rule if seconds == order.expire_after_seconds else "expires_at" if seconds is None else f"expires_at or expire_after={seconds}s"
+    return replace(order, expire_after_seconds=seconds, max_ratio=policy.max_expiry_ratio, rule=rule)
+
+
 def _expire(connection: Connection, request: PublishRequest, order: ExpiryOrder, common: dict[str, Any]) -> BatchReport:
     """Withdraw overdue documents, judged now by the database's clock, in one transaction.
 
     Raises:
         MassExpiryError: more than the order's ratio of the visible documents is overdue; nothing was withdrawn.
     """
-    values = common | {"expire_after": order.expire_after_seconds, "rule": order.rule}
+    values = common | {"rule": order.rule}
     row = connection.execute(query("count_overdue"), values).fetchone()
     visible, overdue = row if row else (0, 0)
     batch = request.batch

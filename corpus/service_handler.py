@@ -34,6 +34,8 @@ def search_problem(request: SearchRequest) -> str | None:
     """What is wrong with a search, or None."""
     if not request.query.strip() or len(request.query) > 10_000:
         return f"query has {len(request.query)} characters; give 1 to 10,000 that are not blank"
+    if not _is_text(request.query):
+        return f"query is not text: {request.query!r} holds half a character (a lone surrogate)"
     if not 1 <= request.k <= MAX_HITS:
         return f"k is {request.k}; give 1 to {MAX_HITS}"
     if request.mode not in _MODES:
@@ -46,6 +48,14 @@ def search_problem(request: SearchRequest) -> str | None:
         if not isinstance(wanted, dict):
             return f"metadata is {type(wanted).__name__}; give a JSON object"
     return None
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def await_problem(request: AwaitFreshRequest) -> str | None:

@@ -4,6 +4,7 @@ import itertools
 import json
 import uuid
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,7 +20,7 @@ from corpus.prepare import Preparer
 from corpus.publish import Publisher
 from corpus.search import search
 from corpus.service import SearchHit, SearchRequest
-from corpus.source import SourceSpec
+from corpus.source import FreshnessSpec, SourceSpec
 from corpus.spaces import SpaceRegistry
 from corpus.store import StagingStore
 from ingest.event import KafkaRecord
@@ -176,6 +177,8 @@ class Pipeline:
 
     def expire(self, *, after_seconds: int | None = None, max_ratio: float = 1.0) -> BatchReport:
         """Expire what is overdue."""
+        self.spec = replace(self.spec, freshness=FreshnessSpec(expire_after_seconds=after_seconds, max_expiry_ratio=max_ratio))
+        self.configure()
         number = self.number()
         order = ExpiryOrder(request_id=str(number), rule=f"expire_after={after_seconds}s", expire_after_seconds=after_seconds, max_ratio=max_ratio)
         batch = BatchInput(source=self.spec.source, batch=number, refs=(), first_in_line=True, expire_documents=order)

@@ -1,5 +1,7 @@
 """The publishing transaction against a real database: what the promises say of it."""
 
+import hashlib
+import json
 import math
 import threading
 import time
@@ -12,10 +14,21 @@ from typing import Any
 import psycopg
 import pytest
 
+from corpus.await_fresh import look
+from corpus.batch import BatchInput, ExpiryOrder, PublishRequest
 from corpus.clean import Cleaner
-from corpus.errors import BatchNumberTakenError, ConfigurationError, MassExpiryError, MissingVectorError, PositionGapError, StalePreparationError
+from corpus.errors import (
+    BatchNumberTakenError,
+    ConfigurationError,
+    DatabaseRefusalError,
+    MassExpiryError,
+    MissingVectorError,
+    PositionGapError,
+    StalePreparationError,
+)
 from corpus.pipeline import PipelineSpec
 from corpus.publish import Publisher
+from corpus.service import AwaitFreshRequest, Why
 from corpus.sql import query
 from ingest.event import KafkaRecord
 from tests.pipeline import NOW_MS, Pipeline, make_event
@@ -143,11 +156,11 @@ def test_what_another_batch_applied_since_is_folded_anew(pipeline: Pipeline) -> 
     """Two batches in flight overlap (a consumer was replaced), and a document's events lie in two partitions."""
     first = pipeline.stage(pipeline.records([tombstone("a"), make_event("c", 5, "five")], partition=0))
     second = pipeline.stage(pipeline.records([make_event("a", 5, "five"), make_event("b", 1, "one")], partition=1))
-    number = pipeline.number()
+    number = 9
     prepared = pipeline.prepare([first, second], number)
     pipeline.embed(prepared)
     pipeline.run(second)
-    with pytest.raises(StalePreparationError, match="2 of 4 events were applied"):
+    with pytest.raises(StalePreparationError, match="s/1 stands at 2, what was prepared begins at 0"):
         pipeline.publish([first, second], prepared, number)
     report = pipeline.run(first, second)
     assert (report.records, report.applied) == (2, 2)
@@ -428,3 +441,115 @@ def test_a_reader_never_sees_half_a_change(pipeline: Pipeline, database_url: str
     assert len(seen) > 20
     assert all(complete and not mixed for _, complete, mixed in seen)
     assert len({version for version, _, _ in seen}) > 3
+
+
+def test_what_was_prepared_before_a_failover_skips_nothing(pipeline: Pipeline) -> None:
+    """A repeated reference is prepared as applied already; then a standby takes over that lacks the last transactions."""
+    ref = pipeline.stage(pipeline.records([make_event("a", 1, "one"), make_event("b", 1, "two")]))
+    pipeline.run(ref)
+    number = pipeline.number()
+    again = pipeline.prepare([ref], number)
+    for table in ("chunk", "document", "batch_range", "batch"):
+        pipeline.connection.execute(f"DELETE FROM freshet.{table}".encode())
+    pipeline.connection.execute("UPDATE freshet.source_position SET next_offset = 0")
+    pipeline.connection.execute("UPDATE freshet.source SET last_batch = 0")
+    with pytest.raises(StalePreparationError, match="s/0 stands at 0, what was prepared begins at 2"):
+        pipeline.publish([ref], again, number)
+    assert pipeline.position(0) == 0
+
+
+def test_a_number_behind_the_ledger_is_refused(pipeline: Pipeline) -> None:
+    """A subscriber that was told of a later batch would never hear of it."""
+    late = pipeline.stage(pipeline.records([make_event("a", 1, "one")], partition=0))
+    prepared = pipeline.prepare([late], 1)
+    pipeline.embed(prepared)
+    pipeline.number()
+    assert pipeline.run(pipeline.stage(pipeline.records([make_event("b", 1, "two")], partition=1))).batch == 2
+    with pytest.raises(BatchNumberTakenError, match="batch 1 of source 's' comes after batch 2"):
+        pipeline.publish([late], prepared, 1)
+
+
+def seconds_ago(event: dict[str, Any], seconds: int) -> KafkaRecord:
+    milliseconds = round(time.time() * 1000) - seconds * 1000
+    return KafkaRecord(topic="", partition=0, offset=0, timestamp_ms=milliseconds, key=None, value=json.dumps(event).encode())
+
+
+def test_what_its_source_sent_again_before_it_expired_comes_back(pipeline: Pipeline) -> None:
+    """The consumer lagged: the order to expire came first."""
+    event = make_event("a", 1, "one")
+    pipeline.ingest(seconds_ago(event, 100))
+    again = pipeline.stage(pipeline.records([seconds_ago(event, 10)]))
+    assert pipeline.expire(after_seconds=60).documents_expired == 1
+    assert pipeline.run(again).applied == 1
+    assert pipeline.visible() == {"a": (1, "one")}
+
+
+def test_what_is_overdue_although_it_was_sent_again_stays_withdrawn(pipeline: Pipeline) -> None:
+    event = make_event("a", 1, "one")
+    pipeline.ingest(seconds_ago(event, 100))
+    again = pipeline.stage(pipeline.records([seconds_ago(event, 80)]))
+    pipeline.expire(after_seconds=60)
+    assert pipeline.run(again).superseded == 1
+    assert pipeline.visible() == {}
+    found = look(pipeline.connection, AwaitFreshRequest(source="s", topic="s", partition=0, offset=1))
+    assert found.reached is False
+
+
+def test_an_order_that_waited_is_judged_by_the_rule_of_now(pipeline: Pipeline) -> None:
+    pipeline.ingest(seconds_ago(make_event("a", 1, "one"), 100))
+    order = ExpiryOrder(request_id="1", rule="expire_after=60s", expire_after_seconds=60, max_ratio=1.0)
+    batch = BatchInput(source="s", batch=pipeline.number(), refs=(), first_in_line=True, expire_documents=order)
+    report = pipeline.publisher.publish(PublishRequest(batch=batch, prepared=None, workflow_id="w", run_id="r"))
+    assert report.documents_expired == 0  # the source expires nothing, whatever it did when the order was given
+    assert set(pipeline.visible()) == {"a"}
+
+
+def test_a_chunk_beyond_what_text_search_holds_is_published(pipeline: Pipeline) -> None:
+    """A tsvector ends at 1 MB; with `chunker = "whole"` a chunk does not."""
+    pipeline.spec = replace(pipeline.spec, pipeline=PipelineSpec(chunker="whole"))
+    pipeline.configure()
+    words = " ".join(hashlib.sha256(str(n).encode()).hexdigest()[:12] for n in range(120_000))
+    report = pipeline.ingest(make_event("small", 1, "fine"), make_event("large", 1, f"zanclean {words}"))
+    assert (report.applied, report.dead_lettered) == (2, 0)
+    assert [hit.document_id for hit in pipeline.search("zanclean", mode="text")] == ["large"]
+
+
+def test_a_text_that_was_embedded_in_part_is_embedded_anew_in_whole(pipeline: Pipeline) -> None:
+    text = " ".join(f"word{n} river" for n in range(60))
+    for limit, truncated in ((16, True), (None, False)):
+        pipeline.spec = replace(pipeline.spec, pipeline=PipelineSpec(chunker="whole", max_tokens=limit))
+        pipeline.configure()
+        assert pipeline.ingest(make_event("a", 1 if truncated else 2, text)).texts_embedded == 1
+        row = pipeline.connection.execute("SELECT truncated, token_count FROM freshet.chunk WHERE visible_to IS NULL").fetchall()
+        assert [found[0] for found in row] == [truncated]
+        assert (row[0][1] == 16) is truncated
+
+
+def test_the_same_text_in_another_format_gets_its_headings(pipeline: Pipeline) -> None:
+    body = "# Sluices\n\nHow the sluices are opened in spring.\n\n" + "The weir holds. " * 200
+    pipeline.ingest(make_event("a", 1, body, content_type="text/plain"))
+    pipeline.ingest(make_event("a", 2, body, content_type="text/markdown"))
+    pipeline.ingest(make_event("b", 2, body, content_type="text/markdown"))
+    rows = pipeline.connection.execute("SELECT chunk_headings, chunk_starts FROM freshet.document WHERE visible_to IS NULL").fetchall()
+    assert rows[0] == rows[1]
+    assert rows[0][0][-1] == "Sluices"
+
+
+def test_a_refusal_of_the_database_is_no_outage(pipeline: Pipeline) -> None:
+    """What PostgreSQL refuses it refuses again: to wait for ever would stop the source without a word."""
+    pipeline.spec = replace(pipeline.spec, text_search_language="klingon")
+    pipeline.configure()
+    with pytest.raises(DatabaseRefusalError, match="klingon"):
+        pipeline.ingest(make_event("a", 1, "one"))
+
+
+def test_a_wait_for_a_record_is_not_answered_by_an_older_topic_of_that_name(pipeline: Pipeline) -> None:
+    wanted = AwaitFreshRequest(source="s", topic="s", partition=0, offset=1)
+    pipeline.ingest(make_event("a", 1, "one"), b"not json")
+    assert look(pipeline.connection, wanted).why is Why.DEAD_LETTERED
+    # The topic was made anew, the gap accepted.
+    pipeline.connection.execute("UPDATE freshet.source_position SET next_offset = 0")
+    pipeline.connection.execute("UPDATE freshet.source SET epoch = epoch + 1")
+    pipeline.next_offset[0] = 0
+    pipeline.ingest(make_event("c", 1, "one"), make_event("d", 1, "two"))
+    assert look(pipeline.connection, wanted).reached

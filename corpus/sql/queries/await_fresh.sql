@@ -27,6 +27,7 @@ SELECT document_id, version, kind, visible_to IS NULL AS visible, end_reason, en
 -- Why a record could not be used.
 SELECT reason, detail, batch FROM freshet.dead_letter
  WHERE source = %(source)s::text AND topic = %(topic)s::text AND partition = %(partition)s::int AND record_offset = %(offset)s::bigint
+   AND batch = %(batch)s::bigint
  ORDER BY dead_letter DESC LIMIT 1;
 
 -- name: await_document_version

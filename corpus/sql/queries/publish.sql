@@ -22,7 +22,7 @@ SELECT pg_advisory_xact_lock(hashtext('freshet.publish'), hashtext(%(source)s));
 -- name: lock_source
 -- One publisher at a time a source, and an instant later than every published one. Not FOR UPDATE: rows that refer to the source
 -- (a consumer's new position, a subscription) may be inserted meanwhile.
-SELECT greatest(clock_timestamp(), last_published_at + interval '1 microsecond') AS published_at, epoch, spec
+SELECT greatest(clock_timestamp(), last_published_at + interval '1 microsecond') AS published_at, epoch, spec, last_batch
 FROM freshet.source WHERE source = %(source)s FOR NO KEY UPDATE;
 
 -- name: ledger_row
@@ -62,11 +62,15 @@ WITH judged AS (
            greatest(coalesce(h.version, -1), coalesce(i.tombstone_floor, -1)) AS floor,
            i.tombstone_offset IS NOT NULL AS has_tombstone,
            h.kind AS head_kind, h.version AS head_version,
-           -- Sent again after it expired: the same version comes back.
-           i.version = h.version AND i.op = 'upsert' AND h.end_reason = 'expired' AND i.record_at > h.visible_to
-               AND i.tombstone_offset IS NULL AS restored,
-           i.version = h.version AND CASE i.op WHEN 'upsert' THEN h.kind = 'document' AND h.content_sha256 = i.content_sha256
-                                              ELSE h.kind = 'tombstone' END AS same
+           -- It expired, and its source sent it again since it was last observed: the same version comes back, unless that is
+           -- overdue by now, too.
+           i.version = h.version AND i.op = 'upsert' AND h.end_reason = 'expired' AND i.record_at > h.observed_at
+               AND i.tombstone_offset IS NULL
+               AND coalesce(coalesce(i.expires_at, i.record_at + make_interval(secs => %(expire_after)s::double precision))
+                            > %(published_at)s, true) AS restored,
+           i.version = h.version AND coalesce(h.end_reason, '') <> 'expired'
+               AND CASE i.op WHEN 'upsert' THEN h.kind = 'document' AND h.content_sha256 = i.content_sha256
+                             ELSE h.kind = 'tombstone' END AS same
     FROM incoming_document i
     LEFT JOIN freshet.document h ON h.source = %(source)s AND h.document_id = i.document_id AND h.is_head
 )
@@ -111,10 +115,11 @@ WHERE c.source = %(source)s AND c.document_id = i.document_id AND c.visible_to I
        OR NOT EXISTS (SELECT FROM incoming_chunk k WHERE k.document_id = c.document_id AND k.text_sha256 = c.text_sha256));
 
 -- name: open_chunks
--- Chunks that were not there, with their vectors.
+-- Chunks that were not there, with their vectors. A tsvector holds 1 MB at most: of a longer chunk (`chunker = "whole"` only) text
+-- search knows the beginning.
 INSERT INTO freshet.chunk (source, document_id, text_sha256, text, token_count, truncated, search_text, space_id, dimensions,
     embedding, visible_from, batch)
-SELECT %(source)s, k.document_id, k.text_sha256, k.text, k.token_count, k.truncated, to_tsvector(%(language)s::regconfig, k.text),
+SELECT %(source)s, k.document_id, k.text_sha256, k.text, k.token_count, k.truncated, to_tsvector(%(language)s::regconfig, left(k.text, 200000)),
        e.space_id, e.dimensions, e.embedding, %(published_at)s, %(batch)s
 FROM (
     SELECT DISTINCT ON (k.document_id, k.text_sha256) k.* FROM incoming_chunk k
