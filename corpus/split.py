@@ -139,11 +139,16 @@ class _Splitter:
     def _exact(self, start: int, end: int) -> bool:
         """Are the tokens of this slice what the slice by itself would give? Not if a word was cut."""
         text = self.text
-        if start and text[start].isalnum() and text[start - 1].isalnum():
-            return False
-        if end < len(text) and text[end].isalnum() and text[end - 1].isalnum():
+        if (start and _may_join(text[start - 1], text[start])) or (end < len(text) and _may_join(text[end - 1], text[end])):
             return False
         return not any(start <= at <= end for at in self.tokens.forced)
+
+
+def _may_join(left: str, right: str) -> bool:
+    """Whether a tokenizer may read the two as parts of one word: beyond ASCII, marks that it drops stand between letters."""
+    if left.isspace() or right.isspace():
+        return False
+    return (left.isalnum() and right.isalnum()) or not (left.isascii() and right.isascii())
 
 
 def _headings(document: CleanedDocument) -> Iterator[tuple[int, str | None]]:

@@ -135,3 +135,14 @@ def test_an_edit_changes_the_chunks_at_its_place_only(edited: int) -> None:
     paragraphs[edited] = make_paragraph(10_000 + edited)
     after = [chunk.text for chunk in chunks_of("\n\n".join(paragraphs))]
     assert 1 <= len([text for text in after if text not in before]) <= 4
+
+
+def test_a_chunk_has_the_tokens_of_its_text_whatever_stands_beside_it() -> None:
+    """The vector is kept under the text: whoever comes first must not decide what it is. BERT drops marks between letters."""
+    tokenizer = load_tokenizer("all-MiniLM-L6-v2")
+    pieces = ["# H", "word ", "foo. Bar ", "é", "日本語。", "\N{COMBINING ACUTE ACCENT}", "\N{REPLACEMENT CHARACTER}", "a" * 30, " ", "\n\n", "---"]
+    rng = random.Random(5)
+    for _ in range(1_500):
+        document = clean_text("".join(rng.choices(pieces, k=rng.randint(2, 8))), "plain")
+        for chunk in split(document, tokenizer, PipelineSpec(max_tokens=8, min_tokens=1)):
+            assert list(chunk.token_ids) == tokenizer.encode(chunk.text)[0], (document.text, chunk)
