@@ -165,7 +165,7 @@ def _metadata(raw: msgspec.Raw) -> dict[str, Any]:
     try:
         value = _metadata_decoder.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
-        value = _loads(_text(text))
+        return fields.metadata(_loads(_text(text)))  # bad bytes are lone surrogates now, whatever `text` looks like
     if type(value) is dict and _is_plain(text):
         return value
     return fields.metadata(value)
