@@ -88,7 +88,7 @@ class _Native(msgspec.Struct):
 _LONG_NUMBER = re.compile(rb"[0-9]{19}|[eE][+-]?[0-9]{3}")
 _decoder = msgspec.json.Decoder(_Native)
 _metadata_decoder = msgspec.json.Decoder()
-_REPEATABLE = (b'"id"', b'"op"', b'"version"', b'"content"')  # a second one of these is never guessed away
+_REPEATABLE = (b'"id"', b'"op"', b'"version"', b'"content"', b'"acl"', b'"expires_at"')  # a second one of these is never guessed away
 _ESCAPED_TROUBLE = (b"\\u0000", b"\\ud", b"\\uD")  # NUL, and halves of surrogate pairs
 
 
