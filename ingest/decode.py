@@ -31,6 +31,8 @@ def decode(record: KafkaRecord, spec: SourceSpec) -> Decoded:
     2. A value above the source's limit is not read at all.
     3. The format reads the rest.
     """
+    if record.unreadable is not None:
+        return Undecodable(reason=DeadLetterReason.NOT_DECODABLE, detail=record.unreadable, document_id=_readable_key(record))
     try:
         if record.value is None:  # 1
             return tombstone(record, spec)

@@ -221,8 +221,16 @@ def _answer(future: "Future[Any]", doing: str, *, missing: int | None = None, fo
 
 
 def record_of(message: Message) -> KafkaRecord:
-    """A message without an error, as this project's own type."""
+    """A message without an error, as this project's own type.
+
+    The client gives a message's headers all or not at all: a name that is not UTF-8, which Kafka itself allows, makes it raise.
+    """
     kind, timestamp = message.timestamp()
+    headers, unreadable = (), None
+    try:
+        headers = tuple((name, _bytes(value)) for name, value in message.headers() or ())
+    except (SystemError, ValueError) as error:
+        unreadable = f"the headers cannot be read ({error.__cause__ or error}); a header's name must be UTF-8"
     return KafkaRecord(
         topic=message.topic() or "",
         partition=message.partition() or 0,
@@ -230,7 +238,8 @@ def record_of(message: Message) -> KafkaRecord:
         timestamp_ms=timestamp if kind and timestamp >= 0 else None,
         key=_bytes(message.key()),
         value=_bytes(message.value()),
-        headers=tuple((name, _bytes(value)) for name, value in message.headers() or ()),
+        headers=headers,
+        unreadable=unreadable,
     )
 
 

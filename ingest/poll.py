@@ -10,42 +10,22 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from queue import Empty, SimpleQueue
-from typing import Any, Protocol
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from ingest.kafka import CONSUMER_PROPERTIES, record_of
 from ingest.lane import Cut, Gap, Lane, PartitionLog, Position, Slot, is_behind, start_offset
 from ingest.positions import ActiveSource
+from ingest.work import Place, Work
 
 log = logging.getLogger("freshet.consume")
 
-Place = tuple[str, int]  # topic, partition
 # Values in memory over all lanes; above it everything pauses. With what librdkafka holds (16 MB and one response) and the two
 # cuts that are being staged (about four copies each), the process stays under CONSUMER_MEMORY_MB of ingest/README.md.
 MAX_HELD_BYTES = 96_000_000
 _BURST = 500
 _MOST_DOUBTS = 2
-
-
-class Work(Protocol):
-    """What waits for a service; the numbers are of the procedure in `ingest.consume`."""
-
-    def place(self, asked: dict[Place, dict[str, ActiveSource]]) -> Coroutine[Any, Any, None]:
-        """2. Answer with `Poller.apply_places`."""
-        ...
-
-    def deliver(self, place: Place, lane: Lane, cut: Cut) -> Coroutine[Any, Any, None]:
-        """4. Answer with `Poller.delivered`."""
-        ...
-
-    def halt(self, source: str, epoch: int, reason: str) -> Coroutine[Any, Any, None]:
-        """Stop one source, visibly."""
-        ...
-
-    def forget_topics(self) -> None:
-        """Topics may have been made anew."""
-        ...
 
 
 class Poller:
@@ -141,7 +121,15 @@ class Poller:
             return
         if slot.sought and self._doubtful(slot, message.offset() or 0):
             return
-        record = record_of(message)
+        try:
+            record = record_of(message)
+        except Exception as error:  # one record, met again after every restart, must not end the reading of all
+            log.exception("a record cannot be taken in", extra={"action": "halt", "topic": place[0]})
+            for name, lane in list(slot.lanes.items()):
+                reason = f"{place[0]}/{place[1]}: offset {message.offset()} cannot be taken in: {type(error).__name__}: {error}"
+                self._start(self._work.halt(name, lane.epoch, reason))
+                self.drop_source(name)
+            return
         now = time.monotonic()
         for lane in slot.lanes.values():
             lane.take_in(record, now)
