@@ -12,6 +12,14 @@ CATCH_UP_SECONDS = 0.1
 # Values of one micro-batch. The entity puts references together as it sees fit, but it cannot take one apart: small ones let
 # it begin with batches that are searchable soon.
 CUT_BYTES = 500_000
+# References of one lane that are on their way before a further cut waits, and for how long a reference beyond. A source has three
+# batches in flight, and the next one takes all that waits: with these on their way, more and smaller references make nothing
+# searchable sooner, while the entity must hold each of them (437 bytes) in the 2 MB that Temporal gives its state.
+UNCROWDED_REFERENCES = 16
+CROWDED_SECONDS = 0.05
+# References of one source that are on their way out of this process; above it its partitions pause. Limits in records do not
+# hold back a trickle of single records while no worker runs.
+MAX_REFERENCES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +130,7 @@ class Lane:
         linger = self.spec.limits.linger_ms / 1000
         if log_end > self.expected:
             linger = max(linger, CATCH_UP_SECONDS)
+        linger = max(linger, (len(self.outstanding) - UNCROWDED_REFERENCES) * CROWDED_SECONDS)
         return self.oldest_at + linger if linger else 0.0
 
     def cut(self, now: float) -> Cut:
@@ -166,7 +175,8 @@ def is_behind(lanes: Sequence[Lane]) -> bool:
     limits = lanes[0].spec.limits
     records = sum(entry[1] for lane in lanes for entry in lane.outstanding)
     size = sum(entry[2] for lane in lanes for entry in lane.outstanding)
-    return records >= limits.max_pending_records or size >= limits.max_pending_bytes
+    references = sum(len(lane.outstanding) for lane in lanes)
+    return records >= limits.max_pending_records or size >= limits.max_pending_bytes or references >= MAX_REFERENCES
 
 
 @dataclass(slots=True)
