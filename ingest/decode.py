@@ -16,6 +16,7 @@ from corpus.source import SourceSpec, VersionRule
 from ingest import fields
 from ingest.event import ChangeEvent, Decoded, KafkaRecord, Op, Undecodable
 from ingest.fields import FieldError
+from ingest.origin import first_written
 
 
 class Format(Protocol):
@@ -31,6 +32,7 @@ def decode(record: KafkaRecord, spec: SourceSpec) -> Decoded:
     2. A value above the source's limit is not read at all.
     3. The format reads the rest.
     """
+    record = first_written(record)
     if record.unreadable is not None:
         return Undecodable(reason=DeadLetterReason.NOT_DECODABLE, detail=record.unreadable, document_id=_readable_key(record))
     try:

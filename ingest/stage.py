@@ -19,6 +19,7 @@ from corpus.staging import EVENT_COLUMNS, events_name
 from ingest import fields
 from ingest.decode import decode
 from ingest.event import ChangeEvent, Decoded, Ignored, KafkaRecord, Undecodable
+from ingest.origin import first_written
 
 log = logging.getLogger("freshet.stage")
 
@@ -145,7 +146,7 @@ def _refused(record: KafkaRecord, error: Exception) -> tuple[Any, ...]:
 
 
 def _described(record: KafkaRecord, event: Decoded) -> tuple[Any, ...]:
-    place = (record.topic, record.partition, record.offset, record.timestamp_ms)
+    place = (record.topic, record.partition, record.offset, first_written(record).timestamp_ms)
     original = (record.key, record.value, headers_json(record.headers))
     if isinstance(event, ChangeEvent):
         metadata = json.dumps(event.metadata, ensure_ascii=False, separators=(",", ":")) if event.metadata else "{}"
