@@ -16,6 +16,7 @@ from corpus.database import connect
 from corpus.errors import ConfigurationError
 from corpus.pipeline import PipelineSpec
 from corpus.source import VersionRule
+from ingest import outbox as outbox_module
 from ingest import redrive
 from ingest.event import KafkaRecord
 from ingest.kafka import MAX_MESSAGE_BYTES, properties
@@ -28,10 +29,10 @@ pytestmark = pytest.mark.service
 _GROUPS = itertools.count(1)
 INSERT_BATCH = """
     INSERT INTO freshet.batch (source, batch, kind, state, records, dead_lettered, workflow_id, run_id, staged_at, published_at)
-    VALUES ('a', 1, 'ingest', 'published', 3, 3, 'w', 'r', now(), now()) ON CONFLICT DO NOTHING"""
+    VALUES (%s, 1, 'ingest', 'published', 3, 3, 'w', 'r', now(), now()) ON CONFLICT DO NOTHING"""
 INSERT_DEAD_LETTER = """
     INSERT INTO freshet.dead_letter (source, batch, topic, partition, record_offset, reason, detail, key, value, headers)
-    VALUES ('a', 1, %s, 0, %s, 'invalid_id', 'id is blank', %s, %s, %s) RETURNING dead_letter"""
+    VALUES (%s, 1, %s, 0, %s, 'invalid_id', 'id is blank', %s, %s, %s) RETURNING dead_letter"""
 
 
 @pytest.fixture
@@ -40,9 +41,9 @@ def stand(database_url: str, kafka_bootstrap: str, tmp_path: Path) -> Iterator[B
         yield made
 
 
-def add(stand: Bench, topic: str, offset: int, value: bytes | None = b"bytes \xff") -> int:
-    stand.execute(INSERT_BATCH)
-    ((number,),) = stand.execute(INSERT_DEAD_LETTER, topic, offset, b"key", value, json.dumps([["trace", "AQI="], ["none", None]]))
+def add(stand: Bench, topic: str, offset: int, value: bytes | None = b"bytes \xff", source: str = "a") -> int:
+    stand.execute(INSERT_BATCH, source)
+    ((number,),) = stand.execute(INSERT_DEAD_LETTER, source, topic, offset, b"key", value, json.dumps([["trace", "AQI="], ["none", None]]))
     return int(number)
 
 
@@ -95,6 +96,27 @@ def test_a_value_that_kafka_refuses_becomes_a_pointer(stand: Bench, make_topic: 
     (pointer,) = read(stand, f"{topic}.dead-letters", 1)
     headers: dict[str, Any] = dict(pointer.headers() or [])
     assert (pointer.value(), headers["freshet.truncated"], headers["freshet.reason"]) == (b"", str(number).encode(), b"invalid_id")
+
+
+def test_a_topic_that_cannot_be_made_holds_up_its_own_source_only(
+    stand: Bench, make_topic: Callable[..., str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(outbox_module, "_WAIT_SECONDS", 0.2)
+    topic, impossible = make_topic(), "x" * 245  # with `.dead-letters` that is too long
+    stand.add_source("a", topic)
+    stand.add_source("b", impossible)
+    add(stand, topic, 1)
+    for offset in range(60):  # more than a round
+        add(stand, impossible, offset, source="b")
+    add(stand, topic, 2)
+    outbox = Outbox(stand.pool, stand.cluster(), properties(stand.bootstrap, {}))
+    for _ in range(6):
+        outbox.produce_some()
+        time.sleep(0.1)
+    assert stand.cluster().offsets([(f"{topic}.dead-letters", 0)]) == {(f"{topic}.dead-letters", 0): (0, 2)}  # each of them once
+    waiting = stand.execute("SELECT source, count(*) FROM freshet.dead_letter WHERE produced_at IS NULL GROUP BY source")
+    assert waiting == [("b", 60)]
+    assert [record.getMessage()[:40] for record in caplog.records if record.name == "freshet.outbox"] == ["dead letters of a source wait: Kafka: cr"]
 
 
 def test_redriving_sends_the_original_bytes_again_once(stand: Bench, make_topic: Callable[..., str]) -> None:
