@@ -189,4 +189,4 @@ class Slot:
     sought: bool = False  # the next record is the first one after a seek
     doubts: int = 0  # times in a row that it stood further on than it should
     placing: bool = False
-    placed_at: float = 0.0
+    absent: bool = False  # Kafka does not know the topic (any more): asked again with the next look at the sources

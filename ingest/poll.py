@@ -252,10 +252,13 @@ class Poller:
                 log.info("position was moved, reading again", extra={"action": "epoch", "source": name, "epoch": source.epoch})
                 self._drop_lanes(name)
         for (topic, _), slot in self.slots.items():
+            slot.absent = False
             for name, lane in list(slot.lanes.items()):
-                lane.spec = self._sources[name].spec
-                if topic not in lane.spec.topics:
+                source = self._sources.get(name)
+                if source is None or topic not in source.spec.topics:
                     self._drop(slot, name)
+                else:
+                    lane.spec = source.spec
         topics = frozenset(topic for source in self._sources.values() for topic in source.spec.topics)
         if topics != self.topics:
             self.topics = topics
@@ -271,7 +274,7 @@ class Poller:
         asked: dict[Place, dict[str, ActiveSource]] = {}
         for place, slot in self.slots.items():
             missing = {name: source for name, source in self._sources.items() if place[0] in source.spec.topics and name not in slot.lanes}
-            if missing and not slot.placing:
+            if missing and not slot.placing and not slot.absent:
                 slot.placing = True
                 asked[place] = missing
         if asked:
@@ -287,6 +290,7 @@ class Poller:
                 continue
             slot.placing = False
             at = logs.get(place)
+            slot.absent = at is None
             if at is None:
                 continue  # the topic is gone; the next look at the sources asks again
             for name, source in sources.items():
@@ -295,7 +299,7 @@ class Poller:
                     continue
                 start = start_offset(rows.get((name, *place)), at, name)
                 if isinstance(start, Gap):
-                    self._sources.pop(name, None)
+                    self.drop_source(name)
                     self._start(self._work.halt(name, source.epoch, start.reason))
                     continue
                 self._generation += 1
