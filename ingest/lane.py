@@ -97,6 +97,8 @@ class Lane:
     buffered_bytes: int = 0
     oldest_at: float = 0.0  # monotonic seconds, of the oldest buffered record
     in_flight: Cut | None = None
+    aside: bool = False  # takes in nothing, so that other sources of its partition go on (`ingest.turns`)
+    turn_at: float | None = None  # monotonic seconds, since when it is aside, or holds up another lane
     outstanding: deque[tuple[int, int, int]] = field(default_factory=deque)  # (next offset, records, bytes) handed over, not published
 
     @property
@@ -111,13 +113,20 @@ class Lane:
 
     def take_in(self, record: KafkaRecord, now: float) -> None:
         """Buffer a record, unless it was seen."""
-        if record.offset < self.expected:
+        if self.aside or record.offset < self.expected:
             return
         if not self.buffer:
             self.oldest_at = now
         self.buffer.append(record)
         self.buffered_bytes += _size(record)
         self.expected = record.offset + 1
+
+    def step_aside(self, now: float) -> None:
+        """Give up what was not cut yet: it is read again."""
+        self.buffer.clear()
+        self.buffered_bytes = 0
+        self.expected = self.cut_from
+        self.aside, self.turn_at = True, now
 
     def is_full(self) -> bool:
         """A whole micro-batch waits."""
@@ -168,15 +177,15 @@ def _size(record: KafkaRecord) -> int:
     return len(record.value or b"") + len(record.key or b"") + sum(len(value or b"") for _, value in record.headers) + 200
 
 
-def is_behind(lanes: Sequence[Lane]) -> bool:
-    """Whether one source's lanes together hold more unpublished work than its limits allow."""
+def is_behind(lanes: Sequence[Lane], share: float = 1.0) -> bool:
+    """Whether one source's lanes together hold more unpublished work than this share of its limits."""
     if not lanes:
         return False
     limits = lanes[0].spec.limits
     records = sum(entry[1] for lane in lanes for entry in lane.outstanding)
     size = sum(entry[2] for lane in lanes for entry in lane.outstanding)
     references = sum(len(lane.outstanding) for lane in lanes)
-    return records >= limits.max_pending_records or size >= limits.max_pending_bytes or references >= MAX_REFERENCES
+    return records >= limits.max_pending_records * share or size >= limits.max_pending_bytes * share or references >= MAX_REFERENCES * share
 
 
 @dataclass(slots=True)

@@ -17,6 +17,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from ingest.kafka import CONSUMER_PROPERTIES, record_of
 from ingest.lane import Cut, Gap, Lane, PartitionLog, Position, Slot, is_behind, start_offset
 from ingest.positions import ActiveSource
+from ingest.turns import is_blocked, position, take_turns
 from ingest.work import Place, Work
 
 log = logging.getLogger("freshet.consume")
@@ -97,6 +98,7 @@ class Poller:
             if slot.seek_to is not None:
                 self._seek(place, slot)
         behind = self._sources_behind()
+        self._share(behind, now)
         for place, slot in self.slots.items():
             for lane in slot.lanes.values():
                 self._cut(place, lane, now, behind)
@@ -141,8 +143,8 @@ class Poller:
         silently, so such a hole is believed only when it is still there after some more seeks.
         """
         slot.sought = False
-        wanted = min(lane.expected for lane in slot.lanes.values())
-        if offset > wanted and slot.doubts < _MOST_DOUBTS:
+        wanted = position(slot)
+        if wanted is not None and offset > wanted and slot.doubts < _MOST_DOUBTS:
             slot.doubts += 1
             slot.seek_to = wanted
             return True
@@ -194,21 +196,28 @@ class Poller:
             # The position row is the truth; Kafka's own offset serves lag tools only.
             log.info("commit refused: %s", error.args[0].str(), extra={"action": "commit_refused"})
 
-    def _sources_behind(self) -> frozenset[str]:
+    def _share(self, behind: frozenset[str], now: float) -> None:
+        """Sources of one partition take turns where one of them cannot go on."""
+        shared = [slot for slot in self.slots.values() if slot.seek_to is None and (len(slot.lanes) > 1 or position(slot) is None)]
+        if shared:
+            relieved = self._sources.keys() - self._sources_behind(share=0.5)
+            for slot in shared:
+                take_turns(slot, behind, relieved, now)
+
+    def _sources_behind(self, share: float = 1.0) -> frozenset[str]:
         lanes: dict[str, list[Lane]] = {}
         for slot in self.slots.values():
             for name, lane in slot.lanes.items():
                 lanes.setdefault(name, []).append(lane)
-        return frozenset(name for name, of in lanes.items() if is_behind(of))
+        return frozenset(name for name, of in lanes.items() if is_behind(of, share))
 
     def _pause_and_resume(self, behind: frozenset[str]) -> None:
-        """6. A partition runs while all its lanes want more and memory allows."""
+        """6. A partition runs while the lanes that read it want more and memory allows."""
         held = sum(lane.held_bytes for slot in self.slots.values() for lane in slot.lanes.values())
         pause: list[TopicPartition] = []
         resume: list[TopicPartition] = []
         for place, slot in self.slots.items():
-            blocked = not slot.lanes or slot.seek_to is not None or held > MAX_HELD_BYTES
-            blocked = blocked or any(lane.is_full() or name in behind for name, lane in slot.lanes.items())
+            blocked = slot.seek_to is not None or held > MAX_HELD_BYTES or is_blocked(slot, behind)
             if blocked and not slot.paused:
                 pause.append(TopicPartition(*place))
             elif not blocked and slot.paused and held <= MAX_HELD_BYTES // 2:
@@ -305,8 +314,7 @@ class Poller:
                 self._generation += 1
                 slot.lanes[name] = Lane(spec=current.spec, epoch=source.epoch, at=at, expected=start, cut_from=start, generation=self._generation)
                 log.info("reading", extra={"action": "placed", "source": name, "topic": place[0], "partition": place[1], "offset": start})
-            if slot.lanes:
-                slot.seek_to = min(lane.expected for lane in slot.lanes.values())
+            slot.seek_to = position(slot)
         self._place_missing()
 
     def apply_positions(self, rows: dict[tuple[str, str, int], Position]) -> None:

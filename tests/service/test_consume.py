@@ -76,6 +76,26 @@ async def test_a_source_that_is_behind_pauses_and_another_does_not(stand: Bench,
         await eventually(lambda: stand.ledger.records("slow") == 200)
 
 
+async def test_a_source_that_is_stuck_does_not_stop_another_on_the_same_topic(stand: Bench, make_topic: Callable[..., str]) -> None:
+    topic = make_topic()
+    stand.add_source("stuck", topic, max_records=10, max_pending_records=30)
+    stand.add_source("fine", topic)
+    stand.produce(topic, 200)
+    published, stuck = stand.ledger.publish, True
+    stand.ledger.publish = lambda ref: None if stuck and ref.source == "stuck" else published(ref)  # type: ignore[method-assign]
+    async with stand.consumer():
+        await eventually(lambda: stand.ledger.records("fine") == 200)
+        stand.produce(topic, 200, first=200)
+        await eventually(lambda: stand.ledger.records("fine") == 400)
+        assert stand.ledger.records("stuck") <= 40
+        stuck = False
+        for ref in [ref for ref in stand.ledger.refs if ref.source == "stuck"]:
+            published(ref)
+        await eventually(lambda: stand.ledger.records("stuck") == 400, timeout=90)
+    assert stand.ledger.ranges() == {("stuck", topic, 0): [(0, 400)], ("fine", topic, 0): [(0, 400)]}
+    assert sum(ref.records for ref in stand.ledger.refs) == 800  # and none twice
+
+
 async def test_a_restart_goes_on_at_the_position_row_not_at_the_committed_offset(stand: Bench, make_topic: Callable[..., str]) -> None:
     topic = make_topic()
     stand.add_source("a", topic)
