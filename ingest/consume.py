@@ -23,9 +23,10 @@ from corpus.batch import BatchRef
 from corpus.errors import FreshetError
 from corpus.source import SourceSpec
 from ingest.lane import Cut, Lane
-from ingest.poll import Place, Poller
+from ingest.poll import Poller
 from ingest.positions import ActiveSource, Positions
 from ingest.stage import OffsetRange, Store, stage
+from ingest.work import Place
 
 log = logging.getLogger("freshet.consume")
 

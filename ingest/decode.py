@@ -16,6 +16,7 @@ from corpus.source import SourceSpec, VersionRule
 from ingest import fields
 from ingest.event import ChangeEvent, Decoded, KafkaRecord, Op, Undecodable
 from ingest.fields import FieldError
+from ingest.origin import first_written
 
 
 class Format(Protocol):
@@ -31,6 +32,9 @@ def decode(record: KafkaRecord, spec: SourceSpec) -> Decoded:
     2. A value above the source's limit is not read at all.
     3. The format reads the rest.
     """
+    record = first_written(record)
+    if record.unreadable is not None:
+        return Undecodable(reason=DeadLetterReason.NOT_DECODABLE, detail=record.unreadable, document_id=_readable_key(record))
     try:
         if record.value is None:  # 1
             return tombstone(record, spec)
@@ -88,7 +92,7 @@ class _Native(msgspec.Struct):
 _LONG_NUMBER = re.compile(rb"[0-9]{19}|[eE][+-]?[0-9]{3}")
 _decoder = msgspec.json.Decoder(_Native)
 _metadata_decoder = msgspec.json.Decoder()
-_REPEATABLE = (b'"id"', b'"op"', b'"version"', b'"content"')  # a second one of these is never guessed away
+_REPEATABLE = (b'"id"', b'"op"', b'"version"', b'"content"', b'"acl"', b'"expires_at"')  # a second one of these is never guessed away
 _ESCAPED_TROUBLE = (b"\\u0000", b"\\ud", b"\\uD")  # NUL, and halves of surrogate pairs
 
 
@@ -165,7 +169,7 @@ def _metadata(raw: msgspec.Raw) -> dict[str, Any]:
     try:
         value = _metadata_decoder.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
-        value = _loads(_text(text))
+        return fields.metadata(_loads(_text(text)))  # bad bytes are lone surrogates now, whatever `text` looks like
     if type(value) is dict and _is_plain(text):
         return value
     return fields.metadata(value)

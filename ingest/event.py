@@ -25,6 +25,7 @@ class KafkaRecord:
     key: bytes | None
     value: bytes | None  # None: a tombstone
     headers: tuple[tuple[str, bytes | None], ...] = ()
+    unreadable: str | None = None  # what of the record could not be read, and so is missing above
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,13 +10,14 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # pyright: ignore[reportPrivateImportUsage] - exported as documented
 
-from corpus.errors import DependencyError
+from corpus.errors import ConfigurationError, DependencyError
 from ingest.event import KafkaRecord
 
 log = logging.getLogger("freshet.kafka")
 # A value of 64 MB and its batch's overhead; the broker and the topic have their own limits (message.max.bytes).
 MAX_MESSAGE_BYTES = 67_108_864 + 65_536
 _ANSWER_SECONDS = 15
+_MOST_PARTITIONS = 100_000  # of a topic, by librdkafka
 
 CONSUMER_PROPERTIES: dict[str, Any] = {
     "partition.assignment.strategy": "cooperative-sticky",
@@ -146,9 +147,12 @@ class Cluster:
         """The topics of these names that exist.
 
         Raises:
+            ConfigurationError: a name is empty.
             DependencyError: Kafka does not answer.
         """
         names = list(dict.fromkeys(names))
+        if "" in names:
+            raise ConfigurationError("a topic's name is empty")
         if not names:
             return {}
         states: dict[str, TopicState] = {}
@@ -202,8 +206,11 @@ class Cluster:
         """Create a topic; False where it was there.
 
         Raises:
+            ConfigurationError: there cannot be such a topic.
             DependencyError: Kafka does not answer or refuses.
         """
+        if not name or not 1 <= partitions <= _MOST_PARTITIONS:
+            raise ConfigurationError(f"topic {name!r} of {partitions:,} partitions: it needs a name and 1 to {_MOST_PARTITIONS:,} partitions")
         asked = self._admin.create_topics([NewTopic(name, num_partitions=partitions, config=config or {})], request_timeout=_ANSWER_SECONDS)
         return _answer(asked[name], f"creating topic {name}", missing=KafkaError.TOPIC_ALREADY_EXISTS, found=True) is not None
 
@@ -221,8 +228,16 @@ def _answer(future: "Future[Any]", doing: str, *, missing: int | None = None, fo
 
 
 def record_of(message: Message) -> KafkaRecord:
-    """A message without an error, as this project's own type."""
+    """A message without an error, as this project's own type.
+
+    The client gives a message's headers all or not at all: a name that is not UTF-8, which Kafka itself allows, makes it raise.
+    """
     kind, timestamp = message.timestamp()
+    headers, unreadable = (), None
+    try:
+        headers = tuple((name, _bytes(value)) for name, value in message.headers() or ())
+    except (SystemError, ValueError) as error:
+        unreadable = f"the headers cannot be read ({error.__cause__ or error}); a header's name must be UTF-8"
     return KafkaRecord(
         topic=message.topic() or "",
         partition=message.partition() or 0,
@@ -230,7 +245,8 @@ def record_of(message: Message) -> KafkaRecord:
         timestamp_ms=timestamp if kind and timestamp >= 0 else None,
         key=_bytes(message.key()),
         value=_bytes(message.value()),
-        headers=tuple((name, _bytes(value)) for name, value in message.headers() or ()),
+        headers=headers,
+        unreadable=unreadable,
     )
 
 

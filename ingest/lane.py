@@ -12,6 +12,14 @@ CATCH_UP_SECONDS = 0.1
 # Values of one micro-batch. The entity puts references together as it sees fit, but it cannot take one apart: small ones let
 # it begin with batches that are searchable soon.
 CUT_BYTES = 500_000
+# References of one lane that are on their way before a further cut waits, and for how long a reference beyond. A source has three
+# batches in flight, and the next one takes all that waits: with these on their way, more and smaller references make nothing
+# searchable sooner, while the entity must hold each of them (437 bytes) in the 2 MB that Temporal gives its state.
+UNCROWDED_REFERENCES = 16
+CROWDED_SECONDS = 0.05
+# References of one source that are on their way out of this process; above it its partitions pause. Limits in records do not
+# hold back a trickle of single records while no worker runs.
+MAX_REFERENCES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +97,8 @@ class Lane:
     buffered_bytes: int = 0
     oldest_at: float = 0.0  # monotonic seconds, of the oldest buffered record
     in_flight: Cut | None = None
+    aside: bool = False  # takes in nothing, so that other sources of its partition go on (`ingest.turns`)
+    turn_at: float | None = None  # monotonic seconds, since when it is aside, or holds up another lane
     outstanding: deque[tuple[int, int, int]] = field(default_factory=deque)  # (next offset, records, bytes) handed over, not published
 
     @property
@@ -103,13 +113,20 @@ class Lane:
 
     def take_in(self, record: KafkaRecord, now: float) -> None:
         """Buffer a record, unless it was seen."""
-        if record.offset < self.expected:
+        if self.aside or record.offset < self.expected:
             return
         if not self.buffer:
             self.oldest_at = now
         self.buffer.append(record)
         self.buffered_bytes += _size(record)
         self.expected = record.offset + 1
+
+    def step_aside(self, now: float) -> None:
+        """Give up what was not cut yet: it is read again."""
+        self.buffer.clear()
+        self.buffered_bytes = 0
+        self.expected = self.cut_from
+        self.aside, self.turn_at = True, now
 
     def is_full(self) -> bool:
         """A whole micro-batch waits."""
@@ -122,6 +139,7 @@ class Lane:
         linger = self.spec.limits.linger_ms / 1000
         if log_end > self.expected:
             linger = max(linger, CATCH_UP_SECONDS)
+        linger = max(linger, (len(self.outstanding) - UNCROWDED_REFERENCES) * CROWDED_SECONDS)
         return self.oldest_at + linger if linger else 0.0
 
     def cut(self, now: float) -> Cut:
@@ -159,14 +177,15 @@ def _size(record: KafkaRecord) -> int:
     return len(record.value or b"") + len(record.key or b"") + sum(len(value or b"") for _, value in record.headers) + 200
 
 
-def is_behind(lanes: Sequence[Lane]) -> bool:
-    """Whether one source's lanes together hold more unpublished work than its limits allow."""
+def is_behind(lanes: Sequence[Lane], share: float = 1.0) -> bool:
+    """Whether one source's lanes together hold more unpublished work than this share of its limits."""
     if not lanes:
         return False
     limits = lanes[0].spec.limits
     records = sum(entry[1] for lane in lanes for entry in lane.outstanding)
     size = sum(entry[2] for lane in lanes for entry in lane.outstanding)
-    return records >= limits.max_pending_records or size >= limits.max_pending_bytes
+    references = sum(len(lane.outstanding) for lane in lanes)
+    return records >= limits.max_pending_records * share or size >= limits.max_pending_bytes * share or references >= MAX_REFERENCES * share
 
 
 @dataclass(slots=True)
@@ -179,4 +198,4 @@ class Slot:
     sought: bool = False  # the next record is the first one after a seek
     doubts: int = 0  # times in a row that it stood further on than it should
     placing: bool = False
-    placed_at: float = 0.0
+    absent: bool = False  # Kafka does not know the topic (any more): asked again with the next look at the sources

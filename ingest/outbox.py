@@ -6,6 +6,7 @@ At least once: a row is marked after the broker acknowledged it, so a crash in b
 import asyncio
 import base64
 import logging
+import time
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -21,6 +22,8 @@ log = logging.getLogger("freshet.outbox")
 _PAUSE_SECONDS = 1.0
 _MOST = 50  # rows a round; with the largest documents that is what memory allows
 _FLUSH_SECONDS = 30
+_WAIT_SECONDS = 10.0  # of a source whose topic cannot be made or written
+_TELL_SECONDS = 300.0
 Headers = list[tuple[str, str | bytes | None]]
 
 
@@ -48,9 +51,13 @@ class Outbox:
             {"enable.idempotence": True, "message.max.bytes": MAX_MESSAGE_BYTES, "compression.type": "lz4", "message.timeout.ms": 20_000, **kafka}
         )
         self._topics: set[str] = set()
+        self._waiting: dict[str, float] = {}  # source -> monotonic second of its next turn
+        self._told: dict[str, float] = {}
 
     def produce_some(self) -> int:
         """Produce what waits, at most a round.
+
+        A source whose dead letters Kafka does not take waits for a while, and keeps no other source from its turn.
 
         Returns:
             How many were marked as produced.
@@ -58,22 +65,36 @@ class Outbox:
         Raises:
             DependencyError: PostgreSQL or Kafka does not answer.
         """
+        now = time.monotonic()
+        self._waiting = {source: until for source, until in self._waiting.items() if until > now}
         with unavailable_as_dependency_error(), self._pool.connection(timeout=5) as connection:
-            rows = connection.execute(query("dead_letters_unproduced"), {"most": _MOST}).fetchall()
+            rows = connection.execute(query("dead_letters_unproduced"), {"most": _MOST, "without": list(self._waiting)}).fetchall()
         done: list[int] = []
         for row in rows:
-            self._produce(row, done)
+            if row[1] not in self._waiting:
+                try:
+                    self._produce(row, done)
+                except FreshetError as error:
+                    self._wait(row[1], str(error))
         if self._producer.flush(_FLUSH_SECONDS):
             log.warning("Kafka did not acknowledge all dead letters in time", extra={"action": "retry"})
         if done:
             with unavailable_as_dependency_error(), self._pool.connection(timeout=5) as connection:
                 connection.execute(query("dead_letters_produced"), {"dead_letters": done})
-        elif rows:
+        elif any(row[1] not in self._waiting for row in rows):
             raise DependencyError(f"Kafka acknowledged none of {len(rows)} dead letters")
         return len(done)
 
+    def _wait(self, source: str, why: str) -> None:
+        """Leave a source out for a while; tell it once in a while."""
+        now = time.monotonic()
+        self._waiting[source] = now + _WAIT_SECONDS
+        if now - self._told.get(source, -_TELL_SECONDS) >= _TELL_SECONDS:
+            self._told[source] = now
+            log.warning("dead letters of a source wait: %s", why, extra={"action": "retry", "source": source})
+
     def _produce(self, row: tuple[Any, ...], done: list[int]) -> None:
-        number, _, spec, _, _, _, _, _, _, _, key, value, _ = row
+        number, source, spec, _, _, _, _, _, _, _, key, value, _ = row
         topic = SourceSpec.from_json(spec).dead_letters_to()
         headers = _headers(row)
         self._ensure(topic)
@@ -84,7 +105,8 @@ class Outbox:
             elif error.code() in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE) and value:
                 self._pointer(topic, number, key, headers, done)
             else:
-                log.warning("dead letter not produced: %s", error.str(), extra={"action": "retry", "topic": topic})
+                self._topics.discard(topic)  # it may have been removed
+                self._wait(source, f"topic {topic}: {error.str()}")
 
         try:
             self._producer.produce(topic, key=key, value=value, headers=headers, on_delivery=acknowledged)

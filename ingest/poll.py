@@ -10,42 +10,23 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from queue import Empty, SimpleQueue
-from typing import Any, Protocol
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from ingest.kafka import CONSUMER_PROPERTIES, record_of
 from ingest.lane import Cut, Gap, Lane, PartitionLog, Position, Slot, is_behind, start_offset
 from ingest.positions import ActiveSource
+from ingest.turns import is_blocked, position, take_turns
+from ingest.work import Place, Work
 
 log = logging.getLogger("freshet.consume")
 
-Place = tuple[str, int]  # topic, partition
 # Values in memory over all lanes; above it everything pauses. With what librdkafka holds (16 MB and one response) and the two
 # cuts that are being staged (about four copies each), the process stays under CONSUMER_MEMORY_MB of ingest/README.md.
 MAX_HELD_BYTES = 96_000_000
 _BURST = 500
 _MOST_DOUBTS = 2
-
-
-class Work(Protocol):
-    """What waits for a service; the numbers are of the procedure in `ingest.consume`."""
-
-    def place(self, asked: dict[Place, dict[str, ActiveSource]]) -> Coroutine[Any, Any, None]:
-        """2. Answer with `Poller.apply_places`."""
-        ...
-
-    def deliver(self, place: Place, lane: Lane, cut: Cut) -> Coroutine[Any, Any, None]:
-        """4. Answer with `Poller.delivered`."""
-        ...
-
-    def halt(self, source: str, epoch: int, reason: str) -> Coroutine[Any, Any, None]:
-        """Stop one source, visibly."""
-        ...
-
-    def forget_topics(self) -> None:
-        """Topics may have been made anew."""
-        ...
 
 
 class Poller:
@@ -117,6 +98,7 @@ class Poller:
             if slot.seek_to is not None:
                 self._seek(place, slot)
         behind = self._sources_behind()
+        self._share(behind, now)
         for place, slot in self.slots.items():
             for lane in slot.lanes.values():
                 self._cut(place, lane, now, behind)
@@ -141,7 +123,15 @@ class Poller:
             return
         if slot.sought and self._doubtful(slot, message.offset() or 0):
             return
-        record = record_of(message)
+        try:
+            record = record_of(message)
+        except Exception as error:  # one record, met again after every restart, must not end the reading of all
+            log.exception("a record cannot be taken in", extra={"action": "halt", "topic": place[0]})
+            for name, lane in list(slot.lanes.items()):
+                reason = f"{place[0]}/{place[1]}: offset {message.offset()} cannot be taken in: {type(error).__name__}: {error}"
+                self._start(self._work.halt(name, lane.epoch, reason))
+                self.drop_source(name)
+            return
         now = time.monotonic()
         for lane in slot.lanes.values():
             lane.take_in(record, now)
@@ -153,8 +143,8 @@ class Poller:
         silently, so such a hole is believed only when it is still there after some more seeks.
         """
         slot.sought = False
-        wanted = min(lane.expected for lane in slot.lanes.values())
-        if offset > wanted and slot.doubts < _MOST_DOUBTS:
+        wanted = position(slot)
+        if wanted is not None and offset > wanted and slot.doubts < _MOST_DOUBTS:
             slot.doubts += 1
             slot.seek_to = wanted
             return True
@@ -206,21 +196,28 @@ class Poller:
             # The position row is the truth; Kafka's own offset serves lag tools only.
             log.info("commit refused: %s", error.args[0].str(), extra={"action": "commit_refused"})
 
-    def _sources_behind(self) -> frozenset[str]:
+    def _share(self, behind: frozenset[str], now: float) -> None:
+        """Sources of one partition take turns where one of them cannot go on."""
+        shared = [slot for slot in self.slots.values() if slot.seek_to is None and (len(slot.lanes) > 1 or position(slot) is None)]
+        if shared:
+            relieved = self._sources.keys() - self._sources_behind(share=0.5)
+            for slot in shared:
+                take_turns(slot, behind, relieved, now)
+
+    def _sources_behind(self, share: float = 1.0) -> frozenset[str]:
         lanes: dict[str, list[Lane]] = {}
         for slot in self.slots.values():
             for name, lane in slot.lanes.items():
                 lanes.setdefault(name, []).append(lane)
-        return frozenset(name for name, of in lanes.items() if is_behind(of))
+        return frozenset(name for name, of in lanes.items() if is_behind(of, share))
 
     def _pause_and_resume(self, behind: frozenset[str]) -> None:
-        """6. A partition runs while all its lanes want more and memory allows."""
+        """6. A partition runs while the lanes that read it want more and memory allows."""
         held = sum(lane.held_bytes for slot in self.slots.values() for lane in slot.lanes.values())
         pause: list[TopicPartition] = []
         resume: list[TopicPartition] = []
         for place, slot in self.slots.items():
-            blocked = not slot.lanes or slot.seek_to is not None or held > MAX_HELD_BYTES
-            blocked = blocked or any(lane.is_full() or name in behind for name, lane in slot.lanes.items())
+            blocked = slot.seek_to is not None or held > MAX_HELD_BYTES or is_blocked(slot, behind)
             if blocked and not slot.paused:
                 pause.append(TopicPartition(*place))
             elif not blocked and slot.paused and held <= MAX_HELD_BYTES // 2:
@@ -264,10 +261,13 @@ class Poller:
                 log.info("position was moved, reading again", extra={"action": "epoch", "source": name, "epoch": source.epoch})
                 self._drop_lanes(name)
         for (topic, _), slot in self.slots.items():
+            slot.absent = False
             for name, lane in list(slot.lanes.items()):
-                lane.spec = self._sources[name].spec
-                if topic not in lane.spec.topics:
+                source = self._sources.get(name)
+                if source is None or topic not in source.spec.topics:
                     self._drop(slot, name)
+                else:
+                    lane.spec = source.spec
         topics = frozenset(topic for source in self._sources.values() for topic in source.spec.topics)
         if topics != self.topics:
             self.topics = topics
@@ -283,7 +283,7 @@ class Poller:
         asked: dict[Place, dict[str, ActiveSource]] = {}
         for place, slot in self.slots.items():
             missing = {name: source for name, source in self._sources.items() if place[0] in source.spec.topics and name not in slot.lanes}
-            if missing and not slot.placing:
+            if missing and not slot.placing and not slot.absent:
                 slot.placing = True
                 asked[place] = missing
         if asked:
@@ -299,6 +299,7 @@ class Poller:
                 continue
             slot.placing = False
             at = logs.get(place)
+            slot.absent = at is None
             if at is None:
                 continue  # the topic is gone; the next look at the sources asks again
             for name, source in sources.items():
@@ -307,14 +308,13 @@ class Poller:
                     continue
                 start = start_offset(rows.get((name, *place)), at, name)
                 if isinstance(start, Gap):
-                    self._sources.pop(name, None)
+                    self.drop_source(name)
                     self._start(self._work.halt(name, source.epoch, start.reason))
                     continue
                 self._generation += 1
                 slot.lanes[name] = Lane(spec=current.spec, epoch=source.epoch, at=at, expected=start, cut_from=start, generation=self._generation)
                 log.info("reading", extra={"action": "placed", "source": name, "topic": place[0], "partition": place[1], "offset": start})
-            if slot.lanes:
-                slot.seek_to = min(lane.expected for lane in slot.lanes.values())
+            slot.seek_to = position(slot)
         self._place_missing()
 
     def apply_positions(self, rows: dict[tuple[str, str, int], Position]) -> None:

@@ -20,6 +20,7 @@ from ingest.kafka import MAX_MESSAGE_BYTES
 
 _FLUSH_SECONDS = 120
 _SAVE_SECONDS = 1.0
+_COMPRESSED_BYTES = 16_384  # taken at a time: what they hold, however well compressed, is in memory
 
 
 @dataclass(slots=True, kw_only=True)
@@ -106,8 +107,8 @@ class FileProducer:
                     continue
                 if self._limit is not None and self._sent >= self._limit:
                     break
-                self._send_line(number, line, path)
                 self._wait_for_rate(started, self._sent - before)
+                self._send_line(number, line, path)
                 now = time.monotonic()
                 if self._progress and now - told > 0.2:
                     told = now
@@ -189,10 +190,38 @@ def _opened(path: str) -> Iterator[IO[bytes]]:
         if not path.endswith(".zst"):
             yield file
             return
+        yield io.BufferedReader(_Frames(file, path), 1 << 20)
+
+
+class _Frames(io.RawIOBase):
+    """Decompresses zstd frame after frame. `zstandard`'s own reader takes a file that ends inside a frame for a whole one."""
+
+    def __init__(self, file: IO[bytes], path: str) -> None:
         import zstandard
 
-        with zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as stream:
-            yield io.BufferedReader(stream, 1 << 20)  # type: ignore[arg-type]
+        self._file, self._path = file, path
+        self._decompressor = zstandard.ZstdDecompressor()
+        self._frame = self._decompressor.decompressobj()
+        self._waiting = memoryview(b"")
+        self._between = False  # the last frame is whole, and nothing of another one was read
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        while not self._waiting:
+            compressed = (self._frame.unused_data if self._frame.eof else b"") or self._file.read(_COMPRESSED_BYTES)
+            if not compressed:
+                if not self._between:
+                    raise ConfigurationError(f"{self._path} is cut: it ends inside a zstd frame")
+                return 0
+            if self._frame.eof:
+                self._frame = self._decompressor.decompressobj()
+            self._waiting = memoryview(self._frame.decompress(compressed))
+            self._between = self._frame.eof and not self._frame.unused_data
+        size = min(len(buffer), len(self._waiting))
+        buffer[:size], self._waiting = self._waiting[:size], self._waiting[size:]
+        return size
 
 
 def _lines(path: str) -> Iterator[bytes]:

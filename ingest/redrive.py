@@ -1,8 +1,9 @@
 """Dead letters in an operator's hands: list, show, send through again, put aside."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -12,9 +13,10 @@ from corpus.database import Connection
 from corpus.errors import ConfigurationError, DependencyError
 from corpus.sql import query
 from ingest.kafka import MAX_MESSAGE_BYTES
+from ingest.origin import Origin, origin_of, own_headers
 
 _FLUSH_SECONDS = 60
-REDRIVEN_FROM = "freshet.redriven-from"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +55,7 @@ def show(connection: Connection, dead_letter: int) -> dict[str, Any]:
 
 
 def redrive(connection: Connection, kafka: dict[str, Any], dead_letters: Sequence[int]) -> list[int]:
-    """Produce the original bytes to the original topic again; they get a new offset and are judged anew.
+    """Produce the original bytes to the original partition again; they get a new offset and are judged anew.
 
     Returns:
         The numbers redriven. One that the broker refuses stays open.
@@ -72,16 +74,8 @@ def redrive(connection: Connection, kafka: dict[str, Any], dead_letters: Sequenc
         row = show(connection, number)
         if row["state"] != "open":
             continue
-        own = [(name, None if value is None else base64.b64decode(value)) for name, value in row["headers"] or [] if name != REDRIVEN_FROM]
-        came_from = f"{row['topic']}/{row['partition']}/{row['record_offset']}#{number}"
         try:
-            producer.produce(
-                row["topic"],
-                key=row["key"],
-                value=row["value"],
-                headers=[*own, (REDRIVEN_FROM, came_from.encode())],
-                on_delivery=lambda error, _, number=number: acknowledged(number, error),
-            )
+            _produce(producer, row, lambda error, _, number=number: acknowledged(number, error))
         except KafkaException as error:
             refused.append(error.args[0].str())
         if len(row["value"] or b"") > 1_000_000:
@@ -92,6 +86,21 @@ def redrive(connection: Connection, kafka: dict[str, Any], dead_letters: Sequenc
     if refused and not taken:
         raise DependencyError(f"Kafka took none of the dead letters: {refused[0]}")
     return done
+
+
+def _produce(producer: Producer, row: dict[str, Any], on_delivery: Callable[[KafkaError | None, Any], None]) -> None:
+    """Send one, with the place where it stood at first: one that is redriven for the second time is as old as ever."""
+    headers = [(name, None if value is None else base64.b64decode(value)) for name, value in row["headers"] or []]
+    at = row["record_at"]
+    timestamp_ms = None if at is None else (at - _EPOCH) // timedelta(milliseconds=1)
+    origin = origin_of(headers) or Origin(row["topic"], row["partition"], row["record_offset"], timestamp_ms)
+    headers = [*own_headers(headers), *origin.headers(row["dead_letter"])]
+    while True:
+        try:
+            producer.produce(row["topic"], key=row["key"], value=row["value"], partition=row["partition"], headers=headers, on_delivery=on_delivery)
+            return
+        except BufferError:  # its queue is full until something is acknowledged or given up
+            producer.poll(0.1)
 
 
 def settle(connection: Connection, dead_letters: Sequence[int], state: str) -> list[int]:

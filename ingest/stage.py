@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import json
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,10 +13,15 @@ from typing import Any, Protocol
 import polars as pl
 
 from corpus.batch import BatchRef, StagedFile
+from corpus.dead_letter import DeadLetterReason
 from corpus.source import SourceSpec
 from corpus.staging import EVENT_COLUMNS, events_name
+from ingest import fields
 from ingest.decode import decode
-from ingest.event import ChangeEvent, Ignored, KafkaRecord
+from ingest.event import ChangeEvent, Decoded, Ignored, KafkaRecord, Undecodable
+from ingest.origin import first_written
+
+log = logging.getLogger("freshet.stage")
 
 EVENT_SCHEMA: dict[str, Any] = {
     "topic": pl.String,
@@ -76,7 +82,7 @@ def stage(records: Sequence[KafkaRecord], spec: SourceSpec, offsets: OffsetRange
     Raises:
         DependencyError: the store does not take the file.
     """
-    content = parquet([_row(record, spec) for record in records])
+    content = _content([_row(record, spec) for record in records], records)
     digest = hashlib.sha256(content).hexdigest()
     name = events_name(spec.source, offsets.topic, offsets.partition, offsets.first_offset, offsets.next_offset, digest)
     staged = store.put(name, content, rows=len(records))
@@ -106,10 +112,42 @@ def parquet(rows: Sequence[tuple[Any, ...]]) -> bytes:
     return buffer.getvalue()
 
 
+def _content(rows: list[tuple[Any, ...]], records: Sequence[KafkaRecord]) -> bytes:
+    """The file; a row that does not go into one becomes a dead letter, whatever mistake of ours let it come this far."""
+    try:
+        return parquet(rows)
+    except MemoryError:
+        raise
+    except Exception:
+        return parquet([_checked(row, record) for row, record in zip(rows, records, strict=True)])
+
+
+def _checked(row: tuple[Any, ...], record: KafkaRecord) -> tuple[Any, ...]:
+    try:
+        parquet([row])
+        return row
+    except Exception as error:
+        return _refused(record, error)
+
+
 def _row(record: KafkaRecord, spec: SourceSpec) -> tuple[Any, ...]:
-    place = (record.topic, record.partition, record.offset, record.timestamp_ms)
+    try:
+        return _described(record, decode(record, spec))
+    except MemoryError:
+        raise
+    except Exception as error:  # a mistake of ours costs one record, which is kept, and not its source
+        return _refused(record, error)
+
+
+def _refused(record: KafkaRecord, error: Exception) -> tuple[Any, ...]:
+    log.error("a record cannot be staged", exc_info=error, extra={"action": "dead_letter", "topic": record.topic, "offset": record.offset})
+    detail = f"cannot be staged: {type(error).__name__}: {fields.shown(str(error), 200)}"
+    return _described(record, Undecodable(reason=DeadLetterReason.NOT_DECODABLE, detail=detail))
+
+
+def _described(record: KafkaRecord, event: Decoded) -> tuple[Any, ...]:
+    place = (record.topic, record.partition, record.offset, first_written(record).timestamp_ms)
     original = (record.key, record.value, headers_json(record.headers))
-    event = decode(record, spec)
     if isinstance(event, ChangeEvent):
         metadata = json.dumps(event.metadata, ensure_ascii=False, separators=(",", ":")) if event.metadata else "{}"
         acl = None if event.acl is None else list(event.acl)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ctypes
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import confluent_kafka
 from confluent_kafka import Consumer, Producer, TopicPartition
 from psycopg_pool import ConnectionPool
 
@@ -110,6 +112,23 @@ class Bench:
             producer.produce(topic, key=f"{topic}-{number}", value=value)
             producer.poll(0)
         assert producer.flush(30) == 0
+
+    def produce_with_unreadable_header(self, topic: str) -> None:
+        """A record with a header whose name is not UTF-8; the Python client writes none, the C library under it does."""
+        library = ctypes.CDLL(str(next(Path(confluent_kafka.__file__).parents[1].glob("confluent_kafka.libs/librdkafka*"))))
+        pointer, number, error = ctypes.c_void_p, ctypes.c_int, ctypes.create_string_buffer(500)
+        library.rd_kafka_conf_new.restype = library.rd_kafka_new.restype = library.rd_kafka_headers_new.restype = pointer
+        configuration = pointer(library.rd_kafka_conf_new())
+        assert library.rd_kafka_conf_set(configuration, b"bootstrap.servers", self.bootstrap.encode(), error, ctypes.c_size_t(500)) == 0
+        producer = pointer(library.rd_kafka_new(0, configuration, error, ctypes.c_size_t(500)))
+        headers = pointer(library.rd_kafka_headers_new(ctypes.c_size_t(1)))
+        assert library.rd_kafka_header_add(headers, b"n\xe4me", ctypes.c_ssize_t(4), b"x", ctypes.c_ssize_t(1)) == 0
+        # Tags of `rd_kafka_vtype_t`: topic, partition, value, key, message flags (copy), headers, end.
+        given: list[Any] = [number(1), ctypes.c_char_p(topic.encode()), number(3), ctypes.c_int32(0)]
+        given += [number(4), ctypes.c_char_p(b"{}"), ctypes.c_size_t(2), number(5), ctypes.c_char_p(b"k"), ctypes.c_size_t(1)]
+        assert library.rd_kafka_producev(producer, *given, number(7), number(2), number(10), headers, number(0)) == 0
+        assert library.rd_kafka_flush(producer, 20_000) == 0
+        library.rd_kafka_destroy(producer)
 
     def committed(self, topic: str, partition: int = 0) -> int:
         consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": self.group})

@@ -1,16 +1,19 @@
 """The consumer on a real broker and a real database: nothing lost, nothing skipped silently, bounded, graceful."""
 
+import io
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from corpus.database import connect
-from ingest import control
+from corpus.store import StagingStore
+from ingest import control, poll
 from ingest.hand_over import hand_over
 from tests.service.consuming import Bench, bench, eventually
 
@@ -71,6 +74,26 @@ async def test_a_source_that_is_behind_pauses_and_another_does_not(stand: Bench,
         for ref in [ref for ref in stand.ledger.refs if ref.source == "slow"]:
             published(ref)
         await eventually(lambda: stand.ledger.records("slow") == 200)
+
+
+async def test_a_source_that_is_stuck_does_not_stop_another_on_the_same_topic(stand: Bench, make_topic: Callable[..., str]) -> None:
+    topic = make_topic()
+    stand.add_source("stuck", topic, max_records=10, max_pending_records=30)
+    stand.add_source("fine", topic)
+    stand.produce(topic, 200)
+    published, stuck = stand.ledger.publish, True
+    stand.ledger.publish = lambda ref: None if stuck and ref.source == "stuck" else published(ref)  # type: ignore[method-assign]
+    async with stand.consumer():
+        await eventually(lambda: stand.ledger.records("fine") == 200)
+        stand.produce(topic, 200, first=200)
+        await eventually(lambda: stand.ledger.records("fine") == 400)
+        assert stand.ledger.records("stuck") <= 40
+        stuck = False
+        for ref in [ref for ref in stand.ledger.refs if ref.source == "stuck"]:
+            published(ref)
+        await eventually(lambda: stand.ledger.records("stuck") == 400, timeout=90)
+    assert stand.ledger.ranges() == {("stuck", topic, 0): [(0, 400)], ("fine", topic, 0): [(0, 400)]}
+    assert sum(ref.records for ref in stand.ledger.refs) == 800  # and none twice
 
 
 async def test_a_restart_goes_on_at_the_position_row_not_at_the_committed_offset(stand: Bench, make_topic: Callable[..., str]) -> None:
@@ -225,6 +248,42 @@ async def test_a_staging_mistake_halts_only_its_source(stand: Bench, make_topic:
         await eventually(lambda: stand.ledger.records("fine") == 1)
         await eventually(lambda: stand.state("broken")[0] == "halted")
     assert "ZeroDivisionError" in (stand.state("broken")[1] or "")
+
+
+def staged(stand: Bench) -> pl.DataFrame:
+    """What stands in the staged files."""
+    store = StagingStore(stand.staging.as_uri())
+    return pl.concat([pl.read_parquet(io.BytesIO(store.get(ref))) for ref in stand.ledger.refs])
+
+
+async def test_a_header_that_cannot_be_read_costs_its_record_only(stand: Bench, make_topic: Callable[..., str]) -> None:
+    topic = make_topic()
+    stand.add_source("a", topic)
+    stand.produce(topic, 3)
+    stand.produce_with_unreadable_header(topic)
+    stand.produce(topic, 3, first=3)
+    async with stand.consumer():
+        await eventually(lambda: stand.ledger.records() == 7)
+    assert stand.state("a")[0] == "active"
+    dead = staged(stand).filter(pl.col("outcome") == "dead_letter")
+    assert dead.select("offset", "reason", "key", "value").rows() == [(3, "not_decodable", b"k", b"{}")]
+    assert "a header's name must be UTF-8" in dead["detail"][0]
+
+
+async def test_a_record_that_cannot_be_taken_in_halts_its_source_and_no_other(
+    stand: Bench, make_topic: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, fine = make_topic(), make_topic()
+    stand.add_source("broken", broken)
+    stand.add_source("fine", fine)
+    real = poll.record_of
+    monkeypatch.setattr(poll, "record_of", lambda message: 1 / 0 if message.topic() == broken else real(message))
+    stand.produce(broken, 1)
+    async with stand.consumer():
+        await eventually(lambda: stand.state("broken")[0] == "halted")
+        stand.produce(fine, 1)
+        await eventually(lambda: stand.ledger.records("fine") == 1)
+    assert "offset 0 cannot be taken in: ZeroDivisionError" in (stand.state("broken")[1] or "")
 
 
 async def test_the_workflow_gets_what_was_staged(stand: Bench, make_topic: Callable[..., str], temporal_client: Any) -> None:

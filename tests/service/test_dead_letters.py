@@ -4,6 +4,8 @@ import itertools
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +14,25 @@ from confluent_kafka import Consumer, Message
 
 from corpus.database import connect
 from corpus.errors import ConfigurationError
+from corpus.pipeline import PipelineSpec
+from corpus.source import VersionRule
+from ingest import outbox as outbox_module
 from ingest import redrive
+from ingest.event import KafkaRecord
 from ingest.kafka import MAX_MESSAGE_BYTES, properties
+from ingest.origin import Origin
 from ingest.outbox import Outbox
+from tests.pipeline import NOW_MS, Pipeline, make_event
 from tests.service.consuming import Bench, bench
 
 pytestmark = pytest.mark.service
 _GROUPS = itertools.count(1)
 INSERT_BATCH = """
     INSERT INTO freshet.batch (source, batch, kind, state, records, dead_lettered, workflow_id, run_id, staged_at, published_at)
-    VALUES ('a', 1, 'ingest', 'published', 3, 3, 'w', 'r', now(), now()) ON CONFLICT DO NOTHING"""
+    VALUES (%s, 1, 'ingest', 'published', 3, 3, 'w', 'r', now(), now()) ON CONFLICT DO NOTHING"""
 INSERT_DEAD_LETTER = """
     INSERT INTO freshet.dead_letter (source, batch, topic, partition, record_offset, reason, detail, key, value, headers)
-    VALUES ('a', 1, %s, 0, %s, 'invalid_id', 'id is blank', %s, %s, %s) RETURNING dead_letter"""
+    VALUES (%s, 1, %s, 0, %s, 'invalid_id', 'id is blank', %s, %s, %s) RETURNING dead_letter"""
 
 
 @pytest.fixture
@@ -33,9 +41,9 @@ def stand(database_url: str, kafka_bootstrap: str, tmp_path: Path) -> Iterator[B
         yield made
 
 
-def add(stand: Bench, topic: str, offset: int, value: bytes | None = b"bytes \xff") -> int:
-    stand.execute(INSERT_BATCH)
-    ((number,),) = stand.execute(INSERT_DEAD_LETTER, topic, offset, b"key", value, json.dumps([["trace", "AQI="], ["none", None]]))
+def add(stand: Bench, topic: str, offset: int, value: bytes | None = b"bytes \xff", source: str = "a") -> int:
+    stand.execute(INSERT_BATCH, source)
+    ((number,),) = stand.execute(INSERT_DEAD_LETTER, source, topic, offset, b"key", value, json.dumps([["trace", "AQI="], ["none", None]]))
     return int(number)
 
 
@@ -90,6 +98,27 @@ def test_a_value_that_kafka_refuses_becomes_a_pointer(stand: Bench, make_topic: 
     assert (pointer.value(), headers["freshet.truncated"], headers["freshet.reason"]) == (b"", str(number).encode(), b"invalid_id")
 
 
+def test_a_topic_that_cannot_be_made_holds_up_its_own_source_only(
+    stand: Bench, make_topic: Callable[..., str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(outbox_module, "_WAIT_SECONDS", 0.2)
+    topic, impossible = make_topic(), "x" * 245  # with `.dead-letters` that is too long
+    stand.add_source("a", topic)
+    stand.add_source("b", impossible)
+    add(stand, topic, 1)
+    for offset in range(60):  # more than a round
+        add(stand, impossible, offset, source="b")
+    add(stand, topic, 2)
+    outbox = Outbox(stand.pool, stand.cluster(), properties(stand.bootstrap, {}))
+    for _ in range(6):
+        outbox.produce_some()
+        time.sleep(0.1)
+    assert stand.cluster().offsets([(f"{topic}.dead-letters", 0)]) == {(f"{topic}.dead-letters", 0): (0, 2)}  # each of them once
+    waiting = stand.execute("SELECT source, count(*) FROM freshet.dead_letter WHERE produced_at IS NULL GROUP BY source")
+    assert waiting == [("b", 60)]
+    assert [record.getMessage()[:40] for record in caplog.records if record.name == "freshet.outbox"] == ["dead letters of a source wait: Kafka: cr"]
+
+
 def test_redriving_sends_the_original_bytes_again_once(stand: Bench, make_topic: Callable[..., str]) -> None:
     topic = make_topic()
     stand.add_source("a", topic)
@@ -107,6 +136,74 @@ def test_redriving_sends_the_original_bytes_again_once(stand: Bench, make_topic:
     headers: dict[str, Any] = dict(again.headers() or [])
     assert (again.key(), again.value(), headers["trace"]) == (b"key", b"bytes \xff", b"\x01\x02")
     assert headers["freshet.redriven-from"] == f"{topic}/0/5#{first}".encode()
+    assert headers["freshet.redriven-timestamp"] == b"none"
+
+
+def test_redriving_again_tells_the_first_place_and_goes_to_the_same_partition(stand: Bench, make_topic: Callable[..., str]) -> None:
+    topic = make_topic(partitions=4)
+    stand.add_source("a", topic)
+    numbers = []
+    for headers in ([], [["freshet.redriven-from", "dC8yLzMjNA=="], ["freshet.redriven-timestamp", "NQ=="]]):  # t/2/3#4, 5
+        numbers.append(add(stand, topic, 7 + len(numbers)))
+        stand.execute(
+            "UPDATE freshet.dead_letter SET partition = 2, headers = %s, record_at = '2026-01-01T00:00:00.123Z' WHERE dead_letter = %s",
+            json.dumps(headers),
+            numbers[-1],
+        )
+    with connect(stand.url) as connection:
+        assert redrive.redrive(connection, properties(stand.bootstrap, {}), numbers) == numbers
+    again = read(stand, topic, 2)
+    assert [message.partition() for message in again] == [2, 2]
+    assert [message.headers() for message in again] == [
+        [("freshet.redriven-from", f"{topic}/2/7#{numbers[0]}".encode()), ("freshet.redriven-timestamp", b"1767225600123")],
+        [("freshet.redriven-from", f"t/2/3#{numbers[1]}".encode()), ("freshet.redriven-timestamp", b"5")],
+    ]
+
+
+def test_redriving_more_than_the_queue_holds(stand: Bench, make_topic: Callable[..., str]) -> None:
+    topic = make_topic()
+    stand.add_source("a", topic)
+    numbers = [add(stand, topic, offset) for offset in range(20)]
+    with connect(stand.url) as connection:
+        assert redrive.redrive(connection, {**properties(stand.bootstrap, {}), "queue.buffering.max.messages": 2}, numbers) == numbers
+
+
+def redriven(pipeline: Pipeline, offset: int) -> KafkaRecord:
+    """The dead letter of that offset, as `redrive` sends it, much later."""
+    ((number, key, value, headers, at),) = pipeline.connection.execute(
+        "SELECT dead_letter, key, value, headers, record_at FROM freshet.dead_letter WHERE record_offset = %s", (offset,)
+    ).fetchall()
+    assert headers == []
+    origin = Origin(pipeline.spec.source, 0, offset, round(at.timestamp() * 1000))
+    return KafkaRecord(topic="", partition=0, offset=0, timestamp_ms=NOW_MS + 86_400_000, key=key, value=value, headers=tuple(origin.headers(number)))
+
+
+@pytest.mark.parametrize("rule", ["event", "record", "offset"])
+def test_a_redriven_event_does_not_replace_a_newer_one_nor_bring_back_a_deleted_document(pipeline: Pipeline, rule: str) -> None:
+    pipeline.spec = replace(pipeline.spec, version_rule=VersionRule(rule), pipeline=PipelineSpec(max_document_bytes=1_000))
+    pipeline.configure()
+    pipeline.ingest(make_event("a", None, "old " * 500), make_event("b", None, "old " * 500), make_event("c", None, "old " * 500))
+    pipeline.ingest(make_event("a", None, "new"))
+    pipeline.ingest(make_event("b", None, "new"))
+    pipeline.ingest(KafkaRecord(topic="", partition=0, offset=0, timestamp_ms=NOW_MS + 1_000, key=b"b", value=None))
+    pipeline.spec = replace(pipeline.spec, pipeline=PipelineSpec())
+    pipeline.configure()
+    report = pipeline.ingest(*(redriven(pipeline, offset) for offset in (0, 1, 2)))
+    assert (report.applied, report.superseded) == (1, 2)
+    assert {name: text[:3] for name, (_, text) in pipeline.visible().items()} == {"a": "new", "c": "old"}
+    ((observed,),) = pipeline.connection.execute("SELECT observed_at FROM freshet.document WHERE document_id = 'c'").fetchall()
+    assert observed <= datetime.fromtimestamp(NOW_MS / 1000 + 1, UTC)
+
+
+def test_a_redriven_event_with_a_version_is_judged_by_it(pipeline: Pipeline) -> None:
+    pipeline.spec = replace(pipeline.spec, pipeline=PipelineSpec(max_document_bytes=1_000))
+    pipeline.configure()
+    pipeline.ingest(make_event("a", 5, "five " * 500), make_event("b", 5, "five " * 500))
+    pipeline.ingest(make_event("a", 4, "four"), make_event("b", 6, "six"))
+    pipeline.spec = replace(pipeline.spec, pipeline=PipelineSpec())
+    pipeline.configure()
+    pipeline.ingest(redriven(pipeline, 0), redriven(pipeline, 1))
+    assert {name: version for name, (version, _) in pipeline.visible().items()} == {"a": 5, "b": 6}
 
 
 def test_the_largest_message_is_sixty_four_megabytes() -> None:

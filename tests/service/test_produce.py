@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import pytest
 import zstandard
@@ -67,3 +68,36 @@ def test_a_cut_zst_and_a_missing_topic_are_clear_errors(kafka_bootstrap: str, tm
         FileProducer(properties(kafka_bootstrap, {}), topic).send(str(tmp_path / "e.zst"))
     with pytest.raises(DependencyError, match="is the topic there"):
         FileProducer({**properties(kafka_bootstrap, {}), "message.timeout.ms": 3_000}, "no-such-topic").send(str(lines(tmp_path / "e.jsonl", 1)))
+
+
+@pytest.mark.parametrize("kept", [0, 10, 3_000, -1])
+def test_a_zst_that_ends_inside_a_frame_is_named_and_what_came_before_is_sent(
+    kafka_bootstrap: str, make_topic: Callable[..., str], tmp_path: Path, kept: int
+) -> None:
+    text = "".join(json.dumps({"id": f"d{number}", "content": Random(number).randbytes(100).hex()}) + "\n" for number in range(2_000))
+    (tmp_path / "cut.zst").write_bytes(zstandard.compress(text.encode())[:kept])
+    producer = FileProducer(properties(kafka_bootstrap, {}), make_topic())
+    with pytest.raises(ConfigurationError, match=r"cut\.zst is cut"):
+        producer.send(str(tmp_path / "cut.zst"))
+    if kept < 0:
+        assert 0 < producer.result.records < 2_001
+
+
+def test_no_record_is_waited_for_before_the_first_or_after_the_last(kafka_bootstrap: str, make_topic: Callable[..., str], tmp_path: Path) -> None:
+    producer = FileProducer(properties(kafka_bootstrap, {}), make_topic(), rate=1e-12, limit=1)
+    producer.send(str(lines(tmp_path / "e.jsonl", 3)))
+    assert producer.result.records == 1
+
+
+def test_records_go_out_at_the_rate(kafka_bootstrap: str, make_topic: Callable[..., str], tmp_path: Path) -> None:
+    producer = FileProducer(properties(kafka_bootstrap, {}), make_topic(), rate=20)
+    producer.send(str(lines(tmp_path / "e.jsonl", 21)))
+    assert producer.result.seconds >= 1
+
+
+@pytest.mark.parametrize(("name", "partitions"), [("", 1), ("x", 0), ("x", 2**40), ("x", 2**31 - 1)])
+def test_a_topic_that_cannot_be_is_a_clear_error(kafka_bootstrap: str, name: str, partitions: int) -> None:
+    with pytest.raises(ConfigurationError, match="needs a name and 1 to 100,000 partitions"):
+        Cluster(kafka_bootstrap, {}).create_topic(name, partitions)
+    with pytest.raises(ConfigurationError, match="name is empty"):
+        Cluster(kafka_bootstrap, {}).topics([""])

@@ -1,8 +1,8 @@
 -- name: dead_letters_unproduced
--- What does not stand on its dead-letter topic yet, oldest first.
+-- What does not stand on its dead-letter topic yet, oldest first; not of the sources that have to wait.
 SELECT l.dead_letter, l.source, s.spec, l.batch, l.topic, l.partition, l.record_offset, l.document_id, l.reason, l.detail, l.key, l.value, l.headers
   FROM freshet.dead_letter l JOIN freshet.source s USING (source)
- WHERE l.produced_at IS NULL
+ WHERE l.produced_at IS NULL AND l.source <> ALL(%(without)s::text[])
  ORDER BY l.dead_letter
  LIMIT %(most)s::integer;
 

@@ -124,6 +124,8 @@ REASONS = DeadLetterReason
         (b'{"id":"a","content":"x","version":NaN}', REASONS.NOT_DECODABLE, "NaN"),
         (b'{"id":"a","id":"b","content":"x"}', REASONS.NOT_DECODABLE, "id stands 2 times"),
         (b'{"id":"a","op":"upsert","op":"delete"}', REASONS.NOT_DECODABLE, "op stands 2 times"),
+        (b'{"id":"a","content":"x","acl":["boss"],"acl":null}', REASONS.NOT_DECODABLE, "acl stands 2 times"),
+        (b'{"id":"a","content":"x","expires_at":1,"expires_at":null}', REASONS.NOT_DECODABLE, "expires_at stands 2 times"),
         (b"[" * 200_000, REASONS.NOT_DECODABLE, "nested"),
         (b'{"id":"a","content":"x","junk":' + b"[" * 100_000 + b"]" * 100_000 + b"}", REASONS.NOT_DECODABLE, "nested"),
         (b'{"id":"a","content":"x","metadata":' + b'{"k":' * 400 + b"1" + b"}" * 400 + b"}", REASONS.INVALID_FIELD, "levels"),

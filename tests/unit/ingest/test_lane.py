@@ -4,7 +4,18 @@ import pytest
 
 from corpus.source import BatchLimits, SourceSpec
 from ingest.event import KafkaRecord
-from ingest.lane import CATCH_UP_SECONDS, Gap, Lane, PartitionLog, Position, is_behind, start_offset
+from ingest.lane import (
+    CATCH_UP_SECONDS,
+    CROWDED_SECONDS,
+    MAX_REFERENCES,
+    UNCROWDED_REFERENCES,
+    Gap,
+    Lane,
+    PartitionLog,
+    Position,
+    is_behind,
+    start_offset,
+)
 
 LOG = PartitionLog(cluster_id="c", topic="t", topic_id="id", partition=0, first_offset=10, next_offset=100)
 
@@ -79,6 +90,45 @@ def test_a_source_is_behind_until_its_work_is_published() -> None:
     assert is_behind([at])
     at.published_up_to(4)
     assert not is_behind([at])
+
+
+def hand(at: Lane, count: int) -> None:
+    """Hand over that many references of one record each."""
+    for _ in range(count):
+        at.take_in(record(at.expected), 0.0)
+        at.handed(at.cut(0.0))
+
+
+def test_a_cut_waits_the_longer_the_more_references_are_on_their_way() -> None:
+    at = lane()
+    hand(at, UNCROWDED_REFERENCES)
+    at.take_in(record(at.expected), 5.0)
+    assert at.due_at(log_end=at.expected) == 0.0
+    at.handed(at.cut(5.0))
+    hand(at, 9)
+    at.take_in(record(at.expected), 5.0)
+    assert at.due_at(log_end=at.expected) == 5.0 + 10 * CROWDED_SECONDS
+    at.published_up_to(at.cut_from)
+    assert at.due_at(log_end=at.expected) == 0.0
+
+
+def test_a_source_of_many_small_references_is_behind() -> None:
+    lanes = [lane(), lane()]
+    hand(lanes[0], MAX_REFERENCES - 1)
+    assert not is_behind(lanes)
+    hand(lanes[1], 1)
+    assert is_behind(lanes)
+
+
+def test_a_trickle_that_nobody_publishes_makes_few_references() -> None:
+    at, now = lane(), 0.0
+    while not is_behind([at]) and now < 3_600:
+        at.take_in(record(at.expected), now)
+        if at.due_at(log_end=at.expected) <= now:
+            at.handed(at.cut(now))
+        now += 0.1
+    assert now > 600  # ten records a second, for ten minutes
+    assert len(at.outstanding) <= MAX_REFERENCES
 
 
 def test_a_new_source_starts_at_the_beginning_and_a_known_one_at_its_row() -> None:
