@@ -14,14 +14,18 @@ def check(sources: Sequence[SourceSpec], subscribers: Sequence[SubscriberSpec]) 
     Raises:
         ValueError: names the field, the value and what to do.
     """
-    _no_loop(sources)
+    no_loop(sources)
     _distinct_for_kafka(sources)
     _known_sources(sources, subscribers)
     _one_target_each(subscribers)
 
 
-def _no_loop(sources: Sequence[SourceSpec]) -> None:
-    """A dead letter that some source reads is refused there and written again, for ever."""
+def no_loop(sources: Sequence[SourceSpec]) -> None:
+    """A dead letter that some source reads is refused there and written again, for ever.
+
+    Raises:
+        ValueError: names both sources.
+    """
     readers = {topic: spec.source for spec in sources for topic in spec.topics}
     for spec in sources:
         topic, field = spec.dead_letters_to(), f"source.{spec.source}.dead_letter_topic"

@@ -46,23 +46,24 @@ def register(app: typer.Typer) -> None:
 def apply(
     file: ConfigPath = Path("freshet.toml"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and change nothing.")] = False,
-    prune: Annotated[bool, typer.Option("--prune", help="Retire sources that are not in the file; their documents stay.")] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Retire sources and end subscriptions that are not in the file; documents stay.")] = False,
     as_json: Json = False,
 ) -> None:
     """Make sources, topics, schedules and subscriptions what the file says."""
     from corpus.database import connect
     from workers import apply as applying
-    from workers import config, settings
+    from workers import config, preview, settings
 
     wanted = config.load(file)
     resolved = settings.load()
     cluster = _cluster(resolved)
     with connect(resolved.database_url, application="freshet-apply") as connection:
         changes = applying.plan(connection, cluster, wanted, prune=prune)
-    if dry_run:
-        applying.check_models(wanted)
-    else:
-        changes = [*changes, *asyncio.run(applying.execute(resolved, wanted, changes, cluster))]
+        if dry_run:
+            applying.check_models(wanted)
+            changes += asyncio.run(preview.others(resolved, connection, wanted, prune=prune))
+    if not dry_run:
+        changes += asyncio.run(applying.execute(resolved, wanted, changes, cluster, prune=prune))
     _show_changes(changes, dry_run=dry_run, as_json=as_json)
 
 
@@ -79,7 +80,7 @@ def _show_changes(changes: "list[Change]", *, dry_run: bool, as_json: bool) -> N
         for path, before, after in change.fields:
             write(f"             {path}: {before} -> {after}")
     if any(change.change == "unlisted" for change in changes):
-        say("unlisted: in the database, not in the file; they go on. Retire them with --prune.")
+        say("unlisted: in the database, not in the file; they go on. --prune retires such sources and ends such subscriptions.")
     if dry_run:
         say("nothing was changed (--dry-run)")
 
