@@ -19,7 +19,6 @@ from corpus.source import BatchLimits, FreshnessSpec, SourceSpec, VersionRule
 from corpus.subscription import SubscriberSpec
 from workers import config_rules
 from workers.config_values import (
-    MOST_PARTITIONS,
     Bytes,
     Count,
     Endpoint,
@@ -31,6 +30,7 @@ from workers.config_values import (
     TaskQueue,
     Topic,
 )
+from workers.console import MOST_PARTITIONS
 
 
 class _Table(BaseModel):

@@ -9,7 +9,6 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 NAME = r"^[a-z0-9][a-z0-9_.-]{0,62}$"
 LONGEST_TOPIC = 249
-MOST_PARTITIONS = 1_000
 # Topics that brokers keep for themselves.
 _KAFKAS_OWN = ("__consumer_offsets", "__transaction_state", "__share_group_state", "__cluster_metadata", "__remote_log_metadata")
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workers.console import CommandError, ExitCode, say, write_json, write_table
+from workers.console import LONGEST_WAIT, CommandError, ExitCode, say, write_json, write_table
 
 if TYPE_CHECKING:
     from freshness.report import FreshnessReport
@@ -33,7 +33,7 @@ def report(
 
 def check(
     source: Annotated[str, typer.Argument(help="Which source.")],
-    timeout: Annotated[int, typer.Option(help="Seconds to wait for the result.")] = 600,
+    timeout: Annotated[int, typer.Option(min=1, max=LONGEST_WAIT, help="Seconds to wait for the result.")] = 600,
     as_json: Json = False,
 ) -> int:
     """Check a source now: measure, expire what is overdue, report. Exit code as of `report`."""
