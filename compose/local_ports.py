@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import socket
 from pathlib import Path
 
@@ -98,6 +99,6 @@ def _holder(port: int) -> str:
 
 
 def _port(setting: str, value: int | str) -> int:
-    if not str(value).isdigit() or not 0 < int(value) < 65_536:
+    if not re.fullmatch("[0-9]{1,5}", str(value)) or not 0 < int(value) < 65_536:
         raise ConfigurationError(f"{setting}={value!r} is not a port from 1 to 65535")
     return int(value)

@@ -156,7 +156,9 @@ def judge(error: Exception) -> tuple[ExitCode, str]:
     home = type(error).__module__
     if home.startswith("psycopg"):
         return _judge_database(error, told)
-    return ExitCode.UNAVAILABLE if home.startswith(("temporalio", "confluent_kafka")) else ExitCode.MISTAKE, told
+    if type(error).__name__ == "KafkaException":  # its module is that of the compiled part, "cimpl"
+        return _judge_kafka(error)
+    return ExitCode.UNAVAILABLE if home.startswith("temporalio") else ExitCode.MISTAKE, told
 
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
@@ -172,6 +174,17 @@ def _judge_database(error: Exception, told: str) -> tuple[ExitCode, str]:
     if isinstance(error, errors.InsufficientPrivilege):
         return ExitCode.USAGE, f"the database user may not do this; give it the right, or name another one ({told})"
     return ExitCode.USAGE if isinstance(error, DataError) else ExitCode.MISTAKE, told
+
+
+def _judge_kafka(error: Exception) -> tuple[ExitCode, str]:
+    from confluent_kafka import KafkaError
+
+    cause = error.args[0] if error.args else None
+    if not isinstance(cause, KafkaError):
+        return ExitCode.UNAVAILABLE, f"Kafka: {error}"
+    if cause.code() == KafkaError._INVALID_ARG:
+        return ExitCode.USAGE, f"FRESHET_KAFKA_PROPERTIES or an argument is wrong: {cause.str()}"
+    return ExitCode.UNAVAILABLE, f"Kafka: {cause.str()}"
 
 
 def _complain(error: BaseException, told: str, debug: bool) -> None:

@@ -5,6 +5,7 @@ What upstream has a name for keeps that name: `TEMPORAL_*` (temporalio's environ
 
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -187,8 +188,8 @@ def _value(name: str) -> str:
 
 def _number(name: str, least: int) -> int:
     value = _value(name)
-    if not value.isdigit() or int(value) < least:
-        raise ConfigurationError(f"{name}={value!r} is not a whole number of at least {least}")
+    if not re.fullmatch("[0-9]{1,6}", value) or int(value) < least:
+        raise ConfigurationError(f"{name}={value!r} is not a whole number of at least {least} and at most 999999")
     return int(value)
 
 

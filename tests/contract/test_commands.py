@@ -135,6 +135,8 @@ def test_debug_shows_a_trace(folder: Path, words: str) -> None:
     ("name", "value", "told"),
     [
         ("FRESHET_EMBED_SHARD", "many", "FRESHET_EMBED_SHARD='many' is not a whole number of at least 1"),
+        ("FRESHET_EMBED_SHARD", "²", "FRESHET_EMBED_SHARD='²' is not a whole number of at least 1"),
+        ("FRESHET_EMBED_SHARD", "9999999999", "is not a whole number of at least 1 and at most 999999"),
         ("FRESHET_LOG_FORMAT", "xml", "FRESHET_LOG_FORMAT='xml' is not one of json, text"),
         ("FRESHET_KAFKA_PROPERTIES", "missing.properties", "FRESHET_KAFKA_PROPERTIES='missing.properties' cannot be read"),
         ("FRESHET_DATABASE_URL", "garbage", "FRESHET_DATABASE_URL is not a connection string; write postgresql://"),
@@ -147,6 +149,19 @@ def test_a_wrong_setting_is_named(folder: Path, name: str, value: str, told: str
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     assert told in done.stderr
     assert "garbage" not in done.stderr  # a connection string holds a password
+
+
+def test_wrong_addresses_and_properties_are_named(folder: Path) -> None:
+    (folder / "wrong.properties").write_text("nope=1\n", encoding="utf-8")
+    addresses = {"FRESHET_DATABASE_URL": "host=127.0.0.1 port=1", "FRESHET_KAFKA_BOOTSTRAP": "127.0.0.1:1", "TEMPORAL_ADDRESS": "a b:x"}
+    done = freshet(folder, "freshness", "schedules", **addresses)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "Temporal's address 'a b:x' (TEMPORAL_ADDRESS)" in done.stderr
+    done = freshet(folder, "produce", "--topic", "t", "right.toml", **addresses, FRESHET_KAFKA_PROPERTIES="wrong.properties")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert 'FRESHET_KAFKA_PROPERTIES or an argument is wrong: No such configuration property: "nope"' in done.stderr
+    done = freshet(folder, "up", "--detach", FRESHET_KAFKA_PORT="²")
+    assert (done.returncode, done.stderr) == (2, "freshet: FRESHET_KAFKA_PORT='²' is not a port from 1 to 65535\n")
 
 
 def test_an_empty_topic_is_refused(folder: Path) -> None:

@@ -195,7 +195,7 @@ def _metadata(pairs: list[str]) -> str:
         except RecursionError as error:
             raise CommandError(f"--where {pair[:40]!r}... is nested too deeply") from error
         if problem := _not_stored(wanted[name]):
-            raise CommandError(f"--where {pair!r}: metadata never holds {problem}; for the text, write it in double quotes")
+            raise CommandError(f"--where {pair!r}: metadata never holds {problem}")
     return json.dumps(wanted) if wanted else ""
 
 
@@ -209,7 +209,7 @@ def _not_stored(value: Any) -> str:
     except UnicodeEncodeError:
         return "half of a character (a lone surrogate)"
     except ValueError:
-        return "NaN or Infinity"
+        return "NaN or Infinity; for the text, write it in double quotes"
     return "the character U+0000" if "\\u0000" in text.replace("\\\\", "") else ""
 
 
