@@ -5,6 +5,7 @@ import os
 import random
 import re
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
@@ -46,6 +47,16 @@ def choose(home: Path, given: dict[str, int] | None = None) -> dict[str, int]:
     if ports != kept:
         write_private(path, json.dumps(ports, indent=2))
     return ports
+
+
+def check(given: Mapping[str, int]) -> None:
+    """Refuse what is no port.
+
+    Raises:
+        ConfigurationError: names the option and the value.
+    """
+    for name, port in given.items():
+        _port(f"--{name}-port", port)
 
 
 def free_port(taken: set[int] | None = None) -> int:

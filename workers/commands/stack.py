@@ -24,11 +24,11 @@ def up(
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Leave a supervisor behind and return when all is ready.")] = False,
     no_workers: Annotated[bool, typer.Option("--no-workers", help="Only PostgreSQL, Kafka and Temporal.")] = False,
     only: Annotated[list[str] | None, typer.Option("--only", help="Only this part and what it needs; may be repeated.", show_default=False)] = None,
-    postgres_port: Annotated[int, typer.Option(min=0, max=65_535, help="Port of PostgreSQL; 0: a free one, kept.")] = 0,
-    kafka_port: Annotated[int, typer.Option(min=0, max=65_535, help="Port of Kafka.")] = 0,
-    kafka_controller_port: Annotated[int, typer.Option(min=0, max=65_535, help="Port of Kafka's controller.")] = 0,
-    temporal_port: Annotated[int, typer.Option(min=0, max=65_535, help="Port of Temporal.")] = 0,
-    temporal_ui_port: Annotated[int, typer.Option(min=0, max=65_535, help="Port of Temporal's web UI.")] = 0,
+    postgres_port: Annotated[int, typer.Option(help="Port of PostgreSQL; 0: a free one, kept.")] = 0,
+    kafka_port: Annotated[int, typer.Option(help="Port of Kafka.")] = 0,
+    kafka_controller_port: Annotated[int, typer.Option(help="Port of Kafka's controller.")] = 0,
+    temporal_port: Annotated[int, typer.Option(help="Port of Temporal.")] = 0,
+    temporal_ui_port: Annotated[int, typer.Option(help="Port of Temporal's web UI.")] = 0,
     timeout: Annotated[
         float, typer.Option(min=0, max=LONGEST_WAIT, help="Seconds to wait until all is ready (the first start may download).")
     ] = 1800.0,
