@@ -66,8 +66,9 @@ def prepare_home(home: Path, ports: Mapping[str, int]) -> None:
     """Make the state directory and choose the ports.
 
     Raises:
-        ConfigurationError: the directory cannot be made or written.
+        ConfigurationError: a port is none, or the directory cannot be made or written.
     """
+    local_ports.check(ports)  # also where the stack runs already, and its ports stay what they are
     try:
         private_folder(home)
         write_private(home / ".writable", "")

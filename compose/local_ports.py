@@ -3,7 +3,9 @@
 import json
 import os
 import random
+import re
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
@@ -45,6 +47,16 @@ def choose(home: Path, given: dict[str, int] | None = None) -> dict[str, int]:
     if ports != kept:
         write_private(path, json.dumps(ports, indent=2))
     return ports
+
+
+def check(given: Mapping[str, int]) -> None:
+    """Refuse what is no port.
+
+    Raises:
+        ConfigurationError: names the option and the value.
+    """
+    for name, port in given.items():
+        _port(f"--{name}-port", port)
 
 
 def free_port(taken: set[int] | None = None) -> int:
@@ -98,6 +110,6 @@ def _holder(port: int) -> str:
 
 
 def _port(setting: str, value: int | str) -> int:
-    if not str(value).isdigit() or not 0 < int(value) < 65_536:
+    if not re.fullmatch("[0-9]{1,5}", str(value)) or not 0 < int(value) < 65_536:
         raise ConfigurationError(f"{setting}={value!r} is not a port from 1 to 65535")
     return int(value)

@@ -13,6 +13,7 @@ from corpus.errors import ConfigurationError, DependencyError
 from corpus.source import SourceSpec, SourceStatus, source_workflow_id
 from corpus.sql import query
 from ingest.kafka import MAX_MESSAGE_BYTES, Cluster
+from workers import config_rules
 from workers.config import Config
 from workers.settings import Settings
 
@@ -24,7 +25,9 @@ class Verb(StrEnum):
     CHANGE = "change"
     RETIRE = "retire"
     UNCHANGED = "unchanged"
-    UNLISTED = "unlisted"  # in the database, not in the file; retired only with --prune
+    UNLISTED = "unlisted"  # in the database, not in the file; retired or ended only with --prune
+    END = "end"
+    DELETE = "delete"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,10 +44,13 @@ def plan(connection: Connection, cluster: Cluster, config: Config, *, prune: boo
     """Compare the file with the database and the cluster.
 
     Raises:
+        ConfigurationError: the database lacks a text search configuration, or a source that goes on makes a loop with one of the file.
         DependencyError: PostgreSQL or Kafka does not answer.
     """
     with unavailable_as_dependency_error():
         rows = connection.execute(query("sources_configured")).fetchall()
+        _check_languages(connection, config)
+    _check_loops([*config.sources, *([] if prune else unlisted_sources(connection, config))])
     have = {source: (SourceSpec.from_json(spec), state) for source, spec, _, state, _ in rows}
     changes = [_source_change(spec, have.get(spec.source)) for spec in config.sources]
     named = {spec.source for spec in config.sources}
@@ -54,6 +60,32 @@ def plan(connection: Connection, cluster: Cluster, config: Config, *, prune: boo
     existing = cluster.topics(config.partitions)
     topics = [Change(kind="topic", name=topic, change=Verb.UNCHANGED if topic in existing else Verb.CREATE) for topic in config.partitions]
     return changes + topics
+
+
+def unlisted_sources(connection: Connection, config: Config) -> list[SourceSpec]:
+    """Sources that go on though the file does not name them."""
+    named = {spec.source for spec in config.sources}
+    with unavailable_as_dependency_error():
+        rows = connection.execute(query("active_sources")).fetchall()
+    return [SourceSpec.from_json(spec) for source, spec in rows if source not in named]
+
+
+def _check_languages(connection: Connection, config: Config) -> None:
+    """A name that PostgreSQL does not know would stop the source at its first batch."""
+    known = [name for (name,) in connection.execute(query("text_search_languages")).fetchall()]
+    for spec in config.sources:
+        if spec.text_search_language not in known:
+            raise ConfigurationError(
+                f"source.{spec.source}.text_search_language = {spec.text_search_language!r} is no text search configuration of this "
+                f"PostgreSQL; it has {', '.join(known)}"
+            )
+
+
+def _check_loops(specs: list[SourceSpec]) -> None:
+    try:
+        config_rules.no_loop(specs)
+    except ValueError as error:
+        raise ConfigurationError(f"with the sources that go on though the file does not name them: {error}") from error
 
 
 def _source_change(spec: SourceSpec, have: tuple[SourceSpec, str] | None) -> Change:
@@ -80,7 +112,7 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> tuple[tuple[st
     return tuple((path, before.get(path), after[path]) for path in after if before.get(path) != after[path])
 
 
-async def execute(settings: Settings, config: Config, changes: list[Change], cluster: Cluster) -> list[Change]:
+async def execute(settings: Settings, config: Config, changes: list[Change], cluster: Cluster, *, prune: bool) -> list[Change]:
     """Do what the plan says.
 
     1. embedding spaces: a model that cannot be had stops everything before anything is changed
@@ -103,7 +135,7 @@ async def execute(settings: Settings, config: Config, changes: list[Change], clu
                 if change.kind == "source":
                     _apply_source(connection, change, specs.get(change.name))
     changed = [change.name for change in changes if change.kind == "source" and change.change == Verb.CHANGE]
-    done += await _reconcile_others(settings, config, changed)  # 4
+    done += await _reconcile_others(settings, config, changed, prune=prune)  # 4
     return done
 
 
@@ -132,7 +164,7 @@ def _apply_source(connection: Connection, change: Change, spec: SourceSpec | Non
             pass
 
 
-async def _reconcile_others(settings: Settings, config: Config, changed: list[str]) -> list[Change]:
+async def _reconcile_others(settings: Settings, config: Config, changed: list[str], *, prune: bool) -> list[Change]:
     from freshness import schedules
     from workers import subscriptions
     from workers.connect import temporal
@@ -144,7 +176,7 @@ async def _reconcile_others(settings: Settings, config: Config, changed: list[st
     with connect(settings.database_url, application="freshet-apply") as connection:
         active = [SourceSpec.from_json(spec) for _, spec in connection.execute(query("active_sources")).fetchall()]
     done = [_foreign("schedule", change) for change in await schedules.reconcile(client, active)]
-    done += [_foreign("subscription", change) for change in await subscriptions.reconcile(settings, config)]
+    done += [_foreign("subscription", change) for change in await subscriptions.reconcile(settings, config, prune=prune)]
     return done
 
 

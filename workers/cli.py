@@ -8,7 +8,7 @@ import typer
 
 from workers.console import CommandError, run_command
 
-AREAS = ("stack", "ingest", "corpus", "freshness", "subscriptions", "roles")
+AREAS = ("stack", "ingest", "dead_letters", "corpus", "freshness", "subscriptions", "roles")
 
 
 def build() -> typer.Typer:
@@ -43,6 +43,7 @@ def main() -> None:
     arguments, debug = without_debug(sys.argv[1:])
 
     def command() -> int:
+        require_text(arguments)
         try:
             result = build()(args=arguments, prog_name="freshet", standalone_mode=False)
         except typer.Exit as leaving:
@@ -56,6 +57,18 @@ def main() -> None:
         return result if isinstance(result, int) else 0
 
     run_command(command, debug=debug)
+
+
+def require_text(arguments: list[str]) -> None:
+    """Bytes that are not UTF-8 arrive as lone surrogates, which no service takes.
+
+    Raises:
+        CommandError: names the argument.
+    """
+    for argument in arguments:
+        if not argument.isascii() and any("\udc80" <= character <= "\udcff" for character in argument):
+            shown = argument.encode("utf-8", "surrogateescape")
+            raise CommandError(f"argument {str(shown)[1:]} is not UTF-8; give it as UTF-8 text")
 
 
 def without_debug(arguments: list[str]) -> tuple[list[str], bool]:

@@ -5,78 +5,43 @@ A source is a table of its own, `[source.NAME]`: TOML itself refuses a name twic
 """
 
 import json
-import re
 import tomllib
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from corpus.errors import ConfigurationError
 from corpus.pipeline import PipelineSpec
 from corpus.source import BatchLimits, FreshnessSpec, SourceSpec, VersionRule
 from corpus.subscription import SubscriberSpec
-
-_NAME = r"^[a-z0-9][a-z0-9_.-]{0,62}$"
-_TOPIC = r"^[a-zA-Z0-9._-]{1,249}$"
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-_SIZES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
-
-
-def seconds(value: Any) -> Any:
-    """A duration in seconds: a number of them, or text such as "30d", "1h30m", "250ms"."""
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise ValueError('a duration such as "30d", "1h30m", "250ms", or a number of seconds')  # noqa: TRY004 - pydantic takes ValueError only
-    if isinstance(value, (int, float)):
-        return value
-    text = value.replace(" ", "")
-    if not re.fullmatch(r"(\d+(\.\d+)?(ms|s|m|h|d|w))+", text):
-        raise ValueError('a duration such as "30d", "1h30m", "250ms" (units: ms, s, m, h, d, w), or a number of seconds')
-    return sum(float(number) * _UNITS[unit] for number, _, unit in re.findall(r"(\d+(\.\d+)?)(ms|s|m|h|d|w)", text))
-
-
-def size(value: Any) -> Any:
-    """A size in bytes: a whole number of them, or text such as "8MB", "512KiB"."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?I?B)?", value.strip().upper()) if isinstance(value, str) else None
-    if found is None:
-        raise ValueError('a size such as "8MB", "512KiB" (units: B, KB, MB, GB, KiB, MiB, GiB), or a whole number of bytes')
-    return int(float(found[1]) * _SIZES[found[2] or ""])
-
-
-def _whole_seconds(value: Any) -> int:
-    number = seconds(value)
-    if number != int(number):
-        raise ValueError(f"whole seconds; {value!r} is {number:g} s")
-    return int(number)
-
-
-def _milliseconds(value: Any) -> int:
-    return round(seconds(value) * 1000)
-
-
-def _written(reader: Callable[[Any], Any], example: str) -> tuple[BeforeValidator, WithJsonSchema]:
-    schema = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string"}], "examples": [example]}
-    return BeforeValidator(reader), WithJsonSchema(schema)
-
-
-Bytes = Annotated[int, Field(ge=1), *_written(size, "8MB")]
-Seconds = Annotated[int, Field(ge=1), *_written(_whole_seconds, "30d")]
-FractionOfSeconds = Annotated[float, Field(gt=0), *_written(seconds, "20s")]
-Milliseconds = Annotated[int, Field(ge=0, le=60_000), *_written(_milliseconds, "50ms")]
-Count = Annotated[int, Field(ge=1, strict=True)]
-Topic = Annotated[str, Field(pattern=_TOPIC)]
+from workers import config_rules
+from workers.config_values import (
+    Bytes,
+    Count,
+    Endpoint,
+    Milliseconds,
+    Namespace,
+    Seconds,
+    SecondsOfADay,
+    SourceName,
+    TaskQueue,
+    Topic,
+)
+from workers.console import MOST_PARTITIONS
 
 
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _without_nul(cls, value: Any) -> Any:
+        if isinstance(value, str) and "\0" in value:  # PostgreSQL stores no text that holds it
+            raise ValueError("the character U+0000 cannot be stored; leave it out")
+        return value
 
 
 class PipelineTable(_Table):
@@ -92,14 +57,20 @@ class PipelineTable(_Table):
     chunker: Literal["structure", "whole"] = Field(
         default="structure", description="Chunks end at headings, paragraphs, sentences; or one chunk a document."
     )
-    max_tokens: Annotated[int, Field(ge=16, strict=True)] | None = Field(
+    max_tokens: Annotated[int, Field(ge=16, le=1_000_000, strict=True)] | None = Field(
         default=None, description="A chunk's limit in tokens; default: what the model reads."
     )
-    min_tokens: Annotated[int, Field(ge=1, strict=True)] = Field(default=32, description="Smaller pieces are joined to a neighbour.")
+    min_tokens: Annotated[int, Field(ge=1, le=1_000_000, strict=True)] = Field(default=32, description="Smaller pieces are joined to a neighbour.")
     max_document_bytes: Bytes = Field(default=32_000_000, description="Larger events are dead-lettered.")
     max_chunks: Count = Field(default=50_000, description="Documents of more chunks are dead-lettered.")
     max_nesting: Count = Field(default=512, description="Deeper HTML is read without structure.")
-    clean_timeout: FractionOfSeconds = Field(default=20.0, description="Documents that take longer to clean are dead-lettered.")
+    clean_timeout: SecondsOfADay = Field(default=20.0, description="Documents that take longer to clean are dead-lettered.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "PipelineTable":
+        if self.max_tokens is not None and self.max_tokens < self.min_tokens:
+            raise ValueError(f"max_tokens ({self.max_tokens}) must not be less than min_tokens ({self.min_tokens}); set min_tokens lower")
+        return self
 
     def spec(self) -> PipelineSpec:
         """As the workers read it."""
@@ -116,6 +87,14 @@ class LimitsTable(_Table):
     max_in_flight: Annotated[int, Field(ge=1, le=16, strict=True)] = Field(default=3, description="Batches worked on side by side.")
     max_pending_records: Count = Field(default=20_000, description="Records read ahead of publishing; above it the source pauses.")
     max_pending_bytes: Bytes = Field(default=64_000_000, description="Bytes read ahead of publishing; above it the source pauses.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "LimitsTable":
+        for what in ("records", "bytes"):
+            batch, pending = getattr(self, f"max_{what}"), getattr(self, f"max_pending_{what}")
+            if pending < batch:
+                raise ValueError(f"max_pending_{what} ({pending}) must not be less than max_{what} ({batch}): no batch could become full")
+        return self
 
     def spec(self) -> BatchLimits:
         """As the workers read it."""
@@ -155,7 +134,9 @@ class SourceTable(_Table):
     """[source.NAME]: where documents come from."""
 
     topics: Annotated[list[Topic], Field(min_length=1)] | None = Field(default=None, description="Kafka topics; default: the source's name.")
-    partitions: Annotated[int, Field(ge=1, le=1_000, strict=True)] = Field(default=3, description="Of a topic that `freshet apply` creates.")
+    partitions: Annotated[int, Field(ge=1, le=MOST_PARTITIONS, strict=True)] = Field(
+        default=3, description="Of a topic that `freshet apply` creates."
+    )
     format: Literal["native", "text"] = Field(
         default="native", description="native: JSON events; text: the value is the document, the rest stands in headers."
     )
@@ -171,11 +152,9 @@ class SourceTable(_Table):
     freshness: FreshnessTable = FreshnessTable()
 
     @model_validator(mode="after")
-    def _apart(self) -> "SourceTable":
+    def _once(self) -> "SourceTable":
         if self.topics and len(set(self.topics)) < len(self.topics):
             raise ValueError("topics names a topic twice")
-        if self.topics and self.dead_letter_topic in self.topics:
-            raise ValueError(f"dead_letter_topic {self.dead_letter_topic!r} is one of its topics: its dead letters would come back for ever")
         return self
 
     def spec(self, name: str) -> SourceSpec:
@@ -199,25 +178,38 @@ class SubscriberTable(_Table):
     """[subscriber.NAME]: an application team that is told of every published batch."""
 
     sources: Annotated[list[str], Field(min_length=1)] = Field(description="Sources it is told of.")
-    endpoint: Annotated[str, Field(pattern="^[a-zA-Z][a-zA-Z0-9-]{0,199}$")] = Field(description="Nexus endpoint; made by `freshet apply`.")
-    namespace: Annotated[str, Field(min_length=1)] = Field(description="The team's Temporal namespace.")
-    task_queue: Annotated[str, Field(min_length=1)] = Field(description="Where the team's Nexus handler polls.")
+    endpoint: Endpoint = Field(description="Nexus endpoint; made by `freshet apply`.")
+    namespace: Namespace = Field(description="The team's Temporal namespace.")
+    task_queue: TaskQueue = Field(description="Where the team's Nexus handler polls.")
     from_start: bool = Field(default=True, description="The first notice is of the first batch; else of the next one.")
+
+    @model_validator(mode="after")
+    def _once(self) -> "SubscriberTable":
+        if len(set(self.sources)) < len(self.sources):
+            raise ValueError("sources names a source twice")
+        return self
+
+    def spec(self, name: str) -> SubscriberSpec:
+        """As the workers read it."""
+        return SubscriberSpec(
+            subscriber=name,
+            sources=tuple(self.sources),
+            endpoint=self.endpoint,
+            namespace=self.namespace,
+            task_queue=self.task_queue,
+            from_start=self.from_start,
+        )
 
 
 class ConfigFile(_Table):
     """The whole of freshet.toml."""
 
-    source: dict[Annotated[str, Field(pattern=_NAME)], SourceTable] = Field(default={}, description="[source.NAME]")
-    subscriber: dict[Annotated[str, Field(pattern=_NAME)], SubscriberTable] = Field(default={}, description="[subscriber.NAME]")
+    source: dict[SourceName, SourceTable] = Field(default={}, description="[source.NAME]")
+    subscriber: dict[SourceName, SubscriberTable] = Field(default={}, description="[subscriber.NAME]")
 
     @model_validator(mode="after")
-    def _known_sources(self) -> "ConfigFile":
-        for name, subscriber in self.subscriber.items():
-            for source in subscriber.sources:
-                if source not in self.source:
-                    known = ", ".join(sorted(self.source)) or "none"
-                    raise ValueError(f"subscriber.{name}.sources names {source!r}, which is no source of this file (there: {known})")
+    def _fits_together(self) -> "ConfigFile":
+        config_rules.check([table.spec(name) for name, table in self.source.items()], [table.spec(name) for name, table in self.subscriber.items()])
         return self
 
 
@@ -251,19 +243,14 @@ def parse(text: str, name: str = "freshet.toml") -> Config:
         raise ConfigurationError(f"{name} is not TOML: {error}") from error
     except ValidationError as error:
         raise ConfigurationError(f"{name}: " + "; ".join(_explain(entry) for entry in error.errors())) from error
-    subscribers = [
-        SubscriberSpec(
-            subscriber=who,
-            sources=tuple(table.sources),
-            endpoint=table.endpoint,
-            namespace=table.namespace,
-            task_queue=table.task_queue,
-            from_start=table.from_start,
-        )
-        for who, table in read.subscriber.items()
-    ]
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, a thousand brackets
+        raise ConfigurationError(f"{name} is not TOML that can be read: {error}") from error
     partitions = {topic: table.partitions for who, table in read.source.items() for topic in table.topics or (who,)}
-    return Config(sources=tuple(table.spec(who) for who, table in read.source.items()), subscribers=tuple(subscribers), partitions=partitions)
+    return Config(
+        sources=tuple(table.spec(who) for who, table in read.source.items()),
+        subscribers=tuple(table.spec(who) for who, table in read.subscriber.items()),
+        partitions=partitions,
+    )
 
 
 def schema() -> dict[str, Any]:

@@ -5,7 +5,7 @@ import dataclasses
 from temporalio.client import Client
 from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes
 
-from corpus.errors import DependencyError
+from corpus.errors import ConfigurationError, DependencyError
 from workers.settings import Settings, temporal_profile
 
 
@@ -27,12 +27,15 @@ async def temporal(settings: Settings, *, namespace: str | None = None) -> Clien
     """Connect.
 
     Raises:
+        ConfigurationError: the address is not one.
         DependencyError: the server does not answer.
     """
     arguments = temporal_profile() or {"target_host": settings.temporal_address}
+    address = arguments.get("target_host")
     arguments["namespace"] = namespace or settings.temporal_namespace
     try:
         return await Client.connect(**arguments, data_converter=data_converter(settings))
+    except ValueError as error:
+        raise ConfigurationError(f"Temporal's address {address!r} (TEMPORAL_ADDRESS) is not host:port: {error}") from error
     except RuntimeError as error:
-        address = arguments.get("target_host")
         raise DependencyError(f"Temporal does not answer at {address}: {error}. Is it running? See `freshet status`.") from error

@@ -4,14 +4,22 @@ Exit codes: 0 done; 1 a check failed (stale, lagging, unhealthy); 2 wrong usage 
 4 a mistake in Freshet; 130 interrupted.
 """
 
+import contextlib
+import errno
 import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from enum import IntEnum
 from typing import Any, NoReturn
+
+MOST_ROWS = 10_000_000  # that one command may be asked for
+MOST_PARTITIONS = 1_000  # of a topic that we create
+LONGEST_WAIT = 10_000_000  # seconds
+LARGEST_NUMBER = 2**63 - 1  # of a batch, a chunk, a dead letter: PostgreSQL's bigint
 
 
 class ExitCode(IntEnum):
@@ -38,9 +46,27 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
+@contextmanager
+def _standard_output() -> Iterator[None]:
+    """A full disk under standard output is one clear line; a reader that has left (`head`) is none at all."""
+    try:
+        yield
+    except BrokenPipeError:
+        os._exit(0)
+    except OSError as error:
+        raise CommandError(f"standard output: {error.strerror}", ExitCode.UNAVAILABLE) from error
+
+
 def write(text: str) -> None:
     """Data: standard output."""
-    sys.stdout.write(text + "\n")
+    with _standard_output():
+        sys.stdout.write(text + "\n")
+
+
+def write_bytes(data: bytes) -> None:
+    """Data as it is: standard output."""
+    with _standard_output():
+        sys.stdout.buffer.write(data)
 
 
 def write_json(value: Any) -> None:
@@ -64,7 +90,8 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty:
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
     width = None if sys.stdout.isatty() else 200
-    Console(width=width).print(table)
+    with _standard_output():
+        Console(width=width).print(table)
 
 
 def _cell(value: Any) -> str:
@@ -89,47 +116,84 @@ def _plain(value: Any) -> Any:
 
 def end(code: int) -> NoReturn:
     """Leave at once: Temporal's client library may crash while the interpreter shuts down (temporalio/sdk-python#300)."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # said already, or there is nobody to say it to
+            stream.flush()
     os._exit(code)
 
 
 def run_command(command: Callable[[], Any], *, debug: bool) -> NoReturn:
     """Run the command line; turn every expected error into one line and an exit code."""
-    from corpus.errors import DependencyError, FreshetError
-
     try:
         code = command()
-    except CommandError as error:
-        _complain(error, debug)
-        end(error.code)
-    except DependencyError as error:
-        _complain(error, debug)
-        end(ExitCode.UNAVAILABLE)
-    except FreshetError as error:
-        _complain(error, debug)
-        end(ExitCode.USAGE)
+        with _standard_output():
+            sys.stdout.flush()
     except KeyboardInterrupt:
         end(130)
     except BrokenPipeError:
         os._exit(0)
     except Exception as error:
-        if type(error).__module__.startswith(("psycopg", "temporalio", "confluent_kafka")):
-            _complain(error, debug)
-            end(ExitCode.UNAVAILABLE)
-        _confess(error, debug)
-        end(ExitCode.MISTAKE)
+        code, told = judge(error)
+        if code == ExitCode.MISTAKE:
+            _confess(error, debug)
+        else:
+            _complain(error, told, debug)
+        end(code)
     end(code if isinstance(code, int) else ExitCode.OK)
 
 
-def _complain(error: BaseException, debug: bool) -> None:
+def judge(error: Exception) -> tuple[ExitCode, str]:
+    """Exit code of an error, and what is said."""
+    from corpus.errors import DependencyError, FreshetError
+
+    told = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, CommandError):
+        return error.code, "" if not str(error) else told  # an empty one: the help was shown, nothing is left to say
+    if isinstance(error, FreshetError):
+        return ExitCode.UNAVAILABLE if isinstance(error, DependencyError) else ExitCode.USAGE, told
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return ExitCode.UNAVAILABLE, f"{error.filename or 'cannot write'}: {error.strerror}"
+    home = type(error).__module__
+    if home.startswith("psycopg"):
+        return _judge_database(error, told)
+    if type(error).__name__ == "KafkaException":  # its module is that of the compiled part, "cimpl"
+        return _judge_kafka(error)
+    return ExitCode.UNAVAILABLE if home.startswith("temporalio") else ExitCode.MISTAKE, told
+
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+
+
+def _judge_database(error: Exception, told: str) -> tuple[ExitCode, str]:
+    from psycopg import DataError, InterfaceError, OperationalError, errors
+
+    if isinstance(error, (OperationalError, InterfaceError)):
+        return ExitCode.UNAVAILABLE, told
+    if isinstance(error, (errors.UndefinedTable, errors.UndefinedColumn, errors.InvalidSchemaName)):
+        return ExitCode.USAGE, f"the database's schema is missing or older than this version; run `freshet migrate` ({told})"
+    if isinstance(error, errors.InsufficientPrivilege):
+        return ExitCode.USAGE, f"the database user may not do this; give it the right, or name another one ({told})"
+    return ExitCode.USAGE if isinstance(error, DataError) else ExitCode.MISTAKE, told
+
+
+def _judge_kafka(error: Exception) -> tuple[ExitCode, str]:
+    from confluent_kafka import KafkaError
+
+    cause = error.args[0] if error.args else None
+    if not isinstance(cause, KafkaError):
+        return ExitCode.UNAVAILABLE, f"Kafka: {error}"
+    if cause.code() == KafkaError._INVALID_ARG:
+        return ExitCode.USAGE, f"FRESHET_KAFKA_PROPERTIES or an argument is wrong: {cause.str()}"
+    return ExitCode.UNAVAILABLE, f"Kafka: {cause.str()}"
+
+
+def _complain(error: BaseException, told: str, debug: bool) -> None:
     if debug:
         import traceback
 
         traceback.print_exception(error)
-    first = " ".join(str(error).split()) or type(error).__name__
-    if not (isinstance(error, CommandError) and not str(error)):  # an empty one: the help was shown, nothing is left to say
-        say(f"freshet: {first}")
+    if told:
+        say(f"freshet: {told}")
 
 
 def _confess(error: Exception, debug: bool) -> None:
@@ -138,7 +202,7 @@ def _confess(error: Exception, debug: bool) -> None:
         logging.getLogger(__name__).critical("unexpected error", exc_info=error, extra={"action": "unexpected_error"})
         return
     told = " ".join(f"{type(error).__name__}: {error}".split())
-    _complain(CommandError(f"a mistake in Freshet: {told}" + ("" if debug else ". The same command with --debug shows where.")), debug=False)
+    say(f"freshet: a mistake in Freshet: {told}" + ("" if debug else ". The same command with --debug shows where."))
     if debug:
         import traceback
 

@@ -5,11 +5,12 @@ What upstream has a name for keeps that name: `TEMPORAL_*` (temporalio's environ
 
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from corpus.errors import ConfigurationError
+from corpus.errors import ConfigurationError, DependencyError
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,8 @@ def load(home: Path | None = None) -> Settings:
     """Resolve all settings.
 
     Raises:
-        ConfigurationError: a value is malformed, or a service has no address and no local stack runs.
+        ConfigurationError: a value is malformed.
+        DependencyError: a service has no address, and no local stack runs.
     """
     home = home or default_home()
     stack = _stack(home)
@@ -98,14 +100,14 @@ def load(home: Path | None = None) -> Settings:
     kafka_bootstrap = env.get("FRESHET_KAFKA_BOOTSTRAP") or stack.get("kafka_bootstrap")
     temporal_address = (temporal_profile() or {"target_host": stack.get("temporal_address")})["target_host"]
     if database_url is None:
-        raise ConfigurationError(_nowhere("PostgreSQL", "FRESHET_DATABASE_URL or PGHOST", home))
+        raise DependencyError(_nowhere("PostgreSQL", "FRESHET_DATABASE_URL or PGHOST", home))
     if not kafka_bootstrap:
-        raise ConfigurationError(_nowhere("Kafka", "FRESHET_KAFKA_BOOTSTRAP", home))
+        raise DependencyError(_nowhere("Kafka", "FRESHET_KAFKA_BOOTSTRAP", home))
     if not temporal_address:
-        raise ConfigurationError(_nowhere("Temporal", "TEMPORAL_ADDRESS or a TEMPORAL_PROFILE", home))
+        raise DependencyError(_nowhere("Temporal", "TEMPORAL_ADDRESS or a TEMPORAL_PROFILE", home))
     return Settings(
         home=home,
-        database_url=database_url,
+        database_url=_conninfo(database_url),
         kafka_bootstrap=kafka_bootstrap,
         kafka_properties=kafka_properties(),
         kafka_group=_value("FRESHET_KAFKA_GROUP"),
@@ -162,6 +164,19 @@ def _stack(home: Path) -> dict[str, str]:
         raise ConfigurationError(f"{path} is not JSON ({error}); run `freshet down` and `freshet up`") from error
 
 
+def _conninfo(url: str) -> str:
+    """A connection string that libpq can read. Its value is a secret, so no message shows it."""
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        conninfo_to_dict(url)
+    except (ProgrammingError, UnicodeEncodeError):
+        told = "FRESHET_DATABASE_URL is not a connection string; write postgresql://user:password@host:port/database, or host=... dbname=..."
+        raise ConfigurationError(told) from None
+    return url
+
+
 def _nowhere(service: str, names: str, home: Path) -> str:
     return f"no address of {service}: no local stack runs in {home}. Run `freshet up`, or set {names}."
 
@@ -173,8 +188,8 @@ def _value(name: str) -> str:
 
 def _number(name: str, least: int) -> int:
     value = _value(name)
-    if not value.isdigit() or int(value) < least:
-        raise ConfigurationError(f"{name}={value!r} is not a whole number of at least {least}")
+    if not re.fullmatch("[0-9]{1,6}", value) or int(value) < least:
+        raise ConfigurationError(f"{name}={value!r} is not a whole number of at least {least} and at most 999999")
     return int(value)
 
 

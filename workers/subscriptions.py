@@ -42,33 +42,27 @@ class Change:
 
     kind: str  # "namespace", "endpoint", "subscription"
     name: str
-    change: str  # "created", "updated", "unchanged", "ended"
+    change: str  # "created", "updated", "unchanged", "unlisted", "ended"
 
 
-async def reconcile(settings: Settings, config: HasSubscribers, *, corpus_endpoint: str = CORPUS_ENDPOINT) -> list[Change]:
+async def reconcile(settings: Settings, config: HasSubscribers, *, corpus_endpoint: str = CORPUS_ENDPOINT, prune: bool = True) -> list[Change]:
     """Make them what the configuration says.
 
     1. namespaces of the teams, and ours
     2. Nexus endpoints: ours, and one a team
-    3. subscriptions and their cursors; one that is gone from the configuration ends and keeps its cursor
+    3. subscriptions and their cursors; one that is gone from the configuration ends and keeps its cursor, or goes on without `prune`
     4. a delivery workflow a subscription, woken
     """
     client = await temporal(settings)
     subscribers = tuple(config.subscribers)
     # 1
-    namespaces = sorted({settings.temporal_namespace, *(spec.namespace for spec in subscribers)})
-    changes = [Change(kind="namespace", name=name, change=await ensure_namespace(client, name)) for name in namespaces]
+    changes = [Change(kind="namespace", name=name, change=await ensure_namespace(client, name)) for name in namespaces(settings, subscribers)]
     # 2
-    endpoints = {corpus_endpoint: (settings.temporal_namespace, task_queues.NEXUS)}
-    for spec in subscribers:
-        target = (spec.namespace, spec.task_queue)
-        if endpoints.setdefault(spec.endpoint, target) != target:
-            raise ConfigurationError(f"endpoint {spec.endpoint!r} of subscriber {spec.subscriber!r} is also used with another target")
-    for name, (namespace, queue) in endpoints.items():
+    for name, (namespace, queue) in targets(settings, subscribers, corpus_endpoint).items():
         changes.append(Change(kind="endpoint", name=name, change=await ensure_endpoint(client, name, namespace, queue)))
     # 3
     wanted = [(spec, source) for spec in subscribers for source in spec.sources]
-    told, ended = await asyncio.to_thread(_subscribe, settings.database_url, wanted)
+    told, ended = await asyncio.to_thread(_subscribe, settings.database_url, wanted, prune)
     # 4
     for spec, source in wanted:
         await wake_delivery(client, spec.subscriber, source, 0)
@@ -77,7 +71,26 @@ async def reconcile(settings: Settings, config: HasSubscribers, *, corpus_endpoi
     return changes + told
 
 
-def _subscribe(url: str, wanted: Iterable[tuple[SubscriberSpec, str]]) -> tuple[list[Change], list[tuple[str, str]]]:
+def namespaces(settings: Settings, subscribers: Iterable[SubscriberSpec]) -> list[str]:
+    """Of the teams, and ours."""
+    return sorted({settings.temporal_namespace, *(spec.namespace for spec in subscribers)})
+
+
+def targets(settings: Settings, subscribers: Iterable[SubscriberSpec], corpus_endpoint: str = CORPUS_ENDPOINT) -> dict[str, tuple[str, str]]:
+    """Namespace and task queue of every Nexus endpoint.
+
+    Raises:
+        ConfigurationError: one endpoint would have two.
+    """
+    endpoints = {corpus_endpoint: (settings.temporal_namespace, task_queues.NEXUS)}
+    for spec in subscribers:
+        target = (spec.namespace, spec.task_queue)
+        if endpoints.setdefault(spec.endpoint, target) != target:
+            raise ConfigurationError(f"endpoint {spec.endpoint!r} of subscriber {spec.subscriber!r} is also used with another target")
+    return endpoints
+
+
+def _subscribe(url: str, wanted: Iterable[tuple[SubscriberSpec, str]], prune: bool) -> tuple[list[Change], list[tuple[str, str]]]:
     changes: list[Change] = []
     ended: list[tuple[str, str]] = []
     with connect(url, application="freshet-apply") as connection, connection.transaction():
@@ -99,6 +112,9 @@ def _subscribe(url: str, wanted: Iterable[tuple[SubscriberSpec, str]]) -> tuple[
             change = "created" if old is None else "unchanged" if old["endpoint"] == spec.endpoint else "updated"
             changes.append(Change(kind="subscription", name=f"{spec.subscriber}:{source}", change=change))
         for subscriber, source in before:
+            if not prune:
+                changes.append(Change(kind="subscription", name=f"{subscriber}:{source}", change="unlisted"))
+                continue
             connection.execute(query("end_subscription"), {"subscriber": subscriber, "source": source})
             changes.append(Change(kind="subscription", name=f"{subscriber}:{source}", change="ended"))
             ended.append((subscriber, source))
@@ -113,12 +129,7 @@ def subscriptions(connection: Connection, source: str | None = None) -> list[dic
 
 async def ensure_namespace(client: Client, name: str) -> str:
     """Register a namespace where it is missing. Where we may not (a managed server), it must be there."""
-    try:
-        await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=name))
-    except RPCError as error:
-        if error.status is not RPCStatusCode.NOT_FOUND:
-            raise _unavailable(f"namespace {name!r}", error) from error
-    else:
+    if await namespace_exists(client, name):
         return "unchanged"
     retention = Duration()
     retention.FromTimedelta(_RETENTION)
@@ -129,6 +140,29 @@ async def ensure_namespace(client: Client, name: str) -> str:
             return "unchanged"
         raise _unavailable(f"namespace {name!r}", error) from error
     return "created"
+
+
+async def namespace_exists(client: Client, name: str) -> bool:
+    """Whether it is registered."""
+    try:
+        await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=name))
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise _unavailable(f"namespace {name!r}", error) from error
+        return False
+    return True
+
+
+async def endpoint_target(client: Client, name: str) -> tuple[str, str] | None:
+    """Namespace and task queue that an endpoint leads to; None where there is none."""
+    try:
+        listed = await client.operator_service.list_nexus_endpoints(ListNexusEndpointsRequest(name=name, page_size=1))
+    except RPCError as error:
+        raise _unavailable(f"Nexus endpoint {name!r}", error) from error
+    if not listed.endpoints:
+        return None
+    worker = listed.endpoints[0].spec.target.worker
+    return worker.namespace, worker.task_queue
 
 
 async def ensure_endpoint(client: Client, name: str, namespace: str, task_queue: str) -> str:

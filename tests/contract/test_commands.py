@@ -1,4 +1,4 @@
-"""Every command explains itself, and answers bad input with one clear line and exit code 2."""
+"""Every command explains itself, and answers bad input with one clear line: exit code 2, or 3 where a service has no address."""
 
 import os
 import subprocess
@@ -25,13 +25,27 @@ BAD = [
     ("search x --as-of nonsense", "--as-of 'nonsense' is neither an ISO 8601 instant nor SOURCE:BATCH"),
     ("search x --where nope", "--where 'nope' is not name=value"),
     ("batches --limit 0", "Invalid value for '--limit'"),
+    ("search x --as-of 0001-01-01", "--as-of '0001-01-01' is out of range; give an instant since 1970"),
+    ("search x --as-of peps:²", "--as-of 'peps:²' is neither an ISO 8601 instant nor SOURCE:BATCH"),
+    ("search x --where a=NaN", "--where 'a=NaN': metadata never holds NaN or Infinity"),
+    ("search x --where a=[1e999]", "--where 'a=[1e999]': metadata never holds NaN or Infinity"),
+    (r'search x --where a="\u0000"', "metadata never holds the character U+0000"),
+    (r'search x --where a="\ud800"', "metadata never holds half of a character"),
+    ("search x --where a=" + "[" * 90_000, "is nested too deeply"),
+    ("search a\udcff", r"argument 'a\xff' is not UTF-8"),
+    ("lineage a\udcff", r"argument 'a\xff' is not UTF-8"),
     ("batches", NO_STACK),
+    ("batches -n 9999999999999999999999", "Invalid value for '--limit'"),
+    ("documents -n 10000001", "Invalid value for '--limit'"),
     ("documents", NO_STACK),
     ("lineage chunk:x", "a chunk's id is a number"),
+    ("lineage chunk:²", "a chunk's id is a number"),
     ("lineage x", NO_STACK),
     ("export", "Missing option '--source'"),
     ("export --source x", NO_STACK),
     ("drain --timeout -1", "Invalid value for '--timeout'"),
+    ("drain --timeout nan", "Invalid value for '--timeout'"),
+    ("drain --timeout inf", "Invalid value for '--timeout'"),
     ("drain", NO_STACK),
     ("apply missing.toml", "missing.toml cannot be read"),
     ("apply broken.toml", "broken.toml is not TOML"),
@@ -40,6 +54,7 @@ BAD = [
     ("apply .", "cannot be read"),
     ("apply right.toml", NO_STACK),
     ("config check wrong.toml", "source.peps.bogus is not a setting"),
+    ("config check loop.toml", "source.peps.dead_letter_topic = 'peps.dead-letters' (the default) is one of the topics of source 'peps'"),
     ("config nonsense", "No such command 'nonsense'. See `freshet config --help`."),
     ("sources", NO_STACK),
     ("source pause", "Missing argument"),
@@ -47,13 +62,20 @@ BAD = [
     ("source resume x", NO_STACK),
     ("produce --topic t missing.jsonl", "there is no file missing.jsonl"),
     ("produce --topic t right.toml", NO_STACK),
+    ("produce --topic . right.toml", "--topic '.': a topic's name has"),
+    ("produce --topic t --create-topic --partitions 100000000 right.toml", "Invalid value for '--partitions'"),
+    ("produce --topic t --rate nan right.toml", "Invalid value for '--rate'"),
     ("produce right.toml", "Missing option '--topic'"),
     ("dead-letters list --state lost", "--state 'lost' is not one of"),
+    ("dead-letters list --limit 99999999999999999999", "Invalid value for '--limit'"),
     ("dead-letters show x", "Invalid value for 'number'"),
+    ("dead-letters show 99999999999999999999", "there is no dead letter 99999999999999999999"),
+    ("dead-letters redrive", "say which: numbers, or --all"),
     ("dead-letters redrive 1", NO_STACK),
     ("dead-letters discard 1", NO_STACK),
     ("freshness report", NO_STACK),
     ("freshness check", "Missing argument 'source'"),
+    ("freshness check x --timeout -1", "Invalid value for '--timeout'"),
     ("freshness schedules", NO_STACK),
     ("subscriptions list", NO_STACK),
     ("subscriptions resume team", "Missing argument 'source'"),
@@ -62,7 +84,11 @@ BAD = [
     ("migrate", NO_STACK),
     ("up --only juggler", "'juggler' is not a part of the stack"),
     ("up --kafka-port x", "Invalid value for '--kafka-port'"),
+    ("up --kafka-port 99999999", "--kafka-port=99999999 is not a port from 1 to 65535"),
+    ("up --temporal-ui-port -5", "--temporal-ui-port=-5 is not a port from 1 to 65535"),
+    ("up --timeout nan", "Invalid value for '--timeout'"),
     ("logs juggler", "no log of juggler"),
+    ("logs -n 99999999999999999999", "Invalid value for '--lines'"),
 ]
 
 
@@ -71,6 +97,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("input")
     (folder / "broken.toml").write_text("x = [\n", encoding="utf-8")
     (folder / "wrong.toml").write_text("[source.peps]\nbogus = 1\n", encoding="utf-8")
+    (folder / "loop.toml").write_text('[source.peps]\ntopics = ["peps", "peps.dead-letters"]\n', encoding="utf-8")
     (folder / "right.toml").write_text("[source.peps]\n", encoding="utf-8")
     (folder / "binary.toml").write_bytes(b"\xff\xfe\x00")
     return folder
@@ -82,10 +109,10 @@ def freshet(folder: Path, *words: str, **settings: str) -> subprocess.CompletedP
     return subprocess.run(command, cwd=folder, env=os.environ | path | settings, capture_output=True, text=True, check=False, timeout=60)
 
 
-@pytest.mark.parametrize(("line", "told"), BAD, ids=[line for line, _ in BAD])
+@pytest.mark.parametrize(("line", "told"), BAD, ids=[ascii(line[:80]) for line, _ in BAD])
 def test_bad_input_is_one_line_and_exit_code_2(folder: Path, line: str, told: str) -> None:
     done = freshet(folder, *line.split())
-    assert done.returncode == 2, done.stderr
+    assert done.returncode == (3 if told == NO_STACK else 2), done.stderr
     assert told in done.stderr
     assert done.stderr.startswith("freshet: ")
     assert done.stderr.count("\n") == 1
@@ -108,16 +135,58 @@ def test_debug_shows_a_trace(folder: Path, words: str) -> None:
     ("name", "value", "told"),
     [
         ("FRESHET_EMBED_SHARD", "many", "FRESHET_EMBED_SHARD='many' is not a whole number of at least 1"),
+        ("FRESHET_EMBED_SHARD", "²", "FRESHET_EMBED_SHARD='²' is not a whole number of at least 1"),
+        ("FRESHET_EMBED_SHARD", "9999999999", "is not a whole number of at least 1 and at most 999999"),
         ("FRESHET_LOG_FORMAT", "xml", "FRESHET_LOG_FORMAT='xml' is not one of json, text"),
         ("FRESHET_KAFKA_PROPERTIES", "missing.properties", "FRESHET_KAFKA_PROPERTIES='missing.properties' cannot be read"),
+        ("FRESHET_DATABASE_URL", "garbage", "FRESHET_DATABASE_URL is not a connection string; write postgresql://"),
         ("FRESHET_PAYLOAD_KEYS", "missing.keys", "FRESHET_PAYLOAD_KEYS='missing.keys' cannot be read"),
     ],
 )
 def test_a_wrong_setting_is_named(folder: Path, name: str, value: str, told: str) -> None:
     addresses = {"FRESHET_DATABASE_URL": "host=127.0.0.1 port=1", "FRESHET_KAFKA_BOOTSTRAP": "127.0.0.1:1", "TEMPORAL_ADDRESS": "127.0.0.1:1"}
-    done = freshet(folder, "worker", "storer", **addresses, **{name: value})
+    done = freshet(folder, "worker", "storer", **(addresses | {name: value}))
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     assert told in done.stderr
+    assert "garbage" not in done.stderr  # a connection string holds a password
+
+
+def test_wrong_addresses_and_properties_are_named(folder: Path) -> None:
+    (folder / "wrong.properties").write_text("nope=1\n", encoding="utf-8")
+    addresses = {"FRESHET_DATABASE_URL": "host=127.0.0.1 port=1", "FRESHET_KAFKA_BOOTSTRAP": "127.0.0.1:1", "TEMPORAL_ADDRESS": "a b:x"}
+    done = freshet(folder, "freshness", "schedules", **addresses)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "Temporal's address 'a b:x' (TEMPORAL_ADDRESS)" in done.stderr
+    done = freshet(folder, "produce", "--topic", "t", "right.toml", **addresses, FRESHET_KAFKA_PROPERTIES="wrong.properties")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert 'FRESHET_KAFKA_PROPERTIES or an argument is wrong: No such configuration property: "nope"' in done.stderr
+    done = freshet(folder, "up", "--detach", FRESHET_KAFKA_PORT="²")
+    assert (done.returncode, done.stderr) == (2, "freshet: FRESHET_KAFKA_PORT='²' is not a port from 1 to 65535\n")
+
+
+def test_an_empty_topic_is_refused(folder: Path) -> None:
+    done = freshet(folder, "produce", "--topic", "", "right.toml")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "--topic ''" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "what"), [("config schema", "standard output"), ("config check right.toml", "standard output"), ("--help", "cannot write")]
+)
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_no_room_for_the_answer(folder: Path, words: str, what: str) -> None:
+    path = {"PYTHONPATH": str(ROOT), "FRESHET_HOME": str(folder / "home")}
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        command = [sys.executable, "-m", "workers", *words.split()]
+        done = subprocess.run(command, cwd=folder, env=os.environ | path, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (3, f"freshet: {what}: No space left on device\n")
+
+
+def test_a_reader_that_leaves_is_no_error(folder: Path) -> None:
+    path = {"PYTHONPATH": str(ROOT), "FRESHET_HOME": str(folder / "home")}
+    line = f"{sys.executable} -m workers config schema | true"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", line], cwd=folder, env=os.environ | path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_service_that_is_down_is_exit_code_3(folder: Path) -> None:

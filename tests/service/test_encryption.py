@@ -53,7 +53,7 @@ async def client(temporal_env: TemporalEnv, tmp_path: Path, monkeypatch: pytest.
     keys = tmp_path / "keys"
     keys.write_text(f"new={base64.b64encode(os.urandom(32)).decode()}\n", encoding="utf-8")
     for name in ("FRESHET_DATABASE_URL", "FRESHET_KAFKA_BOOTSTRAP"):
-        monkeypatch.setenv(name, "unused")
+        monkeypatch.setenv(name, "host=unused")
     monkeypatch.setenv("TEMPORAL_ADDRESS", temporal_env.address)
     monkeypatch.setenv("FRESHET_PAYLOAD_KEYS", str(keys))
     return await temporal_env.client(data_converter=data_converter(load(tmp_path)))

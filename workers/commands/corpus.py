@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from workers.console import CommandError, ExitCode, say, write, write_json, write_table
+from workers.console import LARGEST_NUMBER, LONGEST_WAIT, MOST_ROWS, CommandError, ExitCode, say, write, write_json, write_table
 
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 OneSource = Annotated[str | None, typer.Option("--source", "-s", help="Only this source.", show_default=False)]
@@ -28,6 +28,7 @@ def search(
     from corpus.search import search as search_corpus
     from corpus.service import SearchRequest
     from corpus.service_handler import search_problem
+    from workers.lookup import require_source
     from workers.models import Embedders
     from workers.settings import load
 
@@ -38,6 +39,8 @@ def search(
         raise CommandError(problem)
     settings = load()
     with connect(settings.database_url) as connection:
+        for name in request.sources:
+            require_source(connection, name)
         if batch:
             request = replace(request, as_of_ms=_published(connection, *batch))
         hits = search_corpus(connection, request, Embedders(settings).of).hits
@@ -54,10 +57,12 @@ def search(
 
 
 def batches(
-    source: OneSource = None, limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many, newest first.")] = 20, as_json: Json = False
+    source: OneSource = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=MOST_ROWS, help="How many, newest first.")] = 20,
+    as_json: Json = False,
 ) -> None:
     """The ledger: what each batch did."""
-    rows = _rows("list_batches", {"source": source, "limit": limit})
+    rows = _rows("list_batches", {"source": source, "limit": limit}, of=source)
     if as_json:
         write_json(rows)
         return
@@ -73,12 +78,12 @@ def documents(
     document: Annotated[str | None, typer.Option("--id", help="Only this document.", show_default=False)] = None,
     gone: Annotated[bool, typer.Option("--gone", help="Also deleted and expired ones.")] = False,
     history: Annotated[bool, typer.Option("--history", help="Every version.")] = False,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most.")] = 100,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=MOST_ROWS, help="At most.")] = 100,
     as_json: Json = False,
 ) -> None:
     """Documents, as they are or every version."""
     values = {"source": source, "document_id": document, "gone": gone or history, "history": history, "limit": limit}
-    rows = _rows("list_documents", values)
+    rows = _rows("list_documents", values, of=source)
     if as_json:
         write_json(rows)
         return
@@ -93,13 +98,14 @@ def lineage(
 ) -> None:
     """Where a document's text comes from: versions, batches, Kafka positions, workflow runs, chunks, who was told."""
     if document.startswith("chunk:"):
-        if not document[6:].isdigit():
+        number = _number(document[6:])
+        if number is None:
             raise CommandError(f"{document!r}: a chunk's id is a number, as `freshet search --json` shows it")
-        found = _rows("chunk_document", {"chunk_id": int(document[6:])})
+        found = _rows("chunk_document", {"chunk_id": number}) if number <= LARGEST_NUMBER else []
         if not found:
             raise CommandError(f"there is no chunk {document[6:]}")
         source, document = found[0]["source"], found[0]["document_id"]
-    versions = _rows("lineage_versions", {"document_id": document, "source": source})
+    versions = _rows("lineage_versions", {"document_id": document, "source": source}, of=source)
     if not versions:
         raise CommandError(f"document {document!r} was never seen{f' in source {source!r}' if source else ''}; `freshet documents` lists some")
     for version in versions:
@@ -131,9 +137,7 @@ def _show_version(version: dict[str, Any]) -> None:
 
 def export(source: Annotated[str, typer.Option("--source", "-s", help="Which source.")], as_json: Json = False) -> None:
     """Every visible document of a source: id, version, SHA-256 of its content as received, visible chunks. TSV, sorted by id."""
-    rows = _rows("export_source", {"source": source})
-    if not rows and not _rows("source_spec", {"source": source}):
-        raise CommandError(f"there is no source {source!r}; `freshet sources` lists them")
+    rows = _rows("export_source", {"source": source}, of=source)
     names = ("id", "version", "content_sha256", "chunks")
     if as_json:
         write_json([dict(zip(names, row.values(), strict=True)) for row in rows])
@@ -144,7 +148,9 @@ def export(source: Annotated[str, typer.Option("--source", "-s", help="Which sou
 
 
 def drain(
-    timeout: Annotated[float, typer.Option("--timeout", min=0, help="Seconds to wait.")] = 60.0, source: OneSource = None, as_json: Json = False
+    timeout: Annotated[float, typer.Option("--timeout", min=0, max=LONGEST_WAIT, help="Seconds to wait.")] = 60.0,
+    source: OneSource = None,
+    as_json: Json = False,
 ) -> int:
     """Wait until everything that is in the topics now is in the corpus. Exit code 1 if it is not in time, or a source is halted."""
     from workers.drain import drain as wait
@@ -160,14 +166,17 @@ def drain(
     return ExitCode.OK if result["drained"] else ExitCode.CHECK_FAILED
 
 
-def _rows(name: str, values: dict[str, Any]) -> list[dict[str, Any]]:
+def _rows(name: str, values: dict[str, Any], *, of: str | None = None) -> list[dict[str, Any]]:
+    """What a query answers; `of` is a source that must be there."""
     from psycopg.rows import dict_row
 
     from corpus.database import connect, unavailable_as_dependency_error
     from corpus.sql import query
+    from workers.lookup import require_source
     from workers.settings import load
 
     with unavailable_as_dependency_error(), connect(load().database_url) as connection, connection.cursor(row_factory=dict_row) as cursor:
+        require_source(connection, of)
         return cursor.execute(query(name), values).fetchall()
 
 
@@ -183,19 +192,44 @@ def _metadata(pairs: list[str]) -> str:
             wanted[name] = json.loads(value)  # numbers, booleans, lists; anything else is text
         except ValueError:
             wanted[name] = value
+        except RecursionError as error:
+            raise CommandError(f"--where {pair[:40]!r}... is nested too deeply") from error
+        if problem := _not_stored(wanted[name]):
+            raise CommandError(f"--where {pair!r}: metadata never holds {problem}")
     return json.dumps(wanted) if wanted else ""
+
+
+def _not_stored(value: Any) -> str:
+    """What PostgreSQL's JSON cannot hold, and so no document either."""
+    import json
+
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except UnicodeEncodeError:
+        return "half of a character (a lone surrogate)"
+    except ValueError:
+        return "NaN or Infinity; for the text, write it in double quotes"
+    return "the character U+0000" if "\\u0000" in text.replace("\\\\", "") else ""
+
+
+def _number(text: str) -> int | None:
+    """A whole number in ASCII digits; `isdigit` alone takes a superscript two. Longer ones than any of ours are no number either."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 1_000 else None
 
 
 def _named_batch(as_of: str) -> tuple[str, int] | None:
     """SOURCE:BATCH; None for an instant, whose year is a number."""
-    name, _, number = as_of.rpartition(":")
-    return (name, int(number)) if number.isdigit() and name and not name[0].isdigit() else None
+    name, _, text = as_of.rpartition(":")
+    number = _number(text)
+    return (name, number) if number is not None and name and not name[0].isdigit() else None
 
 
 def _published(connection: Any, source: str, batch: int) -> int:
     from corpus.sql import query
 
-    row = connection.execute(query("batch_published_at"), {"source": source, "batch": batch}).fetchone()
+    known = batch <= LARGEST_NUMBER
+    row = connection.execute(query("batch_published_at"), {"source": source, "batch": batch}).fetchone() if known else None
     if row is None:
         raise CommandError(f"--as-of {source}:{batch}: source {source!r} has no batch {batch}; `freshet batches` lists them")
     return _ceil_ms(row[0])
@@ -210,7 +244,10 @@ def _instant(text: str) -> int | None:
         instant = datetime.fromisoformat(text)
     except ValueError as error:
         raise CommandError(f"--as-of {text!r} is neither an ISO 8601 instant nor SOURCE:BATCH") from error
-    return _ceil_ms(instant if instant.tzinfo else instant.astimezone())
+    try:
+        return _ceil_ms(instant if instant.tzinfo else instant.astimezone())
+    except (ValueError, OverflowError, OSError) as error:  # the year 1 has no local time
+        raise CommandError(f"--as-of {text!r} is out of range; give an instant since 1970") from error
 
 
 def _ceil_ms(instant: Any) -> int:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workers.console import CommandError, ExitCode, say, write_json, write_table
+from workers.console import LONGEST_WAIT, CommandError, ExitCode, say, write_json, write_table
 
 if TYPE_CHECKING:
+    from corpus.database import Connection
     from freshness.report import FreshnessReport
     from workers.settings import Settings
 
@@ -19,21 +20,42 @@ def report(
     source: Annotated[str | None, typer.Option("--source", "-s", help="Only this source.", show_default=False)] = None,
     as_json: Json = False,
 ) -> int:
-    """Show the newest check of every source. Exit code as dbt's: 0 for pass and warn, 1 for error and runtime error."""
+    """Show the newest check of every source, measured anew if it was before the first event. Exit code as dbt's: 0 for pass and warn, 1 for error and runtime error."""
     from corpus.database import connect
     from freshness import scan
     from workers import settings
 
     with connect(settings.load().database_url) as connection:
         reports, now_ms = scan.latest(connection, source)
+        reports = [_with_first_event(connection, found) for found in reports]
     if not reports and not as_json:
         say("there is no source; configure one and run `freshet apply freshet.toml`")
     return _show(reports, now_ms, as_json=as_json)
 
 
+def _with_first_event(connection: "Connection", found: "FreshnessReport") -> "FreshnessReport":
+    """A check from before the first event (`apply` starts one) is no news once there are events: measure now, and judge that.
+
+    A check that found an event is left as it is, however old: the schedule says how often a source is judged.
+    """
+    from dataclasses import replace
+
+    from freshness import scan
+    from freshness.policy import FreshnessStatus
+
+    if found.newest_ms is not None or found.status not in (FreshnessStatus.WARN, FreshnessStatus.ERROR):
+        return found
+    now = scan.measure(connection, found.source)
+    if now.newest_ms is None:
+        return found
+    verdict = now.verdict()
+    values = {name: getattr(now, name) for name in ("spec", "snapshotted_at_ms", "newest_ms", "oldest_ms", "documents", "overdue")}
+    return replace(found, status=verdict.status, error="; ".join(verdict.reasons) or None, **values)
+
+
 def check(
     source: Annotated[str, typer.Argument(help="Which source.")],
-    timeout: Annotated[int, typer.Option(help="Seconds to wait for the result.")] = 600,
+    timeout: Annotated[int, typer.Option(min=1, max=LONGEST_WAIT, help="Seconds to wait for the result.")] = 600,
     as_json: Json = False,
 ) -> int:
     """Check a source now: measure, expire what is overdue, report. Exit code as of `report`."""

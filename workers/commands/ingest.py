@@ -1,13 +1,12 @@
-"""`freshet apply`, `config`, `sources`, `source`, `produce`, `dead-letters`."""
+"""`freshet apply`, `config`, `sources`, `source`, `produce`."""
 
 import asyncio
-import base64
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workers.console import CommandError, ExitCode, say, write, write_json, write_table
+from workers.console import LARGEST_NUMBER, MOST_PARTITIONS, CommandError, ExitCode, say, write, write_json, write_table
 
 if TYPE_CHECKING:
     from ingest.produce import Produced
@@ -32,12 +31,6 @@ def register(app: typer.Typer) -> None:
     config.command("check")(config_check)
     config.command("schema")(config_schema)
     app.add_typer(config, name="config")
-    dead_letters = typer.Typer(help="Events that could not be used.", no_args_is_help=True)
-    dead_letters.command("list")(dead_letters_list)
-    dead_letters.command("show")(dead_letters_show)
-    dead_letters.command("redrive")(dead_letters_redrive)
-    dead_letters.command("discard")(dead_letters_discard)
-    app.add_typer(dead_letters, name="dead-letters")
 
 
 # ── configuration ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -46,23 +39,24 @@ def register(app: typer.Typer) -> None:
 def apply(
     file: ConfigPath = Path("freshet.toml"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and change nothing.")] = False,
-    prune: Annotated[bool, typer.Option("--prune", help="Retire sources that are not in the file; their documents stay.")] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Retire sources and end subscriptions that are not in the file; documents stay.")] = False,
     as_json: Json = False,
 ) -> None:
     """Make sources, topics, schedules and subscriptions what the file says."""
     from corpus.database import connect
     from workers import apply as applying
-    from workers import config, settings
+    from workers import config, preview, settings
 
     wanted = config.load(file)
     resolved = settings.load()
     cluster = _cluster(resolved)
     with connect(resolved.database_url, application="freshet-apply") as connection:
         changes = applying.plan(connection, cluster, wanted, prune=prune)
-    if dry_run:
-        applying.check_models(wanted)
-    else:
-        changes = [*changes, *asyncio.run(applying.execute(resolved, wanted, changes, cluster))]
+        if dry_run:
+            applying.check_models(wanted)
+            changes += asyncio.run(preview.others(resolved, connection, wanted, prune=prune))
+    if not dry_run:
+        changes += asyncio.run(applying.execute(resolved, wanted, changes, cluster, prune=prune))
     _show_changes(changes, dry_run=dry_run, as_json=as_json)
 
 
@@ -79,7 +73,7 @@ def _show_changes(changes: "list[Change]", *, dry_run: bool, as_json: bool) -> N
         for path, before, after in change.fields:
             write(f"             {path}: {before} -> {after}")
     if any(change.change == "unlisted" for change in changes):
-        say("unlisted: in the database, not in the file; they go on. Retire them with --prune.")
+        say("unlisted: in the database, not in the file; they go on. --prune retires such sources and ends such subscriptions.")
     if dry_run:
         say("nothing was changed (--dry-run)")
 
@@ -186,12 +180,12 @@ async def _tell_entity(settings: "Settings", source: str) -> None:
 def produce(
     files: Annotated[list[str], typer.Argument(help="JSON Lines, one event a line; .zst too; - is standard input.")],
     topic: Annotated[str, typer.Option("--topic", "-t", help="Where to.")],
-    rate: Annotated[float, typer.Option(min=0, help="Records a second at most; 0: as fast as it goes.")] = 0,
-    limit: Annotated[int | None, typer.Option(min=1, help="Records at most.", show_default=False)] = None,
+    rate: Annotated[float, typer.Option(min=0, max=1e9, help="Records a second at most; 0: as fast as it goes.")] = 0,
+    limit: Annotated[int | None, typer.Option(min=1, max=LARGEST_NUMBER, help="Records at most.", show_default=False)] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Send lines as they are, without looking at them and without a key.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on after the last line that an earlier run with --resume had acknowledged.")] = False,
     create_topic: Annotated[bool, typer.Option("--create-topic", help="Create the topic where it is missing.")] = False,
-    partitions: Annotated[int, typer.Option(min=1, help="Of a topic that is created.")] = 3,
+    partitions: Annotated[int, typer.Option(min=1, max=MOST_PARTITIONS, help="Of a topic that is created.")] = 3,
     as_json: Json = False,
 ) -> None:
     """Put events from files on a topic, keyed by their id."""
@@ -204,6 +198,7 @@ def produce(
     for file in files:
         if file != "-" and not Path(file).is_file():
             raise CommandError(f"there is no file {file}")
+    _known_topic(topic)
     resolved = settings.load()
     cluster = _cluster(resolved)
     if create_topic:
@@ -222,6 +217,15 @@ def produce(
             write_json({**asdict(result), "records_per_second": round(result.records / result.seconds, 1) if result.seconds else None})
         else:
             say(_summary(result))
+
+
+def _known_topic(topic: str) -> None:
+    from workers import config_values
+
+    try:
+        config_values.topic(topic)
+    except ValueError as error:
+        raise CommandError(f"--topic {topic!r}: {error}") from error
 
 
 def _summary(result: "Produced") -> str:
@@ -245,119 +249,6 @@ def _progress(as_json: bool) -> "Any":
     return show
 
 
-# ── dead letters ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-Numbers = Annotated[list[int] | None, typer.Argument(help="Numbers of dead letters.", show_default=False)]
-BySource = Annotated[str | None, typer.Option("--source", help="Only of this source.", show_default=False)]
-ByReason = Annotated[str | None, typer.Option("--reason", help="Only with this reason.", show_default=False)]
-All = Annotated[bool, typer.Option("--all", help="Every open one that the filters leave.")]
-
-
-def dead_letters_list(
-    source: BySource = None,
-    reason: ByReason = None,
-    state: Annotated[str, typer.Option(help="open, redriven, discarded, or any.")] = "open",
-    most: Annotated[int, typer.Option("--limit", min=1, help="Rows at most.")] = 100,
-    as_json: Json = False,
-) -> None:
-    """Newest first."""
-    from ingest.redrive import Selection, find
-
-    _known_filters(reason, state)
-    selection = Selection(source=source, reason=reason, state=None if state == "any" else state, most=most)
-    with _database() as connection:
-        rows = find(connection, selection)
-    if as_json:
-        write_json(rows)
-        return
-    table = [
-        [r["dead_letter"], r["source"], f"{r['topic']}/{r['partition']}/{r['record_offset']}", r["document_id"], r["reason"], r["detail"], r["state"]]
-        for r in rows
-    ]
-    write_table(["dead letter", "source", "position", "document", "reason", "detail", "state"], table, empty="no dead letters")
-
-
-def dead_letters_show(
-    number: Annotated[int, typer.Argument(help="Number of the dead letter.")],
-    as_json: Json = False,
-    value: Annotated[bool, typer.Option("--value", help="Write the original bytes of the value, nothing else.")] = False,
-) -> None:
-    """One, with its reason and its original bytes."""
-    import sys
-
-    from ingest.redrive import show
-
-    with _database() as connection:
-        row = show(connection, number)
-    if value:
-        sys.stdout.buffer.write(row["value"] or b"")
-        return
-    if as_json:
-        write_json({name: base64.b64encode(item).decode() if isinstance(item, bytes) else item for name, item in row.items()})
-        return
-    for name, item in row.items():
-        text = f"{len(item):,} bytes, beginning {item[:200]!r}" if isinstance(item, bytes) else "-" if item is None else str(item)
-        write(f"{name:<14} {text}")
-
-
-def dead_letters_redrive(
-    numbers: Numbers = None, source: BySource = None, reason: ByReason = None, everything: All = False, as_json: Json = False
-) -> None:
-    """Send the original bytes to the original topic again."""
-    from ingest.kafka import properties
-    from ingest.redrive import redrive
-    from workers import settings
-
-    resolved = settings.load()
-    with _database() as connection:
-        chosen = _chosen(connection, numbers, source, reason, everything)
-        done = redrive(connection, properties(resolved.kafka_bootstrap, resolved.kafka_properties), chosen)
-    _tell_settled("redriven", done, len(chosen), as_json)
-
-
-def dead_letters_discard(
-    numbers: Numbers = None, source: BySource = None, reason: ByReason = None, everything: All = False, as_json: Json = False
-) -> None:
-    """Put them aside: they stay, and are no longer open."""
-    from ingest.redrive import settle
-
-    with _database() as connection:
-        chosen = _chosen(connection, numbers, source, reason, everything)
-        done = settle(connection, chosen, "discarded")
-    _tell_settled("discarded", done, len(chosen), as_json)
-
-
-def _chosen(connection: Any, numbers: list[int] | None, source: str | None, reason: str | None, everything: bool) -> list[int]:
-    from ingest.redrive import Selection, find
-
-    _known_filters(reason, "open")
-    if bool(numbers) == everything:
-        raise CommandError("say which: numbers, or --all with the filters you like (not both)")
-    rows = find(connection, Selection(source=source, reason=reason, state="open", dead_letters=numbers or None, most=1_000_000))
-    missing = sorted(set(numbers or ()) - {row["dead_letter"] for row in rows})
-    if missing:
-        raise CommandError(f"not open, or not there: {', '.join(map(str, missing))}")
-    return [row["dead_letter"] for row in rows]
-
-
-def _known_filters(reason: str | None, state: str) -> None:
-    from corpus.dead_letter import DeadLetterReason
-
-    if reason is not None and reason not in set(DeadLetterReason):
-        raise CommandError(f"--reason {reason!r} is not one of {', '.join(DeadLetterReason)}")
-    if state not in ("open", "redriven", "discarded", "any"):
-        raise CommandError(f"--state {state!r} is not one of open, redriven, discarded, any")
-
-
-def _tell_settled(what: str, done: list[int], asked: int, as_json: bool) -> None:
-    if as_json:
-        write_json({what: done})
-    else:
-        say(f"{len(done)} of {asked} dead letters {what}")
-    if len(done) < asked:
-        raise CommandError(f"{asked - len(done)} of them were not {what}: Kafka refused them, or somebody was faster", ExitCode.CHECK_FAILED)
-
-
 # ── what they share ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -365,10 +256,3 @@ def _cluster(settings: "Settings") -> Any:
     from ingest.kafka import Cluster
 
     return Cluster(settings.kafka_bootstrap, settings.kafka_properties)
-
-
-def _database() -> Any:
-    from corpus.database import connect
-    from workers import settings
-
-    return connect(settings.load().database_url, application="freshet-dead-letters")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workers.console import CommandError, ExitCode, say, write, write_json, write_table
+from workers.console import LONGEST_WAIT, MOST_ROWS, CommandError, ExitCode, say, write, write_json, write_table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,7 +29,9 @@ def up(
     kafka_controller_port: Annotated[int, typer.Option(help="Port of Kafka's controller.")] = 0,
     temporal_port: Annotated[int, typer.Option(help="Port of Temporal.")] = 0,
     temporal_ui_port: Annotated[int, typer.Option(help="Port of Temporal's web UI.")] = 0,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait until all is ready (the first start may download).")] = 1800.0,
+    timeout: Annotated[
+        float, typer.Option(min=0, max=LONGEST_WAIT, help="Seconds to wait until all is ready (the first start may download).")
+    ] = 1800.0,
     home: Home = "",
 ) -> int:
     """Start the whole stack; what runs already is left alone. Ctrl-C ends it, unless --detach."""
@@ -95,7 +97,7 @@ def status(json: Json = False, home: Home = "") -> int:
 def logs(
     part: Annotated[str, typer.Argument(help="A part, or `supervisor`; all of them if left out.", show_default=False)] = "",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they grow.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 50,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, max=MOST_ROWS, help="How many of the last lines.")] = 50,
     home: Home = "",
 ) -> int:
     """What the parts wrote."""

@@ -19,9 +19,11 @@ def show(
     """Show every subscription: how many batches it is behind, and why it is parked if it is."""
     from corpus.database import connect
     from workers import settings
+    from workers.lookup import require_source
     from workers.subscriptions import subscriptions
 
     with connect(settings.load().database_url) as connection:
+        require_source(connection, source)
         rows = [row | {"behind": row["last_batch"] - row["cursor_batch"]} for row in subscriptions(connection, source)]
     asyncio.run(_add_attempts(settings.load(), [row for row in rows if row["delivery"] == "delivering"]))
     if as_json:

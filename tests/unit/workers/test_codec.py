@@ -109,7 +109,7 @@ async def test_the_client_uses_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     file = tmp_path / "keys"
     file.write_text(line("new", NEW))
     for name in ("FRESHET_DATABASE_URL", "FRESHET_KAFKA_BOOTSTRAP", "TEMPORAL_ADDRESS"):
-        monkeypatch.setenv(name, "nowhere")
+        monkeypatch.setenv(name, "host=nowhere")
     assert data_converter(load(tmp_path)) is DataConverter.default
     monkeypatch.setenv("FRESHET_PAYLOAD_KEYS", str(file))
     converter = data_converter(load(tmp_path))
