@@ -17,6 +17,9 @@ from workers import config_rules
 from workers.config import Config
 from workers.settings import Settings
 
+# Re-embedding and re-indexing what is there is not built yet.
+_LASTING = ("model", "prefix", "text_search_language")
+
 
 class Verb(StrEnum):
     """What happens to a thing."""
@@ -44,7 +47,8 @@ def plan(connection: Connection, cluster: Cluster, config: Config, *, prune: boo
     """Compare the file with the database and the cluster.
 
     Raises:
-        ConfigurationError: the database lacks a text search configuration, or a source that goes on makes a loop with one of the file.
+        ConfigurationError: the database lacks a text search configuration, a source that goes on makes a loop with one of the file, or
+            a field changes that its documents depend on.
         DependencyError: PostgreSQL or Kafka does not answer.
     """
     with unavailable_as_dependency_error():
@@ -52,6 +56,7 @@ def plan(connection: Connection, cluster: Cluster, config: Config, *, prune: boo
         _check_languages(connection, config)
     _check_loops([*config.sources, *([] if prune else unlisted_sources(connection, config))])
     have = {source: (SourceSpec.from_json(spec), state) for source, spec, _, state, _ in rows}
+    _check_lasting(connection, config, {source: spec for source, (spec, _) in have.items()})
     changes = [_source_change(spec, have.get(spec.source)) for spec in config.sources]
     named = {spec.source for spec in config.sources}
     for source, (_, state) in have.items():
@@ -79,6 +84,21 @@ def _check_languages(connection: Connection, config: Config) -> None:
                 f"source.{spec.source}.text_search_language = {spec.text_search_language!r} is no text search configuration of this "
                 f"PostgreSQL; it has {', '.join(known)}"
             )
+
+
+def _check_lasting(connection: Connection, config: Config, have: dict[str, SourceSpec]) -> None:
+    """What chunks were made with stays while there are any: those made otherwise would be found by no search."""
+    with unavailable_as_dependency_error():
+        filled = {source for (source,) in connection.execute(query("sources_with_documents")).fetchall()}
+    for spec in config.sources:
+        before = have.get(spec.source)
+        for field in _LASTING if before is not None and spec.source in filled else ():
+            if getattr(before, field) != getattr(spec, field):
+                raise ConfigurationError(
+                    f"source.{spec.source}.{field} cannot change from {getattr(before, field)!r} to {getattr(spec, field)!r} while the corpus "
+                    "holds documents of this source: a search would not find them. Give a new source the new value and the same topics; "
+                    "retire this one when that has caught up"
+                )
 
 
 def _check_loops(specs: list[SourceSpec]) -> None:

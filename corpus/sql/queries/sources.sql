@@ -24,6 +24,11 @@ UPDATE freshet.source
 -- Every source as it stands, for `apply`.
 SELECT source, spec, revision, state, state_reason FROM freshet.source ORDER BY source;
 
+-- name: sources_with_documents
+-- Sources of which the corpus holds documents, visible or not.
+SELECT s.source FROM freshet.source s
+WHERE EXISTS (SELECT FROM freshet.document d WHERE d.source = s.source AND d.is_head AND d.kind = 'document');
+
 -- name: create_source
 -- A source that is new in the configuration.
 INSERT INTO freshet.source (source, spec) VALUES (%(source)s::text, %(spec)s::jsonb);

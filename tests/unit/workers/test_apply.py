@@ -39,11 +39,12 @@ class Database:
         pass
 
 
-def planned(text: str, *going_on: SourceSpec, prune: bool = False) -> list[tuple[str, str, str]]:
+def planned(text: str, *going_on: SourceSpec, prune: bool = False, filled: tuple[str, ...] = ()) -> list[tuple[str, str, str]]:
     database: Any = Database(
         sources_configured=[(spec.source, spec.to_json(), 1, "active", None) for spec in going_on],
         active_sources=[(spec.source, spec.to_json()) for spec in going_on],
         text_search_languages=[("english",), ("simple",)],
+        sources_with_documents=[(source,) for source in filled],
     )
     cluster: Any = SimpleNamespace(topics=lambda _: {})
     return [(change.kind, change.name, change.change) for change in plan(database, cluster, parse(text), prune=prune)]
@@ -53,6 +54,15 @@ def test_a_language_that_postgresql_lacks_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"source\.a\.text_search_language = 'klingon' .*it has english, simple"):
         planned('[source.a]\ntext_search_language = "klingon"')
     assert ("source", "a", Verb.CREATE) in planned('[source.a]\ntext_search_language = "simple"')
+
+
+@pytest.mark.parametrize("line", ['model = "other"', 'prefix = "passage: "', 'text_search_language = "simple"'])
+def test_what_documents_were_made_with_stays_while_there_are_any(line: str) -> None:
+    before = SourceSpec(source="a", topics=("a",))
+    with pytest.raises(ConfigurationError, match=rf"source\.a\.{line.split()[0]} cannot change from .* to "):
+        planned(f"[source.a]\n{line}", before, filled=("a",))
+    assert ("source", "a", Verb.CHANGE) in planned(f"[source.a]\n{line}", before, filled=("b",))
+    assert ("source", "a", Verb.UNCHANGED) in planned("[source.a]", before, filled=("a",))
 
 
 def test_a_loop_with_a_source_that_goes_on_is_refused() -> None:
