@@ -8,7 +8,7 @@ from typing import Any
 
 import zstandard
 
-from tests.bench.stack import DATA
+from tests.inputs import DATA
 
 
 def events(name: str) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,8 @@ import zstandard
 
 from corpus.embedder import SentenceTransformerEmbedder
 from tests.bench import data
-from tests.bench.stack import DATA, Stack
+from tests.bench.stack import Stack
+from tests.inputs import DATA
 
 TOML = """
 [source.scifact]

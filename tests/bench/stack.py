@@ -20,7 +20,6 @@ import psutil
 from corpus.database import Connection, connect
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-DATA = Path(os.environ.get("FRESHET_DATA", ROOT.parent / "shared" / "data"))
 PARTS = ("postgres", "kafka", "temporal", "consumer", "orchestrator", "preparer", "embedder", "storer")
 
 

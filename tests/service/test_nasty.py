@@ -1,9 +1,6 @@
 """236 hostile or odd Kafka records: each ends as a sensible user wants, and nothing else changes."""
 
 import base64
-import json
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +8,9 @@ import pytest
 from corpus.clean import Cleaner
 from corpus.pipeline import PipelineSpec
 from ingest.event import KafkaRecord
+from tests.inputs import nasty, needs_inputs
 from tests.pipeline import Pipeline, make_event
 
-DATA = Path(os.environ.get("FRESHET_DATA", Path(__file__).parents[3] / "shared" / "data"))
 # Formats of later work; their records need another decoder.
 _DECODERS = ("native", "any")
 _BYSTANDER = "bystander"
@@ -21,22 +18,18 @@ _BYSTANDER = "bystander"
 
 def _cases() -> list[list[dict[str, Any]]]:
     """Records, those of one sequence together in their order."""
-    path = DATA / "nasty" / "nasty.jsonl"
-    if not path.exists():
-        return []
     groups: dict[str, list[dict[str, Any]]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        record = json.loads(line)
-        if record["decoder"] in _DECODERS:
-            groups.setdefault(record.get("sequence") or record["case"], []).append(record)
+    for record in nasty(*_DECODERS):
+        groups.setdefault(record.get("sequence") or record["case"], []).append(record)
     return [sorted(group, key=lambda record: record.get("step") or 0) for group in groups.values()]
 
 
 CASES = _cases()
 
 
+@needs_inputs
 def test_the_records_are_there() -> None:
-    assert CASES, f"{DATA / 'nasty' / 'nasty.jsonl'} is missing; set FRESHET_DATA to the folder of the real inputs"
+    assert CASES, "set FRESHET_DATA to the folder that holds nasty/nasty.jsonl"
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,8 @@
 """Every record becomes an event or a reason: the shared hostile records, and our own."""
 
 import base64
-import functools
 import hashlib
 import json
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +13,7 @@ from corpus.source import SourceSpec, VersionRule
 from ingest.decode import decode
 from ingest.event import ChangeEvent, Decoded, KafkaRecord, Op, Undecodable
 from ingest.fields import record_version
+from tests.inputs import nasty, needs_inputs
 
 NATIVE = SourceSpec(source="s", topics=("t",))
 TEXT = SourceSpec(source="s", topics=("t",), format="text")
@@ -52,14 +50,6 @@ def refused(found: Decoded, reason: DeadLetterReason, *words: str) -> None:
 # ── the shared records ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@functools.cache
-def nasty() -> list[dict[str, Any]]:
-    default = Path(__file__).parents[3].parent / "shared" / "data"
-    path = Path(os.environ.get("FRESHET_DATA") or default) / "nasty" / "nasty.jsonl"
-    with path.open(encoding="utf-8") as file:
-        return [case for case in map(json.loads, file) if case["decoder"] in ("native", "any")]
-
-
 def kafka_record(case: dict[str, Any], offset: int) -> KafkaRecord:
     def decoded(text: str | None) -> bytes | None:
         return None if text is None else base64.b64decode(text)
@@ -71,13 +61,15 @@ def kafka_record(case: dict[str, Any], offset: int) -> KafkaRecord:
     )
 
 
+@needs_inputs
 def test_the_shared_records_are_there() -> None:
-    assert len(nasty()) > 180, "set FRESHET_DATA to the folder that holds nasty/nasty.jsonl"
+    assert len(nasty("native", "any")) > 180, "set FRESHET_DATA to the folder that holds nasty/nasty.jsonl"
 
 
+@needs_inputs
 def test_every_shared_record_ends_as_expected() -> None:
     wrong: list[str] = []
-    for offset, case in enumerate(nasty()):
+    for offset, case in enumerate(nasty("native", "any")):
         allowed = {case["expect"], *case["alt"]}
         found = decode(kafka_record(case, offset), NATIVE)
         if isinstance(found, ChangeEvent):
@@ -97,7 +89,7 @@ def test_every_shared_record_ends_as_expected() -> None:
 
 @pytest.mark.parametrize("spec", [NATIVE, TEXT], ids=["native", "text"])
 def test_no_record_of_any_format_escapes_or_leaves_what_postgresql_refuses(spec: SourceSpec) -> None:
-    for offset, case in enumerate(nasty()):
+    for offset, case in enumerate(nasty("native", "any")):
         found = decode(kafka_record(case, offset), spec)
         if isinstance(found, ChangeEvent):
             stored = json.dumps(
