@@ -83,12 +83,19 @@ def accept(state: SourceState, ref: BatchRef) -> Acceptance:
 
 
 def _is_known(state: SourceState, ref: BatchRef) -> bool:
-    return any(
-        (known.topic, known.topic_id, known.partition) == (ref.topic, ref.topic_id, ref.partition)
-        and known.first_offset <= ref.first_offset
-        and ref.next_offset <= known.next_offset
-        for known in (*state.in_flight, *state.pending)
-    )
+    """Whether what waits and runs covers all of it: a consumer that started again cuts the same records in other places."""
+    place = _place(ref)
+    ranges = ((known.first_offset, known.next_offset) for known in (*state.in_flight, *state.pending) if place == _place(known))
+    covered = ref.first_offset
+    for first, after in sorted(ranges):
+        if first > covered:
+            break
+        covered = max(covered, after)
+    return covered >= ref.next_offset
+
+
+def _place(ref: BatchRef) -> tuple[str, str, int]:
+    return ref.topic, ref.topic_id, ref.partition
 
 
 def forget_waiting(state: SourceState, *, epoch: int) -> None:

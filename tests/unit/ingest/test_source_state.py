@@ -119,6 +119,19 @@ def test_a_batch_takes_so_many_references_and_no_more() -> None:
     assert [len(take_batch(entity)) for _ in range(3)] == [MOST_REFERENCES, 5, 0]
 
 
+def test_a_repeat_that_was_cut_in_other_places_is_dropped() -> None:
+    """A consumer that started again while nobody worked reads from the position row once more."""
+    entity = state()
+    for first, after in ((0, 10), (10, 20), (20, 30)):
+        accept(entity, ref(first, after))
+    take_batch(entity)
+    for first, after in ((0, 7), (7, 14), (14, 30)):
+        assert accept(entity, ref(first, after)) is Acceptance.REPEATED
+    assert accept(entity, ref(25, 35)) is Acceptance.ACCEPTED
+    assert accept(entity, ref(40, 45)) is Acceptance.ACCEPTED
+    assert accept(entity, ref(30, 42)) is Acceptance.ACCEPTED  # 35 to 39 are missing
+
+
 def test_what_is_read_again_from_further_back_is_no_repeat() -> None:
     """After a failover the position row stands further back than the entity has seen."""
     entity = state()
