@@ -17,6 +17,7 @@ class FoldedDocument:
     winner_version: int = -1
     tombstone: int | None = None  # row of the last relative event; it acts before the winner
     tombstone_floor: int = -1  # greatest version seen in this batch before it
+    floor: int | None = None  # row of the event with that version
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,8 @@ def fold(events: Iterable[tuple[int, str, int | None, bytes]]) -> Fold:
         folded = documents.setdefault(document_id, FoldedDocument())
         if version is None:
             superseded.extend(lost for lost in (folded.winner, folded.tombstone) if lost is not None)
-            folded.tombstone_floor = max(folded.tombstone_floor, folded.winner_version)
+            if folded.winner_version > folded.tombstone_floor:
+                folded.tombstone_floor, folded.floor = folded.winner_version, folded.winner
             folded.tombstone, folded.winner, folded.winner_version = row, None, -1
         elif version > max(folded.winner_version, folded.tombstone_floor):
             if folded.winner is not None:

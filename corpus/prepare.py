@@ -21,64 +21,17 @@ from corpus.database import Connection, unavailable_as_dependency_error
 from corpus.dead_letter import DeadLetterReason
 from corpus.errors import ConfigurationError, StagedFileError
 from corpus.fold import Fold, FoldedDocument, fold
+from corpus.prepared import DOCUMENT_SCHEMA, EVENT_SCHEMA, chunk_frame, text_frame
 from corpus.source import SourceSpec
 from corpus.spaces import Space, SpaceRegistry
 from corpus.split import TooManyChunks, split
 from corpus.sql import query
 from corpus.staging import batch_file_name
 from corpus.store import StagingStore
-from corpus.structure import CleaningFailure
+from corpus.structure import CleanedDocument, CleaningFailure
 
 # (source specification, key, value, headers as JSON, hash of the content as staged) -> the content as received.
 ContentReader = Callable[[SourceSpec, bytes | None, bytes, str, bytes], str]
-
-_EVENT_SCHEMA = {
-    "topic": pl.String,
-    "partition": pl.Int32,
-    "offset": pl.Int64,
-    "outcome": pl.String,
-    "reason": pl.String,
-    "detail": pl.String,
-    "document_id": pl.String,
-    "timestamp_ms": pl.Int64,
-    "key": pl.Binary,
-    "value": pl.Binary,
-    "headers": pl.String,
-}
-_DOCUMENT_SCHEMA = {
-    "document_id": pl.String,
-    "topic": pl.String,
-    "partition": pl.Int32,
-    "offset": pl.Int64,
-    "timestamp_ms": pl.Int64,
-    "op": pl.String,
-    "version": pl.Int64,
-    "tombstone_offset": pl.Int64,
-    "tombstone_floor": pl.Int64,
-    "reuse_key": pl.Int64,
-    "uri": pl.String,
-    "title": pl.String,
-    "content_type": pl.String,
-    "metadata": pl.String,
-    "acl": pl.List(pl.String),
-    "event_at_ms": pl.Int64,
-    "expires_at_ms": pl.Int64,
-    "content_bytes": pl.Int64,
-    "content_sha256": pl.Binary,
-    "cleaned_sha256": pl.Binary,
-    "raw_sha256": pl.Binary,
-}
-_CHUNK_SCHEMA = {
-    "document_id": pl.String,
-    "ordinal": pl.Int32,
-    "start": pl.Int32,
-    "text_sha256": pl.Binary,
-    "heading": pl.String,
-    "token_count": pl.Int32,
-    "truncated": pl.Boolean,
-    "text": pl.String,
-}
-_TEXT_SCHEMA = {"text_sha256": pl.Binary, "text": pl.String, "token_ids": pl.List(pl.Int32)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +154,7 @@ class Preparer:
             frames.append(frame.filter(pl.col("offset") >= next_offset))
         found = tuple(PreparedFrom(topic=topic, partition=partition, offset=offset) for (topic, partition), offset in starts.items())
         if not frames:
-            return pl.DataFrame(schema={"outcome": pl.String, "reason": pl.String, "detail": pl.String, **_EVENT_SCHEMA}), found
+            return pl.DataFrame(schema={"outcome": pl.String, "reason": pl.String, "detail": pl.String, **EVENT_SCHEMA}), found
         # Two references may overlap after a consumer restarted: one row an offset.
         return pl.concat(frames).unique(["topic", "partition", "offset"], keep="first").sort("topic", "partition", "offset"), found
 
@@ -210,8 +163,11 @@ class Preparer:
     def _documents(self, work: _Work, folded: Fold, heads: dict[str, Head]) -> None:
         waiting = dict(folded.documents)
         while waiting:
+            unusable = self._check_floors(work, waiting)
             to_clean: list[tuple[str, FoldedDocument, Head | None]] = []
             for document_id, document in waiting.items():
+                if document_id in unusable:
+                    continue
                 head = heads.get(document_id)
                 row = document.winner
                 if row is None or not _is_upsert(work, row) or _stale(document, head):
@@ -220,9 +176,35 @@ class Preparer:
                     work.documents.append(_document_row(work, document_id, document, reuse=head))
                 else:
                     to_clean.append((document_id, document, head))
-            failed = self._clean_and_split(work, to_clean)
+            failed = unusable | self._clean_and_split(work, to_clean)
             # A document's next best event takes the place of one that cannot be used, as it would in a batch of its own.
             waiting = _fold_events(work, only=failed).documents if failed else {}
+
+    def _check_floors(self, work: _Work, documents: dict[str, FoldedDocument]) -> set[str]:
+        """A deleted version keeps older ones out only if it could have been there; else it is a dead letter, however batches are cut.
+
+        Returns:
+            The documents to fold anew.
+        """
+        floors = {document_id: document.floor for document_id, document in documents.items() if document.floor is not None}
+        rows = {document_id: row for document_id, row in floors.items() if _is_upsert(work, row)}
+        raw = [RawDocument(self._content(work, row), work.events["content_type"][row]) for row in rows.values()]
+        failed: set[str] = set()
+        for (document_id, row), result in zip(rows.items(), self._cleaner.clean(raw, work.spec.pipeline), strict=True):
+            if self._split(work, row, result) is None:
+                failed.add(document_id)
+        return failed
+
+    def _split(self, work: _Work, row: int, result: CleanedDocument | CleaningFailure) -> list[Chunk] | None:
+        """The chunks of an event's content; None: it cannot be used, and is a dead letter now."""
+        if isinstance(result, CleaningFailure):
+            work.dead_letter(row, result.reason, result.detail)
+            return None
+        try:
+            return split(result, work.space.tokenizer, work.spec.pipeline)
+        except TooManyChunks as error:
+            work.dead_letter(row, DeadLetterReason.TOO_MANY_CHUNKS, str(error))
+            return None
 
     def _clean_and_split(self, work: _Work, to_clean: list[tuple[str, FoldedDocument, Head | None]]) -> set[str]:
         """Clean, split, collect; returns the documents whose event became a dead letter."""
@@ -231,18 +213,12 @@ class Preparer:
         failed: set[str] = set()
         for (document_id, document, head), result in zip(to_clean, self._cleaner.clean(raw, work.spec.pipeline), strict=True):
             assert document.winner is not None
-            if isinstance(result, CleaningFailure):
-                work.dead_letter(document.winner, result.reason, result.detail)
-                failed.add(document_id)
-                continue
-            digest = text_sha256(result.text)
+            digest = b"" if isinstance(result, CleaningFailure) else text_sha256(result.text)
             if head is not None and document.tombstone is None and _same_meaning(work, document.winner, digest, head):
                 work.documents.append(_document_row(work, document_id, document, reuse=head))
                 continue
-            try:
-                chunks = split(result, work.space.tokenizer, work.spec.pipeline)
-            except TooManyChunks as error:
-                work.dead_letter(document.winner, DeadLetterReason.TOO_MANY_CHUNKS, str(error))
+            chunks = self._split(work, document.winner, result)
+            if chunks is None:
                 failed.add(document_id)
                 continue
             work.documents.append(_document_row(work, document_id, document, cleaned_sha256=digest))
@@ -267,9 +243,9 @@ class Preparer:
             source=request.source,
             batch=request.batch,
             events=put("events", _event_frame(work)),
-            documents=put("documents", pl.DataFrame(work.documents, schema=_DOCUMENT_SCHEMA, orient="row")),
-            chunks=put("chunks", _chunk_frame(work)),
-            texts=put("texts", _text_frame(unseen)),
+            documents=put("documents", pl.DataFrame(work.documents, schema=DOCUMENT_SCHEMA, orient="row")),
+            chunks=put("chunks", chunk_frame(work.chunks, work.space.tokenizer.special_tokens)),
+            texts=put("texts", text_frame(unseen)),
             model=work.spec.model,
             prefix=work.spec.prefix,
             space_id=work.space.space_id,
@@ -348,7 +324,7 @@ def _document_row(
     row = document.winner if document.winner is not None else document.tombstone
     assert row is not None
     event = events.row(row, named=True)
-    taken = {name: event[name] for name in _DOCUMENT_SCHEMA if name in event}
+    taken = {name: event[name] for name in DOCUMENT_SCHEMA if name in event}
     return taken | {
         "document_id": document_id,
         "op": event["op"] if document.winner is not None else None,
@@ -375,24 +351,11 @@ def _unseen(connection: Connection, space_id: int, texts: dict[bytes, Chunk]) ->
 def _event_frame(work: _Work) -> pl.DataFrame:
     """One row an event; original bytes only where they are needed again: in dead letters."""
     if work.events.is_empty():
-        return pl.DataFrame(schema=_EVENT_SCHEMA)
+        return pl.DataFrame(schema=EVENT_SCHEMA)
     frame = work.events.with_columns(
         pl.Series("outcome", work.outcomes, pl.String),
         pl.Series("reason", work.reasons, pl.String),
         pl.Series("detail", work.details, pl.String),
-    ).select(*_EVENT_SCHEMA)
+    ).select(*EVENT_SCHEMA)
     dead = pl.col("outcome") == "dead_letter"
     return frame.with_columns(pl.when(dead).then(pl.col(name)).otherwise(None).alias(name) for name in ("key", "value", "headers"))
-
-
-def _chunk_frame(work: _Work) -> pl.DataFrame:
-    special = work.space.tokenizer.special_tokens
-    rows = [
-        (document_id, ordinal, chunk.start, chunk.sha256(), chunk.heading, len(chunk.token_ids) + special, chunk.truncated, chunk.text)
-        for document_id, chunk, ordinal in work.chunks
-    ]
-    return pl.DataFrame(rows, schema=_CHUNK_SCHEMA, orient="row")
-
-
-def _text_frame(unseen: list[tuple[bytes, Chunk]]) -> pl.DataFrame:
-    return pl.DataFrame([(digest, chunk.text, list(chunk.token_ids)) for digest, chunk in unseen], schema=_TEXT_SCHEMA, orient="row")

@@ -553,3 +553,21 @@ def test_a_wait_for_a_record_is_not_answered_by_an_older_topic_of_that_name(pipe
     pipeline.next_offset[0] = 0
     pipeline.ingest(make_event("c", 1, "one"), make_event("d", 1, "two"))
     assert look(pipeline.connection, wanted).reached
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["one batch", "a batch each"])
+def test_a_deleted_version_that_could_never_be_used_keeps_nothing_out(database_url: str, tmp_path: Path, cleaner: Cleaner, together: bool) -> None:
+    """What the corpus holds does not depend on where batches are cut."""
+    with Pipeline(database_url, tmp_path, cleaner=cleaner, pipeline=PipelineSpec(max_chunks=3)) as pipeline:
+        events = [
+            make_event("a", 7, LONG),
+            tombstone("a"),
+            make_event("a", 6, "six"),
+            make_event("b", 7, "fine"),
+            tombstone("b"),
+            make_event("b", 6, "six"),
+        ]
+        reports = [pipeline.ingest(*events)] if together else [pipeline.ingest(event) for event in events]
+        assert pipeline.visible() == {"a": (6, "six")}
+        assert sum(report.dead_lettered for report in reports) == 1
+        assert sum(report.records for report in reports) == 6
