@@ -65,9 +65,9 @@ def _register(connection: Connection) -> None:
             connection.rollback()
 
 
-# Classes of SQLSTATE that pass by themselves: connection, rolled back (deadlock), short of resources, not in the right state (a
-# lock), stopped by an operator, the system.
-_PASSING = frozenset({"08", "40", "53", "55", "57", "58"})
+# SQLSTATEs, or classes of them, that pass by themselves: connection, a server that only reads (a failover), login and database (a
+# rotation, a restore), rolled back (deadlock), short of resources, not in the right state (a lock), stopped by an operator, the system.
+_PASSING = ("08", "25006", "28", "3D", "40", "53", "55", "57", "58")
 
 
 def _one_line(error: BaseException) -> str:
@@ -88,7 +88,7 @@ def unavailable_as_dependency_error() -> Iterator[None]:
 def _may_pass(error: psycopg.Error) -> bool:
     if error.sqlstate is None:  # no answer from the server; psycopg's own mistakes of use are ProgrammingErrors without a state
         return isinstance(error, psycopg.OperationalError)
-    return error.sqlstate[:2] in _PASSING
+    return error.sqlstate.startswith(_PASSING)
 
 
 # ── migrations ──────────────────────────────────────────────────────────────────────────────────────────────────────
