@@ -71,13 +71,12 @@ def accept(state: SourceState, ref: BatchRef) -> Acceptance:
     """
     if ref.epoch < state.epoch:
         return Acceptance.OUTDATED
-    place = f"{ref.topic}/{ref.topic_id}/{ref.partition}"
     # Nearly every reference goes on where the last one ended: thousands may come at once, and looking through all for each would
     # keep the workflow task too long.
-    if ref.next_offset <= state.ends.get(place, 0) and _is_known(state, ref):
+    if ref.next_offset <= state.ends.get(_place(ref), 0) and _is_known(state, ref):
         state.repeated += 1
         return Acceptance.REPEATED
-    state.ends[place] = max(ref.next_offset, state.ends.get(place, 0))
+    _note_end(state, ref)
     state.pending.append(ref)
     return Acceptance.ACCEPTED
 
@@ -94,8 +93,13 @@ def _is_known(state: SourceState, ref: BatchRef) -> bool:
     return covered >= ref.next_offset
 
 
-def _place(ref: BatchRef) -> tuple[str, str, int]:
-    return ref.topic, ref.topic_id, ref.partition
+def _place(ref: BatchRef) -> str:
+    return f"{ref.topic}/{ref.topic_id}/{ref.partition}"
+
+
+def _note_end(state: SourceState, ref: BatchRef) -> None:
+    place = _place(ref)
+    state.ends[place] = max(ref.next_offset, state.ends.get(place, 0))
 
 
 def forget_waiting(state: SourceState, *, epoch: int) -> None:
@@ -104,8 +108,7 @@ def forget_waiting(state: SourceState, *, epoch: int) -> None:
     state.pending = [ref for ref in state.pending if ref.epoch >= state.epoch]
     state.in_flight, state.ends = [], {}
     for ref in state.pending:
-        place = f"{ref.topic}/{ref.topic_id}/{ref.partition}"
-        state.ends[place] = max(ref.next_offset, state.ends.get(place, 0))
+        _note_end(state, ref)
 
 
 def failed(state: SourceState, refs: Sequence[BatchRef]) -> bool:
