@@ -60,7 +60,7 @@ lock: ## resolve the dependencies anew into requirements.lock
 	$(UV) export --quiet --no-header --no-annotate --no-emit-project --extra all --group dev --format requirements-txt > requirements.lock
 
 docs: setup ## make the generated pages anew: settings table, env.example
-	$(BIN)/python -m workers.settings_table
+	$(BIN)/python -m workers.config.settings_table
 	$(BIN)/python -m compose.env_example > compose/env.example.new && mv compose/env.example.new compose/env.example
 
 clean: ## remove what was installed and built

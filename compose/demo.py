@@ -24,7 +24,7 @@ from typing import Any
 
 from corpus.database import Connection, connect
 from corpus.sql import query
-from workers.settings import default_home, load
+from workers.config.settings import default_home, load
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples" / "peps"

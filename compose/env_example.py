@@ -2,11 +2,11 @@
 
 import sys
 
-from workers.settings import SETTINGS
+from workers.config.settings import SETTINGS
 
 _HEAD = """\
 # Settings of Freshet. Copy to .env beside compose.yaml, take the # away where you change one.
-# Made from workers/settings.py by `python -m compose.env_example`; a test says when it is out of date.
+# Made from workers/config/settings.py by `python -m compose.env_example`; a test says when it is out of date.
 # compose.yaml itself sets the addresses of its services. TEMPORAL_* and PG* keep their usual meaning.
 
 # Password of the database in compose.yaml.

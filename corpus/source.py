@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from corpus.pipeline import PipelineSpec
+from corpus.preparation import PipelineSpec
 
 
 class VersionRule(StrEnum):

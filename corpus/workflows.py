@@ -18,9 +18,9 @@ with workflow.unsafe.imports_passed_through():
         PublishRequest,
         next_state,
     )
-    from corpus.delivery_activities import DeliveryActivities
+    from corpus.deliver.activities import DeliveryActivities
+    from corpus.deliver.subscription import WakeDeliveries
     from corpus.errors import MissingVectorError, StalePreparationError
-    from corpus.subscription import WakeDeliveries
 
 # What publishing may find that preparing or embedding once more heals. They are raised by the publishing transaction before
 # it changed anything.

@@ -15,11 +15,11 @@ import polars as pl
 from corpus.batch import BatchRef, StagedFile
 from corpus.dead_letter import DeadLetterReason
 from corpus.source import SourceSpec
-from corpus.staging import EVENT_COLUMNS, events_name
-from ingest import fields
-from ingest.decode import decode
+from corpus.staging.layout import EVENT_COLUMNS, events_name
+from ingest.dead_letters.first_position import first_written
+from ingest.decode import fields
+from ingest.decode.decoder import decode
 from ingest.event import ChangeEvent, Decoded, Ignored, KafkaRecord, Undecodable
-from ingest.origin import first_written
 
 log = logging.getLogger("freshet.stage")
 

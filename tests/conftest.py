@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-pytest_plugins = ["tests.fix_postgres", "tests.fix_kafka", "tests.fix_temporal", "tests.fix_pipeline"]
+pytest_plugins = ["tests.support.fix_postgres", "tests.support.fix_kafka", "tests.support.fix_temporal", "tests.support.fix_pipeline"]
 
 _PREFIX = "freshet-tests-"
 
@@ -30,10 +30,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    from compose.local_kafka import VERSION, java, java_version
-    from compose.local_postgres import binaries
-    from compose.local_process import run_tool
-    from compose.local_temporal import found_binary
+    from compose.local.machine.process import run_tool
+    from compose.local.parts.kafka import VERSION, java, java_version
+    from compose.local.parts.postgres import binaries
+    from compose.local.parts.temporal import found_binary
     from corpus.errors import FreshetError
 
     lines: list[str] = []
@@ -59,7 +59,7 @@ def service_home() -> Iterator[Path]:
 
 
 def _end_leftovers() -> None:
-    from compose.local_process import MARK
+    from compose.local.machine.process import MARK
 
     pattern = re.compile(rf"{re.escape(tempfile.gettempdir())}/{_PREFIX}(\d+)-")
     for process in psutil.process_iter():

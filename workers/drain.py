@@ -8,7 +8,7 @@ from corpus.database import connect
 from corpus.errors import ConfigurationError
 from corpus.source import SourceSpec
 from corpus.sql import query
-from workers.settings import Settings
+from workers.config.settings import Settings
 
 _LOOK_SECONDS = 0.25
 # Without progress for so long, it is worth a look whether anything is left to come but holes of the log.

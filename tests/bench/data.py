@@ -8,7 +8,7 @@ from typing import Any
 
 import zstandard
 
-from tests.inputs import DATA
+from tests.support.inputs import DATA
 
 
 def events(name: str) -> Iterator[dict[str, Any]]:

@@ -5,11 +5,11 @@ import statistics
 from typing import Any
 
 from corpus.chunk import text_sha256
-from corpus.clean import Cleaner, RawDocument
-from corpus.pipeline import PipelineSpec
-from corpus.split import split
-from corpus.structure import CleanedDocument
-from corpus.tokenize import load_tokenizer
+from corpus.clean.blocks import CleanedDocument
+from corpus.clean.cleaner import Cleaner, RawDocument
+from corpus.embed.tokenizer import load_tokenizer
+from corpus.preparation import PipelineSpec
+from corpus.split.splitter import split
 from tests.bench import data
 
 MODEL = "all-MiniLM-L6-v2"

@@ -8,8 +8,8 @@ from typing import Any
 
 from confluent_kafka import Producer
 
-from corpus.embedder import SentenceTransformerEmbedder
-from corpus.tokenize import load_tokenizer
+from corpus.embed.embedder import SentenceTransformerEmbedder
+from corpus.embed.tokenizer import load_tokenizer
 from tests.bench.stack import Stack
 
 TOML = """

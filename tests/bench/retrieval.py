@@ -9,10 +9,10 @@ from typing import Any
 
 import zstandard
 
-from corpus.embedder import SentenceTransformerEmbedder
+from corpus.embed.embedder import SentenceTransformerEmbedder
 from tests.bench import data
 from tests.bench.stack import Stack
-from tests.inputs import DATA
+from tests.support.inputs import DATA
 
 TOML = """
 [source.scifact]

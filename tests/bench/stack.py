@@ -19,7 +19,7 @@ import psutil
 
 from corpus.database import Connection, connect
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("postgres", "kafka", "temporal", "consumer", "orchestrator", "preparer", "embedder", "storer")
 
 

@@ -10,8 +10,8 @@ import os
 import time
 from typing import Any
 
-from corpus.embedder import SentenceTransformerEmbedder
-from corpus.tokenize import load_tokenizer
+from corpus.embed.embedder import SentenceTransformerEmbedder
+from corpus.embed.tokenizer import load_tokenizer
 from tests.bench import data
 from tests.bench.stack import Stack
 
@@ -113,7 +113,7 @@ def _library(texts: list[str], *, bfloat16: bool) -> float:
     import torch
     from sentence_transformers import SentenceTransformer
 
-    from corpus.model import model_folder
+    from corpus.embed.model_files import model_folder
 
     torch.set_num_threads(os.cpu_count() or 1)  # its own default; Freshet's embedder has set another in this process
     some = texts[:: max(1, len(texts) // LIBRARY_TEXTS)]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.commands import commands
-from workers.cli import usage_problem, without_debug
+from tests.support.commands import commands
+from workers.cli.main import usage_problem, without_debug
 
 ROOT = Path(__file__).resolve().parents[2]
 TREE = dict(commands())
@@ -199,7 +199,7 @@ def test_a_service_that_is_down_is_exit_code_3(folder: Path) -> None:
 
 def test_nobody_expected_this_one(folder: Path) -> None:
     """A mistake of ours: one line that says how to see more, and an exit code of its own."""
-    code = "from workers.console import run_command; run_command(lambda: {}['x'], debug=False)"
+    code = "from workers.cli.console import run_command; run_command(lambda: {}['x'], debug=False)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (4, "freshet: a mistake in Freshet: KeyError: 'x'. The same command with --debug shows where.\n")
 

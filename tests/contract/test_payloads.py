@@ -16,16 +16,17 @@ import pytest
 from temporalio.converter import DataConverter
 
 from corpus.service import BatchSubscriberService, CorpusService
-from workers.codec import EncryptionCodec
+from workers.temporal.codec import EncryptionCodec
 
+PACKAGES = ("ingest", "corpus", "freshness")
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def payload_types() -> list[Any]:
     """Annotated types of every public method of workflows and activities, and of Nexus operations."""
     found: dict[str, Any] = {}
-    for path in sorted([*ROOT.glob("*/*workflows.py"), *ROOT.glob("*/*activities.py")]):
-        module = importlib.import_module(f"{path.parent.name}.{path.stem}")
+    for path in sorted(path for package in PACKAGES for kind in ("workflows", "activities") for path in (ROOT / package).rglob(f"*{kind}.py")):
+        module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
         for cls in vars(module).values():
             if inspect.isclass(cls) and cls.__module__ == module.__name__ and cls.__name__.endswith(("Workflow", "Activities")):
                 for name, method in inspect.getmembers(cls, inspect.isfunction):

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from workers.settings import SETTINGS, Settings
-from workers.settings_table import README as WORKERS_README
-from workers.settings_table import with_table
+from workers.config.settings import SETTINGS, Settings
+from workers.config.settings_table import README as WORKERS_README
+from workers.config.settings_table import with_table
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("ingest", "corpus", "freshness", "workers", "compose", "tests", "examples", ".ci", ".github")
@@ -47,7 +47,7 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_paths_in_code_marks_exist(document: Path) -> None:
-    """`corpus/embed.py` from the root, `embed.py` from the document's own folder."""
+    """`corpus/embed/step.py` from the root, `embed.py` from the document's own folder."""
     named = re.findall(r"`((?:[\w.-]+/)*[\w.-]+\.(?:py|sql|md|toml|yaml|json))`", prose(document))
     made_at_run_time = {"stack.json", "ports.json", "wanted.json", "sources.json", "freshness.json", "freshet.toml", "requirements.lock"}
     if document.parent == ROOT:  # speaks of files that every package has
@@ -67,7 +67,7 @@ def test_tests_that_documents_name_exist(document: Path) -> None:
 
 def test_settings_table_is_current() -> None:
     text = WORKERS_README.read_text(encoding="utf-8")
-    assert text == with_table(text), "run: python -m workers.settings_table"
+    assert text == with_table(text), "run: python -m workers.config.settings_table"
 
 
 def test_every_setting_is_known_and_used() -> None:
@@ -77,7 +77,7 @@ def test_every_setting_is_known_and_used() -> None:
     code = {path: path.read_text(encoding="utf-8") for folder in FOLDERS[:5] for path in (ROOT / folder).rglob("*.py")}
     read = {name for text in code.values() for name in re.findall(r"\"(FRESHET_[A-Z_]+)\"", text)}
     between_processes = {"FRESHET_READY_FILE", "FRESHET_PART", "FRESHET_PRELOAD_AFTER", "FRESHET_DATA"}  # not for people
-    assert read - between_processes <= names, "add it to workers/settings.py"
+    assert read - between_processes <= names, "add it to workers/config/settings.py"
     resolved = {f"FRESHET_{field.name.upper()}" for field in fields(Settings)} - {"FRESHET_TEMPORAL_ADDRESS"}
     assert resolved <= names
     unused = {name for name in names - resolved if not any(f"{name}" in text for path, text in code.items() if path.name != "settings.py")}
@@ -95,7 +95,7 @@ def test_no_file_names_a_package_registry() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_commands_in_documents_exist(document: Path) -> None:
-    from tests.contract.commands import command_paths
+    from tests.support.commands import command_paths
 
     known = set(command_paths())
     text = document.read_text(encoding="utf-8")

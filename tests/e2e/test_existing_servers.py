@@ -22,11 +22,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from psycopg.conninfo import conninfo_to_dict
 
-from compose.local_kafka import Kafka
-from compose.local_ports import free_port
-from compose.local_run import running
+from compose.local.machine.ports import free_port
+from compose.local.parts.kafka import Kafka
+from compose.local.run import running
 from tests.bench.stack import ROOT
-from tests.fix_temporal import TemporalEnv
+from tests.support.fix_temporal import TemporalEnv
 
 SECRET = "correct-horse"
 

@@ -15,9 +15,9 @@ from corpus import task_queues
 from corpus.source import BatchLimits, SourceSpec, source_workflow_id
 from ingest.source_state import SourceState
 from ingest.workflows import SourceWorkflow
-from tests.e2e.fleet import Fleet, fleet
-from tests.fix_temporal import TemporalEnv
-from tests.pipeline import make_event
+from tests.support.fix_temporal import TemporalEnv
+from tests.support.fleet import Fleet, fleet
+from tests.support.pipeline import make_event
 from workers.drain import drain
 
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from corpus.search import search
+from corpus.answer.search import search
 from corpus.service import SearchRequest
 from corpus.source import BatchLimits, SourceSpec, source_workflow_id
 from ingest.workflows import SourceWorkflow
-from tests.e2e.fleet import Fleet, fleet
-from tests.fix_temporal import TemporalEnv
-from tests.pipeline import make_event
+from tests.support.fix_temporal import TemporalEnv
+from tests.support.fleet import Fleet, fleet
+from tests.support.pipeline import make_event
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus.clean import clean_text
-from corpus.html import clean_html
-from corpus.normalise import normalise
+from corpus.clean.cleaner import clean_text
+from corpus.clean.html import clean_html
+from corpus.clean.normalise import normalise
 
 # Characters with a meaning to the cleaner, more often than chance would bring them.
 NASTY = "\r\n\t \b\x00\x0b\x0c\x7f\x85\xa0\xad\u0301\u0316\u0344\u05b8\u0915\u094d\u200b\u200c\u200d\u200e\u2028\u202e\u3000\ufe0f\ufeff\ufffd_aAe1#<>&-`=|:*."

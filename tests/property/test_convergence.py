@@ -16,13 +16,13 @@ import pytest
 from hypothesis import HealthCheck, event, given, note, settings
 from hypothesis import strategies as st
 
-from compose.local_postgres import Postgres
+from compose.local.parts.postgres import Postgres
 from corpus.batch import BatchRef, PreparedBatch
-from corpus.clean import Cleaner
+from corpus.clean.cleaner import Cleaner
 from corpus.errors import MissingVectorError, StalePreparationError
 from ingest.event import KafkaRecord
-from tests.fakes import HashEmbedder
-from tests.pipeline import NOW_MS, Pipeline, make_event
+from tests.support.fakes import HashEmbedder
+from tests.support.pipeline import NOW_MS, Pipeline, make_event
 
 PARTITIONS = 2
 IDS = "abcd"

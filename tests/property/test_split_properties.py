@@ -3,10 +3,10 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus.clean import clean_text
-from corpus.pipeline import PipelineSpec
-from corpus.split import split
-from corpus.tokenize import load_tokenizer
+from corpus.clean.cleaner import clean_text
+from corpus.embed.tokenizer import load_tokenizer
+from corpus.preparation import PipelineSpec
+from corpus.split.splitter import split
 
 TOKENIZER = load_tokenizer("all-MiniLM-L6-v2")
 LIMIT = 48  # small, so that small documents have many chunks

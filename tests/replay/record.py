@@ -19,20 +19,20 @@ from nexusrpc.handler import service_handler, sync_operation
 from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Worker
 
-from compose.local_ports import free_port
-from compose.local_postgres import Postgres
-from compose.local_run import running
-from compose.local_temporal import Temporal
-from corpus.await_workflows import AwaitFreshWorkflow, AwaitInput
+from compose.local.machine.ports import free_port
+from compose.local.parts.postgres import Postgres
+from compose.local.parts.temporal import Temporal
+from compose.local.run import running
+from corpus.answer.workflows import AwaitFreshWorkflow, AwaitInput
 from corpus.database import connect, migrate, open_pool
+from corpus.deliver.subscription import delivery_workflow_id
 from corpus.errors import PermanentError
 from corpus.service import AwaitFreshRequest, BatchNotice, BatchSubscriberService, NoticeAck
-from corpus.subscription import delivery_workflow_id
 from freshness.activities import FreshnessActivities
-from tests.fix_temporal import TemporalEnv
-from tests.replay.known import WORKFLOWS
-from tests.service.team_env import Env, add_batch, add_document, all_workers, check, delivery, fill, make_env, make_source, until
-from workers import deliveries
+from tests.support.fix_temporal import TemporalEnv
+from tests.support.known import WORKFLOWS
+from tests.support.team_env import Env, add_batch, add_document, all_workers, check, delivery, fill, make_env, make_source, until
+from workers.roles import orchestrator as deliveries
 
 HISTORIES = Path(__file__).parent / "histories"
 _MOST_EVENTS = 1_000

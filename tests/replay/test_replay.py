@@ -6,8 +6,8 @@ import pytest
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
-from tests.replay.known import WORKFLOWS
-from workers import sandbox
+from tests.support.known import WORKFLOWS
+from workers.temporal import sandbox
 
 HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
 

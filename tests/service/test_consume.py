@@ -12,10 +12,11 @@ from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from corpus.database import connect
-from corpus.store import StagingStore
-from ingest import control, poll
+from corpus.staging.store import StagingStore
+from ingest import operate as control
+from ingest.consume import poller as poll
 from ingest.hand_over import hand_over
-from tests.service.consuming import Bench, bench, eventually
+from tests.support.consuming import Bench, bench, eventually
 
 pytestmark = [pytest.mark.service, pytest.mark.slow]
 _GROUPS = itertools.count(1)
@@ -235,7 +236,7 @@ async def test_a_topic_that_is_made_later_is_read(stand: Bench, make_topic: Call
 
 
 async def test_a_staging_mistake_halts_only_its_source(stand: Bench, make_topic: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
-    from ingest import consume
+    from ingest.consume import consumer as consume
 
     broken, fine = make_topic(), make_topic()
     stand.add_source("broken", broken)

@@ -14,16 +14,16 @@ from confluent_kafka import Consumer, Message
 
 from corpus.database import connect
 from corpus.errors import ConfigurationError
-from corpus.pipeline import PipelineSpec
+from corpus.preparation import PipelineSpec
 from corpus.source import VersionRule
-from ingest import outbox as outbox_module
-from ingest import redrive
+from ingest.dead_letters import outbox as outbox_module
+from ingest.dead_letters import redrive
+from ingest.dead_letters.first_position import Origin
+from ingest.dead_letters.outbox import Outbox
 from ingest.event import KafkaRecord
 from ingest.kafka import MAX_MESSAGE_BYTES, properties
-from ingest.origin import Origin
-from ingest.outbox import Outbox
-from tests.pipeline import NOW_MS, Pipeline, make_event
-from tests.service.consuming import Bench, bench
+from tests.support.consuming import Bench, bench
+from tests.support.pipeline import NOW_MS, Pipeline, make_event
 
 pytestmark = pytest.mark.service
 _GROUPS = itertools.count(1)

@@ -10,13 +10,13 @@ from nexusrpc.handler import service_handler, sync_operation
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.worker import Worker
 
-from corpus import delivery_workflows
-from corpus.delivery_activities import resume_delivery, wake_delivery
-from corpus.delivery_workflows import DeliveryWorkflow
+from corpus.deliver import workflows as delivery_workflows
+from corpus.deliver.activities import resume_delivery, wake_delivery
+from corpus.deliver.subscription import delivery_workflow_id
+from corpus.deliver.workflows import DeliveryWorkflow
 from corpus.service import BatchNotice, BatchSubscriberService, NoticeAck
-from corpus.subscription import delivery_workflow_id
-from tests.service.team_env import add_batch, add_document, connection_to, delivery, make_env, make_source, notices, until
-from workers.subscriptions import ensure_endpoint
+from tests.support.team_env import add_batch, add_document, connection_to, delivery, make_env, make_source, notices, until
+from workers.apply.subscriptions import ensure_endpoint
 
 pytestmark = pytest.mark.service
 
@@ -253,7 +253,7 @@ async def test_kill_9_of_team_and_delivery_loses_nothing(env, db, tmp_path):
     team_command = ("-m", "examples.team.worker", "--log", str(log))
     start = {
         "team": lambda: env.spawn(*team_command, client=env.team, ready=tmp_path / "team"),
-        "delivery": lambda: env.spawn("-m", "tests.service.light_process", client=env.client, ready=tmp_path / "delivery"),
+        "delivery": lambda: env.spawn("-m", "tests.support.light_process", client=env.client, ready=tmp_path / "delivery"),
     }
     processes = {name: begin() for name, begin in start.items()}
     try:

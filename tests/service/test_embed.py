@@ -13,12 +13,12 @@ import psycopg
 import pytest
 
 from corpus.batch import PreparedBatch
-from corpus.clean import Cleaner
-from corpus.embed import EmbedStep
-from corpus.embedder import Vectors
+from corpus.clean.cleaner import Cleaner
+from corpus.embed.embedder import Vectors
+from corpus.embed.step import EmbedStep
 from corpus.errors import DependencyError
-from tests.fakes import HashEmbedder
-from tests.pipeline import Pipeline, make_event
+from tests.support.fakes import HashEmbedder
+from tests.support.pipeline import Pipeline, make_event
 
 
 class SlowEmbedder(HashEmbedder):
@@ -135,9 +135,9 @@ _KILLED = textwrap.dedent(
     """
     import sys, time
     from corpus.database import open_pool
-    from corpus.embed import EmbedStep
+    from corpus.embed.step import EmbedStep
     from corpus.batch import EmbedRequest, StagedFile
-    from corpus.store import StagingStore
+    from corpus.staging.store import StagingStore
     from tests.fakes import HashEmbedder
     import json
 

@@ -14,10 +14,10 @@ from temporalio.client import Client, WorkflowFailureError
 from temporalio.worker import Worker
 
 from corpus.errors import ConfigurationError, FreshetError, as_application_error
-from tests.fix_temporal import TemporalEnv
-from workers.codec import EncryptionCodec
-from workers.connect import data_converter
-from workers.settings import load
+from tests.support.fix_temporal import TemporalEnv
+from workers.config.settings import load
+from workers.temporal.client import data_converter
+from workers.temporal.codec import EncryptionCodec
 
 SECRET = "the levee breaks at noon"
 

@@ -6,17 +6,17 @@ from datetime import timedelta
 
 import pytest
 
-from corpus import spaces
+from corpus.answer.search import search
 from corpus.database import open_pool
+from corpus.embed import spaces
+from corpus.embed.model_files import read_embedding_spec
 from corpus.errors import ConfigurationError, PermanentError
-from corpus.model import read_embedding_spec
-from corpus.search import search
 from corpus.service import SearchRequest
 from freshness import scan, schedules
 from freshness.activities import FreshnessActivities
 from freshness.policy import FreshnessStatus
-from tests.service.team_env import add_batch, add_document, all_workers, check, connection_to, fill, make_env, make_source, until
-from workers import deliveries
+from tests.support.team_env import add_batch, add_document, all_workers, check, connection_to, fill, make_env, make_source, until
+from workers.roles import orchestrator as deliveries
 
 pytestmark = pytest.mark.service
 

@@ -7,9 +7,9 @@ import pytest
 
 from corpus.errors import ConfigurationError
 from freshness.workflows import FreshnessWorkflow
-from tests.service.team_env import add_batch, connection_to, fill, make_env, make_source
-from workers.commands import freshness, subscriptions
-from workers.console import CommandError
+from tests.support.team_env import add_batch, connection_to, fill, make_env, make_source
+from workers.cli.commands import freshness, subscriptions
+from workers.cli.console import CommandError
 
 pytestmark = pytest.mark.service
 

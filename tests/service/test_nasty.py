@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from corpus.clean import Cleaner
-from corpus.pipeline import PipelineSpec
+from corpus.clean.cleaner import Cleaner
+from corpus.preparation import PipelineSpec
 from ingest.event import KafkaRecord
-from tests.inputs import nasty, needs_inputs
-from tests.pipeline import Pipeline, make_event
+from tests.support.inputs import nasty, needs_inputs
+from tests.support.pipeline import Pipeline, make_event
 
 # Formats of later work; their records need another decoder.
 _DECODERS = ("native", "any")

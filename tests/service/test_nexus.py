@@ -10,15 +10,15 @@ import pytest
 from temporalio.client import WorkflowFailureError
 from temporalio.worker import Worker
 
-from corpus import await_fresh
+from corpus.answer import await_fresh
+from corpus.answer.service_handler import await_workflow_id
 from corpus.database import open_pool
 from corpus.service import AwaitFreshRequest, SearchHit, SearchRequest, SearchResponse, Why
-from corpus.service_handler import await_workflow_id
 from examples.team.worker import build as build_team
 from examples.team.workflows import AskWorkflow, Question
-from tests.service.callers import DescribeCaller
-from tests.service.team_env import ROOT, add_batch, add_document, connection_to, delivery, make_env, make_source, notices, until
-from workers import gateway
+from tests.support.callers import DescribeCaller
+from tests.support.team_env import ROOT, add_batch, add_document, connection_to, delivery, make_env, make_source, notices, until
+from workers.roles import gateway
 
 pytestmark = pytest.mark.service
 

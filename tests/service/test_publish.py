@@ -14,9 +14,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from corpus.await_fresh import look
+from corpus.answer.await_fresh import look
 from corpus.batch import BatchInput, ExpiryOrder, PublishRequest
-from corpus.clean import Cleaner
+from corpus.clean.cleaner import Cleaner
 from corpus.errors import (
     BatchNumberTakenError,
     ConfigurationError,
@@ -26,12 +26,12 @@ from corpus.errors import (
     PositionGapError,
     StalePreparationError,
 )
-from corpus.pipeline import PipelineSpec
-from corpus.publish import Publisher
+from corpus.preparation import PipelineSpec
+from corpus.publish.publisher import Publisher
 from corpus.service import AwaitFreshRequest, Why
 from corpus.sql import query
 from ingest.event import KafkaRecord
-from tests.pipeline import NOW_MS, Pipeline, make_event
+from tests.support.pipeline import NOW_MS, Pipeline, make_event
 
 
 def tombstone(document_id: str) -> KafkaRecord:

@@ -6,8 +6,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.fakes import HashEmbedder
-from tests.pipeline import Pipeline, make_event
+from tests.support.fakes import HashEmbedder
+from tests.support.pipeline import Pipeline, make_event
 
 README = (Path(__file__).resolve().parents[2] / "corpus" / "README.md").read_text(encoding="utf-8")
 
@@ -44,7 +44,7 @@ def test_python(corpus: Pipeline, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     for name in ("FRESHET_KAFKA_BOOTSTRAP", "TEMPORAL_ADDRESS"):
         monkeypatch.setenv(name, "unused")
     monkeypatch.setenv("FRESHET_DATABASE_URL", corpus.database_url)
-    monkeypatch.setattr("workers.models.Embedders", lambda settings: HashEmbedder())
+    monkeypatch.setattr("workers.roles.embedders.Embedders", lambda settings: HashEmbedder())
     (example,) = blocks("python")
     exec(compile(example, "corpus/README.md", "exec"), {})
     assert capsys.readouterr().out.startswith("pep-0703 1 ")

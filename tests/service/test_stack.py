@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from compose.local_process import marked
+from compose.local.machine.process import marked
 
 pytestmark = [pytest.mark.service, pytest.mark.slow]
 
@@ -21,8 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # The commands alone, so that a fault elsewhere in the command line is not seen as one of the stack.
 _PROGRAM = """
 import sys, typer
-from workers.commands import stack
-from workers.console import run_command
+from workers.cli.commands import stack
+from workers.cli.console import run_command
 app = typer.Typer(); stack.register(app)
 run_command(lambda: app(standalone_mode=False), debug=True)
 """

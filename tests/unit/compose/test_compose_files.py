@@ -7,8 +7,8 @@ from pathlib import Path
 import yaml
 
 from compose.env_example import render
-from compose.local_role import ROLES
-from compose.local_temporal import SEARCH_ATTRIBUTES
+from compose.local.parts.role import ROLES
+from compose.local.parts.temporal import SEARCH_ATTRIBUTES
 
 FOLDER = Path(__file__).resolve().parents[3] / "compose"
 

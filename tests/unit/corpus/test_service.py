@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 from temporalio.converter import DataConverter
 
+from corpus.answer.service_handler import await_problem, await_workflow_id, search_problem
+from corpus.deliver.subscription import NextNotice, WakeDeliveries
 from corpus.service import (
     AwaitFreshRequest,
     AwaitFreshResponse,
@@ -20,9 +22,7 @@ from corpus.service import (
     SourceDescription,
     Why,
 )
-from corpus.service_handler import await_problem, await_workflow_id, search_problem
 from corpus.source import FreshnessSpec
-from corpus.subscription import NextNotice, WakeDeliveries
 from freshness.policy import FreshnessStatus
 from freshness.report import FreshnessReport, Measurement
 

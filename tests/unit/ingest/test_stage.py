@@ -12,8 +12,8 @@ import pytest
 
 import ingest.stage as stage_module
 from corpus.source import SourceSpec
-from corpus.staging import EVENT_COLUMNS
-from corpus.store import StagingStore
+from corpus.staging.layout import EVENT_COLUMNS
+from corpus.staging.store import StagingStore
 from ingest.event import ChangeEvent, Decoded, KafkaRecord
 from ingest.stage import EVENT_SCHEMA, OffsetRange, parquet, stage
 

@@ -1,0 +1,1 @@
+"""The local stack: its parts as processes of one machine."""

@@ -1,0 +1,1 @@
+"""What the local stack asks of the machine: files, ports, processes."""

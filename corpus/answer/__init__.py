@@ -1,0 +1,1 @@
+"""Questions become answers: search, as of, wait until fresh."""

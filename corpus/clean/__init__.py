@@ -1,0 +1,1 @@
+"""Received text becomes blocks: markup, HTML, normalised characters."""

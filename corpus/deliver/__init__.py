@@ -1,0 +1,1 @@
+"""A published batch becomes a notice to every subscriber."""

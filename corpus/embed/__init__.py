@@ -1,0 +1,1 @@
+"""Chunks become vectors of one embedding space; each text once."""

@@ -1,0 +1,1 @@
+"""Staged events become what is to be written: fold, compare, clean, split."""

@@ -1,0 +1,1 @@
+"""A prepared batch becomes visible, in one transaction."""

@@ -1,0 +1,1 @@
+"""Blocks become chunks whose boundaries an edit elsewhere does not move."""

@@ -1,0 +1,1 @@
+"""Files between the steps: their names, their columns, their store."""

@@ -1,0 +1,1 @@
+"""Assigned partitions become micro-batches that are handed over."""

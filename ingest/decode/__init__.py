@@ -1,0 +1,1 @@
+"""A Kafka record becomes a change event, or the reason why not."""

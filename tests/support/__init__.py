@@ -1,0 +1,1 @@
+"""Fixtures, fakes and helpers that tests share."""

@@ -1,0 +1,167 @@
+"""What the tests of deliveries, Nexus and freshness share: a source with a ledger, a subscribed team, worker processes."""
+
+import asyncio
+import itertools
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from temporalio.client import Client
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from corpus import task_queues
+from corpus.activities import StoreActivities
+from corpus.database import Connection, connect, open_pool
+from corpus.deliver.activities import wake_delivery
+from corpus.deliver.subscription import SubscriberSpec
+from corpus.publish.publisher import Publisher
+from corpus.source import FreshnessSpec, SourceSpec
+from corpus.staging.store import StagingStore
+from freshness.workflows import FreshnessCheck, FreshnessWorkflow
+from workers.apply import subscriptions
+from workers.roles import orchestrator as deliveries
+
+ROOT = Path(__file__).parents[2]
+_NUMBERS = itertools.count(1)
+
+
+@dataclass
+class Env:
+    """A database, two namespaces, endpoints that no other test uses."""
+
+    database_url: str
+    address: str
+    client: Client  # Freshet's namespace
+    team: Client  # the team's namespace
+    endpoint: str  # of the team
+    corpus_endpoint: str
+
+    def settings(self) -> Any:
+        return SimpleNamespace(
+            temporal_address=self.address, temporal_namespace=self.client.namespace, payload_keys="", database_url=self.database_url
+        )
+
+    def subscriber(self, *sources: str, **fields: Any) -> SubscriberSpec:
+        base = {"subscriber": "team", "endpoint": self.endpoint, "namespace": self.team.namespace, "task_queue": "team-search"}
+        return SubscriberSpec(sources=sources, **(base | fields))
+
+    async def reconcile(self, *specs: SubscriberSpec) -> list[str]:
+        changes = await subscriptions.reconcile(self.settings(), SimpleNamespace(subscribers=specs), corpus_endpoint=self.corpus_endpoint)
+        return [f"{change.kind} {change.change}" for change in changes]
+
+    async def publish(self, connection: Connection, source: str, batch: int, **columns: Any) -> None:
+        """What the publish step does: the ledger's row, then a wake-up."""
+        add_batch(connection, source, batch, **columns)
+        for row in subscriptions.subscriptions(connection, source):
+            await wake_delivery(self.client, row["subscriber"], source, batch)
+
+    @asynccontextmanager
+    async def light_worker(self, *, sandbox: bool = True, **options: Any) -> AsyncIterator[Worker]:
+        """Queue `freshet` in this process; unsandboxed, so that a test can shorten the waits."""
+        runner = {} if sandbox else {"workflow_runner": UnsandboxedWorkflowRunner()}
+        with open_pool(self.database_url, size=4) as pool:
+            work = {"workflows": deliveries.WORKFLOWS, "activities": deliveries.activities(pool)} | options
+            with ThreadPoolExecutor(8) as threads:
+                async with Worker(self.client, task_queue=task_queues.WORKFLOWS, activity_executor=threads, **work, **runner) as worker:
+                    yield worker
+
+    def spawn(self, *command: str, client: Client, ready: Path) -> subprocess.Popen[bytes]:
+        ready.unlink(missing_ok=True)
+        environment = os.environ | {
+            "TEMPORAL_ADDRESS": self.address,
+            "TEMPORAL_NAMESPACE": client.namespace,
+            "FRESHET_DATABASE_URL": self.database_url,
+            "FRESHET_READY_FILE": str(ready),
+        }
+        return subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environment)
+
+
+async def make_env(database_url: str, temporal: Any) -> Env:
+    number = f"{os.getpid()}-{next(_NUMBERS)}"
+    client, team = await temporal.client(), await temporal.client()
+    return Env(database_url, temporal.address, client, team, f"team-{number}", f"corpus-{number}")
+
+
+def make_source(connection: Connection, source: str = "peps", **freshness: Any) -> SourceSpec:
+    spec = SourceSpec(source=source, topics=("topic",), freshness=FreshnessSpec(**freshness))
+    connection.execute("INSERT INTO freshet.source (source, spec) VALUES (%s, %s)", (source, json.dumps(spec.to_json())))
+    return spec
+
+
+def add_batch(connection: Connection, source: str, batch: int, **columns: Any) -> None:
+    row = {"source": source, "batch": batch, "kind": "ingest", "state": "published", "workflow_id": "w", "run_id": "r"} | columns
+    names = ", ".join(row)
+    with connection.transaction():
+        connection.execute(
+            f"INSERT INTO freshet.batch ({names}, staged_at, published_at) VALUES ({', '.join('%s' for _ in row)}, now(), clock_timestamp())",
+            tuple(row.values()),
+        )
+        connection.execute("UPDATE freshet.source SET last_batch = %s, last_published_at = now() WHERE source = %s", (batch, source))
+
+
+def add_document(connection: Connection, source: str, document_id: str, version: int, batch: int, **columns: Any) -> None:
+    row = {
+        "source": source, "document_id": document_id, "version": version, "batch": batch, "kind": "document", "is_head": True,
+        "visible_from": "now", "observed_at": "now",
+    } | columns  # fmt: skip
+    connection.execute(f"INSERT INTO freshet.document ({', '.join(row)}) VALUES ({', '.join('%s' for _ in row)})", tuple(row.values()))
+
+
+async def until(met: Callable[[], Any], *, seconds: float = 30, what: str = "") -> Any:
+    """Poll until something is true; its value."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = met()
+        if isinstance(value, Awaitable):
+            value = await value
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what or met}"
+        await asyncio.sleep(0.05)
+
+
+def notices(log: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line.endswith("}")] if log.exists() else []
+
+
+def connection_to(env: Env) -> Connection:
+    return connect(env.database_url)
+
+
+def delivery(connection: Connection, source: str = "peps", subscriber: str = "team") -> dict[str, Any]:
+    return next(row for row in subscriptions.subscriptions(connection, source) if row["subscriber"] == subscriber)
+
+
+@asynccontextmanager
+async def all_workers(env, tmp_path):
+    """Entity, batches, publish step, checks: what an expiry passes through."""
+    with open_pool(env.database_url, size=2) as pool, ThreadPoolExecutor(2) as threads:
+        publisher = Publisher(store=StagingStore((tmp_path / "staging").as_uri()), pool=pool)
+        store = StoreActivities(publisher.publish, publisher.load_source, publisher.rewind_source)
+        steps = [store.publish, store.load_source, store.rewind_source]
+        async with (
+            env.light_worker(workflows=deliveries.ALL_WORKFLOWS),
+            Worker(env.client, task_queue=task_queues.STORE, activities=steps, activity_executor=threads),
+        ):
+            yield
+
+
+async def check(env, source="peps"):
+    return await env.client.execute_workflow(
+        FreshnessWorkflow.run, FreshnessCheck(source=source), id=f"freshness/{source}", task_queue=task_queues.WORKFLOWS
+    )
+
+
+def fill(db, documents=10, source="peps", **columns):
+    add_batch(db, source, 1, documents_written=documents, records=documents, applied=documents)
+    for number in range(documents):
+        add_document(db, source, f"pep-{number}", 1, 1, **columns)

@@ -1,0 +1,46 @@
+"""A redriven record keeps the place that it had at first, and nobody grows newer by its headers."""
+
+import pytest
+
+from ingest.dead_letters.first_position import REDRIVEN_FROM, REDRIVEN_TIMESTAMP, Origin, first_written, origin_of, own_headers
+from ingest.event import KafkaRecord
+
+
+def record(place: bytes | None, timestamp: bytes | None, *, at: int | None = 100) -> KafkaRecord:
+    headers = (("other", b"x"), (REDRIVEN_FROM, place), (REDRIVEN_TIMESTAMP, timestamp))
+    return KafkaRecord(topic="t", partition=1, offset=50, timestamp_ms=at, key=None, value=b"", headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("place", "timestamp", "offset", "at"),
+    [
+        (b"t/1/7#3", b"20", 7, 20),
+        (b"t/1/7#3", b"none", 7, None),
+        (b"t/1/7#3", b"101", 7, 100),  # never newer
+        (b"t/1/51#3", b"20", 50, 100),  # a place beyond its own
+        (b"t/2/7#3", b"20", 50, 100),  # another partition
+        (b"u/1/7#3", b"20", 50, 100),  # another topic
+        (b"t/1/7", b"20", 50, 100),
+        (b"t/1/-7#3", b"20", 50, 100),
+        (b"t/1/7#3\n", b"20", 50, 100),
+        ("t/1/\u0667#3".encode(), b"20", 50, 100),
+        (b"t/1/7#3", b"2e1", 50, 100),
+        (b"t/1/7#3", b"", 50, 100),
+        (None, b"20", 50, 100),
+        (b"t/1/7#3", None, 50, 100),
+    ],
+)
+def test_where_a_record_stood_at_first(place: bytes | None, timestamp: bytes | None, offset: int, at: int | None) -> None:
+    found = first_written(record(place, timestamp))
+    assert (found.offset, found.timestamp_ms) == (offset, at)
+    assert first_written(found) == found
+
+
+def test_a_record_without_a_time_gets_none() -> None:
+    assert first_written(record(b"t/1/7#3", b"20", at=None)).timestamp_ms is None
+
+
+def test_headers_tell_the_origin() -> None:
+    for origin in (Origin("a.b_c-d", 3, 2**40, 1_714_564_800_000), Origin("t", 0, 0, None)):
+        assert origin_of(origin.headers(9)) == origin
+        assert own_headers([("own", None), *origin.headers(9)]) == [("own", None)]

@@ -1,0 +1,51 @@
+"""Which Temporal server is meant."""
+
+from pathlib import Path
+
+import pytest
+
+from corpus.errors import ConfigurationError
+from workers.config.settings import temporal_namespace, temporal_profile
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """No variable of Temporal's; a configuration file at the place where its tools look."""
+    for name in ("ADDRESS", "PROFILE", "CONFIG_FILE", "NAMESPACE", "API_KEY", "TLS"):
+        monkeypatch.delenv(f"TEMPORAL_{name}", raising=False)
+    monkeypatch.delenv("FRESHET_TEMPORAL_NAMESPACE", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    file = tmp_path / "temporalio" / "temporal.toml"
+    file.parent.mkdir()
+    text = '[profile.default]\naddress = "cloud:7233"\napi_key = "k"\n[profile.own]\naddress = "own:7233"\nnamespace = "docs"\n'
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_a_file_that_nobody_named_is_left_alone() -> None:
+    assert temporal_profile() is None
+    assert temporal_namespace() == "freshet"
+
+
+def test_a_profile_gives_address_and_namespace(monkeypatch: pytest.MonkeyPatch, environment: Path) -> None:
+    monkeypatch.setenv("TEMPORAL_CONFIG_FILE", str(environment))
+    monkeypatch.setenv("TEMPORAL_PROFILE", "own")
+    assert (temporal_profile() or {})["target_host"] == "own:7233"
+    assert temporal_namespace() == "docs"
+
+
+@pytest.mark.parametrize("name", ["TEMPORAL_NAMESPACE", "FRESHET_TEMPORAL_NAMESPACE"])
+def test_a_variable_comes_before_the_profile(monkeypatch: pytest.MonkeyPatch, environment: Path, name: str) -> None:
+    monkeypatch.setenv("TEMPORAL_CONFIG_FILE", str(environment))
+    monkeypatch.setenv("TEMPORAL_PROFILE", "own")
+    monkeypatch.setenv("TEMPORAL_ADDRESS", "other:7233")
+    monkeypatch.setenv(name, "mine")
+    assert (temporal_profile() or {})["target_host"] == "other:7233"
+    assert temporal_namespace() == "mine"
+
+
+def test_a_profile_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, environment: Path) -> None:
+    monkeypatch.setenv("TEMPORAL_CONFIG_FILE", str(environment))
+    monkeypatch.setenv("TEMPORAL_PROFILE", "missing")
+    with pytest.raises(ConfigurationError, match="'missing' not found"):
+        temporal_profile()

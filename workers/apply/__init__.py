@@ -1,0 +1,1 @@
+"""A configuration file becomes rows, topics, schedules, endpoints and subscriptions."""

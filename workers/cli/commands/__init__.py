@@ -1,0 +1,1 @@
+"""The commands of `freshet`, one file per area."""

@@ -1,1 +1,0 @@
-"""Commands, an area a file."""

@@ -1,0 +1,1 @@
+"""Process roles: what each builds and runs."""

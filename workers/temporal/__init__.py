@@ -1,0 +1,1 @@
+"""Temporal's client, payload codec and workflow sandbox."""

@@ -1,0 +1,41 @@
+"""The Temporal client: address, namespace, payload codec. Names are upstream's (`TEMPORAL_*`, profiles)."""
+
+import dataclasses
+
+from temporalio.client import Client
+from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes
+
+from corpus.errors import ConfigurationError, DependencyError
+from workers.config.settings import Settings, temporal_profile
+
+
+def data_converter(settings: Settings) -> DataConverter:
+    """Plain JSON, or encrypted where the operator gave keys."""
+    converter = DataConverter.default
+    if settings.payload_keys:
+        from workers.temporal.codec import EncryptionCodec
+
+        converter = dataclasses.replace(
+            converter,
+            payload_codec=EncryptionCodec.from_file(settings.payload_keys),
+            failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
+        )
+    return converter
+
+
+async def temporal(settings: Settings, *, namespace: str | None = None) -> Client:
+    """Connect.
+
+    Raises:
+        ConfigurationError: the address is not one.
+        DependencyError: the server does not answer.
+    """
+    arguments = temporal_profile() or {"target_host": settings.temporal_address}
+    address = arguments.get("target_host")
+    arguments["namespace"] = namespace or settings.temporal_namespace
+    try:
+        return await Client.connect(**arguments, data_converter=data_converter(settings))
+    except ValueError as error:
+        raise ConfigurationError(f"Temporal's address {address!r} (TEMPORAL_ADDRESS) is not host:port: {error}") from error
+    except RuntimeError as error:
+        raise DependencyError(f"Temporal does not answer at {address}: {error}. Is it running? See `freshet status`.") from error
