@@ -85,7 +85,9 @@ def _run() -> None:
 
 def _stream(connection: Connection) -> None:
     _produce(connection, "peps.base.jsonl.zst")
-    _say("\n  Now the changes, 40 a second: most of each document's text stays, and is not embedded again.")
+    _say(
+        "\n  Now the changes, 40 a second: most of each document's text stays, and is not embedded again."
+    )
     _produce(connection, "peps.changes.jsonl.zst", "--rate", "40")
 
 
@@ -95,8 +97,17 @@ def _produce(connection: Connection, file: str, *options: str) -> None:
     _say(f"$ freshet {' '.join(arguments)}")
     before = _look(connection)
     started = time.monotonic()
-    _show_while(subprocess.Popen([*FRESHET, *arguments, "--json"], stdout=subprocess.DEVNULL), connection, before, started)
-    drain = subprocess.Popen([*FRESHET, "drain", "--timeout", str(_DRAIN_SECONDS), "--json"], stdout=subprocess.PIPE, text=True)
+    _show_while(
+        subprocess.Popen([*FRESHET, *arguments, "--json"], stdout=subprocess.DEVNULL),
+        connection,
+        before,
+        started,
+    )
+    drain = subprocess.Popen(
+        [*FRESHET, "drain", "--timeout", str(_DRAIN_SECONDS), "--json"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     _show_while(drain, connection, before, started)
     result = json.loads(drain.stdout.read() if drain.stdout else "{}")
     if sys.stderr.isatty():
@@ -106,7 +117,9 @@ def _produce(connection: Connection, file: str, *options: str) -> None:
         raise DemoError(result.get("why", "the stream was not drained"))
 
 
-def _show_while(process: "subprocess.Popen[Any]", connection: Connection, before: dict[str, int], started: float) -> None:
+def _show_while(
+    process: "subprocess.Popen[Any]", connection: Connection, before: dict[str, int], started: float
+) -> None:
     """One line that changes on a terminal; elsewhere a line every few seconds."""
     said = 0.0
     while process.poll() is None:
@@ -122,7 +135,9 @@ def _show_while(process: "subprocess.Popen[Any]", connection: Connection, before
 
 def _look(connection: Connection) -> dict[str, int]:
     names = ("batches", "records", "applied", "unchanged", "superseded", "embedded", "kept", "dead")
-    row = connection.execute(query("ledger_sums"), {"since": datetime.fromtimestamp(0, UTC), "source": "peps"}).fetchone()
+    row = connection.execute(
+        query("ledger_sums"), {"since": datetime.fromtimestamp(0, UTC), "source": "peps"}
+    ).fetchone()
     return dict(zip(names, row or (0,) * len(names), strict=True))
 
 
@@ -138,7 +153,9 @@ def _show_notice(notices: Path, before: int) -> None:
     deadline = time.monotonic() + 90  # a dead endpoint's breaker is probed once a minute
     while _count_lines(notices) <= before:
         if time.monotonic() > deadline:
-            raise DemoError("no notice reached the team within 90 s; `freshet subscriptions` says how its delivery stands")
+            raise DemoError(
+                "no notice reached the team within 90 s; `freshet subscriptions` says how its delivery stands"
+            )
         time.sleep(0.2)
     last = json.loads(notices.read_text(encoding="utf-8").splitlines()[-1])
     _say(f"  a notice arrived: {json.dumps({name: last[name] for name in list(last)[:9]})}")
@@ -157,7 +174,13 @@ def _expire(connection: Connection) -> None:
         "content": "The package index is read-only tonight while its storage is moved.",
         "expires_at": (now + timedelta(seconds=12)).isoformat(),
     }
-    subprocess.run([*FRESHET, "produce", "--topic", "peps", "-"], input=json.dumps(event) + "\n", text=True, check=True, cwd=ROOT)
+    subprocess.run(
+        [*FRESHET, "produce", "--topic", "peps", "-"],
+        input=json.dumps(event) + "\n",
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
     _freshet("drain", "--timeout", "60", "--source", "peps")
     question = "is the package index read-only"
     _freshet("search", question, "-k", "1", "--mode", "text")
@@ -166,7 +189,16 @@ def _expire(connection: Connection) -> None:
     _freshet("freshness", "check", "peps")
     _say("  Withdrawn: the same question now, and as of a moment before.")
     _freshet("search", question, "-k", "1", "--mode", "text")
-    _freshet("search", question, "-k", "1", "--mode", "text", "--as-of", (now + timedelta(seconds=11)).isoformat())
+    _freshet(
+        "search",
+        question,
+        "-k",
+        "1",
+        "--mode",
+        "text",
+        "--as-of",
+        (now + timedelta(seconds=11)).isoformat(),
+    )
 
 
 def _ended(connection: Connection, expires_at: str) -> float:
@@ -198,7 +230,9 @@ def _freshet(*arguments: str) -> None:
     _say(f"$ freshet {' '.join(_quoted(arguments))}")
     done = subprocess.run([*FRESHET, *arguments], cwd=ROOT, check=False)
     if done.returncode:
-        raise DemoError(f"`freshet {' '.join(_quoted(arguments))}` ended with exit code {done.returncode}")
+        raise DemoError(
+            f"`freshet {' '.join(_quoted(arguments))}` ended with exit code {done.returncode}"
+        )
 
 
 def _quoted(arguments: Sequence[str]) -> list[str]:
@@ -220,7 +254,9 @@ def _say(text: str) -> None:
 
 
 def _what_next() -> None:
-    addresses: dict[str, Any] = json.loads((default_home() / "stack.json").read_text(encoding="utf-8"))["addresses"]
+    addresses: dict[str, Any] = json.loads(
+        (default_home() / "stack.json").read_text(encoding="utf-8")
+    )["addresses"]
     _say(f"""
 Everything goes on running. What next (commands are in .venv/bin):
   freshet search "..."                     ask; --as-of, --where name=value, --mode text, --json

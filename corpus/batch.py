@@ -49,7 +49,9 @@ def next_state(current: BatchState, wanted: BatchState) -> BatchState:
         ValueError: there is no such arrow.
     """
     if wanted not in _NEXT[current]:
-        raise ValueError(f"a batch cannot go from {current} to {wanted}; from there it goes to {sorted(_NEXT[current])}")
+        raise ValueError(
+            f"a batch cannot go from {current} to {wanted}; from there it goes to {sorted(_NEXT[current])}"
+        )
     return wanted
 
 
@@ -69,7 +71,9 @@ class BatchRef:
     url: str  # name in the staging store, relative to its root
     sha256: str  # of the file, hex; the reader verifies it
     staged_at_ms: int  # epoch milliseconds
-    epoch: int = 0  # `source.epoch` when the consumer read it; older ones are dropped after a rewind
+    epoch: int = (
+        0  # `source.epoch` when the consumer read it; older ones are dropped after a rewind
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +104,9 @@ class ExpiryOrder:
 
     request_id: str
     rule: str  # for people and the ledger: "expire_after=30d"
-    expire_after_seconds: int | None  # age since last observed or verified; None: only the events' own `expires_at`
+    expire_after_seconds: (
+        int | None
+    )  # age since last observed or verified; None: only the events' own `expires_at`
     max_ratio: float = 1.0  # of the visible documents; above it the order is refused
 
 

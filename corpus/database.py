@@ -24,7 +24,12 @@ _OPTIONS = "-c search_path=freshet,public -c timezone=UTC -c jit=off"
 
 
 def _connection_arguments(application: str) -> dict[str, Any]:
-    return {"options": _OPTIONS, "application_name": application, "connect_timeout": 10, "keepalives_idle": 30}
+    return {
+        "options": _OPTIONS,
+        "application_name": application,
+        "connect_timeout": 10,
+        "keepalives_idle": 30,
+    }
 
 
 def connect(url: str, *, application: str = "freshet", autocommit: bool = True) -> Connection:
@@ -34,9 +39,13 @@ def connect(url: str, *, application: str = "freshet", autocommit: bool = True) 
         DependencyError: PostgreSQL does not answer or refuses us.
     """
     try:
-        connection = psycopg.connect(url, autocommit=autocommit, **_connection_arguments(application))
+        connection = psycopg.connect(
+            url, autocommit=autocommit, **_connection_arguments(application)
+        )
     except psycopg.OperationalError as error:
-        raise DependencyError(f"PostgreSQL does not answer: {_one_line(error)}. Is it running? See `freshet status`.") from error
+        raise DependencyError(
+            f"PostgreSQL does not answer: {_one_line(error)}. Is it running? See `freshet status`."
+        ) from error
     _register(connection)
     return connection
 
@@ -86,7 +95,9 @@ def unavailable_as_dependency_error() -> Iterator[None]:
 
 
 def _may_pass(error: psycopg.Error) -> bool:
-    if error.sqlstate is None:  # no answer from the server; psycopg's own mistakes of use are ProgrammingErrors without a state
+    if (
+        error.sqlstate is None
+    ):  # no answer from the server; psycopg's own mistakes of use are ProgrammingErrors without a state
         return isinstance(error, psycopg.OperationalError)
     return error.sqlstate.startswith(_PASSING)
 
@@ -97,7 +108,11 @@ def _may_pass(error: psycopg.Error) -> bool:
 def migrations() -> list[tuple[str, str]]:
     """(name, text) of every migration, in order."""
     folder = files("corpus.sql").joinpath("migrations")
-    names = sorted(entry.name for entry in folder.iterdir() if re.fullmatch(r"\d{4}_[a-z0-9_]+\.sql", entry.name))
+    names = sorted(
+        entry.name
+        for entry in folder.iterdir()
+        if re.fullmatch(r"\d{4}_[a-z0-9_]+\.sql", entry.name)
+    )
     return [(name, folder.joinpath(name).read_text(encoding="utf-8")) for name in names]
 
 
@@ -132,7 +147,9 @@ def migrate(url: str) -> list[str]:
                 continue
             with connection.transaction():
                 connection.execute(cast("LiteralString", text))
-                connection.execute(query("record_migration"), {"name": name, "sha256": _checksum(text)})
+                connection.execute(
+                    query("record_migration"), {"name": name, "sha256": _checksum(text)}
+                )
             done.append(name)
         return done
 
@@ -141,9 +158,13 @@ def _check_history(have: dict[str, str], known: list[tuple[str, str]]) -> None:
     texts = dict(known)
     for name, checksum in have.items():
         if name not in texts:
-            raise ConfigurationError(f"the database has migration {name}, this code does not: run the newer version of Freshet")
+            raise ConfigurationError(
+                f"the database has migration {name}, this code does not: run the newer version of Freshet"
+            )
         if _checksum(texts[name]) != checksum:
-            raise ConfigurationError(f"migration {name} was changed after it was applied: restore its text and add a new one")
+            raise ConfigurationError(
+                f"migration {name} was changed after it was applied: restore its text and add a new one"
+            )
 
 
 def _checksum(text: str) -> str:
@@ -154,7 +175,9 @@ def _ensure_pgvector(connection: Connection) -> None:
     try:
         connection.execute(query("create_pgvector"))
     except psycopg.Error as error:
-        raise ConfigurationError(f"pgvector cannot be had on this server: {_one_line(error)}. Install pgvector 0.8.4 or newer.") from error
+        raise ConfigurationError(
+            f"pgvector cannot be had on this server: {_one_line(error)}. Install pgvector 0.8.4 or newer."
+        ) from error
     row = connection.execute(query("pgvector_version")).fetchone()
     assert row is not None
     version = tuple(int(part) for part in re.findall(r"\d+", row[0])[:3])

@@ -78,4 +78,6 @@ class DependencyError(TransientError):
 
 def as_application_error(error: FreshetError) -> ApplicationError:
     """The one place where an error of ours becomes Temporal's: its type is the class name."""
-    return ApplicationError(str(error), type=type(error).__name__, non_retryable=not error.retryable)
+    return ApplicationError(
+        str(error), type=type(error).__name__, non_retryable=not error.retryable
+    )

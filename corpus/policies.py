@@ -14,11 +14,17 @@ from temporalio.workflow import ActivityConfig
 from corpus import task_queues
 from corpus.errors import MissingVectorError, StalePreparationError
 
-_RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=500), backoff_coefficient=2, maximum_interval=timedelta(seconds=30))
+_RETRY = RetryPolicy(
+    initial_interval=timedelta(milliseconds=500),
+    backoff_coefficient=2,
+    maximum_interval=timedelta(seconds=30),
+)
 _HEARTBEAT = timedelta(seconds=10)
 
 
-def _policy(queue: str, longest: timedelta, *, heartbeat: bool = True, retry: RetryPolicy = _RETRY) -> ActivityConfig:
+def _policy(
+    queue: str, longest: timedelta, *, heartbeat: bool = True, retry: RetryPolicy = _RETRY
+) -> ActivityConfig:
     config = ActivityConfig(task_queue=queue, start_to_close_timeout=longest, retry_policy=retry)
     if heartbeat:
         config["heartbeat_timeout"] = _HEARTBEAT
@@ -29,7 +35,11 @@ PREPARE = _policy(task_queues.PREPARE, timedelta(hours=1))
 EMBED = _policy(task_queues.EMBED, timedelta(hours=12))
 # What preparing or embedding again heals comes back to the workflow at once instead of being tried again as it is.
 _HEALED_ELSEWHERE = [StalePreparationError.__name__, MissingVectorError.__name__]
-PUBLISH = _policy(task_queues.STORE, timedelta(hours=2), retry=replace(_RETRY, non_retryable_error_types=_HEALED_ELSEWHERE))
+PUBLISH = _policy(
+    task_queues.STORE,
+    timedelta(hours=2),
+    retry=replace(_RETRY, non_retryable_error_types=_HEALED_ELSEWHERE),
+)
 LOAD_SOURCE = _policy(task_queues.STORE, timedelta(seconds=30), heartbeat=False)
 REWIND_SOURCE = _policy(task_queues.STORE, timedelta(seconds=30), heartbeat=False)
 WAKE_DELIVERIES = _policy(task_queues.WORKFLOWS, timedelta(seconds=30), heartbeat=False)
@@ -37,8 +47,12 @@ WAKE_DELIVERIES = _policy(task_queues.WORKFLOWS, timedelta(seconds=30), heartbea
 DELIVERY_STEP = _policy(task_queues.WORKFLOWS, timedelta(seconds=30), heartbeat=False)
 LOOK = _policy(task_queues.WORKFLOWS, timedelta(seconds=30), heartbeat=False)
 # A check of freshness gives up on these and reports that it failed.
-MEASURE = _policy(task_queues.WORKFLOWS, timedelta(seconds=60), heartbeat=False) | {"schedule_to_close_timeout": timedelta(minutes=2)}
-ORDER_EXPIRY = _policy(task_queues.WORKFLOWS, timedelta(seconds=15), heartbeat=False) | {"schedule_to_close_timeout": timedelta(minutes=2)}
+MEASURE = _policy(task_queues.WORKFLOWS, timedelta(seconds=60), heartbeat=False) | {
+    "schedule_to_close_timeout": timedelta(minutes=2)
+}
+ORDER_EXPIRY = _policy(task_queues.WORKFLOWS, timedelta(seconds=15), heartbeat=False) | {
+    "schedule_to_close_timeout": timedelta(minutes=2)
+}
 LOOK_FOR_EXPIRY = MEASURE
 # What must be reported is usually that the database is away: wait for it.
 RECORD_FRESHNESS = _policy(task_queues.WORKFLOWS, timedelta(seconds=30), heartbeat=False)

@@ -12,7 +12,9 @@ PREPARATION_VERSION = 1
 class PipelineSpec:
     """One source's preparation."""
 
-    content_type: str | None = None  # forces a type for every document; None: the event's, else text/plain
+    content_type: str | None = (
+        None  # forces a type for every document; None: the event's, else text/plain
+    )
     unknown_content_type: str = "reject"  # or "text": take an unknown media type as plain text
     html: str = "main"  # "main": only the main text; "all": every visible text
     chunker: str = "structure"  # "structure": at headings, paragraphs, sentences; "whole": one chunk a document, cut by the model

@@ -92,7 +92,9 @@ class SourceDescription:
     last_batch: int = 0
     last_published_at_ms: int | None = None
     newest_event_at_ms: int | None = None  # record time of the newest event that is in the corpus
-    freshness: str | None = None  # of the last check: "pass", "warn", "error", "runtime error"; None: not checked yet
+    freshness: str | None = (
+        None  # of the last check: "pass", "warn", "error", "runtime error"; None: not checked yet
+    )
     checked_at_ms: int | None = None
 
 
@@ -128,7 +130,9 @@ class AwaitFreshRequest:
     document_id: str | None = None  # 2: a document at a version
     version: int | None = None
     batch: int | None = None  # 3: a batch
-    time_ms: int | None = None  # 4: a moment: an event with this record time, or a later one, is in the corpus
+    time_ms: int | None = (
+        None  # 4: a moment: an event with this record time, or a later one, is in the corpus
+    )
     timeout_seconds: int = 3_600  # 0: look once; at most 30 days
 
 

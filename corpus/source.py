@@ -12,7 +12,9 @@ class VersionRule(StrEnum):
 
     EVENT = "event"  # the event's `version`; where it has none, the record's timestamp and offset
     RECORD = "record"  # always the record's timestamp and offset
-    OFFSET = "offset"  # always the record's offset (one partition a document, topic never recreated)
+    OFFSET = (
+        "offset"  # always the record's offset (one partition a document, topic never recreated)
+    )
 
 
 class SourceStatus(StrEnum):
@@ -29,10 +31,16 @@ class BatchLimits:
     """Limits of micro-batches and of how far a source may run ahead."""
 
     max_records: int = 5_000  # a batch
-    max_bytes: int = 8_000_000  # a batch, decoded contents; one larger document makes a batch of its own
+    max_bytes: int = (
+        8_000_000  # a batch, decoded contents; one larger document makes a batch of its own
+    )
     linger_ms: int = 0  # wait this long for more before a micro-batch is cut
-    max_in_flight: int = 3  # batches of one source that are worked on side by side; published in order
-    max_pending_records: int = 20_000  # handed over, not yet published; above it the source's partitions pause
+    max_in_flight: int = (
+        3  # batches of one source that are worked on side by side; published in order
+    )
+    max_pending_records: int = (
+        20_000  # handed over, not yet published; above it the source's partitions pause
+    )
     max_pending_bytes: int = 64_000_000  # likewise
 
 
@@ -40,11 +48,15 @@ class BatchLimits:
 class FreshnessSpec:
     """Ages in seconds; None switches a judgement off."""
 
-    warn_after_seconds: int | None = None  # age of the newest event, or of the oldest unverified document
+    warn_after_seconds: int | None = (
+        None  # age of the newest event, or of the oldest unverified document
+    )
     error_after_seconds: int | None = None  # likewise
     expire_after_seconds: int | None = None  # age since a document was last observed or verified
     check_every_seconds: int = 300  # the schedule's interval
-    max_expiry_ratio: float = 0.5  # of the visible documents; a check that would expire more stops and says so
+    max_expiry_ratio: float = (
+        0.5  # of the visible documents; a check that would expire more stops and says so
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +85,11 @@ class SourceSpec:
         known = _only(cls, stored)
         known["topics"] = tuple(known["topics"])
         known["version_rule"] = VersionRule(known.get("version_rule", VersionRule.EVENT))
-        for name, kind in (("pipeline", PipelineSpec), ("limits", BatchLimits), ("freshness", FreshnessSpec)):
+        for name, kind in (
+            ("pipeline", PipelineSpec),
+            ("limits", BatchLimits),
+            ("freshness", FreshnessSpec),
+        ):
             known[name] = kind(**_only(kind, known.get(name, {})))
         return cls(**known)
 

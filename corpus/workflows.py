@@ -24,7 +24,9 @@ with workflow.unsafe.imports_passed_through():
 
 # What publishing may find that preparing or embedding once more heals. They are raised by the publishing transaction before
 # it changed anything.
-_HEALED_BY_PREPARING_AGAIN = frozenset({StalePreparationError.__name__, MissingVectorError.__name__})
+_HEALED_BY_PREPARING_AGAIN = frozenset(
+    {StalePreparationError.__name__, MissingVectorError.__name__}
+)
 
 
 @workflow.defn(name="BatchWorkflow")
@@ -67,14 +69,20 @@ class BatchWorkflow:
         if report.subscribers:
             await workflow.execute_activity_method(
                 DeliveryActivities.wake,
-                WakeDeliveries(source=batch.source, batch=batch.batch, subscribers=report.subscribers),
+                WakeDeliveries(
+                    source=batch.source, batch=batch.batch, subscribers=report.subscribers
+                ),
                 **policies.WAKE_DELIVERIES,
             )
         return report
 
     async def _prepare_and_embed(self) -> PreparedBatch:
-        request = PrepareRequest(source=self._batch.source, batch=self._batch.batch, refs=self._batch.refs)
-        prepared = await workflow.execute_activity_method(PrepareActivities.prepare, request, **policies.PREPARE)
+        request = PrepareRequest(
+            source=self._batch.source, batch=self._batch.batch, refs=self._batch.refs
+        )
+        prepared = await workflow.execute_activity_method(
+            PrepareActivities.prepare, request, **policies.PREPARE
+        )
         if self._state is BatchState.STAGED:
             self._state = next_state(self._state, BatchState.PREPARED)
         await self._embed(prepared)
@@ -105,7 +113,9 @@ class BatchWorkflow:
                 run_id=info.run_id,
             )
             try:
-                report = await workflow.execute_activity_method(StoreActivities.publish, request, **policies.PUBLISH)
+                report = await workflow.execute_activity_method(
+                    StoreActivities.publish, request, **policies.PUBLISH
+                )
             except ActivityError as error:
                 cause = error.cause
                 kind = cause.type if isinstance(cause, ApplicationError) else None

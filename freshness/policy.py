@@ -31,7 +31,9 @@ def worst(statuses: list[FreshnessStatus]) -> FreshnessStatus:
     return max(statuses, key=_RANK.__getitem__, default=FreshnessStatus.PASS)
 
 
-def judge(spec: FreshnessSpec, *, newest_seconds: float | None, oldest_seconds: float | None) -> Verdict:
+def judge(
+    spec: FreshnessSpec, *, newest_seconds: float | None, oldest_seconds: float | None
+) -> Verdict:
     """Judge ages.
 
     Args:
@@ -48,7 +50,11 @@ def judge(spec: FreshnessSpec, *, newest_seconds: float | None, oldest_seconds: 
     ):
         if limit is None:
             continue
-        reasons = tuple(f"{what} is {_age(age)}, {status} after {words(limit)}" for what, age in ages if age > limit)
+        reasons = tuple(
+            f"{what} is {_age(age)}, {status} after {words(limit)}"
+            for what, age in ages
+            if age > limit
+        )
         if reasons:
             return Verdict(status, reasons)
     return Verdict(FreshnessStatus.PASS)

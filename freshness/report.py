@@ -31,8 +31,14 @@ class Measurement:
 
     def verdict(self) -> Verdict:
         """Judge it; a mass expiry that was not allowed is an error."""
-        verdict = judge(self.spec, newest_seconds=self._age(self.newest_ms), oldest_seconds=self._age(self.oldest_ms))
-        if self.overdue and not may_expire(self.spec, overdue=self.overdue, documents=self.documents):
+        verdict = judge(
+            self.spec,
+            newest_seconds=self._age(self.newest_ms),
+            oldest_seconds=self._age(self.oldest_ms),
+        )
+        if self.overdue and not may_expire(
+            self.spec, overdue=self.overdue, documents=self.documents
+        ):
             reason = (
                 f"{self.overdue} of {self.documents} documents are overdue, more than max_expiry_ratio {self.spec.max_expiry_ratio:g} "
                 "allows: nothing was expired; raise the ratio to let them go, or repair the source"
@@ -72,7 +78,9 @@ class FreshnessReport:
     error: str | None = None  # why, for anything but pass
 
 
-def document(reports: Iterable[FreshnessReport], *, generated_at_ms: int, version: str, invocation: str) -> dict[str, Any]:
+def document(
+    reports: Iterable[FreshnessReport], *, generated_at_ms: int, version: str, invocation: str
+) -> dict[str, Any]:
     """All reports as dbt's `sources.json`. What dbt has no key for stands in `adapter_response`."""
     results = [_result(report) for report in reports]
     return {
@@ -137,7 +145,11 @@ def _period(seconds: int | None) -> dict[str, Any]:
 def _iso(epoch_ms: int | None) -> str | None:
     if epoch_ms is None:
         return None
-    return (_EPOCH + timedelta(milliseconds=epoch_ms)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return (
+        (_EPOCH + timedelta(milliseconds=epoch_ms))
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z")
+    )
 
 
 def exit_code(reports: Iterable[FreshnessReport]) -> int:

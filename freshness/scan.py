@@ -31,7 +31,9 @@ def measure(connection: Connection, source: str) -> Measurement:
 def expired_after(connection: Connection, source: str, batch: int) -> Expired:
     """What expiry batches after `batch` withdrew."""
     with connection.cursor(row_factory=class_row(Expired)) as cursor:
-        found = cursor.execute(query("freshness_expired"), {"source": source, "after": batch}).fetchone()
+        found = cursor.execute(
+            query("freshness_expired"), {"source": source, "after": batch}
+        ).fetchone()
     assert found is not None
     return found
 
@@ -68,7 +70,18 @@ def _report(row: dict[str, Any]) -> FreshnessReport:
         source=row["source"],
         status=FreshnessStatus(row["status"]),
         spec=FreshnessSpec(**row["criteria"]),
-        **{name: row[name] for name in ("snapshotted_at_ms", "newest_ms", "oldest_ms", "documents", "overdue", "expired", "error")},
+        **{
+            name: row[name]
+            for name in (
+                "snapshotted_at_ms",
+                "newest_ms",
+                "oldest_ms",
+                "documents",
+                "overdue",
+                "expired",
+                "error",
+            )
+        },
         **{name: row[name] for name in ("duration_seconds", "workflow_id", "run_id")},
     )
 

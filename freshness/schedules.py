@@ -63,7 +63,9 @@ def check_workflow_id(source: str) -> str:
 
 def spec_hash(spec: SourceSpec) -> str:
     """Of all that the schedule is built from; the check itself reads the rest from the database."""
-    canonical = json.dumps([_BUILD, spec.source, spec.freshness.check_every_seconds, task_queues.WORKFLOWS])
+    canonical = json.dumps(
+        [_BUILD, spec.source, spec.freshness.check_every_seconds, task_queues.WORKFLOWS]
+    )
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
@@ -77,8 +79,13 @@ def build(spec: SourceSpec) -> Schedule:
             id=check_workflow_id(spec.source),
             task_queue=task_queues.WORKFLOWS,
         ),
-        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=every)], jitter=min(every / 10, timedelta(seconds=30))),
-        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=_CATCH_UP, pause_on_failure=False),
+        spec=ScheduleSpec(
+            intervals=[ScheduleIntervalSpec(every=every)],
+            jitter=min(every / 10, timedelta(seconds=30)),
+        ),
+        policy=SchedulePolicy(
+            overlap=ScheduleOverlapPolicy.SKIP, catchup_window=_CATCH_UP, pause_on_failure=False
+        ),
         state=ScheduleState(note="made by freshet apply; pausing it is kept"),
     )
 
@@ -89,7 +96,10 @@ async def reconcile(client: Client, specs: Iterable[SourceSpec]) -> list[Schedul
     async for listed in await client.list_schedules():
         if listed.id.startswith("freshet/") and listed.id.endswith("/freshness"):
             have[listed.id] = listed.typed_search_attributes.get(SPEC_HASH)
-    changes = [ScheduleChange(schedule=schedule_id(spec.source), change=await _ensure(client, spec, have)) for spec in specs]
+    changes = [
+        ScheduleChange(schedule=schedule_id(spec.source), change=await _ensure(client, spec, have))
+        for spec in specs
+    ]
     for gone in sorted(set(have) - {change.schedule for change in changes}):
         try:
             await client.get_schedule_handle(gone).delete()
@@ -108,7 +118,9 @@ async def _ensure(client: Client, spec: SourceSpec, have: dict[str, str | None])
     attributes = TypedSearchAttributes([SearchAttributePair(SPEC_HASH, digest)])
     if name not in have:
         try:
-            await client.create_schedule(name, build(spec), trigger_immediately=True, search_attributes=attributes)
+            await client.create_schedule(
+                name, build(spec), trigger_immediately=True, search_attributes=attributes
+            )
         except ScheduleAlreadyRunningError:
             pass  # the list runs a little behind: it is there, so update it
         else:

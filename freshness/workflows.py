@@ -45,21 +45,35 @@ class FreshnessWorkflow:
             if is_cancelled_exception(error):
                 raise
             report = self._report(
-                check.source, status=FreshnessStatus.RUNTIME_ERROR, snapshotted_at_ms=None, spec=FreshnessSpec(), error=_reason(error)
+                check.source,
+                status=FreshnessStatus.RUNTIME_ERROR,
+                snapshotted_at_ms=None,
+                spec=FreshnessSpec(),
+                error=_reason(error),
             )
         # 3
-        report = replace(report, duration_seconds=(workflow.now() - workflow.info().start_time).total_seconds())
-        await workflow.execute_activity_method(FreshnessActivities.record, report, **policies.RECORD_FRESHNESS)
+        report = replace(
+            report, duration_seconds=(workflow.now() - workflow.info().start_time).total_seconds()
+        )
+        await workflow.execute_activity_method(
+            FreshnessActivities.record, report, **policies.RECORD_FRESHNESS
+        )
         return report
 
     async def _check(self, source: str) -> FreshnessReport:
         # 1
-        found: Measurement = await workflow.execute_activity_method(FreshnessActivities.measure, source, **policies.MEASURE)
+        found: Measurement = await workflow.execute_activity_method(
+            FreshnessActivities.measure, source, **policies.MEASURE
+        )
         expired: int | None = 0
         # 2
-        if found.overdue and may_expire(found.spec, overdue=found.overdue, documents=found.documents):
+        if found.overdue and may_expire(
+            found.spec, overdue=found.overdue, documents=found.documents
+        ):
             expired = await self._expire(found)
-            found = await workflow.execute_activity_method(FreshnessActivities.measure, source, **policies.MEASURE)
+            found = await workflow.execute_activity_method(
+                FreshnessActivities.measure, source, **policies.MEASURE
+            )
         verdict = found.verdict()
         if expired is None:
             reason = f"{found.overdue} documents are overdue and were not withdrawn within {words(int(EXPIRED_WITHIN.total_seconds()))} of the order"
@@ -86,12 +100,16 @@ class FreshnessWorkflow:
             max_ratio=found.spec.max_expiry_ratio,
         )
         await workflow.execute_activity_method(
-            FreshnessActivities.order_expiry, OrderExpiry(source=found.source, order=order), **policies.ORDER_EXPIRY
+            FreshnessActivities.order_expiry,
+            OrderExpiry(source=found.source, order=order),
+            **policies.ORDER_EXPIRY,
         )
         wanted = LookForExpiry(source=found.source, after_batch=found.last_batch)
         deadline, pause = workflow.now() + EXPIRED_WITHIN, FIRST_LOOK
         while True:
-            result = await workflow.execute_activity_method(FreshnessActivities.look_for_expiry, wanted, **policies.LOOK_FOR_EXPIRY)
+            result = await workflow.execute_activity_method(
+                FreshnessActivities.look_for_expiry, wanted, **policies.LOOK_FOR_EXPIRY
+            )
             if result.done:
                 return result.documents
             if workflow.now() >= deadline:
@@ -128,5 +146,7 @@ def _reason(error: ActivityError) -> str:
     cause: BaseException = error
     while isinstance(cause, ActivityError) and cause.cause is not None:
         cause = cause.cause
-    kind = cause.type if isinstance(cause, ApplicationError) and cause.type else type(cause).__name__
+    kind = (
+        cause.type if isinstance(cause, ApplicationError) and cause.type else type(cause).__name__
+    )
     return f"{error.activity_type}: {kind}: {' '.join(str(cause).split())}"[:2_000]

@@ -34,7 +34,9 @@ class ChangeEvent:
 
     op: Op
     document_id: str  # opaque, non-blank, at most 1,000 bytes of UTF-8, no control characters
-    version: int | None  # 0 .. 2^63-1; None: relative, acts on whatever version is there (a tombstone)
+    version: (
+        int | None
+    )  # 0 .. 2^63-1; None: relative, acts on whatever version is there (a tombstone)
     uri: str | None = None
     title: str | None = None
     content_type: str | None = None  # media type in lower case without parameters

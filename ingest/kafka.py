@@ -7,7 +7,14 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # pyright: ignore[reportPrivateImportUsage] - exported as documented
 
 from corpus.errors import ConfigurationError, DependencyError
@@ -52,7 +59,9 @@ class RateLimitedLog(logging.Logger):
 
     def log(self, level: int, msg: object, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
         """Pass the line on, or count it."""
-        kind = str(args[0] if args else msg).split("|", 1)[0][:40]  # "FAIL", "ERROR", "CONFWARN", ...
+        kind = str(args[0] if args else msg).split("|", 1)[0][
+            :40
+        ]  # "FAIL", "ERROR", "CONFWARN", ...
         now = time.monotonic()
         last, held_back = self._last.get(kind, (-self._seconds, 0))
         if now - last < self._seconds:
@@ -61,7 +70,12 @@ class RateLimitedLog(logging.Logger):
         self._last[kind] = (now, 0)
         # librdkafka recovers by itself from what it logs; what a person must know comes through `ErrorLog`.
         level = min(level, logging.INFO)
-        self._target.log(level, "librdkafka: %s", str(msg) % args if args else msg, extra={"action": "kafka_log", "held_back": held_back})
+        self._target.log(
+            level,
+            "librdkafka: %s",
+            str(msg) % args if args else msg,
+            extra={"action": "kafka_log", "held_back": held_back},
+        )
 
 
 class ErrorLog:
@@ -80,7 +94,12 @@ class ErrorLog:
             return
         self._last[error.code()] = now
         hint = _HINTS.get(error.code(), "it is tried again for as long as it takes")
-        log.error("Kafka: %s (%s)", error.str(), hint, extra={"action": "kafka_error", "code": error.name()})
+        log.error(
+            "Kafka: %s (%s)",
+            error.str(),
+            hint,
+            extra={"action": "kafka_error", "code": error.name()},
+        )
 
 
 _HINTS = {
@@ -135,7 +154,10 @@ class Cluster:
             DependencyError: Kafka does not answer.
         """
         if not self._cluster_id:
-            found = _answer(self._admin.describe_cluster(request_timeout=_ANSWER_SECONDS), "describing the cluster")
+            found = _answer(
+                self._admin.describe_cluster(request_timeout=_ANSWER_SECONDS),
+                "describing the cluster",
+            )
             self._cluster_id = found.cluster_id or ""
         return self._cluster_id
 
@@ -156,10 +178,16 @@ class Cluster:
         if not names:
             return {}
         states: dict[str, TopicState] = {}
-        for name, future in self._admin.describe_topics(TopicCollection(names), request_timeout=_ANSWER_SECONDS).items():
-            found = _answer(future, f"describing topic {name}", missing=KafkaError.UNKNOWN_TOPIC_OR_PART)
+        for name, future in self._admin.describe_topics(
+            TopicCollection(names), request_timeout=_ANSWER_SECONDS
+        ).items():
+            found = _answer(
+                future, f"describing topic {name}", missing=KafkaError.UNKNOWN_TOPIC_OR_PART
+            )
             if found is not None:
-                states[name] = TopicState(topic=name, topic_id=str(found.topic_id), partitions=len(found.partitions))
+                states[name] = TopicState(
+                    topic=name, topic_id=str(found.topic_id), partitions=len(found.partitions)
+                )
         return states
 
     def offsets(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], tuple[int, int]]:
@@ -173,10 +201,17 @@ class Cluster:
             return {}
         ends: list[dict[tuple[str, int], int]] = []
         for spec in (OffsetSpec.earliest(), OffsetSpec.latest()):
-            wanted: dict[TopicPartition, Any] = {TopicPartition(topic, partition): spec for topic, partition in places}
+            wanted: dict[TopicPartition, Any] = {
+                TopicPartition(topic, partition): spec for topic, partition in places
+            }
             asked = self._admin.list_offsets(wanted, request_timeout=_ANSWER_SECONDS)
             ends.append(
-                {(at.topic, at.partition): _answer(future, f"asking offsets of {at.topic}/{at.partition}").offset for at, future in asked.items()}
+                {
+                    (at.topic, at.partition): _answer(
+                        future, f"asking offsets of {at.topic}/{at.partition}"
+                    ).offset
+                    for at, future in asked.items()
+                }
             )
         return {place: (ends[0][place], ends[1][place]) for place in places}
 
@@ -189,7 +224,12 @@ class Cluster:
         Raises:
             DependencyError: Kafka does not answer.
         """
-        once: dict[str, Any] = {"group.id": "freshet-look", "enable.auto.commit": False, "enable.partition.eof": True, "auto.offset.reset": "error"}
+        once: dict[str, Any] = {
+            "group.id": "freshet-look",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "error",
+        }
         once |= {"queued.min.messages": 1, "fetch.message.max.bytes": 4_096}  # one record is enough
         reader = Consumer({**properties(self._bootstrap, self._given), **once})
         try:
@@ -199,10 +239,14 @@ class Cluster:
             reader.close()
         error = message.error() if message is not None else None
         if message is None or (error is not None and error.code() != KafkaError._PARTITION_EOF):
-            raise DependencyError(f"Kafka: looking at {topic}/{partition}@{offset} failed: {error.str() if error else 'no answer'}")
+            raise DependencyError(
+                f"Kafka: looking at {topic}/{partition}@{offset} failed: {error.str() if error else 'no answer'}"
+            )
         return None if error is not None else message.offset()
 
-    def create_topic(self, name: str, partitions: int, config: dict[str, str] | None = None) -> bool:
+    def create_topic(
+        self, name: str, partitions: int, config: dict[str, str] | None = None
+    ) -> bool:
         """Create a topic; False where it was there.
 
         Raises:
@@ -210,12 +254,27 @@ class Cluster:
             DependencyError: Kafka does not answer or refuses.
         """
         if not name or not 1 <= partitions <= _MOST_PARTITIONS:
-            raise ConfigurationError(f"topic {name!r} of {partitions:,} partitions: it needs a name and 1 to {_MOST_PARTITIONS:,} partitions")
-        asked = self._admin.create_topics([NewTopic(name, num_partitions=partitions, config=config or {})], request_timeout=_ANSWER_SECONDS)
-        return _answer(asked[name], f"creating topic {name}", missing=KafkaError.TOPIC_ALREADY_EXISTS, found=True) is not None
+            raise ConfigurationError(
+                f"topic {name!r} of {partitions:,} partitions: it needs a name and 1 to {_MOST_PARTITIONS:,} partitions"
+            )
+        asked = self._admin.create_topics(
+            [NewTopic(name, num_partitions=partitions, config=config or {})],
+            request_timeout=_ANSWER_SECONDS,
+        )
+        return (
+            _answer(
+                asked[name],
+                f"creating topic {name}",
+                missing=KafkaError.TOPIC_ALREADY_EXISTS,
+                found=True,
+            )
+            is not None
+        )
 
 
-def _answer(future: "Future[Any]", doing: str, *, missing: int | None = None, found: Any = None) -> Any:
+def _answer(
+    future: "Future[Any]", doing: str, *, missing: int | None = None, found: Any = None
+) -> Any:
     try:
         result = future.result(timeout=_ANSWER_SECONDS + 5)
     except KafkaException as error:

@@ -33,7 +33,10 @@ def pause(connection: Connection, source: str, reason: str) -> None:
     Raises:
         ConfigurationError: there is no such source, or it is halted or retired.
     """
-    if connection.execute(query("pause_source"), {"source": source, "reason": reason}).rowcount == 0:
+    if (
+        connection.execute(query("pause_source"), {"source": source, "reason": reason}).rowcount
+        == 0
+    ):
         raise _not_in_state(connection, source, "paused")
 
 
@@ -52,7 +55,9 @@ def _not_in_state(connection: Connection, source: str, wanted: str) -> Configura
         if name == source:
             why = f" ({reason})" if reason else ""
             return ConfigurationError(f"source {source!r} cannot be {wanted}: it is {state}{why}")
-    return ConfigurationError(f"there is no source {source!r}; `freshet sources` shows those there are")
+    return ConfigurationError(
+        f"there is no source {source!r}; `freshet sources` shows those there are"
+    )
 
 
 def skip_gaps(connection: Connection, cluster: Cluster, source: str) -> list[SkippedGap]:
@@ -68,10 +73,14 @@ def skip_gaps(connection: Connection, cluster: Cluster, source: str) -> list[Ski
     spec = _spec(connection, source)
     rows = {
         (topic, partition): Position(cluster_id, topic_id, offset)
-        for _, topic, partition, cluster_id, topic_id, offset in connection.execute(query("positions_of_sources"), {"sources": [source]}).fetchall()
+        for _, topic, partition, cluster_id, topic_id, offset in connection.execute(
+            query("positions_of_sources"), {"sources": [source]}
+        ).fetchall()
     }
     states = cluster.topics(spec.topics)
-    offsets = cluster.offsets([place for place in rows if place[0] in states and place[1] < states[place[0]].partitions])
+    offsets = cluster.offsets(
+        [place for place in rows if place[0] in states and place[1] < states[place[0]].partitions]
+    )
     skipped: list[SkippedGap] = []
     with connection.transaction():
         for (topic, partition), (first, end) in offsets.items():
@@ -90,7 +99,9 @@ def skip_gaps(connection: Connection, cluster: Cluster, source: str) -> list[Ski
     return skipped
 
 
-def _move(connection: Connection, source: str, row: Position, at: PartitionLog, gap: Gap) -> SkippedGap:
+def _move(
+    connection: Connection, source: str, row: Position, at: PartitionLog, gap: Gap
+) -> SkippedGap:
     arguments = {
         "source": source,
         "topic": at.topic,
@@ -102,16 +113,26 @@ def _move(connection: Connection, source: str, row: Position, at: PartitionLog, 
         "was_topic_id": row.topic_id,
     }
     if connection.execute(query("skip_gap"), arguments).rowcount == 0:
-        raise DependencyError(f"the position of {source} in {at.topic}/{at.partition} moved meanwhile; try again")
+        raise DependencyError(
+            f"the position of {source} in {at.topic}/{at.partition} moved meanwhile; try again"
+        )
     log.warning("gap accepted: %s", gap.reason, extra={"action": "skip_gap", "source": source})
-    return SkippedGap(topic=at.topic, partition=at.partition, was=row.next_offset, is_now=at.first_offset, reason=gap.reason)
+    return SkippedGap(
+        topic=at.topic,
+        partition=at.partition,
+        was=row.next_offset,
+        is_now=at.first_offset,
+        reason=gap.reason,
+    )
 
 
 def _spec(connection: Connection, source: str) -> SourceSpec:
     for name, spec, *_ in connection.execute(query("sources_configured")).fetchall():
         if name == source:
             return SourceSpec.from_json(spec)
-    raise ConfigurationError(f"there is no source {source!r}; `freshet sources` shows those there are")
+    raise ConfigurationError(
+        f"there is no source {source!r}; `freshet sources` shows those there are"
+    )
 
 
 def overview(connection: Connection, cluster: Cluster) -> list[dict[str, Any]]:
@@ -120,8 +141,12 @@ def overview(connection: Connection, cluster: Cluster) -> list[dict[str, Any]]:
     Where Kafka does not answer, `lag` is None and `kafka` says why; the rest still stands.
     """
     rows = connection.cursor(row_factory=dict_row).execute(query("source_overview")).fetchall()
-    positions = connection.execute(query("positions_of_sources"), {"sources": [row["source"] for row in rows]}).fetchall()
-    next_offsets = {(source, topic, partition): offset for source, topic, partition, _, _, offset in positions}
+    positions = connection.execute(
+        query("positions_of_sources"), {"sources": [row["source"] for row in rows]}
+    ).fetchall()
+    next_offsets = {
+        (source, topic, partition): offset for source, topic, partition, _, _, offset in positions
+    }
     specs = {row["source"]: SourceSpec.from_json(row.pop("spec")) for row in rows}
     problem: str | None = None
     ends: dict[tuple[str, int], tuple[int, int]] = {}
@@ -129,11 +154,16 @@ def overview(connection: Connection, cluster: Cluster) -> list[dict[str, Any]]:
     try:
         states = cluster.topics({topic for spec in specs.values() for topic in spec.topics})
         partitions = {name: state.partitions for name, state in states.items()}
-        ends = cluster.offsets((name, number) for name, count in partitions.items() for number in range(count))
+        ends = cluster.offsets(
+            (name, number) for name, count in partitions.items() for number in range(count)
+        )
     except DependencyError as error:
         problem = str(error)
     for row in rows:
-        row["topics"] = [_topic(row["source"], topic, next_offsets, ends, partitions, known=problem is None) for topic in specs[row["source"]].topics]
+        row["topics"] = [
+            _topic(row["source"], topic, next_offsets, ends, partitions, known=problem is None)
+            for topic in specs[row["source"]].topics
+        ]
         row["lag"] = None if problem else sum(topic["lag"] or 0 for topic in row["topics"])
         row["kafka"] = problem
     return rows
@@ -152,12 +182,25 @@ def _topic(
         return {"topic": topic, "missing": True, "lag": None, "partitions": []}
     described: list[dict[str, Any]] = []
     numbers = (
-        range(partitions[topic]) if topic in partitions else sorted(number for who, name, number in next_offsets if (who, name) == (source, topic))
+        range(partitions[topic])
+        if topic in partitions
+        else sorted(number for who, name, number in next_offsets if (who, name) == (source, topic))
     )
     for number in numbers:
         position = next_offsets.get((source, topic, number))
         first, end = ends.get((topic, number), (None, None))
-        lag = None if end is None or first is None else max(0, end - (first if position is None else position))
-        described.append({"partition": number, "next_offset": position, "end_offset": end, "lag": lag})
+        lag = (
+            None
+            if end is None or first is None
+            else max(0, end - (first if position is None else position))
+        )
+        described.append(
+            {"partition": number, "next_offset": position, "end_offset": end, "lag": lag}
+        )
     lags = [entry["lag"] for entry in described if entry["lag"] is not None]
-    return {"topic": topic, "missing": False, "lag": sum(lags) if known else None, "partitions": described}
+    return {
+        "topic": topic,
+        "missing": False,
+        "lag": sum(lags) if known else None,
+        "partitions": described,
+    }

@@ -94,7 +94,11 @@ class FileProducer:
             ConfigurationError: it cannot be read, or a line is no event; what came before is sent.
             DependencyError: Kafka does not take it.
         """
-        state = ResumeFile(path, self.result.topic, resume_folder) if resume_folder and path != "-" else None
+        state = (
+            ResumeFile(path, self.result.topic, resume_folder)
+            if resume_folder and path != "-"
+            else None
+        )
         first = state.read() if state else 0
         self.result.skipped += first
         self.result.files.append(path)
@@ -125,7 +129,9 @@ class FileProducer:
                 self._progress(self.result)
         self._raise_failure()
         if left:
-            raise DependencyError(f"Kafka did not acknowledge {left} records within {_FLUSH_SECONDS} s")
+            raise DependencyError(
+                f"Kafka did not acknowledge {left} records within {_FLUSH_SECONDS} s"
+            )
 
     def _send_line(self, number: int, line: bytes, path: str) -> None:
         if not line.strip():
@@ -144,12 +150,16 @@ class FileProducer:
 
         while True:
             try:
-                self._producer.produce(self.result.topic, key=key, value=value, on_delivery=acknowledged)
+                self._producer.produce(
+                    self.result.topic, key=key, value=value, on_delivery=acknowledged
+                )
                 break
             except BufferError:
                 self._producer.poll(0.1)
             except KafkaException as error:
-                raise ConfigurationError(f"{path}:{number}: {len(value):,} bytes are too large for Kafka: {error.args[0].str()}") from error
+                raise ConfigurationError(
+                    f"{path}:{number}: {len(value):,} bytes are too large for Kafka: {error.args[0].str()}"
+                ) from error
             self._raise_failure()
         self._sent += 1
         self._producer.poll(0)
@@ -163,7 +173,9 @@ class FileProducer:
     def _raise_failure(self) -> None:
         if self._failure is not None:
             hint = _HINTS.get(self._failure.code(), "")
-            raise DependencyError(f"Kafka does not take records for topic {self.result.topic}: {self._failure.str()}{hint}")
+            raise DependencyError(
+                f"Kafka does not take records for topic {self.result.topic}: {self._failure.str()}{hint}"
+            )
 
 
 _HINTS = {
@@ -178,7 +190,9 @@ def _key(line: bytes, number: int, path: str) -> bytes:
     try:
         return _reader.decode(line).id.encode()
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise ConfigurationError(f"{path}:{number}: not an event with a text `id`: {error}. --raw sends lines as they are.") from error
+        raise ConfigurationError(
+            f"{path}:{number}: not an event with a text `id`: {error}. --raw sends lines as they are."
+        ) from error
 
 
 @contextmanager
@@ -210,7 +224,9 @@ class _Frames(io.RawIOBase):
 
     def readinto(self, buffer: Any, /) -> int:
         while not self._waiting:
-            compressed = (self._frame.unused_data if self._frame.eof else b"") or self._file.read(_COMPRESSED_BYTES)
+            compressed = (self._frame.unused_data if self._frame.eof else b"") or self._file.read(
+                _COMPRESSED_BYTES
+            )
             if not compressed:
                 if not self._between:
                     raise ConfigurationError(f"{self._path} is cut: it ends inside a zstd frame")
@@ -263,7 +279,9 @@ class ResumeFile:
                 size = os.fstat(file.fileno()).st_size
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ConfigurationError(f"{error.filename or path} cannot be read: {error.strerror}") from error
+            raise ConfigurationError(
+                f"{error.filename or path} cannot be read: {error.strerror}"
+            ) from error
         where = hashlib.sha256(f"{Path(path).resolve()}\0{topic}".encode()).hexdigest()[:16]
         self._path = folder / f"{where}.json"
         self._identity = hashlib.sha256(beginning + str(size).encode()).hexdigest()[:16]
@@ -276,7 +294,9 @@ class ResumeFile:
         except FileNotFoundError:
             return 0
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ConfigurationError(f"{self._path} cannot be read ({error}); remove it to start from the first line") from error
+            raise ConfigurationError(
+                f"{self._path} cannot be read ({error}); remove it to start from the first line"
+            ) from error
 
     def write(self, lines: int) -> None:
         """Remember, atomically."""

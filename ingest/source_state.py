@@ -42,12 +42,18 @@ class SourceState:
     paused: bool = False
     halted: str = ""  # why
     rewinds: int = 0  # since everything that failed was last published
-    stuck: dict[str, int] = field(default_factory=dict)  # "topic/partition" -> oldest offset of a batch that failed
+    stuck: dict[str, int] = field(
+        default_factory=dict
+    )  # "topic/partition" -> oldest offset of a batch that failed
     pending: list[BatchRef] = field(default_factory=list)
     in_flight: list[BatchRef] = field(default_factory=list)  # belongs to batches that run now
     expiries: list[ExpiryOrder] = field(default_factory=list)
-    ends: dict[str, int] = field(default_factory=dict)  # "topic/topic id/partition" -> furthest offset of what waits or runs
-    expiry_requests: list[str] = field(default_factory=list)  # newest ids, so that a repeated order is no second batch
+    ends: dict[str, int] = field(
+        default_factory=dict
+    )  # "topic/topic id/partition" -> furthest offset of what waits or runs
+    expiry_requests: list[str] = field(
+        default_factory=list
+    )  # newest ids, so that a repeated order is no second batch
     repeated: int = 0  # references dropped as repeats
     published: int = 0  # batches, in all runs
 
@@ -84,7 +90,11 @@ def accept(state: SourceState, ref: BatchRef) -> Acceptance:
 def _is_known(state: SourceState, ref: BatchRef) -> bool:
     """Whether what waits and runs covers all of it: a consumer that started again cuts the same records in other places."""
     place = _place(ref)
-    ranges = ((known.first_offset, known.next_offset) for known in (*state.in_flight, *state.pending) if place == _place(known))
+    ranges = (
+        (known.first_offset, known.next_offset)
+        for known in (*state.in_flight, *state.pending)
+        if place == _place(known)
+    )
     covered = ref.first_offset
     for first, after in sorted(ranges):
         if first > covered:
@@ -146,7 +156,11 @@ def take_batch(state: SourceState) -> tuple[BatchRef, ...]:
     for ref in state.pending:
         records += ref.records
         size += ref.staged_bytes
-        full = len(taken) == MOST_REFERENCES or records > state.max_records or size > min(state.budget_bytes, state.max_bytes)
+        full = (
+            len(taken) == MOST_REFERENCES
+            or records > state.max_records
+            or size > min(state.budget_bytes, state.max_bytes)
+        )
         if taken and full:
             break
         taken.append(ref)

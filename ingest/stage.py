@@ -70,7 +70,9 @@ class OffsetRange:
     epoch: int = 0  # of the source, when it was read
 
 
-def stage(records: Sequence[KafkaRecord], spec: SourceSpec, offsets: OffsetRange, store: Store) -> BatchRef:
+def stage(
+    records: Sequence[KafkaRecord], spec: SourceSpec, offsets: OffsetRange, store: Store
+) -> BatchRef:
     """Decode the records, write them, return the pointer.
 
     Args:
@@ -84,7 +86,14 @@ def stage(records: Sequence[KafkaRecord], spec: SourceSpec, offsets: OffsetRange
     """
     content = _content([_row(record, spec) for record in records], records)
     digest = hashlib.sha256(content).hexdigest()
-    name = events_name(spec.source, offsets.topic, offsets.partition, offsets.first_offset, offsets.next_offset, digest)
+    name = events_name(
+        spec.source,
+        offsets.topic,
+        offsets.partition,
+        offsets.first_offset,
+        offsets.next_offset,
+        digest,
+    )
     staged = store.put(name, content, rows=len(records))
     return BatchRef(
         source=spec.source,
@@ -106,7 +115,12 @@ def stage(records: Sequence[KafkaRecord], spec: SourceSpec, offsets: OffsetRange
 def parquet(rows: Sequence[tuple[Any, ...]]) -> bytes:
     """Rows (in the order of EVENT_COLUMNS) as a Parquet file, zstd level 1: fastest, and nearly as small."""
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(EVENT_SCHEMA)
-    frame = pl.DataFrame([pl.Series(name, values, dtype=kind) for (name, kind), values in zip(EVENT_SCHEMA.items(), columns, strict=True)])
+    frame = pl.DataFrame(
+        [
+            pl.Series(name, values, dtype=kind)
+            for (name, kind), values in zip(EVENT_SCHEMA.items(), columns, strict=True)
+        ]
+    )
     buffer = io.BytesIO()
     frame.write_parquet(buffer, compression="zstd", compression_level=1, statistics=False)
     return buffer.getvalue()
@@ -135,12 +149,18 @@ def _row(record: KafkaRecord, spec: SourceSpec) -> tuple[Any, ...]:
         return _described(record, decode(record, spec))
     except MemoryError:
         raise
-    except Exception as error:  # a mistake of ours costs one record, which is kept, and not its source
+    except (
+        Exception
+    ) as error:  # a mistake of ours costs one record, which is kept, and not its source
         return _refused(record, error)
 
 
 def _refused(record: KafkaRecord, error: Exception) -> tuple[Any, ...]:
-    log.error("a record cannot be staged", exc_info=error, extra={"action": "dead_letter", "topic": record.topic, "offset": record.offset})
+    log.error(
+        "a record cannot be staged",
+        exc_info=error,
+        extra={"action": "dead_letter", "topic": record.topic, "offset": record.offset},
+    )
     detail = f"cannot be staged: {type(error).__name__}: {fields.shown(str(error), 200)}"
     return _described(record, Undecodable(reason=DeadLetterReason.NOT_DECODABLE, detail=detail))
 
@@ -149,18 +169,55 @@ def _described(record: KafkaRecord, event: Decoded) -> tuple[Any, ...]:
     place = (record.topic, record.partition, record.offset, first_written(record).timestamp_ms)
     original = (record.key, record.value, headers_json(record.headers))
     if isinstance(event, ChangeEvent):
-        metadata = json.dumps(event.metadata, ensure_ascii=False, separators=(",", ":")) if event.metadata else "{}"
+        metadata = (
+            json.dumps(event.metadata, ensure_ascii=False, separators=(",", ":"))
+            if event.metadata
+            else "{}"
+        )
         acl = None if event.acl is None else list(event.acl)
-        described = (event.uri, event.title, event.content_type, metadata, acl, event.event_at_ms, event.expires_at_ms)
+        described = (
+            event.uri,
+            event.title,
+            event.content_type,
+            metadata,
+            acl,
+            event.event_at_ms,
+            event.expires_at_ms,
+        )
         hashes = (event.content_bytes, event.content_sha256, event.raw_sha256)
-        return (*place, "event", event.op.value, event.document_id, event.version, *described, *hashes, None, None, *original)
+        return (
+            *place,
+            "event",
+            event.op.value,
+            event.document_id,
+            event.version,
+            *described,
+            *hashes,
+            None,
+            None,
+            *original,
+        )
     if isinstance(event, Ignored):
         return (*place, "ignored", *(None,) * 13, event.rule, None, *original)
-    return (*place, "dead_letter", None, event.document_id, *(None,) * 11, event.reason.value, event.detail, *original)
+    return (
+        *place,
+        "dead_letter",
+        None,
+        event.document_id,
+        *(None,) * 11,
+        event.reason.value,
+        event.detail,
+        *original,
+    )
 
 
 def headers_json(headers: Sequence[tuple[str, bytes | None]]) -> str:
     """[[name, base64 or null], ...]: what a header holds is bytes."""
     if not headers:
         return "[]"
-    return json.dumps([[name.replace("\x00", ""), None if value is None else base64.b64encode(value).decode()] for name, value in headers])
+    return json.dumps(
+        [
+            [name.replace("\x00", ""), None if value is None else base64.b64encode(value).decode()]
+            for name, value in headers
+        ]
+    )

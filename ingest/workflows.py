@@ -11,10 +11,26 @@ from temporalio.workflow import ChildWorkflowHandle, ParentClosePolicy
 with workflow.unsafe.imports_passed_through():
     from corpus import policies, search_attributes, task_queues
     from corpus.activities import StoreActivities
-    from corpus.batch import BatchInput, BatchRef, BatchReport, ExpiryOrder, RewindRequest, batch_workflow_id
+    from corpus.batch import (
+        BatchInput,
+        BatchRef,
+        BatchReport,
+        ExpiryOrder,
+        RewindRequest,
+        batch_workflow_id,
+    )
     from corpus.source import source_workflow_id
     from corpus.workflows import BatchWorkflow
-    from ingest.source_state import SourceState, accept, accept_expiry, failed, forget_waiting, learn_from, succeeded, take_batch
+    from ingest.source_state import (
+        SourceState,
+        accept,
+        accept_expiry,
+        failed,
+        forget_waiting,
+        learn_from,
+        succeeded,
+        take_batch,
+    )
 
 __all__ = ["SourceWorkflow", "source_workflow_id"]
 
@@ -90,7 +106,9 @@ class SourceWorkflow:
                 workflow.continue_as_new(self._state)
             try:
                 await self._act()
-            except ActivityError as error:  # it refused for good: wait for a person, with the reason in view
+            except (
+                ActivityError
+            ) as error:  # it refused for good: wait for a person, with the reason in view
                 self._state.halted, self._state.loaded, self._failure = _reason(error), True, ""
 
     async def _act(self) -> None:
@@ -104,10 +122,23 @@ class SourceWorkflow:
     def _show(self) -> None:
         """Keep the search attributes true; an event in the history only where something changed."""
         state = self._state
-        shown = "halted" if state.halted else "paused" if state.paused else "rewinding" if self._failure else "active"
+        shown = (
+            "halted"
+            if state.halted
+            else "paused"
+            if state.paused
+            else "rewinding"
+            if self._failure
+            else "active"
+        )
         if shown != self._shown:
             self._shown = shown
-            workflow.upsert_search_attributes([search_attributes.SOURCE.value_set(state.source), search_attributes.STATE.value_set(shown)])
+            workflow.upsert_search_attributes(
+                [
+                    search_attributes.SOURCE.value_set(state.source),
+                    search_attributes.STATE.value_set(shown),
+                ]
+            )
 
     def _something_to_do(self) -> bool:
         if self._failure or self._leaving():
@@ -123,7 +154,9 @@ class SourceWorkflow:
         return waiting and free and not self._state.paused and not self._state.halted
 
     async def _load(self) -> None:
-        loaded = await workflow.execute_activity_method(StoreActivities.load_source, self._state.source, **policies.LOAD_SOURCE)
+        loaded = await workflow.execute_activity_method(
+            StoreActivities.load_source, self._state.source, **policies.LOAD_SOURCE
+        )
         state = self._state
         state.next_batch = max(state.next_batch, loaded.last_batch + 1)
         state.max_records, state.max_bytes = loaded.max_records, loaded.max_bytes
@@ -159,7 +192,9 @@ class SourceWorkflow:
                 task_queue=task_queues.WORKFLOWS,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
                 parent_close_policy=ParentClosePolicy.ABANDON,
-                search_attributes=TypedSearchAttributes([SearchAttributePair(search_attributes.SOURCE, batch.source)]),
+                search_attributes=TypedSearchAttributes(
+                    [SearchAttributePair(search_attributes.SOURCE, batch.source)]
+                ),
             )
             self._handles[batch.batch] = handle
             if self._is_behind_failure(batch.batch):
@@ -195,7 +230,9 @@ class SourceWorkflow:
         try:
             await handle.signal(BatchWorkflow.your_turn)
         except FailureError:
-            workflow.logger.info("batch ended before its turn", extra={"action": "turn_missed", "batch": oldest})
+            workflow.logger.info(
+                "batch ended before its turn", extra={"action": "turn_missed", "batch": oldest}
+            )
 
     def _is_behind_failure(self, number: int) -> bool:
         return bool(self._failure) and number > self._failed_batch
@@ -204,16 +241,24 @@ class SourceWorkflow:
         if self._is_behind_failure(batch.batch):
             return  # cancelled
         if batch.expire_documents is not None:
-            workflow.logger.warning("expiry refused", extra={"action": "expiry_refused", "reason": _reason(error)})
+            workflow.logger.warning(
+                "expiry refused", extra={"action": "expiry_refused", "reason": _reason(error)}
+            )
             return
-        self._failure, self._failed_batch, self._failed_refs = f"batch {batch.batch}: {_reason(error)}", batch.batch, batch.refs
+        self._failure, self._failed_batch, self._failed_refs = (
+            f"batch {batch.batch}: {_reason(error)}",
+            batch.batch,
+            batch.refs,
+        )
 
     async def _recover(self) -> None:
         state = self._state
         self._show()
         halt = failed(state, self._failed_refs)
         request = RewindRequest(source=state.source, reason=self._failure, halt=halt)
-        rewound = await workflow.execute_activity_method(StoreActivities.rewind_source, request, **policies.REWIND_SOURCE)
+        rewound = await workflow.execute_activity_method(
+            StoreActivities.rewind_source, request, **policies.REWIND_SOURCE
+        )
         forget_waiting(state, epoch=rewound.epoch)
         state.loaded = False
         if halt:

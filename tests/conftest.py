@@ -14,7 +14,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-pytest_plugins = ["tests.support.fix_postgres", "tests.support.fix_kafka", "tests.support.fix_temporal", "tests.support.fix_pipeline"]
+pytest_plugins = [
+    "tests.support.fix_postgres",
+    "tests.support.fix_kafka",
+    "tests.support.fix_temporal",
+    "tests.support.fix_pipeline",
+]
 
 _PREFIX = "freshet-tests-"
 
@@ -38,11 +43,21 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
     lines: list[str] = []
     try:
-        lines.append("postgres: " + run_tool([str(binaries() / "postgres"), "--version"], mark="", what="version", timeout=30).strip())
+        lines.append(
+            "postgres: "
+            + run_tool(
+                [str(binaries() / "postgres"), "--version"], mark="", what="version", timeout=30
+            ).strip()
+        )
         lines.append(f"kafka: {VERSION} on Java {java_version(java())}")
         temporal = found_binary()
         lines.append(
-            "temporal: " + (run_tool([str(temporal), "--version"], mark="", what="version", timeout=30).strip() if temporal else "to be fetched")
+            "temporal: "
+            + (
+                run_tool([str(temporal), "--version"], mark="", what="version", timeout=30).strip()
+                if temporal
+                else "to be fetched"
+            )
         )
     except FreshetError as error:
         lines.append(f"a service is missing: {error}")

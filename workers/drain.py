@@ -15,7 +15,13 @@ _LOOK_SECONDS = 0.25
 _STANDSTILL_SECONDS = 2.0
 
 
-def drain(settings: Settings, *, source: str | None, timeout: float, on_progress: Callable[[str], None] | None = None) -> dict[str, Any]:
+def drain(
+    settings: Settings,
+    *,
+    source: str | None,
+    timeout: float,
+    on_progress: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
     """Wait for every partition of the sources that are not retired.
 
     Returns:
@@ -40,13 +46,22 @@ def drain(settings: Settings, *, source: str | None, timeout: float, on_progress
             rows = connection.execute(query("drain_state"), {"source": source}).fetchall()
             lags, stopped = _lags(rows, goal)
             lag, seconds = sum(lags.values()), time.monotonic() - started
-            result = {"drained": False, "why": "", "lag": lag, "records": sum(goal.values()), "seconds": round(seconds, 3), "sources": lags}
+            result = {
+                "drained": False,
+                "why": "",
+                "lag": lag,
+                "records": sum(goal.values()),
+                "seconds": round(seconds, 3),
+                "sources": lags,
+            }
             if not lag:
                 return result | {"drained": True}
             if stopped:
                 return result | {"why": stopped}
             if seconds >= timeout:
-                return result | {"why": f"{lag} records are not in the corpus after {timeout:g} s ({_listed(lags)})"}
+                return result | {
+                    "why": f"{lag} records are not in the corpus after {timeout:g} s ({_listed(lags)})"
+                }
             if lag != before:
                 before, since = lag, time.monotonic()
             elif time.monotonic() - since > _STANDSTILL_SECONDS:
@@ -63,26 +78,40 @@ def _goal(cluster: Any, rows: list[tuple[Any, ...]]) -> dict[tuple[str, int], in
     """Next offset of every partition, as the topics stand now."""
     topics = sorted({topic for row in rows for topic in SourceSpec.from_json(row[1]).topics})
     states = cluster.topics(topics)
-    places = [(state.topic, partition) for state in states.values() for partition in range(state.partitions)]
+    places = [
+        (state.topic, partition)
+        for state in states.values()
+        for partition in range(state.partitions)
+    ]
     return {place: end for place, (start, end) in cluster.offsets(places).items() if end > start}
 
 
-def _leave_out_holes(cluster: Any, rows: list[tuple[Any, ...]], goal: dict[tuple[str, int], int]) -> None:
+def _leave_out_holes(
+    cluster: Any, rows: list[tuple[Any, ...]], goal: dict[tuple[str, int], int]
+) -> None:
     """Where nothing but transaction markers and aborted records is left before the goal, the furthest source is at the goal."""
     for (topic, partition), end in goal.items():
-        positions = [row[5][f"{topic}/{partition}"] for row in rows if f"{topic}/{partition}" in row[5]]
+        positions = [
+            row[5][f"{topic}/{partition}"] for row in rows if f"{topic}/{partition}" in row[5]
+        ]
         if positions and max(positions) < end:
             found = cluster.next_record(topic, partition, max(positions))
             if found is None or found >= end:
                 goal[topic, partition] = max(positions)
 
 
-def _lags(rows: list[tuple[Any, ...]], goal: dict[tuple[str, int], int]) -> tuple[dict[str, int], str]:
+def _lags(
+    rows: list[tuple[Any, ...]], goal: dict[tuple[str, int], int]
+) -> tuple[dict[str, int], str]:
     lags: dict[str, int] = {}
     stopped = ""
     for source, stored, state, reason, _, positions in rows:
         topics = SourceSpec.from_json(stored).topics
-        lag = sum(max(0, end - positions.get(f"{topic}/{partition}", 0)) for (topic, partition), end in goal.items() if topic in topics)
+        lag = sum(
+            max(0, end - positions.get(f"{topic}/{partition}", 0))
+            for (topic, partition), end in goal.items()
+            if topic in topics
+        )
         lags[source] = lag
         if lag and state in ("halted", "paused"):
             stopped = f"source {source!r} is {state}{f': {reason}' if reason else ''}"

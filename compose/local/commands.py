@@ -17,7 +17,14 @@ from compose.local.machine.process import ProcessId, last_lines, spawn, stop
 from compose.local.parts.part import PartState, PartStatus
 from compose.local.parts.role import ROLES
 from compose.local.stack import SERVICES
-from compose.local.supervisor import Supervisor, end_parts, read_request, read_stack, read_statuses, read_supervisor
+from compose.local.supervisor import (
+    Supervisor,
+    end_parts,
+    read_request,
+    read_stack,
+    read_statuses,
+    read_supervisor,
+)
 from corpus.errors import ConfigurationError, DependencyError
 
 PARTS = (*SERVICES, *ROLES)
@@ -47,11 +54,19 @@ def wanted_parts(*, workers: bool, only: Iterable[str] = ()) -> list[str]:
     only = list(only)
     for name in only:
         if name not in PARTS:
-            raise ConfigurationError(f"{name!r} is not a part of the stack; parts are {', '.join(PARTS)}")
+            raise ConfigurationError(
+                f"{name!r} is not a part of the stack; parts are {', '.join(PARTS)}"
+            )
     if not only:
         return list(PARTS if workers else SERVICES)
     needs_all = any(name in ROLES for name in only)
-    return [name for name in PARTS if name in only or (needs_all and name in SERVICES) or (name == "postgres" and "migrations" in only)]
+    return [
+        name
+        for name in PARTS
+        if name in only
+        or (needs_all and name in SERVICES)
+        or (name == "postgres" and "migrations" in only)
+    ]
 
 
 def request(home: Path, names: Iterable[str], *, fresh: bool) -> None:
@@ -74,7 +89,9 @@ def prepare_home(home: Path, ports: Mapping[str, int]) -> None:
         write_private(home / ".writable", "")
         (home / ".writable").unlink()
     except OSError as error:
-        raise ConfigurationError(f"the state directory {home} cannot be written: {error}; choose another with --home") from error
+        raise ConfigurationError(
+            f"the state directory {home} cannot be written: {error}; choose another with --home"
+        ) from error
     if read_supervisor(home) is None:
         with locked(home / "wanted.lock"):
             local_ports.choose(home, dict(ports))
@@ -89,7 +106,13 @@ def up_detached(home: Path, names: list[str], *, on_change: OnChange, timeout: f
         command = [sys.executable, "-m", "compose.local.supervisor", str(home)]
         root = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
-        child = spawn(command, mark="", environment={"PYTHONPATH": path}, log=home / "logs" / "supervisor.log", cwd=home)
+        child = spawn(
+            command,
+            mark="",
+            environment={"PYTHONPATH": path},
+            log=home / "logs" / "supervisor.log",
+            cwd=home,
+        )
         # Two `up` at once: the second supervisor finds the lock taken and ends, and both follow the first.
         threading.Thread(target=child.wait, daemon=True).start()
     result = follow(home, names, on_change=on_change, timeout=timeout)
@@ -97,7 +120,14 @@ def up_detached(home: Path, names: list[str], *, on_change: OnChange, timeout: f
     return result
 
 
-def up_attached(home: Path, names: list[str], *, on_change: OnChange, on_ready: Callable[[UpResult], None], timeout: float) -> UpResult:
+def up_attached(
+    home: Path,
+    names: list[str],
+    *,
+    on_change: OnChange,
+    on_ready: Callable[[UpResult], None],
+    timeout: float,
+) -> UpResult:
     """The same in the foreground: returns when a signal ended it, after everything it started was ended.
 
     Raises:
@@ -110,17 +140,32 @@ def up_attached(home: Path, names: list[str], *, on_change: OnChange, on_ready: 
     for how in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(how, lambda *_: supervisor.stop())
     runner.start()
-    result = follow(home, names, on_change=on_change, timeout=timeout, ended=lambda: not runner.is_alive() or supervisor.stopping)
+    result = follow(
+        home,
+        names,
+        on_change=on_change,
+        timeout=timeout,
+        ended=lambda: not runner.is_alive() or supervisor.stopping,
+    )
     if not supervisor.stopping:
         on_ready(result)
     while runner.is_alive():
         runner.join(0.2)
     if outcome == [False]:
-        raise DependencyError(f"another `freshet up` took {home} at this moment; see `freshet status`")
+        raise DependencyError(
+            f"another `freshet up` took {home} at this moment; see `freshet status`"
+        )
     return result
 
 
-def follow(home: Path, names: list[str], *, on_change: OnChange, timeout: float, ended: Callable[[], bool] | None = None) -> UpResult:
+def follow(
+    home: Path,
+    names: list[str],
+    *,
+    on_change: OnChange,
+    timeout: float,
+    ended: Callable[[], bool] | None = None,
+) -> UpResult:
     """Report each change of the parts until all are usable, or one cannot be.
 
     Args:
@@ -151,10 +196,17 @@ def follow(home: Path, names: list[str], *, on_change: OnChange, timeout: float,
         gone = ended() if ended else appeared and read_supervisor(home) is None
         if hopeless or late or gone:
             waiting = [s for s in statuses.values() if s.name in names and not s.state.usable]
-            return UpResult(ready=False, already=False, addresses=_addresses(stack), failures=hopeless or waiting)
+            return UpResult(
+                ready=False,
+                already=False,
+                addresses=_addresses(stack),
+                failures=hopeless or waiting,
+            )
         if not appeared and time.monotonic() > deadline - timeout + 30:
             said = " | ".join(last_lines(home / "logs" / "supervisor.log", 3))
-            raise DependencyError(f"the supervisor did not start: {said or 'it wrote nothing'}; see {home / 'logs' / 'supervisor.log'}")
+            raise DependencyError(
+                f"the supervisor did not start: {said or 'it wrote nothing'}; see {home / 'logs' / 'supervisor.log'}"
+            )
         time.sleep(_POLL_SECONDS)
 
 
@@ -192,18 +244,27 @@ def _wait_lock(home: Path) -> int:
         if (supervisor := read_supervisor(home)) is not None:
             stop({supervisor: signal.SIGTERM}, grace=60)
         time.sleep(_POLL_SECONDS)
-    raise DependencyError(f"another process holds {home / 'supervisor.lock'} and does not let go; see `freshet status`")
+    raise DependencyError(
+        f"another process holds {home / 'supervisor.lock'} and does not let go; see `freshet status`"
+    )
 
 
 def _hopeless(status: PartStatus) -> bool:
-    return status.state is PartState.FAILED or (status.state is PartState.RESTARTING and status.restarts >= _PATIENCE_RESTARTS and bool(status.error))
+    return status.state is PartState.FAILED or (
+        status.state is PartState.RESTARTING
+        and status.restarts >= _PATIENCE_RESTARTS
+        and bool(status.error)
+    )
 
 
 def _all_usable(home: Path, names: Iterable[str]) -> bool:
     if read_supervisor(home) is None:
         return False
     statuses = read_statuses(home)
-    return all(name in statuses and statuses[name].state.usable and _lives(statuses[name]) for name in names)
+    return all(
+        name in statuses and statuses[name].state.usable and _lives(statuses[name])
+        for name in names
+    )
 
 
 def _lives(status: PartStatus) -> bool:

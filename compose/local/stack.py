@@ -21,7 +21,14 @@ def stack_parts(home: Path, ports: Mapping[str, int]) -> dict[str, Part]:
     postgres, url = _postgres(home, ports)
     parts = [postgres, _migrations(home, url), _kafka(home, ports), _temporal(home, ports)]
     # Only the consumer talks to Kafka, the slowest to start: the others load their libraries meanwhile.
-    parts += [Role(home=home, name=role, after=("migrations", "temporal", *(["kafka"] if role == "consumer" else []))) for role in ROLES]
+    parts += [
+        Role(
+            home=home,
+            name=role,
+            after=("migrations", "temporal", *(["kafka"] if role == "consumer" else [])),
+        )
+        for role in ROLES
+    ]
     return {part.name: part for part in parts}
 
 
@@ -31,7 +38,8 @@ def addresses(home: Path, ports: Mapping[str, int]) -> dict[str, str]:
     temporal = _temporal(home, ports)
     return {
         "database_url": url,
-        "kafka_bootstrap": os.environ.get("FRESHET_KAFKA_BOOTSTRAP") or f"127.0.0.1:{ports['kafka']}",
+        "kafka_bootstrap": os.environ.get("FRESHET_KAFKA_BOOTSTRAP")
+        or f"127.0.0.1:{ports['kafka']}",
         "temporal_address": temporal.address,
         "temporal_ui": temporal.ui if isinstance(temporal, Temporal) else "",
         "staging_url": os.environ.get("FRESHET_STAGING_URL") or (home / "staging").as_uri(),
@@ -52,7 +60,9 @@ def _postgres(home: Path, ports: Mapping[str, int]) -> tuple[Part, str]:
             number = connection.info.server_version
             return f"{number // 10_000}.{number % 10_000}"
 
-    return ExistingServer(home=home, name="postgres", address=_without_password(url), check=check), _resolved(url)
+    return ExistingServer(
+        home=home, name="postgres", address=_without_password(url), check=check
+    ), _resolved(url)
 
 
 def _resolved(url: str) -> str:
@@ -73,7 +83,14 @@ def make_url(host: str, port: int, database: str, user: str, password: str) -> s
     """A connection string in libpq's keyword form."""
     from psycopg.conninfo import make_conninfo
 
-    return make_conninfo("", host=host, port=port, dbname=database, user=user, **({"password": password} if password else {}))
+    return make_conninfo(
+        "",
+        host=host,
+        port=port,
+        dbname=database,
+        user=user,
+        **({"password": password} if password else {}),
+    )
 
 
 def _without_password(url: str) -> str:
@@ -110,7 +127,9 @@ def _kafka(home: Path, ports: Mapping[str, int]) -> Part:
 
         found = brokers({**kafka_properties(), "bootstrap.servers": bootstrap}, timeout=15)
         if not found:
-            raise DependencyError(f"Kafka does not answer at {bootstrap}; is it running, and do FRESHET_KAFKA_PROPERTIES (SASL, TLS) fit?")
+            raise DependencyError(
+                f"Kafka does not answer at {bootstrap}; is it running, and do FRESHET_KAFKA_PROPERTIES (SASL, TLS) fit?"
+            )
         return f"{len(found)} broker{'s' if len(found) > 1 else ''}"
 
     return ExistingServer(home=home, name="kafka", address=bootstrap, check=check)
@@ -121,7 +140,9 @@ def _temporal(home: Path, ports: Mapping[str, int]) -> Part:
 
     namespace, profile = temporal_namespace(), temporal_profile()
     if profile is None:
-        return Temporal(home=home, port=ports["temporal"], ui_port=ports["temporal-ui"], namespaces=(namespace,))
+        return Temporal(
+            home=home, port=ports["temporal"], ui_port=ports["temporal-ui"], namespaces=(namespace,)
+        )
 
     def check() -> str:
         return asyncio.run(_check_temporal(profile, namespace))
@@ -142,9 +163,13 @@ async def _check_temporal(profile: Mapping[str, Any], namespace: str) -> str:
         if await ensure_namespace(client, namespace) == "created":
             await wait_for_namespace(client, namespace)
         await add_search_attributes(client, namespace)
-        return (await client.workflow_service.get_system_info(GetSystemInfoRequest())).server_version
+        return (
+            await client.workflow_service.get_system_info(GetSystemInfoRequest())
+        ).server_version
     except (RPCError, RuntimeError) as error:
-        raise DependencyError(f"Temporal at {arguments.get('target_host')} cannot be used (namespace {namespace}): {error}") from error
+        raise DependencyError(
+            f"Temporal at {arguments.get('target_host')} cannot be used (namespace {namespace}): {error}"
+        ) from error
 
 
 __all__ = ["SERVICES", "addresses", "make_url", "stack_parts"]

@@ -17,7 +17,16 @@ from pathlib import Path
 
 from compose.local.machine import ports as local_ports
 from compose.local.machine.files import private_folder, try_lock, write_private
-from compose.local.machine.process import MARK, ProcessId, current, identify, last_lines, spawn, stop, sweep
+from compose.local.machine.process import (
+    MARK,
+    ProcessId,
+    current,
+    identify,
+    last_lines,
+    spawn,
+    stop,
+    sweep,
+)
 from compose.local.parts.part import ExistingServer, Part, PartState, PartStatus, Task
 from compose.local.stack import SERVICES, addresses, stack_parts
 from corpus.errors import FreshetError
@@ -81,7 +90,11 @@ class Supervisor:
             return
         self._asked = asked
         # Parts that run from an earlier supervisor are kept, whatever is asked for now.
-        running = [name for name, status in self._recorded.items() if status.process and status.process.alive()]
+        running = [
+            name
+            for name, status in self._recorded.items()
+            if status.process and status.process.alive()
+        ]
         for name in self.parts:
             thread = self._threads.get(name)
             if (name in wanted or name in running) and (thread is None or not thread.is_alive()):
@@ -108,7 +121,9 @@ class Supervisor:
                 grace_seconds=part.grace_seconds,
                 after=list(part.after),
             )
-        thread = threading.Thread(target=self._live, args=(part, self.statuses[name]), name=name, daemon=True)
+        thread = threading.Thread(
+            target=self._live, args=(part, self.statuses[name]), name=name, daemon=True
+        )
         self._threads[name] = thread
         self._save()
         thread.start()
@@ -131,7 +146,13 @@ class Supervisor:
                     return
                 if time.monotonic() - since > _STEADY_SECONDS:
                     pause = _FIRST_PAUSE_SECONDS
-                self._note(status, state=PartState.RESTARTING, error=f"ended{self._how(part)}{_tail(part)}", pid=None, started=None)
+                self._note(
+                    status,
+                    state=PartState.RESTARTING,
+                    error=f"ended{self._how(part)}{_tail(part)}",
+                    pid=None,
+                    started=None,
+                )
             except FreshetError as error:
                 if self._stopping.is_set():
                     return
@@ -181,14 +202,28 @@ class Supervisor:
         if not self._wait_for(part):
             return
         began = time.monotonic()
-        self._note(status, state=PartState.STARTING if not status.restarts else PartState.RESTARTING)
+        self._note(
+            status, state=PartState.STARTING if not status.restarts else PartState.RESTARTING
+        )
         if isinstance(part, ExistingServer):
             part.verify()
-            self._note(status, state=PartState.EXTERNAL, version=part.version, took_seconds=time.monotonic() - began, error="")
+            self._note(
+                status,
+                state=PartState.EXTERNAL,
+                version=part.version,
+                took_seconds=time.monotonic() - began,
+                error="",
+            )
             return
         if isinstance(part, Task):
             note = part.run()
-            self._note(status, state=PartState.DONE, note=note, took_seconds=time.monotonic() - began, error="")
+            self._note(
+                status,
+                state=PartState.DONE,
+                note=note,
+                took_seconds=time.monotonic() - began,
+                error="",
+            )
             return
         self._note(status, note="installing")
         part.install()
@@ -197,7 +232,13 @@ class Supervisor:
         part.prepare()
         if self._stopping.is_set():
             return
-        child = spawn(part.command(), mark=part.mark, environment=part.environment(), log=part.log, cwd=self.home)
+        child = spawn(
+            part.command(),
+            mark=part.mark,
+            environment=part.environment(),
+            log=part.log,
+            cwd=self.home,
+        )
         process = identify(child)
         self._children[part.name] = child
         self._note(status, pid=process.pid, started=process.started, note="starting")
@@ -205,12 +246,17 @@ class Supervisor:
         if self._stopping.is_set():
             return
         part.settle()
-        self._note(status, state=PartState.READY, note="", error="", took_seconds=time.monotonic() - began)
+        self._note(
+            status, state=PartState.READY, note="", error="", took_seconds=time.monotonic() - began
+        )
 
     def _wait_for(self, part: Part) -> bool:
         with self._changed:
             while not self._stopping.is_set():
-                if all(name in self.statuses and self.statuses[name].state.usable for name in part.after):
+                if all(
+                    name in self.statuses and self.statuses[name].state.usable
+                    for name in part.after
+                ):
                     return True
                 self._changed.wait(0.5)
         return False
@@ -221,11 +267,15 @@ class Supervisor:
         deadline = time.monotonic() + part.ready_seconds
         while not self._stopping.is_set():
             if not self._alive(part, process):
-                raise DependencyError(f"{part.name} ended before it was ready{self._how(part)}{_tail(part)}; see {part.log}")
+                raise DependencyError(
+                    f"{part.name} ended before it was ready{self._how(part)}{_tail(part)}; see {part.log}"
+                )
             if part.is_ready(process):
                 return
             if time.monotonic() > deadline:
-                raise DependencyError(f"{part.name} was not ready after {part.ready_seconds:.0f} s{_tail(part)}; see {part.log}")
+                raise DependencyError(
+                    f"{part.name} was not ready after {part.ready_seconds:.0f} s{_tail(part)}; see {part.log}"
+                )
             self._stopping.wait(_POLL_SECONDS)
 
     def _watch(self, part: Part, status: PartStatus) -> None:
@@ -256,7 +306,11 @@ class Supervisor:
     def _end(self) -> None:
         with self._changed:
             self._changed.notify_all()
-        end_parts(self.home, self.statuses, say=lambda name: self._note(self.statuses[name], note="stopping"))
+        end_parts(
+            self.home,
+            self.statuses,
+            say=lambda name: self._note(self.statuses[name], note="stopping"),
+        )
         for child in self._children.values():
             child.poll()
         (self.home / "stack.json").unlink(missing_ok=True)
@@ -281,7 +335,11 @@ class Supervisor:
                 "ports": self.ports,
                 # Parts that still run from an earlier supervisor stay written down until they are adopted.
                 "parts": {
-                    **{name: asdict(s) for name, s in self._recorded.items() if name not in self.statuses},
+                    **{
+                        name: asdict(s)
+                        for name, s in self._recorded.items()
+                        if name not in self.statuses
+                    },
                     **{name: asdict(s) for name, s in self.statuses.items()},
                 },
             }
@@ -321,13 +379,30 @@ def read_request(home: Path) -> tuple[int, list[str]]:
 
 def end_parts(home: Path, statuses: dict[str, PartStatus], *, say: Callable[[str], None]) -> None:
     """End what runs, what needs others first; then whatever still carries the stack's mark."""
-    left = {name: status for name, status in statuses.items() if status.process and status.process.alive()}
+    left = {
+        name: status
+        for name, status in statuses.items()
+        if status.process and status.process.alive()
+    }
     while left:
-        layer = [name for name in left if not any(name in other.after or _needs(statuses, other, name) for other in left.values())]
+        layer = [
+            name
+            for name in left
+            if not any(
+                name in other.after or _needs(statuses, other, name) for other in left.values()
+            )
+        ]
         for name in layer:
             say(name)
-        processes = {status.process: signal.Signals(status.stop_signal) for name in layer if (status := left[name]).process}
-        stop({p: s for p, s in processes.items() if p}, grace=max(left[name].grace_seconds for name in layer))
+        processes = {
+            status.process: signal.Signals(status.stop_signal)
+            for name in layer
+            if (status := left[name]).process
+        }
+        stop(
+            {p: s for p, s in processes.items() if p},
+            grace=max(left[name].grace_seconds for name in layer),
+        )
         for name in layer:
             del left[name]
     sweep(str(home))
@@ -357,7 +432,15 @@ def main() -> None:
     os._exit(0)  # Temporal's client library may crash while the interpreter shuts down
 
 
-__all__ = ["SERVICES", "Supervisor", "end_parts", "read_request", "read_stack", "read_statuses", "read_supervisor"]
+__all__ = [
+    "SERVICES",
+    "Supervisor",
+    "end_parts",
+    "read_request",
+    "read_stack",
+    "read_statuses",
+    "read_supervisor",
+]
 
 if __name__ == "__main__":
     main()

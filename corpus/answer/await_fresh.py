@@ -12,7 +12,12 @@ from corpus.sql import query
 
 Row = dict[str, Any]
 _Ask = Callable[..., Row | None]
-_ENDED = {"expired": Why.EXPIRED, "erased": Why.ERASED, "deleted": Why.DELETED, "replaced": Why.SUPERSEDED}
+_ENDED = {
+    "expired": Why.EXPIRED,
+    "erased": Why.ERASED,
+    "deleted": Why.DELETED,
+    "replaced": Why.SUPERSEDED,
+}
 
 
 def look(connection: Connection, request: AwaitFreshRequest) -> AwaitFreshResponse:
@@ -49,7 +54,11 @@ def _batch(ask: _Ask, number: int) -> AwaitFreshResponse:
     if row is None:
         return _not_yet(f"batch {number} is not published")
     if row["state"] != "published":
-        return _never(Why.NOT_PUBLISHED, f"batch {number} is {row['state']}: {row['reason'] or 'see the ledger'}", number)
+        return _never(
+            Why.NOT_PUBLISHED,
+            f"batch {number} is {row['state']}: {row['reason'] or 'see the ledger'}",
+            number,
+        )
     return _there(f"batch {number} is published", number)
 
 
@@ -58,11 +67,15 @@ def _offset(ask: _Ask, request: AwaitFreshRequest, offset: int) -> AwaitFreshRes
     where = f"{request.topic}/{request.partition}@{offset}"
     position = ask("await_offset", **record)
     if position is None or position["next_offset"] <= offset:
-        return _not_yet(f"{where} has no effect yet; the corpus stands before {position['next_offset'] if position else 'the first record'}")
+        return _not_yet(
+            f"{where} has no effect yet; the corpus stands before {position['next_offset'] if position else 'the first record'}"
+        )
     batch = position["batch"]
     if batch is None:
         return _never(Why.NO_CHANGE, f"{where} lies before what the corpus has read")
-    letter = ask("await_offset_dead_letter", batch=batch, **record)  # of this incarnation of the topic
+    letter = ask(
+        "await_offset_dead_letter", batch=batch, **record
+    )  # of this incarnation of the topic
     if letter:
         return _never(Why.DEAD_LETTERED, f"{letter['reason']}: {letter['detail']}", letter["batch"])
     document = ask("await_offset_document", batch=batch, **record)
@@ -70,24 +83,41 @@ def _offset(ask: _Ask, request: AwaitFreshRequest, offset: int) -> AwaitFreshRes
         return _version(document)
     row = ask("await_batch", batch=batch) or {}
     if row and not row["superseded"] and not row["ignored"]:
-        return AwaitFreshResponse(reached=True, why=Why.UNCHANGED, detail=f"{where} changed nothing: it was there already", batch=batch)
-    counts = ", ".join(f"{row[name]} {name}" for name in ("unchanged", "superseded", "ignored") if row.get(name))
-    return _never(Why.NO_CHANGE, f"{where} had no effect of its own; its batch {batch} counts {counts}", batch)
+        return AwaitFreshResponse(
+            reached=True,
+            why=Why.UNCHANGED,
+            detail=f"{where} changed nothing: it was there already",
+            batch=batch,
+        )
+    counts = ", ".join(
+        f"{row[name]} {name}" for name in ("unchanged", "superseded", "ignored") if row.get(name)
+    )
+    return _never(
+        Why.NO_CHANGE, f"{where} had no effect of its own; its batch {batch} counts {counts}", batch
+    )
 
 
-def _document(ask: _Ask, request: AwaitFreshRequest, dead_letters: Callable[[], list[Row]]) -> AwaitFreshResponse:
+def _document(
+    ask: _Ask, request: AwaitFreshRequest, dead_letters: Callable[[], list[Row]]
+) -> AwaitFreshResponse:
     row = ask("await_document_version", document_id=request.document_id, version=request.version)
     if row and row["visible"]:
         return _version(row)
     head = ask("await_document_head", document_id=request.document_id)
     if head and head["version"] > (request.version or 0):
         now = "a delete" if head["kind"] == "tombstone" else "there"
-        return _never(Why.SUPERSEDED, f"version {request.version} was superseded: version {head['version']} is {now}", head["batch"])
+        return _never(
+            Why.SUPERSEDED,
+            f"version {request.version} was superseded: version {head['version']} is {now}",
+            head["batch"],
+        )
     if row:
         return _version(row)
     for letter in dead_letters():
         if _letter_version(letter["value"]) == request.version:
-            return _never(Why.DEAD_LETTERED, f"{letter['reason']}: {letter['detail']}", letter["batch"])
+            return _never(
+                Why.DEAD_LETTERED, f"{letter['reason']}: {letter['detail']}", letter["batch"]
+            )
     stands = f"the corpus has version {head['version']}" if head else "the corpus has never seen it"
     return _not_yet(f"{request.document_id!r} at version {request.version}: {stands}")
 
@@ -107,7 +137,11 @@ def _version(row: Row) -> AwaitFreshResponse:
         return _never(Why.DELETED, f"version {row['version']} is a delete", row["batch"])
     if row["visible"]:
         return _there(f"version {row['version']} is retrievable", row["batch"])
-    return _never(_ENDED[row["end_reason"]], row["end_detail"] or f"version {row['version']} was {row['end_reason']}", row["batch"])
+    return _never(
+        _ENDED[row["end_reason"]],
+        row["end_detail"] or f"version {row['version']} was {row['end_reason']}",
+        row["batch"],
+    )
 
 
 def _time(ask: _Ask, time_ms: int) -> AwaitFreshResponse:
@@ -133,4 +167,10 @@ def _dated(ask: _Ask, found: AwaitFreshResponse) -> AwaitFreshResponse:
     row = ask("await_batch", batch=found.batch) if found.batch is not None else None
     if row is None:
         return found
-    return AwaitFreshResponse(reached=found.reached, why=found.why, detail=found.detail, batch=found.batch, published_at_ms=row["published_at_ms"])
+    return AwaitFreshResponse(
+        reached=found.reached,
+        why=found.why,
+        detail=found.detail,
+        batch=found.batch,
+        published_at_ms=row["published_at_ms"],
+    )

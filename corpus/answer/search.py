@@ -21,7 +21,9 @@ _OWN_ERRORS = "FR"  # class of the SQLSTATEs that Freshet's SQL functions raise
 EmbedderOf = Callable[[str, str], Embedder]
 
 
-def search(connection: Connection, request: SearchRequest, embedder_of: EmbedderOf) -> SearchResponse:
+def search(
+    connection: Connection, request: SearchRequest, embedder_of: EmbedderOf
+) -> SearchResponse:
     """Retrieve chunks, best first.
 
     1. find the one embedding space of the sources asked
@@ -37,17 +39,29 @@ def search(connection: Connection, request: SearchRequest, embedder_of: Embedder
     sources = list(request.sources) or None
     with unavailable_as_dependency_error():
         # Step 1.
-        specs = [SourceSpec.from_json(row[1]) for row in connection.execute(query("search_spaces"), {"sources": sources}).fetchall()]
+        specs = [
+            SourceSpec.from_json(row[1])
+            for row in connection.execute(query("search_spaces"), {"sources": sources}).fetchall()
+        ]
         if sources and (unknown := set(sources) - {spec.source for spec in specs}):
-            raise ConfigurationError(f"there is no source {sorted(unknown)[0]!r}; `freshet sources` lists them")
+            raise ConfigurationError(
+                f"there is no source {sorted(unknown)[0]!r}; `freshet sources` lists them"
+            )
         if not specs:
             return SearchResponse(hits=())
         model, prefix = _one_space(specs)
-        space = connection.execute(query("space_by_fingerprint"), {"fingerprint": read_embedding_spec(model, prefix).fingerprint()}).fetchone()
+        space = connection.execute(
+            query("space_by_fingerprint"),
+            {"fingerprint": read_embedding_spec(model, prefix).fingerprint()},
+        ).fetchone()
         if space is None:
             return SearchResponse(hits=())  # nothing was ever embedded
         # Step 2.
-        vector = None if request.mode == "text" else embedder_of(model, prefix).embed_query(request.query)
+        vector = (
+            None
+            if request.mode == "text"
+            else embedder_of(model, prefix).embed_query(request.query)
+        )
         values: dict[str, Any] = {
             "query": vector,
             "text": None if request.mode == "vector" else request.query,
@@ -56,7 +70,9 @@ def search(connection: Connection, request: SearchRequest, embedder_of: Embedder
             "space_id": space[0],
             "sources": sources,
             "metadata": request.metadata or None,
-            "as_of": None if request.as_of_ms is None else datetime.fromtimestamp(request.as_of_ms / 1000, UTC),
+            "as_of": None
+            if request.as_of_ms is None
+            else datetime.fromtimestamp(request.as_of_ms / 1000, UTC),
             "language": specs[0].text_search_language,
         }
         try:
@@ -67,9 +83,13 @@ def search(connection: Connection, request: SearchRequest, embedder_of: Embedder
             with connection.cursor(row_factory=dict_row) as cursor:
                 rows = cursor.execute(query("search"), values).fetchall()
         except psycopg.DatabaseError as error:
-            if not isinstance(error, psycopg.DataError) and not (error.sqlstate or "").startswith(_OWN_ERRORS):
+            if not isinstance(error, psycopg.DataError) and not (error.sqlstate or "").startswith(
+                _OWN_ERRORS
+            ):
                 raise
-            raise ConfigurationError(f"the search was refused: {error.diag.message_primary or error}") from error
+            raise ConfigurationError(
+                f"the search was refused: {error.diag.message_primary or error}"
+            ) from error
     expire_after = {spec.source: spec.freshness.expire_after_seconds for spec in specs}
     return SearchResponse(hits=tuple(_hit(row, expire_after.get(row["source"])) for row in rows))
 
@@ -78,7 +98,9 @@ def _one_space(specs: list[SourceSpec]) -> tuple[str, str]:
     spaces = {(spec.model, spec.prefix) for spec in specs}
     if len(spaces) > 1:
         listed = ", ".join(f"{spec.source} ({spec.model})" for spec in specs)
-        raise SpaceMismatchError(f"these sources are of several embedding spaces: {listed}. Name sources of one space.")
+        raise SpaceMismatchError(
+            f"these sources are of several embedding spaces: {listed}. Name sources of one space."
+        )
     return spaces.pop()
 
 
@@ -113,7 +135,9 @@ def _fresh_until(row: dict[str, Any], expire_after_seconds: int | None) -> int |
         return round(row["expires_at"].timestamp() * 1000)
     if expire_after_seconds is None:
         return None
-    seen = max(instant for instant in (row["observed_at"], row["verified_at"]) if instant is not None)
+    seen = max(
+        instant for instant in (row["observed_at"], row["verified_at"]) if instant is not None
+    )
     return round((seen.timestamp() + expire_after_seconds) * 1000)
 
 

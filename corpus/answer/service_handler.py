@@ -83,34 +83,50 @@ def await_workflow_id(request: AwaitFreshRequest) -> str:
 class CorpusServiceHandler:
     """The steps are injected by workers; they block and run in threads."""
 
-    def __init__(self, *, search: Callable[[SearchRequest], SearchResponse], describe: Callable[[DescribeRequest], SourceDescription | None]) -> None:
+    def __init__(
+        self,
+        *,
+        search: Callable[[SearchRequest], SearchResponse],
+        describe: Callable[[DescribeRequest], SourceDescription | None],
+    ) -> None:
         self._search = search
         self._describe = describe
 
     @sync_operation
-    async def search(self, _context: StartOperationContext, request: SearchRequest) -> SearchResponse:
+    async def search(
+        self, _context: StartOperationContext, request: SearchRequest
+    ) -> SearchResponse:
         """Retrieve chunks."""
         _refuse(search_problem(request))
         try:
             return await asyncio.wait_for(asyncio.to_thread(self._search, request), _ANSWER_SECONDS)
         except TimeoutError as error:
-            raise HandlerError(f"no answer within {_ANSWER_SECONDS:.0f} s; ask again", type=HandlerErrorType.UNAVAILABLE) from error
+            raise HandlerError(
+                f"no answer within {_ANSWER_SECONDS:.0f} s; ask again",
+                type=HandlerErrorType.UNAVAILABLE,
+            ) from error
         except FreshetError as error:
             raise _as_handler_error(error) from error
 
     @sync_operation
-    async def describe_source(self, _context: StartOperationContext, request: DescribeRequest) -> SourceDescription:
+    async def describe_source(
+        self, _context: StartOperationContext, request: DescribeRequest
+    ) -> SourceDescription:
         """How a source stands."""
         try:
             described = await asyncio.to_thread(self._describe, request)
         except FreshetError as error:
             raise _as_handler_error(error) from error
         if described is None:
-            raise HandlerError(f"there is no source {request.source!r}", type=HandlerErrorType.NOT_FOUND)
+            raise HandlerError(
+                f"there is no source {request.source!r}", type=HandlerErrorType.NOT_FOUND
+            )
         return described
 
     @nexus.workflow_run_operation
-    async def await_fresh(self, context: nexus.WorkflowRunOperationContext, request: AwaitFreshRequest) -> nexus.WorkflowHandle[AwaitFreshResponse]:
+    async def await_fresh(
+        self, context: nexus.WorkflowRunOperationContext, request: AwaitFreshRequest
+    ) -> nexus.WorkflowHandle[AwaitFreshResponse]:
         """Wait."""
         _refuse(await_problem(request))
         return await context.start_workflow(

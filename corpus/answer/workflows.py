@@ -34,11 +34,15 @@ class AwaitFreshWorkflow:
         began = wait.began_ms / 1000 if wait.began_ms is not None else now
         deadline = began + wait.request.timeout_seconds
         while True:
-            found: AwaitFreshResponse = await workflow.execute_activity_method(DeliveryActivities.look, wait.request, **policies.LOOK)
+            found: AwaitFreshResponse = await workflow.execute_activity_method(
+                DeliveryActivities.look, wait.request, **policies.LOOK
+            )
             now = workflow.now().timestamp()
             if found.why is not Why.TIMEOUT or now >= deadline:
                 return found
             pause = min(max(FIRST_LOOK, (now - began) * _SHARE), SLOWEST_LOOK, deadline - now)
             await workflow.sleep(max(pause, 0.05))
             if workflow.info().is_continue_as_new_suggested():
-                workflow.continue_as_new(AwaitInput(request=wait.request, began_ms=round(began * 1000)))
+                workflow.continue_as_new(
+                    AwaitInput(request=wait.request, began_ms=round(began * 1000))
+                )

@@ -47,7 +47,11 @@ _FORMATS = {
     "text/html": "html",
     "application/xhtml+xml": "html",
 }
-_BLOCKS: dict[str, Callable[[str], tuple[Block, ...]]] = {"plain": plain_blocks, "markdown": markdown_blocks, "rst": rst_blocks}
+_BLOCKS: dict[str, Callable[[str], tuple[Block, ...]]] = {
+    "plain": plain_blocks,
+    "markdown": markdown_blocks,
+    "rst": rst_blocks,
+}
 _TYPE = re.compile(r"\s*([a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+)\s*(?:;|$)", re.IGNORECASE)
 
 Cleaned = CleanedDocument | CleaningFailure
@@ -90,7 +94,12 @@ class Cleaner:
     def __enter__(self) -> "Cleaner":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -115,7 +124,11 @@ class Cleaner:
                 markup.append(number)
             else:
                 results[number] = clean_text(document.content, text_format)
-        for number, cleaned in zip(markup, self._clean_html([documents[number].content for number in markup], spec), strict=True):
+        for number, cleaned in zip(
+            markup,
+            self._clean_html([documents[number].content for number in markup], spec),
+            strict=True,
+        ):
             results[number] = cleaned
         return [result for result in results if result is not None]
 
@@ -136,11 +149,17 @@ class Cleaner:
                 results += [found] if isinstance(found, CleaningFailure) else found
         return results
 
-    def _schedule(self, contents: list[str], spec: PipelineSpec) -> Any:  # pebble's future is generic in a private way
+    def _schedule(
+        self, contents: list[str], spec: PipelineSpec
+    ) -> Any:  # pebble's future is generic in a private way
         with self._lock:
             if self._pool is None or not self._pool.active:
                 self._pool = _start_pool(self._processes)
-            return self._pool.schedule(_clean_group, args=(contents, spec.html, spec.max_nesting), timeout=spec.clean_timeout_seconds)
+            return self._pool.schedule(
+                _clean_group,
+                args=(contents, spec.html, spec.max_nesting),
+                timeout=spec.clean_timeout_seconds,
+            )
 
 
 def _too_large(content: str, spec: PipelineSpec) -> CleaningFailure | None:
@@ -150,7 +169,10 @@ def _too_large(content: str, spec: PipelineSpec) -> CleaningFailure | None:
     size = len(content.encode("utf-8", "surrogatepass"))
     if size <= limit:
         return None
-    return CleaningFailure(DeadLetterReason.TOO_LARGE, f"the content has {size} bytes, more than max_document_bytes = {limit}")
+    return CleaningFailure(
+        DeadLetterReason.TOO_LARGE,
+        f"the content has {size} bytes, more than max_document_bytes = {limit}",
+    )
 
 
 def _groups(contents: list[str]) -> list[tuple[int, int]]:
@@ -158,7 +180,9 @@ def _groups(contents: list[str]) -> list[tuple[int, int]]:
     groups: list[tuple[int, int]] = []
     first = characters = 0
     for number, content in enumerate(contents):
-        if number > first and (number - first == _GROUP_DOCUMENTS or characters + len(content) > _GROUP_CHARACTERS):
+        if number > first and (
+            number - first == _GROUP_DOCUMENTS or characters + len(content) > _GROUP_CHARACTERS
+        ):
             groups.append((first, number))
             first, characters = number, 0
         characters += len(content)
@@ -170,11 +194,19 @@ def _result(future: Any, spec: PipelineSpec) -> list[Cleaned] | CleaningFailure:
     try:
         return future.result()
     except FutureTimeoutError:
-        return CleaningFailure(DeadLetterReason.CLEANING_TIMEOUT, f"cleaning took longer than clean_timeout_seconds = {spec.clean_timeout_seconds:g}")
+        return CleaningFailure(
+            DeadLetterReason.CLEANING_TIMEOUT,
+            f"cleaning took longer than clean_timeout_seconds = {spec.clean_timeout_seconds:g}",
+        )
     except ProcessExpired as error:
-        return CleaningFailure(DeadLetterReason.CLEANING_FAILED, f"the cleaning process died with exit code {error.exitcode}")
+        return CleaningFailure(
+            DeadLetterReason.CLEANING_FAILED,
+            f"the cleaning process died with exit code {error.exitcode}",
+        )
     except Exception as error:
-        return CleaningFailure(DeadLetterReason.CLEANING_FAILED, f"{type(error).__name__}: {str(error)[:200]}")
+        return CleaningFailure(
+            DeadLetterReason.CLEANING_FAILED, f"{type(error).__name__}: {str(error)[:200]}"
+        )
 
 
 # What runs in the pool
@@ -182,7 +214,9 @@ def _result(future: Any, spec: PipelineSpec) -> list[Cleaned] | CleaningFailure:
 
 def _start_pool(processes: int) -> ProcessPool:
     # A fork of a process with threads (this one has them) can hang; the fork server forks from a clean one, preloaded.
-    context = multiprocessing.get_context("forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn")
+    context = multiprocessing.get_context(
+        "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    )
     context.set_forkserver_preload(["corpus.clean.cleaner"])
     return ProcessPool(max_workers=processes, initializer=_start_process, context=context)
 
@@ -197,8 +231,13 @@ def _start_process() -> None:
     except ImportError:
         return
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (_POOL_MEMORY_BYTES if hard < 0 else min(_POOL_MEMORY_BYTES, hard), hard))
+    resource.setrlimit(
+        resource.RLIMIT_AS,
+        (_POOL_MEMORY_BYTES if hard < 0 else min(_POOL_MEMORY_BYTES, hard), hard),
+    )
 
 
 def _clean_group(contents: list[str], html: str, max_nesting: int) -> list[Cleaned]:
-    return [clean_html(content, main=html == "main", max_nesting=max_nesting) for content in contents]
+    return [
+        clean_html(content, main=html == "main", max_nesting=max_nesting) for content in contents
+    ]

@@ -47,7 +47,10 @@ _IN_LAYOUT = "table, h1, h2, h3, h4, h5, h6, pre, ul, ol, dl, blockquote, p + p"
 _SPACE = re.compile(r"[ \t\n\r\f]+")
 _ANCHOR_MARKS = frozenset(("¶", "#", "§", "🔗", "link", "permalink"))
 _XHTML = re.compile(r"\s*(?:<\?xml|<!DOCTYPE html PUBLIC \"-//W3C//DTD XHTML)")
-_SELF_CLOSED = re.compile(r"<(script|style|title|iframe|textarea|a|div|span|p|td|th|li|i|b|em)((?:\s[^<>]*)?)/>", re.IGNORECASE)
+_SELF_CLOSED = re.compile(
+    r"<(script|style|title|iframe|textarea|a|div|span|p|td|th|li|i|b|em)((?:\s[^<>]*)?)/>",
+    re.IGNORECASE,
+)
 _BREAK = "\x00"  # stands for <br>; no text holds it, the parser has replaced it
 
 
@@ -76,7 +79,11 @@ def clean_html(content: str, *, main: bool, max_nesting: int) -> CleanedDocument
     if body is None:
         return CleanedDocument("")
     _remove(body.css(_NEVER_TEXT))
-    _remove(node for node in body.css("[style]") if _HIDING_STYLE.search(node.attributes.get("style") or ""))
+    _remove(
+        node
+        for node in body.css("[style]")
+        if _HIDING_STYLE.search(node.attributes.get("style") or "")
+    )
     # 3.
     root = _main_part(body) if main else body
     # 4.
@@ -95,7 +102,11 @@ def _main_part(body: LexborNode) -> LexborNode:
     whole = body.clone() if everything else body
     _remove(body.css(_BOILERPLATE))
     _remove(_language_bars(body))
-    _remove(anchor for anchor in body.css("a[href^='#']") if anchor.text().strip().lower() in _ANCHOR_MARKS)
+    _remove(
+        anchor
+        for anchor in body.css("a[href^='#']")
+        if anchor.text().strip().lower() in _ANCHOR_MARKS
+    )
     left = _characters(body)
     if left < everything * _LEAST_SHARE:
         return whole
@@ -121,7 +132,9 @@ def _language_bars(body: LexborNode) -> Iterator[LexborNode]:
             continue
         seen.add(block.mem_id)
         links = block.css("a[hreflang]")
-        if len(links) >= 2 and sum(len(link.text()) for link in links) * 2 >= len(block.text().strip()):
+        if len(links) >= 2 and sum(len(link.text()) for link in links) * 2 >= len(
+            block.text().strip()
+        ):
             yield block
 
 
@@ -133,7 +146,9 @@ class _Walker:
         self._parts: list[str] = []  # of the open block
         self._kind = BlockKind.PARAGRAPH
         self._level = 0
-        self._held: BlockKind | None = None  # inside a heading, code or a table nothing opens a block of its own
+        self._held: BlockKind | None = (
+            None  # inside a heading, code or a table nothing opens a block of its own
+        )
         self._row_has_cells = False
 
     def read(self, root: LexborNode) -> list[tuple[BlockKind, int, str]]:
@@ -205,9 +220,17 @@ class _Walker:
         if self._parts:
             raw = "".join(self._parts)
             self._parts.clear()
-            text = normalise(raw.replace(_BREAK, "\n") if self._kind is BlockKind.CODE else _folded(raw))
+            text = normalise(
+                raw.replace(_BREAK, "\n") if self._kind is BlockKind.CODE else _folded(raw)
+            )
         if text:
-            self.pieces.append((self._kind, self._level, f"- {text}" if self._kind is BlockKind.LIST_ITEM else text))
+            self.pieces.append(
+                (
+                    self._kind,
+                    self._level,
+                    f"- {text}" if self._kind is BlockKind.LIST_ITEM else text,
+                )
+            )
         elif self._kind is BlockKind.LIST_ITEM and kind is BlockKind.PARAGRAPH:
             return  # <li><p>: the paragraph is the item
         self._kind, self._level = kind, level

@@ -14,15 +14,21 @@ def names(words: str) -> frozenset[str]:
 
 
 _TAG = re.compile(r"<(/?)([a-zA-Z][^\s/<>]*)")
-_VOID = names("area base br col embed hr img input link meta param source track wbr basefont bgsound frame keygen")
+_VOID = names(
+    "area base br col embed hr img input link meta param source track wbr basefont bgsound frame keygen"
+)
 # Their ends may be left out, and they cannot contain themselves without a list, table or block that is counted.
-_SELF_ENDING = names("p li dt dd tr td th thead tbody tfoot option optgroup colgroup caption rt rp html head body")
+_SELF_ENDING = names(
+    "p li dt dd tr td th thead tbody tfoot option optgroup colgroup caption rt rp html head body"
+)
 # A parser opens these again after every block that they were left open in, so only their own end tag ends them.
 _FORMATTING = names("a b big code em font i nobr s small strike strong tt u")
 _UNCOUNTED = _VOID | _SELF_ENDING
 
 _NOSCRIPT = re.compile(r"<(noscript)(?=[\s>/])", re.IGNORECASE)
-_DROPPED = re.compile(r"<(script|style|template|noscript|iframe|object|svg|head)(?=[\s>/])|<!--", re.IGNORECASE)
+_DROPPED = re.compile(
+    r"<(script|style|template|noscript|iframe|object|svg|head)(?=[\s>/])|<!--", re.IGNORECASE
+)
 _BREAKING = re.compile(
     r"</?(?:address|article|aside|blockquote|br|dd|div|dl|dt|figure|footer|form|h[1-6]|header|hr|li|main|nav|ol|p|pre|section|table|td|th|tr|ul)(?=[\s>/])[^<>]*>",
     re.IGNORECASE,
@@ -34,7 +40,9 @@ def nests_deeper(content: str, limit: int) -> bool:
     """Would a tree of `content` be deeper than about `limit` elements? Counts too much rather than too little."""
     if content.count("<") <= limit or not _counts_more(content, limit):
         return False
-    return _counts_more(_without(_DROPPED, content), limit)  # what looks like tags in scripts does not nest
+    return _counts_more(
+        _without(_DROPPED, content), limit
+    )  # what looks like tags in scripts does not nest
 
 
 def _counts_more(content: str, limit: int) -> bool:

@@ -16,7 +16,9 @@ _ATX = re.compile(r" {0,3}(#{1,6})(?:\s|$)")
 _SETEXT = re.compile(r" {0,3}(=+|-{2,})$")
 _RST_RULE = re.compile(r"([!-/:-@\[-`{-~])\1{2,}$")
 _RST_TABLE = re.compile(r"\s*(?:\+[-=+]+\+|={2,}(?: +={2,})+)$")
-_RST_DIRECTIVE = re.compile(r"\s*\.\. (?:code|code-block|sourcecode|parsed-literal|productionlist)::")
+_RST_DIRECTIVE = re.compile(
+    r"\s*\.\. (?:code|code-block|sourcecode|parsed-literal|productionlist)::"
+)
 
 
 class _Builder:
@@ -47,7 +49,9 @@ class _Builder:
 
     def heading(self, start: int, end: int, level: int) -> None:
         self.close()
-        self.blocks.append(Block(_first_visible(self.text, start, end), end, BlockKind.HEADING, level))
+        self.blocks.append(
+            Block(_first_visible(self.text, start, end), end, BlockKind.HEADING, level)
+        )
 
     def retract(self, start: int) -> None:
         """Give back the last line of the open block, which starts at `start`."""
@@ -122,7 +126,9 @@ def _markdown_line(build: _Builder, offset: int, line: str, previous: str) -> No
         build.close()
     elif atx := _ATX.match(line):
         build.heading(offset, offset + len(line), len(atx.group(1)))
-    elif build.kind is BlockKind.PARAGRAPH and (rule := _SETEXT.match(line)) and "|" not in previous:
+    elif (
+        build.kind is BlockKind.PARAGRAPH and (rule := _SETEXT.match(line)) and "|" not in previous
+    ):
         _underline(build, offset, line, previous, 1 if rule.group(1)[0] == "=" else 2)
     elif line.lstrip().startswith("|"):
         if build.kind is not BlockKind.TABLE:
@@ -151,7 +157,9 @@ def rst_blocks(text: str) -> tuple[Block, ...]:
     build = _Builder(text)
     lines = build.lines
     styles: dict[str, int] = {}
-    literal = -1  # indentation of the line that announced a literal block, which is deeper; -1: none
+    literal = (
+        -1
+    )  # indentation of the line that announced a literal block, which is deeper; -1: none
     offset = number = 0
     while number < len(lines):
         line = lines[number]
@@ -169,7 +177,9 @@ def rst_blocks(text: str) -> tuple[Block, ...]:
             used = _rst_heading(build, offset, lines, number, styles)
             if not used:
                 _rst_line(build, offset, line)
-            announces = not used and (_RST_DIRECTIVE.match(line) or (line.endswith("::") and ".. " not in line))
+            announces = not used and (
+                _RST_DIRECTIVE.match(line) or (line.endswith("::") and ".. " not in line)
+            )
             literal = _indent(line) if announces else -1
             used = used or 1
         offset += sum(len(lines[at]) + 1 for at in range(number, number + used))
@@ -181,14 +191,23 @@ def _indent(line: str) -> int:
     return len(line) - len(line.lstrip())
 
 
-def _rst_heading(build: _Builder, offset: int, lines: list[str], number: int, styles: dict[str, int]) -> int:
+def _rst_heading(
+    build: _Builder, offset: int, lines: list[str], number: int, styles: dict[str, int]
+) -> int:
     """Add the heading that starts at this line, if one does; return how many lines it has."""
-    line, after, third = (lines[at] if at < len(lines) else "" for at in (number, number + 1, number + 2))
+    line, after, third = (
+        lines[at] if at < len(lines) else "" for at in (number, number + 1, number + 2)
+    )
     if build.kind is not None or not after:
         return 0
     if _RST_RULE.match(line) and after.strip() and third == line:
         style, used, end = line[0] * 2, 3, offset + len(line) + 1 + len(after) + 1 + len(third)
-    elif _RST_RULE.match(after) and len(after) >= len(line) - 3 and not _RST_RULE.match(line) and line[0] != " ":
+    elif (
+        _RST_RULE.match(after)
+        and len(after) >= len(line) - 3
+        and not _RST_RULE.match(line)
+        and line[0] != " "
+    ):
         style, used, end = after[0], 2, offset + len(line) + 1 + len(after)
     else:
         return 0
@@ -207,7 +226,9 @@ def _rst_line(build: _Builder, offset: int, line: str) -> None:
 # What is not text in Markdown
 
 # A thematic break looks like the start of YAML; only a key after it tells.
-_FRONT_MATTER = re.compile(r"(?:(---)\n(?:#.*\n|\n)*[\w\"'-][\w \"'.-]*:(?:\s|$)|(\+\+\+)\n(?:#.*\n|\n)*[\w\"'.\[-]+\s*[=\].])")
+_FRONT_MATTER = re.compile(
+    r"(?:(---)\n(?:#.*\n|\n)*[\w\"'-][\w \"'.-]*:(?:\s|$)|(\+\+\+)\n(?:#.*\n|\n)*[\w\"'.\[-]+\s*[=\].])"
+)
 _NOISE = re.compile(r"<!--|<(script|style)(?=[\s>/])", re.IGNORECASE)
 _NOISE_END = {kind: re.compile(rf"</{kind}\s*>", re.IGNORECASE) for kind in ("script", "style")}
 
@@ -249,7 +270,12 @@ def _without_front_matter(text: str) -> str:
 
 def _code_ranges(text: str) -> list[int]:
     """Offsets where fenced code starts and ends, in turn."""
-    return [edge for block in markdown_blocks(text) if block.kind is BlockKind.CODE for edge in (block.start, block.end)]
+    return [
+        edge
+        for block in markdown_blocks(text)
+        if block.kind is BlockKind.CODE
+        for edge in (block.start, block.end)
+    ]
 
 
 def _noise_end(text: str, start: re.Match[str]) -> int:

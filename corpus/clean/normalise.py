@@ -30,9 +30,13 @@ _MANY_BLANK_LINES = re.compile("\n{4,}")
 
 _SELECTORS = "\ufe00-\ufe0f\U000e0100-\U000e01ef"
 _JOINERS = "\u200c\u200d"
-_JOINING_RUN = re.compile(f"[{_SELECTORS}{_JOINERS}][{_SELECTORS}{_JOINERS}]*")  # a class first: the search skips by it
+_JOINING_RUN = re.compile(
+    f"[{_SELECTORS}{_JOINERS}][{_SELECTORS}{_JOINERS}]*"
+)  # a class first: the search skips by it
 # A joiner is spelling after letters of scripts that join or stack (Hebrew to Mongolian, and their later blocks) and in emoji.
-_TAKES_JOINER = re.compile("[\u0590-\u1cff\u2190-\u2bff\u3030\u303d\ufb1d-\ufdff\ufe70-\ufefc\ua800-\uabff\U00010800-\U0001ffff]")
+_TAKES_JOINER = re.compile(
+    "[\u0590-\u1cff\u2190-\u2bff\u3030\u303d\ufb1d-\ufdff\ufe70-\ufefc\ua800-\uabff\U00010800-\U0001ffff]"
+)
 # A selector chooses a form of an emoji, a symbol, a keycap's digit, or an ideograph; elsewhere it hides bytes.
 _TAKES_SELECTOR = re.compile(
     "[#*0-9\xa9\xae\u1000-\u109f\u1820-\u18af\u2010-\u2027\u2030-\u205e\u20e3\u2100-\u2bff\u3000-\u303f\u3200-\u9fff\ua840-\ua877\uf900-\ufaff"
@@ -128,7 +132,11 @@ def _too_many_marks() -> re.Pattern[str]:
 def _composed(text: str) -> str:
     """NFC; marks capped before, since ordering a long run is slow, and after, since some decompose into two."""
     text = _capped(text)
-    return text if unicodedata.is_normalized("NFC", text) else _capped(unicodedata.normalize("NFC", text))
+    return (
+        text
+        if unicodedata.is_normalized("NFC", text)
+        else _capped(unicodedata.normalize("NFC", text))
+    )
 
 
 def _capped(text: str) -> str:
@@ -151,7 +159,9 @@ def _kept_of_run(run: re.Match[str]) -> str:
             joiner = joiner or character
         elif not selector and not joiner:
             ideographic = character >= "\U000e0100"
-            selector = character if (_IDEOGRAPH if ideographic else _TAKES_SELECTOR).match(before) else ""
+            selector = (
+                character if (_IDEOGRAPH if ideographic else _TAKES_SELECTOR).match(before) else ""
+            )
     if joiner and not (selector or _TAKES_JOINER.match(before)):
         joiner = ""
     return selector + joiner

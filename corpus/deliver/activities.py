@@ -10,7 +10,14 @@ from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from corpus import task_queues
-from corpus.deliver.subscription import Acknowledgement, DeliveryInput, NextNotice, Parking, WakeDeliveries, delivery_workflow_id
+from corpus.deliver.subscription import (
+    Acknowledgement,
+    DeliveryInput,
+    NextNotice,
+    Parking,
+    WakeDeliveries,
+    delivery_workflow_id,
+)
 from corpus.errors import FreshetError, as_application_error
 from corpus.service import AwaitFreshRequest, AwaitFreshResponse
 
@@ -44,7 +51,9 @@ async def _signal(client: Client, subscriber: str, source: str, name: str, *argu
 async def endpoint_exists(client: Client, name: str) -> bool:
     """Whether a Nexus endpoint is there. Where we may not ask (a managed server), it is taken to be."""
     try:
-        listed = await client.operator_service.list_nexus_endpoints(ListNexusEndpointsRequest(name=name, page_size=1))
+        listed = await client.operator_service.list_nexus_endpoints(
+            ListNexusEndpointsRequest(name=name, page_size=1)
+        )
     except RPCError as error:
         if error.status in (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNIMPLEMENTED):
             return True

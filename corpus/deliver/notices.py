@@ -18,7 +18,9 @@ def next_notice(connection: Connection, delivery: DeliveryInput) -> NextNotice:
         if stands is None or stands["state"] != "active":
             return NextNotice(ended=True)
         cursor.execute(query("ensure_delivery"), key)
-        row = cursor.execute(query("next_batch"), {"source": delivery.source, "cursor": stands["cursor_batch"]}).fetchone()
+        row = cursor.execute(
+            query("next_batch"), {"source": delivery.source, "cursor": stands["cursor_batch"]}
+        ).fetchone()
         if row is None:
             cursor.execute(query("delivery_idle"), key)
             return NextNotice(endpoint=stands["endpoint"])
@@ -33,9 +35,13 @@ def _notice(connection: Connection, source: str, row: dict[str, Any]) -> BatchNo
     with connection.cursor(row_factory=class_row(Change)) as cursor:
         changes: list[Change] = []
         if row["documents_written"] or row["documents_deleted"]:
-            changes += cursor.execute(query("batch_changes"), key | {"most": MAX_CHANGES}).fetchall()
+            changes += cursor.execute(
+                query("batch_changes"), key | {"most": MAX_CHANGES}
+            ).fetchall()
         if row["documents_expired"] and len(changes) < MAX_CHANGES:
-            changes += cursor.execute(query("batch_expiries"), key | {"most": MAX_CHANGES - len(changes)}).fetchall()
+            changes += cursor.execute(
+                query("batch_expiries"), key | {"most": MAX_CHANGES - len(changes)}
+            ).fetchall()
     changed = row["documents_written"] + row["documents_deleted"] + row["documents_expired"]
     return BatchNotice(
         notice_id=f"{source}:{row['batch']}",
@@ -49,10 +55,15 @@ def _notice(connection: Connection, source: str, row: dict[str, Any]) -> BatchNo
 
 def acknowledge(connection: Connection, told: Acknowledgement) -> None:
     """Move the cursor; a repeat changes nothing."""
-    connection.execute(query("acknowledge_notice"), {"subscriber": told.subscriber, "source": told.source, "batch": told.batch})
+    connection.execute(
+        query("acknowledge_notice"),
+        {"subscriber": told.subscriber, "source": told.source, "batch": told.batch},
+    )
 
 
 def park(connection: Connection, parking: Parking) -> None:
     """Show that a delivery stands still, or what holds it up."""
     key = {"subscriber": parking.subscriber, "source": parking.source}
-    connection.execute(query("park_delivery"), key | {"error": parking.error[:2_000], "parked": parking.parked})
+    connection.execute(
+        query("park_delivery"), key | {"error": parking.error[:2_000], "parked": parking.parked}
+    )

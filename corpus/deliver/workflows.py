@@ -31,7 +31,9 @@ ANSWER_WITHIN = timedelta(minutes=2)
 DECLINES_BEFORE_PARKING = 3
 FIRST_RETRY = timedelta(seconds=5)  # doubles
 LONGEST_RETRY = timedelta(minutes=5)
-PARKED_RETRY = timedelta(hours=1)  # a parked delivery tries once by itself; `resume` makes it try now
+PARKED_RETRY = timedelta(
+    hours=1
+)  # a parked delivery tries once by itself; `resume` makes it try now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,14 +66,20 @@ class DeliveryWorkflow:
         while True:
             self._woken = self._resumed = False
             # 1
-            following: NextNotice = await workflow.execute_activity_method(DeliveryActivities.next_notice, delivery, **policies.DELIVERY_STEP)
+            following: NextNotice = await workflow.execute_activity_method(
+                DeliveryActivities.next_notice, delivery, **policies.DELIVERY_STEP
+            )
             if following.ended:
                 return
             if following.notice is None:
                 await self._wait(RECHECK, "a batch")
             # 2
-            elif not await workflow.execute_activity_method(DeliveryActivities.endpoint_exists, following.endpoint, **policies.DELIVERY_STEP):
-                await self._miss(f"there is no Nexus endpoint {following.endpoint!r}; create it, or change the subscription")
+            elif not await workflow.execute_activity_method(
+                DeliveryActivities.endpoint_exists, following.endpoint, **policies.DELIVERY_STEP
+            ):
+                await self._miss(
+                    f"there is no Nexus endpoint {following.endpoint!r}; create it, or change the subscription"
+                )
             else:
                 await self._tell(following.endpoint, following.notice)
             if workflow.info().is_continue_as_new_suggested():
@@ -82,22 +90,33 @@ class DeliveryWorkflow:
         # 3
         client = workflow.create_nexus_client(service=BatchSubscriberService, endpoint=endpoint)
         try:
-            await client.execute_operation(BatchSubscriberService.batch_published, notice, schedule_to_close_timeout=ANSWER_WITHIN)
+            await client.execute_operation(
+                BatchSubscriberService.batch_published,
+                notice,
+                schedule_to_close_timeout=ANSWER_WITHIN,
+            )
         except NexusOperationError as error:
             if is_cancelled_exception(error):
                 raise
             await self._refused(notice, error)
             return
         # 4
-        told = Acknowledgement(subscriber=self._delivery.subscriber, source=notice.source, batch=notice.batch)
-        await workflow.execute_activity_method(DeliveryActivities.acknowledge, told, **policies.DELIVERY_STEP)
+        told = Acknowledgement(
+            subscriber=self._delivery.subscriber, source=notice.source, batch=notice.batch
+        )
+        await workflow.execute_activity_method(
+            DeliveryActivities.acknowledge, told, **policies.DELIVERY_STEP
+        )
         self._told, self._declined, self._misses, self._unanswered = notice.batch, 0, 0, 0
 
     async def _refused(self, notice: BatchNotice, error: NexusOperationError) -> None:
         cause = error.cause or error
         if isinstance(cause, TimeoutError):
             self._unanswered += 1
-            await self._say(f"no answer to {notice.notice_id}, called {self._unanswered} times for {ANSWER_WITHIN} each", parked=False)
+            await self._say(
+                f"no answer to {notice.notice_id}, called {self._unanswered} times for {ANSWER_WITHIN} each",
+                parked=False,
+            )
             return
         self._declined += 1
         if self._declined < DECLINES_BEFORE_PARKING:
@@ -110,16 +129,29 @@ class DeliveryWorkflow:
         """Not this time: park visibly, come back by itself."""
         await self._say(error)
         self._misses += 1
-        await self._wait(min(FIRST_RETRY * 2 ** min(self._misses - 1, 10), LONGEST_RETRY), "the next try", woken=False)
+        await self._wait(
+            min(FIRST_RETRY * 2 ** min(self._misses - 1, 10), LONGEST_RETRY),
+            "the next try",
+            woken=False,
+        )
 
     async def _say(self, error: str, *, parked: bool = True) -> None:
-        parking = Parking(subscriber=self._delivery.subscriber, source=self._delivery.source, error=error, parked=parked)
-        await workflow.execute_activity_method(DeliveryActivities.park, parking, **policies.DELIVERY_STEP)
+        parking = Parking(
+            subscriber=self._delivery.subscriber,
+            source=self._delivery.source,
+            error=error,
+            parked=parked,
+        )
+        await workflow.execute_activity_method(
+            DeliveryActivities.park, parking, **policies.DELIVERY_STEP
+        )
 
     async def _wait(self, most: timedelta, what: str, *, woken: bool = True) -> None:
         self._waiting_for = what
         with suppress(asyncio.TimeoutError):
-            await workflow.wait_condition(lambda: self._resumed or (woken and self._woken), timeout=most)
+            await workflow.wait_condition(
+                lambda: self._resumed or (woken and self._woken), timeout=most
+            )
         self._waiting_for = ""
 
     @workflow.signal

@@ -35,7 +35,8 @@ _PROBES = (
     "The gauging station at the weir recorded its highest level since 1962.",
     "def fold(events): return {event.id: event for event in sorted(events, key=lambda event: event.version)}",
     "PEP 703 proposes to make the global interpreter lock optional in CPython.",
-    "Snowmelt, heavy rain and frozen ground together make a freshet: a sudden rise of the river in spring. " * 6,
+    "Snowmelt, heavy rain and frozen ground together make a freshet: a sudden rise of the river in spring. "
+    * 6,
     "Refunds are possible within 30 days of purchase; see section 4.2 for exceptions.",
     "Überschwemmungen an der Elbe: Pegelstände in Dresden und Magdeburg.",
     "An index scan that filters after the scan may return fewer rows than were asked for. " * 8,
@@ -88,13 +89,21 @@ class SentenceTransformerEmbedder:
         self._model = _load(model, device, backend)
         self.device = str(self._model.device)
         self._batch = batch or (_CPU_BATCH if self.device == "cpu" else sys.maxsize)
-        self._passes = ThreadPoolExecutor(self._side_by_side(backend, threads), thread_name_prefix="forward")
+        self._passes = ThreadPoolExecutor(
+            self._side_by_side(backend, threads), thread_name_prefix="forward"
+        )
         self._pad = int(getattr(self._model.tokenizer, "pad_token_id", 0) or 0)
         self.dimensions = int(self._model.get_embedding_dimension() or 0)
         self.precision = self._choose_precision(precision if backend == "torch" else "fp32")
         logger.info(
             "model loaded",
-            extra={"action": "model_loaded", "model": model, "device": self.device, "precision": self.precision, "backend": backend},
+            extra={
+                "action": "model_loaded",
+                "model": model,
+                "device": self.device,
+                "precision": self.precision,
+                "backend": backend,
+            },
         )
 
     def embed_tokens(self, token_ids: Sequence[Sequence[int]]) -> Vectors:
@@ -110,7 +119,9 @@ class SentenceTransformerEmbedder:
 
     def embed_query(self, text: str) -> Vectors:
         """Vector (dimensions,), float32."""
-        vector = self._model.encode_query(text, convert_to_numpy=False, convert_to_tensor=True, show_progress_bar=False)
+        vector = self._model.encode_query(
+            text, convert_to_numpy=False, convert_to_tensor=True, show_progress_bar=False
+        )
         return _float32(vector)[0] if vector.ndim == 2 else _float32(vector[None])[0]
 
     def _side_by_side(self, backend: str, threads: int) -> int:
@@ -138,21 +149,35 @@ class SentenceTransformerEmbedder:
             ids[row, :length] = (*before, *tokens, *after)
             mask[row, :length] = 1
         device = self._model.device
-        features = {"input_ids": torch.from_numpy(ids).to(device), "attention_mask": torch.from_numpy(mask).to(device)}
+        features = {
+            "input_ids": torch.from_numpy(ids).to(device),
+            "attention_mask": torch.from_numpy(mask).to(device),
+        }
         with torch.inference_mode():
             return _float32(self._model.forward(features)["sentence_embedding"])
 
     def _choose_precision(self, wanted: str) -> str:
         if wanted == "fp32" or (wanted == "auto" and not _has_bf16_units(self.device)):
             return "fp32"
-        probes = [self._tokenizer.encode(text)[0][: self._tokenizer.limit - self._tokenizer.special_tokens] for text in _PROBES]
+        probes = [
+            self._tokenizer.encode(text)[0][
+                : self._tokenizer.limit - self._tokenizer.special_tokens
+            ]
+            for text in _PROBES
+        ]
         exact = self.embed_tokens(probes)
         self._model.bfloat16()
         fast = self.embed_tokens(probes)
-        cosines = (exact * fast).sum(1) / (np.linalg.norm(exact, axis=1) * np.linalg.norm(fast, axis=1))
+        cosines = (exact * fast).sum(1) / (
+            np.linalg.norm(exact, axis=1) * np.linalg.norm(fast, axis=1)
+        )
         logger.info(
             "precision probed",
-            extra={"action": "precision_probed", "cosine_mean": round(float(cosines.mean()), 6), "cosine_least": round(float(cosines.min()), 6)},
+            extra={
+                "action": "precision_probed",
+                "cosine_mean": round(float(cosines.mean()), 6),
+                "cosine_least": round(float(cosines.min()), 6),
+            },
         )
         if cosines.mean() >= _FAITHFUL_MEAN and cosines.min() >= _FAITHFUL_LEAST:
             return "bf16"
@@ -169,7 +194,10 @@ def _has_bf16_units(device: str) -> bool:
 
     if device.startswith("cuda"):
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    asks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    asks = (
+        getattr(torch.cpu, name, None)
+        for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    )
     return device == "cpu" and any(ask is not None and ask() for ask in asks)
 
 
@@ -177,7 +205,9 @@ def _float32(tensor: Any) -> Vectors:
     """To float32 on the CPU, at unit length again if it nearly was: bf16 leaves an error of a few thousandths."""
     vectors: Vectors = tensor.detach().float().cpu().numpy()
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    nearly_unit = np.abs(norms - 1) < 0.02  # a model that does not normalise has other lengths, and keeps them
+    nearly_unit = (
+        np.abs(norms - 1) < 0.02
+    )  # a model that does not normalise has other lengths, and keeps them
     return np.where(nearly_unit, vectors / np.maximum(norms, 1e-12), vectors).astype(np.float32)
 
 
@@ -188,8 +218,14 @@ def _load(model: str, device: str, backend: str) -> "SentenceTransformer":
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
         raise ConfigurationError(f"embedding needs the extra freshet[embed] ({error})") from error
-    name = local_folder(model) or model  # what is no folder is the hub's, by sentence-transformers' ordinary path
+    name = (
+        local_folder(model) or model
+    )  # what is no folder is the hub's, by sentence-transformers' ordinary path
     try:
-        return SentenceTransformer(str(name), device=None if device == "auto" else device, backend=backend).eval()  # type: ignore[arg-type]
+        return SentenceTransformer(
+            str(name), device=None if device == "auto" else device, backend=backend
+        ).eval()  # type: ignore[arg-type]
     except (OSError, ValueError, RuntimeError) as error:
-        raise ConfigurationError(f"model {model!r} cannot be loaded on device {device!r}: {error}") from error
+        raise ConfigurationError(
+            f"model {model!r} cannot be loaded on device {device!r}: {error}"
+        ) from error

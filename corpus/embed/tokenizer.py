@@ -32,7 +32,9 @@ class ChunkTokenizer:
         self._tokenizer = tokenizer
         before, after = _special_ids(tokenizer)
         self.limit = limit
-        self.prefix_ids: tuple[int, ...] = before + tuple(tokenizer.encode(prefix, add_special_tokens=False).ids)
+        self.prefix_ids: tuple[int, ...] = before + tuple(
+            tokenizer.encode(prefix, add_special_tokens=False).ids
+        )
         self.suffix_ids: tuple[int, ...] = after
         self.special_tokens = len(self.prefix_ids) + len(self.suffix_ids)
         self.word_by_word = type(tokenizer.pre_tokenizer).__name__ in _WORD_BY_WORD

@@ -58,7 +58,16 @@ TEXT_SCHEMA = {"text_sha256": pl.Binary, "text": pl.String, "token_ids": pl.List
 def chunk_frame(chunks: Iterable[tuple[str, Chunk, int]], special_tokens: int) -> pl.DataFrame:
     """One row a chunk: (document id, chunk, ordinal)."""
     rows = [
-        (document_id, ordinal, chunk.start, chunk.sha256(), chunk.heading, len(chunk.token_ids) + special_tokens, chunk.truncated, chunk.text)
+        (
+            document_id,
+            ordinal,
+            chunk.start,
+            chunk.sha256(),
+            chunk.heading,
+            len(chunk.token_ids) + special_tokens,
+            chunk.truncated,
+            chunk.text,
+        )
         for document_id, chunk, ordinal in chunks
     ]
     return pl.DataFrame(rows, schema=CHUNK_SCHEMA, orient="row")
@@ -66,4 +75,8 @@ def chunk_frame(chunks: Iterable[tuple[str, Chunk, int]], special_tokens: int) -
 
 def text_frame(unseen: Iterable[tuple[bytes, Chunk]]) -> pl.DataFrame:
     """One row a text that is to be embedded."""
-    return pl.DataFrame([(digest, chunk.text, list(chunk.token_ids)) for digest, chunk in unseen], schema=TEXT_SCHEMA, orient="row")
+    return pl.DataFrame(
+        [(digest, chunk.text, list(chunk.token_ids)) for digest, chunk in unseen],
+        schema=TEXT_SCHEMA,
+        orient="row",
+    )

@@ -38,7 +38,9 @@ def fold(events: Iterable[tuple[int, str, int | None, bytes]]) -> Fold:
     for row, document_id, version, raw_sha256 in events:
         folded = documents.setdefault(document_id, FoldedDocument())
         if version is None:
-            superseded.extend(lost for lost in (folded.winner, folded.tombstone) if lost is not None)
+            superseded.extend(
+                lost for lost in (folded.winner, folded.tombstone) if lost is not None
+            )
             if folded.winner_version > folded.tombstone_floor:
                 folded.tombstone_floor, folded.floor = folded.winner_version, folded.winner
             folded.tombstone, folded.winner, folded.winner_version = row, None, -1
@@ -47,7 +49,11 @@ def fold(events: Iterable[tuple[int, str, int | None, bytes]]) -> Fold:
                 superseded.append(folded.winner)
             folded.winner, folded.winner_version = row, version
             hashes[document_id] = raw_sha256
-        elif folded.winner is not None and version == folded.winner_version and raw_sha256 == hashes[document_id]:
+        elif (
+            folded.winner is not None
+            and version == folded.winner_version
+            and raw_sha256 == hashes[document_id]
+        ):
             # The same thing sent again: the later record says when it was last observed.
             repeated.append(folded.winner)
             folded.winner = row

@@ -61,11 +61,17 @@ class _Work:
     details: list[str | None]
     starts: tuple[PreparedFrom, ...]
     documents: list[dict[str, Any]] = field(default_factory=list)
-    chunks: list[tuple[str, Chunk, int]] = field(default_factory=list)  # document id, chunk, ordinal
+    chunks: list[tuple[str, Chunk, int]] = field(
+        default_factory=list
+    )  # document id, chunk, ordinal
 
     def dead_letter(self, row: int, reason: str, detail: str) -> None:
         """An event turned out to be of no use."""
-        self.outcomes[row], self.reasons[row], self.details[row] = "dead_letter", str(reason), detail
+        self.outcomes[row], self.reasons[row], self.details[row] = (
+            "dead_letter",
+            str(reason),
+            detail,
+        )
 
 
 class Preparer:
@@ -130,12 +136,16 @@ class Preparer:
     def _spec(self, connection: Connection, source: str) -> SourceSpec:
         row = connection.execute(query("source_spec"), {"source": source}).fetchone()
         if row is None:
-            raise ConfigurationError(f"source {source!r} is not in the database; run `freshet apply`")
+            raise ConfigurationError(
+                f"source {source!r} is not in the database; run `freshet apply`"
+            )
         return SourceSpec.from_json(row[0])
 
     # ── step 1 ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _read(self, connection: Connection, refs: Sequence[BatchRef]) -> tuple[pl.DataFrame, tuple[PreparedFrom, ...]]:
+    def _read(
+        self, connection: Connection, refs: Sequence[BatchRef]
+    ) -> tuple[pl.DataFrame, tuple[PreparedFrom, ...]]:
         frames = []
         starts: dict[tuple[str, int], int] = {}
         for ref in refs:
@@ -152,11 +162,23 @@ class Preparer:
                 raise
             frame = pl.read_parquet(io.BytesIO(content))
             frames.append(frame.filter(pl.col("offset") >= next_offset))
-        found = tuple(PreparedFrom(topic=topic, partition=partition, offset=offset) for (topic, partition), offset in starts.items())
+        found = tuple(
+            PreparedFrom(topic=topic, partition=partition, offset=offset)
+            for (topic, partition), offset in starts.items()
+        )
         if not frames:
-            return pl.DataFrame(schema={"outcome": pl.String, "reason": pl.String, "detail": pl.String, **EVENT_SCHEMA}), found
+            return pl.DataFrame(
+                schema={
+                    "outcome": pl.String,
+                    "reason": pl.String,
+                    "detail": pl.String,
+                    **EVENT_SCHEMA,
+                }
+            ), found
         # Two references may overlap after a consumer restarted: one row an offset.
-        return pl.concat(frames).unique(["topic", "partition", "offset"], keep="first").sort("topic", "partition", "offset"), found
+        return pl.concat(frames).unique(["topic", "partition", "offset"], keep="first").sort(
+            "topic", "partition", "offset"
+        ), found
 
     # ── steps 3, 4 ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -172,7 +194,11 @@ class Preparer:
                 row = document.winner
                 if row is None or not _is_upsert(work, row) or _stale(document, head):
                     work.documents.append(_document_row(work, document_id, document))
-                elif head is not None and document.tombstone is None and _same_content(work, row, head):
+                elif (
+                    head is not None
+                    and document.tombstone is None
+                    and _same_content(work, row, head)
+                ):
                     work.documents.append(_document_row(work, document_id, document, reuse=head))
                 else:
                     to_clean.append((document_id, document, head))
@@ -186,16 +212,27 @@ class Preparer:
         Returns:
             The documents to fold anew.
         """
-        floors = {document_id: document.floor for document_id, document in documents.items() if document.floor is not None}
+        floors = {
+            document_id: document.floor
+            for document_id, document in documents.items()
+            if document.floor is not None
+        }
         rows = {document_id: row for document_id, row in floors.items() if _is_upsert(work, row)}
-        raw = [RawDocument(self._content(work, row), work.events["content_type"][row]) for row in rows.values()]
+        raw = [
+            RawDocument(self._content(work, row), work.events["content_type"][row])
+            for row in rows.values()
+        ]
         failed: set[str] = set()
-        for (document_id, row), result in zip(rows.items(), self._cleaner.clean(raw, work.spec.pipeline), strict=True):
+        for (document_id, row), result in zip(
+            rows.items(), self._cleaner.clean(raw, work.spec.pipeline), strict=True
+        ):
             if self._split(work, row, result) is None:
                 failed.add(document_id)
         return failed
 
-    def _split(self, work: _Work, row: int, result: CleanedDocument | CleaningFailure) -> list[Chunk] | None:
+    def _split(
+        self, work: _Work, row: int, result: CleanedDocument | CleaningFailure
+    ) -> list[Chunk] | None:
         """The chunks of an event's content; None: it cannot be used, and is a dead letter now."""
         if isinstance(result, CleaningFailure):
             work.dead_letter(row, result.reason, result.detail)
@@ -206,15 +243,26 @@ class Preparer:
             work.dead_letter(row, DeadLetterReason.TOO_MANY_CHUNKS, str(error))
             return None
 
-    def _clean_and_split(self, work: _Work, to_clean: list[tuple[str, FoldedDocument, Head | None]]) -> set[str]:
+    def _clean_and_split(
+        self, work: _Work, to_clean: list[tuple[str, FoldedDocument, Head | None]]
+    ) -> set[str]:
         """Clean, split, collect; returns the documents whose event became a dead letter."""
         types = work.events["content_type"] if to_clean else ()
-        raw = [RawDocument(self._content(work, doc.winner or 0), types[doc.winner or 0]) for _, doc, _ in to_clean]
+        raw = [
+            RawDocument(self._content(work, doc.winner or 0), types[doc.winner or 0])
+            for _, doc, _ in to_clean
+        ]
         failed: set[str] = set()
-        for (document_id, document, head), result in zip(to_clean, self._cleaner.clean(raw, work.spec.pipeline), strict=True):
+        for (document_id, document, head), result in zip(
+            to_clean, self._cleaner.clean(raw, work.spec.pipeline), strict=True
+        ):
             assert document.winner is not None
             digest = b"" if isinstance(result, CleaningFailure) else text_sha256(result.text)
-            if head is not None and document.tombstone is None and _same_meaning(work, document.winner, digest, head):
+            if (
+                head is not None
+                and document.tombstone is None
+                and _same_meaning(work, document.winner, digest, head)
+            ):
                 work.documents.append(_document_row(work, document_id, document, reuse=head))
                 continue
             chunks = self._split(work, document.winner, result)
@@ -222,28 +270,46 @@ class Preparer:
                 failed.add(document_id)
                 continue
             work.documents.append(_document_row(work, document_id, document, cleaned_sha256=digest))
-            work.chunks.extend((document_id, chunk, ordinal) for ordinal, chunk in enumerate(chunks))
+            work.chunks.extend(
+                (document_id, chunk, ordinal) for ordinal, chunk in enumerate(chunks)
+            )
         return failed
 
     def _content(self, work: _Work, row: int) -> str:
         events = work.events
-        return self._content_of(work.spec, events["key"][row], events["value"][row], events["headers"][row], events["content_sha256"][row])
+        return self._content_of(
+            work.spec,
+            events["key"][row],
+            events["value"][row],
+            events["headers"][row],
+            events["content_sha256"][row],
+        )
 
     # ── step 6 ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _write(self, request: PrepareRequest, work: _Work, unseen: list[tuple[bytes, Chunk]], started: float) -> PreparedBatch:
+    def _write(
+        self,
+        request: PrepareRequest,
+        work: _Work,
+        unseen: list[tuple[bytes, Chunk]],
+        started: float,
+    ) -> PreparedBatch:
         def put(part: str, frame: pl.DataFrame) -> StagedFile:
             buffer = io.BytesIO()
             frame.write_parquet(buffer, compression="zstd", compression_level=1)
             content = buffer.getvalue()
-            name = batch_file_name(request.source, request.batch, part, hashlib.sha256(content).hexdigest())
+            name = batch_file_name(
+                request.source, request.batch, part, hashlib.sha256(content).hexdigest()
+            )
             return self._store.put(name, content, rows=frame.height)
 
         return PreparedBatch(
             source=request.source,
             batch=request.batch,
             events=put("events", _event_frame(work)),
-            documents=put("documents", pl.DataFrame(work.documents, schema=DOCUMENT_SCHEMA, orient="row")),
+            documents=put(
+                "documents", pl.DataFrame(work.documents, schema=DOCUMENT_SCHEMA, orient="row")
+            ),
             chunks=put("chunks", chunk_frame(work.chunks, work.space.tokenizer.special_tokens)),
             texts=put("texts", text_frame(unseen)),
             model=work.spec.model,
@@ -257,7 +323,12 @@ class Preparer:
 
 
 def _next_offset(connection: Connection, ref: BatchRef) -> int:
-    key = {"source": ref.source, "topic": ref.topic, "partition": ref.partition, "topic_id": ref.topic_id}
+    key = {
+        "source": ref.source,
+        "topic": ref.topic,
+        "partition": ref.partition,
+        "topic_id": ref.topic_id,
+    }
     row = connection.execute(query("position_next_offset"), key).fetchone()
     return row[0] if row else 0
 
@@ -267,8 +338,16 @@ def _fold_events(work: _Work, *, only: set[str] | None = None) -> Fold:
     events = work.events
     if events.is_empty():
         return Fold({}, [], [])
-    ids, versions, raws = events["document_id"].to_list(), events["version"].to_list(), events["raw_sha256"].to_list()
-    usable = [row for row, outcome in enumerate(work.outcomes) if outcome not in ("dead_letter", "ignored") and (only is None or ids[row] in only)]
+    ids, versions, raws = (
+        events["document_id"].to_list(),
+        events["version"].to_list(),
+        events["raw_sha256"].to_list(),
+    )
+    usable = [
+        row
+        for row, outcome in enumerate(work.outcomes)
+        if outcome not in ("dead_letter", "ignored") and (only is None or ids[row] in only)
+    ]
     folded = fold((row, ids[row], versions[row], raws[row] or b"") for row in usable)
     for row in usable:
         work.outcomes[row] = "event"
@@ -280,7 +359,9 @@ def _fold_events(work: _Work, *, only: set[str] | None = None) -> Fold:
 
 
 def _heads(connection: Connection, source: str, document_ids: list[str]) -> dict[str, Head]:
-    rows = connection.execute(query("document_heads"), {"source": source, "document_ids": document_ids}).fetchall()
+    rows = connection.execute(
+        query("document_heads"), {"source": source, "document_ids": document_ids}
+    ).fetchall()
     return {row[0]: Head(*row[1:]) for row in rows}
 
 
@@ -318,7 +399,12 @@ def _same_meaning(work: _Work, row: int, cleaned_sha256: bytes, head: Head) -> b
 
 
 def _document_row(
-    work: _Work, document_id: str, document: FoldedDocument, *, reuse: Head | None = None, cleaned_sha256: bytes | None = None
+    work: _Work,
+    document_id: str,
+    document: FoldedDocument,
+    *,
+    reuse: Head | None = None,
+    cleaned_sha256: bytes | None = None,
 ) -> dict[str, Any]:
     events = work.events
     row = document.winner if document.winner is not None else document.tombstone
@@ -329,7 +415,9 @@ def _document_row(
         "document_id": document_id,
         "op": event["op"] if document.winner is not None else None,
         "version": document.winner_version if document.winner is not None else None,
-        "tombstone_offset": events["offset"][document.tombstone] if document.tombstone is not None else None,
+        "tombstone_offset": events["offset"][document.tombstone]
+        if document.tombstone is not None
+        else None,
         "tombstone_floor": document.tombstone_floor if document.tombstone is not None else None,
         "reuse_key": reuse.document_key if reuse else None,
         "cleaned_sha256": reuse.cleaned_sha256 if reuse else cleaned_sha256,
@@ -340,10 +428,14 @@ def _texts(work: _Work) -> dict[bytes, Chunk]:
     return {chunk.sha256(): chunk for _, chunk, _ in work.chunks}
 
 
-def _unseen(connection: Connection, space_id: int, texts: dict[bytes, Chunk]) -> list[tuple[bytes, Chunk]]:
+def _unseen(
+    connection: Connection, space_id: int, texts: dict[bytes, Chunk]
+) -> list[tuple[bytes, Chunk]]:
     if not texts:
         return []
-    rows = connection.execute(query("embedded_texts"), {"space_id": space_id, "hashes": list(texts)}).fetchall()
+    rows = connection.execute(
+        query("embedded_texts"), {"space_id": space_id, "hashes": list(texts)}
+    ).fetchall()
     seen = {bytes(row[0]) for row in rows}
     return [(digest, chunk) for digest, chunk in texts.items() if digest not in seen]
 
@@ -358,4 +450,7 @@ def _event_frame(work: _Work) -> pl.DataFrame:
         pl.Series("detail", work.details, pl.String),
     ).select(*EVENT_SCHEMA)
     dead = pl.col("outcome") == "dead_letter"
-    return frame.with_columns(pl.when(dead).then(pl.col(name)).otherwise(None).alias(name) for name in ("key", "value", "headers"))
+    return frame.with_columns(
+        pl.when(dead).then(pl.col(name)).otherwise(None).alias(name)
+        for name in ("key", "value", "headers")
+    )

@@ -86,7 +86,10 @@ class Publisher:
             connection.execute(query("create_incoming"))
             with connection.transaction():
                 report = self._publish(connection, request)
-            subscribers = tuple(row[0] for row in connection.execute(query("active_subscribers"), {"source": batch.source}))
+            subscribers = tuple(
+                row[0]
+                for row in connection.execute(query("active_subscribers"), {"source": batch.source})
+            )
         self._clean_up(request)
         return replace(report, subscribers=subscribers if report.published_at_ms else ())
 
@@ -96,28 +99,48 @@ class Publisher:
         connection.execute(query("lock_publishing"), {"source": batch.source})
         row = connection.execute(query("lock_source"), {"source": batch.source}).fetchone()
         if row is None:
-            raise ConfigurationError(f"source {batch.source!r} is not in the database; run `freshet apply`")
+            raise ConfigurationError(
+                f"source {batch.source!r} is not in the database; run `freshet apply`"
+            )
         published_at, spec = row[0], SourceSpec.from_json(row[2])
         known = _ledger_report(connection, request)
         if known is not None:
             return known
         if batch.batch <= row[3]:
             # Subscribers read the ledger forwards: what came behind their cursor would never be told.
-            raise BatchNumberTakenError(f"batch {batch.batch} of source {batch.source!r} comes after batch {row[3]} was published")
-        common = {"source": batch.source, "batch": batch.batch, "published_at": published_at, "epoch": row[1]}
+            raise BatchNumberTakenError(
+                f"batch {batch.batch} of source {batch.source!r} comes after batch {row[3]} was published"
+            )
+        common = {
+            "source": batch.source,
+            "batch": batch.batch,
+            "published_at": published_at,
+            "epoch": row[1],
+        }
         common |= {"expire_after": spec.freshness.expire_after_seconds}
         if batch.expire_documents is not None:
-            return _expire(connection, request, _as_configured(batch.expire_documents, spec.freshness), common)
+            return _expire(
+                connection, request, _as_configured(batch.expire_documents, spec.freshness), common
+            )
         assert request.prepared is not None
         # Step 2.
         ranges = [_range(connection, refs) for refs in _by_partition(batch.refs)]
         _check_starts(request.prepared, ranges)
         moved = [found for found in ranges if found.next_offset > found.first_offset]
         if not moved:  # everything was applied before: nothing to see, nothing to count
-            return BatchReport(source=batch.source, batch=batch.batch, kind=BatchKind.INGEST, state=BatchState.PUBLISHED)
+            return BatchReport(
+                source=batch.source,
+                batch=batch.batch,
+                kind=BatchKind.INGEST,
+                state=BatchState.PUBLISHED,
+            )
         # Steps 3, 4.
         events = self._copy(connection, request.prepared)
-        common |= {"space_id": request.prepared.space_id, "pipeline": request.prepared.pipeline, "language": spec.text_search_language}
+        common |= {
+            "space_id": request.prepared.space_id,
+            "pipeline": request.prepared.pipeline,
+            "language": spec.text_search_language,
+        }
         counts = _write(connection, common)
         # Step 5.
         outcomes = _outcomes(connection)
@@ -141,12 +164,18 @@ class Publisher:
         names = [ref.url for ref in request.batch.refs]
         if request.prepared is not None:
             prepared = request.prepared
-            names += [file.url for file in (prepared.events, prepared.documents, prepared.chunks, prepared.texts)]
+            names += [
+                file.url
+                for file in (prepared.events, prepared.documents, prepared.chunks, prepared.texts)
+            ]
         try:
             if names:
                 self._store.delete(names)
         except DependencyError as error:
-            logger.warning("staged files stay behind", extra={"action": "staged_files_kept", "error": str(error)})
+            logger.warning(
+                "staged files stay behind",
+                extra={"action": "staged_files_kept", "error": str(error)},
+            )
 
     # ── what the entity asks ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -156,21 +185,37 @@ class Publisher:
             row = connection.execute(query("load_source"), {"source": source}).fetchone()
         if row is None:
             # Transient: the entity may have been signalled a moment before `freshet apply` committed.
-            raise DependencyError(f"source {source!r} is not in the database yet; run `freshet apply`")
+            raise DependencyError(
+                f"source {source!r} is not in the database yet; run `freshet apply`"
+            )
         limits = SourceSpec.from_json(row[0]).limits
         return LoadedSource(
-            last_batch=row[2], max_records=limits.max_records, max_bytes=limits.max_bytes, max_in_flight=limits.max_in_flight, epoch=row[1]
+            last_batch=row[2],
+            max_records=limits.max_records,
+            max_bytes=limits.max_bytes,
+            max_in_flight=limits.max_in_flight,
+            epoch=row[1],
         )
 
     def rewind_source(self, request: RewindRequest) -> RewoundSource:
         """Let consumers seek to the position rows again; with `halt`, stop the source."""
         log = logger.error if request.halt else logger.warning
-        log("source rewinds", extra={"action": "source_rewound", "source": request.source, "reason": request.reason, "halt": request.halt})
+        log(
+            "source rewinds",
+            extra={
+                "action": "source_rewound",
+                "source": request.source,
+                "reason": request.reason,
+                "halt": request.halt,
+            },
+        )
         with unavailable_as_dependency_error(), self._pool.connection() as connection:
             values = {"source": request.source, "reason": request.reason, "halt": request.halt}
             row = connection.execute(query("rewind_source"), values).fetchone()
         if row is None:
-            raise ConfigurationError(f"source {request.source!r} is not in the database; run `freshet apply`")
+            raise ConfigurationError(
+                f"source {request.source!r} is not in the database; run `freshet apply`"
+            )
         return RewoundSource(epoch=row[0])
 
 
@@ -192,8 +237,18 @@ def _ledger_report(connection: Connection, request: PublishRequest) -> BatchRepo
     return _report(batch, BatchKind(found["kind"]), found, found["published_at"])
 
 
-def _report(batch: BatchInput, kind: BatchKind, counts: dict[str, Any], published_at: datetime) -> BatchReport:
-    names = set(BatchReport.__dataclass_fields__) - {"source", "batch", "kind", "state", "published_at_ms", "subscribers", "detail"}
+def _report(
+    batch: BatchInput, kind: BatchKind, counts: dict[str, Any], published_at: datetime
+) -> BatchReport:
+    names = set(BatchReport.__dataclass_fields__) - {
+        "source",
+        "batch",
+        "kind",
+        "state",
+        "published_at_ms",
+        "subscribers",
+        "detail",
+    }
     return BatchReport(
         source=batch.source,
         batch=batch.batch,
@@ -222,16 +277,25 @@ def _range(connection: Connection, refs: Sequence[BatchRef]) -> PartitionRange:
     """
     first = refs[0]
     where = f"{first.topic}/{first.partition} of source {first.source!r}"
-    row = connection.execute(query("lock_position"), {"source": first.source, "topic": first.topic, "partition": first.partition}).fetchone()
+    row = connection.execute(
+        query("lock_position"),
+        {"source": first.source, "topic": first.topic, "partition": first.partition},
+    ).fetchone()
     if row is None:
-        raise PositionGapError(f"{where} has no position row; the consumer writes one before it reads")
+        raise PositionGapError(
+            f"{where} has no position row; the consumer writes one before it reads"
+        )
     start, topic_id = row
     position = start
     for ref in refs:
         if ref.topic_id != topic_id:
-            raise PositionGapError(f"{where}: the topic was recreated (id {topic_id} was read, the batch comes from {ref.topic_id})")
+            raise PositionGapError(
+                f"{where}: the topic was recreated (id {topic_id} was read, the batch comes from {ref.topic_id})"
+            )
         if ref.first_offset > position:
-            raise PositionGapError(f"{where}: offsets {position} to {ref.first_offset - 1} are missing")
+            raise PositionGapError(
+                f"{where}: offsets {position} to {ref.first_offset - 1} are missing"
+            )
         position = max(position, ref.next_offset)
     return PartitionRange(first.topic, first.partition, start, position)
 
@@ -267,10 +331,14 @@ def _write(connection: Connection, common: dict[str, Any]) -> dict[str, int]:
         connection.execute(query("analyze_decided"))
     stale = connection.execute(query("stale_preparation")).fetchone()
     if stale and stale[0]:
-        raise StalePreparationError(f"{stale[0]} documents changed since they were prepared, {stale[1]!r} among them; prepare again")
+        raise StalePreparationError(
+            f"{stale[0]} documents changed since they were prepared, {stale[1]!r} among them; prepare again"
+        )
     missing = connection.execute(query("missing_vectors"), common).fetchone()
     if missing and missing[0]:
-        raise MissingVectorError(f"{missing[0]} texts have no vector in embedding space {common['space_id']}; embed again")
+        raise MissingVectorError(
+            f"{missing[0]} texts have no vector in embedding space {common['space_id']}; embed again"
+        )
     closed = _count(connection, "close_chunks", common)
     opened = _count(connection, "open_chunks", common)
     reused = connection.execute(query("count_reused"), common).fetchone()
@@ -292,7 +360,9 @@ def _write(connection: Connection, common: dict[str, Any]) -> dict[str, int]:
 
 def _outcomes(connection: Connection) -> dict[str, int]:
     found = dict(connection.execute(query("count_events")).fetchall())
-    outcomes = {name: found.pop("dead_letter" if name == "dead_lettered" else name, 0) for name in _OUTCOMES}
+    outcomes = {
+        name: found.pop("dead_letter" if name == "dead_lettered" else name, 0) for name in _OUTCOMES
+    }
     if found:
         raise AssertionError(f"events without a final outcome: {found}")
     return outcomes | {"records": sum(outcomes.values())}
@@ -307,7 +377,14 @@ def _account(
     outcomes: dict[str, int],
     counts: dict[str, int],
 ) -> None:
-    _ledger(connection, request, common, outcomes | counts | {"documents_expired": 0}, BatchKind.INGEST, None)
+    _ledger(
+        connection,
+        request,
+        common,
+        outcomes | counts | {"documents_expired": 0},
+        BatchKind.INGEST,
+        None,
+    )
     lengths = events.group_by("topic", "partition").len().iter_rows()
     per_partition = {(topic, partition): rows for topic, partition, rows in lengths}
     for found in moved:
@@ -321,12 +398,19 @@ def _account(
         }
         connection.execute(query("insert_range"), values)
         if connection.execute(query("move_position"), values).rowcount != 1:
-            raise AssertionError(f"the position of {found.topic}/{found.partition} moved under its lock")
+            raise AssertionError(
+                f"the position of {found.topic}/{found.partition} moved under its lock"
+            )
     connection.execute(query("insert_dead_letters"), common)
 
 
 def _ledger(
-    connection: Connection, request: PublishRequest, common: dict[str, Any], counts: dict[str, int], kind: BatchKind, reason: str | None
+    connection: Connection,
+    request: PublishRequest,
+    common: dict[str, Any],
+    counts: dict[str, int],
+    kind: BatchKind,
+    reason: str | None,
 ) -> None:
     batch = request.batch
     staged = [ref.staged_at_ms for ref in batch.refs]
@@ -350,11 +434,21 @@ def _ledger(
 def _as_configured(order: ExpiryOrder, policy: FreshnessSpec) -> ExpiryOrder:
     """The order by the source's rule of now: it may have waited while a person changed that."""
     seconds = policy.expire_after_seconds
-    rule = order.rule if seconds == order.expire_after_seconds else "expires_at" if seconds is None else f"expires_at or expire_after={seconds}s"
-    return replace(order, expire_after_seconds=seconds, max_ratio=policy.max_expiry_ratio, rule=rule)
+    rule = (
+        order.rule
+        if seconds == order.expire_after_seconds
+        else "expires_at"
+        if seconds is None
+        else f"expires_at or expire_after={seconds}s"
+    )
+    return replace(
+        order, expire_after_seconds=seconds, max_ratio=policy.max_expiry_ratio, rule=rule
+    )
 
 
-def _expire(connection: Connection, request: PublishRequest, order: ExpiryOrder, common: dict[str, Any]) -> BatchReport:
+def _expire(
+    connection: Connection, request: PublishRequest, order: ExpiryOrder, common: dict[str, Any]
+) -> BatchReport:
     """Withdraw overdue documents, judged now by the database's clock, in one transaction.
 
     Raises:
@@ -365,7 +459,12 @@ def _expire(connection: Connection, request: PublishRequest, order: ExpiryOrder,
     visible, overdue = row if row else (0, 0)
     batch = request.batch
     if overdue == 0:
-        return BatchReport(source=batch.source, batch=batch.batch, kind=BatchKind.EXPIRY, state=BatchState.PUBLISHED)
+        return BatchReport(
+            source=batch.source,
+            batch=batch.batch,
+            kind=BatchKind.EXPIRY,
+            state=BatchState.PUBLISHED,
+        )
     if overdue > order.max_ratio * visible:
         raise MassExpiryError(
             f"{overdue} of {visible} documents of source {batch.source!r} are overdue, more than the ratio {order.max_ratio} that "
@@ -373,7 +472,17 @@ def _expire(connection: Connection, request: PublishRequest, order: ExpiryOrder,
         )
     row = connection.execute(query("expire_documents"), values).fetchone()
     expired, closed = row if row else (0, 0)
-    counts = {name: 0 for name in ("unchanged", "superseded", "dead_lettered", "ignored", "documents_written", "documents_deleted")}
+    counts = {
+        name: 0
+        for name in (
+            "unchanged",
+            "superseded",
+            "dead_lettered",
+            "ignored",
+            "documents_written",
+            "documents_deleted",
+        )
+    }
     counts |= {"records": expired, "applied": expired, "documents_expired": expired}
     counts |= {"chunks_opened": 0, "chunks_closed": closed, "chunks_reused": 0, "texts_embedded": 0}
     _ledger(connection, request, common, counts, BatchKind.EXPIRY, order.rule)

@@ -16,7 +16,9 @@ from corpus.clean.blocks import Block, BlockKind
 from corpus.split.token_map import TokenMap
 
 # A sentence's end: its mark, closing quotes or brackets, white space (none after the full stops of Chinese and Japanese).
-_SENTENCE_END = re.compile(r"[.!?…。！？](?:[\"'’”)\]»]*)\s+(?=[^\Wa-z_]|[\"'“‘«(\[`*])|[。！？]+[」』”’]*(?=\S)")
+_SENTENCE_END = re.compile(
+    r"[.!?…。！？](?:[\"'’”)\]»]*)\s+(?=[^\Wa-z_]|[\"'“‘«(\[`*])|[。！？]+[」』”’]*(?=\S)"
+)
 _LOOK_AHEAD = 48  # characters of the following text that tell a boundary from others; an edit behind them moves nothing
 _HASH_BITS = 48
 
@@ -48,7 +50,9 @@ class Boundaries:
 
     def between(self, first: int, end: int) -> tuple[int, int]:
         """Range of those strictly inside the tokens first … end."""
-        return int(self.tokens.searchsorted(first, "right")), int(self.tokens.searchsorted(end, "left"))
+        return int(self.tokens.searchsorted(first, "right")), int(
+            self.tokens.searchsorted(end, "left")
+        )
 
 
 def structural(text: str, blocks: tuple[Block, ...], tokens: TokenMap, budget: int) -> Boundaries:
@@ -74,13 +78,19 @@ def words(text: str, tokens: TokenMap, first: int, end: int) -> Boundaries:
     gaps = np.flatnonzero(starts > before)
     places = (gaps if len(gaps) else np.arange(len(starts))) + first + 1
     offsets = tokens.starts[places].tolist()
-    return _ordered(places.tolist(), [_key(_word_rank(text, offset), text, offset) for offset in offsets])
+    return _ordered(
+        places.tolist(), [_key(_word_rank(text, offset), text, offset) for offset in offsets]
+    )
 
 
 def _word_rank(text: str, offset: int) -> Rank:
     if text[offset - 1].isspace():
         return Rank.WORD
-    return Rank.INSIDE_WORD if text[offset].isalnum() and text[offset - 1].isalnum() else Rank.PUNCTUATION
+    return (
+        Rank.INSIDE_WORD
+        if text[offset].isalnum() and text[offset - 1].isalnum()
+        else Rank.PUNCTUATION
+    )
 
 
 def _rank(text: str, before: Block, block: Block) -> int:
@@ -88,7 +98,11 @@ def _rank(text: str, before: Block, block: Block) -> int:
         return Rank.HEADING_BODY
     if block.kind is BlockKind.HEADING:
         return Rank.HEADING + block.level - 1
-    if block.kind is not BlockKind.PARAGRAPH and before.kind is BlockKind.PARAGRAPH and text[before.end - 1] in ":：":
+    if (
+        block.kind is not BlockKind.PARAGRAPH
+        and before.kind is BlockKind.PARAGRAPH
+        and text[before.end - 1] in ":："
+    ):
         return Rank.ANNOUNCED
     return Rank.LIST_ITEM if block.kind is BlockKind.LIST_ITEM else Rank.BLOCK
 
@@ -108,7 +122,9 @@ def _inside(text: str, block: Block) -> Iterator[tuple[Rank, int]]:
 
 def _key(rank: int, text: str, offset: int) -> int:
     following = text[offset : offset + _LOOK_AHEAD].encode("utf-8", "surrogatepass")
-    return rank << _HASH_BITS | int.from_bytes(blake2b(following, digest_size=_HASH_BITS // 8).digest(), "big")
+    return rank << _HASH_BITS | int.from_bytes(
+        blake2b(following, digest_size=_HASH_BITS // 8).digest(), "big"
+    )
 
 
 def _ordered(at: Iterable[int], keys: Iterable[int]) -> Boundaries:

@@ -55,13 +55,21 @@ def _whole(document: CleanedDocument, tokenizer: ChunkTokenizer, budget: int) ->
     tokens = map_tokens(document.text, tokenizer)
     ids = tuple(tokens.ids[:budget].tolist())
     text = document.text.strip()
-    return Chunk(document.text.find(text), text, ids, next(_headings(document), (0, None))[1], truncated=len(tokens.ids) > budget)
+    return Chunk(
+        document.text.find(text),
+        text,
+        ids,
+        next(_headings(document), (0, None))[1],
+        truncated=len(tokens.ids) > budget,
+    )
 
 
 class _Splitter:
     """One document on its way; spans are ranges of token numbers."""
 
-    def __init__(self, document: CleanedDocument, tokenizer: ChunkTokenizer, budget: int, small: int) -> None:
+    def __init__(
+        self, document: CleanedDocument, tokenizer: ChunkTokenizer, budget: int, small: int
+    ) -> None:
         self.document = document
         self.text = document.text
         self.tokenizer = tokenizer
@@ -78,7 +86,11 @@ class _Splitter:
         spans = self._cut(0, count, boundaries, 0) if count else []
         # 2.
         edges = [0, *self.tokens.starts[[first for first, _ in spans[1:]]].tolist(), len(self.text)]
-        slices = [piece for number in range(len(edges) - 1) for piece in self._slices(edges[number], edges[number + 1], spans[number : number + 1])]
+        slices = [
+            piece
+            for number in range(len(edges) - 1)
+            for piece in self._slices(edges[number], edges[number + 1], spans[number : number + 1])
+        ]
         # 3.
         headings = list(_headings(self.document))
         begins = [start for start, _ in headings]
@@ -91,9 +103,14 @@ class _Splitter:
     # Cutting
 
     def _fits(self, first: int, end: int) -> bool:
-        return end - first <= self.budget and int(self.tokens.ends[end - 1] - self.tokens.starts[first]) <= self.widest
+        return (
+            end - first <= self.budget
+            and int(self.tokens.ends[end - 1] - self.tokens.starts[first]) <= self.widest
+        )
 
-    def _cut(self, first: int, end: int, boundaries: Boundaries, depth: int) -> list[tuple[int, int]]:
+    def _cut(
+        self, first: int, end: int, boundaries: Boundaries, depth: int
+    ) -> list[tuple[int, int]]:
         """Cut a span into spans that fit."""
         if end - first <= 1 or self._fits(first, end):
             return [(first, end)]
@@ -103,12 +120,16 @@ class _Splitter:
             low, high = boundaries.between(first, end)
         places, keys = boundaries.tokens[low:high], boundaries.keys[low:high]
         best = places[keys == keys.min()] if depth < _DEEPEST else places
-        at = int(best[np.abs(best - (first + end) // 2).argmin()])  # of equals the one in the middle
+        at = int(
+            best[np.abs(best - (first + end) // 2).argmin()]
+        )  # of equals the one in the middle
         left = self._cut(first, at, boundaries, depth + 1)
         right = self._cut(at, end, boundaries, depth + 1)
         return self._joined(left, right, local=end - first <= _LOCAL_BUDGETS * self.budget)
 
-    def _joined(self, left: list[tuple[int, int]], right: list[tuple[int, int]], *, local: bool) -> list[tuple[int, int]]:
+    def _joined(
+        self, left: list[tuple[int, int]], right: list[tuple[int, int]], *, local: bool
+    ) -> list[tuple[int, int]]:
         """Put two lists of spans together, joining the spans that meet if they fit into one."""
         (first, middle), (_, end) = left[-1], right[0]
         if self._fits(first, end) and (local or min(middle - first, end - middle) < self.small):
@@ -117,13 +138,20 @@ class _Splitter:
 
     # Slicing
 
-    def _slices(self, start: int, end: int, span: list[tuple[int, int]]) -> Iterator[tuple[int, str, tuple[int, ...]]]:
+    def _slices(
+        self, start: int, end: int, span: list[tuple[int, int]]
+    ) -> Iterator[tuple[int, str, tuple[int, ...]]]:
         """Yield start, text and token ids of a chunk; of several, where its tokens have to be made again and are more."""
         text = self.text[start:end].strip()
         if not text:
             return
         begin = start + self.text[start:end].index(text[0]) if self.text[start].isspace() else start
-        if span and len(text) <= 2 * self.widest and self.tokenizer.word_by_word and self._exact(begin, begin + len(text)):
+        if (
+            span
+            and len(text) <= 2 * self.widest
+            and self.tokenizer.word_by_word
+            and self._exact(begin, begin + len(text))
+        ):
             first, last = span[0]
             yield begin, text, tuple(self.tokens.ids[first:last].tolist())
             return
@@ -132,14 +160,20 @@ class _Splitter:
             yield begin, text, tuple(ids)
             return
         # Where tokens end in the middle, else in the middle of the text.
-        half = offsets[len(offsets) // 2][0] if len(offsets) > 1 and offsets[len(offsets) // 2][0] else len(text) // 2
+        half = (
+            offsets[len(offsets) // 2][0]
+            if len(offsets) > 1 and offsets[len(offsets) // 2][0]
+            else len(text) // 2
+        )
         yield from self._slices(begin, begin + half, [])
         yield from self._slices(begin + half, begin + len(text), [])
 
     def _exact(self, start: int, end: int) -> bool:
         """Are the tokens of this slice what the slice by itself would give? Not if a word was cut."""
         text = self.text
-        if (start and _may_join(text[start - 1], text[start])) or (end < len(text) and _may_join(text[end - 1], text[end])):
+        if (start and _may_join(text[start - 1], text[start])) or (
+            end < len(text) and _may_join(text[end - 1], text[end])
+        ):
             return False
         return not any(start <= at <= end for at in self.tokens.forced)
 
@@ -164,5 +198,9 @@ def _headings(document: CleanedDocument) -> Iterator[tuple[int, str | None]]:
 def _title(heading: str) -> str:
     """The words of a heading, without the marks that make it one."""
     lines = [line.strip() for line in heading.split("\n")]
-    words_of = next((line for line in lines if any(character.isalnum() for character in line)), lines[0])
-    return words_of.lstrip("#").rstrip("#").strip() if words_of.startswith(("# ", "##")) else words_of
+    words_of = next(
+        (line for line in lines if any(character.isalnum() for character in line)), lines[0]
+    )
+    return (
+        words_of.lstrip("#").rstrip("#").strip() if words_of.startswith(("# ", "##")) else words_of
+    )

@@ -33,20 +33,37 @@ def map_tokens(text: str, tokenizer: ChunkTokenizer) -> TokenMap:
     ids: list[NDArray[np.int32]] = []
     places: list[NDArray[np.int64]] = []
     for first in range(0, len(edges) - 1, _SEGMENTS_AT_ONCE):
-        spans = list(zip(edges[first : first + _SEGMENTS_AT_ONCE], edges[first + 1 : first + 1 + _SEGMENTS_AT_ONCE], strict=False))
-        for (start, _), (found, offsets) in zip(spans, tokenizer.encode_batch([text[start:end] for start, end in spans]), strict=True):
+        spans = list(
+            zip(
+                edges[first : first + _SEGMENTS_AT_ONCE],
+                edges[first + 1 : first + 1 + _SEGMENTS_AT_ONCE],
+                strict=False,
+            )
+        )
+        for (start, _), (found, offsets) in zip(
+            spans, tokenizer.encode_batch([text[start:end] for start, end in spans]), strict=True
+        ):
             if found:
                 ids.append(np.array(found, np.int32))
                 places.append(np.array(offsets, np.int64) + start)
     if not ids:
         return TokenMap(np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.int64), forced)
     offsets = np.concatenate(places)
-    return TokenMap(np.concatenate(ids), np.ascontiguousarray(offsets[:, 0]), np.ascontiguousarray(offsets[:, 1]), forced)
+    return TokenMap(
+        np.concatenate(ids),
+        np.ascontiguousarray(offsets[:, 0]),
+        np.ascontiguousarray(offsets[:, 1]),
+        forced,
+    )
 
 
 def _cuts_in_long_words(text: str) -> frozenset[int]:
     """Counted from the word's own start, so that an edit elsewhere does not move them."""
-    return frozenset(at for word in _LONG_WORD.finditer(text) for at in range(word.start() + LONGEST_WORD, word.end(), LONGEST_WORD))
+    return frozenset(
+        at
+        for word in _LONG_WORD.finditer(text)
+        for at in range(word.start() + LONGEST_WORD, word.end(), LONGEST_WORD)
+    )
 
 
 def _segment_edges(text: str, forced: frozenset[int]) -> list[int]:
@@ -55,7 +72,10 @@ def _segment_edges(text: str, forced: frozenset[int]) -> list[int]:
     for stop in [*sorted(forced), len(text)]:
         while stop - edges[-1] > _SEGMENT:
             start = edges[-1]
-            at = max(text.rfind("\n", start + 1, start + _SEGMENT), text.rfind(" ", start + 1, start + _SEGMENT))
+            at = max(
+                text.rfind("\n", start + 1, start + _SEGMENT),
+                text.rfind(" ", start + 1, start + _SEGMENT),
+            )
             edges.append(at if at > start else start + _SEGMENT)
         if stop > edges[-1]:
             edges.append(stop)

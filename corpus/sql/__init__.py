@@ -23,7 +23,9 @@ def queries() -> dict[str, LiteralString]:
         ValueError: a name stands twice.
     """
     found: dict[str, LiteralString] = {}
-    for path in sorted(files("corpus.sql").joinpath("queries").iterdir(), key=lambda entry: entry.name):
+    for path in sorted(
+        files("corpus.sql").joinpath("queries").iterdir(), key=lambda entry: entry.name
+    ):
         if not path.name.endswith(".sql"):
             continue
         text = path.read_text(encoding="utf-8")

@@ -47,7 +47,9 @@ EVENT_COLUMNS = (
 )
 
 
-def events_name(source: str, topic: str, partition: int, first_offset: int, next_offset: int, digest: str) -> str:
+def events_name(
+    source: str, topic: str, partition: int, first_offset: int, next_offset: int, digest: str
+) -> str:
     """Name of a staged micro-batch."""
     return f"events/{source}/{topic}/{partition}/{first_offset}-{next_offset}-{digest[:16]}.parquet"
 

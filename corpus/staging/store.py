@@ -56,8 +56,12 @@ class StagingStore:
         try:
             obstore.put(self._store, name, content)
         except (BaseError, OSError) as error:
-            raise DependencyError(f"staging store {self.url} does not take {name}: {error}") from error
-        return StagedFile(url=name, sha256=hashlib.sha256(content).hexdigest(), rows=rows, file_bytes=len(content))
+            raise DependencyError(
+                f"staging store {self.url} does not take {name}: {error}"
+            ) from error
+        return StagedFile(
+            url=name, sha256=hashlib.sha256(content).hexdigest(), rows=rows, file_bytes=len(content)
+        )
 
     def get(self, pointer: Pointer) -> bytes:
         """Read one file and verify it.
@@ -69,12 +73,18 @@ class StagingStore:
         try:
             content = bytes(obstore.get(self._store, pointer.url).bytes())
         except (NotFoundError, FileNotFoundError) as error:
-            raise StagedFileError(f"staged file {pointer.url} is missing from {self.url}") from error
+            raise StagedFileError(
+                f"staged file {pointer.url} is missing from {self.url}"
+            ) from error
         except (BaseError, OSError) as error:
-            raise DependencyError(f"staging store {self.url} does not give {pointer.url}: {error}") from error
+            raise DependencyError(
+                f"staging store {self.url} does not give {pointer.url}: {error}"
+            ) from error
         digest = hashlib.sha256(content).hexdigest()
         if digest != pointer.sha256:
-            raise StagedFileError(f"staged file {pointer.url} was altered: sha256 {digest[:12]}..., expected {pointer.sha256[:12]}...")
+            raise StagedFileError(
+                f"staged file {pointer.url} was altered: sha256 {digest[:12]}..., expected {pointer.sha256[:12]}..."
+            )
         return content
 
     def delete(self, names: list[str]) -> None:
@@ -88,8 +98,12 @@ class StagingStore:
                     with suppress(NotFoundError, FileNotFoundError):
                         obstore.delete(self._store, name)
         except (BaseError, OSError) as error:
-            raise DependencyError(f"staging store {self.url} does not remove {len(names)} files: {error}") from error
+            raise DependencyError(
+                f"staging store {self.url} does not remove {len(names)} files: {error}"
+            ) from error
 
     def names(self, prefix: str) -> list[str]:
         """Names under a prefix."""
-        return [entry["path"] for page in obstore.list(self._store, prefix=prefix) for entry in page]
+        return [
+            entry["path"] for page in obstore.list(self._store, prefix=prefix) for entry in page
+        ]

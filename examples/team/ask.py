@@ -14,11 +14,20 @@ from examples.team.workflows import Answer, AskWorkflow, Question
 
 def question(arguments: argparse.Namespace) -> Question:
     """From the command line."""
-    ways = {name: getattr(arguments, name) for name in ("batch", "document_id", "version", "topic", "partition", "offset", "time_ms")}
+    ways = {
+        name: getattr(arguments, name)
+        for name in ("batch", "document_id", "version", "topic", "partition", "offset", "time_ms")
+    }
     named = {name: value for name, value in ways.items() if value is not None}
-    wait = AwaitFreshRequest(source=arguments.source, timeout_seconds=arguments.timeout, **named) if named else None
+    wait = (
+        AwaitFreshRequest(source=arguments.source, timeout_seconds=arguments.timeout, **named)
+        if named
+        else None
+    )
     return Question(
-        search=SearchRequest(query=arguments.query, k=arguments.k, sources=(arguments.source,)), wait_for=wait, endpoint=arguments.endpoint
+        search=SearchRequest(query=arguments.query, k=arguments.k, sources=(arguments.source,)),
+        wait_for=wait,
+        endpoint=arguments.endpoint,
     )
 
 
@@ -28,7 +37,9 @@ def show(answer: Answer) -> None:
         sys.stdout.write(f"{answer.waited.why}: {answer.waited.detail}\n")
     for hit in answer.found.hits if answer.found else ():
         text = textwrap.shorten(hit.text, 160)
-        sys.stdout.write(f"{hit.score:.3f}  {hit.document_id} v{hit.version} (batch {hit.batch})  {text}\n")
+        sys.stdout.write(
+            f"{hit.score:.3f}  {hit.document_id} v{hit.version} (batch {hit.batch})  {text}\n"
+        )
 
 
 async def main() -> int:
@@ -46,7 +57,9 @@ async def main() -> int:
     parser.add_argument("--stack", help="stack.json of a local stack")
     arguments = parser.parse_args()
     client = await connect(arguments.stack)
-    answer = await client.execute_workflow(AskWorkflow.run, question(arguments), id=f"ask:{uuid.uuid4()}", task_queue=TASK_QUEUE)
+    answer = await client.execute_workflow(
+        AskWorkflow.run, question(arguments), id=f"ask:{uuid.uuid4()}", task_queue=TASK_QUEUE
+    )
     show(answer)
     return 0 if answer.found else 1
 

@@ -19,10 +19,18 @@ async def connect(stack: str | None = None) -> Client:
     """
     config = dict(ClientConfig.load_client_connect_config())
     if "target_host" not in config:
-        home = os.environ.get("FRESHET_HOME") or Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "freshet"
+        home = (
+            os.environ.get("FRESHET_HOME")
+            or Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+            / "freshet"
+        )
         path = Path(stack) if stack else Path(home) / "stack.json"
         if not path.exists():
-            raise SystemExit(f"no Temporal address: set TEMPORAL_ADDRESS, or start a local stack (there is no {path})")
-        config["target_host"] = json.loads(path.read_text(encoding="utf-8"))["addresses"]["temporal_address"]
+            raise SystemExit(
+                f"no Temporal address: set TEMPORAL_ADDRESS, or start a local stack (there is no {path})"
+            )
+        config["target_host"] = json.loads(path.read_text(encoding="utf-8"))["addresses"][
+            "temporal_address"
+        ]
     config["namespace"] = os.environ.get("TEMPORAL_NAMESPACE") or NAMESPACE
     return await Client.connect(**config)  # type: ignore[arg-type]

@@ -24,7 +24,9 @@ class Subscriber:
     """Answers only when the inbox workflow holds the notice, so that nothing is lost when this process dies."""
 
     @sync_operation
-    async def batch_published(self, _context: StartOperationContext, notice: BatchNotice) -> NoticeAck:
+    async def batch_published(
+        self, _context: StartOperationContext, notice: BatchNotice
+    ) -> NoticeAck:
         """Relay to the inbox of the source; it drops what it has seen."""
         await nexus.client().start_workflow(
             InboxWorkflow.run,
@@ -55,7 +57,9 @@ async def main() -> None:
     """Run until told to stop."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--log", help="append notices here; default: standard output")
-    parser.add_argument("--stack", help="stack.json of a local stack; default: FRESHET_HOME/stack.json")
+    parser.add_argument(
+        "--stack", help="stack.json of a local stack; default: FRESHET_HOME/stack.json"
+    )
     arguments = parser.parse_args()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -68,4 +72,6 @@ async def main() -> None:
 
 if __name__ == "__main__":
     asyncio.run(main())
-    os._exit(0)  # the client library may crash while the interpreter shuts down (temporalio/sdk-python#300)
+    os._exit(
+        0
+    )  # the client library may crash while the interpreter shuts down (temporalio/sdk-python#300)

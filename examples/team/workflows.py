@@ -43,9 +43,15 @@ class InboxWorkflow:
     async def run(self, state: InboxState) -> None:
         """Log what comes in; a notice leaves the list only after it was logged."""
         while True:
-            await workflow.wait_condition(lambda: bool(self._state.waiting) or workflow.info().is_continue_as_new_suggested())
+            await workflow.wait_condition(
+                lambda: bool(self._state.waiting) or workflow.info().is_continue_as_new_suggested()
+            )
             while self._state.waiting:
-                await workflow.execute_activity_method(NoticeLog.write, self._state.waiting[0], start_to_close_timeout=timedelta(seconds=10))
+                await workflow.execute_activity_method(
+                    NoticeLog.write,
+                    self._state.waiting[0],
+                    start_to_close_timeout=timedelta(seconds=10),
+                )
                 self._state.waiting.pop(0)
                 self._state.logged += 1
             if workflow.info().is_continue_as_new_suggested():
@@ -95,8 +101,12 @@ class AskWorkflow:
         waited = None
         if question.wait_for is not None:
             longest = timedelta(seconds=question.wait_for.timeout_seconds) + NEXUS_SLACK
-            waited = await corpus.execute_operation(CorpusService.await_fresh, question.wait_for, schedule_to_close_timeout=longest)
+            waited = await corpus.execute_operation(
+                CorpusService.await_fresh, question.wait_for, schedule_to_close_timeout=longest
+            )
             if not waited.reached:
                 return Answer(waited=waited, found=None)
-        found = await corpus.execute_operation(CorpusService.search, question.search, schedule_to_close_timeout=NEXUS_SLACK)
+        found = await corpus.execute_operation(
+            CorpusService.search, question.search, schedule_to_close_timeout=NEXUS_SLACK
+        )
         return Answer(waited=waited, found=found)

@@ -48,7 +48,9 @@ class SourceConsumer:
         hand_over: gives a reference to the source's workflow; raises FreshetError to be tried again.
     """
 
-    def __init__(self, kafka: dict[str, Any], positions: Positions, store: Store, hand_over: HandOver) -> None:
+    def __init__(
+        self, kafka: dict[str, Any], positions: Positions, store: Store, hand_over: HandOver
+    ) -> None:
         self._poller = Poller(kafka, self, self._start)
         self._positions = positions
         self._store = store
@@ -68,7 +70,10 @@ class SourceConsumer:
             Exception: whatever ended the polling thread; the process is to be started again.
         """
         self._loop = asyncio.get_running_loop()
-        watchers = [asyncio.create_task(work()) for work in (self._watch_sources, self._watch_positions, self._watch_topic_ids)]
+        watchers = [
+            asyncio.create_task(work())
+            for work in (self._watch_sources, self._watch_positions, self._watch_topic_ids)
+        ]
         thread = threading.Thread(target=self._poller.run, args=(grace,), name="poll", daemon=True)
         thread.start()
         gone = asyncio.create_task(asyncio.to_thread(thread.join))
@@ -81,7 +86,10 @@ class SourceConsumer:
             for task in (*watchers, stopped, *self._tasks):
                 task.cancel()
             self._stagers.shutdown(wait=False, cancel_futures=True)
-        failures = [self._poller.failure, *(task.exception() for task in watchers if task.done() and not task.cancelled())]
+        failures = [
+            self._poller.failure,
+            *(task.exception() for task in watchers if task.done() and not task.cancelled()),
+        ]
         for failure in failures:
             if failure is not None:
                 raise failure
@@ -99,7 +107,9 @@ class SourceConsumer:
         while True:
             await asyncio.sleep(POSITIONS_SECONDS)
             if waiting := self._poller.outstanding():
-                rows = await self._ask("reading positions", self._positions.positions, sorted(waiting))
+                rows = await self._ask(
+                    "reading positions", self._positions.positions, sorted(waiting)
+                )
                 if rows is not None:
                     self._poller.post(lambda rows=rows: self._poller.apply_positions(rows))
 
@@ -109,7 +119,12 @@ class SourceConsumer:
             await asyncio.sleep(TOPIC_IDS_SECONDS)
             if (
                 self._poller.topics
-                and (states := await self._ask("describing topics", self._positions.topic_ids, sorted(self._poller.topics))) is not None
+                and (
+                    states := await self._ask(
+                        "describing topics", self._positions.topic_ids, sorted(self._poller.topics)
+                    )
+                )
+                is not None
             ):
                 self._poller.post(lambda states=states: self._poller.check_topic_ids(states))
 
@@ -148,18 +163,25 @@ class SourceConsumer:
         attempt = 0
         while lane.generation == cut.generation:
             try:
-                staged = staged or await self._loop.run_in_executor(self._stagers, stage, cut.records, spec, offsets, self._store)
+                staged = staged or await self._loop.run_in_executor(
+                    self._stagers, stage, cut.records, spec, offsets, self._store
+                )
                 await self._hand_over(staged, spec)
                 self._poller.post(lambda: self._poller.delivered(place, lane, cut))
                 return
             except FreshetError as error:
                 level = logging.WARNING if attempt in (0, 3) or attempt % 12 == 0 else logging.DEBUG
-                log.log(level, "handing over failed, trying again: %s", error, extra={"action": "retry", "source": spec.source, "attempt": attempt})
-            except Exception as error:  # a mistake of ours: this source stops with its reason, the others go on
-                log.exception("staging failed", extra={"action": "halt", "source": spec.source})
-                reason = (
-                    f"{place[0]}/{place[1]}: offsets {cut.first_offset} to {cut.next_offset - 1} could not be staged: {type(error).__name__}: {error}"
+                log.log(
+                    level,
+                    "handing over failed, trying again: %s",
+                    error,
+                    extra={"action": "retry", "source": spec.source, "attempt": attempt},
                 )
+            except (
+                Exception
+            ) as error:  # a mistake of ours: this source stops with its reason, the others go on
+                log.exception("staging failed", extra={"action": "halt", "source": spec.source})
+                reason = f"{place[0]}/{place[1]}: offsets {cut.first_offset} to {cut.next_offset - 1} could not be staged: {type(error).__name__}: {error}"
                 await self.halt(spec.source, lane.epoch, reason)
                 return
             await asyncio.sleep(_RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)])
@@ -170,7 +192,11 @@ class SourceConsumer:
         log.error("source halted: %s", reason, extra={"action": "halt", "source": source})
         self._poller.post(lambda: self._poller.drop_source(source))
         for attempt in range(1_000_000):
-            if await self._ask("halting a source", self._positions.halt, source, epoch, reason) is not None or self._poller.stopping:
+            if (
+                await self._ask("halting a source", self._positions.halt, source, epoch, reason)
+                is not None
+                or self._poller.stopping
+            ):
                 return
             await asyncio.sleep(_RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)])
 

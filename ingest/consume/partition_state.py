@@ -57,7 +57,9 @@ def start_offset(position: Position | None, at: PartitionLog, source: str) -> in
     place = f"{at.topic}/{at.partition}"
     then = f"Accept it with `freshet source resume {source} --skip-gap`."
     if position.cluster_id != at.cluster_id:
-        return Gap(f"{place}: position {position.next_offset} belongs to Kafka cluster {position.cluster_id}, this one is {at.cluster_id}. {then}")
+        return Gap(
+            f"{place}: position {position.next_offset} belongs to Kafka cluster {position.cluster_id}, this one is {at.cluster_id}. {then}"
+        )
     if position.topic_id != at.topic_id:
         return Gap(
             f"{place}: position {position.next_offset} belongs to topic id {position.topic_id}; the topic was recreated and is {at.topic_id} now. {then}"
@@ -68,7 +70,9 @@ def start_offset(position: Position | None, at: PartitionLog, source: str) -> in
             f"{place}: {lost:,} offsets from {position.next_offset} to {at.first_offset - 1} were removed from the log before they were read (retention). {then}"
         )
     if position.next_offset > at.next_offset:
-        return Gap(f"{place}: position {position.next_offset} is beyond the end of the log, {at.next_offset}: the log was cut. {then}")
+        return Gap(
+            f"{place}: position {position.next_offset} is beyond the end of the log, {at.next_offset}: the log was cut. {then}"
+        )
     return position.next_offset
 
 
@@ -98,8 +102,12 @@ class Lane:
     oldest_at: float = 0.0  # monotonic seconds, of the oldest buffered record
     in_flight: Cut | None = None
     aside: bool = False  # takes in nothing, so that other sources of its partition go on (`ingest.consume.sharing`)
-    turn_at: float | None = None  # monotonic seconds, since when it is aside, or holds up another lane
-    outstanding: deque[tuple[int, int, int]] = field(default_factory=deque)  # (next offset, records, bytes) handed over, not published
+    turn_at: float | None = (
+        None  # monotonic seconds, since when it is aside, or holds up another lane
+    )
+    outstanding: deque[tuple[int, int, int]] = field(
+        default_factory=deque
+    )  # (next offset, records, bytes) handed over, not published
 
     @property
     def handed_over(self) -> int:
@@ -130,7 +138,9 @@ class Lane:
 
     def is_full(self) -> bool:
         """A whole micro-batch waits."""
-        return len(self.buffer) >= self.spec.limits.max_records or self.buffered_bytes >= min(self.spec.limits.max_bytes, CUT_BYTES)
+        return len(self.buffer) >= self.spec.limits.max_records or self.buffered_bytes >= min(
+            self.spec.limits.max_bytes, CUT_BYTES
+        )
 
     def due_at(self, log_end: int) -> float:
         """Monotonic second at which the buffer is to be cut; 0 for at once."""
@@ -156,7 +166,13 @@ class Lane:
         self.buffered_bytes -= size
         self.oldest_at = now
         next_offset = records[-1].offset + 1
-        taken = Cut(records=records, value_bytes=size, first_offset=self.cut_from, next_offset=next_offset, generation=self.generation)
+        taken = Cut(
+            records=records,
+            value_bytes=size,
+            first_offset=self.cut_from,
+            next_offset=next_offset,
+            generation=self.generation,
+        )
         self.cut_from = next_offset
         self.in_flight = taken
         return taken
@@ -174,7 +190,12 @@ class Lane:
 
 def _size(record: KafkaRecord) -> int:
     # A record costs its Python objects too: without that a million tiny ones would count as nothing.
-    return len(record.value or b"") + len(record.key or b"") + sum(len(value or b"") for _, value in record.headers) + 200
+    return (
+        len(record.value or b"")
+        + len(record.key or b"")
+        + sum(len(value or b"") for _, value in record.headers)
+        + 200
+    )
 
 
 def is_behind(lanes: Sequence[Lane], share: float = 1.0) -> bool:
@@ -185,7 +206,11 @@ def is_behind(lanes: Sequence[Lane], share: float = 1.0) -> bool:
     records = sum(entry[1] for lane in lanes for entry in lane.outstanding)
     size = sum(entry[2] for lane in lanes for entry in lane.outstanding)
     references = sum(len(lane.outstanding) for lane in lanes)
-    return records >= limits.max_pending_records * share or size >= limits.max_pending_bytes * share or references >= MAX_REFERENCES * share
+    return (
+        records >= limits.max_pending_records * share
+        or size >= limits.max_pending_bytes * share
+        or references >= MAX_REFERENCES * share
+    )
 
 
 @dataclass(slots=True)

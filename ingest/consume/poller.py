@@ -14,7 +14,16 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from ingest.consume.partition_state import Cut, Gap, Lane, PartitionLog, Position, Slot, is_behind, start_offset
+from ingest.consume.partition_state import (
+    Cut,
+    Gap,
+    Lane,
+    PartitionLog,
+    Position,
+    Slot,
+    is_behind,
+    start_offset,
+)
 from ingest.consume.positions import ActiveSource
 from ingest.consume.services import Place, Work
 from ingest.consume.sharing import is_blocked, position, take_turns
@@ -38,7 +47,9 @@ class Poller:
         start: runs a coroutine of `work` on the event loop; called from the polling thread.
     """
 
-    def __init__(self, kafka: dict[str, Any], work: Work, start: Callable[[Coroutine[Any, Any, None]], None]) -> None:
+    def __init__(
+        self, kafka: dict[str, Any], work: Work, start: Callable[[Coroutine[Any, Any, None]], None]
+    ) -> None:
         self._consumer = Consumer({**CONSUMER_PROPERTIES, **kafka})
         self._work = work
         self._start = start
@@ -68,7 +79,12 @@ class Poller:
 
     def outstanding(self) -> set[str]:
         """Sources of which something is handed over and not yet published."""
-        return {name for slot in list(self.slots.values()) for name, lane in list(slot.lanes.items()) if lane.outstanding}
+        return {
+            name
+            for slot in list(self.slots.values())
+            for name, lane in list(slot.lanes.items())
+            if lane.outstanding
+        }
 
     # ── polling thread ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -87,7 +103,11 @@ class Poller:
     def _turn(self, now: float) -> None:
         """One round: messages from the event loop, records, cuts, pauses."""
         self._read_inbox()
-        busy = any(lane.in_flight or lane.buffer for slot in self.slots.values() for lane in slot.lanes.values())
+        busy = any(
+            lane.in_flight or lane.buffer
+            for slot in self.slots.values()
+            for lane in slot.lanes.values()
+        )
         first = self._consumer.poll(0.003 if busy else 0.05)
         if first is not None:
             self._take_in(first)
@@ -125,8 +145,12 @@ class Poller:
             return
         try:
             record = record_of(message)
-        except Exception as error:  # one record, met again after every restart, must not end the reading of all
-            log.exception("a record cannot be taken in", extra={"action": "halt", "topic": place[0]})
+        except (
+            Exception
+        ) as error:  # one record, met again after every restart, must not end the reading of all
+            log.exception(
+                "a record cannot be taken in", extra={"action": "halt", "topic": place[0]}
+            )
             for name, lane in list(slot.lanes.items()):
                 reason = f"{place[0]}/{place[1]}: offset {message.offset()} cannot be taken in: {type(error).__name__}: {error}"
                 self._start(self._work.halt(name, lane.epoch, reason))
@@ -155,11 +179,23 @@ class Poller:
         code = error.code()
         if code == KafkaError._PARTITION_EOF:
             return
-        if code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError.UNKNOWN_TOPIC_ID) and place in self.slots:
+        if (
+            code
+            in (
+                KafkaError._AUTO_OFFSET_RESET,
+                KafkaError.OFFSET_OUT_OF_RANGE,
+                KafkaError.UNKNOWN_TOPIC_ID,
+            )
+            and place in self.slots
+        ):
             # The log moved under us: look again where every source stands; a gap halts it.
             self._place_again(place)
             return
-        log.warning("Kafka: %s", error.str(), extra={"action": "kafka_error", "code": error.name(), "topic": place[0]})
+        log.warning(
+            "Kafka: %s",
+            error.str(),
+            extra={"action": "kafka_error", "code": error.name(), "topic": place[0]},
+        )
 
     def _cut(self, place: Place, lane: Lane, now: float, behind: frozenset[str]) -> None:
         if lane.in_flight or not lane.buffer or lane.spec.source in behind:
@@ -187,7 +223,11 @@ class Poller:
             self._commit([(place, slot)], wait=False)
 
     def _commit(self, slots: Sequence[tuple[Place, Slot]], *, wait: bool) -> None:
-        offsets = [TopicPartition(*place, min(lane.handed_over for lane in slot.lanes.values())) for place, slot in slots if slot.lanes]
+        offsets = [
+            TopicPartition(*place, min(lane.handed_over for lane in slot.lanes.values()))
+            for place, slot in slots
+            if slot.lanes
+        ]
         if not offsets:
             return
         try:
@@ -198,7 +238,11 @@ class Poller:
 
     def _share(self, behind: frozenset[str], now: float) -> None:
         """Sources of one partition take turns where one of them cannot go on."""
-        shared = [slot for slot in self.slots.values() if slot.seek_to is None and (len(slot.lanes) > 1 or position(slot) is None)]
+        shared = [
+            slot
+            for slot in self.slots.values()
+            if slot.seek_to is None and (len(slot.lanes) > 1 or position(slot) is None)
+        ]
         if shared:
             relieved = self._sources.keys() - self._sources_behind(share=0.5)
             for slot in shared:
@@ -236,14 +280,22 @@ class Poller:
         try:
             self._consumer.seek(at)
         except KafkaException as error:
-            log.debug("seek refused, assigning anew: %s", error.args[0].str(), extra={"action": "seek_refused"})
+            log.debug(
+                "seek refused, assigning anew: %s",
+                error.args[0].str(),
+                extra={"action": "seek_refused"},
+            )
             with contextlib.suppress(KafkaException):  # an earlier round may have come this far
                 self._consumer.incremental_unassign([at])
             try:
                 self._consumer.incremental_assign([at])
                 self._consumer.resume([at])
             except KafkaException as again:  # a rebalance is going on: the next round tries again
-                log.debug("assigning anew refused: %s", again.args[0].str(), extra={"action": "seek_refused"})
+                log.debug(
+                    "assigning anew refused: %s",
+                    again.args[0].str(),
+                    extra={"action": "seek_refused"},
+                )
                 return
             slot.paused = False
         slot.seek_to = None
@@ -258,7 +310,10 @@ class Poller:
             self._drop_lanes(name)
         for name, source in self._sources.items():
             if name in before and before[name].epoch != source.epoch:
-                log.info("position was moved, reading again", extra={"action": "epoch", "source": name, "epoch": source.epoch})
+                log.info(
+                    "position was moved, reading again",
+                    extra={"action": "epoch", "source": name, "epoch": source.epoch},
+                )
                 self._drop_lanes(name)
         for (topic, _), slot in self.slots.items():
             slot.absent = False
@@ -268,12 +323,19 @@ class Poller:
                     self._drop(slot, name)
                 else:
                     lane.spec = source.spec
-        topics = frozenset(topic for source in self._sources.values() for topic in source.spec.topics)
+        topics = frozenset(
+            topic for source in self._sources.values() for topic in source.spec.topics
+        )
         if topics != self.topics:
             self.topics = topics
             log.info("subscribing", extra={"action": "subscribe", "topics": sorted(topics)})
             if topics:
-                self._consumer.subscribe(sorted(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
+                self._consumer.subscribe(
+                    sorted(topics),
+                    on_assign=self._on_assign,
+                    on_revoke=self._on_revoke,
+                    on_lost=self._on_lost,
+                )
             else:
                 self._consumer.unsubscribe()
         self._place_missing()
@@ -282,7 +344,11 @@ class Poller:
         """2. Ask for the positions of sources that have no lane in an assigned partition yet."""
         asked: dict[Place, dict[str, ActiveSource]] = {}
         for place, slot in self.slots.items():
-            missing = {name: source for name, source in self._sources.items() if place[0] in source.spec.topics and name not in slot.lanes}
+            missing = {
+                name: source
+                for name, source in self._sources.items()
+                if place[0] in source.spec.topics and name not in slot.lanes
+            }
             if missing and not slot.placing and not slot.absent:
                 slot.placing = True
                 asked[place] = missing
@@ -290,7 +356,10 @@ class Poller:
             self._start(self._work.place(asked))
 
     def apply_places(
-        self, asked: dict[Place, dict[str, ActiveSource]], logs: dict[Place, PartitionLog], rows: dict[tuple[str, str, int], Position]
+        self,
+        asked: dict[Place, dict[str, ActiveSource]],
+        logs: dict[Place, PartitionLog],
+        rows: dict[tuple[str, str, int], Position],
     ) -> None:
         """2. Open a lane a source at its position, or halt it."""
         for place, sources in asked.items():
@@ -312,8 +381,24 @@ class Poller:
                     self._start(self._work.halt(name, source.epoch, start.reason))
                     continue
                 self._generation += 1
-                slot.lanes[name] = Lane(spec=current.spec, epoch=source.epoch, at=at, expected=start, cut_from=start, generation=self._generation)
-                log.info("reading", extra={"action": "placed", "source": name, "topic": place[0], "partition": place[1], "offset": start})
+                slot.lanes[name] = Lane(
+                    spec=current.spec,
+                    epoch=source.epoch,
+                    at=at,
+                    expected=start,
+                    cut_from=start,
+                    generation=self._generation,
+                )
+                log.info(
+                    "reading",
+                    extra={
+                        "action": "placed",
+                        "source": name,
+                        "topic": place[0],
+                        "partition": place[1],
+                        "offset": start,
+                    },
+                )
             slot.seek_to = position(slot)
         self._place_missing()
 
@@ -372,7 +457,9 @@ class Poller:
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Give up the partitions: commit what was handed over, drop the rest (whoever gets them reads it again)."""
         places = [(partition.topic, partition.partition) for partition in partitions]
-        self._commit([(place, self.slots[place]) for place in places if place in self.slots], wait=True)
+        self._commit(
+            [(place, self.slots[place]) for place in places if place in self.slots], wait=True
+        )
         self._give_up(places)
         consumer.incremental_unassign(partitions)
 
@@ -393,7 +480,9 @@ class Poller:
         end = time.monotonic() + grace
         if self.slots:
             self._consumer.pause([TopicPartition(*place) for place in self.slots])
-        while time.monotonic() < end and any(lane.in_flight for slot in self.slots.values() for lane in slot.lanes.values()):
+        while time.monotonic() < end and any(
+            lane.in_flight for slot in self.slots.values() for lane in slot.lanes.values()
+        ):
             self._consumer.poll(0.02)
             self._read_inbox()
         self._commit(list(self.slots.items()), wait=True)

@@ -32,18 +32,26 @@ class Positions:
 
     def active_sources(self) -> list[ActiveSource]:
         """Every source in state active."""
-        return [ActiveSource(spec=SourceSpec.from_json(spec), epoch=epoch) for _, spec, _, epoch in self._rows("sources_active", {})]
+        return [
+            ActiveSource(spec=SourceSpec.from_json(spec), epoch=epoch)
+            for _, spec, _, epoch in self._rows("sources_active", {})
+        ]
 
     def positions(self, sources: Sequence[str]) -> dict[tuple[str, str, int], Position]:
         """(source, topic, partition) -> position row."""
         rows = self._rows("positions_of_sources", {"sources": list(sources)})
-        return {(source, topic, partition): Position(cluster, topic_id, offset) for source, topic, partition, cluster, topic_id, offset in rows}
+        return {
+            (source, topic, partition): Position(cluster, topic_id, offset)
+            for source, topic, partition, cluster, topic_id, offset in rows
+        }
 
     def topic_ids(self, topics: Sequence[str]) -> dict[str, str]:
         """Kafka's id of every topic that exists."""
         return {name: state.topic_id for name, state in self._cluster.topics(topics).items()}
 
-    def place(self, asked: dict[Place, dict[str, ActiveSource]]) -> tuple[dict[Place, PartitionLog], dict[tuple[str, str, int], Position]]:
+    def place(
+        self, asked: dict[Place, dict[str, ActiveSource]]
+    ) -> tuple[dict[Place, PartitionLog], dict[tuple[str, str, int], Position]]:
         """Logs of these partitions as they are now, and the position rows of these sources."""
         # Position rows first: a row that moves on meanwhile only makes us read something twice.
         rows = self.positions(sorted({name for sources in asked.values() for name in sources}))
@@ -80,7 +88,11 @@ class Positions:
 
     def _begin(self, positions: Sequence[dict[str, Any]]) -> None:
         """Write the position of partitions that were never read, before anything of them is: from then on the row decides."""
-        with unavailable_as_dependency_error(), self._pool.connection(timeout=5) as connection, connection.transaction():
+        with (
+            unavailable_as_dependency_error(),
+            self._pool.connection(timeout=5) as connection,
+            connection.transaction(),
+        ):
             for position in positions:
                 connection.execute(query("begin_position"), position)
 
@@ -90,7 +102,12 @@ class Positions:
     def halt(self, source: str, epoch: int, reason: str) -> bool:
         """Stop a source; False where it was stopped or moved meanwhile."""
         with unavailable_as_dependency_error(), self._pool.connection(timeout=5) as connection:
-            return connection.execute(query("halt_source"), {"source": source, "epoch": epoch, "reason": reason}).rowcount == 1
+            return (
+                connection.execute(
+                    query("halt_source"), {"source": source, "epoch": epoch, "reason": reason}
+                ).rowcount
+                == 1
+            )
 
     def forget(self) -> None:
         """The cluster may be another one: ask for its id again."""

@@ -24,7 +24,10 @@ def position(slot: Slot) -> int | None:
 def is_blocked(slot: Slot, behind: Collection[str]) -> bool:
     """Whether the next record is for a lane that must wait, or for none."""
     at = position(slot)
-    return at is None or any(_waits(lane, behind) and not lane.aside and lane.expected <= at for lane in slot.lanes.values())
+    return at is None or any(
+        _waits(lane, behind) and not lane.aside and lane.expected <= at
+        for lane in slot.lanes.values()
+    )
 
 
 def take_turns(slot: Slot, behind: Collection[str], relieved: Collection[str], now: float) -> None:
@@ -63,4 +66,6 @@ def _waits(lane: Lane, behind: Collection[str]) -> bool:
 def _holds_up(lane: Lane, other: Lane, behind: Collection[str]) -> bool:
     if lane is other or _waits(other, behind):
         return False
-    return lane.expected < other.expected or (lane.expected == other.expected and _waits(lane, behind))
+    return lane.expected < other.expected or (
+        lane.expected == other.expected and _waits(lane, behind)
+    )

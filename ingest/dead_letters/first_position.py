@@ -31,7 +31,13 @@ class Origin:
     def headers(self, dead_letter: int) -> list[tuple[str, bytes]]:
         """What a record sent through again carries."""
         place = f"{self.topic}/{self.partition}/{self.offset}#{dead_letter}"
-        return [(REDRIVEN_FROM, place.encode()), (REDRIVEN_TIMESTAMP, str("none" if self.timestamp_ms is None else self.timestamp_ms).encode())]
+        return [
+            (REDRIVEN_FROM, place.encode()),
+            (
+                REDRIVEN_TIMESTAMP,
+                str("none" if self.timestamp_ms is None else self.timestamp_ms).encode(),
+            ),
+        ]
 
 
 def origin_of(headers: Headers) -> Origin | None:
@@ -43,12 +49,19 @@ def origin_of(headers: Headers) -> Origin | None:
     timestamp = _TIMESTAMP.fullmatch(found.get(REDRIVEN_TIMESTAMP) or b"")
     if place is None or timestamp is None:
         return None
-    return Origin(place[1].decode(), int(place[2]), int(place[3]), None if timestamp[0] == b"none" else int(timestamp[0]))
+    return Origin(
+        place[1].decode(),
+        int(place[2]),
+        int(place[3]),
+        None if timestamp[0] == b"none" else int(timestamp[0]),
+    )
 
 
 def own_headers(headers: Headers) -> list[tuple[str, bytes | None]]:
     """The headers without what an earlier redrive added."""
-    return [(name, value) for name, value in headers if name not in (REDRIVEN_FROM, REDRIVEN_TIMESTAMP)]
+    return [
+        (name, value) for name, value in headers if name not in (REDRIVEN_FROM, REDRIVEN_TIMESTAMP)
+    ]
 
 
 def first_written(record: KafkaRecord) -> KafkaRecord:
@@ -58,10 +71,16 @@ def first_written(record: KafkaRecord) -> KafkaRecord:
     own partition: nobody outranks others with them.
     """
     origin = origin_of(record.headers)
-    if origin is None or (origin.topic, origin.partition) != (record.topic, record.partition) or origin.offset > record.offset:
+    if (
+        origin is None
+        or (origin.topic, origin.partition) != (record.topic, record.partition)
+        or origin.offset > record.offset
+    ):
         return record
     timestamp_ms = origin.timestamp_ms
     if timestamp_ms is not None:
         # A record without a time counts as older than all that have one.
-        timestamp_ms = None if record.timestamp_ms is None else min(timestamp_ms, record.timestamp_ms)
+        timestamp_ms = (
+            None if record.timestamp_ms is None else min(timestamp_ms, record.timestamp_ms)
+        )
     return replace(record, offset=origin.offset, timestamp_ms=timestamp_ms)

@@ -48,7 +48,13 @@ class Outbox:
         self._pool = pool
         self._cluster = cluster
         self._producer = Producer(
-            {"enable.idempotence": True, "message.max.bytes": MAX_MESSAGE_BYTES, "compression.type": "lz4", "message.timeout.ms": 20_000, **kafka}
+            {
+                "enable.idempotence": True,
+                "message.max.bytes": MAX_MESSAGE_BYTES,
+                "compression.type": "lz4",
+                "message.timeout.ms": 20_000,
+                **kafka,
+            }
         )
         self._topics: set[str] = set()
         self._waiting: dict[str, float] = {}  # source -> monotonic second of its next turn
@@ -68,7 +74,9 @@ class Outbox:
         now = time.monotonic()
         self._waiting = {source: until for source, until in self._waiting.items() if until > now}
         with unavailable_as_dependency_error(), self._pool.connection(timeout=5) as connection:
-            rows = connection.execute(query("dead_letters_unproduced"), {"most": _MOST, "without": list(self._waiting)}).fetchall()
+            rows = connection.execute(
+                query("dead_letters_unproduced"), {"most": _MOST, "without": list(self._waiting)}
+            ).fetchall()
         done: list[int] = []
         for row in rows:
             if row[1] not in self._waiting:
@@ -77,7 +85,9 @@ class Outbox:
                 except FreshetError as error:
                     self._wait(row[1], str(error))
         if self._producer.flush(_FLUSH_SECONDS):
-            log.warning("Kafka did not acknowledge all dead letters in time", extra={"action": "retry"})
+            log.warning(
+                "Kafka did not acknowledge all dead letters in time", extra={"action": "retry"}
+            )
         if done:
             with unavailable_as_dependency_error(), self._pool.connection(timeout=5) as connection:
                 connection.execute(query("dead_letters_produced"), {"dead_letters": done})
@@ -91,7 +101,11 @@ class Outbox:
         self._waiting[source] = now + _WAIT_SECONDS
         if now - self._told.get(source, -_TELL_SECONDS) >= _TELL_SECONDS:
             self._told[source] = now
-            log.warning("dead letters of a source wait: %s", why, extra={"action": "retry", "source": source})
+            log.warning(
+                "dead letters of a source wait: %s",
+                why,
+                extra={"action": "retry", "source": source},
+            )
 
     def _produce(self, row: tuple[Any, ...], done: list[int]) -> None:
         number, source, spec, _, _, _, _, _, _, _, key, value, _ = row
@@ -102,21 +116,32 @@ class Outbox:
         def acknowledged(error: KafkaError | None, _: Any) -> None:
             if error is None:
                 done.append(number)
-            elif error.code() in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE) and value:
+            elif (
+                error.code() in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE)
+                and value
+            ):
                 self._pointer(topic, number, key, headers, done)
             else:
                 self._topics.discard(topic)  # it may have been removed
                 self._wait(source, f"topic {topic}: {error.str()}")
 
         try:
-            self._producer.produce(topic, key=key, value=value, headers=headers, on_delivery=acknowledged)
+            self._producer.produce(
+                topic, key=key, value=value, headers=headers, on_delivery=acknowledged
+            )
         except BufferError:
             self._producer.flush(_FLUSH_SECONDS)  # the next round takes it
         except KafkaException as error:  # larger than our own limit
-            log.info("dead letter is too large for Kafka: %s", error.args[0].str(), extra={"action": "truncated", "topic": topic})
+            log.info(
+                "dead letter is too large for Kafka: %s",
+                error.args[0].str(),
+                extra={"action": "truncated", "topic": topic},
+            )
             self._pointer(topic, number, key, headers, done)
 
-    def _pointer(self, topic: str, number: int, key: bytes | None, headers: Headers, done: list[int]) -> None:
+    def _pointer(
+        self, topic: str, number: int, key: bytes | None, headers: Headers, done: list[int]
+    ) -> None:
         """The topic does not take the bytes: they are in the database, the reason goes out."""
 
         def acknowledged(error: KafkaError | None, _: Any) -> None:
@@ -124,7 +149,13 @@ class Outbox:
                 done.append(number)
 
         small = [(name, value) for name, value in headers if name.startswith("freshet.")]
-        self._producer.produce(topic, key=key, value=b"", headers=[*small, ("freshet.truncated", str(number).encode())], on_delivery=acknowledged)
+        self._producer.produce(
+            topic,
+            key=key,
+            value=b"",
+            headers=[*small, ("freshet.truncated", str(number).encode())],
+            on_delivery=acknowledged,
+        )
 
     def _ensure(self, topic: str) -> None:
         if topic not in self._topics:
@@ -146,5 +177,7 @@ def _headers(row: tuple[Any, ...]) -> Headers:
         "batch": batch,
         "document": document_id or "",
     }
-    own = [(name, None if value is None else base64.b64decode(value)) for name, value in original or []]
+    own = [
+        (name, None if value is None else base64.b64decode(value)) for name, value in original or []
+    ]
     return [*own, *((f"freshet.{name}", str(value).encode()) for name, value in described.items())]

@@ -39,7 +39,11 @@ def find(connection: Connection, selection: Selection) -> list[dict[str, Any]]:
         "dead_letters": None if selection.dead_letters is None else list(selection.dead_letters),
         "most": selection.most,
     }
-    return connection.cursor(row_factory=dict_row).execute(query("list_dead_letters"), arguments).fetchall()
+    return (
+        connection.cursor(row_factory=dict_row)
+        .execute(query("list_dead_letters"), arguments)
+        .fetchall()
+    )
 
 
 def show(connection: Connection, dead_letter: int) -> dict[str, Any]:
@@ -48,13 +52,21 @@ def show(connection: Connection, dead_letter: int) -> dict[str, Any]:
     Raises:
         ConfigurationError: there is none of this number.
     """
-    row = connection.cursor(row_factory=dict_row).execute(query("show_dead_letter"), {"dead_letter": dead_letter}).fetchone()
+    row = (
+        connection.cursor(row_factory=dict_row)
+        .execute(query("show_dead_letter"), {"dead_letter": dead_letter})
+        .fetchone()
+    )
     if row is None:
-        raise ConfigurationError(f"there is no dead letter {dead_letter}; `freshet dead-letters list` shows those there are")
+        raise ConfigurationError(
+            f"there is no dead letter {dead_letter}; `freshet dead-letters list` shows those there are"
+        )
     return row
 
 
-def redrive(connection: Connection, kafka: dict[str, Any], dead_letters: Sequence[int]) -> list[int]:
+def redrive(
+    connection: Connection, kafka: dict[str, Any], dead_letters: Sequence[int]
+) -> list[int]:
     """Produce the original bytes to the original partition again; they get a new offset and are judged anew.
 
     Returns:
@@ -63,7 +75,14 @@ def redrive(connection: Connection, kafka: dict[str, Any], dead_letters: Sequenc
     Raises:
         DependencyError: Kafka took none of them.
     """
-    producer = Producer({"enable.idempotence": True, "message.max.bytes": MAX_MESSAGE_BYTES, "message.timeout.ms": 30_000, **kafka})
+    producer = Producer(
+        {
+            "enable.idempotence": True,
+            "message.max.bytes": MAX_MESSAGE_BYTES,
+            "message.timeout.ms": 30_000,
+            **kafka,
+        }
+    )
     taken: list[int] = []
     refused: list[str] = []
 
@@ -88,16 +107,30 @@ def redrive(connection: Connection, kafka: dict[str, Any], dead_letters: Sequenc
     return done
 
 
-def _produce(producer: Producer, row: dict[str, Any], on_delivery: Callable[[KafkaError | None, Any], None]) -> None:
+def _produce(
+    producer: Producer, row: dict[str, Any], on_delivery: Callable[[KafkaError | None, Any], None]
+) -> None:
     """Send one, with the place where it stood at first: one that is redriven for the second time is as old as ever."""
-    headers = [(name, None if value is None else base64.b64decode(value)) for name, value in row["headers"] or []]
+    headers = [
+        (name, None if value is None else base64.b64decode(value))
+        for name, value in row["headers"] or []
+    ]
     at = row["record_at"]
     timestamp_ms = None if at is None else (at - _EPOCH) // timedelta(milliseconds=1)
-    origin = origin_of(headers) or Origin(row["topic"], row["partition"], row["record_offset"], timestamp_ms)
+    origin = origin_of(headers) or Origin(
+        row["topic"], row["partition"], row["record_offset"], timestamp_ms
+    )
     headers = [*own_headers(headers), *origin.headers(row["dead_letter"])]
     while True:
         try:
-            producer.produce(row["topic"], key=row["key"], value=row["value"], partition=row["partition"], headers=headers, on_delivery=on_delivery)
+            producer.produce(
+                row["topic"],
+                key=row["key"],
+                value=row["value"],
+                partition=row["partition"],
+                headers=headers,
+                on_delivery=on_delivery,
+            )
             return
         except BufferError:  # its queue is full until something is acknowledged or given up
             producer.poll(0.1)
@@ -105,5 +138,7 @@ def _produce(producer: Producer, row: dict[str, Any], on_delivery: Callable[[Kaf
 
 def settle(connection: Connection, dead_letters: Sequence[int], state: str) -> list[int]:
     """Mark open dead letters as `redriven` or `discarded`; answers which ones were open."""
-    rows = connection.execute(query("settle_dead_letters"), {"dead_letters": list(dead_letters), "state": state}).fetchall()
+    rows = connection.execute(
+        query("settle_dead_letters"), {"dead_letters": list(dead_letters), "state": state}
+    ).fetchall()
     return sorted(number for (number,) in rows)

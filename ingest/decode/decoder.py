@@ -34,17 +34,31 @@ def decode(record: KafkaRecord, spec: SourceSpec) -> Decoded:
     """
     record = first_written(record)
     if record.unreadable is not None:
-        return Undecodable(reason=DeadLetterReason.NOT_DECODABLE, detail=record.unreadable, document_id=_readable_key(record))
+        return Undecodable(
+            reason=DeadLetterReason.NOT_DECODABLE,
+            detail=record.unreadable,
+            document_id=_readable_key(record),
+        )
     try:
         if record.value is None:  # 1
             return tombstone(record, spec)
         if len(record.value) > spec.pipeline.max_document_bytes:  # 2
-            return Undecodable(reason=DeadLetterReason.TOO_LARGE, detail=_too_large(len(record.value), spec), document_id=_readable_key(record))
+            return Undecodable(
+                reason=DeadLetterReason.TOO_LARGE,
+                detail=_too_large(len(record.value), spec),
+                document_id=_readable_key(record),
+            )
         return FORMATS[spec.format](record, spec)  # 3
     except FieldError as error:
-        return Undecodable(reason=error.reason, detail=error.detail, document_id=_readable_key(record))
+        return Undecodable(
+            reason=error.reason, detail=error.detail, document_id=_readable_key(record)
+        )
     except RecursionError:
-        return Undecodable(reason=DeadLetterReason.NOT_DECODABLE, detail="nested too deeply to be read", document_id=_readable_key(record))
+        return Undecodable(
+            reason=DeadLetterReason.NOT_DECODABLE,
+            detail="nested too deeply to be read",
+            document_id=_readable_key(record),
+        )
 
 
 def tombstone(record: KafkaRecord, spec: SourceSpec) -> ChangeEvent:
@@ -92,7 +106,14 @@ class _Native(msgspec.Struct):
 _LONG_NUMBER = re.compile(rb"[0-9]{19}|[eE][+-]?[0-9]{3}")
 _decoder = msgspec.json.Decoder(_Native)
 _metadata_decoder = msgspec.json.Decoder()
-_REPEATABLE = (b'"id"', b'"op"', b'"version"', b'"content"', b'"acl"', b'"expires_at"')  # a second one of these is never guessed away
+_REPEATABLE = (
+    b'"id"',
+    b'"op"',
+    b'"version"',
+    b'"content"',
+    b'"acl"',
+    b'"expires_at"',
+)  # a second one of these is never guessed away
 _ESCAPED_TROUBLE = (b"\\u0000", b"\\ud", b"\\uD")  # NUL, and halves of surrogate pairs
 
 
@@ -110,15 +131,27 @@ def native(record: KafkaRecord, spec: SourceSpec) -> Decoded:
 
 
 def _native_event(event: _Native, value: bytes, record: KafkaRecord, spec: SourceSpec) -> Decoded:
-    document_id = fields.key_as_id(record.key) if event.id is msgspec.UNSET else fields.document_id(event.id)
+    document_id = (
+        fields.key_as_id(record.key) if event.id is msgspec.UNSET else fields.document_id(event.id)
+    )
     try:
         op = operation(event.op)
-        own_version = fields.version(event.version) if spec.version_rule is VersionRule.EVENT else None
-        version = fields.effective_version(own_version, record, spec.version_rule, relative=op is Op.DELETE)
+        own_version = (
+            fields.version(event.version) if spec.version_rule is VersionRule.EVENT else None
+        )
+        version = fields.effective_version(
+            own_version, record, spec.version_rule, relative=op is Op.DELETE
+        )
         event_at_ms = fields.time_ms(event.updated_at)
         raw_sha256 = hashlib.sha256(value).digest()
         if op is Op.DELETE:
-            return ChangeEvent(op=op, document_id=document_id, version=version, event_at_ms=event_at_ms, raw_sha256=raw_sha256)
+            return ChangeEvent(
+                op=op,
+                document_id=document_id,
+                version=version,
+                event_at_ms=event_at_ms,
+                raw_sha256=raw_sha256,
+            )
         content, content_bytes, content_sha256 = _content(event.content)
         return ChangeEvent(
             op=op,
@@ -152,7 +185,9 @@ def operation(value: Any) -> Op:
 def _content(content: Any) -> tuple[str, int, bytes]:
     """The text, and the size in bytes and SHA-256 of it as it was received."""
     if content is None:
-        raise fields.invalid("content", content, "text for an upsert (an empty text is allowed, none is not)")
+        raise fields.invalid(
+            "content", content, "text for an upsert (an empty text is allowed, none is not)"
+        )
     if not isinstance(content, str):
         raise fields.invalid("content", content, "text")
     try:
@@ -169,7 +204,9 @@ def _metadata(raw: msgspec.Raw) -> dict[str, Any]:
     try:
         value = _metadata_decoder.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
-        return fields.metadata(_loads(_text(text)))  # bad bytes are lone surrogates now, whatever `text` looks like
+        return fields.metadata(
+            _loads(_text(text))
+        )  # bad bytes are lone surrogates now, whatever `text` looks like
     if type(value) is dict and _is_plain(text):
         return value
     return fields.metadata(value)
@@ -178,7 +215,11 @@ def _metadata(raw: msgspec.Raw) -> dict[str, Any]:
 def _is_plain(text: bytes) -> bool:
     """True where nothing in this JSON can need repair: saves the walk through it."""
     shallow = text.count(b"{") + text.count(b"[") < fields.MAX_METADATA_DEPTH
-    return shallow and not any(trouble in text for trouble in _ESCAPED_TROUBLE) and not _LONG_NUMBER.search(text)
+    return (
+        shallow
+        and not any(trouble in text for trouble in _ESCAPED_TROUBLE)
+        and not _LONG_NUMBER.search(text)
+    )
 
 
 def _json_bytes(value: bytes) -> bytes:
@@ -189,23 +230,44 @@ def _json_bytes(value: bytes) -> bytes:
     """
     if value.startswith(b"\xef\xbb\xbf"):
         value = value[3:]
-    if value[:1] == b"\x00" and value[5:6] == b"{" and value.rstrip().endswith(b"}") and value[6:7] != b"\x00":
+    if (
+        value[:1] == b"\x00"
+        and value[5:6] == b"{"
+        and value.rstrip().endswith(b"}")
+        and value[6:7] != b"\x00"
+    ):
         return value[5:]
     for matches, name in _SIGNATURES:
         if matches(value):
-            raise FieldError(DeadLetterReason.NOT_DECODABLE, f"the value is {name}, not JSON; it starts with {fields.shown(value[:16])}")
+            raise FieldError(
+                DeadLetterReason.NOT_DECODABLE,
+                f"the value is {name}, not JSON; it starts with {fields.shown(value[:16])}",
+            )
     return value
 
 
 _SIGNATURES: tuple[tuple[Callable[[bytes], bool], str], ...] = (
-    (lambda value: not value.strip(b" \t\r\n"), "empty (that is no tombstone: a tombstone has a null value)"),
     (
-        lambda value: value.startswith((b"\xff\xfe", b"\xfe\xff")) or value[:2] in (b"{\x00", b"\x00{") or value[:4] == b"\x00\x00\x00{",
+        lambda value: not value.strip(b" \t\r\n"),
+        "empty (that is no tombstone: a tombstone has a null value)",
+    ),
+    (
+        lambda value: (
+            value.startswith((b"\xff\xfe", b"\xfe\xff"))
+            or value[:2] in (b"{\x00", b"\x00{")
+            or value[:4] == b"\x00\x00\x00{"
+        ),
         "UTF-16 or UTF-32 (JSON must be UTF-8)",
     ),
-    (lambda value: value.startswith(b"\x1f\x8b"), "gzip (compression is the producer's `compression.type`, not the value's)"),
+    (
+        lambda value: value.startswith(b"\x1f\x8b"),
+        "gzip (compression is the producer's `compression.type`, not the value's)",
+    ),
     (lambda value: value.startswith(b"PK\x03\x04"), "a zip archive"),
-    (lambda value: len(value) > 5 and value[0] == 0, "in Confluent's wire format (magic byte 0 and a schema id)"),
+    (
+        lambda value: len(value) > 5 and value[0] == 0,
+        "in Confluent's wire format (magic byte 0 and a schema id)",
+    ),
     (lambda value: value.startswith(b"\xac\xed"), "a serialised Java object"),
     (lambda value: value.startswith(b"\x80") and value.endswith(b"."), "a Python pickle"),
 )
@@ -223,16 +285,21 @@ def _read_carefully(body: bytes) -> _Native:
 
     event = _loads(text, remember)
     if not isinstance(event, dict):
-        raise FieldError(DeadLetterReason.NOT_DECODABLE, f"the value is {fields.shown(event)}, not a JSON object")
+        raise FieldError(
+            DeadLetterReason.NOT_DECODABLE, f"the value is {fields.shown(event)}, not a JSON object"
+        )
     names = [name for name, _ in pairs]
     for name in _Native.__struct_fields__:
         if names.count(name) > 1:
             raise FieldError(
-                DeadLetterReason.NOT_DECODABLE, f"the field {name} stands {names.count(name)} times in the event; which one counts is not guessed"
+                DeadLetterReason.NOT_DECODABLE,
+                f"the field {name} stands {names.count(name)} times in the event; which one counts is not guessed",
             )
     known = {name: event[name] for name in _Native.__struct_fields__ if name in event}
     if "metadata" in known:
-        known["metadata"] = msgspec.Raw(json.dumps(fields.metadata(known["metadata"]), ensure_ascii=False).encode())
+        known["metadata"] = msgspec.Raw(
+            json.dumps(fields.metadata(known["metadata"]), ensure_ascii=False).encode()
+        )
     return _Native(**known)
 
 
@@ -245,7 +312,9 @@ def _loads(text: str, hook: Callable[[list[tuple[str, Any]]], Any] | None = None
             f"not JSON: {error.msg} at character {error.pos}: {fields.shown(text[max(error.pos - 10, 0) : error.pos + 20])}",
         ) from None
     except ValueError as error:  # integers of more digits than Python parses
-        raise FieldError(DeadLetterReason.NOT_DECODABLE, f"not JSON that can be read: {fields.shown(str(error))}") from None
+        raise FieldError(
+            DeadLetterReason.NOT_DECODABLE, f"not JSON that can be read: {fields.shown(str(error))}"
+        ) from None
 
 
 def _no_constant(name: str) -> None:
@@ -263,7 +332,9 @@ def _text(body: bytes) -> str:
     except UnicodeDecodeError:
         pass
     try:
-        return body.decode("utf-8", "surrogatepass")  # CESU-8: an emoji as two surrogates of three bytes
+        return body.decode(
+            "utf-8", "surrogatepass"
+        )  # CESU-8: an emoji as two surrogates of three bytes
     except UnicodeDecodeError:
         text = body.decode("utf-8", "surrogateescape")
     bad = sum(1 for character in text if "\udc80" <= character <= "\udcff")
@@ -277,7 +348,17 @@ def _text(body: bytes) -> str:
 
 # ── text: the value is the document, the rest stands in headers ──
 
-_HEADERS = ("id", "op", "uri", "title", "content-type", "version", "updated-at", "expires-at", "acl")
+_HEADERS = (
+    "id",
+    "op",
+    "uri",
+    "title",
+    "content-type",
+    "version",
+    "updated-at",
+    "expires-at",
+    "acl",
+)
 _METADATA_HEADER = "meta-"
 
 
@@ -285,15 +366,29 @@ def text(record: KafkaRecord, spec: SourceSpec) -> Decoded:
     """Text, Markdown or HTML as the value. Header `id`, else the key, names the document; `meta-*` headers are metadata."""
     value = record.value or b""
     headers = _text_headers(record)
-    document_id = fields.document_id(headers["id"]) if "id" in headers else fields.key_as_id(record.key)
+    document_id = (
+        fields.document_id(headers["id"]) if "id" in headers else fields.key_as_id(record.key)
+    )
     op = operation(headers.get("op"))
-    own_version = fields.version(headers.get("version")) if spec.version_rule is VersionRule.EVENT else None
-    version = fields.effective_version(own_version, record, spec.version_rule, relative=op is Op.DELETE)
+    own_version = (
+        fields.version(headers.get("version")) if spec.version_rule is VersionRule.EVENT else None
+    )
+    version = fields.effective_version(
+        own_version, record, spec.version_rule, relative=op is Op.DELETE
+    )
     event_at_ms = fields.time_ms(_number_or_text(headers.get("updated-at"))) or record.timestamp_ms
     raw_sha256 = _sha256_of_record(value, headers)
     if op is Op.DELETE:
-        return ChangeEvent(op=op, document_id=document_id, version=version, event_at_ms=event_at_ms, raw_sha256=raw_sha256)
-    content, content_bytes, content_sha256 = _content(_document_text(value, headers.get("content-type", "")))
+        return ChangeEvent(
+            op=op,
+            document_id=document_id,
+            version=version,
+            event_at_ms=event_at_ms,
+            raw_sha256=raw_sha256,
+        )
+    content, content_bytes, content_sha256 = _content(
+        _document_text(value, headers.get("content-type", ""))
+    )
     readers = headers.get("acl")
     return ChangeEvent(
         op=op,
@@ -303,7 +398,13 @@ def text(record: KafkaRecord, spec: SourceSpec) -> Decoded:
         title=fields.title(headers.get("title")),
         content_type=fields.content_type(headers.get("content-type")),
         content=content,
-        metadata=fields.metadata({name.removeprefix(_METADATA_HEADER): item for name, item in headers.items() if name.startswith(_METADATA_HEADER)}),
+        metadata=fields.metadata(
+            {
+                name.removeprefix(_METADATA_HEADER): item
+                for name, item in headers.items()
+                if name.startswith(_METADATA_HEADER)
+            }
+        ),
         acl=None if readers is None else fields.acl([name.strip() for name in readers.split(",")]),
         event_at_ms=event_at_ms,
         expires_at_ms=fields.expiry_ms(_number_or_text(headers.get("expires-at"))),
@@ -321,14 +422,24 @@ def _text_headers(record: KafkaRecord) -> dict[str, str]:
         if value is None or (name not in _HEADERS and not name.startswith(_METADATA_HEADER)):
             continue
         try:
-            found[name] = value.decode("utf-8", "strict" if name in ("id", "op", "acl", "version", "expires-at") else "replace")
+            found[name] = value.decode(
+                "utf-8",
+                "strict" if name in ("id", "op", "acl", "version", "expires-at") else "replace",
+            )
         except UnicodeDecodeError:
-            raise FieldError(DeadLetterReason.INVALID_FIELD, f"header {name} is {fields.shown(value)}; it must be UTF-8") from None
+            raise FieldError(
+                DeadLetterReason.INVALID_FIELD,
+                f"header {name} is {fields.shown(value)}; it must be UTF-8",
+            ) from None
     return found
 
 
 def _number_or_text(value: str | None) -> int | str | None:
-    return int(value) if value is not None and len(value) <= 19 and value.isascii() and value.isdigit() else value
+    return (
+        int(value)
+        if value is not None and len(value) <= 19 and value.isascii() and value.isdigit()
+        else value
+    )
 
 
 def _sha256_of_record(value: bytes, headers: dict[str, str]) -> bytes:
@@ -350,7 +461,10 @@ def _document_text(value: bytes, content_type: str) -> str:
         return value.decode(found[1], "replace")
     for matches, name in _SIGNATURES[2:]:
         if matches(value):
-            raise FieldError(DeadLetterReason.NOT_DECODABLE, f"the value is {name}, not text; it starts with {fields.shown(value[:16])}")
+            raise FieldError(
+                DeadLetterReason.NOT_DECODABLE,
+                f"the value is {name}, not text; it starts with {fields.shown(value[:16])}",
+            )
     return fields.repair(_text(value.removeprefix(b"\xef\xbb\xbf")))
 
 

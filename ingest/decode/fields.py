@@ -28,7 +28,10 @@ _INVISIBLE = re.compile(
     "[\\s\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff]+"
 )
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:[Tt _](\d\d):?(\d\d)(?::?(\d\d)(?:[.,](\d{1,12}))?)?\s*(Z|z|UTC|[+-]\d\d(?::?\d\d)?)?)?", re.ASCII)
+_TIME = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)(?:[Tt _](\d\d):?(\d\d)(?::?(\d\d)(?:[.,](\d{1,12}))?)?\s*(Z|z|UTC|[+-]\d\d(?::?\d\d)?)?)?",
+    re.ASCII,
+)
 
 
 class FieldError(Exception):
@@ -42,14 +45,20 @@ class FieldError(Exception):
 
 def invalid(name: str, value: Any, wanted: str) -> FieldError:
     """A FieldError that names field, value and what is allowed."""
-    return FieldError(DeadLetterReason.INVALID_FIELD, f"{name} is {shown(value)}; it must be {wanted}")
+    return FieldError(
+        DeadLetterReason.INVALID_FIELD, f"{name} is {shown(value)}; it must be {wanted}"
+    )
 
 
 def shown(value: Any, limit: int = 60) -> str:
     """A value on one line, cut short, safe to log and to store."""
     # repr escapes control characters and lone surrogates
     text = (
-        repr(value[: limit * 4]) if isinstance(value, (str, bytes)) else f"{value!r:.200}" if isinstance(value, (int, float)) else repr(value)[:200]
+        repr(value[: limit * 4])
+        if isinstance(value, (str, bytes))
+        else f"{value!r:.200}"
+        if isinstance(value, (int, float))
+        else repr(value)[:200]
     )
     return text if len(text) <= limit else text[: limit - 2] + "…" + text[-1]
 
@@ -74,11 +83,17 @@ def document_id(value: Any) -> str:
     if not isinstance(value, str):
         raise FieldError(DeadLetterReason.INVALID_ID, f"id is {shown(value)}; it must be text")
     if bad := _NOT_IN_ID.search(value):
-        raise FieldError(DeadLetterReason.INVALID_ID, f"id {shown(value)} has the character U+{ord(bad[0]):04X}, a control character or half of one")
+        raise FieldError(
+            DeadLetterReason.INVALID_ID,
+            f"id {shown(value)} has the character U+{ord(bad[0]):04X}, a control character or half of one",
+        )
     if not _INVISIBLE.sub("", value):
         raise FieldError(DeadLetterReason.INVALID_ID, f"id {shown(value)} is blank")
     if len(value) > MAX_ID_BYTES // 4 and len(value.encode()) > MAX_ID_BYTES:
-        raise FieldError(DeadLetterReason.INVALID_ID, f"id {shown(value)} has {len(value.encode()):,} bytes; at most {MAX_ID_BYTES:,} are allowed")
+        raise FieldError(
+            DeadLetterReason.INVALID_ID,
+            f"id {shown(value)} has {len(value.encode()):,} bytes; at most {MAX_ID_BYTES:,} are allowed",
+        )
     return value
 
 
@@ -89,11 +104,15 @@ def key_as_id(key: bytes | None) -> str:
         FieldError: there is no key, or it is no id.
     """
     if key is None:
-        raise FieldError(DeadLetterReason.INVALID_ID, "no id, and the record has no key to take its place")
+        raise FieldError(
+            DeadLetterReason.INVALID_ID, "no id, and the record has no key to take its place"
+        )
     try:
         return document_id(key.decode("utf-8"))
     except UnicodeDecodeError:
-        raise FieldError(DeadLetterReason.INVALID_ID, f"the key {shown(key)} stands for the id and is not UTF-8") from None
+        raise FieldError(
+            DeadLetterReason.INVALID_ID, f"the key {shown(key)} stands for the id and is not UTF-8"
+        ) from None
 
 
 def version(value: Any) -> int | None:
@@ -125,7 +144,9 @@ def record_version(record: KafkaRecord) -> int:
     return min(record.timestamp_ms * 2**20 + record.offset % 2**20, _BIGINT - 1)
 
 
-def effective_version(own: int | None, record: KafkaRecord, rule: VersionRule, *, relative: bool) -> int | None:
+def effective_version(
+    own: int | None, record: KafkaRecord, rule: VersionRule, *, relative: bool
+) -> int | None:
     """The version by the source's rule. `relative`: a delete that names none acts on what is there (None)."""
     if rule is VersionRule.OFFSET:
         return record.offset
@@ -157,8 +178,18 @@ def time_ms(value: Any) -> int | None:
         return None
     year, month, day, hour, minute, second, fraction, zone = found.groups()
     try:
-        moment = datetime(int(year), int(month), int(day), int(hour or 0), int(minute or 0), min(int(second or 0), 59), tzinfo=UTC)
-        milliseconds = int((moment - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(milliseconds=1)) - _offset_ms(zone)
+        moment = datetime(
+            int(year),
+            int(month),
+            int(day),
+            int(hour or 0),
+            int(minute or 0),
+            min(int(second or 0), 59),
+            tzinfo=UTC,
+        )
+        milliseconds = int(
+            (moment - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(milliseconds=1)
+        ) - _offset_ms(zone)
     except (ValueError, OverflowError):
         return None
     return _storable(milliseconds + int(f"{fraction or 0:0<3}"[:3]))
@@ -198,7 +229,9 @@ def expiry_ms(value: Any) -> int | None:
         return None
     moment = time_ms(value)
     if moment is None:
-        raise invalid("expires_at", value, "a time such as 2026-01-31T12:00:00Z, or epoch milliseconds")
+        raise invalid(
+            "expires_at", value, "a time such as 2026-01-31T12:00:00Z, or epoch milliseconds"
+        )
     return moment
 
 
@@ -220,7 +253,11 @@ def title(value: Any) -> str | None:
     text = optional_text("title", value)
     if text is None:
         return None
-    text = repair(_CONTROLS.sub(" ", text[: MAX_TITLE * 4]) if len(text) > MAX_TITLE or not text.isprintable() else text).strip()
+    text = repair(
+        _CONTROLS.sub(" ", text[: MAX_TITLE * 4])
+        if len(text) > MAX_TITLE or not text.isprintable()
+        else text
+    ).strip()
     return (text if len(text) <= MAX_TITLE else text[: MAX_TITLE - 1] + "…") or None
 
 
@@ -274,7 +311,10 @@ def _storable_json(value: Any, depth: int) -> Any:
     if isinstance(value, str):
         return repair(value)
     if depth > MAX_METADATA_DEPTH:
-        raise FieldError(DeadLetterReason.INVALID_FIELD, f"metadata is nested more than {MAX_METADATA_DEPTH} levels deep")
+        raise FieldError(
+            DeadLetterReason.INVALID_FIELD,
+            f"metadata is nested more than {MAX_METADATA_DEPTH} levels deep",
+        )
     if isinstance(value, dict):
         return {repair(key): _storable_json(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list):

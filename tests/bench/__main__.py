@@ -29,7 +29,9 @@ def main() -> int:
     os.environ["HF_HUB_OFFLINE"] = "1"
     wanted = sys.argv[1:] or list(BENCHES)
     if unknown := [name for name in wanted if name not in BENCHES]:
-        sys.stderr.write(f"there is no measurement {unknown[0]!r}; there are {', '.join(BENCHES)}\n")
+        sys.stderr.write(
+            f"there is no measurement {unknown[0]!r}; there are {', '.join(BENCHES)}\n"
+        )
         return 2
     folder = ROOT / "build" / "bench"
     folder.mkdir(parents=True, exist_ok=True)

@@ -44,13 +44,24 @@ def run(case: str = "plain") -> dict[str, Any]:
     rng = random.Random(SEED)
     with Stack() as stack:
         stack.apply(TOML + (SECOND if case == "chaos" else ""))
-        base, changes = list(data.events("streams/peps.base.jsonl.zst")), list(data.events("streams/peps.changes.jsonl.zst"))
+        base, changes = (
+            list(data.events("streams/peps.base.jsonl.zst")),
+            list(data.events("streams/peps.changes.jsonl.zst")),
+        )
         second: list[Event] = []
         if case == "chaos":
             base, changes = interleaved(base, rng), interleaved(late_duplicates(changes, rng), rng)
-            both = [*data.events("html/httpd.base.jsonl.zst"), *data.events("html/httpd.changes.jsonl.zst")]
-            second = late_duplicates([event for event in both if event["id"].startswith(SECOND_IDS)], rng)
-        files = [data.write_events(stack.home / "base.jsonl", base), data.write_events(stack.home / "changes.jsonl", changes)]
+            both = [
+                *data.events("html/httpd.base.jsonl.zst"),
+                *data.events("html/httpd.changes.jsonl.zst"),
+            ]
+            second = late_duplicates(
+                [event for event in both if event["id"].startswith(SECOND_IDS)], rng
+            )
+        files = [
+            data.write_events(stack.home / "base.jsonl", base),
+            data.write_events(stack.home / "changes.jsonl", changes),
+        ]
         between = data.write_events(stack.home / "manual.jsonl", second)
         produced = len(base) + len(changes) + len(second)
         reader = Reader(stack)
@@ -63,7 +74,11 @@ def run(case: str = "plain") -> dict[str, Any]:
             rng.shuffle(order)
             killing = chaos(stack, stop, order=order, rng=rng, pause=KILL_PAUSE_SECONDS, log=log)
             slowly = (f"--rate={CHANGES_A_SECOND}",)
-            other = threading.Thread(target=produce_patiently, args=(stack, between), kwargs={"topic": "manual", "options": ("--rate=1",)})
+            other = threading.Thread(
+                target=produce_patiently,
+                args=(stack, between),
+                kwargs={"topic": "manual", "options": ("--rate=1",)},
+            )
             other.start()
             produce_patiently(stack, files[0], topic="peps")
             produce_patiently(stack, files[1], topic="peps", options=slowly)
@@ -78,19 +93,26 @@ def run(case: str = "plain") -> dict[str, Any]:
         seen = reader.stop()
         differ = data.differences(stack.cli("export", "--source", "peps"), "streams/peps.final.tsv")
         if case == "chaos":
-            differ += data.differences(stack.cli("export", "--source", "manual"), "html/httpd.final.tsv", SECOND_IDS)
+            differ += data.differences(
+                stack.cli("export", "--source", "manual"), "html/httpd.final.tsv", SECOND_IDS
+            )
         counts = accounts(stack)
         wrong = [name for name, count in seen.items() if count and not name.startswith("looks")]
         return {
             "case": case,
-            "holds": drained and not differ and not wrong and counts["offsets by the positions"] == counts["offsets by the ranges"],
+            "holds": drained
+            and not differ
+            and not wrong
+            and counts["offsets by the positions"] == counts["offsets by the ranges"],
             "drained": drained,
             "seconds": round(seconds, 1),
             "events": produced * (2 if case == "twice" else 1),
             "documents differing": len(differ),
             "differing": differ[:10],
             "reader": seen,
-            "kills": {part: sum(line.endswith(" " + part) for line in log) for part in PARTS} if log else {},
+            "kills": {part: sum(line.endswith(" " + part) for line in log) for part in PARTS}
+            if log
+            else {},
             **counts,
         }
 
@@ -98,7 +120,11 @@ def run(case: str = "plain") -> dict[str, Any]:
 def late_duplicates(events: Sequence[Event], rng: random.Random) -> list[Event]:
     """Repeat 10 % of the events, each 1 to 400 places later."""
     placed = [(float(place), event) for place, event in enumerate(events)]
-    placed += [(place + rng.uniform(1, 400), event) for place, event in enumerate(events) if rng.random() < 0.1]
+    placed += [
+        (place + rng.uniform(1, 400), event)
+        for place, event in enumerate(events)
+        if rng.random() < 0.1
+    ]
     return [event for _, event in sorted(placed, key=lambda pair: pair[0])]
 
 
@@ -115,11 +141,15 @@ def interleaved(events: Iterable[Event], rng: random.Random, lanes: int = 16) ->
     return mixed
 
 
-def produce_patiently(stack: Stack, file: Path, *, topic: str, again: bool = False, options: Sequence[str] = ()) -> None:
+def produce_patiently(
+    stack: Stack, file: Path, *, topic: str, again: bool = False, options: Sequence[str] = ()
+) -> None:
     """Produce; if the broker was killed, go on from where it stopped."""
     for attempt in range(200):
         try:
-            stack.produce(topic, file, options=options if again and attempt == 0 else ("--resume", *options))
+            stack.produce(
+                topic, file, options=options if again and attempt == 0 else ("--resume", *options)
+            )
             return
         except RuntimeError:
             time.sleep(1)
@@ -151,7 +181,9 @@ def accounts(stack: Stack) -> dict[str, Any]:
     assert row is not None
     sent = 0
     for log in sorted((stack.home / "logs").glob("embedder.log*")):
-        for match in re.finditer(r"\{.*\"action\": \"shard_embedded\".*\}", log.read_text(encoding="utf-8")):
+        for match in re.finditer(
+            r"\{.*\"action\": \"shard_embedded\".*\}", log.read_text(encoding="utf-8")
+        ):
             sent += json.loads(match[0])["texts"]
     return {
         "texts with a vector": row[0],

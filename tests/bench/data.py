@@ -17,7 +17,9 @@ def events(name: str) -> Iterator[dict[str, Any]]:
     if not path.exists():
         raise SystemExit(f"{path} is missing; set FRESHET_DATA to the folder of the real inputs")
     with path.open("rb") as file:
-        for line in io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(file), encoding="utf-8"):
+        for line in io.TextIOWrapper(
+            zstandard.ZstdDecompressor().stream_reader(file), encoding="utf-8"
+        ):
             yield json.loads(line)
 
 
@@ -38,5 +40,11 @@ def write_events(path: Path, wanted: Iterator[dict[str, Any]] | list[dict[str, A
 def differences(exported: str, name: str, prefix: str = "") -> list[str]:
     """Ids, of those that start with `prefix`, in which an export differs from a `*.final.tsv`."""
     wanted = {document: row for document, row in final(name).items() if document.startswith(prefix)}
-    have = {row[0]: (row[1], row[2]) for row in (line.split("\t") for line in exported.splitlines()[1:])}
-    return sorted(document for document in wanted.keys() | have.keys() if wanted.get(document) != have.get(document))
+    have = {
+        row[0]: (row[1], row[2]) for row in (line.split("\t") for line in exported.splitlines()[1:])
+    }
+    return sorted(
+        document
+        for document in wanted.keys() | have.keys()
+        if wanted.get(document) != have.get(document)
+    )

@@ -27,7 +27,9 @@ def run() -> dict[str, Any]:
     """Measure: produce, then look until a search by text finds it."""
     with Stack() as stack:
         stack.apply(TOML)
-        producer = Producer({"bootstrap.servers": stack.described()["addresses"]["kafka_bootstrap"], "linger.ms": 0})
+        producer = Producer(
+            {"bootstrap.servers": stack.described()["addresses"]["kafka_bootstrap"], "linger.ms": 0}
+        )
         took: list[float] = []
         with stack.connect() as connection:
             for number in range(EVENTS + WARM_UP):
@@ -41,7 +43,10 @@ def run() -> dict[str, Any]:
                 producer.produce("notes", json.dumps(event).encode(), key=event["id"].encode())
                 producer.flush(10)
                 for _ in itertools.count():
-                    found = connection.execute("SELECT 1 FROM freshet.search(NULL, %s, 1, 'text', NULL, ARRAY['notes'])", (word,)).fetchone()
+                    found = connection.execute(
+                        "SELECT 1 FROM freshet.search(NULL, %s, 1, 'text', NULL, ARRAY['notes'])",
+                        (word,),
+                    ).fetchone()
                     if found or time.perf_counter() - started > 60:
                         break
                     time.sleep(0.002)
@@ -62,7 +67,9 @@ def run() -> dict[str, Any]:
 
 def _encode() -> float:
     embedder = SentenceTransformerEmbedder("all-MiniLM-L6-v2")
-    tokens = load_tokenizer("all-MiniLM-L6-v2").encode("Note 1: the gauging station zq1x1 reported a level of 1 cm.")[0]
+    tokens = load_tokenizer("all-MiniLM-L6-v2").encode(
+        "Note 1: the gauging station zq1x1 reported a level of 1 cm."
+    )[0]
     seconds = []
     for _ in range(30):
         started = time.perf_counter()

@@ -27,7 +27,9 @@ def run() -> dict[str, Any]:
     """Measure."""
     rng = random.Random(3)
     paragraphs = [
-        text for event, _ in zip(data.events("streams/peps.base.jsonl.zst"), range(60), strict=False) for text in event["content"].split("\n\n")
+        text
+        for event, _ in zip(data.events("streams/peps.base.jsonl.zst"), range(60), strict=False)
+        for text in event["content"].split("\n\n")
     ]
     with Stack() as stack:
         stack.apply(TOML)
@@ -43,8 +45,19 @@ def run() -> dict[str, Any]:
             for n in range(LARGE_DOCUMENTS)
         ]
         sizes = [len(event["content"].encode()) for event in large]
-        many = ({"id": f"d{n % IDS}", "version": n, "content": f"Document {n % IDS}. {paragraphs[n % len(paragraphs)]}"} for n in range(EVENTS))
-        result: dict[str, Any] = {"large documents": LARGE_DOCUMENTS, "bytes each": sizes[0], "backlog events": EVENTS}
+        many = (
+            {
+                "id": f"d{n % IDS}",
+                "version": n,
+                "content": f"Document {n % IDS}. {paragraphs[n % len(paragraphs)]}",
+            }
+            for n in range(EVENTS)
+        )
+        result: dict[str, Any] = {
+            "large documents": LARGE_DOCUMENTS,
+            "bytes each": sizes[0],
+            "backlog events": EVENTS,
+        }
         for name, events in (("large", large), ("many", many)):
             file = data.write_events(stack.home / f"{name}.jsonl", events)
             stack.kill("consumer")

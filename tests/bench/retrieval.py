@@ -31,10 +31,19 @@ def run() -> dict[str, Any]:
     with Stack() as stack:
         stack.apply(TOML)
         documents = [
-            json.loads(line) for line in zstandard.ZstdDecompressor().stream_reader((folder / "corpus.jsonl.zst").open("rb")).read().splitlines()
+            json.loads(line)
+            for line in zstandard.ZstdDecompressor()
+            .stream_reader((folder / "corpus.jsonl.zst").open("rb"))
+            .read()
+            .splitlines()
         ]
         events = [
-            {"id": str(document["_id"]), "version": 1, "content_type": "text/plain", "content": f"{document['title']} {document['text']}"}
+            {
+                "id": str(document["_id"]),
+                "version": 1,
+                "content_type": "text/plain",
+                "content": f"{document['title']} {document['text']}",
+            }
             for document in documents
         ]
         stack.produce("scifact", data.write_events(stack.home / "scifact.jsonl", events))
@@ -44,11 +53,22 @@ def run() -> dict[str, Any]:
         with (folder / "qrels" / "train.tsv").open(encoding="utf-8") as file:
             for row in csv.DictReader(file, delimiter="\t"):
                 relevant.setdefault(row["query-id"], {})[row["corpus-id"]] = int(row["score"])
-        queries = {str(query["_id"]): query["text"] for query in map(json.loads, (folder / "queries.jsonl").read_text(encoding="utf-8").splitlines())}
-        return {"documents": len(events), "queries": len(relevant), **_score(stack, queries, relevant)}
+        queries = {
+            str(query["_id"]): query["text"]
+            for query in map(
+                json.loads, (folder / "queries.jsonl").read_text(encoding="utf-8").splitlines()
+            )
+        }
+        return {
+            "documents": len(events),
+            "queries": len(relevant),
+            **_score(stack, queries, relevant),
+        }
 
 
-def _score(stack: Stack, queries: dict[str, str], relevant: dict[str, dict[str, int]]) -> dict[str, Any]:
+def _score(
+    stack: Stack, queries: dict[str, str], relevant: dict[str, dict[str, int]]
+) -> dict[str, Any]:
     embedder = SentenceTransformerEmbedder("all-MiniLM-L6-v2", precision="fp32")
     vectors = {query: embedder.embed_query(queries[query]) for query in relevant}
     result: dict[str, Any] = {}
@@ -59,15 +79,19 @@ def _score(stack: Stack, queries: dict[str, str], relevant: dict[str, dict[str, 
             for query, wanted in relevant.items():
                 vector = None if mode == "text" else vectors[query]
                 rows = connection.execute(
-                    "SELECT document_id FROM freshet.search(%s::vector, %s, 10, %s, NULL, ARRAY['scifact'])", (vector, queries[query], mode)
+                    "SELECT document_id FROM freshet.search(%s::vector, %s, 10, %s, NULL, ARRAY['scifact'])",
+                    (vector, queries[query], mode),
                 ).fetchall()
                 gains.append(_ndcg([row[0] for row in rows], wanted))
             result[f"nDCG@10 {mode}"] = round(statistics.mean(gains), 5)
-            result[f"{mode} ms a query"] = round((time.perf_counter() - started) / len(relevant) * 1000, 1)
+            result[f"{mode} ms a query"] = round(
+                (time.perf_counter() - started) / len(relevant) * 1000, 1
+            )
         gains = []
         for query, wanted in relevant.items():
             rows = connection.execute(
-                "SELECT document_id FROM freshet.chunk WHERE visible_to IS NULL ORDER BY embedding <=> %s::vector LIMIT 10", (vectors[query],)
+                "SELECT document_id FROM freshet.chunk WHERE visible_to IS NULL ORDER BY embedding <=> %s::vector LIMIT 10",
+                (vectors[query],),
             ).fetchall()
             gains.append(_ndcg([row[0] for row in rows], wanted))
         result["nDCG@10 exact scan"] = round(statistics.mean(gains), 5)
@@ -76,6 +100,11 @@ def _score(stack: Stack, queries: dict[str, str], relevant: dict[str, dict[str, 
 
 def _ndcg(found: list[str], wanted: dict[str, int]) -> float:
     """nDCG@10 with linear gain, as BEIR's evaluation."""
-    gain = sum(wanted.get(document, 0) / math.log2(place + 2) for place, document in enumerate(found[:10]))
-    ideal = sum(score / math.log2(place + 2) for place, score in enumerate(sorted(wanted.values(), reverse=True)[:10]))
+    gain = sum(
+        wanted.get(document, 0) / math.log2(place + 2) for place, document in enumerate(found[:10])
+    )
+    ideal = sum(
+        score / math.log2(place + 2)
+        for place, score in enumerate(sorted(wanted.values(), reverse=True)[:10])
+    )
     return gain / ideal if ideal else 0.0

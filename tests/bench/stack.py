@@ -20,7 +20,16 @@ import psutil
 from corpus.database import Connection, connect
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("postgres", "kafka", "temporal", "consumer", "orchestrator", "preparer", "embedder", "storer")
+PARTS = (
+    "postgres",
+    "kafka",
+    "temporal",
+    "consumer",
+    "orchestrator",
+    "preparer",
+    "embedder",
+    "storer",
+)
 
 
 class Stack:
@@ -28,7 +37,12 @@ class Stack:
 
     def __init__(self, *, keep: bool = False, **environment: str) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="freshet-bench-"))
-        self.environment = {**os.environ, "HF_HUB_OFFLINE": "1", "FRESHET_HOME": str(self.home), **environment}
+        self.environment = {
+            **os.environ,
+            "HF_HUB_OFFLINE": "1",
+            "FRESHET_HOME": str(self.home),
+            **environment,
+        }
         self._keep = keep
 
     def __enter__(self) -> "Stack":
@@ -43,14 +57,29 @@ class Stack:
     def cli(self, *arguments: str, check: bool = True, stdin: str | None = None) -> str:
         """Run a `freshet` command; returns its standard output."""
         command = [sys.executable, "-m", "workers", *arguments]
-        done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, input=stdin, check=False)
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            input=stdin,
+            check=False,
+        )
         if check and done.returncode:
-            raise RuntimeError(f"freshet {' '.join(arguments)} ended with {done.returncode}: {done.stderr[-2000:]}")
+            raise RuntimeError(
+                f"freshet {' '.join(arguments)} ended with {done.returncode}: {done.stderr[-2000:]}"
+            )
         return done.stdout
 
     def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
         """Start a command in the background."""
-        return subprocess.Popen([sys.executable, "-m", "workers", *arguments], cwd=ROOT, env=self.environment, stdout=subprocess.DEVNULL)
+        return subprocess.Popen(
+            [sys.executable, "-m", "workers", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+        )
 
     def described(self) -> dict[str, Any]:
         """stack.json."""
@@ -66,14 +95,21 @@ class Stack:
         path.write_text(toml, encoding="utf-8")
         self.cli("apply", str(path))
 
-    def produce(self, topic: str, *files: Path | str, options: Sequence[str] = ()) -> dict[str, Any]:
+    def produce(
+        self, topic: str, *files: Path | str, options: Sequence[str] = ()
+    ) -> dict[str, Any]:
         """Produce files; returns the summary."""
-        return json.loads(self.cli("produce", "--topic", topic, "--json", *options, *map(str, files)))
+        return json.loads(
+            self.cli("produce", "--topic", topic, "--json", *options, *map(str, files))
+        )
 
     def drain(self, timeout: float, source: str | None = None) -> dict[str, Any]:
         """Wait until all is in the corpus."""
         only = ["--source", source] if source else []
-        return json.loads(self.cli("drain", "--timeout", str(timeout), "--json", *only, check=False) or '{"drained": false, "why": "drain failed"}')
+        return json.loads(
+            self.cli("drain", "--timeout", str(timeout), "--json", *only, check=False)
+            or '{"drained": false, "why": "drain failed"}'
+        )
 
     def pid(self, part: str) -> int | None:
         """Process of a part, if it runs."""
@@ -96,7 +132,9 @@ class Stack:
             return 0
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(pid)
-            return process.memory_info().rss + sum(child.memory_info().rss for child in process.children(recursive=True))
+            return process.memory_info().rss + sum(
+                child.memory_info().rss for child in process.children(recursive=True)
+            )
         return 0
 
     @contextlib.contextmanager
@@ -129,7 +167,12 @@ class Reader(threading.Thread):
         self._ended = threading.Event()
         self.looks = 0
         self.refused = 0  # looks while PostgreSQL was away
-        self.seen: dict[str, int] = {"documents without chunks": 0, "mixed versions": 0, "half batches": 0, "two versions": 0}
+        self.seen: dict[str, int] = {
+            "documents without chunks": 0,
+            "mixed versions": 0,
+            "half batches": 0,
+            "two versions": 0,
+        }
 
     def run(self) -> None:
         connection: Connection | None = None
@@ -178,7 +221,13 @@ SELECT (SELECT count(*) FROM (SELECT document_id FROM joined GROUP BY source, do
 
 
 def chaos(
-    stack: Stack, stop: threading.Event, *, order: Sequence[str], rng: random.Random, pause: tuple[float, float], log: list[str]
+    stack: Stack,
+    stop: threading.Event,
+    *,
+    order: Sequence[str],
+    rng: random.Random,
+    pause: tuple[float, float],
+    log: list[str],
 ) -> threading.Thread:
     """Kill the parts of `order` one after the other, `pause` (least, most) seconds between; the supervisor starts them again."""
 

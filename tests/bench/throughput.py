@@ -24,19 +24,31 @@ model = "{MODEL}"
 """
 DOCUMENTS = 120  # of the base, in its order: a minute of embedding
 AGAIN = 50  # times the unchanged documents are sent again, in one go
-LIBRARY_TEXTS = 500  # fp32 is slow; its rate comes from about this many, every nth of the same texts
+LIBRARY_TEXTS = (
+    500  # fp32 is slow; its rate comes from about this many, every nth of the same texts
+)
 
 
 def run() -> dict[str, Any]:
     """Measure."""
     with Stack() as stack:
         stack.apply(TOML)
-        wanted = [event for event, _ in zip(data.events("streams/peps.base.jsonl.zst"), range(DOCUMENTS), strict=False)]
+        wanted = [
+            event
+            for event, _ in zip(
+                data.events("streams/peps.base.jsonl.zst"), range(DOCUMENTS), strict=False
+            )
+        ]
         file = data.write_events(stack.home / "base.jsonl", wanted)
         _settle(stack)
         first = _ingest(stack, file)
         with stack.connect() as connection:
-            texts = [row[0] for row in connection.execute(b"SELECT text FROM freshet.chunk WHERE visible_to IS NULL ORDER BY chunk_id").fetchall()]
+            texts = [
+                row[0]
+                for row in connection.execute(
+                    b"SELECT text FROM freshet.chunk WHERE visible_to IS NULL ORDER BY chunk_id"
+                ).fetchall()
+            ]
             embedded = connection.execute(b"SELECT count(*) FROM freshet.embedding").fetchone()
             texts = list(dict.fromkeys(texts))
         everything = data.write_events(stack.home / "again.jsonl", wanted * AGAIN)
@@ -84,9 +96,12 @@ def _ingest(stack: Stack, file: Any) -> float:
     drained = stack.drain(900)
     assert drained["drained"], drained
     with stack.connect() as connection:
-        row = connection.execute(b"SELECT extract(epoch FROM max(published_at)) FROM freshet.batch").fetchone()
+        row = connection.execute(
+            b"SELECT extract(epoch FROM max(published_at)) FROM freshet.batch"
+        ).fetchone()
         first = connection.execute(
-            b"SELECT min(extract(epoch FROM staged_at)) FROM freshet.batch WHERE staged_at >= to_timestamp(%s)", (started,)
+            b"SELECT min(extract(epoch FROM staged_at)) FROM freshet.batch WHERE staged_at >= to_timestamp(%s)",
+            (started,),
         ).fetchone()
     assert row is not None
     assert first is not None
@@ -102,7 +117,9 @@ def _embedding_seconds(stack: Stack) -> float:
 def _bare(texts: list[str]) -> tuple[float, str]:
     embedder = SentenceTransformerEmbedder(MODEL)
     tokenizer = load_tokenizer(MODEL)
-    tokens = [tokenizer.encode(text)[0][: tokenizer.limit - tokenizer.special_tokens] for text in texts]
+    tokens = [
+        tokenizer.encode(text)[0][: tokenizer.limit - tokenizer.special_tokens] for text in texts
+    ]
     embedder.embed_tokens(tokens[:64])
     started = time.perf_counter()
     embedder.embed_tokens(tokens)
@@ -115,7 +132,9 @@ def _library(texts: list[str], *, bfloat16: bool) -> float:
 
     from corpus.embed.model_files import model_folder
 
-    torch.set_num_threads(os.cpu_count() or 1)  # its own default; Freshet's embedder has set another in this process
+    torch.set_num_threads(
+        os.cpu_count() or 1
+    )  # its own default; Freshet's embedder has set another in this process
     some = texts[:: max(1, len(texts) // LIBRARY_TEXTS)]
     model = SentenceTransformer(str(model_folder(MODEL)), device="cpu")
     if bfloat16:

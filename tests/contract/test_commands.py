@@ -22,10 +22,16 @@ BAD = [
     ("search x", NO_STACK),
     ("search x -k 0", "Invalid value for '--k'"),
     ("search x --mode fuzzy", "give one of vector, text, hybrid"),
-    ("search x --as-of nonsense", "--as-of 'nonsense' is neither an ISO 8601 instant nor SOURCE:BATCH"),
+    (
+        "search x --as-of nonsense",
+        "--as-of 'nonsense' is neither an ISO 8601 instant nor SOURCE:BATCH",
+    ),
     ("search x --where nope", "--where 'nope' is not name=value"),
     ("batches --limit 0", "Invalid value for '--limit'"),
-    ("search x --as-of 0001-01-01", "--as-of '0001-01-01' is out of range; give an instant since 1970"),
+    (
+        "search x --as-of 0001-01-01",
+        "--as-of '0001-01-01' is out of range; give an instant since 1970",
+    ),
     ("search x --as-of peps:²", "--as-of 'peps:²' is neither an ISO 8601 instant nor SOURCE:BATCH"),
     ("search x --where a=NaN", "--where 'a=NaN': metadata never holds NaN or Infinity"),
     ("search x --where a=[1e999]", "--where 'a=[1e999]': metadata never holds NaN or Infinity"),
@@ -54,7 +60,10 @@ BAD = [
     ("apply .", "cannot be read"),
     ("apply right.toml", NO_STACK),
     ("config check wrong.toml", "source.peps.bogus is not a setting"),
-    ("config check loop.toml", "source.peps.dead_letter_topic = 'peps.dead-letters' (the default) is one of the topics of source 'peps'"),
+    (
+        "config check loop.toml",
+        "source.peps.dead_letter_topic = 'peps.dead-letters' (the default) is one of the topics of source 'peps'",
+    ),
     ("config nonsense", "No such command 'nonsense'. See `freshet config --help`."),
     ("sources", NO_STACK),
     ("source pause", "Missing argument"),
@@ -63,7 +72,10 @@ BAD = [
     ("produce --topic t missing.jsonl", "there is no file missing.jsonl"),
     ("produce --topic t right.toml", NO_STACK),
     ("produce --topic . right.toml", "--topic '.': a topic's name has"),
-    ("produce --topic t --create-topic --partitions 100000000 right.toml", "Invalid value for '--partitions'"),
+    (
+        "produce --topic t --create-topic --partitions 100000000 right.toml",
+        "Invalid value for '--partitions'",
+    ),
     ("produce --topic t --rate nan right.toml", "Invalid value for '--rate'"),
     ("produce right.toml", "Missing option '--topic'"),
     ("dead-letters list --state lost", "--state 'lost' is not one of"),
@@ -97,7 +109,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("input")
     (folder / "broken.toml").write_text("x = [\n", encoding="utf-8")
     (folder / "wrong.toml").write_text("[source.peps]\nbogus = 1\n", encoding="utf-8")
-    (folder / "loop.toml").write_text('[source.peps]\ntopics = ["peps", "peps.dead-letters"]\n', encoding="utf-8")
+    (folder / "loop.toml").write_text(
+        '[source.peps]\ntopics = ["peps", "peps.dead-letters"]\n', encoding="utf-8"
+    )
     (folder / "right.toml").write_text("[source.peps]\n", encoding="utf-8")
     (folder / "binary.toml").write_bytes(b"\xff\xfe\x00")
     return folder
@@ -106,7 +120,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def freshet(folder: Path, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
     path = {"PYTHONPATH": str(ROOT), "FRESHET_HOME": str(folder / "home")}
     command = [sys.executable, "-m", "workers", *words]
-    return subprocess.run(command, cwd=folder, env=os.environ | path | settings, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=os.environ | path | settings,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
 
 
 @pytest.mark.parametrize(("line", "told"), BAD, ids=[ascii(line[:80]) for line, _ in BAD])
@@ -120,10 +142,16 @@ def test_bad_input_is_one_line_and_exit_code_2(folder: Path, line: str, told: st
 
 
 def test_every_group_is_tried() -> None:
-    assert {path.split()[0] for path in TREE} - {line.split()[0] for line, _ in BAD} <= {"down", "status", "doctor"}  # these take anything
+    assert {path.split()[0] for path in TREE} - {line.split()[0] for line, _ in BAD} <= {
+        "down",
+        "status",
+        "doctor",
+    }  # these take anything
 
 
-@pytest.mark.parametrize("words", ["search x --as-of nonsense --debug", "--debug search x --as-of nonsense"])
+@pytest.mark.parametrize(
+    "words", ["search x --as-of nonsense --debug", "--debug search x --as-of nonsense"]
+)
 def test_debug_shows_a_trace(folder: Path, words: str) -> None:
     done = freshet(folder, *words.split())
     assert done.returncode == 2
@@ -134,17 +162,41 @@ def test_debug_shows_a_trace(folder: Path, words: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "told"),
     [
-        ("FRESHET_EMBED_SHARD", "many", "FRESHET_EMBED_SHARD='many' is not a whole number of at least 1"),
+        (
+            "FRESHET_EMBED_SHARD",
+            "many",
+            "FRESHET_EMBED_SHARD='many' is not a whole number of at least 1",
+        ),
         ("FRESHET_EMBED_SHARD", "²", "FRESHET_EMBED_SHARD='²' is not a whole number of at least 1"),
-        ("FRESHET_EMBED_SHARD", "9999999999", "is not a whole number of at least 1 and at most 999999"),
+        (
+            "FRESHET_EMBED_SHARD",
+            "9999999999",
+            "is not a whole number of at least 1 and at most 999999",
+        ),
         ("FRESHET_LOG_FORMAT", "xml", "FRESHET_LOG_FORMAT='xml' is not one of json, text"),
-        ("FRESHET_KAFKA_PROPERTIES", "missing.properties", "FRESHET_KAFKA_PROPERTIES='missing.properties' cannot be read"),
-        ("FRESHET_DATABASE_URL", "garbage", "FRESHET_DATABASE_URL is not a connection string; write postgresql://"),
-        ("FRESHET_PAYLOAD_KEYS", "missing.keys", "FRESHET_PAYLOAD_KEYS='missing.keys' cannot be read"),
+        (
+            "FRESHET_KAFKA_PROPERTIES",
+            "missing.properties",
+            "FRESHET_KAFKA_PROPERTIES='missing.properties' cannot be read",
+        ),
+        (
+            "FRESHET_DATABASE_URL",
+            "garbage",
+            "FRESHET_DATABASE_URL is not a connection string; write postgresql://",
+        ),
+        (
+            "FRESHET_PAYLOAD_KEYS",
+            "missing.keys",
+            "FRESHET_PAYLOAD_KEYS='missing.keys' cannot be read",
+        ),
     ],
 )
 def test_a_wrong_setting_is_named(folder: Path, name: str, value: str, told: str) -> None:
-    addresses = {"FRESHET_DATABASE_URL": "host=127.0.0.1 port=1", "FRESHET_KAFKA_BOOTSTRAP": "127.0.0.1:1", "TEMPORAL_ADDRESS": "127.0.0.1:1"}
+    addresses = {
+        "FRESHET_DATABASE_URL": "host=127.0.0.1 port=1",
+        "FRESHET_KAFKA_BOOTSTRAP": "127.0.0.1:1",
+        "TEMPORAL_ADDRESS": "127.0.0.1:1",
+    }
     done = freshet(folder, "worker", "storer", **(addresses | {name: value}))
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     assert told in done.stderr
@@ -153,15 +205,33 @@ def test_a_wrong_setting_is_named(folder: Path, name: str, value: str, told: str
 
 def test_wrong_addresses_and_properties_are_named(folder: Path) -> None:
     (folder / "wrong.properties").write_text("nope=1\n", encoding="utf-8")
-    addresses = {"FRESHET_DATABASE_URL": "host=127.0.0.1 port=1", "FRESHET_KAFKA_BOOTSTRAP": "127.0.0.1:1", "TEMPORAL_ADDRESS": "a b:x"}
+    addresses = {
+        "FRESHET_DATABASE_URL": "host=127.0.0.1 port=1",
+        "FRESHET_KAFKA_BOOTSTRAP": "127.0.0.1:1",
+        "TEMPORAL_ADDRESS": "a b:x",
+    }
     done = freshet(folder, "freshness", "schedules", **addresses)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     assert "Temporal's address 'a b:x' (TEMPORAL_ADDRESS)" in done.stderr
-    done = freshet(folder, "produce", "--topic", "t", "right.toml", **addresses, FRESHET_KAFKA_PROPERTIES="wrong.properties")
+    done = freshet(
+        folder,
+        "produce",
+        "--topic",
+        "t",
+        "right.toml",
+        **addresses,
+        FRESHET_KAFKA_PROPERTIES="wrong.properties",
+    )
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
-    assert 'FRESHET_KAFKA_PROPERTIES or an argument is wrong: No such configuration property: "nope"' in done.stderr
+    assert (
+        'FRESHET_KAFKA_PROPERTIES or an argument is wrong: No such configuration property: "nope"'
+        in done.stderr
+    )
     done = freshet(folder, "up", "--detach", FRESHET_KAFKA_PORT="²")
-    assert (done.returncode, done.stderr) == (2, "freshet: FRESHET_KAFKA_PORT='²' is not a port from 1 to 65535\n")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "freshet: FRESHET_KAFKA_PORT='²' is not a port from 1 to 65535\n",
+    )
 
 
 def test_an_empty_topic_is_refused(folder: Path) -> None:
@@ -171,26 +241,51 @@ def test_an_empty_topic_is_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "what"), [("config schema", "standard output"), ("config check right.toml", "standard output"), ("--help", "cannot write")]
+    ("words", "what"),
+    [
+        ("config schema", "standard output"),
+        ("config check right.toml", "standard output"),
+        ("--help", "cannot write"),
+    ],
 )
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
 def test_no_room_for_the_answer(folder: Path, words: str, what: str) -> None:
     path = {"PYTHONPATH": str(ROOT), "FRESHET_HOME": str(folder / "home")}
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         command = [sys.executable, "-m", "workers", *words.split()]
-        done = subprocess.run(command, cwd=folder, env=os.environ | path, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env=os.environ | path,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+        )
     assert (done.returncode, done.stderr) == (3, f"freshet: {what}: No space left on device\n")
 
 
 def test_a_reader_that_leaves_is_no_error(folder: Path) -> None:
     path = {"PYTHONPATH": str(ROOT), "FRESHET_HOME": str(folder / "home")}
     line = f"{sys.executable} -m workers config schema | true"
-    done = subprocess.run(["bash", "-o", "pipefail", "-c", line], cwd=folder, env=os.environ | path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line],
+        cwd=folder,
+        env=os.environ | path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_service_that_is_down_is_exit_code_3(folder: Path) -> None:
-    nowhere = {"FRESHET_DATABASE_URL": "host=127.0.0.1 port=1", "FRESHET_KAFKA_BOOTSTRAP": "127.0.0.1:1", "TEMPORAL_ADDRESS": "127.0.0.1:1"}
+    nowhere = {
+        "FRESHET_DATABASE_URL": "host=127.0.0.1 port=1",
+        "FRESHET_KAFKA_BOOTSTRAP": "127.0.0.1:1",
+        "TEMPORAL_ADDRESS": "127.0.0.1:1",
+    }
     done = freshet(folder, "batches", **nowhere)
     assert done.returncode == 3, done.stderr
     assert done.stderr.startswith("freshet: PostgreSQL does not answer")
@@ -200,8 +295,13 @@ def test_a_service_that_is_down_is_exit_code_3(folder: Path) -> None:
 def test_nobody_expected_this_one(folder: Path) -> None:
     """A mistake of ours: one line that says how to see more, and an exit code of its own."""
     code = "from workers.cli.console import run_command; run_command(lambda: {}['x'], debug=False)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (4, "freshet: a mistake in Freshet: KeyError: 'x'. The same command with --debug shows where.\n")
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (
+        4,
+        "freshet: a mistake in Freshet: KeyError: 'x'. The same command with --debug shows where.\n",
+    )
 
 
 def test_debug_is_taken_wherever_it_stands() -> None:
@@ -214,13 +314,36 @@ def test_debug_is_taken_wherever_it_stands() -> None:
 def test_help_says_what_it_is_for(path: str) -> None:
     command = TREE[path]
     assert command.help, path
-    silent = [parameter.name for parameter in command.params if not getattr(parameter, "help", None) and parameter.name != "help"]
+    silent = [
+        parameter.name
+        for parameter in command.params
+        if not getattr(parameter, "help", None) and parameter.name != "help"
+    ]
     assert not silent, f"{path}: say what these are for"
 
 
 def test_every_read_has_json() -> None:
-    reads = {"search", "batches", "documents", "lineage", "drain", "export", "sources", "status", "doctor", "apply", "produce"}
-    reads |= {"freshness report", "freshness check", "freshness schedules", "subscriptions list", "dead-letters list", "dead-letters show"}
+    reads = {
+        "search",
+        "batches",
+        "documents",
+        "lineage",
+        "drain",
+        "export",
+        "sources",
+        "status",
+        "doctor",
+        "apply",
+        "produce",
+    }
+    reads |= {
+        "freshness report",
+        "freshness check",
+        "freshness schedules",
+        "subscriptions list",
+        "dead-letters list",
+        "dead-letters show",
+    }
     for path in reads:
         assert any("--json" in parameter.opts for parameter in TREE[path].params), path
 

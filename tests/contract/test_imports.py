@@ -13,8 +13,24 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("ingest", "corpus", "freshness", "workers", "compose")
-HEAVY = ("polars", "numpy", "torch", "sentence_transformers", "psycopg", "psycopg_pool", "pgvector", "confluent_kafka", "obstore", "pebble")
-CONTRACTS = {contract["id"]: contract for contract in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]}
+HEAVY = (
+    "polars",
+    "numpy",
+    "torch",
+    "sentence_transformers",
+    "psycopg",
+    "psycopg_pool",
+    "pgvector",
+    "confluent_kafka",
+    "obstore",
+    "pebble",
+)
+CONTRACTS = {
+    contract["id"]: contract
+    for contract in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"][
+        "contracts"
+    ]
+}
 LIGHT = CONTRACTS["light"]["source_modules"]
 
 # Imports one after the other and says which of them brought a heavy library in.
@@ -53,11 +69,17 @@ def test_the_contract_with_other_teams_loads_nothing_of_ours() -> None:
 
 
 def test_every_workflow_and_activity_module_is_under_the_contract() -> None:
-    found = {name[:-3].replace("/", ".") for name, _ in sources() if name.endswith(("workflows.py", "activities.py"))}
+    found = {
+        name[:-3].replace("/", ".")
+        for name, _ in sources()
+        if name.endswith(("workflows.py", "activities.py"))
+    }
     assert found
     assert found <= set(LIGHT), "add it to the contract `light` in pyproject.toml"
     shells = {name for name in found if name.endswith("activities")}
-    assert shells == set(CONTRACTS["shells"]["source_modules"]), "add it to the contract `shells` in pyproject.toml"
+    assert shells == set(CONTRACTS["shells"]["source_modules"]), (
+        "add it to the contract `shells` in pyproject.toml"
+    )
 
 
 @pytest.mark.parametrize("name", [name for name, _ in sources() if name.endswith("__init__.py")])
@@ -66,7 +88,9 @@ def test_packages_import_nothing(name: str) -> None:
     assert ast.get_docstring(tree), f"{name} says what the package is for"
     if name == "corpus/sql/__init__.py":  # a module that happens to hold data files
         return
-    assert len(tree.body) == 1, f"{name} holds more than a docstring: a re-export would pull heavy libraries into workflows"
+    assert len(tree.body) == 1, (
+        f"{name} holds more than a docstring: a re-export would pull heavy libraries into workflows"
+    )
 
 
 def test_sql_stands_in_sql_files() -> None:
@@ -77,16 +101,30 @@ def test_sql_stands_in_sql_files() -> None:
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
                 continue
             target = ast.unparse(node.func.value)
-            if node.func.attr not in ("execute", "executemany", "copy") or not re.search(r"(connection|cursor|db)$|\bcursor\(", target):
+            if node.func.attr not in ("execute", "executemany", "copy") or not re.search(
+                r"(connection|cursor|db)$|\bcursor\(", target
+            ):
                 continue
             first = ast.unparse(node.args[0]) if node.args else ""
-            if not first.startswith("query(") and (name, first) != ("corpus/database.py", "cast('LiteralString', text)"):
+            if not first.startswith("query(") and (name, first) != (
+                "corpus/database.py",
+                "cast('LiteralString', text)",
+            ):
                 wrong.append(f"{name}:{node.lineno}: {ast.unparse(node)[:100]}")
     assert not wrong
 
 
 def test_no_sql_text_in_python() -> None:
-    begins = ("SELECT ", "INSERT INTO ", "UPDATE ", "DELETE FROM ", "WITH ", "CREATE ", "ALTER ", "COPY ")
+    begins = (
+        "SELECT ",
+        "INSERT INTO ",
+        "UPDATE ",
+        "DELETE FROM ",
+        "WITH ",
+        "CREATE ",
+        "ALTER ",
+        "COPY ",
+    )
     found = [
         f"{name}:{node.lineno}: {node.value[:60]!r}"
         for name, tree in sources()
@@ -94,6 +132,8 @@ def test_no_sql_text_in_python() -> None:
         if isinstance(node, ast.Constant)
         and isinstance(node.value, str)
         and node.value.lstrip().startswith(begins)
-        and any(word in node.value for word in (" FROM ", " INTO ", " SET ", " TABLE ", " DATABASE "))
+        and any(
+            word in node.value for word in (" FROM ", " INTO ", " SET ", " TABLE ", " DATABASE ")
+        )
     ]
     assert not found

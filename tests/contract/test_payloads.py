@@ -25,13 +25,24 @@ ROOT = Path(__file__).resolve().parents[2]
 def payload_types() -> list[Any]:
     """Annotated types of every public method of workflows and activities, and of Nexus operations."""
     found: dict[str, Any] = {}
-    for path in sorted(path for package in PACKAGES for kind in ("workflows", "activities") for path in (ROOT / package).rglob(f"*{kind}.py")):
+    for path in sorted(
+        path
+        for package in PACKAGES
+        for kind in ("workflows", "activities")
+        for path in (ROOT / package).rglob(f"*{kind}.py")
+    ):
         module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
         for cls in vars(module).values():
-            if inspect.isclass(cls) and cls.__module__ == module.__name__ and cls.__name__.endswith(("Workflow", "Activities")):
+            if (
+                inspect.isclass(cls)
+                and cls.__module__ == module.__name__
+                and cls.__name__.endswith(("Workflow", "Activities"))
+            ):
                 for name, method in inspect.getmembers(cls, inspect.isfunction):
                     if not name.startswith("_"):
-                        found |= {str(kind): kind for kind in typing.get_type_hints(method).values()}
+                        found |= {
+                            str(kind): kind for kind in typing.get_type_hints(method).values()
+                        }
     for service in (CorpusService, BatchSubscriberService):
         for operation in service.__nexus_service_definition__.operation_definitions.values():
             found |= {str(kind): kind for kind in (operation.input_type, operation.output_type)}
@@ -52,7 +63,9 @@ def make(kind: Any, *, full: bool) -> Any:
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind)
-        needed = [field.name for field in dataclasses.fields(kind) if full or not _has_default(field)]
+        needed = [
+            field.name for field in dataclasses.fields(kind) if full or not _has_default(field)
+        ]
         return kind(**{name: make(hints[name], full=full) for name in needed})  # type: ignore[operator]
     if origin in (types.UnionType, typing.Union):
         return make(inner[0], full=full) if full else None
@@ -66,19 +79,37 @@ def make(kind: Any, *, full: bool) -> Any:
 
 
 def _has_default(field: dataclasses.Field[Any]) -> bool:
-    return field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+    return (
+        field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+    )
 
 
 PAYLOADS = payload_types()
-DATACLASSES = list({part.__name__: part for kind in PAYLOADS for part in parts(kind) if dataclasses.is_dataclass(part)}.values())
+DATACLASSES = list(
+    {
+        part.__name__: part
+        for kind in PAYLOADS
+        for part in parts(kind)
+        if dataclasses.is_dataclass(part)
+    }.values()
+)
 CONVERTERS = {
     "plain": DataConverter.default,
-    "encrypted": dataclasses.replace(DataConverter.default, payload_codec=EncryptionCodec({"test": os.urandom(32)})),
+    "encrypted": dataclasses.replace(
+        DataConverter.default, payload_codec=EncryptionCodec({"test": os.urandom(32)})
+    ),
 }
 
 
 def test_all_of_them_are_found() -> None:
-    assert {"BatchInput", "BatchRef", "SourceState", "PublishRequest", "BatchNotice", "FreshnessReport"} <= {kind.__name__ for kind in DATACLASSES}
+    assert {
+        "BatchInput",
+        "BatchRef",
+        "SourceState",
+        "PublishRequest",
+        "BatchNotice",
+        "FreshnessReport",
+    } <= {kind.__name__ for kind in DATACLASSES}
 
 
 @pytest.mark.parametrize("converter", CONVERTERS.values(), ids=CONVERTERS)
@@ -92,7 +123,9 @@ async def test_it_comes_back_equal(kind: Any, full: bool, converter: DataConvert
 
 @pytest.mark.parametrize("kind", DATACLASSES, ids=lambda kind: kind.__name__)
 def test_payloads_are_pointers_not_contents(kind: Any) -> None:
-    assert bytes not in parts(kind), "contents stay in the staging store and the database; carry a pointer"
+    assert bytes not in parts(kind), (
+        "contents stay in the staging store and the database; carry a pointer"
+    )
 
 
 @pytest.mark.parametrize("kind", DATACLASSES, ids=lambda kind: kind.__name__)

@@ -11,7 +11,9 @@ RECORDED = json.loads(FILE.read_text(encoding="utf-8"))
 
 
 def test_nothing_is_taken_away() -> None:
-    assert not breaks(RECORDED, current()), "only additions are allowed; a change of meaning is a new service name"
+    assert not breaks(RECORDED, current()), (
+        "only additions are allowed; a change of meaning is a new service name"
+    )
 
 
 def test_additions_are_recorded() -> None:
@@ -23,9 +25,17 @@ def test_additions_are_recorded() -> None:
     [
         (("types", "SearchHit", "uri"), None, "types: SearchHit.uri is gone"),
         (("types", "SearchHit", "uri"), ["str", "required"], "types: SearchHit.uri was"),
-        (("types", "SearchHit", "brand_new"), ["str", "required"], "types: SearchHit.brand_new is new and has no default"),
+        (
+            ("types", "SearchHit", "brand_new"),
+            ["str", "required"],
+            "types: SearchHit.brand_new is new and has no default",
+        ),
         (("types", "SearchHit", "harmless"), ["str", "''"], ""),
-        (("services", "freshet.corpus.v1", "search"), None, "services: freshet.corpus.v1.search is gone"),
+        (
+            ("services", "freshet.corpus.v1", "search"),
+            None,
+            "services: freshet.corpus.v1.search is gone",
+        ),
         (("enums", "Why", "TIMEOUT"), None, "enums: Why.TIMEOUT is gone"),
         (("constants", "MAX_HITS"), 10, "constants: MAX_HITS was 100, is 10"),
     ],

@@ -12,25 +12,54 @@ from workers.config.settings_table import README as WORKERS_README
 from workers.config.settings_table import with_table
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("ingest", "corpus", "freshness", "workers", "compose", "tests", "examples", ".ci", ".github")
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.md"))])
+FOLDERS = (
+    "ingest",
+    "corpus",
+    "freshness",
+    "workers",
+    "compose",
+    "tests",
+    "examples",
+    ".ci",
+    ".github",
+)
+DOCUMENTS = sorted(
+    [*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.md"))]
+)
 # Package registries, in two halves so that this file does not name them either.
-REGISTRIES = ("pypi" + ".org", "pythonhosted" + ".org", "npmjs" + ".org", "crates" + ".io", "proxy.golang" + ".org", "repo1.maven" + ".org")
+REGISTRIES = (
+    "pypi" + ".org",
+    "pythonhosted" + ".org",
+    "npmjs" + ".org",
+    "crates" + ".io",
+    "proxy.golang" + ".org",
+    "repo1.maven" + ".org",
+)
 REGISTRIES += ("repo.maven" + ".apache.org", "index.docker" + ".io")
 LARGEST_TEXT_BYTES = 2_000_000
 
 
 def all_files() -> Iterator[Path]:
     """What a checkout holds, without what is installed and built."""
-    for path in [*ROOT.iterdir(), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*"))]:
+    for path in [
+        *ROOT.iterdir(),
+        *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*")),
+    ]:
         built = {"__pycache__", "node_modules"} & set(path.parts)
-        if path.is_file() and not built and path.name != "uv.lock" and path.stat().st_size < LARGEST_TEXT_BYTES:
+        if (
+            path.is_file()
+            and not built
+            and path.name != "uv.lock"
+            and path.stat().st_size < LARGEST_TEXT_BYTES
+        ):
             yield path
 
 
 def prose(path: Path) -> str:
     """A document without its code blocks."""
-    return re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    return re.sub(
+        r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
+    )
 
 
 def name_of(path: Path) -> str:
@@ -49,11 +78,24 @@ def test_links_lead_somewhere(document: Path) -> None:
 def test_paths_in_code_marks_exist(document: Path) -> None:
     """`corpus/embed/step.py` from the root, `embed.py` from the document's own folder."""
     named = re.findall(r"`((?:[\w.-]+/)*[\w.-]+\.(?:py|sql|md|toml|yaml|json))`", prose(document))
-    made_at_run_time = {"stack.json", "ports.json", "wanted.json", "sources.json", "freshness.json", "freshet.toml", "requirements.lock"}
+    made_at_run_time = {
+        "stack.json",
+        "ports.json",
+        "wanted.json",
+        "sources.json",
+        "freshness.json",
+        "freshet.toml",
+        "requirements.lock",
+    }
     if document.parent == ROOT:  # speaks of files that every package has
         named = [name for name in named if "/" in name]
     here = (ROOT, document.parent)
-    missing = [name for name in named if Path(name).name not in made_at_run_time and not any((folder / name).exists() for folder in here)]
+    missing = [
+        name
+        for name in named
+        if Path(name).name not in made_at_run_time
+        and not any((folder / name).exists() for folder in here)
+    ]
     assert not missing
 
 
@@ -74,14 +116,31 @@ def test_every_setting_is_known_and_used() -> None:
     names = {setting.name for setting in SETTINGS}
     assert len(names) == len(SETTINGS)
     assert all(setting.help for setting in SETTINGS)
-    code = {path: path.read_text(encoding="utf-8") for folder in FOLDERS[:5] for path in (ROOT / folder).rglob("*.py")}
+    code = {
+        path: path.read_text(encoding="utf-8")
+        for folder in FOLDERS[:5]
+        for path in (ROOT / folder).rglob("*.py")
+    }
     read = {name for text in code.values() for name in re.findall(r"\"(FRESHET_[A-Z_]+)\"", text)}
-    between_processes = {"FRESHET_READY_FILE", "FRESHET_PART", "FRESHET_PRELOAD_AFTER", "FRESHET_DATA"}  # not for people
+    between_processes = {
+        "FRESHET_READY_FILE",
+        "FRESHET_PART",
+        "FRESHET_PRELOAD_AFTER",
+        "FRESHET_DATA",
+    }  # not for people
     assert read - between_processes <= names, "add it to workers/config/settings.py"
-    resolved = {f"FRESHET_{field.name.upper()}" for field in fields(Settings)} - {"FRESHET_TEMPORAL_ADDRESS"}
+    resolved = {f"FRESHET_{field.name.upper()}" for field in fields(Settings)} - {
+        "FRESHET_TEMPORAL_ADDRESS"
+    }
     assert resolved <= names
-    unused = {name for name in names - resolved if not any(f"{name}" in text for path, text in code.items() if path.name != "settings.py")}
-    ports = {name for name in unused if name.endswith("_PORT")}  # the local stack builds these names
+    unused = {
+        name
+        for name in names - resolved
+        if not any(f"{name}" in text for path, text in code.items() if path.name != "settings.py")
+    }
+    ports = {
+        name for name in unused if name.endswith("_PORT")
+    }  # the local stack builds these names
     assert unused <= ports
 
 
@@ -99,6 +158,8 @@ def test_commands_in_documents_exist(document: Path) -> None:
 
     known = set(command_paths())
     text = document.read_text(encoding="utf-8")
-    named = re.findall(r"(?:^|`)freshet ((?:[a-z][a-z-]*)(?: [a-z][a-z-]*)?)", text, flags=re.MULTILINE)
+    named = re.findall(
+        r"(?:^|`)freshet ((?:[a-z][a-z-]*)(?: [a-z][a-z-]*)?)", text, flags=re.MULTILINE
+    )
     unknown = [words for words in named if words not in known and words.split()[0] not in known]
     assert not unknown

@@ -15,7 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import AdminClient, ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
+from confluent_kafka.admin import (
+    AdminClient,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -41,8 +46,12 @@ class GuardedKafka(Kafka):
     def _settings(self) -> dict[str, object]:
         found = super()._settings()
         found["listeners"] = f"{found['listeners']},GUARDED://127.0.0.1:{self.sasl_port}"
-        found["advertised.listeners"] = f"{found['advertised.listeners']},GUARDED://127.0.0.1:{self.sasl_port}"
-        found["listener.security.protocol.map"] = f"{found['listener.security.protocol.map']},GUARDED:SASL_SSL"
+        found["advertised.listeners"] = (
+            f"{found['advertised.listeners']},GUARDED://127.0.0.1:{self.sasl_port}"
+        )
+        found["listener.security.protocol.map"] = (
+            f"{found['listener.security.protocol.map']},GUARDED:SASL_SSL"
+        )
         escaped = self.pem.replace("\n", "\\n")
         key, _, chain = escaped.partition("-----BEGIN CERTIFICATE-----")
         prefix = "listener.name.guarded"
@@ -68,12 +77,17 @@ def certificate() -> tuple[str, str]:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(minutes=5))
         .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            critical=False,
+        )
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
     public = made.public_bytes(serialization.Encoding.PEM).decode()
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
     return private + public, public
 
 
@@ -84,12 +98,20 @@ def guarded_kafka(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     ports: list[int] = []
     for _ in range(3):
         ports.append(free_port(set(ports)))
-    server = GuardedKafka(home=tmp_path / "kafka-home", port=ports[0], controller_port=ports[1], sasl_port=ports[2], pem=pem)
+    server = GuardedKafka(
+        home=tmp_path / "kafka-home",
+        port=ports[0],
+        controller_port=ports[1],
+        sasl_port=ports[2],
+        pem=pem,
+    )
     server.home.mkdir()
     with running(server):
         admin = AdminClient({"bootstrap.servers": server.address})
         info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
-        admin.alter_user_scram_credentials([UserScramCredentialUpsertion("freshet", info, SECRET.encode())])["freshet"].result(30)
+        admin.alter_user_scram_credentials(
+            [UserScramCredentialUpsertion("freshet", info, SECRET.encode())]
+        )["freshet"].result(30)
         (tmp_path / "ca.pem").write_text(public, encoding="ascii")
         properties = tmp_path / "kafka.properties"
         lines = {
@@ -99,7 +121,11 @@ def guarded_kafka(tmp_path: Path) -> Iterator[tuple[str, Path]]:
             "sasl.password": SECRET,
             "ssl.ca.location": str(tmp_path / "ca.pem"),
         }
-        properties.write_text("# as librdkafka names them\n" + "".join(f"{name}={value}\n" for name, value in lines.items()), encoding="utf-8")
+        properties.write_text(
+            "# as librdkafka names them\n"
+            + "".join(f"{name}={value}\n" for name, value in lines.items()),
+            encoding="utf-8",
+        )
         yield f"127.0.0.1:{ports[2]}", properties
 
 
@@ -112,20 +138,38 @@ class User:
     def types(self, *words: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
         """Run a command; its exit code must be the one expected."""
         command = [sys.executable, "-m", "workers", *words]
-        done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False, timeout=300)
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
         assert done.returncode == expect, (words, done.returncode, done.stderr[-3000:])
         return done
 
 
 @pytest.mark.slow
 def test_everything_runs_on_existing_servers(
-    tmp_path: Path, guarded_kafka: tuple[str, Path], empty_database_url: str, temporal_env: TemporalEnv
+    tmp_path: Path,
+    guarded_kafka: tuple[str, Path],
+    empty_database_url: str,
+    temporal_env: TemporalEnv,
 ) -> None:
     bootstrap, properties = guarded_kafka
     parts = conninfo_to_dict(empty_database_url)
     profile = tmp_path / "temporal.toml"
-    profile.write_text(f'[profile.data-platform]\naddress = "{temporal_env.address}"\nnamespace = "existing"\n', encoding="utf-8")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "TEMPORAL_", "FRESHET_"))} | {
+    profile.write_text(
+        f'[profile.data-platform]\naddress = "{temporal_env.address}"\nnamespace = "existing"\n',
+        encoding="utf-8",
+    )
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PG", "TEMPORAL_", "FRESHET_"))
+    } | {
         "HF_HUB_OFFLINE": "1",
         "FRESHET_HOME": str(tmp_path / "home"),
         "PGHOST": str(parts["host"]),
@@ -142,26 +186,43 @@ def test_everything_runs_on_existing_servers(
     example = ROOT / "examples" / "peps"
     user.types("up", "--detach")
     try:
-        states = {name: row["state"] for name, row in json.loads((tmp_path / "home" / "stack.json").read_text(encoding="utf-8"))["parts"].items()}
+        states = {
+            name: row["state"]
+            for name, row in json.loads(
+                (tmp_path / "home" / "stack.json").read_text(encoding="utf-8")
+            )["parts"].items()
+        }
         assert {states.pop(name) for name in ("postgres", "kafka", "temporal")} == {"external"}
         assert states.pop("migrations") == "done"
         assert set(states.values()) == {"ready"}
         config = tmp_path / "freshet.toml"
-        config.write_text((example / "freshet.toml").read_text(encoding="utf-8").split("# A team")[0], encoding="utf-8")
+        config.write_text(
+            (example / "freshet.toml").read_text(encoding="utf-8").split("# A team")[0],
+            encoding="utf-8",
+        )
         user.types("apply", str(config))
-        user.types("produce", "--topic", "peps", str(example / "peps.base.jsonl.zst"), "--limit", "3")
-        assert json.loads(user.types("drain", "--timeout", "120", "--json").stdout)["drained"] is True
+        user.types(
+            "produce", "--topic", "peps", str(example / "peps.base.jsonl.zst"), "--limit", "3"
+        )
+        assert (
+            json.loads(user.types("drain", "--timeout", "120", "--json").stdout)["drained"] is True
+        )
         hits = json.loads(user.types("search", "Python", "--json").stdout)
         assert hits
         assert hits[0]["topic"] == "peps"
         user.types("doctor")
         client = asyncio.run(temporal_env.client("existing"))
-        assert asyncio.run(client.get_workflow_handle("source:peps").describe()).namespace == "existing"
+        assert (
+            asyncio.run(client.get_workflow_handle("source:peps").describe()).namespace
+            == "existing"
+        )
         log = (tmp_path / "home" / "logs" / "consumer.log").read_text(encoding="utf-8")
         assert SECRET not in log
     finally:
         user.types("down")
-    refused = User({**environment, "FRESHET_KAFKA_PROPERTIES": str(_with_password(properties, "wrong"))})
+    refused = User(
+        {**environment, "FRESHET_KAFKA_PROPERTIES": str(_with_password(properties, "wrong"))}
+    )
     told = refused.types("up", "--detach", "--only", "kafka", expect=3).stderr
     assert "Kafka does not answer at" in told
     assert "SASL" in told
@@ -171,5 +232,7 @@ def test_everything_runs_on_existing_servers(
 
 def _with_password(properties: Path, password: str) -> Path:
     other = properties.with_name("other.properties")
-    other.write_text(properties.read_text(encoding="utf-8").replace(SECRET, password), encoding="utf-8")
+    other.write_text(
+        properties.read_text(encoding="utf-8").replace(SECRET, password), encoding="utf-8"
+    )
     return other

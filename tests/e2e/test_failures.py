@@ -22,7 +22,9 @@ from workers.drain import drain
 
 
 @pytest.fixture
-async def live(temporal_env: TemporalEnv, database_url: str, kafka_bootstrap: str, tmp_path: Path) -> AsyncIterator[Fleet]:
+async def live(
+    temporal_env: TemporalEnv, database_url: str, kafka_bootstrap: str, tmp_path: Path
+) -> AsyncIterator[Fleet]:
     client = await temporal_env.client()
     async with fleet(client, database_url, kafka_bootstrap, tmp_path) as running:
         yield running
@@ -37,10 +39,16 @@ async def _pending(live: Fleet, source: str, records: int) -> SourceState:
     raise AssertionError(f"{source} never had {records} records waiting: {state.pending}")
 
 
-async def test_a_failed_batch_ends_those_behind_it_and_none_before_it(live: Fleet, make_topic: Callable[..., str]) -> None:
+async def test_a_failed_batch_ends_those_behind_it_and_none_before_it(
+    live: Fleet, make_topic: Callable[..., str]
+) -> None:
     """It fails at once, while one before it is still worked on."""
     topic = make_topic()
-    live.add_source(SourceSpec(source="mid", topics=(topic,), limits=BatchLimits(max_records=3, max_in_flight=4)))
+    live.add_source(
+        SourceSpec(
+            source="mid", topics=(topic,), limits=BatchLimits(max_records=3, max_in_flight=4)
+        )
+    )
     live.produce(topic, [make_event("a", 1, "one")])
     await live.drained()
     entity = live.client.get_workflow_handle(source_workflow_id("mid"))
@@ -57,23 +65,34 @@ async def test_a_failed_batch_ends_those_behind_it_and_none_before_it(live: Flee
     assert ends["batch:mid:2"] == [WorkflowExecutionStatus.COMPLETED]
     assert ends["batch:mid:3"] == [WorkflowExecutionStatus.FAILED]
     assert WorkflowExecutionStatus.RUNNING not in {end for found in ends.values() for end in found}
-    rows = live.connection.execute("SELECT first_offset, next_offset FROM freshet.batch_range ORDER BY 1").fetchall()
+    rows = live.connection.execute(
+        "SELECT first_offset, next_offset FROM freshet.batch_range ORDER BY 1"
+    ).fetchall()
     assert [start for start, _ in rows] == [0, *(end for _, end in rows[:-1])]
     assert rows[1] == (state.pending[0].first_offset, state.pending[0].next_offset)
 
 
-async def test_what_comes_between_resuming_a_source_and_telling_its_entity_is_kept(live: Fleet, make_topic: Callable[..., str]) -> None:
+async def test_what_comes_between_resuming_a_source_and_telling_its_entity_is_kept(
+    live: Fleet, make_topic: Callable[..., str]
+) -> None:
     """`source resume` lets the consumer read again a moment before it signals the entity; the consumer sends nothing twice."""
     topic = make_topic()
     await live.client.start_workflow(
-        SourceWorkflow.run, SourceState(source="halted", halted="a gap"), id=source_workflow_id("halted"), task_queue=task_queues.WORKFLOWS
+        SourceWorkflow.run,
+        SourceState(source="halted", halted="a gap"),
+        id=source_workflow_id("halted"),
+        task_queue=task_queues.WORKFLOWS,
     )
     live.add_source(SourceSpec(source="halted", topics=(topic,)))
-    live.connection.execute("UPDATE freshet.source SET epoch = epoch + 1")  # as `source resume` does
+    live.connection.execute(
+        "UPDATE freshet.source SET epoch = epoch + 1"
+    )  # as `source resume` does
     live.produce(topic, [make_event("a", 1, "one")])
     await _pending(live, "halted", 1)
     await _listed(live, "FreshetState = 'halted'", {"source:halted"})
-    await live.client.get_workflow_handle(source_workflow_id("halted")).signal(SourceWorkflow.resume)
+    await live.client.get_workflow_handle(source_workflow_id("halted")).signal(
+        SourceWorkflow.resume
+    )
     await live.drained(timeout=20)
     assert live.visible("halted") == {"a": 1}
     await _listed(live, "FreshetState = 'active'", {"source:halted"})
@@ -104,7 +123,9 @@ async def test_drain_ends_at_the_last_record_that_a_reader_gets(
         producer.produce(topic, json.dumps(make_event(name, 1, "one")).encode(), key=name.encode())
         await asyncio.to_thread(producer.flush, 30)
         await asyncio.to_thread(end, 30)
-    settings: Any = SimpleNamespace(database_url=database_url, kafka_bootstrap=kafka_bootstrap, kafka_properties={})
+    settings: Any = SimpleNamespace(
+        database_url=database_url, kafka_bootstrap=kafka_bootstrap, kafka_properties={}
+    )
     result = await asyncio.to_thread(drain, settings, source="txn", timeout=30)
     assert (result["drained"], result["why"]) == (True, "")
     assert live.visible("txn") == {"a": 1}

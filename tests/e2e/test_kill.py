@@ -23,7 +23,12 @@ SEED = 703
 
 def _events(path: Path) -> list[dict[str, Any]]:
     with path.open("rb") as file:
-        return [json.loads(line) for line in io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(file), encoding="utf-8")]
+        return [
+            json.loads(line)
+            for line in io.TextIOWrapper(
+                zstandard.ZstdDecompressor().stream_reader(file), encoding="utf-8"
+            )
+        ]
 
 
 def _folded(events: list[dict[str, Any]]) -> dict[str, int]:
@@ -32,7 +37,11 @@ def _folded(events: list[dict[str, Any]]) -> dict[str, int]:
     for event in events:
         if event["version"] > greatest.get(event["id"], {"version": -1})["version"]:
             greatest[event["id"]] = event
-    return {document: event["version"] for document, event in greatest.items() if event["op"] == "upsert"}
+    return {
+        document: event["version"]
+        for document, event in greatest.items()
+        if event["op"] == "upsert"
+    }
 
 
 @pytest.mark.slow
@@ -45,12 +54,18 @@ def test_every_part_may_be_killed(tmp_path: Path) -> None:
         stack.apply((EXAMPLE / "freshet.toml").read_text(encoding="utf-8").split("# A team")[0])
         reader = Reader(stack)
         reader.start()
-        killing = chaos(stack, stop, order=rng.sample(PARTS, len(PARTS)), rng=rng, pause=(2.0, 6.0), log=log)
+        killing = chaos(
+            stack, stop, order=rng.sample(PARTS, len(PARTS)), rng=rng, pause=(2.0, 6.0), log=log
+        )
         try:
             for file in files:
                 produce_patiently(stack, file, topic="peps")
             killing.join(180)
-            assert drain_patiently(stack, timeout=420), (SEED, log, stack.cli("sources", check=False))
+            assert drain_patiently(stack, timeout=420), (
+                SEED,
+                log,
+                stack.cli("sources", check=False),
+            )
         finally:
             stop.set()
         seen = reader.stop()
@@ -62,7 +77,11 @@ def test_every_part_may_be_killed(tmp_path: Path) -> None:
     wrong = {name: count for name, count in seen.items() if not name.startswith("looks") and count}
     assert not wrong, (SEED, log, seen)
     assert seen["looks"] > 50
-    assert counted["offsets by the positions"] == counted["offsets by the ranges"] == counted["records by the ledger"]
+    assert (
+        counted["offsets by the positions"]
+        == counted["offsets by the ranges"]
+        == counted["records by the ledger"]
+    )
     # What a killed embedder or database can cost: the shards under way, two (one computes, one is written) of each of two batches.
     kills = sum("embedder" in line or "postgres" in line for line in log)
     assert counted["texts sent more than once"] <= kills * 4 * 128, (SEED, log, counted)

@@ -19,37 +19,71 @@ from tests.support.pipeline import make_event
 
 
 @pytest.fixture
-async def live(temporal_short_history: TemporalEnv, database_url: str, kafka_bootstrap: str, tmp_path: Path) -> Any:
+async def live(
+    temporal_short_history: TemporalEnv, database_url: str, kafka_bootstrap: str, tmp_path: Path
+) -> Any:
     """A fleet on a server that suggests continue-as-new after 50 events."""
     client = await temporal_short_history.client()
     async with fleet(client, database_url, kafka_bootstrap, tmp_path) as running:
         yield running
 
 
-async def test_from_a_kafka_record_to_a_search_hit_and_back(live: Fleet, make_topic: Callable[..., str]) -> None:
+async def test_from_a_kafka_record_to_a_search_hit_and_back(
+    live: Fleet, make_topic: Callable[..., str]
+) -> None:
     topic = make_topic()
     live.add_source(SourceSpec(source="story", topics=(topic,)))
-    live.produce(topic, [make_event("sluices", 1, "# Sluices\n\nHow the sluices are opened in spring.", uri="https://example.org/sluices")])
+    live.produce(
+        topic,
+        [
+            make_event(
+                "sluices",
+                1,
+                "# Sluices\n\nHow the sluices are opened in spring.",
+                uri="https://example.org/sluices",
+            )
+        ],
+    )
     await live.drained()
-    hit = search(live.connection, SearchRequest(query="opening sluices in spring", k=1), live.embedder.of).hits[0]
-    assert (hit.document_id, hit.version, hit.topic, hit.offset, hit.uri) == ("sluices", 1, topic, 0, "https://example.org/sluices")
-    batch = live.connection.execute("SELECT workflow_id, run_id, records, applied FROM freshet.batch").fetchone()
+    hit = search(
+        live.connection, SearchRequest(query="opening sluices in spring", k=1), live.embedder.of
+    ).hits[0]
+    assert (hit.document_id, hit.version, hit.topic, hit.offset, hit.uri) == (
+        "sluices",
+        1,
+        topic,
+        0,
+        "https://example.org/sluices",
+    )
+    batch = live.connection.execute(
+        "SELECT workflow_id, run_id, records, applied FROM freshet.batch"
+    ).fetchone()
     assert batch is not None
     assert batch[0] == "batch:story:1"
     described = await live.client.get_workflow_handle(batch[0], run_id=batch[1]).describe()
     assert described.run_id == batch[1]  # lineage leads to the run
     live.produce(topic, [make_event("sluices", 2, op="delete")])
     await live.drained()
-    assert search(live.connection, SearchRequest(query="opening sluices in spring", k=1), live.embedder.of).hits == ()
+    assert (
+        search(
+            live.connection, SearchRequest(query="opening sluices in spring", k=1), live.embedder.of
+        ).hits
+        == ()
+    )
 
 
-async def test_nothing_is_lost_when_entities_continue_as_new(live: Fleet, make_topic: Callable[..., str]) -> None:
+async def test_nothing_is_lost_when_entities_continue_as_new(
+    live: Fleet, make_topic: Callable[..., str]
+) -> None:
     """Promises 1, 4, 5 while every entity continues as new again and again, events are repeated and come late."""
     topic = make_topic(partitions=3)
     limits = BatchLimits(max_records=4, max_in_flight=2)
     live.add_source(SourceSpec(source="many", topics=(topic,), limits=limits))
     rng = random.Random(5)
-    events = [make_event(f"d{n % 40}", 1 + n // 40, f"Document {n % 40} in version {1 + n // 40}.") for n in range(320)]
+    events = [
+        make_event(f"d{n % 40}", 1 + n // 40, f"Document {n % 40} in version {1 + n // 40}.")
+        for n in range(320)
+    ]
     events += [make_event(f"d{n}", 99, op="delete") for n in range(5)]
     late = [event for event in events if rng.random() < 0.1]
     total = 0
@@ -69,23 +103,36 @@ async def test_nothing_is_lost_when_entities_continue_as_new(live: Fleet, make_t
     ).fetchall()
     for before, after in itertools.pairwise(ranges):
         assert after[1] == (before[2] if after[0] == before[0] else 0)
-    runs = [run.run_id async for run in live.client.list_workflows(f"WorkflowId = '{source_workflow_id('many')}'")]
+    runs = [
+        run.run_id
+        async for run in live.client.list_workflows(f"WorkflowId = '{source_workflow_id('many')}'")
+    ]
     assert len(runs) > 1, "it never continued as new"
     assert max(live.embedder.embedded.values()) == 1
 
 
-async def test_batches_are_published_in_order_though_worked_on_side_by_side(live: Fleet, make_topic: Callable[..., str]) -> None:
+async def test_batches_are_published_in_order_though_worked_on_side_by_side(
+    live: Fleet, make_topic: Callable[..., str]
+) -> None:
     topic = make_topic()
-    live.add_source(SourceSpec(source="order", topics=(topic,), limits=BatchLimits(max_records=3, max_in_flight=4)))
+    live.add_source(
+        SourceSpec(
+            source="order", topics=(topic,), limits=BatchLimits(max_records=3, max_in_flight=4)
+        )
+    )
     for n in range(60):
         live.produce(topic, [make_event(f"d{n}", 1, f"Document number {n}.")])
     await live.drained(timeout=90)
-    rows = live.connection.execute("SELECT batch FROM freshet.batch ORDER BY published_at").fetchall()
+    rows = live.connection.execute(
+        "SELECT batch FROM freshet.batch ORDER BY published_at"
+    ).fetchall()
     assert [row[0] for row in rows] == sorted(row[0] for row in rows)
     assert len(rows) > 5
 
 
-async def test_a_staged_file_that_vanished_is_staged_again_from_kafka(live: Fleet, make_topic: Callable[..., str]) -> None:
+async def test_a_staged_file_that_vanished_is_staged_again_from_kafka(
+    live: Fleet, make_topic: Callable[..., str]
+) -> None:
     topic = make_topic()
     live.add_source(SourceSpec(source="lost", topics=(topic,)))
     live.produce(topic, [make_event("a", 1, "one")])
@@ -115,10 +162,14 @@ async def test_one_bad_source_stops_no_other(live: Fleet, make_topic: Callable[.
     live.produce(good, [make_event("a", 1, "fine"), b"poison", make_event("b", 1, "fine too")])
     await live.drained("good")
     assert live.visible("good") == {"a": 1, "b": 1}
-    letters = live.connection.execute("SELECT source, reason, value FROM freshet.dead_letter").fetchall()
+    letters = live.connection.execute(
+        "SELECT source, reason, value FROM freshet.dead_letter"
+    ).fetchall()
     assert letters == [("good", "not_decodable", b"poison")]
     for _ in range(600):
-        row = live.connection.execute("SELECT state, state_reason FROM freshet.source WHERE source = 'bad'").fetchone()
+        row = live.connection.execute(
+            "SELECT state, state_reason FROM freshet.source WHERE source = 'bad'"
+        ).fetchone()
         if row and row[0] == "halted":
             break
         await asyncio.sleep(0.1)

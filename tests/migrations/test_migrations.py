@@ -13,7 +13,10 @@ from corpus.errors import ConfigurationError, DependencyError
 
 ALL = migrations()
 NAMES = [name for name, _ in ALL]
-NEWER = ("9999_from_the_future.sql", "-- 9999 from the future.\n-- Why: a test. Locks: none. Phase: pre.\nSELECT 1;\n")
+NEWER = (
+    "9999_from_the_future.sql",
+    "-- 9999 from the future.\n-- Why: a test. Locks: none. Phase: pre.\nSELECT 1;\n",
+)
 
 
 def test_numbers_have_no_holes() -> None:
@@ -23,17 +26,25 @@ def test_numbers_have_no_holes() -> None:
 @pytest.mark.parametrize(("name", "text"), ALL, ids=NAMES)
 def test_header_says_why_and_what_it_locks(name: str, text: str) -> None:
     head = text.split("\n\n", 1)[0]
-    assert all(line.startswith("--") for line in head.splitlines()), "comment lines, then an empty one"
+    assert all(line.startswith("--") for line in head.splitlines()), (
+        "comment lines, then an empty one"
+    )
     number, words = name.removesuffix(".sql").split("_", 1)
-    assert head.startswith(f"-- {number} {words.replace('_', ' ')}: "), "the first line: number, name, what it brings"
+    assert head.startswith(f"-- {number} {words.replace('_', ' ')}: "), (
+        "the first line: number, name, what it brings"
+    )
     for word in ("Why:", "Locks:", "Phase:"):
         assert re.search(rf"{word} \S", head), f"the header lacks {word}"
-    assert re.search(r"Phase: (pre|post)\b", head), "pre: before new code runs; post: after the old code is gone"
+    assert re.search(r"Phase: (pre|post)\b", head), (
+        "pre: before new code runs; post: after the old code is gone"
+    )
 
 
 @pytest.mark.parametrize(("name", "text"), ALL, ids=NAMES)
 def test_the_runner_holds_the_transaction(name: str, text: str) -> None:
-    assert not re.search(r"^\s*(BEGIN|COMMIT|ROLLBACK)\s*;", text, flags=re.MULTILINE | re.IGNORECASE)
+    assert not re.search(
+        r"^\s*(BEGIN|COMMIT|ROLLBACK)\s*;", text, flags=re.MULTILINE | re.IGNORECASE
+    )
     assert "CONCURRENTLY" not in text, "not possible in a transaction"
 
 
@@ -50,10 +61,14 @@ def test_an_empty_database_becomes_current_once(empty_database_url: str) -> None
     assert migrate(empty_database_url) == []
     assert dump(empty_database_url) == before
     with connect(empty_database_url) as connection:
-        assert applied_migrations(connection) == {name: hashlib.sha256(text.encode()).hexdigest() for name, text in ALL}
+        assert applied_migrations(connection) == {
+            name: hashlib.sha256(text.encode()).hexdigest() for name, text in ALL
+        }
 
 
-def test_one_at_a_time_is_the_same_as_all_at_once(empty_database_url: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_at_a_time_is_the_same_as_all_at_once(
+    empty_database_url: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for count in range(1, len(ALL) + 1):
         monkeypatch.setattr(database, "migrations", lambda count=count: ALL[:count])
         assert migrate(empty_database_url) == [NAMES[count - 1]]
@@ -62,7 +77,9 @@ def test_one_at_a_time_is_the_same_as_all_at_once(empty_database_url: str, postg
 
 def test_two_migrators_at_once_apply_each_once(empty_database_url: str) -> None:
     done: list[list[str]] = []
-    threads = [threading.Thread(target=lambda: done.append(migrate(empty_database_url))) for _ in range(4)]
+    threads = [
+        threading.Thread(target=lambda: done.append(migrate(empty_database_url))) for _ in range(4)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -85,7 +102,9 @@ def test_a_newer_database_is_refused(database_url: str, monkeypatch: pytest.Monk
         migrate(database_url)
 
 
-def test_a_migration_that_fails_leaves_nothing_behind(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_migration_that_fails_leaves_nothing_behind(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     broken = (NEWER[0], "CREATE TABLE freshet.half (a integer); SELECT 1 / 0;")
     with monkeypatch.context() as patch:
         patch.setattr(database, "migrations", lambda: [*ALL, broken])

@@ -35,7 +35,11 @@ def test_blocks_tile_the_cleaned_text(text: str, text_format: str) -> None:
 @given(st.text(st.characters(categories=["L", "N", "P", "Zs"]), max_size=80))
 def test_no_letter_of_ordinary_text_is_lost(text: str) -> None:
     letters = [character for character in normalise(text) if character.isalnum()]
-    assert letters == [character for character in normalise("".join(filter(str.isalnum, text))) if character.isalnum()]
+    assert letters == [
+        character
+        for character in normalise("".join(filter(str.isalnum, text)))
+        if character.isalnum()
+    ]
 
 
 fragments = st.sampled_from(
@@ -63,4 +67,6 @@ fragments = st.sampled_from(
 @given(st.lists(st.one_of(fragments, texts), max_size=20).map("".join), st.booleans())
 def test_any_markup_gives_tiled_blocks(content: str, main: bool) -> None:
     document = clean_html(content, main=main, max_nesting=512)
-    assert "".join(document.text.split()) == "".join("".join(document.text[block.start : block.end].split()) for block in document.blocks)
+    assert "".join(document.text.split()) == "".join(
+        "".join(document.text[block.start : block.end].split()) for block in document.blocks
+    )

@@ -26,9 +26,18 @@ from tests.support.pipeline import NOW_MS, Pipeline, make_event
 
 PARTITIONS = 2
 IDS = "abcd"
-_PARAGRAPHS = [f"Paragraph {n}: " + "the gauging station at the weir recorded a level. " * 12 for n in range(6)]
+_PARAGRAPHS = [
+    f"Paragraph {n}: " + "the gauging station at the weir recorded a level. " * 12 for n in range(6)
+]
 # Texts that share paragraphs, one with a paragraph twice, one empty.
-CONTENTS = ["", "short", *("\n\n".join(_PARAGRAPHS[n] for n in places) for places in ((0, 1, 2, 3), (0, 1, 4, 3), (3, 2, 2), (5, 0, 1, 2, 3)))]
+CONTENTS = [
+    "",
+    "short",
+    *(
+        "\n\n".join(_PARAGRAPHS[n] for n in places)
+        for places in ((0, 1, 2, 3), (0, 1, 4, 3), (3, 2, 2), (5, 0, 1, 2, 3))
+    ),
+]
 _NUMBERS = itertools.count(1)
 
 
@@ -45,10 +54,19 @@ class Change:
         if self.op == "poison":
             return b"no json"
         if self.op == "tombstone":
-            return KafkaRecord(topic="", partition=0, offset=0, timestamp_ms=NOW_MS, key=self.document_id.encode(), value=None)
+            return KafkaRecord(
+                topic="",
+                partition=0,
+                offset=0,
+                timestamp_ms=NOW_MS,
+                key=self.document_id.encode(),
+                value=None,
+            )
         if self.op == "delete":
             return make_event(self.document_id, self.version, op="delete")
-        return make_event(self.document_id, self.version, CONTENTS[self.content], content_type="text/plain")
+        return make_event(
+            self.document_id, self.version, CONTENTS[self.content], content_type="text/plain"
+        )
 
 
 CHANGES = st.builds(
@@ -71,7 +89,13 @@ class Cut:
 
 
 CUTS = st.lists(
-    st.builds(Cut, partition=st.integers(0, PARTITIONS - 1), fresh=st.integers(0, 5), again=st.integers(0, 4), closes_batch=st.booleans()),
+    st.builds(
+        Cut,
+        partition=st.integers(0, PARTITIONS - 1),
+        fresh=st.integers(0, 5),
+        again=st.integers(0, 4),
+        closes_batch=st.booleans(),
+    ),
     max_size=14,
 )
 
@@ -84,22 +108,38 @@ def model(log: list[Change]) -> dict[str, tuple[int, str]]:
         if change.op == "tombstone" and known is not None:
             heads[change.document_id] = (known[0], None)
         elif change.op in ("upsert", "delete") and (known is None or change.version > known[0]):
-            digest = hashlib.sha256(CONTENTS[change.content].encode()).hexdigest() if change.op == "upsert" else None
+            digest = (
+                hashlib.sha256(CONTENTS[change.content].encode()).hexdigest()
+                if change.op == "upsert"
+                else None
+            )
             heads[change.document_id] = (change.version, digest)
-    return {name: (version, digest) for name, (version, digest) in heads.items() if digest is not None}
+    return {
+        name: (version, digest) for name, (version, digest) in heads.items() if digest is not None
+    }
 
 
 def deal(pipeline: Pipeline, log: list[Change], cuts: list[Cut]) -> list[list[BatchRef]]:
     """Partition by key, cut into references as asked, the rest at the end; group them into batches."""
     partitions: list[list[KafkaRecord]] = []
     for partition in range(PARTITIONS):
-        mine = [change.record() for change in log if IDS.index(change.document_id) % PARTITIONS == partition]
+        mine = [
+            change.record()
+            for change in log
+            if IDS.index(change.document_id) % PARTITIONS == partition
+        ]
         partitions.append(pipeline.records(mine, partition=partition))
     done = [0] * PARTITIONS
     batches: list[list[BatchRef]] = [[]]
-    for cut in [*cuts, *(Cut(partition, len(log), 0, partition % 2 == 0) for partition in range(PARTITIONS))]:
+    for cut in [
+        *cuts,
+        *(Cut(partition, len(log), 0, partition % 2 == 0) for partition in range(PARTITIONS)),
+    ]:
         records = partitions[cut.partition]
-        first, end = max(0, done[cut.partition] - cut.again), min(len(records), done[cut.partition] + cut.fresh)
+        first, end = (
+            max(0, done[cut.partition] - cut.again),
+            min(len(records), done[cut.partition] + cut.fresh),
+        )
         if first < end:
             batches[-1].append(pipeline.stage(records[first:end]))
             done[cut.partition] = end
@@ -108,7 +148,9 @@ def deal(pipeline: Pipeline, log: list[Change], cuts: list[Cut]) -> list[list[Ba
     return [batch for batch in batches if batch]
 
 
-def publish_all(pipeline: Pipeline, batches: list[list[BatchRef]], ahead: int) -> dict[datetime, dict[str, tuple[int, str]]]:
+def publish_all(
+    pipeline: Pipeline, batches: list[list[BatchRef]], ahead: int
+) -> dict[datetime, dict[str, tuple[int, str]]]:
     """Publish in order, each batch prepared while up to `ahead` before it are not published; returns what was visible after each."""
     prepared: dict[int, PreparedBatch] = {}
     seen: dict[datetime, dict[str, tuple[int, str]]] = {}
@@ -126,7 +168,10 @@ def publish_all(pipeline: Pipeline, batches: list[list[BatchRef]], ahead: int) -
                 prepared[place] = pipeline.prepare(refs, place + 1)
                 pipeline.embed(prepared[place])
         if report.published_at_ms:
-            row = pipeline.connection.execute("SELECT last_published_at FROM freshet.source WHERE source = %s", (pipeline.spec.source,)).fetchone()
+            row = pipeline.connection.execute(
+                "SELECT last_published_at FROM freshet.source WHERE source = %s",
+                (pipeline.spec.source,),
+            ).fetchone()
             assert row is not None
             seen[row[0]] = visible(pipeline, None)
     return seen
@@ -134,19 +179,29 @@ def publish_all(pipeline: Pipeline, batches: list[list[BatchRef]], ahead: int) -
 
 def visible(pipeline: Pipeline, instant: datetime | None) -> dict[str, tuple[int, str]]:
     """Document id -> (version, hash of the content); checked: exactly the chunks that the documents list are visible."""
-    then = "visible_to IS NULL" if instant is None else "visible_from <= %(at)s AND (visible_to IS NULL OR visible_to > %(at)s)"
+    then = (
+        "visible_to IS NULL"
+        if instant is None
+        else "visible_from <= %(at)s AND (visible_to IS NULL OR visible_to > %(at)s)"
+    )
     values = {"source": pipeline.spec.source, "at": instant}
     rows = pipeline.connection.execute(
-        f"SELECT document_id, version, encode(content_sha256, 'hex'), chunk_ids FROM freshet.document WHERE source = %(source)s AND {then}", values
+        f"SELECT document_id, version, encode(content_sha256, 'hex'), chunk_ids FROM freshet.document WHERE source = %(source)s AND {then}",
+        values,
     ).fetchall()
     assert len({row[0] for row in rows}) == len(rows), "two versions of one document"
-    chunks = pipeline.connection.execute(f"SELECT document_id, chunk_id FROM freshet.chunk WHERE source = %(source)s AND {then}", values).fetchall()
+    chunks = pipeline.connection.execute(
+        f"SELECT document_id, chunk_id FROM freshet.chunk WHERE source = %(source)s AND {then}",
+        values,
+    ).fetchall()
     assert sorted(chunks) == sorted({(row[0], chunk) for row in rows for chunk in row[3]})
     return {row[0]: (row[1], row[2]) for row in rows}
 
 
 @pytest.fixture(scope="module")
-def converging(postgres_server: Postgres, postgres_url: str) -> Iterator[tuple[str, HashEmbedder, Cleaner]]:
+def converging(
+    postgres_server: Postgres, postgres_url: str
+) -> Iterator[tuple[str, HashEmbedder, Cleaner]]:
     """One database, one embedder and one cleaner for all examples; each is a source of its own."""
     assert postgres_url
     postgres_server.create_database("converging", template="freshet")
@@ -155,15 +210,27 @@ def converging(postgres_server: Postgres, postgres_url: str) -> Iterator[tuple[s
     postgres_server.drop_database("converging")
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(log=st.lists(CHANGES, min_size=12, max_size=60), cuts=CUTS, ahead=st.integers(0, 3))
 def test_the_corpus_is_the_fold_of_the_log(
-    converging: tuple[str, HashEmbedder, Cleaner], tmp_path: Path, log: list[Change], cuts: list[Cut], ahead: int
+    converging: tuple[str, HashEmbedder, Cleaner],
+    tmp_path: Path,
+    log: list[Change],
+    cuts: list[Cut],
+    ahead: int,
 ) -> None:
     url, embedder, cleaner = converging
-    with Pipeline(url, tmp_path, source=f"s{next(_NUMBERS)}", cleaner=cleaner, embedder=embedder) as pipeline:
+    with Pipeline(
+        url, tmp_path, source=f"s{next(_NUMBERS)}", cleaner=cleaner, embedder=embedder
+    ) as pipeline:
         batches = deal(pipeline, log, cuts)
-        note(f"{[[(ref.partition, ref.first_offset, ref.next_offset) for ref in batch] for batch in batches]}")
+        note(
+            f"{[[(ref.partition, ref.first_offset, ref.next_offset) for ref in batch] for batch in batches]}"
+        )
         seen = publish_all(pipeline, batches, ahead)
 
         assert visible(pipeline, None) == model(log)
@@ -176,7 +243,8 @@ def test_the_corpus_is_the_fold_of_the_log(
         ).fetchone()
         assert sums == (len(log), len(log), sum(change.op == "poison" for change in log))
         ranges = pipeline.connection.execute(
-            "SELECT partition, first_offset, next_offset FROM freshet.batch_range WHERE source = %s ORDER BY 1, 2", (pipeline.spec.source,)
+            "SELECT partition, first_offset, next_offset FROM freshet.batch_range WHERE source = %s ORDER BY 1, 2",
+            (pipeline.spec.source,),
         ).fetchall()
         for partition in range(PARTITIONS):
             mine = [row[1:] for row in ranges if row[0] == partition]

@@ -31,7 +31,18 @@ from corpus.service import AwaitFreshRequest, BatchNotice, BatchSubscriberServic
 from freshness.activities import FreshnessActivities
 from tests.support.fix_temporal import TemporalEnv
 from tests.support.known import WORKFLOWS
-from tests.support.team_env import Env, add_batch, add_document, all_workers, check, delivery, fill, make_env, make_source, until
+from tests.support.team_env import (
+    Env,
+    add_batch,
+    add_document,
+    all_workers,
+    check,
+    delivery,
+    fill,
+    make_env,
+    make_source,
+    until,
+)
 from workers.roles import orchestrator as deliveries
 
 HISTORIES = Path(__file__).parent / "histories"
@@ -41,7 +52,9 @@ _MOST_EVENTS = 1_000
 async def save(handle: WorkflowHandle[Any, Any], name: str) -> None:
     """Write one history, without the names of the machines that made it."""
     history = json.loads((await handle.fetch_history()).to_json())
-    text = re.sub(r"\d+@" + re.escape(socket.gethostname()), "recorded", json.dumps(history, indent=1))
+    text = re.sub(
+        r"\d+@" + re.escape(socket.gethostname()), "recorded", json.dumps(history, indent=1)
+    )
     await asyncio.to_thread((HISTORIES / f"{name}.json").write_text, text + "\n", encoding="utf-8")
 
 
@@ -68,7 +81,10 @@ async def record_checks(env: Env, folder: Path) -> None:
         async with all_workers(env, folder):
             for name in ("expiry", "pass"):
                 report = await check(env)
-                await save(env.client.get_workflow_handle("freshness/peps", run_id=report.run_id), f"FreshnessWorkflow.{name}")
+                await save(
+                    env.client.get_workflow_handle("freshness/peps", run_id=report.run_id),
+                    f"FreshnessWorkflow.{name}",
+                )
             await save(env.client.get_workflow_handle("batch:peps:2"), "BatchWorkflow.expiry")
             await save(env.client.get_workflow_handle("source:peps"), "SourceWorkflow.expiry")
         await _record_failed_check(env)
@@ -80,10 +96,15 @@ async def _record_failed_check(env: Env) -> None:
 
     with open_pool(env.database_url, size=1) as pool:
         real = {activity.__name__: activity for activity in deliveries.activities(pool)}
-        shell = FreshnessActivities(measure=fails, expired_after=None, record=None, initial_state=None)  # type: ignore[arg-type]
+        shell = FreshnessActivities(
+            measure=fails, expired_after=None, record=None, initial_state=None
+        )  # type: ignore[arg-type]
         async with env.light_worker(activities=[shell.measure, real["record"]]):
             report = await check(env)
-        await save(env.client.get_workflow_handle("freshness/peps", run_id=report.run_id), "FreshnessWorkflow.runtime_error")
+        await save(
+            env.client.get_workflow_handle("freshness/peps", run_id=report.run_id),
+            "FreshnessWorkflow.runtime_error",
+        )
 
 
 async def record_notices(env: Env) -> None:
@@ -93,13 +114,19 @@ async def record_notices(env: Env) -> None:
         make_source(db)
         await env.reconcile(env.subscriber("peps"))
         handle = env.client.get_workflow_handle(delivery_workflow_id("team", "peps"))
-        async with env.light_worker(), Worker(env.team, task_queue="team-search", nexus_service_handlers=[team]):
+        async with (
+            env.light_worker(),
+            Worker(env.team, task_queue="team-search", nexus_service_handlers=[team]),
+        ):
             waiting = await _wait(env, batch=1, timeout_seconds=60)
             ended = await _wait(env, batch=99, timeout_seconds=1)
             await until(lambda: _events(waiting, 15))
             for batch in (1, 2):
                 await env.publish(db, "peps", batch)
-            await until(lambda: delivery(db)["last_error"] and "3 times" in delivery(db)["last_error"], seconds=60)
+            await until(
+                lambda: delivery(db)["last_error"] and "3 times" in delivery(db)["last_error"],
+                seconds=60,
+            )
             team.declines = False
             await handle.signal("resume")
             for batch in range(3, 20):
@@ -116,7 +143,10 @@ async def record_notices(env: Env) -> None:
 async def _wait(env: Env, **wanted: int) -> WorkflowHandle[Any, Any]:
     request = AwaitFreshRequest(source="peps", **wanted)  # type: ignore[arg-type]
     return await env.client.start_workflow(
-        AwaitFreshWorkflow.run, AwaitInput(request=request), id=f"await-{len(wanted)}-{wanted['batch']}", task_queue="freshet"
+        AwaitFreshWorkflow.run,
+        AwaitInput(request=request),
+        id=f"await-{len(wanted)}-{wanted['batch']}",
+        task_queue="freshet",
     )
 
 
@@ -136,7 +166,11 @@ async def take(address: str, namespace: str, label: str) -> None:
     for known in WORKFLOWS:
         name = known.__name__
         runs = [run async for run in client.list_workflows(f"WorkflowType = '{name}'", limit=1_000)]
-        fitting = [(run.history_length or 0, run.id, run.run_id) for run in runs if (run.history_length or 0) <= _MOST_EVENTS]
+        fitting = [
+            (run.history_length or 0, run.id, run.run_id)
+            for run in runs
+            if (run.history_length or 0) <= _MOST_EVENTS
+        ]
         if fitting:
             _, workflow_id, run_id = max(fitting)
             await save(client.get_workflow_handle(workflow_id, run_id=run_id), f"{name}.{label}")
@@ -147,10 +181,15 @@ def run_scenarios(home: Path) -> None:
     postgres = Postgres(home=home, port=free_port(), fsync=False)
     with running(postgres):
         migrate(postgres.url)
-        for name, dynamic in (("checks", ()), ("notices", ("limit.historyCount.suggestContinueAsNew=60",))):
+        for name, dynamic in (
+            ("checks", ()),
+            ("notices", ("limit.historyCount.suggestContinueAsNew=60",)),
+        ):
             folder = home / name
             folder.mkdir()
-            server = Temporal(home=folder, port=free_port(), ui_port=0, headless=True, dynamic=dynamic)
+            server = Temporal(
+                home=folder, port=free_port(), ui_port=0, headless=True, dynamic=dynamic
+            )
             postgres.create_database(name, template="freshet")
             with running(server):
                 asyncio.run(_scenario(name, postgres.url_of(name), server.address, folder))

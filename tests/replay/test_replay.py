@@ -20,4 +20,10 @@ async def test_replay(path):
 
 def test_every_workflow_has_a_history():
     recorded = {path.name.partition(".")[0] for path in HISTORIES}
-    assert recorded >= {"DeliveryWorkflow", "AwaitFreshWorkflow", "FreshnessWorkflow", "SourceWorkflow", "BatchWorkflow"}
+    assert recorded >= {
+        "DeliveryWorkflow",
+        "AwaitFreshWorkflow",
+        "FreshnessWorkflow",
+        "SourceWorkflow",
+        "BatchWorkflow",
+    }

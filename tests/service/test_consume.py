@@ -28,14 +28,18 @@ def stand(database_url: str, kafka_bootstrap: str, tmp_path: Path) -> Iterator[B
         yield made
 
 
-async def test_every_record_is_handed_over_once_in_ranges_that_meet(stand: Bench, make_topic: Callable[..., str]) -> None:
+async def test_every_record_is_handed_over_once_in_ranges_that_meet(
+    stand: Bench, make_topic: Callable[..., str]
+) -> None:
     topics = [make_topic(partitions=3), make_topic()]
     stand.add_source("both", *topics)
     stand.add_source("second", topics[1])  # two sources may read one topic
     stand.produce(topics[0], 300)
     stand.produce(topics[1], 20)
     async with stand.consumer():
-        await eventually(lambda: stand.ledger.records("both") == 320 and stand.ledger.records("second") == 20)
+        await eventually(
+            lambda: stand.ledger.records("both") == 320 and stand.ledger.records("second") == 20
+        )
         stand.produce(topics[1], 5, first=20)
         await eventually(lambda: stand.ledger.records() == 350)
         await eventually(lambda: stand.committed(topics[1]) == 25)
@@ -43,7 +47,9 @@ async def test_every_record_is_handed_over_once_in_ranges_that_meet(stand: Bench
     assert sum(ref.records for ref in stand.ledger.refs) == 350  # and none twice
 
 
-async def test_nothing_is_committed_or_lost_while_temporal_is_down(stand: Bench, make_topic: Callable[..., str]) -> None:
+async def test_nothing_is_committed_or_lost_while_temporal_is_down(
+    stand: Bench, make_topic: Callable[..., str]
+) -> None:
     topic = make_topic()
     stand.add_source("a", topic, max_records=10)
     stand.produce(topic, 500)
@@ -51,7 +57,11 @@ async def test_nothing_is_committed_or_lost_while_temporal_is_down(stand: Bench,
     async with stand.consumer() as consumer:
         await eventually(lambda: stand.ledger.attempts >= 4)
         assert stand.committed(topic) < 0
-        held = sum(len(lane.buffer) for slot in consumer._poller.slots.values() for lane in slot.lanes.values())
+        held = sum(
+            len(lane.buffer)
+            for slot in consumer._poller.slots.values()
+            for lane in slot.lanes.values()
+        )
         assert held < 10 + 500  # what came before the pause, no more
         assert all(slot.paused for slot in consumer._poller.slots.values())
         stand.ledger.down = False
@@ -59,7 +69,9 @@ async def test_nothing_is_committed_or_lost_while_temporal_is_down(stand: Bench,
     assert stand.ledger.ranges("a") == {("a", topic, 0): [(0, 500)]}
 
 
-async def test_a_source_that_is_behind_pauses_and_another_does_not(stand: Bench, make_topic: Callable[..., str]) -> None:
+async def test_a_source_that_is_behind_pauses_and_another_does_not(
+    stand: Bench, make_topic: Callable[..., str]
+) -> None:
     slow, quick = make_topic(), make_topic()
     stand.add_source("slow", slow, max_records=10, max_pending_records=30)
     stand.add_source("quick", quick)
@@ -77,7 +89,9 @@ async def test_a_source_that_is_behind_pauses_and_another_does_not(stand: Bench,
         await eventually(lambda: stand.ledger.records("slow") == 200)
 
 
-async def test_a_source_that_is_stuck_does_not_stop_another_on_the_same_topic(stand: Bench, make_topic: Callable[..., str]) -> None:
+async def test_a_source_that_is_stuck_does_not_stop_another_on_the_same_topic(
+    stand: Bench, make_topic: Callable[..., str]
+) -> None:
     topic = make_topic()
     stand.add_source("stuck", topic, max_records=10, max_pending_records=30)
     stand.add_source("fine", topic)
@@ -93,11 +107,16 @@ async def test_a_source_that_is_stuck_does_not_stop_another_on_the_same_topic(st
         for ref in [ref for ref in stand.ledger.refs if ref.source == "stuck"]:
             published(ref)
         await eventually(lambda: stand.ledger.records("stuck") == 400, timeout=90)
-    assert stand.ledger.ranges() == {("stuck", topic, 0): [(0, 400)], ("fine", topic, 0): [(0, 400)]}
+    assert stand.ledger.ranges() == {
+        ("stuck", topic, 0): [(0, 400)],
+        ("fine", topic, 0): [(0, 400)],
+    }
     assert sum(ref.records for ref in stand.ledger.refs) == 800  # and none twice
 
 
-async def test_a_restart_goes_on_at_the_position_row_not_at_the_committed_offset(stand: Bench, make_topic: Callable[..., str]) -> None:
+async def test_a_restart_goes_on_at_the_position_row_not_at_the_committed_offset(
+    stand: Bench, make_topic: Callable[..., str]
+) -> None:
     topic = make_topic()
     stand.add_source("a", topic)
     stand.produce(topic, 10)
@@ -111,7 +130,9 @@ async def test_a_restart_goes_on_at_the_position_row_not_at_the_committed_offset
         await eventually(lambda: stand.ledger.ranges() == {("a", topic, 0): [(4, 10)]})
 
 
-async def test_a_moved_position_is_read_again_without_a_restart(stand: Bench, make_topic: Callable[..., str]) -> None:
+async def test_a_moved_position_is_read_again_without_a_restart(
+    stand: Bench, make_topic: Callable[..., str]
+) -> None:
     topic = make_topic()
     stand.add_source("a", topic)
     stand.produce(topic, 10)
@@ -124,7 +145,9 @@ async def test_a_moved_position_is_read_again_without_a_restart(stand: Bench, ma
         assert {ref.epoch for ref in stand.ledger.refs} == {1}
 
 
-async def test_sources_come_pause_and_go_without_a_restart(stand: Bench, make_topic: Callable[..., str]) -> None:
+async def test_sources_come_pause_and_go_without_a_restart(
+    stand: Bench, make_topic: Callable[..., str]
+) -> None:
     first, second = make_topic(), make_topic()
     stand.add_source("first", first)
     async with stand.consumer() as consumer:
@@ -147,7 +170,9 @@ async def test_sources_come_pause_and_go_without_a_restart(stand: Bench, make_to
         await eventually(lambda: stand.ledger.records("first") == 5)
 
 
-async def test_records_removed_before_they_were_read_halt_the_source_by_name(stand: Bench, make_topic: Callable[..., str]) -> None:
+async def test_records_removed_before_they_were_read_halt_the_source_by_name(
+    stand: Bench, make_topic: Callable[..., str]
+) -> None:
     lost, fine = make_topic(), make_topic()
     stand.add_source("lost", lost)
     stand.add_source("fine", fine)
@@ -167,10 +192,14 @@ async def test_records_removed_before_they_were_read_halt_the_source_by_name(sta
             (gap,) = control.skip_gaps(connection, stand.cluster(), "lost")
             control.resume(connection, "lost")
         assert (gap.was, gap.is_now) == (10, 15)
-        await eventually(lambda: stand.ledger.ranges("lost") == {("lost", lost, 0): [(0, 10), (15, 20)]})
+        await eventually(
+            lambda: stand.ledger.ranges("lost") == {("lost", lost, 0): [(0, 10), (15, 20)]}
+        )
 
 
-async def test_records_removed_under_a_running_consumer_halt_the_source(stand: Bench, make_topic: Callable[..., str]) -> None:
+async def test_records_removed_under_a_running_consumer_halt_the_source(
+    stand: Bench, make_topic: Callable[..., str]
+) -> None:
     topic = make_topic()
     stand.add_source("a", topic, max_records=100, max_pending_records=100)
     stand.produce(topic, 2_000, size=5_000)
@@ -192,7 +221,9 @@ async def test_records_removed_under_a_running_consumer_halt_the_source(stand: B
         await eventually(lambda: stand.ledger.ranges("a")[("a", topic, 0)][-1] == (1_990, 2_000))
 
 
-async def test_a_recreated_topic_halts_the_source(stand: Bench, make_topic: Callable[..., str]) -> None:
+async def test_a_recreated_topic_halts_the_source(
+    stand: Bench, make_topic: Callable[..., str]
+) -> None:
     topic = make_topic()
     stand.add_source("a", topic)
     stand.produce(topic, 5)
@@ -209,7 +240,9 @@ async def test_a_recreated_topic_halts_the_source(stand: Bench, make_topic: Call
     assert stand.ledger.records() == 5
 
 
-async def test_two_consumers_share_and_one_leaving_loses_nothing(stand: Bench, make_topic: Callable[..., str]) -> None:
+async def test_two_consumers_share_and_one_leaving_loses_nothing(
+    stand: Bench, make_topic: Callable[..., str]
+) -> None:
     topic = make_topic(partitions=4)
     stand.add_source("a", topic, max_records=20)
     async with stand.consumer():
@@ -224,7 +257,9 @@ async def test_two_consumers_share_and_one_leaving_loses_nothing(stand: Bench, m
     assert all(len(ranges) == 1 and ranges[0][0] == 0 for ranges in stand.ledger.ranges().values())
 
 
-async def test_a_topic_that_is_made_later_is_read(stand: Bench, make_topic: Callable[..., str]) -> None:
+async def test_a_topic_that_is_made_later_is_read(
+    stand: Bench, make_topic: Callable[..., str]
+) -> None:
     there = make_topic()
     stand.add_source("a", there, "made-later")
     async with stand.consumer():
@@ -235,14 +270,22 @@ async def test_a_topic_that_is_made_later_is_read(stand: Bench, make_topic: Call
         await eventually(lambda: stand.ledger.records() == 4, timeout=60)
 
 
-async def test_a_staging_mistake_halts_only_its_source(stand: Bench, make_topic: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_staging_mistake_halts_only_its_source(
+    stand: Bench, make_topic: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from ingest.consume import consumer as consume
 
     broken, fine = make_topic(), make_topic()
     stand.add_source("broken", broken)
     stand.add_source("fine", fine)
     real = consume.stage
-    monkeypatch.setattr(consume, "stage", lambda records, spec, *rest: 1 / 0 if spec.source == "broken" else real(records, spec, *rest))
+    monkeypatch.setattr(
+        consume,
+        "stage",
+        lambda records, spec, *rest: (
+            1 / 0 if spec.source == "broken" else real(records, spec, *rest)
+        ),
+    )
     stand.produce(broken, 1)
     stand.produce(fine, 1)
     async with stand.consumer():
@@ -257,7 +300,9 @@ def staged(stand: Bench) -> pl.DataFrame:
     return pl.concat([pl.read_parquet(io.BytesIO(store.get(ref))) for ref in stand.ledger.refs])
 
 
-async def test_a_header_that_cannot_be_read_costs_its_record_only(stand: Bench, make_topic: Callable[..., str]) -> None:
+async def test_a_header_that_cannot_be_read_costs_its_record_only(
+    stand: Bench, make_topic: Callable[..., str]
+) -> None:
     topic = make_topic()
     stand.add_source("a", topic)
     stand.produce(topic, 3)
@@ -267,7 +312,9 @@ async def test_a_header_that_cannot_be_read_costs_its_record_only(stand: Bench, 
         await eventually(lambda: stand.ledger.records() == 7)
     assert stand.state("a")[0] == "active"
     dead = staged(stand).filter(pl.col("outcome") == "dead_letter")
-    assert dead.select("offset", "reason", "key", "value").rows() == [(3, "not_decodable", b"k", b"{}")]
+    assert dead.select("offset", "reason", "key", "value").rows() == [
+        (3, "not_decodable", b"k", b"{}")
+    ]
     assert "a header's name must be UTF-8" in dead["detail"][0]
 
 
@@ -278,7 +325,9 @@ async def test_a_record_that_cannot_be_taken_in_halts_its_source_and_no_other(
     stand.add_source("broken", broken)
     stand.add_source("fine", fine)
     real = poll.record_of
-    monkeypatch.setattr(poll, "record_of", lambda message: 1 / 0 if message.topic() == broken else real(message))
+    monkeypatch.setattr(
+        poll, "record_of", lambda message: 1 / 0 if message.topic() == broken else real(message)
+    )
     stand.produce(broken, 1)
     async with stand.consumer():
         await eventually(lambda: stand.state("broken")[0] == "halted")
@@ -287,7 +336,9 @@ async def test_a_record_that_cannot_be_taken_in_halts_its_source_and_no_other(
     assert "offset 0 cannot be taken in: ZeroDivisionError" in (stand.state("broken")[1] or "")
 
 
-async def test_the_workflow_gets_what_was_staged(stand: Bench, make_topic: Callable[..., str], temporal_client: Any) -> None:
+async def test_the_workflow_gets_what_was_staged(
+    stand: Bench, make_topic: Callable[..., str], temporal_client: Any
+) -> None:
     topic = make_topic()
     stand.add_source("a", topic)
     stand.produce(topic, 3)
@@ -299,12 +350,18 @@ async def test_the_workflow_gets_what_was_staged(stand: Bench, make_topic: Calla
     async with stand.consumer(signal):
         await eventually(lambda: stand.ledger.records() == 3)
     history = await temporal_client.get_workflow_handle("source:a").fetch_history()
-    signals = [event for event in history.events if event.HasField("workflow_execution_signaled_event_attributes")]
+    signals = [
+        event
+        for event in history.events
+        if event.HasField("workflow_execution_signaled_event_attributes")
+    ]
     assert len(signals) == len(stand.ledger.refs)
     assert signals[0].workflow_execution_signaled_event_attributes.signal_name == "batch_staged"
 
 
-async def test_a_hole_that_kafka_left_at_the_beginning_is_looked_at_again_and_then_believed(stand: Bench, make_topic: Callable[..., str]) -> None:
+async def test_a_hole_that_kafka_left_at_the_beginning_is_looked_at_again_and_then_believed(
+    stand: Bench, make_topic: Callable[..., str]
+) -> None:
     """An aborted transaction: its records are never delivered, and the first one that is stands further on."""
     topic = make_topic()
     producer = Producer({"bootstrap.servers": stand.bootstrap, "transactional.id": f"t-{topic}"})
@@ -312,7 +369,11 @@ async def test_a_hole_that_kafka_left_at_the_beginning_is_looked_at_again_and_th
     for commit in (False, True):
         producer.begin_transaction()
         for number in range(5):
-            producer.produce(topic, key=f"{commit}-{number}", value=f'{{"id": "{commit}-{number}", "content": "x"}}')
+            producer.produce(
+                topic,
+                key=f"{commit}-{number}",
+                value=f'{{"id": "{commit}-{number}", "content": "x"}}',
+            )
         producer.flush(30)  # what was not sent yet, an abort would drop without leaving a hole
         (producer.commit_transaction if commit else producer.abort_transaction)(30)
     stand.add_source("holes", topic)

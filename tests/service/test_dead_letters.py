@@ -41,15 +41,30 @@ def stand(database_url: str, kafka_bootstrap: str, tmp_path: Path) -> Iterator[B
         yield made
 
 
-def add(stand: Bench, topic: str, offset: int, value: bytes | None = b"bytes \xff", source: str = "a") -> int:
+def add(
+    stand: Bench, topic: str, offset: int, value: bytes | None = b"bytes \xff", source: str = "a"
+) -> int:
     stand.execute(INSERT_BATCH, source)
-    ((number,),) = stand.execute(INSERT_DEAD_LETTER, source, topic, offset, b"key", value, json.dumps([["trace", "AQI="], ["none", None]]))
+    ((number,),) = stand.execute(
+        INSERT_DEAD_LETTER,
+        source,
+        topic,
+        offset,
+        b"key",
+        value,
+        json.dumps([["trace", "AQI="], ["none", None]]),
+    )
     return int(number)
 
 
 def read(stand: Bench, topic: str, count: int) -> list[Message]:
     consumer = Consumer(
-        {"bootstrap.servers": stand.bootstrap, "group.id": f"read-{topic}", "auto.offset.reset": "earliest", "fetch.message.max.bytes": 100_000_000}
+        {
+            "bootstrap.servers": stand.bootstrap,
+            "group.id": f"read-{topic}",
+            "auto.offset.reset": "earliest",
+            "fetch.message.max.bytes": 100_000_000,
+        }
     )
     consumer.subscribe([topic])
     found: list[Message] = []
@@ -62,7 +77,9 @@ def read(stand: Bench, topic: str, count: int) -> list[Message]:
     return found
 
 
-def test_dead_letters_stand_on_their_topic_with_the_reason_in_headers(stand: Bench, make_topic: Callable[..., str]) -> None:
+def test_dead_letters_stand_on_their_topic_with_the_reason_in_headers(
+    stand: Bench, make_topic: Callable[..., str]
+) -> None:
     topic = make_topic()
     stand.add_source("a", topic)
     add(stand, topic, 5)
@@ -75,8 +92,17 @@ def test_dead_letters_stand_on_their_topic_with_the_reason_in_headers(stand: Ben
     headers: dict[str, Any] = dict(first.headers() or [])
     assert headers["trace"] == b"\x01\x02"
     assert headers["none"] is None
-    assert (headers["freshet.reason"], headers["freshet.detail"], headers["freshet.source"]) == (b"invalid_id", b"id is blank", b"a")
-    assert (headers["freshet.topic"], headers["freshet.partition"], headers["freshet.offset"], headers["freshet.batch"]) == (
+    assert (headers["freshet.reason"], headers["freshet.detail"], headers["freshet.source"]) == (
+        b"invalid_id",
+        b"id is blank",
+        b"a",
+    )
+    assert (
+        headers["freshet.topic"],
+        headers["freshet.partition"],
+        headers["freshet.offset"],
+        headers["freshet.batch"],
+    ) == (
         topic.encode(),
         b"0",
         b"5",
@@ -84,7 +110,9 @@ def test_dead_letters_stand_on_their_topic_with_the_reason_in_headers(stand: Ben
     )
 
 
-def test_a_value_that_kafka_refuses_becomes_a_pointer(stand: Bench, make_topic: Callable[..., str]) -> None:
+def test_a_value_that_kafka_refuses_becomes_a_pointer(
+    stand: Bench, make_topic: Callable[..., str]
+) -> None:
     topic = make_topic()
     stand.add_source("a", topic)
     stand.cluster().create_topic(f"{topic}.dead-letters", 1, {"max.message.bytes": "10000"})
@@ -95,11 +123,18 @@ def test_a_value_that_kafka_refuses_becomes_a_pointer(stand: Bench, make_topic: 
     assert outbox.produce_some() == 1
     (pointer,) = read(stand, f"{topic}.dead-letters", 1)
     headers: dict[str, Any] = dict(pointer.headers() or [])
-    assert (pointer.value(), headers["freshet.truncated"], headers["freshet.reason"]) == (b"", str(number).encode(), b"invalid_id")
+    assert (pointer.value(), headers["freshet.truncated"], headers["freshet.reason"]) == (
+        b"",
+        str(number).encode(),
+        b"invalid_id",
+    )
 
 
 def test_a_topic_that_cannot_be_made_holds_up_its_own_source_only(
-    stand: Bench, make_topic: Callable[..., str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    stand: Bench,
+    make_topic: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(outbox_module, "_WAIT_SECONDS", 0.2)
     topic, impossible = make_topic(), "x" * 245  # with `.dead-letters` that is too long
@@ -113,18 +148,29 @@ def test_a_topic_that_cannot_be_made_holds_up_its_own_source_only(
     for _ in range(6):
         outbox.produce_some()
         time.sleep(0.1)
-    assert stand.cluster().offsets([(f"{topic}.dead-letters", 0)]) == {(f"{topic}.dead-letters", 0): (0, 2)}  # each of them once
-    waiting = stand.execute("SELECT source, count(*) FROM freshet.dead_letter WHERE produced_at IS NULL GROUP BY source")
+    assert stand.cluster().offsets([(f"{topic}.dead-letters", 0)]) == {
+        (f"{topic}.dead-letters", 0): (0, 2)
+    }  # each of them once
+    waiting = stand.execute(
+        "SELECT source, count(*) FROM freshet.dead_letter WHERE produced_at IS NULL GROUP BY source"
+    )
     assert waiting == [("b", 60)]
-    assert [record.getMessage()[:40] for record in caplog.records if record.name == "freshet.outbox"] == ["dead letters of a source wait: Kafka: cr"]
+    assert [
+        record.getMessage()[:40] for record in caplog.records if record.name == "freshet.outbox"
+    ] == ["dead letters of a source wait: Kafka: cr"]
 
 
-def test_redriving_sends_the_original_bytes_again_once(stand: Bench, make_topic: Callable[..., str]) -> None:
+def test_redriving_sends_the_original_bytes_again_once(
+    stand: Bench, make_topic: Callable[..., str]
+) -> None:
     topic = make_topic()
     stand.add_source("a", topic)
     first, second = add(stand, topic, 5), add(stand, topic, 6)
     with connect(stand.url) as connection:
-        assert {row["dead_letter"] for row in redrive.find(connection, redrive.Selection(state="open", source="a"))} == {first, second}
+        assert {
+            row["dead_letter"]
+            for row in redrive.find(connection, redrive.Selection(state="open", source="a"))
+        } == {first, second}
         assert redrive.redrive(connection, properties(stand.bootstrap, {}), [first]) == [first]
         assert redrive.redrive(connection, properties(stand.bootstrap, {}), [first]) == []
         assert redrive.settle(connection, [first, second], "discarded") == [second]
@@ -139,11 +185,16 @@ def test_redriving_sends_the_original_bytes_again_once(stand: Bench, make_topic:
     assert headers["freshet.redriven-timestamp"] == b"none"
 
 
-def test_redriving_again_tells_the_first_place_and_goes_to_the_same_partition(stand: Bench, make_topic: Callable[..., str]) -> None:
+def test_redriving_again_tells_the_first_place_and_goes_to_the_same_partition(
+    stand: Bench, make_topic: Callable[..., str]
+) -> None:
     topic = make_topic(partitions=4)
     stand.add_source("a", topic)
     numbers = []
-    for headers in ([], [["freshet.redriven-from", "dC8yLzMjNA=="], ["freshet.redriven-timestamp", "NQ=="]]):  # t/2/3#4, 5
+    for headers in (
+        [],
+        [["freshet.redriven-from", "dC8yLzMjNA=="], ["freshet.redriven-timestamp", "NQ=="]],
+    ):  # t/2/3#4, 5
         numbers.append(add(stand, topic, 7 + len(numbers)))
         stand.execute(
             "UPDATE freshet.dead_letter SET partition = 2, headers = %s, record_at = '2026-01-01T00:00:00.123Z' WHERE dead_letter = %s",
@@ -155,8 +206,14 @@ def test_redriving_again_tells_the_first_place_and_goes_to_the_same_partition(st
     again = read(stand, topic, 2)
     assert [message.partition() for message in again] == [2, 2]
     assert [message.headers() for message in again] == [
-        [("freshet.redriven-from", f"{topic}/2/7#{numbers[0]}".encode()), ("freshet.redriven-timestamp", b"1767225600123")],
-        [("freshet.redriven-from", f"t/2/3#{numbers[1]}".encode()), ("freshet.redriven-timestamp", b"5")],
+        [
+            ("freshet.redriven-from", f"{topic}/2/7#{numbers[0]}".encode()),
+            ("freshet.redriven-timestamp", b"1767225600123"),
+        ],
+        [
+            ("freshet.redriven-from", f"t/2/3#{numbers[1]}".encode()),
+            ("freshet.redriven-timestamp", b"5"),
+        ],
     ]
 
 
@@ -165,33 +222,68 @@ def test_redriving_more_than_the_queue_holds(stand: Bench, make_topic: Callable[
     stand.add_source("a", topic)
     numbers = [add(stand, topic, offset) for offset in range(20)]
     with connect(stand.url) as connection:
-        assert redrive.redrive(connection, {**properties(stand.bootstrap, {}), "queue.buffering.max.messages": 2}, numbers) == numbers
+        assert (
+            redrive.redrive(
+                connection,
+                {**properties(stand.bootstrap, {}), "queue.buffering.max.messages": 2},
+                numbers,
+            )
+            == numbers
+        )
 
 
 def redriven(pipeline: Pipeline, offset: int) -> KafkaRecord:
     """The dead letter of that offset, as `redrive` sends it, much later."""
     ((number, key, value, headers, at),) = pipeline.connection.execute(
-        "SELECT dead_letter, key, value, headers, record_at FROM freshet.dead_letter WHERE record_offset = %s", (offset,)
+        "SELECT dead_letter, key, value, headers, record_at FROM freshet.dead_letter WHERE record_offset = %s",
+        (offset,),
     ).fetchall()
     assert headers == []
     origin = Origin(pipeline.spec.source, 0, offset, round(at.timestamp() * 1000))
-    return KafkaRecord(topic="", partition=0, offset=0, timestamp_ms=NOW_MS + 86_400_000, key=key, value=value, headers=tuple(origin.headers(number)))
+    return KafkaRecord(
+        topic="",
+        partition=0,
+        offset=0,
+        timestamp_ms=NOW_MS + 86_400_000,
+        key=key,
+        value=value,
+        headers=tuple(origin.headers(number)),
+    )
 
 
 @pytest.mark.parametrize("rule", ["event", "record", "offset"])
-def test_a_redriven_event_does_not_replace_a_newer_one_nor_bring_back_a_deleted_document(pipeline: Pipeline, rule: str) -> None:
-    pipeline.spec = replace(pipeline.spec, version_rule=VersionRule(rule), pipeline=PipelineSpec(max_document_bytes=1_000))
+def test_a_redriven_event_does_not_replace_a_newer_one_nor_bring_back_a_deleted_document(
+    pipeline: Pipeline, rule: str
+) -> None:
+    pipeline.spec = replace(
+        pipeline.spec,
+        version_rule=VersionRule(rule),
+        pipeline=PipelineSpec(max_document_bytes=1_000),
+    )
     pipeline.configure()
-    pipeline.ingest(make_event("a", None, "old " * 500), make_event("b", None, "old " * 500), make_event("c", None, "old " * 500))
+    pipeline.ingest(
+        make_event("a", None, "old " * 500),
+        make_event("b", None, "old " * 500),
+        make_event("c", None, "old " * 500),
+    )
     pipeline.ingest(make_event("a", None, "new"))
     pipeline.ingest(make_event("b", None, "new"))
-    pipeline.ingest(KafkaRecord(topic="", partition=0, offset=0, timestamp_ms=NOW_MS + 1_000, key=b"b", value=None))
+    pipeline.ingest(
+        KafkaRecord(
+            topic="", partition=0, offset=0, timestamp_ms=NOW_MS + 1_000, key=b"b", value=None
+        )
+    )
     pipeline.spec = replace(pipeline.spec, pipeline=PipelineSpec())
     pipeline.configure()
     report = pipeline.ingest(*(redriven(pipeline, offset) for offset in (0, 1, 2)))
     assert (report.applied, report.superseded) == (1, 2)
-    assert {name: text[:3] for name, (_, text) in pipeline.visible().items()} == {"a": "new", "c": "old"}
-    ((observed,),) = pipeline.connection.execute("SELECT observed_at FROM freshet.document WHERE document_id = 'c'").fetchall()
+    assert {name: text[:3] for name, (_, text) in pipeline.visible().items()} == {
+        "a": "new",
+        "c": "old",
+    }
+    ((observed,),) = pipeline.connection.execute(
+        "SELECT observed_at FROM freshet.document WHERE document_id = 'c'"
+    ).fetchall()
     assert observed <= datetime.fromtimestamp(NOW_MS / 1000 + 1, UTC)
 
 

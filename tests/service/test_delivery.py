@@ -15,7 +15,16 @@ from corpus.deliver.activities import resume_delivery, wake_delivery
 from corpus.deliver.subscription import delivery_workflow_id
 from corpus.deliver.workflows import DeliveryWorkflow
 from corpus.service import BatchNotice, BatchSubscriberService, NoticeAck
-from tests.support.team_env import add_batch, add_document, connection_to, delivery, make_env, make_source, notices, until
+from tests.support.team_env import (
+    add_batch,
+    add_document,
+    connection_to,
+    delivery,
+    make_env,
+    make_source,
+    notices,
+    until,
+)
 from workers.apply.subscriptions import ensure_endpoint
 
 pytestmark = pytest.mark.service
@@ -32,7 +41,9 @@ class Recorder:
     @sync_operation
     async def batch_published(self, _context, notice: BatchNotice) -> NoticeAck:
         if notice.batch in self.decline:
-            raise nexusrpc.OperationError("we do not want it", state=nexusrpc.OperationErrorState.FAILED)
+            raise nexusrpc.OperationError(
+                "we do not want it", state=nexusrpc.OperationErrorState.FAILED
+            )
         self.seen.append(notice)
         return NoticeAck(notice_id=notice.notice_id)
 
@@ -59,30 +70,56 @@ async def listening(client, queue="team-search"):
 
 
 async def workflow_of(env, subscriber="team", source="peps"):
-    return env.client.get_workflow_handle_for(DeliveryWorkflow.run, delivery_workflow_id(subscriber, source))
+    return env.client.get_workflow_handle_for(
+        DeliveryWorkflow.run, delivery_workflow_id(subscriber, source)
+    )
 
 
 async def test_a_notice_is_a_manifest(env, db):
     make_source(db)
-    add_batch(db, "peps", 1, records=3, applied=3, documents_written=2, documents_deleted=1, chunks_opened=5)
+    add_batch(
+        db,
+        "peps",
+        1,
+        records=3,
+        applied=3,
+        documents_written=2,
+        documents_deleted=1,
+        chunks_opened=5,
+    )
     for number in (1, 2):
         add_document(db, "peps", f"pep-{number}", number, 1)
-    add_document(db, "peps", "pep-3", 7, 1, kind="tombstone", visible_to="now", end_reason="deleted")
+    add_document(
+        db, "peps", "pep-3", 7, 1, kind="tombstone", visible_to="now", end_reason="deleted"
+    )
     db.execute("INSERT INTO freshet.batch_range VALUES ('peps', 1, 'topic', 0, 0, 10, 13, 3)")
     assert await env.reconcile(env.subscriber("peps")) == [
         "namespace unchanged", "namespace unchanged", "endpoint created", "endpoint created", "subscription created",
     ]  # fmt: skip
-    assert set(await env.reconcile(env.subscriber("peps"))) == {"namespace unchanged", "endpoint unchanged", "subscription unchanged"}
+    assert set(await env.reconcile(env.subscriber("peps"))) == {
+        "namespace unchanged",
+        "endpoint unchanged",
+        "subscription unchanged",
+    }
     async with env.light_worker(), listening(env.team) as team:
-        await until(lambda: delivery(db)["delivery"] == "idle" and delivery(db)["cursor_batch"] == 1)
+        await until(
+            lambda: delivery(db)["delivery"] == "idle" and delivery(db)["cursor_batch"] == 1
+        )
     (notice,) = team.seen
     assert notice.notice_id == "peps:1"
-    assert (notice.previous_batch, notice.documents_written, notice.documents_deleted, notice.chunks_opened) == (0, 2, 1, 5)
+    assert (
+        notice.previous_batch,
+        notice.documents_written,
+        notice.documents_deleted,
+        notice.chunks_opened,
+    ) == (0, 2, 1, 5)
     assert [(change.document_id, change.version, change.change) for change in notice.changes] == [
         ("pep-1", 1, "written"), ("pep-2", 2, "written"), ("pep-3", 7, "deleted"),
     ]  # fmt: skip
     assert notice.changes_left_out == 0
-    assert [(found.topic, found.first_offset, found.next_offset) for found in notice.ranges] == [("topic", 10, 13)]
+    assert [(found.topic, found.first_offset, found.next_offset) for found in notice.ranges] == [
+        ("topic", 10, 13)
+    ]
     assert db.execute("SELECT batch FROM freshet.delivered_notice").fetchall() == [(1,)]
 
 
@@ -107,7 +144,9 @@ async def test_nothing_is_told_before_it_is_visible(env, db):
             handle = await workflow_of(env)
             looks = await until(lambda: _looks(handle))
             await wake_delivery(env.client, "team", "peps", 1)
-            await until(lambda: _looks(handle, more_than=looks), what="woken, looked, found nothing")
+            await until(
+                lambda: _looks(handle, more_than=looks), what="woken, looked, found nothing"
+            )
             assert team.seen == []
         await wake_delivery(env.client, "team", "peps", 1)
         await until(lambda: team.seen)
@@ -117,7 +156,11 @@ async def test_nothing_is_told_before_it_is_visible(env, db):
 
 async def _looks(handle, more_than=0):
     """How often it looked at the ledger, once it waits again."""
-    looked = [event async for event in handle.fetch_history_events() if event.HasField("activity_task_completed_event_attributes")]
+    looked = [
+        event
+        async for event in handle.fetch_history_events()
+        if event.HasField("activity_task_completed_event_attributes")
+    ]
     waits = (await handle.query(DeliveryWorkflow.status)).waiting_for == "a batch"
     return len(looked) if waits and len(looked) > more_than else 0
 
@@ -143,14 +186,19 @@ async def test_a_team_that_declines_parks_visibly_and_resumes_where_it_stood(env
         handle = await workflow_of(env)
 
         async def parked():
-            return delivery(db)["delivery"] == "parked" and (await handle.query(DeliveryWorkflow.status)).waiting_for == "resume"
+            return (
+                delivery(db)["delivery"] == "parked"
+                and (await handle.query(DeliveryWorkflow.status)).waiting_for == "resume"
+            )
 
         await until(parked)
         row = delivery(db)
         assert "peps:2 declined 3 times" in row["last_error"]
         assert "we do not want it" in row["last_error"]
         assert (row["cursor_batch"], team.batches()) == (1, [1])
-        await wake_delivery(env.client, "team", "peps", 3)  # a further batch does not start it again
+        await wake_delivery(
+            env.client, "team", "peps", 3
+        )  # a further batch does not start it again
         team.decline = set()
         await resume_delivery(env.client, "team", "peps")
         await until(lambda: delivery(db)["cursor_batch"] == 3)
@@ -162,7 +210,10 @@ async def test_a_missing_endpoint_parks_instead_of_wedging(env, db, monkeypatch)
     monkeypatch.setattr(delivery_workflows, "FIRST_RETRY", timedelta(milliseconds=200))
     make_source(db)
     add_batch(db, "peps", 1)
-    db.execute("INSERT INTO freshet.subscription (subscriber, source, endpoint) VALUES ('team', 'peps', %s)", (env.endpoint,))
+    db.execute(
+        "INSERT INTO freshet.subscription (subscriber, source, endpoint) VALUES ('team', 'peps', %s)",
+        (env.endpoint,),
+    )
     await wake_delivery(env.client, "team", "peps", 1)
     async with env.light_worker(sandbox=False), listening(env.team) as team:
         await until(lambda: delivery(db)["delivery"] == "parked")
@@ -174,7 +225,9 @@ async def test_a_missing_endpoint_parks_instead_of_wedging(env, db, monkeypatch)
 
 async def test_a_dead_subscriber_delays_nobody(env, db):
     make_source(db)
-    dead = env.subscriber("peps", subscriber="dead", endpoint=f"{env.endpoint}-dead", task_queue="nobody")
+    dead = env.subscriber(
+        "peps", subscriber="dead", endpoint=f"{env.endpoint}-dead", task_queue="nobody"
+    )
     await env.reconcile(env.subscriber("peps"), dead)
     async with env.light_worker(), listening(env.team) as team:
         for batch in range(1, 11):
@@ -253,7 +306,9 @@ async def test_kill_9_of_team_and_delivery_loses_nothing(env, db, tmp_path):
     team_command = ("-m", "examples.team.worker", "--log", str(log))
     start = {
         "team": lambda: env.spawn(*team_command, client=env.team, ready=tmp_path / "team"),
-        "delivery": lambda: env.spawn("-m", "tests.support.light_process", client=env.client, ready=tmp_path / "delivery"),
+        "delivery": lambda: env.spawn(
+            "-m", "tests.support.light_process", client=env.client, ready=tmp_path / "delivery"
+        ),
     }
     processes = {name: begin() for name, begin in start.items()}
     try:
@@ -275,5 +330,7 @@ async def test_kill_9_of_team_and_delivery_loses_nothing(env, db, tmp_path):
     told = notices(log)
     assert [notice["batch"] for notice in told] == [*range(1, total + 1)]
     assert [notice["previous_batch"] for notice in told] == [*range(total)]
-    assert db.execute("SELECT count(*), max(delivered) FROM freshet.delivered_notice, freshet.delivery").fetchone() == (total, total)
+    assert db.execute(
+        "SELECT count(*), max(delivered) FROM freshet.delivered_notice, freshet.delivery"
+    ).fetchone() == (total, total)
     assert json.loads(log.read_text().splitlines()[0])["notice_id"] == "peps:1"

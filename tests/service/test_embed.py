@@ -53,18 +53,31 @@ def stored(pipeline: Pipeline) -> int:
 
 
 def in_shards_of(pipeline: Pipeline, texts: int) -> None:
-    pipeline.embed_step = EmbedStep(store=pipeline.store, pool=pipeline.pool, embedder_of=pipeline.embedder.with_fingerprint, shard=texts)
+    pipeline.embed_step = EmbedStep(
+        store=pipeline.store,
+        pool=pipeline.pool,
+        embedder_of=pipeline.embedder.with_fingerprint,
+        shard=texts,
+    )
 
 
-def test_two_steps_and_two_sources_at_once_embed_each_text_once(database_url: str, tmp_path: Path, cleaner: Cleaner) -> None:
+def test_two_steps_and_two_sources_at_once_embed_each_text_once(
+    database_url: str, tmp_path: Path, cleaner: Cleaner
+) -> None:
     embedder = SlowEmbedder()
     with (
         Pipeline(database_url, tmp_path, cleaner=cleaner, embedder=embedder) as one,
-        Pipeline(database_url, tmp_path, source="other", cleaner=cleaner, embedder=embedder) as other,
+        Pipeline(
+            database_url, tmp_path, source="other", cleaner=cleaner, embedder=embedder
+        ) as other,
     ):
         in_shards_of(one, 8)
         in_shards_of(other, 5)
-        work = [(one, prepared(one, range(100), 1)), (one, prepared(one, range(50, 150), 2)), (other, prepared(other, range(150), 1))]
+        work = [
+            (one, prepared(one, range(100), 1)),
+            (one, prepared(one, range(50, 150), 2)),
+            (other, prepared(other, range(150), 1)),
+        ]
         with ThreadPoolExecutor(3) as threads:
             embedded = list(threads.map(lambda pair: pair[0].embed(pair[1]), work))
         assert max(embedder.embedded.values()) == 1
@@ -96,17 +109,27 @@ def test_the_ledger_counts_what_a_failed_attempt_embedded_too(pipeline: Pipeline
 
     pipeline.embedder = FailsOnce(pause=0)
     in_shards_of(pipeline, 10)
-    refs = [pipeline.stage(pipeline.records([make_event(f"d{n}", 1, f"Text number {n} about weirs.") for n in range(40)]))]
+    refs = [
+        pipeline.stage(
+            pipeline.records(
+                [make_event(f"d{n}", 1, f"Text number {n} about weirs.") for n in range(40)]
+            )
+        )
+    ]
     number = pipeline.number()
     batch = pipeline.prepare(refs, number)
     with pytest.raises(MemoryError):
         pipeline.embed(batch)
     assert pipeline.embed(batch) == 20
     assert pipeline.publish(refs, batch, number).texts_embedded == 40
-    assert pipeline.connection.execute("SELECT texts_embedded FROM freshet.batch").fetchone() == (40,)
+    assert pipeline.connection.execute("SELECT texts_embedded FROM freshet.batch").fetchone() == (
+        40,
+    )
 
 
-def test_lost_connections_are_no_lost_places_in_the_pool(pipeline: Pipeline, database_url: str) -> None:
+def test_lost_connections_are_no_lost_places_in_the_pool(
+    pipeline: Pipeline, database_url: str
+) -> None:
     """PostgreSQL restarts, again and again, while a shard computes: each claim gives its connection back."""
 
     class Cut(SlowEmbedder):
@@ -157,14 +180,26 @@ _KILLED = textwrap.dedent(
 )
 
 
-def test_a_killed_worker_frees_its_claim_and_keeps_what_it_finished(pipeline: Pipeline, database_url: str) -> None:
+def test_a_killed_worker_frees_its_claim_and_keeps_what_it_finished(
+    pipeline: Pipeline, database_url: str
+) -> None:
     import json
     from dataclasses import asdict
 
     batch = prepared(pipeline, range(40), 1)
-    request = {name: getattr(batch, name) for name in ("source", "batch", "model", "prefix", "space_id", "space_fingerprint")}
+    request = {
+        name: getattr(batch, name)
+        for name in ("source", "batch", "model", "prefix", "space_id", "space_fingerprint")
+    }
     request["texts"] = asdict(batch.texts)
-    arguments = [sys.executable, "-c", _KILLED, database_url, pipeline.store.url, json.dumps(request)]
+    arguments = [
+        sys.executable,
+        "-c",
+        _KILLED,
+        database_url,
+        pipeline.store.url,
+        json.dumps(request),
+    ]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as worker:
         assert worker.stdout is not None
         assert worker.stdout.readline() == "hanging\n"

@@ -43,12 +43,16 @@ class SecretWorkflow:
     async def run(self, text: str) -> str:
         await workflow.wait_condition(lambda: bool(self.heard))
         if self.heard != text:
-            await workflow.execute_activity(refuse, self.heard, schedule_to_close_timeout=timedelta(seconds=10))
+            await workflow.execute_activity(
+                refuse, self.heard, schedule_to_close_timeout=timedelta(seconds=10)
+            )
         return self.heard
 
 
 @pytest.fixture
-async def client(temporal_env: TemporalEnv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Client:
+async def client(
+    temporal_env: TemporalEnv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Client:
     """Connected as every role is, with a key file."""
     keys = tmp_path / "keys"
     keys.write_text(f"new={base64.b64encode(os.urandom(32)).decode()}\n", encoding="utf-8")
@@ -60,7 +64,9 @@ async def client(temporal_env: TemporalEnv, tmp_path: Path, monkeypatch: pytest.
 
 
 async def started(client: Client) -> Any:
-    handle = await client.start_workflow("SecretWorkflow", SECRET, id=uuid.uuid4().hex, task_queue="secret", result_type=str)
+    handle = await client.start_workflow(
+        "SecretWorkflow", SECRET, id=uuid.uuid4().hex, task_queue="secret", result_type=str
+    )
     return handle
 
 
@@ -81,14 +87,20 @@ async def test_the_server_holds_nothing_readable(client: Client) -> None:
         assert base64.b64encode(b"binary/encrypted").decode() in held
 
 
-async def test_after_a_rotation_old_and_new_are_read(client: Client, temporal_env: TemporalEnv, tmp_path: Path) -> None:
+async def test_after_a_rotation_old_and_new_are_read(
+    client: Client, temporal_env: TemporalEnv, tmp_path: Path
+) -> None:
     handle = await started(client)  # with the key that will be the old one
     old = (tmp_path / "keys").read_text(encoding="utf-8")
-    (tmp_path / "keys").write_text(f"newer={base64.b64encode(os.urandom(32)).decode()}\n{old}", encoding="utf-8")
+    (tmp_path / "keys").write_text(
+        f"newer={base64.b64encode(os.urandom(32)).decode()}\n{old}", encoding="utf-8"
+    )
     codec = EncryptionCodec.from_file(str(tmp_path / "keys"))
     converter = dataclasses.replace(data_converter(load(tmp_path)), payload_codec=codec)
     rotated = await temporal_env.client(client.namespace, data_converter=converter)
-    async with Worker(rotated, task_queue="secret", workflows=[SecretWorkflow], activities=[refuse]):
+    async with Worker(
+        rotated, task_queue="secret", workflows=[SecretWorkflow], activities=[refuse]
+    ):
         again = rotated.get_workflow_handle(handle.id, result_type=str)
         await again.signal("hear", SECRET)
         assert await again.result() == SECRET

@@ -19,7 +19,9 @@ def test_a_document_of_20_megabytes_passes_through_kafka(kafka_bootstrap: str, m
 
     topic = make_topic()
     body = bytes(range(256)) * (20 * 4096)
-    producer = Producer({"bootstrap.servers": kafka_bootstrap, "message.max.bytes": 64 * 1024 * 1024})
+    producer = Producer(
+        {"bootstrap.servers": kafka_bootstrap, "message.max.bytes": 64 * 1024 * 1024}
+    )
     for number in range(4):
         producer.produce(topic, body, key=str(number))
     assert producer.flush(60) == 0
@@ -33,7 +35,11 @@ def test_a_document_of_20_megabytes_passes_through_kafka(kafka_bootstrap: str, m
         }
     )
     consumer.subscribe([topic])
-    sizes = [len(message.value()) for _ in range(4) if (message := consumer.poll(30)) is not None and message.error() is None]
+    sizes = [
+        len(message.value())
+        for _ in range(4)
+        if (message := consumer.poll(30)) is not None and message.error() is None
+    ]
     consumer.close()
     assert sizes == [len(body)] * 4
 
@@ -43,7 +49,9 @@ async def test_a_namespace_has_our_search_attributes(temporal_env, temporal_name
 
     namespace = await temporal_namespace()
     client = await temporal_env.client(namespace)
-    listed = await client.operator_service.list_search_attributes(ListSearchAttributesRequest(namespace=namespace))
+    listed = await client.operator_service.list_search_attributes(
+        ListSearchAttributesRequest(namespace=namespace)
+    )
     assert {"FreshetSource", "FreshetState", "FreshetSpecHash"} <= set(listed.custom_attributes)
 
 

@@ -15,7 +15,17 @@ from corpus.service import SearchRequest
 from freshness import scan, schedules
 from freshness.activities import FreshnessActivities
 from freshness.policy import FreshnessStatus
-from tests.support.team_env import add_batch, add_document, all_workers, check, connection_to, fill, make_env, make_source, until
+from tests.support.team_env import (
+    add_batch,
+    add_document,
+    all_workers,
+    check,
+    connection_to,
+    fill,
+    make_env,
+    make_source,
+    until,
+)
 from workers.roles import orchestrator as deliveries
 
 pytestmark = pytest.mark.service
@@ -37,7 +47,12 @@ async def test_a_fresh_source_passes_and_is_reported(env, db):
     fill(db)
     async with env.light_worker():
         report = await check(env)
-    assert (report.status, report.documents, report.overdue, report.error) == (FreshnessStatus.PASS, 10, 0, None)
+    assert (report.status, report.documents, report.overdue, report.error) == (
+        FreshnessStatus.PASS,
+        10,
+        0,
+        None,
+    )
     (latest,), now_ms = scan.latest(db)
     assert latest == report
     assert 0 <= now_ms - report.snapshotted_at_ms < 60_000
@@ -50,30 +65,47 @@ async def test_ages_are_of_the_newest_event_and_of_the_oldest_document(env, db):
     found = scan.measure(db, "peps")
     assert found.verdict().status is FreshnessStatus.ERROR
     assert found.verdict().reasons[0].startswith("oldest unverified document")
-    db.execute("UPDATE freshet.document SET verified_at = now() WHERE document_id = 'old'")  # asked for at its origin
+    db.execute(
+        "UPDATE freshet.document SET verified_at = now() WHERE document_id = 'old'"
+    )  # asked for at its origin
     assert scan.measure(db, "peps").verdict().status is FreshnessStatus.PASS
 
 
 async def test_what_is_overdue_is_withdrawn_by_the_entity(env, db, tmp_path):
     make_source(db, expire_after_seconds=3_600)
     fill(db, 8)
-    for name, columns in {"stale": {"observed_at": "2020-01-01"}, "ended": {"expires_at": "2020-01-01"}}.items():
+    for name, columns in {
+        "stale": {"observed_at": "2020-01-01"},
+        "ended": {"expires_at": "2020-01-01"},
+    }.items():
         add_document(db, "peps", name, 1, 1, **columns)
     before = db.execute("SELECT clock_timestamp()").fetchone()[0]
     async with all_workers(env, tmp_path):
         report = await check(env)
         again = await check(env)
-    assert (report.status, report.expired, report.overdue, report.documents) == (FreshnessStatus.PASS, 2, 0, 8)
+    assert (report.status, report.expired, report.overdue, report.documents) == (
+        FreshnessStatus.PASS,
+        2,
+        0,
+        8,
+    )
     assert (again.expired, again.overdue) == (0, 0)
-    rows = db.execute("SELECT document_id, end_reason, end_detail, end_batch FROM freshet.document WHERE visible_to IS NOT NULL").fetchall()
+    rows = db.execute(
+        "SELECT document_id, end_reason, end_detail, end_batch FROM freshet.document WHERE visible_to IS NOT NULL"
+    ).fetchall()
     assert sorted(rows) == [
         ("ended", "expired", "expires_at or expire_after=1h", 2),
         ("stale", "expired", "expires_at or expire_after=1h", 2),
     ]
-    ledger = db.execute("SELECT kind, state, documents_expired, reason FROM freshet.batch WHERE batch = 2").fetchone()
+    ledger = db.execute(
+        "SELECT kind, state, documents_expired, reason FROM freshet.batch WHERE batch = 2"
+    ).fetchone()
     assert ledger == ("expiry", "published", 2, "expires_at or expire_after=1h")
     assert db.execute("SELECT max(batch) FROM freshet.batch").fetchone() == (2,)
-    as_of = db.execute("SELECT count(*) FROM freshet.document WHERE visible_from <= %s AND (visible_to IS NULL OR visible_to > %s)", (before, before))
+    as_of = db.execute(
+        "SELECT count(*) FROM freshet.document WHERE visible_from <= %s AND (visible_to IS NULL OR visible_to > %s)",
+        (before, before),
+    )
     assert as_of.fetchone() == (10,)  # as of before, it is still there
 
 
@@ -93,10 +125,26 @@ async def test_search_returns_no_expired_document_but_as_of_before_it_does(env, 
         chunk |= {"embedding": str([0.1] * spec.dimensions), "visible_from": "now", "batch": 1}
         columns = f"({', '.join(chunk)}, search_text)"
         values = f"({', '.join('%s' for _ in chunk)}, to_tsvector('english', %s))"
-        inserted = db.execute(f"INSERT INTO freshet.chunk {columns} VALUES {values} RETURNING chunk_id", (*chunk.values(), chunk["text"]))
+        inserted = db.execute(
+            f"INSERT INTO freshet.chunk {columns} VALUES {values} RETURNING chunk_id",
+            (*chunk.values(), chunk["text"]),
+        )
         chunk_ids = [inserted.fetchone()[0]]
-        add_document(db, "peps", name, 1, 1, observed_at=seen, chunk_ids=chunk_ids, chunk_starts=[0], chunk_headings=[""], space_id=space["space_id"])
-    before = db.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint").fetchone()[0]
+        add_document(
+            db,
+            "peps",
+            name,
+            1,
+            1,
+            observed_at=seen,
+            chunk_ids=chunk_ids,
+            chunk_starts=[0],
+            chunk_headings=[""],
+            space_id=space["space_id"],
+        )
+    before = db.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint").fetchone()[
+        0
+    ]
 
     def found(as_of_ms=None):
         request = SearchRequest(query="wheels", mode="text", as_of_ms=as_of_ms)
@@ -118,7 +166,9 @@ async def test_a_mass_expiry_stops_and_says_so(env, db):
         report = await check(env)
     assert (report.status, report.expired, report.overdue) == (FreshnessStatus.ERROR, 0, 6)
     assert "6 of 10 documents are overdue" in report.error
-    assert db.execute("SELECT count(*) FROM freshet.document WHERE visible_to IS NULL").fetchone() == (10,)
+    assert db.execute(
+        "SELECT count(*) FROM freshet.document WHERE visible_to IS NULL"
+    ).fetchone() == (10,)
 
 
 async def test_a_failed_check_is_a_runtime_error_in_the_report(env, db):
@@ -129,13 +179,17 @@ async def test_a_failed_check_is_a_runtime_error_in_the_report(env, db):
 
     with open_pool(env.database_url, size=2) as pool:
         real = {activity.__name__: activity for activity in deliveries.activities(pool)}
-        shell = FreshnessActivities(measure=fails, expired_after=None, record=None, initial_state=None)
+        shell = FreshnessActivities(
+            measure=fails, expired_after=None, record=None, initial_state=None
+        )
         async with env.light_worker(activities=[shell.measure, real["record"]]):
             report = await check(env)
     assert report.status is FreshnessStatus.RUNTIME_ERROR
     (latest,), _ = scan.latest(db)
     assert latest.status is FreshnessStatus.RUNTIME_ERROR
-    assert latest.error == "freshness.measure: PermanentError: PermanentError: peps cannot be measured"
+    assert (
+        latest.error == "freshness.measure: PermanentError: PermanentError: peps cannot be measured"
+    )
 
 
 async def test_recording_twice_changes_nothing(env, db):
@@ -157,7 +211,9 @@ def test_a_check_that_does_not_run_is_a_runtime_error(env, db):
     )
     (late,), _ = scan.latest(db, "peps")
     assert (late.status, "last ran 901s ago" in late.error) == (FreshnessStatus.RUNTIME_ERROR, True)
-    db.execute("UPDATE freshet.freshness_report SET snapshotted_at = now() - interval '890 seconds'")
+    db.execute(
+        "UPDATE freshet.freshness_report SET snapshotted_at = now() - interval '890 seconds'"
+    )
     assert scan.latest(db)[0][0].status is FreshnessStatus.PASS
     db.execute("UPDATE freshet.source SET state = 'retired'")
     assert scan.latest(db)[0] == []
@@ -166,10 +222,16 @@ def test_a_check_that_does_not_run_is_a_runtime_error(env, db):
 
 
 async def test_schedules_are_reconciled(env, db):
-    peps, other = make_source(db, check_every_seconds=3_600), make_source(db, "other", check_every_seconds=3_600)
+    peps, other = (
+        make_source(db, check_every_seconds=3_600),
+        make_source(db, "other", check_every_seconds=3_600),
+    )
 
     async def change(*specs):
-        return {change.schedule: change.change.value for change in await schedules.reconcile(env.client, specs)}
+        return {
+            change.schedule: change.change.value
+            for change in await schedules.reconcile(env.client, specs)
+        }
 
     async def settled(count):
         return sum([1 async for _ in await env.client.list_schedules()]) == count
@@ -181,7 +243,10 @@ async def test_schedules_are_reconciled(env, db):
     handle = env.client.get_schedule_handle("freshet/peps/freshness")
     await handle.pause(note="an operator's")
     slower = replace(peps, freshness=replace(peps.freshness, check_every_seconds=7_200))
-    assert await change(slower) == {"freshet/peps/freshness": "updated", "freshet/other/freshness": "deleted"}
+    assert await change(slower) == {
+        "freshet/peps/freshness": "updated",
+        "freshet/other/freshness": "deleted",
+    }
     described = (await handle.describe()).schedule
     assert described.spec.intervals[0].every == timedelta(hours=2)
     assert described.policy.catchup_window == timedelta(minutes=10)

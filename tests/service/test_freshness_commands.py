@@ -35,7 +35,10 @@ async def test_report_and_check(env, capsys):
     assert freshness.report("peps") == 0
     assert "pass" in capsys.readouterr().out
     assert freshness.report(as_json=True) == 1  # the other was never checked
-    told = {result["unique_id"]: result["status"] for result in json.loads(capsys.readouterr().out)["results"]}
+    told = {
+        result["unique_id"]: result["status"]
+        for result in json.loads(capsys.readouterr().out)["results"]
+    }
     assert told == {"source.freshet.peps": "pass", "source.freshet.unchecked": "runtime error"}
     with pytest.raises(ConfigurationError, match="there is no source 'nope'"):
         freshness.report("nope")
@@ -49,7 +52,9 @@ async def test_a_check_that_nobody_runs_says_so(env):
     with pytest.raises(CommandError, match="no result after 1 s"):
         await asyncio.to_thread(freshness.check, "peps", timeout=1)
     async with env.light_worker():
-        result = await env.client.get_workflow_handle_for(FreshnessWorkflow.run, "freshness/peps").result()
+        result = await env.client.get_workflow_handle_for(
+            FreshnessWorkflow.run, "freshness/peps"
+        ).result()
     assert result.status == "pass"  # it went on
 
 
@@ -60,7 +65,12 @@ async def test_subscriptions(env, capsys):
         await env.reconcile(env.subscriber("peps"))
     await asyncio.to_thread(subscriptions.show, as_json=True)
     (row,) = json.loads(capsys.readouterr().out)
-    assert (row["subscriber"], row["source"], row["behind"], row["delivery"]) == ("team", "peps", 1, "idle")
+    assert (row["subscriber"], row["source"], row["behind"], row["delivery"]) == (
+        "team",
+        "peps",
+        1,
+        "idle",
+    )
     with pytest.raises(CommandError, match="'team' is not told of source 'other'"):
         subscriptions.resume("team", "other")
     await asyncio.to_thread(subscriptions.resume, "team", "peps")

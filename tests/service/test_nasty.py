@@ -33,11 +33,21 @@ def test_the_records_are_there() -> None:
 
 
 @pytest.fixture(scope="module")
-def pipeline(postgres_server: Any, postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def pipeline(
+    postgres_server: Any, postgres_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Any:
     postgres_server.create_database("nasty", template="freshet")
     folder = tmp_path_factory.mktemp("nasty")
-    with Cleaner(processes=1) as cleaner, Pipeline(postgres_server.url_of("nasty"), folder, source="nasty", cleaner=cleaner) as made:
-        made.spec = made.spec.__class__(**{**_fields(made.spec), "pipeline": PipelineSpec(max_document_bytes=10_000_000, clean_timeout_seconds=10)})
+    with (
+        Cleaner(processes=1) as cleaner,
+        Pipeline(postgres_server.url_of("nasty"), folder, source="nasty", cleaner=cleaner) as made,
+    ):
+        made.spec = made.spec.__class__(
+            **{
+                **_fields(made.spec),
+                "pipeline": PipelineSpec(max_document_bytes=10_000_000, clean_timeout_seconds=10),
+            }
+        )
         made.configure()
         made.ingest(make_event(_BYSTANDER, 1, "A document that nothing else may touch."))
         yield made
@@ -48,7 +58,9 @@ def _fields(spec: Any) -> dict[str, Any]:
     return {name: getattr(spec, name) for name in spec.__dataclass_fields__}
 
 
-@pytest.mark.parametrize("group", CASES, ids=lambda group: group[0].get("sequence") or group[0]["case"])
+@pytest.mark.parametrize(
+    "group", CASES, ids=lambda group: group[0].get("sequence") or group[0]["case"]
+)
 def test_record_ends_as_expected(group: list[dict[str, Any]], pipeline: Pipeline) -> None:
     for record in group:
         before = pipeline.visible()
@@ -56,14 +68,22 @@ def test_record_ends_as_expected(group: list[dict[str, Any]], pipeline: Pipeline
         report = pipeline.ingest(_kafka(record))
         after = pipeline.visible()
         outcome = _outcome(record, report, before, after)
-        assert outcome in {record["expect"], *record.get("alt", [])}, f"{record['case']} ended as {outcome}: {record.get('reason')}"
-        changed = {document for document in before.keys() | after.keys() if before.get(document) != after.get(document)}
+        assert outcome in {record["expect"], *record.get("alt", [])}, (
+            f"{record['case']} ended as {outcome}: {record.get('reason')}"
+        )
+        changed = {
+            document
+            for document in before.keys() | after.keys()
+            if before.get(document) != after.get(document)
+        }
         assert len(changed) <= 1
         assert after[_BYSTANDER] == (1, "A document that nothing else may touch.")
         assert report.records == 1
         if outcome == "dead_letter":
             assert _count(pipeline, "dead_letter") == letters + 1
-            stored = pipeline.connection.execute("SELECT value, key, reason FROM freshet.dead_letter ORDER BY dead_letter DESC LIMIT 1").fetchone()
+            stored = pipeline.connection.execute(
+                "SELECT value, key, reason FROM freshet.dead_letter ORDER BY dead_letter DESC LIMIT 1"
+            ).fetchone()
             assert stored is not None
             assert stored[0] == _bytes(record["value_b64"])
             assert stored[1] == _bytes(record["key_b64"])
@@ -87,12 +107,18 @@ def _bytes(encoded: str | None) -> bytes | None:
     return None if encoded is None else base64.b64decode(encoded)
 
 
-def _outcome(record: dict[str, Any], report: Any, before: dict[str, Any], after: dict[str, Any]) -> str:
+def _outcome(
+    record: dict[str, Any], report: Any, before: dict[str, Any], after: dict[str, Any]
+) -> str:
     if report.dead_lettered:
         return "dead_letter"
     document = _document(record, before, after)
     deletes = record["expect"] == "delete" or "delete" in record.get("alt", [])
-    if deletes and document not in after and (report.documents_deleted or record["expect"] == "delete"):
+    if (
+        deletes
+        and document not in after
+        and (report.documents_deleted or record["expect"] == "delete")
+    ):
         return "delete"
     if report.applied and report.documents_written:
         # A repaired text and one that needed no repair are both indexed; which it was is for `check` to tell.
@@ -101,7 +127,11 @@ def _outcome(record: dict[str, Any], report: Any, before: dict[str, Any], after:
 
 
 def _document(record: dict[str, Any], before: dict[str, Any], after: dict[str, Any]) -> str | None:
-    changed = [document for document in before.keys() | after.keys() if before.get(document) != after.get(document)]
+    changed = [
+        document
+        for document in before.keys() | after.keys()
+        if before.get(document) != after.get(document)
+    ]
     return changed[0] if changed else record.get("doc_id")
 
 
@@ -114,7 +144,9 @@ def _check(record: dict[str, Any], visible: dict[str, tuple[int, str]]) -> None:
     for wanted in check.get("contains", []):
         assert " ".join(wanted.split()) in text
     for unwanted in check.get("absent", []):
-        assert " ".join(unwanted.split()) not in text if unwanted.strip() else unwanted not in found[0]
+        assert (
+            " ".join(unwanted.split()) not in text if unwanted.strip() else unwanted not in found[0]
+        )
 
 
 def _count(pipeline: Pipeline, table: str) -> int:

@@ -17,7 +17,17 @@ from corpus.service import AwaitFreshRequest, SearchHit, SearchRequest, SearchRe
 from examples.team.worker import build as build_team
 from examples.team.workflows import AskWorkflow, Question
 from tests.support.callers import DescribeCaller
-from tests.support.team_env import ROOT, add_batch, add_document, connection_to, delivery, make_env, make_source, notices, until
+from tests.support.team_env import (
+    ROOT,
+    add_batch,
+    add_document,
+    connection_to,
+    delivery,
+    make_env,
+    make_source,
+    notices,
+    until,
+)
 from workers.roles import gateway
 
 pytestmark = pytest.mark.service
@@ -36,21 +46,33 @@ def db(env):
 
 def answer(request: SearchRequest) -> SearchResponse:
     """Stands for the search, which has tests of its own."""
-    hit = SearchHit(source=request.sources[0], document_id="pep-1", version=1, text=request.query, score=1.0)
+    hit = SearchHit(
+        source=request.sources[0], document_id="pep-1", version=1, text=request.query, score=1.0
+    )
     return SearchResponse(hits=(hit,) * request.k)
 
 
 @asynccontextmanager
 async def serving(env, log=None):
     with open_pool(env.database_url, size=2) as pool:
-        async with env.light_worker(), gateway.build(env.client, pool, search=answer), build_team(env.team, log):
+        async with (
+            env.light_worker(),
+            gateway.build(env.client, pool, search=answer),
+            build_team(env.team, log),
+        ):
             yield
 
 
 async def ask(env, *, k=2, query="wheels", **wait):
     wait_for = AwaitFreshRequest(source="peps", **wait) if wait else None
-    question = Question(search=SearchRequest(query=query, k=k, sources=("peps",)), wait_for=wait_for, endpoint=env.corpus_endpoint)
-    return await env.team.execute_workflow(AskWorkflow.run, question, id=f"ask-{uuid.uuid4()}", task_queue="team-search")
+    question = Question(
+        search=SearchRequest(query=query, k=k, sources=("peps",)),
+        wait_for=wait_for,
+        endpoint=env.corpus_endpoint,
+    )
+    return await env.team.execute_workflow(
+        AskWorkflow.run, question, id=f"ask-{uuid.uuid4()}", task_queue="team-search"
+    )
 
 
 async def test_search_and_describe(env, db):
@@ -64,7 +86,9 @@ async def test_search_and_describe(env, db):
 
         async def describe(source):
             arguments = [source, env.corpus_endpoint]
-            return await env.team.execute_workflow(DescribeCaller.run, args=arguments, id=f"d-{source}", task_queue="describe")
+            return await env.team.execute_workflow(
+                DescribeCaller.run, args=arguments, id=f"d-{source}", task_queue="describe"
+            )
 
         assert await describe("peps") == "active 1 1 None"
         with pytest.raises(WorkflowFailureError) as failed:
@@ -94,16 +118,27 @@ async def test_await_fresh_completes_when_it_is_there(env, db):
     make_source(db)
     await env.reconcile()
     async with serving(env):
-        first, second = (asyncio.create_task(ask(env, batch=1, timeout_seconds=60)) for _ in range(2))
-        handle = env.client.get_workflow_handle(await_workflow_id(AwaitFreshRequest(source="peps", batch=1, timeout_seconds=60)))
+        first, second = (
+            asyncio.create_task(ask(env, batch=1, timeout_seconds=60)) for _ in range(2)
+        )
+        handle = env.client.get_workflow_handle(
+            await_workflow_id(AwaitFreshRequest(source="peps", batch=1, timeout_seconds=60))
+        )
         await until(lambda: _runs(handle))
         assert not first.done()
         add_batch(db, "peps", 1)
         for answered in (await first, await second):  # both attached to one workflow
-            assert (answered.waited.reached, answered.waited.why, answered.waited.batch) == (True, Why.RETRIEVABLE, 1)
+            assert (answered.waited.reached, answered.waited.why, answered.waited.batch) == (
+                True,
+                Why.RETRIEVABLE,
+                1,
+            )
             assert answered.waited.published_at_ms is not None
             assert answered.found.hits
-        assert sum([1 async for _ in env.client.list_workflows("WorkflowType = 'AwaitFreshWorkflow'")]) == 1
+        assert (
+            sum([1 async for _ in env.client.list_workflows("WorkflowType = 'AwaitFreshWorkflow'")])
+            == 1
+        )
 
 
 async def _runs(handle):
@@ -120,9 +155,14 @@ async def test_await_fresh_says_why_not(env, db):
         late = await ask(env, batch=7, timeout_seconds=0)
         assert (late.waited.reached, late.waited.why, late.found) == (False, Why.TIMEOUT, None)
         assert late.waited.detail == "batch 7 is not published"
-        db.execute("UPDATE freshet.source SET state = 'halted', state_reason = 'offsets 3..9 of topic/0 are gone'")
+        db.execute(
+            "UPDATE freshet.source SET state = 'halted', state_reason = 'offsets 3..9 of topic/0 are gone'"
+        )
         halted = await ask(env, batch=7, timeout_seconds=60)
-        assert (halted.waited.why, halted.waited.detail) == (Why.SOURCE_HALTED, "offsets 3..9 of topic/0 are gone")
+        assert (halted.waited.why, halted.waited.detail) == (
+            Why.SOURCE_HALTED,
+            "offsets 3..9 of topic/0 are gone",
+        )
 
 
 async def test_a_wait_continues_as_new(database_url, temporal_short_history):
@@ -134,7 +174,17 @@ async def test_a_wait_continues_as_new(database_url, temporal_short_history):
             waiting = asyncio.create_task(ask(env, batch=1, timeout_seconds=60))
 
             async def runs():
-                return sum([1 async for _ in env.client.list_workflows("WorkflowType = 'AwaitFreshWorkflow'")]) >= 2
+                return (
+                    sum(
+                        [
+                            1
+                            async for _ in env.client.list_workflows(
+                                "WorkflowType = 'AwaitFreshWorkflow'"
+                            )
+                        ]
+                    )
+                    >= 2
+                )
 
             await until(runs)
             add_batch(db, "peps", 1)
@@ -160,8 +210,14 @@ async def test_the_example_team_hears_and_asks(env, db, tmp_path):
             "--endpoint",
             env.corpus_endpoint,
         ]
-        environment = {"TEMPORAL_ADDRESS": env.address, "TEMPORAL_NAMESPACE": env.team.namespace, "PATH": ""}
-        asked = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=environment, stdout=subprocess.PIPE)
+        environment = {
+            "TEMPORAL_ADDRESS": env.address,
+            "TEMPORAL_NAMESPACE": env.team.namespace,
+            "PATH": "",
+        }
+        asked = await asyncio.create_subprocess_exec(
+            *command, cwd=ROOT, env=environment, stdout=subprocess.PIPE
+        )
         told, _ = await asked.communicate()
         assert asked.returncode == 0
         assert told.decode().splitlines()[0] == "retrievable: batch 1 is published"
@@ -179,15 +235,51 @@ def ledger(db):
     add_batch(db, "peps", 2, records=3, applied=1, superseded=1, ignored=1)
     add_batch(db, "peps", 3, records=2, unchanged=2)
     for batch, first, following, records in ((1, 0, 5, 5), (2, 5, 8, 3), (3, 8, 10, 2)):
-        db.execute("INSERT INTO freshet.batch_range VALUES ('peps', %s, 'topic', 0, 0, %s, %s, %s)", (batch, first, following, records))
+        db.execute(
+            "INSERT INTO freshet.batch_range VALUES ('peps', %s, 'topic', 0, 0, %s, %s, %s)",
+            (batch, first, following, records),
+        )
     db.execute(
         "INSERT INTO freshet.source_position (source, cluster_id, topic, topic_id, partition, next_offset) VALUES ('peps', 'c', 'topic', 't', 0, 10)"
     )
     at = {"topic": "topic", "partition": 0}
-    add_document(db, "peps", "pep-1", 1, 1, is_head=False, visible_to="now", end_reason="replaced", record_offset=0, **at)
+    add_document(
+        db,
+        "peps",
+        "pep-1",
+        1,
+        1,
+        is_head=False,
+        visible_to="now",
+        end_reason="replaced",
+        record_offset=0,
+        **at,
+    )
     add_document(db, "peps", "pep-1", 2, 2, record_offset=5, **at)
-    add_document(db, "peps", "gone", 4, 1, kind="tombstone", visible_to="now", end_reason="deleted", record_offset=1, **at)
-    add_document(db, "peps", "stale", 1, 1, visible_to="now", end_reason="expired", end_detail="expire_after=30d", record_offset=2, **at)
+    add_document(
+        db,
+        "peps",
+        "gone",
+        4,
+        1,
+        kind="tombstone",
+        visible_to="now",
+        end_reason="deleted",
+        record_offset=1,
+        **at,
+    )
+    add_document(
+        db,
+        "peps",
+        "stale",
+        1,
+        1,
+        visible_to="now",
+        end_reason="expired",
+        end_detail="expire_after=30d",
+        record_offset=2,
+        **at,
+    )
     db.execute(
         "INSERT INTO freshet.dead_letter (source, batch, topic, partition, record_offset, document_id, reason, detail, value)"
         " VALUES ('peps', 1, 'topic', 0, 3, 'bad', 'too_large', '33 MB', %s)",
@@ -230,10 +322,16 @@ def test_look(ledger, wanted, reached, why, batch):
 
 
 def test_look_at_sources_that_do_not_go_on(ledger):
-    assert await_fresh.look(ledger, AwaitFreshRequest(source="nope", batch=1)).why is Why.SOURCE_UNKNOWN
+    assert (
+        await_fresh.look(ledger, AwaitFreshRequest(source="nope", batch=1)).why
+        is Why.SOURCE_UNKNOWN
+    )
     ledger.execute("UPDATE freshet.source SET state = 'retired'")
     assert await_fresh.look(ledger, AwaitFreshRequest(source="peps", batch=2)).reached
-    assert await_fresh.look(ledger, AwaitFreshRequest(source="peps", batch=4)).why is Why.SOURCE_RETIRED
+    assert (
+        await_fresh.look(ledger, AwaitFreshRequest(source="peps", batch=4)).why
+        is Why.SOURCE_RETIRED
+    )
     ledger.execute("UPDATE freshet.batch SET state = 'rejected', reason = 'no' WHERE batch = 3")
     rejected = await_fresh.look(ledger, AwaitFreshRequest(source="peps", batch=3))
     assert (rejected.why, rejected.detail) == (Why.NOT_PUBLISHED, "batch 3 is rejected: no")

@@ -16,18 +16,24 @@ pytestmark = pytest.mark.service
 
 
 def lines(path: Path, count: int) -> Path:
-    text = "".join(json.dumps({"id": f"d{number}", "content": "x"}) + "\n" for number in range(count))
+    text = "".join(
+        json.dumps({"id": f"d{number}", "content": "x"}) + "\n" for number in range(count)
+    )
     if path.suffix == ".zst":
         # two frames, as `cat a.zst b.zst` makes
         half = len(text) // 2
-        path.write_bytes(zstandard.compress(text[:half].encode()) + zstandard.compress(text[half:].encode()))
+        path.write_bytes(
+            zstandard.compress(text[:half].encode()) + zstandard.compress(text[half:].encode())
+        )
     else:
         path.write_text(text + "\n", encoding="utf-8")
     return path
 
 
 @pytest.mark.parametrize("name", ["events.jsonl", "events.jsonl.zst"])
-def test_a_file_is_sent_line_by_line(kafka_bootstrap: str, make_topic: Callable[..., str], tmp_path: Path, name: str) -> None:
+def test_a_file_is_sent_line_by_line(
+    kafka_bootstrap: str, make_topic: Callable[..., str], tmp_path: Path, name: str
+) -> None:
     topic = make_topic()
     producer = FileProducer(properties(kafka_bootstrap, {}), topic)
     producer.send(str(lines(tmp_path / name, 500)))
@@ -35,7 +41,9 @@ def test_a_file_is_sent_line_by_line(kafka_bootstrap: str, make_topic: Callable[
     assert Cluster(kafka_bootstrap, {}).offsets([(topic, 0)]) == {(topic, 0): (0, 500)}
 
 
-def test_resume_goes_on_after_what_was_acknowledged(kafka_bootstrap: str, make_topic: Callable[..., str], tmp_path: Path) -> None:
+def test_resume_goes_on_after_what_was_acknowledged(
+    kafka_bootstrap: str, make_topic: Callable[..., str], tmp_path: Path
+) -> None:
     topic, file, state = make_topic(), str(lines(tmp_path / "e.jsonl", 30)), tmp_path / "state"
     for limit, expected in ((10, 10), (15, 15), (None, 5), (None, 0)):
         producer = FileProducer(properties(kafka_bootstrap, {}), topic, limit=limit)
@@ -49,7 +57,9 @@ def test_resume_goes_on_after_what_was_acknowledged(kafka_bootstrap: str, make_t
 
 
 @pytest.mark.parametrize("bad", ['{"id": 5}', "{", '{"content": "x"}', "[]"])
-def test_a_bad_line_is_named_and_raw_sends_it(kafka_bootstrap: str, make_topic: Callable[..., str], tmp_path: Path, bad: str) -> None:
+def test_a_bad_line_is_named_and_raw_sends_it(
+    kafka_bootstrap: str, make_topic: Callable[..., str], tmp_path: Path, bad: str
+) -> None:
     topic, file = make_topic(), tmp_path / "e.jsonl"
     file.write_text(f'{{"id": "a"}}\n{bad}\n', encoding="utf-8")
     producer = FileProducer(properties(kafka_bootstrap, {}), topic)
@@ -61,20 +71,27 @@ def test_a_bad_line_is_named_and_raw_sends_it(kafka_bootstrap: str, make_topic: 
     assert raw.result.records == 2
 
 
-def test_a_cut_zst_and_a_missing_topic_are_clear_errors(kafka_bootstrap: str, tmp_path: Path, make_topic: Callable[..., str]) -> None:
+def test_a_cut_zst_and_a_missing_topic_are_clear_errors(
+    kafka_bootstrap: str, tmp_path: Path, make_topic: Callable[..., str]
+) -> None:
     topic = make_topic()
     (tmp_path / "e.zst").write_bytes(b"no zstd at all")
     with pytest.raises(ConfigurationError, match="zstd"):
         FileProducer(properties(kafka_bootstrap, {}), topic).send(str(tmp_path / "e.zst"))
     with pytest.raises(DependencyError, match="is the topic there"):
-        FileProducer({**properties(kafka_bootstrap, {}), "message.timeout.ms": 3_000}, "no-such-topic").send(str(lines(tmp_path / "e.jsonl", 1)))
+        FileProducer(
+            {**properties(kafka_bootstrap, {}), "message.timeout.ms": 3_000}, "no-such-topic"
+        ).send(str(lines(tmp_path / "e.jsonl", 1)))
 
 
 @pytest.mark.parametrize("kept", [0, 10, 3_000, -1])
 def test_a_zst_that_ends_inside_a_frame_is_named_and_what_came_before_is_sent(
     kafka_bootstrap: str, make_topic: Callable[..., str], tmp_path: Path, kept: int
 ) -> None:
-    text = "".join(json.dumps({"id": f"d{number}", "content": Random(number).randbytes(100).hex()}) + "\n" for number in range(2_000))
+    text = "".join(
+        json.dumps({"id": f"d{number}", "content": Random(number).randbytes(100).hex()}) + "\n"
+        for number in range(2_000)
+    )
     (tmp_path / "cut.zst").write_bytes(zstandard.compress(text.encode())[:kept])
     producer = FileProducer(properties(kafka_bootstrap, {}), make_topic())
     with pytest.raises(ConfigurationError, match=r"cut\.zst is cut"):
@@ -83,20 +100,28 @@ def test_a_zst_that_ends_inside_a_frame_is_named_and_what_came_before_is_sent(
         assert 0 < producer.result.records < 2_001
 
 
-def test_no_record_is_waited_for_before_the_first_or_after_the_last(kafka_bootstrap: str, make_topic: Callable[..., str], tmp_path: Path) -> None:
+def test_no_record_is_waited_for_before_the_first_or_after_the_last(
+    kafka_bootstrap: str, make_topic: Callable[..., str], tmp_path: Path
+) -> None:
     producer = FileProducer(properties(kafka_bootstrap, {}), make_topic(), rate=1e-12, limit=1)
     producer.send(str(lines(tmp_path / "e.jsonl", 3)))
     assert producer.result.records == 1
 
 
-def test_records_go_out_at_the_rate(kafka_bootstrap: str, make_topic: Callable[..., str], tmp_path: Path) -> None:
+def test_records_go_out_at_the_rate(
+    kafka_bootstrap: str, make_topic: Callable[..., str], tmp_path: Path
+) -> None:
     producer = FileProducer(properties(kafka_bootstrap, {}), make_topic(), rate=20)
     producer.send(str(lines(tmp_path / "e.jsonl", 21)))
     assert producer.result.seconds >= 1
 
 
-@pytest.mark.parametrize(("name", "partitions"), [("", 1), ("x", 0), ("x", 2**40), ("x", 2**31 - 1)])
-def test_a_topic_that_cannot_be_is_a_clear_error(kafka_bootstrap: str, name: str, partitions: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "partitions"), [("", 1), ("x", 0), ("x", 2**40), ("x", 2**31 - 1)]
+)
+def test_a_topic_that_cannot_be_is_a_clear_error(
+    kafka_bootstrap: str, name: str, partitions: int
+) -> None:
     with pytest.raises(ConfigurationError, match="needs a name and 1 to 100,000 partitions"):
         Cluster(kafka_bootstrap, {}).create_topic(name, partitions)
     with pytest.raises(ConfigurationError, match="name is empty"):

@@ -35,12 +35,17 @@ from tests.support.pipeline import NOW_MS, Pipeline, make_event
 
 
 def tombstone(document_id: str) -> KafkaRecord:
-    return KafkaRecord(topic="", partition=0, offset=0, timestamp_ms=NOW_MS, key=document_id.encode(), value=None)
+    return KafkaRecord(
+        topic="", partition=0, offset=0, timestamp_ms=NOW_MS, key=document_id.encode(), value=None
+    )
 
 
 def at(record: KafkaRecord, timestamp_ms: int) -> KafkaRecord:
     """The record, with another time."""
-    return KafkaRecord(**{name: getattr(record, name) for name in record.__dataclass_fields__} | {"timestamp_ms": timestamp_ms})
+    return KafkaRecord(
+        **{name: getattr(record, name) for name in record.__dataclass_fields__}
+        | {"timestamp_ms": timestamp_ms}
+    )
 
 
 def poll(condition: Callable[[], bool], seconds: float = 60.0) -> None:
@@ -51,14 +56,27 @@ def poll(condition: Callable[[], bool], seconds: float = 60.0) -> None:
         time.sleep(0.01)
 
 
-LONG = "\n\n".join(f"Paragraph {n}: " + "the gauging station at the weir recorded a level. " * 12 for n in range(30))
+LONG = "\n\n".join(
+    f"Paragraph {n}: " + "the gauging station at the weir recorded a level. " * 12
+    for n in range(30)
+)
 
 
 def test_a_document_is_found(pipeline: Pipeline) -> None:
-    report = pipeline.ingest(make_event("a", 1, "# Sluices\n\nHow the sluices are opened in spring."))
+    report = pipeline.ingest(
+        make_event("a", 1, "# Sluices\n\nHow the sluices are opened in spring.")
+    )
     assert (report.records, report.applied, report.chunks_opened) == (1, 1, 1)
     hit = pipeline.search("sluices opened in spring", k=1)[0]
-    assert (hit.document_id, hit.version, hit.batch, hit.topic, hit.partition, hit.offset, hit.position) == ("a", 1, 1, "s", 0, 0, 0)
+    assert (
+        hit.document_id,
+        hit.version,
+        hit.batch,
+        hit.topic,
+        hit.partition,
+        hit.offset,
+        hit.position,
+    ) == ("a", 1, 1, "s", 0, 0, 0)
     assert hit.observed_at_ms is not None
 
 
@@ -95,7 +113,13 @@ def test_a_tombstone_without_a_version_acts_on_what_is_there(pipeline: Pipeline)
 
 
 def test_a_tombstone_in_the_middle_of_a_batch(pipeline: Pipeline) -> None:
-    report = pipeline.ingest(make_event("a", 3, "three"), tombstone("a"), make_event("b", 1, "one"), tombstone("b"), make_event("b", 2, "two"))
+    report = pipeline.ingest(
+        make_event("a", 3, "three"),
+        tombstone("a"),
+        make_event("b", 1, "one"),
+        tombstone("b"),
+        make_event("b", 2, "two"),
+    )
     assert pipeline.visible() == {"b": (2, "two")}
     assert (report.applied, report.superseded) == (2, 3)
     assert pipeline.ingest(make_event("a", 3, "three")).superseded == 1
@@ -112,7 +136,9 @@ def test_the_same_records_again_change_nothing(pipeline: Pipeline) -> None:
 
 def test_an_edit_touches_only_its_chunks(pipeline: Pipeline) -> None:
     pipeline.ingest(make_event("a", 1, LONG))
-    report = pipeline.ingest(make_event("a", 2, LONG.replace("Paragraph 15:", "Paragraph 15, amended:")))
+    report = pipeline.ingest(
+        make_event("a", 2, LONG.replace("Paragraph 15:", "Paragraph 15, amended:"))
+    )
     assert 1 <= report.chunks_opened <= 3
     assert report.chunks_reused > 10
     assert report.texts_embedded == report.chunks_opened
@@ -123,30 +149,52 @@ def test_an_edit_touches_only_its_chunks(pipeline: Pipeline) -> None:
 def test_nothing_is_embedded_when_only_the_title_changes(pipeline: Pipeline) -> None:
     pipeline.ingest(make_event("a", 1, LONG))
     report = pipeline.ingest(make_event("a", 2, LONG, title="Another"))
-    assert (report.applied, report.texts_embedded, report.chunks_opened, report.chunks_closed) == (1, 0, 0, 0)
+    assert (report.applied, report.texts_embedded, report.chunks_opened, report.chunks_closed) == (
+        1,
+        0,
+        0,
+        0,
+    )
     assert pipeline.search("gauging station", k=1)[0].title == "Another"
 
 
-def test_a_text_is_embedded_once_across_documents_and_sources(pipeline: Pipeline, database_url: str, tmp_path: Path, cleaner: Cleaner) -> None:
+def test_a_text_is_embedded_once_across_documents_and_sources(
+    pipeline: Pipeline, database_url: str, tmp_path: Path, cleaner: Cleaner
+) -> None:
     pipeline.ingest(make_event("a", 1, LONG))
-    with Pipeline(database_url, tmp_path, source="other", cleaner=cleaner, embedder=pipeline.embedder) as other:
+    with Pipeline(
+        database_url, tmp_path, source="other", cleaner=cleaner, embedder=pipeline.embedder
+    ) as other:
         assert other.ingest(make_event("copy", 1, LONG)).texts_embedded == 0
     assert max(pipeline.embedder.embedded.values()) == 1
 
 
 def test_what_was_applied_already_is_trimmed(pipeline: Pipeline) -> None:
-    records = pipeline.records([make_event("a", 1, "one"), make_event("b", 1, "one"), make_event("c", 1, "one")])
+    records = pipeline.records(
+        [make_event("a", 1, "one"), make_event("b", 1, "one"), make_event("c", 1, "one")]
+    )
     pipeline.run(pipeline.stage(records[:2]))
     report = pipeline.run(pipeline.stage(records))  # a consumer read again from an older position
     assert (report.records, report.applied) == (1, 1)
     assert pipeline.position(0) == 3
-    assert pipeline.run(pipeline.stage(records)).published_at_ms == 0  # nothing left of it: no batch in the ledger
-    rows = pipeline.connection.execute("SELECT first_offset, next_offset, records FROM freshet.batch_range ORDER BY 1").fetchall()
+    assert (
+        pipeline.run(pipeline.stage(records)).published_at_ms == 0
+    )  # nothing left of it: no batch in the ledger
+    rows = pipeline.connection.execute(
+        "SELECT first_offset, next_offset, records FROM freshet.batch_range ORDER BY 1"
+    ).fetchall()
     assert rows == [(0, 2, 2), (2, 3, 1)]
 
 
 def test_a_trimmed_tombstone_does_not_act_again(pipeline: Pipeline) -> None:
-    records = pipeline.records([make_event("a", 1, "one"), tombstone("a"), make_event("a", 2, "two"), make_event("a", 3, "three")])
+    records = pipeline.records(
+        [
+            make_event("a", 1, "one"),
+            tombstone("a"),
+            make_event("a", 2, "two"),
+            make_event("a", 3, "three"),
+        ]
+    )
     pipeline.run(pipeline.stage(records[:3]))
     pipeline.run(pipeline.stage(records))
     assert pipeline.visible() == {"a": (3, "three")}
@@ -154,13 +202,19 @@ def test_a_trimmed_tombstone_does_not_act_again(pipeline: Pipeline) -> None:
 
 def test_what_another_batch_applied_since_is_folded_anew(pipeline: Pipeline) -> None:
     """Two batches in flight overlap (a consumer was replaced), and a document's events lie in two partitions."""
-    first = pipeline.stage(pipeline.records([tombstone("a"), make_event("c", 5, "five")], partition=0))
-    second = pipeline.stage(pipeline.records([make_event("a", 5, "five"), make_event("b", 1, "one")], partition=1))
+    first = pipeline.stage(
+        pipeline.records([tombstone("a"), make_event("c", 5, "five")], partition=0)
+    )
+    second = pipeline.stage(
+        pipeline.records([make_event("a", 5, "five"), make_event("b", 1, "one")], partition=1)
+    )
     number = 9
     prepared = pipeline.prepare([first, second], number)
     pipeline.embed(prepared)
     pipeline.run(second)
-    with pytest.raises(StalePreparationError, match="s/1 stands at 2, what was prepared begins at 0"):
+    with pytest.raises(
+        StalePreparationError, match="s/1 stands at 2, what was prepared begins at 0"
+    ):
         pipeline.publish([first, second], prepared, number)
     report = pipeline.run(first, second)
     assert (report.records, report.applied) == (2, 2)
@@ -176,12 +230,19 @@ def test_a_time_that_no_calendar_has_stops_nothing(pipeline: Pipeline) -> None:
     assert hit.observed_at_ms == report.published_at_ms
 
 
-def test_rows_that_refer_to_a_source_do_not_wait_for_its_publisher(pipeline: Pipeline, database_url: str) -> None:
+def test_rows_that_refer_to_a_source_do_not_wait_for_its_publisher(
+    pipeline: Pipeline, database_url: str
+) -> None:
     """A consumer writes a position row, a team subscribes, while a large batch is being published."""
-    with psycopg.connect(database_url) as publisher, psycopg.connect(database_url, autocommit=True) as other:
+    with (
+        psycopg.connect(database_url) as publisher,
+        psycopg.connect(database_url, autocommit=True) as other,
+    ):
         publisher.execute(query("lock_source"), {"source": "s"})
         other.execute("SET lock_timeout = '300ms'")
-        other.execute("INSERT INTO freshet.source_position VALUES ('s', 'cluster', 's', 'topic-id', 7, 0)")
+        other.execute(
+            "INSERT INTO freshet.source_position VALUES ('s', 'cluster', 's', 'topic-id', 7, 0)"
+        )
         with pytest.raises(psycopg.errors.LockNotAvailable):  # another publisher does wait
             other.execute(query("lock_source"), {"source": "s"})
 
@@ -197,7 +258,9 @@ def test_a_gap_is_an_error_and_changes_nothing(pipeline: Pipeline) -> None:
 def test_holes_that_kafka_leaves_are_counted_apart(pipeline: Pipeline) -> None:
     records = pipeline.records([make_event("a", 1, "one")])
     pipeline.run(pipeline.stage(records, next_offset=5))
-    assert pipeline.connection.execute("SELECT records, absent FROM freshet.batch_range").fetchall() == [(1, 4)]
+    assert pipeline.connection.execute(
+        "SELECT records, absent FROM freshet.batch_range"
+    ).fetchall() == [(1, 4)]
     assert pipeline.position(0) == 5
 
 
@@ -234,7 +297,9 @@ def test_publishing_without_vectors_asks_for_them(pipeline: Pipeline) -> None:
 
 def test_a_preparation_that_leaned_on_an_older_head_is_refused(pipeline: Pipeline) -> None:
     pipeline.ingest(make_event("a", 1, "one"))
-    late = pipeline.stage(pipeline.records([make_event("a", 3, "one")]))  # same content as version 1
+    late = pipeline.stage(
+        pipeline.records([make_event("a", 3, "one")])
+    )  # same content as version 1
     prepared = pipeline.prepare([late], 9)
     other = pipeline.stage(pipeline.records([make_event("a", 2, "two")], partition=1))
     pipeline.run(other)
@@ -247,27 +312,50 @@ def test_a_preparation_that_leaned_on_an_older_head_is_refused(pipeline: Pipelin
 def test_every_event_is_accounted_for(pipeline: Pipeline) -> None:
     pipeline.ingest(make_event("a", 1, "one"))
     report = pipeline.ingest(
-        make_event("a", 1, "one"), make_event("b", 2, "two"), make_event("b", 1, "old"), b"no json", b'{"op": "upsert"}', make_event("c", 1, "three")
+        make_event("a", 1, "one"),
+        make_event("b", 2, "two"),
+        make_event("b", 1, "old"),
+        b"no json",
+        b'{"op": "upsert"}',
+        make_event("c", 1, "three"),
     )
-    assert (report.records, report.applied, report.unchanged, report.superseded, report.dead_lettered) == (6, 2, 1, 1, 2)
-    letters = pipeline.connection.execute("SELECT record_offset, value FROM freshet.dead_letter ORDER BY 1").fetchall()
+    assert (
+        report.records,
+        report.applied,
+        report.unchanged,
+        report.superseded,
+        report.dead_lettered,
+    ) == (6, 2, 1, 1, 2)
+    letters = pipeline.connection.execute(
+        "SELECT record_offset, value FROM freshet.dead_letter ORDER BY 1"
+    ).fetchall()
     assert letters == [(4, b"no json"), (5, b'{"op": "upsert"}')]
 
 
-def test_a_document_that_cannot_be_used_gives_way_to_its_next_best(database_url: str, tmp_path: Path, cleaner: Cleaner) -> None:
+def test_a_document_that_cannot_be_used_gives_way_to_its_next_best(
+    database_url: str, tmp_path: Path, cleaner: Cleaner
+) -> None:
     """As it would had each event come in a batch of its own."""
-    with Pipeline(database_url, tmp_path, cleaner=cleaner, pipeline=PipelineSpec(max_chunks=3)) as pipeline:
-        report = pipeline.ingest(make_event("a", 1, "fine"), make_event("a", 2, LONG), make_event("b", 1, "fine too"))
+    with Pipeline(
+        database_url, tmp_path, cleaner=cleaner, pipeline=PipelineSpec(max_chunks=3)
+    ) as pipeline:
+        report = pipeline.ingest(
+            make_event("a", 1, "fine"), make_event("a", 2, LONG), make_event("b", 1, "fine too")
+        )
         assert (report.applied, report.dead_lettered, report.superseded) == (2, 1, 0)
         assert pipeline.visible() == {"a": (1, "fine"), "b": (1, "fine too")}
-        value = pipeline.connection.execute("SELECT reason, value FROM freshet.dead_letter").fetchone()
+        value = pipeline.connection.execute(
+            "SELECT reason, value FROM freshet.dead_letter"
+        ).fetchone()
         assert value is not None
         assert value[0] == "too_many_chunks"
         assert b"Paragraph 29" in value[1]
 
 
 def test_expiry_withdraws_and_a_newer_event_brings_back(pipeline: Pipeline) -> None:
-    pipeline.ingest(make_event("a", 1, "one"), make_event("b", 1, "kept", expires_at="2199-01-01T00:00:00Z"))
+    pipeline.ingest(
+        make_event("a", 1, "one"), make_event("b", 1, "kept", expires_at="2199-01-01T00:00:00Z")
+    )
     before = pipeline.connection.execute("SELECT clock_timestamp()").fetchone()
     assert before is not None
     with pytest.raises(MassExpiryError, match="1 of 2"):
@@ -289,20 +377,44 @@ def test_an_expired_document_that_is_sent_again_comes_back(pipeline: Pipeline) -
     pipeline.ingest(event)
     pipeline.expire(after_seconds=60)
     late = pipeline.records([event])[0]
-    pipeline.run(pipeline.stage([KafkaRecord(**{name: getattr(late, name) for name in late.__dataclass_fields__} | {"timestamp_ms": 1_000})]))
+    pipeline.run(
+        pipeline.stage(
+            [
+                KafkaRecord(
+                    **{name: getattr(late, name) for name in late.__dataclass_fields__}
+                    | {"timestamp_ms": 1_000}
+                )
+            ]
+        )
+    )
     assert pipeline.visible() == {}  # a late duplicate from before the expiry is no sign of life
-    now = pipeline.connection.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint + 60000").fetchone()
+    now = pipeline.connection.execute(
+        "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint + 60000"
+    ).fetchone()
     assert now is not None
     fresh = pipeline.records([event])[0]
-    pipeline.run(pipeline.stage([KafkaRecord(**{name: getattr(fresh, name) for name in fresh.__dataclass_fields__} | {"timestamp_ms": now[0]})]))
+    pipeline.run(
+        pipeline.stage(
+            [
+                KafkaRecord(
+                    **{name: getattr(fresh, name) for name in fresh.__dataclass_fields__}
+                    | {"timestamp_ms": now[0]}
+                )
+            ]
+        )
+    )
     assert pipeline.visible() == {"a": (1, "one")}
 
 
-def test_a_late_duplicate_does_not_hide_that_an_expired_document_was_sent_again(pipeline: Pipeline) -> None:
+def test_a_late_duplicate_does_not_hide_that_an_expired_document_was_sent_again(
+    pipeline: Pipeline,
+) -> None:
     event = make_event("a", 1, "one")
     pipeline.ingest(event)
     pipeline.expire(after_seconds=60)
-    now = pipeline.connection.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint + 60000").fetchone()
+    now = pipeline.connection.execute(
+        "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint + 60000"
+    ).fetchone()
     assert now is not None
     late, fresh = pipeline.records([event, event])
     report = pipeline.run(pipeline.stage([at(late, 1_000), at(fresh, now[0])]))
@@ -315,10 +427,13 @@ def test_as_of_a_batch_gives_what_was_visible_then(pipeline: Pipeline) -> None:
     second = pipeline.ingest(make_event("a", 2, "sluice two"))
     pipeline.ingest(make_event("a", 3, op="delete"))
     for report, version in ((first, 1), (second, 2)):
-        row = pipeline.connection.execute("SELECT published_at FROM freshet.batch WHERE batch = %s", (report.batch,)).fetchone()
+        row = pipeline.connection.execute(
+            "SELECT published_at FROM freshet.batch WHERE batch = %s", (report.batch,)
+        ).fetchone()
         assert row is not None
         hits = pipeline.connection.execute(
-            "SELECT version, text FROM freshet.search(NULL, 'sluice', 5, 'text', NULL, NULL, NULL, %s)", (row[0],)
+            "SELECT version, text FROM freshet.search(NULL, 'sluice', 5, 'text', NULL, NULL, NULL, %s)",
+            (row[0],),
         ).fetchall()
         assert [hit[0] for hit in hits] == [version]
     assert pipeline.search("sluice") == ()
@@ -340,7 +455,9 @@ class SlowStore:
         self._store.delete(names)
 
 
-def test_as_of_an_instant_waits_for_the_batch_that_is_being_committed(pipeline: Pipeline, database_url: str) -> None:
+def test_as_of_an_instant_waits_for_the_batch_that_is_being_committed(
+    pipeline: Pipeline, database_url: str
+) -> None:
     """The batch's instant has passed, its commit has not come: an answer without it would change."""
     pipeline.ingest(make_event("a", 1, "sluice one"))
     refs = [pipeline.stage(pipeline.records([make_event("a", 2, "sluice two")]))]
@@ -364,7 +481,9 @@ def test_as_of_an_instant_waits_for_the_batch_that_is_being_committed(pipeline: 
         publishing.result()
         assert [hit.version for hit in looking.result()] == [2]
     assert [hit.version for hit in pipeline.search("sluice", as_of_ms=now)] == [2]
-    assert [hit.version for hit in pipeline.search("sluice", as_of_ms=math.ceil(time.time() * 1000))] == [2]
+    assert [
+        hit.version for hit in pipeline.search("sluice", as_of_ms=math.ceil(time.time() * 1000))
+    ] == [2]
 
 
 def test_as_of_the_future_is_refused(pipeline: Pipeline) -> None:
@@ -376,7 +495,15 @@ def test_as_of_the_future_is_refused(pipeline: Pipeline) -> None:
 def test_k_hits_when_k_exist_under_a_narrow_filter(pipeline: Pipeline) -> None:
     """pgvector's default returned nothing here: the filter is applied after the index scan."""
     pipeline.ingest(
-        *(make_event(f"d{n}", 1, f"document number {n} about weirs", metadata={"team": "rare" if n % 100 == 0 else "many"}) for n in range(1500))
+        *(
+            make_event(
+                f"d{n}",
+                1,
+                f"document number {n} about weirs",
+                metadata={"team": "rare" if n % 100 == 0 else "many"},
+            )
+            for n in range(1500)
+        )
     )
     for mode in ("vector", "text", "hybrid"):
         hits = pipeline.search("weirs", k=10, mode=mode, metadata='{"team": "rare"}')
@@ -388,7 +515,12 @@ def test_k_hits_by_text_though_the_rare_term_has_fewer(pipeline: Pipeline) -> No
     """Common terms widen the search where the rare ones leave less than was asked for: by themselves, or under a filter."""
     team = {0: "rare"}
     events = [
-        make_event(f"d{n}", 1, f"document about {'sluices and ' if n < 3 else ''}weirs", metadata={"team": team.get(n % 100, "many")})
+        make_event(
+            f"d{n}",
+            1,
+            f"document about {'sluices and ' if n < 3 else ''}weirs",
+            metadata={"team": team.get(n % 100, "many")},
+        )
         for n in range(6000)
     ]
     for start in range(0, len(events), 2000):
@@ -404,7 +536,9 @@ def test_k_hits_by_text_though_the_rare_term_has_fewer(pipeline: Pipeline) -> No
 def test_a_query_of_another_space_is_refused_by_the_database(pipeline: Pipeline) -> None:
     pipeline.ingest(make_event("a", 1, "one"))
     with pytest.raises(psycopg.Error) as caught:
-        pipeline.connection.execute("SELECT * FROM freshet.search('[1,2,3]'::vector, NULL, 5, 'vector')")
+        pipeline.connection.execute(
+            "SELECT * FROM freshet.search('[1,2,3]'::vector, NULL, 5, 'vector')"
+        )
     assert caught.value.sqlstate == "FR001"
     with pytest.raises(psycopg.errors.CheckViolation):
         pipeline.connection.execute("UPDATE freshet.chunk SET embedding = '[1,2,3]'")
@@ -429,7 +563,9 @@ def test_a_reader_never_sees_half_a_change(pipeline: Pipeline, database_url: str
                 mixed = any(f"v{version}" not in row[1] for row in rows if row[1])
                 seen.append((version, complete, mixed))
 
-    chunks = pipeline.connection.execute("SELECT count(*) FROM freshet.chunk WHERE visible_to IS NULL").fetchone()[0]  # type: ignore[index]
+    chunks = pipeline.connection.execute(
+        "SELECT count(*) FROM freshet.chunk WHERE visible_to IS NULL"
+    ).fetchone()[0]  # type: ignore[index]
     reader = threading.Thread(target=read)
     reader.start()
     try:
@@ -453,7 +589,9 @@ def test_what_was_prepared_before_a_failover_skips_nothing(pipeline: Pipeline) -
         pipeline.connection.execute(f"DELETE FROM freshet.{table}".encode())
     pipeline.connection.execute("UPDATE freshet.source_position SET next_offset = 0")
     pipeline.connection.execute("UPDATE freshet.source SET last_batch = 0")
-    with pytest.raises(StalePreparationError, match="s/0 stands at 0, what was prepared begins at 2"):
+    with pytest.raises(
+        StalePreparationError, match="s/0 stands at 0, what was prepared begins at 2"
+    ):
         pipeline.publish([ref], again, number)
     assert pipeline.position(0) == 0
 
@@ -464,14 +602,26 @@ def test_a_number_behind_the_ledger_is_refused(pipeline: Pipeline) -> None:
     prepared = pipeline.prepare([late], 1)
     pipeline.embed(prepared)
     pipeline.number()
-    assert pipeline.run(pipeline.stage(pipeline.records([make_event("b", 1, "two")], partition=1))).batch == 2
+    assert (
+        pipeline.run(
+            pipeline.stage(pipeline.records([make_event("b", 1, "two")], partition=1))
+        ).batch
+        == 2
+    )
     with pytest.raises(BatchNumberTakenError, match="batch 1 of source 's' comes after batch 2"):
         pipeline.publish([late], prepared, 1)
 
 
 def seconds_ago(event: dict[str, Any], seconds: int) -> KafkaRecord:
     milliseconds = round(time.time() * 1000) - seconds * 1000
-    return KafkaRecord(topic="", partition=0, offset=0, timestamp_ms=milliseconds, key=None, value=json.dumps(event).encode())
+    return KafkaRecord(
+        topic="",
+        partition=0,
+        offset=0,
+        timestamp_ms=milliseconds,
+        key=None,
+        value=json.dumps(event).encode(),
+    )
 
 
 def test_what_its_source_sent_again_before_it_expired_comes_back(pipeline: Pipeline) -> None:
@@ -491,16 +641,26 @@ def test_what_is_overdue_although_it_was_sent_again_stays_withdrawn(pipeline: Pi
     pipeline.expire(after_seconds=60)
     assert pipeline.run(again).superseded == 1
     assert pipeline.visible() == {}
-    found = look(pipeline.connection, AwaitFreshRequest(source="s", topic="s", partition=0, offset=1))
+    found = look(
+        pipeline.connection, AwaitFreshRequest(source="s", topic="s", partition=0, offset=1)
+    )
     assert found.reached is False
 
 
 def test_an_order_that_waited_is_judged_by_the_rule_of_now(pipeline: Pipeline) -> None:
     pipeline.ingest(seconds_ago(make_event("a", 1, "one"), 100))
-    order = ExpiryOrder(request_id="1", rule="expire_after=60s", expire_after_seconds=60, max_ratio=1.0)
-    batch = BatchInput(source="s", batch=pipeline.number(), refs=(), first_in_line=True, expire_documents=order)
-    report = pipeline.publisher.publish(PublishRequest(batch=batch, prepared=None, workflow_id="w", run_id="r"))
-    assert report.documents_expired == 0  # the source expires nothing, whatever it did when the order was given
+    order = ExpiryOrder(
+        request_id="1", rule="expire_after=60s", expire_after_seconds=60, max_ratio=1.0
+    )
+    batch = BatchInput(
+        source="s", batch=pipeline.number(), refs=(), first_in_line=True, expire_documents=order
+    )
+    report = pipeline.publisher.publish(
+        PublishRequest(batch=batch, prepared=None, workflow_id="w", run_id="r")
+    )
+    assert (
+        report.documents_expired == 0
+    )  # the source expires nothing, whatever it did when the order was given
     assert set(pipeline.visible()) == {"a"}
 
 
@@ -509,7 +669,9 @@ def test_a_chunk_beyond_what_text_search_holds_is_published(pipeline: Pipeline) 
     pipeline.spec = replace(pipeline.spec, pipeline=PipelineSpec(chunker="whole"))
     pipeline.configure()
     words = " ".join(hashlib.sha256(str(n).encode()).hexdigest()[:12] for n in range(120_000))
-    report = pipeline.ingest(make_event("small", 1, "fine"), make_event("large", 1, f"zanclean {words}"))
+    report = pipeline.ingest(
+        make_event("small", 1, "fine"), make_event("large", 1, f"zanclean {words}")
+    )
     assert (report.applied, report.dead_lettered) == (2, 0)
     assert [hit.document_id for hit in pipeline.search("zanclean", mode="text")] == ["large"]
 
@@ -517,10 +679,14 @@ def test_a_chunk_beyond_what_text_search_holds_is_published(pipeline: Pipeline) 
 def test_a_text_that_was_embedded_in_part_is_embedded_anew_in_whole(pipeline: Pipeline) -> None:
     text = " ".join(f"word{n} river" for n in range(60))
     for limit, truncated in ((16, True), (None, False)):
-        pipeline.spec = replace(pipeline.spec, pipeline=PipelineSpec(chunker="whole", max_tokens=limit))
+        pipeline.spec = replace(
+            pipeline.spec, pipeline=PipelineSpec(chunker="whole", max_tokens=limit)
+        )
         pipeline.configure()
         assert pipeline.ingest(make_event("a", 1 if truncated else 2, text)).texts_embedded == 1
-        row = pipeline.connection.execute("SELECT truncated, token_count FROM freshet.chunk WHERE visible_to IS NULL").fetchall()
+        row = pipeline.connection.execute(
+            "SELECT truncated, token_count FROM freshet.chunk WHERE visible_to IS NULL"
+        ).fetchall()
         assert [found[0] for found in row] == [truncated]
         assert (row[0][1] == 16) is truncated
 
@@ -530,7 +696,9 @@ def test_the_same_text_in_another_format_gets_its_headings(pipeline: Pipeline) -
     pipeline.ingest(make_event("a", 1, body, content_type="text/plain"))
     pipeline.ingest(make_event("a", 2, body, content_type="text/markdown"))
     pipeline.ingest(make_event("b", 2, body, content_type="text/markdown"))
-    rows = pipeline.connection.execute("SELECT chunk_headings, chunk_starts FROM freshet.document WHERE visible_to IS NULL").fetchall()
+    rows = pipeline.connection.execute(
+        "SELECT chunk_headings, chunk_starts FROM freshet.document WHERE visible_to IS NULL"
+    ).fetchall()
     assert rows[0] == rows[1]
     assert rows[0][0][-1] == "Sluices"
 
@@ -543,7 +711,9 @@ def test_a_refusal_of_the_database_is_no_outage(pipeline: Pipeline) -> None:
         pipeline.ingest(make_event("a", 1, "one"))
 
 
-def test_a_wait_for_a_record_is_not_answered_by_an_older_topic_of_that_name(pipeline: Pipeline) -> None:
+def test_a_wait_for_a_record_is_not_answered_by_an_older_topic_of_that_name(
+    pipeline: Pipeline,
+) -> None:
     wanted = AwaitFreshRequest(source="s", topic="s", partition=0, offset=1)
     pipeline.ingest(make_event("a", 1, "one"), b"not json")
     assert look(pipeline.connection, wanted).why is Why.DEAD_LETTERED
@@ -556,9 +726,13 @@ def test_a_wait_for_a_record_is_not_answered_by_an_older_topic_of_that_name(pipe
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["one batch", "a batch each"])
-def test_a_deleted_version_that_could_never_be_used_keeps_nothing_out(database_url: str, tmp_path: Path, cleaner: Cleaner, together: bool) -> None:
+def test_a_deleted_version_that_could_never_be_used_keeps_nothing_out(
+    database_url: str, tmp_path: Path, cleaner: Cleaner, together: bool
+) -> None:
     """What the corpus holds does not depend on where batches are cut."""
-    with Pipeline(database_url, tmp_path, cleaner=cleaner, pipeline=PipelineSpec(max_chunks=3)) as pipeline:
+    with Pipeline(
+        database_url, tmp_path, cleaner=cleaner, pipeline=PipelineSpec(max_chunks=3)
+    ) as pipeline:
         events = [
             make_event("a", 7, LONG),
             tombstone("a"),
@@ -567,7 +741,9 @@ def test_a_deleted_version_that_could_never_be_used_keeps_nothing_out(database_u
             tombstone("b"),
             make_event("b", 6, "six"),
         ]
-        reports = [pipeline.ingest(*events)] if together else [pipeline.ingest(event) for event in events]
+        reports = (
+            [pipeline.ingest(*events)] if together else [pipeline.ingest(event) for event in events]
+        )
         assert pipeline.visible() == {"a": (6, "six")}
         assert sum(report.dead_lettered for report in reports) == 1
         assert sum(report.records for report in reports) == 6

@@ -20,27 +20,46 @@ def blocks(language: str) -> list[str]:
 def corpus(database_url: str, tmp_path: Path):
     with Pipeline(database_url, tmp_path, source="peps") as pipeline:
         about = {"title": "PEP 703", "metadata": {"status": "Final"}}
-        pipeline.ingest(make_event("pep-0703", 1, "# Free threading\n\nThe global interpreter lock becomes optional.", **about))
+        pipeline.ingest(
+            make_event(
+                "pep-0703",
+                1,
+                "# Free threading\n\nThe global interpreter lock becomes optional.",
+                **about,
+            )
+        )
         yield pipeline
 
 
 def test_sql(corpus: Pipeline) -> None:
-    statements = [statement for block in blocks("sql") for statement in block.split(";") if statement.strip()]
+    statements = [
+        statement for block in blocks("sql") for statement in block.split(";") if statement.strip()
+    ]
     assert len(statements) == 2
     now, as_of = statements
-    before, after = (re.sub(r"'2026[^']*'", f"'{instant}'", as_of) for instant in ("2000-01-01", "infinity"))
+    before, after = (
+        re.sub(r"'2026[^']*'", f"'{instant}'", as_of) for instant in ("2000-01-01", "infinity")
+    )
     with psycopg.connect(corpus.database_url) as connection:
-        found = [connection.execute(statement.encode()).fetchall() for statement in (now, as_of, before, after)]
+        found = [
+            connection.execute(statement.encode()).fetchall()
+            for statement in (now, as_of, before, after)
+        ]
     assert [row[1] for row in found[0]] == ["pep-0703"]
     assert found[2:] == [[], [("pep-0703", 1)]]
 
 
 def test_a_vector_of_another_length_is_refused(corpus: Pipeline) -> None:
-    with psycopg.connect(corpus.database_url) as connection, pytest.raises(psycopg.Error, match="the query has 3 dimensions"):
+    with (
+        psycopg.connect(corpus.database_url) as connection,
+        pytest.raises(psycopg.Error, match="the query has 3 dimensions"),
+    ):
         connection.execute("SELECT * FROM freshet.search('[1,2,3]', NULL, 5, 'vector')")
 
 
-def test_python(corpus: Pipeline, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_python(
+    corpus: Pipeline, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name in ("FRESHET_KAFKA_BOOTSTRAP", "TEMPORAL_ADDRESS"):
         monkeypatch.setenv(name, "unused")
     monkeypatch.setenv("FRESHET_DATABASE_URL", corpus.database_url)

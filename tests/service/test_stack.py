@@ -36,7 +36,12 @@ class Stack:
 
     def run(self, *words: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-c", _PROGRAM, *words, "--home", str(self.home)], cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False
+            [sys.executable, "-c", _PROGRAM, *words, "--home", str(self.home)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
         )
 
     def up(self, *words: str) -> subprocess.CompletedProcess[str]:
@@ -58,7 +63,12 @@ class Stack:
 
     def kill(self, pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, 10)
+        wait_until(
+            lambda: (
+                not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+            ),
+            10,
+        )
 
     def wait_back(self, part: str, old: int) -> None:
         def back() -> bool:
@@ -101,7 +111,13 @@ def read_everywhere(stack: Stack, name: str) -> None:
 
     with connect(stack.address("database_url")) as connection:
         assert (name,) in connection.execute("SELECT name FROM public.mark").fetchall()
-    consumer = Consumer({"bootstrap.servers": stack.address("kafka_bootstrap"), "group.id": "reader", "enable.auto.commit": False})
+    consumer = Consumer(
+        {
+            "bootstrap.servers": stack.address("kafka_bootstrap"),
+            "group.id": "reader",
+            "enable.auto.commit": False,
+        }
+    )
     consumer.assign([TopicPartition(name, 0, 0)])
     message = consumer.poll(30)
     consumer.close()
@@ -120,9 +136,16 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 def test_all_is_ready_on_loopback_and_private(stack: Stack) -> None:
     states = {name: row["state"] for name, row in stack.read()["parts"].items()}
-    assert states == {"postgres": "ready", "migrations": "done", "kafka": "ready", "temporal": "ready"}
+    assert states == {
+        "postgres": "ready",
+        "migrations": "done",
+        "kafka": "ready",
+        "temporal": "ready",
+    }
     for pid in stack.pids().values():
-        listening = [c for c in psutil.Process(pid).net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+        listening = [
+            c for c in psutil.Process(pid).net_connections("tcp") if c.status == psutil.CONN_LISTEN
+        ]
         assert listening
         # A JVM without -Djava.net.preferIPv4Stack shows loopback as ::ffff:127.0.0.1.
         assert {c.laddr.ip.removeprefix("::ffff:") for c in listening} <= {"127.0.0.1", "::1"}
@@ -177,10 +200,27 @@ def test_another_supervisor_adopts_what_a_killed_one_left(stack: Stack) -> None:
 
 def test_two_ups_at_once_make_one_stack(tmp_path: Path) -> None:
     stack = Stack(tmp_path / "home")
-    command = [sys.executable, "-c", _PROGRAM, "up", "--detach", "--only", "postgres", "--home", str(stack.home)]
-    both = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    assert [process.communicate(timeout=120)[1] and process.returncode for process in both] == [0, 0]
-    servers = [p for p in marked(f"{stack.home}|postgres") if "postgres" in " ".join(p.cmdline()[:1])]
+    command = [
+        sys.executable,
+        "-c",
+        _PROGRAM,
+        "up",
+        "--detach",
+        "--only",
+        "postgres",
+        "--home",
+        str(stack.home),
+    ]
+    both = [
+        subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    assert [process.communicate(timeout=120)[1] and process.returncode for process in both] == [
+        0,
+        0,
+    ]
+    servers = [
+        p for p in marked(f"{stack.home}|postgres") if "postgres" in " ".join(p.cmdline()[:1])
+    ]
     assert {p.pid for p in servers} == {stack.pid("postgres")}
     stack.run("down")
 
@@ -193,7 +233,10 @@ def test_down_leaves_no_process_also_without_a_supervisor(tmp_path: Path) -> Non
     stack.kill(stack.read()["supervisor"]["pid"])
     assert stack.run("down").returncode == 0
     assert list(marked(str(stack.home))) == []
-    assert not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in pids)
+    assert not any(
+        psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        for pid in pids
+    )
     assert "nothing runs" in stack.run("down").stderr
     assert stack.run("status").returncode == 3
     # The state is still there.
@@ -204,8 +247,21 @@ def test_down_leaves_no_process_also_without_a_supervisor(tmp_path: Path) -> Non
 
 def test_ctrl_c_ends_a_stack_in_the_foreground(tmp_path: Path) -> None:
     stack = Stack(tmp_path / "home")
-    command = [sys.executable, "-c", _PROGRAM, "up", "--only", "postgres", "--only", "temporal", "--home", str(stack.home)]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    command = [
+        sys.executable,
+        "-c",
+        _PROGRAM,
+        "up",
+        "--only",
+        "postgres",
+        "--only",
+        "temporal",
+        "--home",
+        str(stack.home),
+    ]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     assert process.stderr is not None
     for line in process.stderr:
         if "Ctrl-C" in line:
@@ -240,13 +296,17 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         stack = Stack(tmp_path / "home")
-        done = stack.run("up", "--detach", "--only", "postgres", "--postgres-port", str(other.getsockname()[1]))
+        done = stack.run(
+            "up", "--detach", "--only", "postgres", "--postgres-port", str(other.getsockname()[1])
+        )
         stack.run("down")
     assert done.returncode == 3
     assert "is taken" in done.stderr
 
 
-def test_an_existing_server_is_used_and_never_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_database_url: str) -> None:
+def test_an_existing_server_is_used_and_never_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_database_url: str
+) -> None:
     from corpus.database import connect
 
     monkeypatch.setenv("FRESHET_DATABASE_URL", empty_database_url)

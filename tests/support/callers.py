@@ -16,5 +16,11 @@ class DescribeCaller:
     async def run(self, source: str, endpoint: str) -> str:
         client = workflow.create_nexus_client(service=CorpusService, endpoint=endpoint)
         longest = timedelta(seconds=20)
-        described = await client.execute_operation(CorpusService.describe_source, DescribeRequest(source=source), schedule_to_close_timeout=longest)
-        return f"{described.state} {described.documents} {described.last_batch} {described.freshness}"
+        described = await client.execute_operation(
+            CorpusService.describe_source,
+            DescribeRequest(source=source),
+            schedule_to_close_timeout=longest,
+        )
+        return (
+            f"{described.state} {described.documents} {described.last_batch} {described.freshness}"
+        )

@@ -60,16 +60,30 @@ class Ledger:
 
     def publish(self, ref: BatchRef) -> None:
         with self.pool.connection() as connection:
-            connection.execute(UPSERT_POSITION, (ref.source, ref.cluster_id, ref.topic, ref.topic_id, ref.partition, ref.next_offset))
+            connection.execute(
+                UPSERT_POSITION,
+                (
+                    ref.source,
+                    ref.cluster_id,
+                    ref.topic,
+                    ref.topic_id,
+                    ref.partition,
+                    ref.next_offset,
+                ),
+            )
 
     def records(self, source: str | None = None) -> int:
         """Records in distinct ranges."""
         return sum(end - start for ranges in self.ranges(source).values() for start, end in ranges)
 
-    def ranges(self, source: str | None = None) -> dict[tuple[str, str, int], list[tuple[int, int]]]:
+    def ranges(
+        self, source: str | None = None
+    ) -> dict[tuple[str, str, int], list[tuple[int, int]]]:
         """What each partition's references cover, joined; one range a partition means no hole."""
         found: dict[tuple[str, str, int], list[tuple[int, int]]] = {}
-        for ref in sorted(self.refs, key=lambda ref: (ref.source, ref.topic, ref.partition, ref.first_offset)):
+        for ref in sorted(
+            self.refs, key=lambda ref: (ref.source, ref.topic, ref.partition, ref.first_offset)
+        ):
             if source is not None and ref.source != source:
                 continue
             joined = found.setdefault((ref.source, ref.topic, ref.partition), [])
@@ -102,31 +116,76 @@ class Bench:
             return cursor.fetchall() if cursor.description else []
 
     def state(self, source: str) -> tuple[str, str | None]:
-        ((state, reason),) = self.execute("SELECT state, state_reason FROM freshet.source WHERE source = %s", source)
+        ((state, reason),) = self.execute(
+            "SELECT state, state_reason FROM freshet.source WHERE source = %s", source
+        )
         return state, reason
 
     def produce(self, topic: str, count: int, *, first: int = 0, size: int = 50) -> None:
         producer = Producer({"bootstrap.servers": self.bootstrap})
         for number in range(first, first + count):
-            value = json.dumps({"id": f"{topic}-{number}", "version": number, "content": "x" * size})
+            value = json.dumps(
+                {"id": f"{topic}-{number}", "version": number, "content": "x" * size}
+            )
             producer.produce(topic, key=f"{topic}-{number}", value=value)
             producer.poll(0)
         assert producer.flush(30) == 0
 
     def produce_with_unreadable_header(self, topic: str) -> None:
         """A record with a header whose name is not UTF-8; the Python client writes none, the C library under it does."""
-        library = ctypes.CDLL(str(next(Path(confluent_kafka.__file__).parents[1].glob("confluent_kafka.libs/librdkafka*"))))
+        library = ctypes.CDLL(
+            str(
+                next(
+                    Path(confluent_kafka.__file__)
+                    .parents[1]
+                    .glob("confluent_kafka.libs/librdkafka*")
+                )
+            )
+        )
         pointer, number, error = ctypes.c_void_p, ctypes.c_int, ctypes.create_string_buffer(500)
-        library.rd_kafka_conf_new.restype = library.rd_kafka_new.restype = library.rd_kafka_headers_new.restype = pointer
+        library.rd_kafka_conf_new.restype = library.rd_kafka_new.restype = (
+            library.rd_kafka_headers_new.restype
+        ) = pointer
         configuration = pointer(library.rd_kafka_conf_new())
-        assert library.rd_kafka_conf_set(configuration, b"bootstrap.servers", self.bootstrap.encode(), error, ctypes.c_size_t(500)) == 0
+        assert (
+            library.rd_kafka_conf_set(
+                configuration,
+                b"bootstrap.servers",
+                self.bootstrap.encode(),
+                error,
+                ctypes.c_size_t(500),
+            )
+            == 0
+        )
         producer = pointer(library.rd_kafka_new(0, configuration, error, ctypes.c_size_t(500)))
         headers = pointer(library.rd_kafka_headers_new(ctypes.c_size_t(1)))
-        assert library.rd_kafka_header_add(headers, b"n\xe4me", ctypes.c_ssize_t(4), b"x", ctypes.c_ssize_t(1)) == 0
+        assert (
+            library.rd_kafka_header_add(
+                headers, b"n\xe4me", ctypes.c_ssize_t(4), b"x", ctypes.c_ssize_t(1)
+            )
+            == 0
+        )
         # Tags of `rd_kafka_vtype_t`: topic, partition, value, key, message flags (copy), headers, end.
-        given: list[Any] = [number(1), ctypes.c_char_p(topic.encode()), number(3), ctypes.c_int32(0)]
-        given += [number(4), ctypes.c_char_p(b"{}"), ctypes.c_size_t(2), number(5), ctypes.c_char_p(b"k"), ctypes.c_size_t(1)]
-        assert library.rd_kafka_producev(producer, *given, number(7), number(2), number(10), headers, number(0)) == 0
+        given: list[Any] = [
+            number(1),
+            ctypes.c_char_p(topic.encode()),
+            number(3),
+            ctypes.c_int32(0),
+        ]
+        given += [
+            number(4),
+            ctypes.c_char_p(b"{}"),
+            ctypes.c_size_t(2),
+            number(5),
+            ctypes.c_char_p(b"k"),
+            ctypes.c_size_t(1),
+        ]
+        assert (
+            library.rd_kafka_producev(
+                producer, *given, number(7), number(2), number(10), headers, number(0)
+            )
+            == 0
+        )
         assert library.rd_kafka_flush(producer, 20_000) == 0
         library.rd_kafka_destroy(producer)
 
@@ -145,7 +204,10 @@ class Bench:
         """A consumer that runs until the block ends, and then stops gracefully."""
         kafka = properties(self.bootstrap, {}, **{"group.id": self.group})
         consumer = SourceConsumer(
-            kafka, Positions(self.pool, self.cluster()), StagingStore(self.staging.as_uri()), hand_over or self.ledger.hand_over
+            kafka,
+            Positions(self.pool, self.cluster()),
+            StagingStore(self.staging.as_uri()),
+            hand_over or self.ledger.hand_over,
         )
         stop = asyncio.Event()
         running = asyncio.create_task(consumer.run(stop))
@@ -160,4 +222,11 @@ class Bench:
 def bench(url: str, bootstrap: str, staging: Path, group: str) -> Any:
     """Open and close what a test needs."""
     with open_pool(url, size=4, application="test") as pool:
-        yield Bench(url=url, bootstrap=bootstrap, pool=pool, staging=staging, group=group, ledger=Ledger(pool))
+        yield Bench(
+            url=url,
+            bootstrap=bootstrap,
+            pool=pool,
+            staging=staging,
+            group=group,
+            ledger=Ledger(pool),
+        )

@@ -24,7 +24,11 @@ class HashEmbedder:
 
     def embed_tokens(self, token_ids: Sequence[Sequence[int]]) -> Vectors:
         self.embedded.update(tuple(tokens) for tokens in token_ids)
-        return np.stack([self._vector(tokens) for tokens in token_ids]) if token_ids else np.empty((0, self.dimensions), np.float32)
+        return (
+            np.stack([self._vector(tokens) for tokens in token_ids])
+            if token_ids
+            else np.empty((0, self.dimensions), np.float32)
+        )
 
     def embed_query(self, text: str) -> Vectors:
         return self._vector(self._tokenizer.encode(text)[0])
@@ -42,6 +46,8 @@ class HashEmbedder:
         for token in tokens:
             if token not in self._words:
                 seed = int.from_bytes(hashlib.sha256(str(token).encode()).digest()[:8], "big")
-                self._words[token] = np.random.default_rng(seed).standard_normal(self.dimensions, np.float32)
+                self._words[token] = np.random.default_rng(seed).standard_normal(
+                    self.dimensions, np.float32
+                )
             total += self._words[token]
         return (total / max(float(np.linalg.norm(total)), 1e-9)).astype(np.float32)

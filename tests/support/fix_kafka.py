@@ -37,7 +37,9 @@ def make_topic(kafka_bootstrap: str) -> Callable[..., str]:
 
     def make(partitions: int = 1, **config: str) -> str:
         name = f"topic-{next(_NUMBERS)}"
-        admin.create_topics([NewTopic(name, num_partitions=partitions, replication_factor=1, config=config)])[name].result(30)
+        admin.create_topics(
+            [NewTopic(name, num_partitions=partitions, replication_factor=1, config=config)]
+        )[name].result(30)
         return name
 
     return make

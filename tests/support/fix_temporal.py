@@ -34,7 +34,9 @@ class TemporalEnv:
         """Connect; in a new namespace unless one is named. `options` are those of Client.connect."""
         from temporalio.client import Client
 
-        return await Client.connect(self.address, namespace=namespace or await self.namespace(), **options)
+        return await Client.connect(
+            self.address, namespace=namespace or await self.namespace(), **options
+        )
 
 
 @pytest.fixture(scope="session")

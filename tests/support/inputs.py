@@ -11,11 +11,14 @@ from typing import Any
 
 import pytest
 
-DATA = Path(os.environ.get("FRESHET_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
+DATA = Path(
+    os.environ.get("FRESHET_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data"
+)
 _NASTY = DATA / "nasty" / "nasty.jsonl"
 
 needs_inputs = pytest.mark.skipif(
-    "FRESHET_DATA" not in os.environ and not _NASTY.exists(), reason=f"the hostile records are not here ({_NASTY}); FRESHET_DATA names their folder"
+    "FRESHET_DATA" not in os.environ and not _NASTY.exists(),
+    reason=f"the hostile records are not here ({_NASTY}); FRESHET_DATA names their folder",
 )
 
 

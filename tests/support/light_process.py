@@ -15,7 +15,9 @@ from workers.roles import orchestrator as deliveries
 
 
 async def main() -> None:
-    client = await Client.connect(os.environ["TEMPORAL_ADDRESS"], namespace=os.environ["TEMPORAL_NAMESPACE"])
+    client = await Client.connect(
+        os.environ["TEMPORAL_ADDRESS"], namespace=os.environ["TEMPORAL_NAMESPACE"]
+    )
     pool = open_pool(os.environ["FRESHET_DATABASE_URL"], size=4)
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
@@ -26,7 +28,9 @@ async def main() -> None:
         activities=deliveries.activities(pool),
         activity_executor=ThreadPoolExecutor(8),
     ):
-        await asyncio.to_thread(Path(os.environ["FRESHET_READY_FILE"]).write_text, str(os.getpid()), encoding="utf-8")
+        await asyncio.to_thread(
+            Path(os.environ["FRESHET_READY_FILE"]).write_text, str(os.getpid()), encoding="utf-8"
+        )
         await stop.wait()
 
 

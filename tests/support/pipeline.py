@@ -12,7 +12,16 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from corpus.answer.search import search
-from corpus.batch import BatchInput, BatchRef, BatchReport, EmbedRequest, ExpiryOrder, PreparedBatch, PrepareRequest, PublishRequest
+from corpus.batch import (
+    BatchInput,
+    BatchRef,
+    BatchReport,
+    EmbedRequest,
+    ExpiryOrder,
+    PreparedBatch,
+    PrepareRequest,
+    PublishRequest,
+)
 from corpus.clean.cleaner import Cleaner
 from corpus.database import connect, open_pool
 from corpus.embed.spaces import SpaceRegistry
@@ -32,9 +41,17 @@ NOW_MS = 1_780_000_000_000
 Event = dict[str, Any]
 
 
-def make_event(document_id: str, version: int | None = None, content: str | None = None, **other: Any) -> Event:
+def make_event(
+    document_id: str, version: int | None = None, content: str | None = None, **other: Any
+) -> Event:
     """An upsert, or a delete where `op="delete"`."""
-    event: Event = {"id": document_id, "op": "upsert", "title": document_id.title(), "content_type": "text/markdown", **other}
+    event: Event = {
+        "id": document_id,
+        "op": "upsert",
+        "title": document_id.title(),
+        "content_type": "text/markdown",
+        **other,
+    }
     if version is not None:
         event["version"] = version
     if content is not None:
@@ -46,7 +63,14 @@ class Pipeline:
     """One source's corpus, driven by hand. Use it in a `with` statement."""
 
     def __init__(
-        self, database_url: str, folder: Path, *, source: str = "s", cleaner: Cleaner | None = None, embedder: Any = None, **spec: Any
+        self,
+        database_url: str,
+        folder: Path,
+        *,
+        source: str = "s",
+        cleaner: Cleaner | None = None,
+        embedder: Any = None,
+        **spec: Any,
     ) -> None:
         self.database_url = database_url
         self.spec = SourceSpec(source=source, topics=(source,), **spec)
@@ -56,8 +80,16 @@ class Pipeline:
         self.store = StagingStore(folder.as_uri())
         self.pool = open_pool(database_url, size=4)
         self.connection = connect(database_url)
-        self.preparer = Preparer(store=self.store, pool=self.pool, cleaner=self.cleaner, spaces=SpaceRegistry(), content_of=content_of)
-        self.embed_step = EmbedStep(store=self.store, pool=self.pool, embedder_of=self.embedder.with_fingerprint, shard=64)
+        self.preparer = Preparer(
+            store=self.store,
+            pool=self.pool,
+            cleaner=self.cleaner,
+            spaces=SpaceRegistry(),
+            content_of=content_of,
+        )
+        self.embed_step = EmbedStep(
+            store=self.store, pool=self.pool, embedder_of=self.embedder.with_fingerprint, shard=64
+        )
         self.publisher = Publisher(store=self.store, pool=self.pool)
         self.next_offset: dict[int, int] = {}
         self._numbers = itertools.count(1)
@@ -66,7 +98,12 @@ class Pipeline:
     def __enter__(self) -> "Pipeline":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.connection.close()
         self.pool.close()
         if self._own_cleaner:
@@ -87,7 +124,8 @@ class Pipeline:
             (self.spec.source, self.spec.source, partition),
         )
         row = self.connection.execute(
-            "SELECT next_offset FROM freshet.source_position WHERE source = %s AND partition = %s", (self.spec.source, partition)
+            "SELECT next_offset FROM freshet.source_position WHERE source = %s AND partition = %s",
+            (self.spec.source, partition),
         ).fetchone()
         assert row is not None
         return int(row[0])
@@ -95,7 +133,11 @@ class Pipeline:
     # ── the steps ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def records(
-        self, events: Iterable[Event | KafkaRecord | bytes | None], *, partition: int = 0, first_offset: int | None = None
+        self,
+        events: Iterable[Event | KafkaRecord | bytes | None],
+        *,
+        partition: int = 0,
+        first_offset: int | None = None,
     ) -> list[KafkaRecord]:
         """Kafka records, at the end of the partition or from an offset."""
         offset = self.next_offset.get(partition, 0) if first_offset is None else first_offset
@@ -114,13 +156,26 @@ class Pipeline:
             else:
                 key = event["id"].encode() if isinstance(event, dict) else None
                 value = json.dumps(event).encode() if isinstance(event, dict) else event
-                record = KafkaRecord(topic=self.spec.source, partition=partition, offset=offset, timestamp_ms=NOW_MS + offset, key=key, value=value)
+                record = KafkaRecord(
+                    topic=self.spec.source,
+                    partition=partition,
+                    offset=offset,
+                    timestamp_ms=NOW_MS + offset,
+                    key=key,
+                    value=value,
+                )
             made.append(record)
             offset += 1
         self.next_offset[partition] = max(self.next_offset.get(partition, 0), offset)
         return made
 
-    def stage(self, records: Sequence[KafkaRecord], *, first_offset: int | None = None, next_offset: int | None = None) -> BatchRef:
+    def stage(
+        self,
+        records: Sequence[KafkaRecord],
+        *,
+        first_offset: int | None = None,
+        next_offset: int | None = None,
+    ) -> BatchRef:
         """Stage records of one partition."""
         self.position(records[0].partition)
         offsets = OffsetRange(
@@ -135,7 +190,9 @@ class Pipeline:
 
     def prepare(self, refs: Sequence[BatchRef], number: int) -> PreparedBatch:
         """The prepare step."""
-        return self.preparer.prepare(PrepareRequest(source=self.spec.source, batch=number, refs=tuple(refs)))
+        return self.preparer.prepare(
+            PrepareRequest(source=self.spec.source, batch=number, refs=tuple(refs))
+        )
 
     def embed(self, prepared: PreparedBatch) -> int:
         """The embed step; returns texts embedded."""
@@ -150,10 +207,19 @@ class Pipeline:
         )
         return self.embed_step.embed(request).embedded
 
-    def publish(self, refs: Sequence[BatchRef], prepared: PreparedBatch, number: int, *, run_id: str = "") -> BatchReport:
+    def publish(
+        self, refs: Sequence[BatchRef], prepared: PreparedBatch, number: int, *, run_id: str = ""
+    ) -> BatchReport:
         """The publish step."""
-        batch = BatchInput(source=self.spec.source, batch=number, refs=tuple(refs), first_in_line=True)
-        request = PublishRequest(batch=batch, prepared=prepared, workflow_id=f"batch:{number}", run_id=run_id or uuid.uuid4().hex)
+        batch = BatchInput(
+            source=self.spec.source, batch=number, refs=tuple(refs), first_in_line=True
+        )
+        request = PublishRequest(
+            batch=batch,
+            prepared=prepared,
+            workflow_id=f"batch:{number}",
+            run_id=run_id or uuid.uuid4().hex,
+        )
         return self.publisher.publish(request)
 
     def number(self) -> int:
@@ -171,18 +237,38 @@ class Pipeline:
             except (StalePreparationError, MissingVectorError):
                 continue
 
-    def ingest(self, *events: Event | KafkaRecord | bytes | None, partition: int = 0) -> BatchReport:
+    def ingest(
+        self, *events: Event | KafkaRecord | bytes | None, partition: int = 0
+    ) -> BatchReport:
         """Events, at the end of a partition, as one batch."""
         return self.run(self.stage(self.records(events, partition=partition)))
 
     def expire(self, *, after_seconds: int | None = None, max_ratio: float = 1.0) -> BatchReport:
         """Expire what is overdue."""
-        self.spec = replace(self.spec, freshness=FreshnessSpec(expire_after_seconds=after_seconds, max_expiry_ratio=max_ratio))
+        self.spec = replace(
+            self.spec,
+            freshness=FreshnessSpec(expire_after_seconds=after_seconds, max_expiry_ratio=max_ratio),
+        )
         self.configure()
         number = self.number()
-        order = ExpiryOrder(request_id=str(number), rule=f"expire_after={after_seconds}s", expire_after_seconds=after_seconds, max_ratio=max_ratio)
-        batch = BatchInput(source=self.spec.source, batch=number, refs=(), first_in_line=True, expire_documents=order)
-        return self.publisher.publish(PublishRequest(batch=batch, prepared=None, workflow_id=f"batch:{number}", run_id=uuid.uuid4().hex))
+        order = ExpiryOrder(
+            request_id=str(number),
+            rule=f"expire_after={after_seconds}s",
+            expire_after_seconds=after_seconds,
+            max_ratio=max_ratio,
+        )
+        batch = BatchInput(
+            source=self.spec.source,
+            batch=number,
+            refs=(),
+            first_in_line=True,
+            expire_documents=order,
+        )
+        return self.publisher.publish(
+            PublishRequest(
+                batch=batch, prepared=None, workflow_id=f"batch:{number}", run_id=uuid.uuid4().hex
+            )
+        )
 
     # ── looks ───────────────────────────────────────────────────────────────────────────────────────────────────────
 

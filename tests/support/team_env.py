@@ -47,18 +47,32 @@ class Env:
 
     def settings(self) -> Any:
         return SimpleNamespace(
-            temporal_address=self.address, temporal_namespace=self.client.namespace, payload_keys="", database_url=self.database_url
+            temporal_address=self.address,
+            temporal_namespace=self.client.namespace,
+            payload_keys="",
+            database_url=self.database_url,
         )
 
     def subscriber(self, *sources: str, **fields: Any) -> SubscriberSpec:
-        base = {"subscriber": "team", "endpoint": self.endpoint, "namespace": self.team.namespace, "task_queue": "team-search"}
+        base = {
+            "subscriber": "team",
+            "endpoint": self.endpoint,
+            "namespace": self.team.namespace,
+            "task_queue": "team-search",
+        }
         return SubscriberSpec(sources=sources, **(base | fields))
 
     async def reconcile(self, *specs: SubscriberSpec) -> list[str]:
-        changes = await subscriptions.reconcile(self.settings(), SimpleNamespace(subscribers=specs), corpus_endpoint=self.corpus_endpoint)
+        changes = await subscriptions.reconcile(
+            self.settings(),
+            SimpleNamespace(subscribers=specs),
+            corpus_endpoint=self.corpus_endpoint,
+        )
         return [f"{change.kind} {change.change}" for change in changes]
 
-    async def publish(self, connection: Connection, source: str, batch: int, **columns: Any) -> None:
+    async def publish(
+        self, connection: Connection, source: str, batch: int, **columns: Any
+    ) -> None:
         """What the publish step does: the ledger's row, then a wake-up."""
         add_batch(connection, source, batch, **columns)
         for row in subscriptions.subscriptions(connection, source):
@@ -69,9 +83,18 @@ class Env:
         """Queue `freshet` in this process; unsandboxed, so that a test can shorten the waits."""
         runner = {} if sandbox else {"workflow_runner": UnsandboxedWorkflowRunner()}
         with open_pool(self.database_url, size=4) as pool:
-            work = {"workflows": deliveries.WORKFLOWS, "activities": deliveries.activities(pool)} | options
+            work = {
+                "workflows": deliveries.WORKFLOWS,
+                "activities": deliveries.activities(pool),
+            } | options
             with ThreadPoolExecutor(8) as threads:
-                async with Worker(self.client, task_queue=task_queues.WORKFLOWS, activity_executor=threads, **work, **runner) as worker:
+                async with Worker(
+                    self.client,
+                    task_queue=task_queues.WORKFLOWS,
+                    activity_executor=threads,
+                    **work,
+                    **runner,
+                ) as worker:
                     yield worker
 
     def spawn(self, *command: str, client: Client, ready: Path) -> subprocess.Popen[bytes]:
@@ -93,27 +116,45 @@ async def make_env(database_url: str, temporal: Any) -> Env:
 
 def make_source(connection: Connection, source: str = "peps", **freshness: Any) -> SourceSpec:
     spec = SourceSpec(source=source, topics=("topic",), freshness=FreshnessSpec(**freshness))
-    connection.execute("INSERT INTO freshet.source (source, spec) VALUES (%s, %s)", (source, json.dumps(spec.to_json())))
+    connection.execute(
+        "INSERT INTO freshet.source (source, spec) VALUES (%s, %s)",
+        (source, json.dumps(spec.to_json())),
+    )
     return spec
 
 
 def add_batch(connection: Connection, source: str, batch: int, **columns: Any) -> None:
-    row = {"source": source, "batch": batch, "kind": "ingest", "state": "published", "workflow_id": "w", "run_id": "r"} | columns
+    row = {
+        "source": source,
+        "batch": batch,
+        "kind": "ingest",
+        "state": "published",
+        "workflow_id": "w",
+        "run_id": "r",
+    } | columns
     names = ", ".join(row)
     with connection.transaction():
         connection.execute(
             f"INSERT INTO freshet.batch ({names}, staged_at, published_at) VALUES ({', '.join('%s' for _ in row)}, now(), clock_timestamp())",
             tuple(row.values()),
         )
-        connection.execute("UPDATE freshet.source SET last_batch = %s, last_published_at = now() WHERE source = %s", (batch, source))
+        connection.execute(
+            "UPDATE freshet.source SET last_batch = %s, last_published_at = now() WHERE source = %s",
+            (batch, source),
+        )
 
 
-def add_document(connection: Connection, source: str, document_id: str, version: int, batch: int, **columns: Any) -> None:
+def add_document(
+    connection: Connection, source: str, document_id: str, version: int, batch: int, **columns: Any
+) -> None:
     row = {
         "source": source, "document_id": document_id, "version": version, "batch": batch, "kind": "document", "is_head": True,
         "visible_from": "now", "observed_at": "now",
     } | columns  # fmt: skip
-    connection.execute(f"INSERT INTO freshet.document ({', '.join(row)}) VALUES ({', '.join('%s' for _ in row)})", tuple(row.values()))
+    connection.execute(
+        f"INSERT INTO freshet.document ({', '.join(row)}) VALUES ({', '.join('%s' for _ in row)})",
+        tuple(row.values()),
+    )
 
 
 async def until(met: Callable[[], Any], *, seconds: float = 30, what: str = "") -> Any:
@@ -130,15 +171,29 @@ async def until(met: Callable[[], Any], *, seconds: float = 30, what: str = "") 
 
 
 def notices(log: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line.endswith("}")] if log.exists() else []
+    return (
+        [
+            json.loads(line)
+            for line in log.read_text(encoding="utf-8").splitlines()
+            if line.endswith("}")
+        ]
+        if log.exists()
+        else []
+    )
 
 
 def connection_to(env: Env) -> Connection:
     return connect(env.database_url)
 
 
-def delivery(connection: Connection, source: str = "peps", subscriber: str = "team") -> dict[str, Any]:
-    return next(row for row in subscriptions.subscriptions(connection, source) if row["subscriber"] == subscriber)
+def delivery(
+    connection: Connection, source: str = "peps", subscriber: str = "team"
+) -> dict[str, Any]:
+    return next(
+        row
+        for row in subscriptions.subscriptions(connection, source)
+        if row["subscriber"] == subscriber
+    )
 
 
 @asynccontextmanager
@@ -150,14 +205,22 @@ async def all_workers(env, tmp_path):
         steps = [store.publish, store.load_source, store.rewind_source]
         async with (
             env.light_worker(workflows=deliveries.ALL_WORKFLOWS),
-            Worker(env.client, task_queue=task_queues.STORE, activities=steps, activity_executor=threads),
+            Worker(
+                env.client,
+                task_queue=task_queues.STORE,
+                activities=steps,
+                activity_executor=threads,
+            ),
         ):
             yield
 
 
 async def check(env, source="peps"):
     return await env.client.execute_workflow(
-        FreshnessWorkflow.run, FreshnessCheck(source=source), id=f"freshness/{source}", task_queue=task_queues.WORKFLOWS
+        FreshnessWorkflow.run,
+        FreshnessCheck(source=source),
+        id=f"freshness/{source}",
+        task_queue=task_queues.WORKFLOWS,
     )
 
 

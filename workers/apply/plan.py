@@ -61,9 +61,16 @@ def plan(connection: Connection, cluster: Cluster, config: Config, *, prune: boo
     named = {spec.source for spec in config.sources}
     for source, (_, state) in have.items():
         if source not in named and state != SourceStatus.RETIRED:
-            changes.append(Change(kind="source", name=source, change=Verb.RETIRE if prune else Verb.UNLISTED))
+            changes.append(
+                Change(kind="source", name=source, change=Verb.RETIRE if prune else Verb.UNLISTED)
+            )
     existing = cluster.topics(config.partitions)
-    topics = [Change(kind="topic", name=topic, change=Verb.UNCHANGED if topic in existing else Verb.CREATE) for topic in config.partitions]
+    topics = [
+        Change(
+            kind="topic", name=topic, change=Verb.UNCHANGED if topic in existing else Verb.CREATE
+        )
+        for topic in config.partitions
+    ]
     return changes + topics
 
 
@@ -89,7 +96,9 @@ def _check_languages(connection: Connection, config: Config) -> None:
 def _check_lasting(connection: Connection, config: Config, have: dict[str, SourceSpec]) -> None:
     """What chunks were made with stays while there are any: those made otherwise would be found by no search."""
     with unavailable_as_dependency_error():
-        filled = {source for (source,) in connection.execute(query("sources_with_documents")).fetchall()}
+        filled = {
+            source for (source,) in connection.execute(query("sources_with_documents")).fetchall()
+        }
     for spec in config.sources:
         before = have.get(spec.source)
         for field in _LASTING if before is not None and spec.source in filled else ():
@@ -105,7 +114,9 @@ def _check_loops(specs: list[SourceSpec]) -> None:
     try:
         config_rules.no_loop(specs)
     except ValueError as error:
-        raise ConfigurationError(f"with the sources that go on though the file does not name them: {error}") from error
+        raise ConfigurationError(
+            f"with the sources that go on though the file does not name them: {error}"
+        ) from error
 
 
 def _source_change(spec: SourceSpec, have: tuple[SourceSpec, str] | None) -> Change:
@@ -114,7 +125,12 @@ def _source_change(spec: SourceSpec, have: tuple[SourceSpec, str] | None) -> Cha
     fields = differences(_flat(have[0]), _flat(spec))
     if have[1] == SourceStatus.RETIRED:
         fields = (("state", "retired", "active"), *fields)
-    return Change(kind="source", name=spec.source, change=Verb.CHANGE if fields else Verb.UNCHANGED, fields=fields)
+    return Change(
+        kind="source",
+        name=spec.source,
+        change=Verb.CHANGE if fields else Verb.UNCHANGED,
+        fields=fields,
+    )
 
 
 def _flat(spec: SourceSpec) -> dict[str, Any]:
@@ -129,10 +145,14 @@ def _flat(spec: SourceSpec) -> dict[str, Any]:
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> tuple[tuple[str, Any, Any], ...]:
     """(path, before, after) of every field that differs."""
-    return tuple((path, before.get(path), after[path]) for path in after if before.get(path) != after[path])
+    return tuple(
+        (path, before.get(path), after[path]) for path in after if before.get(path) != after[path]
+    )
 
 
-async def execute(settings: Settings, config: Config, changes: list[Change], cluster: Cluster, *, prune: bool) -> list[Change]:
+async def execute(
+    settings: Settings, config: Config, changes: list[Change], cluster: Cluster, *, prune: bool
+) -> list[Change]:
     """Do what the plan says.
 
     1. embedding spaces: a model that cannot be had stops everything before anything is changed
@@ -144,17 +164,28 @@ async def execute(settings: Settings, config: Config, changes: list[Change], clu
         Further changes: spaces, schedules, subscriptions.
     """
     done: list[Change] = []
-    with connect(settings.database_url, application="freshet-apply") as connection, unavailable_as_dependency_error():
+    with (
+        connect(settings.database_url, application="freshet-apply") as connection,
+        unavailable_as_dependency_error(),
+    ):
         done += _register_spaces(connection, config)  # 1
         for change in changes:  # 2
             if change.kind == "topic" and change.change == Verb.CREATE:
-                cluster.create_topic(change.name, config.partitions[change.name], {"max.message.bytes": str(MAX_MESSAGE_BYTES)})
+                cluster.create_topic(
+                    change.name,
+                    config.partitions[change.name],
+                    {"max.message.bytes": str(MAX_MESSAGE_BYTES)},
+                )
         with connection.transaction():  # 3
             specs = {spec.source: spec for spec in config.sources}
             for change in changes:
                 if change.kind == "source":
                     _apply_source(connection, change, specs.get(change.name))
-    changed = [change.name for change in changes if change.kind == "source" and change.change == Verb.CHANGE]
+    changed = [
+        change.name
+        for change in changes
+        if change.kind == "source" and change.change == Verb.CHANGE
+    ]
     done += await _reconcile_others(settings, config, changed, prune=prune)  # 4
     return done
 
@@ -167,7 +198,13 @@ def _register_spaces(connection: Connection, config: Config) -> list[Change]:
     for model, prefix in dict.fromkeys((spec.model, spec.prefix) for spec in config.sources):
         embedding = read_embedding_spec(model, prefix)
         number = register(connection, embedding)
-        done.append(Change(kind="space", name=f"{number} {embedding.fingerprint()} {model}", change="registered"))
+        done.append(
+            Change(
+                kind="space",
+                name=f"{number} {embedding.fingerprint()} {model}",
+                change="registered",
+            )
+        )
     return done
 
 
@@ -184,7 +221,9 @@ def _apply_source(connection: Connection, change: Change, spec: SourceSpec | Non
             pass
 
 
-async def _reconcile_others(settings: Settings, config: Config, changed: list[str], *, prune: bool) -> list[Change]:
+async def _reconcile_others(
+    settings: Settings, config: Config, changed: list[str], *, prune: bool
+) -> list[Change]:
     from freshness import schedules
     from workers.apply import subscriptions
     from workers.temporal.client import temporal
@@ -194,9 +233,15 @@ async def _reconcile_others(settings: Settings, config: Config, changed: list[st
         await _reload(client, source)
     # Every source that goes on, also one that this file does not name: its checks go on too.
     with connect(settings.database_url, application="freshet-apply") as connection:
-        active = [SourceSpec.from_json(spec) for _, spec in connection.execute(query("active_sources")).fetchall()]
+        active = [
+            SourceSpec.from_json(spec)
+            for _, spec in connection.execute(query("active_sources")).fetchall()
+        ]
     done = [_foreign("schedule", change) for change in await schedules.reconcile(client, active)]
-    done += [_foreign("subscription", change) for change in await subscriptions.reconcile(settings, config, prune=prune)]
+    done += [
+        _foreign("subscription", change)
+        for change in await subscriptions.reconcile(settings, config, prune=prune)
+    ]
     return done
 
 
@@ -206,13 +251,19 @@ async def _reload(client: Client, source: str) -> None:
         await client.get_workflow_handle(source_workflow_id(source)).signal("reload")
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
-            raise DependencyError(f"Temporal did not take the new limits of source {source!r}: {error.message}; apply again") from error
+            raise DependencyError(
+                f"Temporal did not take the new limits of source {source!r}: {error.message}; apply again"
+            ) from error
 
 
 def _foreign(kind: str, change: Any) -> Change:
     fields = asdict(change)
     name = fields.get("name") or fields.get("schedule") or fields.get("subscription") or "?"
-    return Change(kind=str(fields.get("kind", kind)), name=str(name), change=str(fields.get("change", "applied")))
+    return Change(
+        kind=str(fields.get("kind", kind)),
+        name=str(name),
+        change=str(fields.get("change", "applied")),
+    )
 
 
 def check_models(config: Config) -> None:
@@ -227,4 +278,6 @@ def check_models(config: Config) -> None:
         try:
             read_embedding_spec(spec.model, spec.prefix)
         except ConfigurationError as error:
-            raise ConfigurationError(f"source.{spec.source}.model = {spec.model!r}: {error}") from error
+            raise ConfigurationError(
+                f"source.{spec.source}.model = {spec.model!r}: {error}"
+            ) from error

@@ -17,7 +17,9 @@ from workers.config.settings import Settings
 from workers.temporal.client import temporal
 
 
-async def others(settings: Settings, connection: Connection, config: Config, *, prune: bool) -> list[Change]:
+async def others(
+    settings: Settings, connection: Connection, config: Config, *, prune: bool
+) -> list[Change]:
     """All that `apply` makes beside sources and topics.
 
     Raises:
@@ -28,18 +30,34 @@ async def others(settings: Settings, connection: Connection, config: Config, *, 
     changes = await _schedules(client, going_on)
     for name in subscriptions.namespaces(settings, config.subscribers):
         there = await subscriptions.namespace_exists(client, name)
-        changes.append(Change(kind="namespace", name=name, change=Verb.UNCHANGED if there else Verb.CREATE))
+        changes.append(
+            Change(kind="namespace", name=name, change=Verb.UNCHANGED if there else Verb.CREATE)
+        )
     for name, wanted in subscriptions.targets(settings, config.subscribers).items():
         have = await subscriptions.endpoint_target(client, name)
-        changes.append(_compared("endpoint", name, have is not None, {"target": have and ":".join(have)}, {"target": ":".join(wanted)}))
+        changes.append(
+            _compared(
+                "endpoint",
+                name,
+                have is not None,
+                {"target": have and ":".join(have)},
+                {"target": ":".join(wanted)},
+            )
+        )
     return changes + _subscriptions(connection, config, prune=prune)
 
 
-def _compared(kind: str, name: str, there: bool, have: dict[str, Any], wanted: dict[str, Any]) -> Change:
+def _compared(
+    kind: str, name: str, there: bool, have: dict[str, Any], wanted: dict[str, Any]
+) -> Change:
     if not there:
         return Change(kind=kind, name=name, change=Verb.CREATE)
-    fields = tuple((path, have[path], wanted[path]) for path in wanted if have[path] != wanted[path])
-    return Change(kind=kind, name=name, change=Verb.CHANGE if fields else Verb.UNCHANGED, fields=fields)
+    fields = tuple(
+        (path, have[path], wanted[path]) for path in wanted if have[path] != wanted[path]
+    )
+    return Change(
+        kind=kind, name=name, change=Verb.CHANGE if fields else Verb.UNCHANGED, fields=fields
+    )
 
 
 async def _schedules(client: Client, specs: list[SourceSpec]) -> list[Change]:
@@ -49,12 +67,22 @@ async def _schedules(client: Client, specs: list[SourceSpec]) -> list[Change]:
             if listed.id.startswith("freshet/") and listed.id.endswith("/freshness"):
                 have[listed.id] = listed.typed_search_attributes.get(SPEC_HASH)
     except RPCError as error:
-        if error.status is not RPCStatusCode.NOT_FOUND:  # there is no namespace yet, so no schedule either
-            raise DependencyError(f"Temporal does not list its schedules: {error.message}") from error
+        if (
+            error.status is not RPCStatusCode.NOT_FOUND
+        ):  # there is no namespace yet, so no schedule either
+            raise DependencyError(
+                f"Temporal does not list its schedules: {error.message}"
+            ) from error
     changes: list[Change] = []
     for spec in specs:
         name = schedule_id(spec.source)
-        verb = Verb.CREATE if name not in have else Verb.UNCHANGED if have[name] == spec_hash(spec) else Verb.CHANGE
+        verb = (
+            Verb.CREATE
+            if name not in have
+            else Verb.UNCHANGED
+            if have[name] == spec_hash(spec)
+            else Verb.CHANGE
+        )
         changes.append(Change(kind="schedule", name=name, change=verb))
     gone = sorted(set(have) - {change.name for change in changes})
     return changes + [Change(kind="schedule", name=name, change=Verb.DELETE) for name in gone]
@@ -63,11 +91,26 @@ async def _schedules(client: Client, specs: list[SourceSpec]) -> list[Change]:
 def _subscriptions(connection: Connection, config: Config, *, prune: bool) -> list[Change]:
     with unavailable_as_dependency_error():
         rows = subscriptions.subscriptions(connection)
-    have = {f"{row['subscriber']}:{row['source']}": row["endpoint"] for row in rows if row["state"] == "active"}
+    have = {
+        f"{row['subscriber']}:{row['source']}": row["endpoint"]
+        for row in rows
+        if row["state"] == "active"
+    }
     changes: list[Change] = []
     for spec in config.subscribers:
         for source in spec.sources:
             name = f"{spec.subscriber}:{source}"
             before = have.pop(name, None)
-            changes.append(_compared("subscription", name, before is not None, {"endpoint": before}, {"endpoint": spec.endpoint}))
-    return changes + [Change(kind="subscription", name=name, change=Verb.END if prune else Verb.UNLISTED) for name in have]
+            changes.append(
+                _compared(
+                    "subscription",
+                    name,
+                    before is not None,
+                    {"endpoint": before},
+                    {"endpoint": spec.endpoint},
+                )
+            )
+    return changes + [
+        Change(kind="subscription", name=name, change=Verb.END if prune else Verb.UNLISTED)
+        for name in have
+    ]

@@ -9,7 +9,11 @@ from typing import Any, Protocol
 from google.protobuf.duration_pb2 import Duration
 from psycopg.rows import dict_row
 from temporalio.api.nexus.v1 import EndpointSpec, EndpointTarget
-from temporalio.api.operatorservice.v1 import CreateNexusEndpointRequest, ListNexusEndpointsRequest, UpdateNexusEndpointRequest
+from temporalio.api.operatorservice.v1 import (
+    CreateNexusEndpointRequest,
+    ListNexusEndpointsRequest,
+    UpdateNexusEndpointRequest,
+)
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, RegisterNamespaceRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
@@ -45,7 +49,13 @@ class Change:
     change: str  # "created", "updated", "unchanged", "unlisted", "ended"
 
 
-async def reconcile(settings: Settings, config: HasSubscribers, *, corpus_endpoint: str = CORPUS_ENDPOINT, prune: bool = True) -> list[Change]:
+async def reconcile(
+    settings: Settings,
+    config: HasSubscribers,
+    *,
+    corpus_endpoint: str = CORPUS_ENDPOINT,
+    prune: bool = True,
+) -> list[Change]:
     """Make them what the configuration says.
 
     1. namespaces of the teams, and ours
@@ -56,10 +66,19 @@ async def reconcile(settings: Settings, config: HasSubscribers, *, corpus_endpoi
     client = await temporal(settings)
     subscribers = tuple(config.subscribers)
     # 1
-    changes = [Change(kind="namespace", name=name, change=await ensure_namespace(client, name)) for name in namespaces(settings, subscribers)]
+    changes = [
+        Change(kind="namespace", name=name, change=await ensure_namespace(client, name))
+        for name in namespaces(settings, subscribers)
+    ]
     # 2
     for name, (namespace, queue) in targets(settings, subscribers, corpus_endpoint).items():
-        changes.append(Change(kind="endpoint", name=name, change=await ensure_endpoint(client, name, namespace, queue)))
+        changes.append(
+            Change(
+                kind="endpoint",
+                name=name,
+                change=await ensure_endpoint(client, name, namespace, queue),
+            )
+        )
     # 3
     wanted = [(spec, source) for spec in subscribers for source in spec.sources]
     told, ended = await asyncio.to_thread(_subscribe, settings.database_url, wanted, prune)
@@ -76,7 +95,11 @@ def namespaces(settings: Settings, subscribers: Iterable[SubscriberSpec]) -> lis
     return sorted({settings.temporal_namespace, *(spec.namespace for spec in subscribers)})
 
 
-def targets(settings: Settings, subscribers: Iterable[SubscriberSpec], corpus_endpoint: str = CORPUS_ENDPOINT) -> dict[str, tuple[str, str]]:
+def targets(
+    settings: Settings,
+    subscribers: Iterable[SubscriberSpec],
+    corpus_endpoint: str = CORPUS_ENDPOINT,
+) -> dict[str, tuple[str, str]]:
     """Namespace and task queue of every Nexus endpoint.
 
     Raises:
@@ -86,15 +109,23 @@ def targets(settings: Settings, subscribers: Iterable[SubscriberSpec], corpus_en
     for spec in subscribers:
         target = (spec.namespace, spec.task_queue)
         if endpoints.setdefault(spec.endpoint, target) != target:
-            raise ConfigurationError(f"endpoint {spec.endpoint!r} of subscriber {spec.subscriber!r} is also used with another target")
+            raise ConfigurationError(
+                f"endpoint {spec.endpoint!r} of subscriber {spec.subscriber!r} is also used with another target"
+            )
     return endpoints
 
 
-def _subscribe(url: str, wanted: Iterable[tuple[SubscriberSpec, str]], prune: bool) -> tuple[list[Change], list[tuple[str, str]]]:
+def _subscribe(
+    url: str, wanted: Iterable[tuple[SubscriberSpec, str]], prune: bool
+) -> tuple[list[Change], list[tuple[str, str]]]:
     changes: list[Change] = []
     ended: list[tuple[str, str]] = []
     with connect(url, application="freshet-apply") as connection, connection.transaction():
-        before = {(row["subscriber"], row["source"]): row for row in subscriptions(connection) if row["state"] == "active"}
+        before = {
+            (row["subscriber"], row["source"]): row
+            for row in subscriptions(connection)
+            if row["state"] == "active"
+        }
         for spec, source in wanted:
             row = connection.execute(
                 query("upsert_subscription"),
@@ -106,17 +137,35 @@ def _subscribe(url: str, wanted: Iterable[tuple[SubscriberSpec, str]], prune: bo
                 },
             ).fetchone()
             if row is None:
-                raise ConfigurationError(f"subscriber {spec.subscriber!r} wants source {source!r}, which does not exist; configure it first")
-            connection.execute(query("ensure_delivery"), {"subscriber": spec.subscriber, "source": source})
+                raise ConfigurationError(
+                    f"subscriber {spec.subscriber!r} wants source {source!r}, which does not exist; configure it first"
+                )
+            connection.execute(
+                query("ensure_delivery"), {"subscriber": spec.subscriber, "source": source}
+            )
             old = before.pop((spec.subscriber, source), None)
-            change = "created" if old is None else "unchanged" if old["endpoint"] == spec.endpoint else "updated"
-            changes.append(Change(kind="subscription", name=f"{spec.subscriber}:{source}", change=change))
+            change = (
+                "created"
+                if old is None
+                else "unchanged"
+                if old["endpoint"] == spec.endpoint
+                else "updated"
+            )
+            changes.append(
+                Change(kind="subscription", name=f"{spec.subscriber}:{source}", change=change)
+            )
         for subscriber, source in before:
             if not prune:
-                changes.append(Change(kind="subscription", name=f"{subscriber}:{source}", change="unlisted"))
+                changes.append(
+                    Change(kind="subscription", name=f"{subscriber}:{source}", change="unlisted")
+                )
                 continue
-            connection.execute(query("end_subscription"), {"subscriber": subscriber, "source": source})
-            changes.append(Change(kind="subscription", name=f"{subscriber}:{source}", change="ended"))
+            connection.execute(
+                query("end_subscription"), {"subscriber": subscriber, "source": source}
+            )
+            changes.append(
+                Change(kind="subscription", name=f"{subscriber}:{source}", change="ended")
+            )
             ended.append((subscriber, source))
     return changes, ended
 
@@ -134,7 +183,9 @@ async def ensure_namespace(client: Client, name: str) -> str:
     retention = Duration()
     retention.FromTimedelta(_RETENTION)
     try:
-        await client.workflow_service.register_namespace(RegisterNamespaceRequest(namespace=name, workflow_execution_retention_period=retention))
+        await client.workflow_service.register_namespace(
+            RegisterNamespaceRequest(namespace=name, workflow_execution_retention_period=retention)
+        )
     except RPCError as error:
         if error.status is RPCStatusCode.ALREADY_EXISTS:
             return "unchanged"
@@ -156,7 +207,9 @@ async def namespace_exists(client: Client, name: str) -> bool:
 async def endpoint_target(client: Client, name: str) -> tuple[str, str] | None:
     """Namespace and task queue that an endpoint leads to; None where there is none."""
     try:
-        listed = await client.operator_service.list_nexus_endpoints(ListNexusEndpointsRequest(name=name, page_size=1))
+        listed = await client.operator_service.list_nexus_endpoints(
+            ListNexusEndpointsRequest(name=name, page_size=1)
+        )
     except RPCError as error:
         raise _unavailable(f"Nexus endpoint {name!r}", error) from error
     if not listed.endpoints:
@@ -167,13 +220,19 @@ async def endpoint_target(client: Client, name: str) -> tuple[str, str] | None:
 
 async def ensure_endpoint(client: Client, name: str, namespace: str, task_queue: str) -> str:
     """Make a Nexus endpoint point where it must."""
-    target = EndpointTarget(worker=EndpointTarget.Worker(namespace=namespace, task_queue=task_queue))
+    target = EndpointTarget(
+        worker=EndpointTarget.Worker(namespace=namespace, task_queue=task_queue)
+    )
     spec = EndpointSpec(name=name, target=target)
     for attempt in range(_SETTLE_TRIES):
         try:
             return await _ensure_endpoint(client, spec)
         except RPCError as error:
-            settling = error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.ABORTED)
+            settling = error.status in (
+                RPCStatusCode.NOT_FOUND,
+                RPCStatusCode.FAILED_PRECONDITION,
+                RPCStatusCode.ABORTED,
+            )
             if not settling or attempt + 1 == _SETTLE_TRIES:
                 raise _unavailable(f"Nexus endpoint {name!r}", error) from error
             await asyncio.sleep(_SETTLE_SECONDS)
@@ -182,7 +241,9 @@ async def ensure_endpoint(client: Client, name: str, namespace: str, task_queue:
 
 async def _ensure_endpoint(client: Client, spec: EndpointSpec) -> str:
     service = client.operator_service
-    listed = await service.list_nexus_endpoints(ListNexusEndpointsRequest(name=spec.name, page_size=1))
+    listed = await service.list_nexus_endpoints(
+        ListNexusEndpointsRequest(name=spec.name, page_size=1)
+    )
     if not listed.endpoints:
         try:
             await service.create_nexus_endpoint(CreateNexusEndpointRequest(spec=spec))
@@ -194,9 +255,13 @@ async def _ensure_endpoint(client: Client, spec: EndpointSpec) -> str:
     found = listed.endpoints[0]
     if found.spec.target == spec.target:
         return "unchanged"
-    await service.update_nexus_endpoint(UpdateNexusEndpointRequest(id=found.id, version=found.version, spec=spec))
+    await service.update_nexus_endpoint(
+        UpdateNexusEndpointRequest(id=found.id, version=found.version, spec=spec)
+    )
     return "updated"
 
 
 def _unavailable(what: str, error: RPCError) -> DependencyError:
-    return DependencyError(f"{what} cannot be set up: {error.message}. Create it by hand if this server does not let us.")
+    return DependencyError(
+        f"{what} cannot be set up: {error.message}. Create it by hand if this server does not let us."
+    )

@@ -74,7 +74,9 @@ def write_json(value: Any) -> None:
     write(json.dumps(value, indent=2, default=_plain, ensure_ascii=False))
 
 
-def write_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str = "nothing") -> None:
+def write_table(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str = "nothing"
+) -> None:
     """A plain table; numbers to the right. `empty` is said (to standard error) when there is no row."""
     from rich.console import Console
     from rich.table import Table
@@ -148,7 +150,9 @@ def judge(error: Exception) -> tuple[ExitCode, str]:
 
     told = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, CommandError):
-        return error.code, "" if not str(error) else told  # an empty one: the help was shown, nothing is left to say
+        return error.code, "" if not str(
+            error
+        ) else told  # an empty one: the help was shown, nothing is left to say
     if isinstance(error, FreshetError):
         return ExitCode.UNAVAILABLE if isinstance(error, DependencyError) else ExitCode.USAGE, told
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
@@ -170,9 +174,15 @@ def _judge_database(error: Exception, told: str) -> tuple[ExitCode, str]:
     if isinstance(error, (OperationalError, InterfaceError)):
         return ExitCode.UNAVAILABLE, told
     if isinstance(error, (errors.UndefinedTable, errors.UndefinedColumn, errors.InvalidSchemaName)):
-        return ExitCode.USAGE, f"the database's schema is missing or older than this version; run `freshet migrate` ({told})"
+        return (
+            ExitCode.USAGE,
+            f"the database's schema is missing or older than this version; run `freshet migrate` ({told})",
+        )
     if isinstance(error, errors.InsufficientPrivilege):
-        return ExitCode.USAGE, f"the database user may not do this; give it the right, or name another one ({told})"
+        return (
+            ExitCode.USAGE,
+            f"the database user may not do this; give it the right, or name another one ({told})",
+        )
     return ExitCode.USAGE if isinstance(error, DataError) else ExitCode.MISTAKE, told
 
 
@@ -199,10 +209,15 @@ def _complain(error: BaseException, told: str, debug: bool) -> None:
 def _confess(error: Exception, debug: bool) -> None:
     """Nobody expected this error: the trace goes to the log of a process that keeps one; a person is told how to see it."""
     if logging.getLogger().handlers:
-        logging.getLogger(__name__).critical("unexpected error", exc_info=error, extra={"action": "unexpected_error"})
+        logging.getLogger(__name__).critical(
+            "unexpected error", exc_info=error, extra={"action": "unexpected_error"}
+        )
         return
     told = " ".join(f"{type(error).__name__}: {error}".split())
-    say(f"freshet: a mistake in Freshet: {told}" + ("" if debug else ". The same command with --debug shows where."))
+    say(
+        f"freshet: a mistake in Freshet: {told}"
+        + ("" if debug else ". The same command with --debug shows where.")
+    )
     if debug:
         import traceback
 

@@ -26,7 +26,9 @@ def build() -> typer.Typer:
 
     @app.callback()
     def options(
-        home: str = typer.Option("", "--home", help="State directory of the local stack (FRESHET_HOME)."),
+        home: str = typer.Option(
+            "", "--home", help="State directory of the local stack (FRESHET_HOME)."
+        ),
         debug: bool = typer.Option(False, "--debug", help="Show traces of errors."),
     ) -> None:
         if home:
@@ -51,7 +53,9 @@ def main() -> None:
         except typer.Abort:
             return 130
         except Exception as error:
-            if hasattr(error, "format_message") and hasattr(error, "ctx"):  # a usage error of the command-line library
+            if hasattr(error, "format_message") and hasattr(
+                error, "ctx"
+            ):  # a usage error of the command-line library
                 raise CommandError(usage_problem(error)) from error
             raise
         return result if isinstance(result, int) else 0
@@ -66,7 +70,9 @@ def require_text(arguments: list[str]) -> None:
         CommandError: names the argument.
     """
     for argument in arguments:
-        if not argument.isascii() and any("\udc80" <= character <= "\udcff" for character in argument):
+        if not argument.isascii() and any(
+            "\udc80" <= character <= "\udcff" for character in argument
+        ):
             shown = argument.encode("utf-8", "surrogateescape")
             raise CommandError(f"argument {str(shown)[1:]} is not UTF-8; give it as UTF-8 text")
 

@@ -19,7 +19,18 @@ from corpus.preparation import PipelineSpec
 from corpus.source import BatchLimits, FreshnessSpec, SourceSpec, VersionRule
 from workers.cli.console import MOST_PARTITIONS
 from workers.config import rules as config_rules
-from workers.config.values import Bytes, Count, Endpoint, Milliseconds, Namespace, Seconds, SecondsOfADay, SourceName, TaskQueue, Topic
+from workers.config.values import (
+    Bytes,
+    Count,
+    Endpoint,
+    Milliseconds,
+    Namespace,
+    Seconds,
+    SecondsOfADay,
+    SourceName,
+    TaskQueue,
+    Topic,
+)
 
 
 class _Table(BaseModel):
@@ -37,28 +48,42 @@ class PipelineTable(_Table):
     """[source.NAME.pipeline]: how documents are prepared."""
 
     content_type: str | None = Field(
-        default=None, description="Media type of every document, whatever its event says; default: the event's, else text/plain."
+        default=None,
+        description="Media type of every document, whatever its event says; default: the event's, else text/plain.",
     )
     unknown_content_type: Literal["reject", "text"] = Field(
         default="reject", description="An unknown media type: dead letter, or taken as plain text."
     )
-    html: Literal["main", "all"] = Field(default="main", description="HTML: the main text only, or every visible text.")
+    html: Literal["main", "all"] = Field(
+        default="main", description="HTML: the main text only, or every visible text."
+    )
     chunker: Literal["structure", "whole"] = Field(
-        default="structure", description="Chunks end at headings, paragraphs, sentences; or one chunk a document."
+        default="structure",
+        description="Chunks end at headings, paragraphs, sentences; or one chunk a document.",
     )
     max_tokens: Annotated[int, Field(ge=16, le=1_000_000, strict=True)] | None = Field(
         default=None, description="A chunk's limit in tokens; default: what the model reads."
     )
-    min_tokens: Annotated[int, Field(ge=1, le=1_000_000, strict=True)] = Field(default=32, description="Smaller pieces are joined to a neighbour.")
-    max_document_bytes: Bytes = Field(default=32_000_000, description="Larger events are dead-lettered.")
-    max_chunks: Count = Field(default=50_000, description="Documents of more chunks are dead-lettered.")
+    min_tokens: Annotated[int, Field(ge=1, le=1_000_000, strict=True)] = Field(
+        default=32, description="Smaller pieces are joined to a neighbour."
+    )
+    max_document_bytes: Bytes = Field(
+        default=32_000_000, description="Larger events are dead-lettered."
+    )
+    max_chunks: Count = Field(
+        default=50_000, description="Documents of more chunks are dead-lettered."
+    )
     max_nesting: Count = Field(default=512, description="Deeper HTML is read without structure.")
-    clean_timeout: SecondsOfADay = Field(default=20.0, description="Documents that take longer to clean are dead-lettered.")
+    clean_timeout: SecondsOfADay = Field(
+        default=20.0, description="Documents that take longer to clean are dead-lettered."
+    )
 
     @model_validator(mode="after")
     def _in_order(self) -> "PipelineTable":
         if self.max_tokens is not None and self.max_tokens < self.min_tokens:
-            raise ValueError(f"max_tokens ({self.max_tokens}) must not be less than min_tokens ({self.min_tokens}); set min_tokens lower")
+            raise ValueError(
+                f"max_tokens ({self.max_tokens}) must not be less than min_tokens ({self.min_tokens}); set min_tokens lower"
+            )
         return self
 
     def spec(self) -> PipelineSpec:
@@ -71,18 +96,32 @@ class LimitsTable(_Table):
     """[source.NAME.limits]: micro-batches, and how far a source may run ahead."""
 
     max_records: Count = Field(default=5_000, description="Records a batch.")
-    max_bytes: Bytes = Field(default=8_000_000, description="Bytes a batch; one larger document makes a batch of its own.")
-    linger: Milliseconds = Field(default=0, description="Wait this long for more records before a batch is cut.")
-    max_in_flight: Annotated[int, Field(ge=1, le=16, strict=True)] = Field(default=3, description="Batches worked on side by side.")
-    max_pending_records: Count = Field(default=20_000, description="Records read ahead of publishing; above it the source pauses.")
-    max_pending_bytes: Bytes = Field(default=64_000_000, description="Bytes read ahead of publishing; above it the source pauses.")
+    max_bytes: Bytes = Field(
+        default=8_000_000,
+        description="Bytes a batch; one larger document makes a batch of its own.",
+    )
+    linger: Milliseconds = Field(
+        default=0, description="Wait this long for more records before a batch is cut."
+    )
+    max_in_flight: Annotated[int, Field(ge=1, le=16, strict=True)] = Field(
+        default=3, description="Batches worked on side by side."
+    )
+    max_pending_records: Count = Field(
+        default=20_000, description="Records read ahead of publishing; above it the source pauses."
+    )
+    max_pending_bytes: Bytes = Field(
+        default=64_000_000,
+        description="Bytes read ahead of publishing; above it the source pauses.",
+    )
 
     @model_validator(mode="after")
     def _in_order(self) -> "LimitsTable":
         for what in ("records", "bytes"):
             batch, pending = getattr(self, f"max_{what}"), getattr(self, f"max_pending_{what}")
             if pending < batch:
-                raise ValueError(f"max_pending_{what} ({pending}) must not be less than max_{what} ({batch}): no batch could become full")
+                raise ValueError(
+                    f"max_pending_{what} ({pending}) must not be less than max_{what} ({batch}): no batch could become full"
+                )
         return self
 
     def spec(self) -> BatchLimits:
@@ -94,9 +133,14 @@ class LimitsTable(_Table):
 class FreshnessTable(_Table):
     """[source.NAME.freshness]: ages; what is left out is not judged."""
 
-    warn_after: Seconds | None = Field(default=None, description="Age of the newest event, or of the oldest unverified document, for WARN.")
+    warn_after: Seconds | None = Field(
+        default=None,
+        description="Age of the newest event, or of the oldest unverified document, for WARN.",
+    )
     error_after: Seconds | None = Field(default=None, description="Likewise for ERROR.")
-    expire_after: Seconds | None = Field(default=None, description="Documents not observed or verified for this long are withdrawn.")
+    expire_after: Seconds | None = Field(
+        default=None, description="Documents not observed or verified for this long are withdrawn."
+    )
     check_every: Seconds = Field(default=300, description="How often it is checked.")
     max_expiry_ratio: Annotated[float, Field(gt=0, le=1)] = Field(
         default=0.5, description="A check that would expire more of the visible documents stops."
@@ -104,8 +148,14 @@ class FreshnessTable(_Table):
 
     @model_validator(mode="after")
     def _in_order(self) -> "FreshnessTable":
-        if self.warn_after is not None and self.error_after is not None and self.warn_after > self.error_after:
-            raise ValueError(f"warn_after ({self.warn_after} s) must not be longer than error_after ({self.error_after} s)")
+        if (
+            self.warn_after is not None
+            and self.error_after is not None
+            and self.warn_after > self.error_after
+        ):
+            raise ValueError(
+                f"warn_after ({self.warn_after} s) must not be longer than error_after ({self.error_after} s)"
+            )
         return self
 
     def spec(self) -> FreshnessSpec:
@@ -122,20 +172,33 @@ class FreshnessTable(_Table):
 class SourceTable(_Table):
     """[source.NAME]: where documents come from."""
 
-    topics: Annotated[list[Topic], Field(min_length=1)] | None = Field(default=None, description="Kafka topics; default: the source's name.")
+    topics: Annotated[list[Topic], Field(min_length=1)] | None = Field(
+        default=None, description="Kafka topics; default: the source's name."
+    )
     partitions: Annotated[int, Field(ge=1, le=MOST_PARTITIONS, strict=True)] = Field(
         default=3, description="Of a topic that `freshet apply` creates."
     )
     format: Literal["native", "text"] = Field(
-        default="native", description="native: JSON events; text: the value is the document, the rest stands in headers."
+        default="native",
+        description="native: JSON events; text: the value is the document, the rest stands in headers.",
     )
-    model: Annotated[str, Field(min_length=1)] = Field(default="all-MiniLM-L6-v2", description="Embedding model, as sentence-transformers names it.")
-    prefix: str = Field(default="", description="Put before every document text, for models that want one.")
-    version_rule: VersionRule = Field(default=VersionRule.EVENT, description="Where a document's version comes from; a wrong choice loses data.")
+    model: Annotated[str, Field(min_length=1)] = Field(
+        default="all-MiniLM-L6-v2",
+        description="Embedding model, as sentence-transformers names it.",
+    )
+    prefix: str = Field(
+        default="", description="Put before every document text, for models that want one."
+    )
+    version_rule: VersionRule = Field(
+        default=VersionRule.EVENT,
+        description="Where a document's version comes from; a wrong choice loses data.",
+    )
     text_search_language: Annotated[str, Field(pattern="^[a-z_]{1,63}$")] = Field(
         default="english", description="PostgreSQL text search configuration."
     )
-    dead_letter_topic: Topic | None = Field(default=None, description='Default: "{first topic}.dead-letters".')
+    dead_letter_topic: Topic | None = Field(
+        default=None, description='Default: "{first topic}.dead-letters".'
+    )
     pipeline: PipelineTable = PipelineTable()
     limits: LimitsTable = LimitsTable()
     freshness: FreshnessTable = FreshnessTable()
@@ -170,7 +233,9 @@ class SubscriberTable(_Table):
     endpoint: Endpoint = Field(description="Nexus endpoint; made by `freshet apply`.")
     namespace: Namespace = Field(description="The team's Temporal namespace.")
     task_queue: TaskQueue = Field(description="Where the team's Nexus handler polls.")
-    from_start: bool = Field(default=True, description="The first notice is of the first batch; else of the next one.")
+    from_start: bool = Field(
+        default=True, description="The first notice is of the first batch; else of the next one."
+    )
 
     @model_validator(mode="after")
     def _once(self) -> "SubscriberTable":
@@ -194,11 +259,16 @@ class ConfigFile(_Table):
     """The whole of freshet.toml."""
 
     source: dict[SourceName, SourceTable] = Field(default={}, description="[source.NAME]")
-    subscriber: dict[SourceName, SubscriberTable] = Field(default={}, description="[subscriber.NAME]")
+    subscriber: dict[SourceName, SubscriberTable] = Field(
+        default={}, description="[subscriber.NAME]"
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> "ConfigFile":
-        config_rules.check([table.spec(name) for name, table in self.source.items()], [table.spec(name) for name, table in self.subscriber.items()])
+        config_rules.check(
+            [table.spec(name) for name, table in self.source.items()],
+            [table.spec(name) for name, table in self.subscriber.items()],
+        )
         return self
 
 
@@ -208,7 +278,9 @@ class Config:
 
     sources: tuple[SourceSpec, ...]
     subscribers: tuple[SubscriberSpec, ...] = ()
-    partitions: dict[str, int] = field(default_factory=dict)  # topic -> partitions, for topics that are created
+    partitions: dict[str, int] = field(
+        default_factory=dict
+    )  # topic -> partitions, for topics that are created
 
 
 def load(path: Path) -> Config:
@@ -231,10 +303,19 @@ def parse(text: str, name: str = "freshet.toml") -> Config:
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{name} is not TOML: {error}") from error
     except ValidationError as error:
-        raise ConfigurationError(f"{name}: " + "; ".join(_explain(entry) for entry in error.errors())) from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, a thousand brackets
+        raise ConfigurationError(
+            f"{name}: " + "; ".join(_explain(entry) for entry in error.errors())
+        ) from error
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # a number of thousands of digits, a thousand brackets
         raise ConfigurationError(f"{name} is not TOML that can be read: {error}") from error
-    partitions = {topic: table.partitions for who, table in read.source.items() for topic in table.topics or (who,)}
+    partitions = {
+        topic: table.partitions
+        for who, table in read.source.items()
+        for topic in table.topics or (who,)
+    }
     return Config(
         sources=tuple(table.spec(who) for who, table in read.source.items()),
         subscribers=tuple(table.spec(who) for who, table in read.subscriber.items()),
@@ -244,12 +325,19 @@ def parse(text: str, name: str = "freshet.toml") -> Config:
 
 def schema() -> dict[str, Any]:
     """JSON Schema of the file, for editors."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **ConfigFile.model_json_schema()}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **ConfigFile.model_json_schema(),
+    }
 
 
 def _explain(entry: ErrorDetails) -> str:
     """One error in words: field, value, what is allowed."""
-    path = ".".join(str(part) for part in entry["loc"] if part not in ("[key]",) and not str(part).startswith(("function-", "constrained-")))
+    path = ".".join(
+        str(part)
+        for part in entry["loc"]
+        if part not in ("[key]",) and not str(part).startswith(("function-", "constrained-"))
+    )
     kind, context = entry["type"], entry.get("ctx", {})
     if kind == "extra_forbidden":
         table = _table_at(entry["loc"][:-1])
@@ -260,7 +348,9 @@ def _explain(entry: ErrorDetails) -> str:
     if kind == "value_error":
         told = str(context.get("error", entry["msg"]))
         return (
-            f"{path} = {_shown(entry['input'])}: {told}" if path and not isinstance(entry["input"], dict) else (f"{path}: {told}" if path else told)
+            f"{path} = {_shown(entry['input'])}: {told}"
+            if path and not isinstance(entry["input"], dict)
+            else (f"{path}: {told}" if path else told)
         )
     if kind == "string_pattern_mismatch":
         return f"{path} = {_shown(entry['input'])} does not match {context['pattern']}"
@@ -274,8 +364,14 @@ def _table_at(location: tuple[int | str, ...]) -> type[_Table] | None:
     if location[0] == "subscriber":
         return SubscriberTable if len(location) == 2 else None
     tables: dict[int, type[_Table]] = {2: SourceTable}
-    parts: dict[str, type[_Table]] = {"pipeline": PipelineTable, "limits": LimitsTable, "freshness": FreshnessTable}
-    return tables.get(len(location)) or (parts.get(str(location[2])) if len(location) == 3 else None)
+    parts: dict[str, type[_Table]] = {
+        "pipeline": PipelineTable,
+        "limits": LimitsTable,
+        "freshness": FreshnessTable,
+    }
+    return tables.get(len(location)) or (
+        parts.get(str(location[2])) if len(location) == 3 else None
+    )
 
 
 def _shown(value: Any) -> str:

@@ -31,7 +31,9 @@ def no_loop(sources: Sequence[SourceSpec]) -> None:
         topic, field = spec.dead_letters_to(), f"source.{spec.source}.dead_letter_topic"
         default = "" if spec.dead_letter_topic else " (the default)"
         if len(topic) > LONGEST_TOPIC:
-            raise ValueError(f"{field} = {topic!r}{default} is longer than {LONGEST_TOPIC} characters; set a shorter one")
+            raise ValueError(
+                f"{field} = {topic!r}{default} is longer than {LONGEST_TOPIC} characters; set a shorter one"
+            )
         if topic in readers:
             raise ValueError(
                 f"{field} = {topic!r}{default} is one of the topics of source {readers[topic]!r}: dead letters would come back for ever; "
@@ -45,7 +47,9 @@ def _distinct_for_kafka(sources: Sequence[SourceSpec]) -> None:
     for topic in (topic for spec in sources for topic in (*spec.topics, spec.dead_letters_to())):
         other = seen.setdefault(topic.replace(".", "_"), topic)
         if other != topic:
-            raise ValueError(f"topics {other!r} and {topic!r} are one to Kafka, which does not tell . from _ in names; rename one of them")
+            raise ValueError(
+                f"topics {other!r} and {topic!r} are one to Kafka, which does not tell . from _ in names; rename one of them"
+            )
 
 
 def _known_sources(sources: Iterable[SourceSpec], subscribers: Iterable[SubscriberSpec]) -> None:
@@ -54,7 +58,9 @@ def _known_sources(sources: Iterable[SourceSpec], subscribers: Iterable[Subscrib
         for source in subscriber.sources:
             if source not in names:
                 known = ", ".join(sorted(names)) or "none"
-                raise ValueError(f"subscriber.{subscriber.subscriber}.sources names {source!r}, which is no source of this file (there: {known})")
+                raise ValueError(
+                    f"subscriber.{subscriber.subscriber}.sources names {source!r}, which is no source of this file (there: {known})"
+                )
 
 
 def _one_target_each(subscribers: Iterable[SubscriberSpec]) -> None:
@@ -62,7 +68,9 @@ def _one_target_each(subscribers: Iterable[SubscriberSpec]) -> None:
     seen: dict[str, SubscriberSpec] = {}
     for spec in subscribers:
         if spec.endpoint == CORPUS_ENDPOINT:
-            raise ValueError(f"subscriber.{spec.subscriber}.endpoint = {spec.endpoint!r} is Freshet's own; name another one")
+            raise ValueError(
+                f"subscriber.{spec.subscriber}.endpoint = {spec.endpoint!r} is Freshet's own; name another one"
+            )
         other = seen.setdefault(spec.endpoint, spec)
         for field in ("namespace", "task_queue"):
             if getattr(other, field) != getattr(spec, field):

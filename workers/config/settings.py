@@ -24,30 +24,86 @@ class Setting:
 
 
 SETTINGS = (
-    Setting("FRESHET_HOME", "", "directory of the local stack's state; default: $XDG_STATE_HOME/freshet or ~/.local/state/freshet"),
-    Setting("FRESHET_DATABASE_URL", "", "PostgreSQL connection string; default: PG* variables, else the local stack", secret=True),
-    Setting("FRESHET_KAFKA_BOOTSTRAP", "", "Kafka bootstrap servers, host:port[,host:port]; default: the local stack"),
-    Setting("FRESHET_KAFKA_PROPERTIES", "", "file of librdkafka properties, name=value a line (SASL, TLS, ...)"),
+    Setting(
+        "FRESHET_HOME",
+        "",
+        "directory of the local stack's state; default: $XDG_STATE_HOME/freshet or ~/.local/state/freshet",
+    ),
+    Setting(
+        "FRESHET_DATABASE_URL",
+        "",
+        "PostgreSQL connection string; default: PG* variables, else the local stack",
+        secret=True,
+    ),
+    Setting(
+        "FRESHET_KAFKA_BOOTSTRAP",
+        "",
+        "Kafka bootstrap servers, host:port[,host:port]; default: the local stack",
+    ),
+    Setting(
+        "FRESHET_KAFKA_PROPERTIES",
+        "",
+        "file of librdkafka properties, name=value a line (SASL, TLS, ...)",
+    ),
     Setting("FRESHET_KAFKA_GROUP", "freshet", "consumer group"),
-    Setting("FRESHET_STAGING_URL", "", "staging store, file:///... or s3://bucket/prefix; default: FRESHET_HOME/staging"),
+    Setting(
+        "FRESHET_STAGING_URL",
+        "",
+        "staging store, file:///... or s3://bucket/prefix; default: FRESHET_HOME/staging",
+    ),
     Setting(
         "FRESHET_TEMPORAL_NAMESPACE",
         "freshet",
         "Temporal namespace of Freshet's workflows (TEMPORAL_NAMESPACE wins; a profile's comes before the default)",
     ),
-    Setting("FRESHET_PAYLOAD_KEYS", "", "file of payload encryption keys, `id=base64` a line, newest first; empty: payloads are plain", secret=True),
+    Setting(
+        "FRESHET_PAYLOAD_KEYS",
+        "",
+        "file of payload encryption keys, `id=base64` a line, newest first; empty: payloads are plain",
+        secret=True,
+    ),
     Setting("FRESHET_DEVICE", "auto", "embedding device: auto, cpu, cuda, cuda:1, mps"),
-    Setting("FRESHET_PRECISION", "auto", "embedding precision: auto (bf16 where it is faithful), fp32, bf16"),
-    Setting("FRESHET_EMBED_THREADS", "0", "forward passes side by side on a CPU, each on one core; 0: one a core"),
-    Setting("FRESHET_EMBED_BATCH", "0", "texts a forward pass; 0: 8 on a CPU, a whole shard elsewhere"),
-    Setting("FRESHET_EMBED_SHARD", "128", "texts a shard: what a crash can lose, and what one transaction writes"),
-    Setting("FRESHET_EMBED_BACKEND", "torch", "sentence-transformers backend: torch, onnx, openvino"),
+    Setting(
+        "FRESHET_PRECISION",
+        "auto",
+        "embedding precision: auto (bf16 where it is faithful), fp32, bf16",
+    ),
+    Setting(
+        "FRESHET_EMBED_THREADS",
+        "0",
+        "forward passes side by side on a CPU, each on one core; 0: one a core",
+    ),
+    Setting(
+        "FRESHET_EMBED_BATCH", "0", "texts a forward pass; 0: 8 on a CPU, a whole shard elsewhere"
+    ),
+    Setting(
+        "FRESHET_EMBED_SHARD",
+        "128",
+        "texts a shard: what a crash can lose, and what one transaction writes",
+    ),
+    Setting(
+        "FRESHET_EMBED_BACKEND", "torch", "sentence-transformers backend: torch, onnx, openvino"
+    ),
     Setting("FRESHET_PREPARE_PROCESSES", "1", "cleaning processes of a preparer"),
-    Setting("FRESHET_POSTGRES_PORT", "", "port of the local stack's PostgreSQL; default: a free one, kept in FRESHET_HOME"),
+    Setting(
+        "FRESHET_POSTGRES_PORT",
+        "",
+        "port of the local stack's PostgreSQL; default: a free one, kept in FRESHET_HOME",
+    ),
     Setting("FRESHET_KAFKA_PORT", "", "port of the local stack's Kafka; default: a free one, kept"),
-    Setting("FRESHET_KAFKA_CONTROLLER_PORT", "", "port of the local stack's Kafka controller; default: a free one, kept"),
-    Setting("FRESHET_TEMPORAL_PORT", "", "port of the local stack's Temporal; default: a free one, kept"),
-    Setting("FRESHET_TEMPORAL_UI_PORT", "", "port of the local stack's Temporal UI; default: a free one, kept"),
+    Setting(
+        "FRESHET_KAFKA_CONTROLLER_PORT",
+        "",
+        "port of the local stack's Kafka controller; default: a free one, kept",
+    ),
+    Setting(
+        "FRESHET_TEMPORAL_PORT", "", "port of the local stack's Temporal; default: a free one, kept"
+    ),
+    Setting(
+        "FRESHET_TEMPORAL_UI_PORT",
+        "",
+        "port of the local stack's Temporal UI; default: a free one, kept",
+    ),
     Setting("FRESHET_LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING, ERROR"),
     Setting("FRESHET_LOG_FORMAT", "json", "json or text"),
 )
@@ -98,7 +154,9 @@ def load(home: Path | None = None) -> Settings:
     libpq = any(name in env for name in ("PGHOST", "PGSERVICE", "PGDATABASE", "PGHOSTADDR"))
     database_url = env.get("FRESHET_DATABASE_URL") or ("" if libpq else stack.get("database_url"))
     kafka_bootstrap = env.get("FRESHET_KAFKA_BOOTSTRAP") or stack.get("kafka_bootstrap")
-    temporal_address = (temporal_profile() or {"target_host": stack.get("temporal_address")})["target_host"]
+    temporal_address = (temporal_profile() or {"target_host": stack.get("temporal_address")})[
+        "target_host"
+    ]
     if database_url is None:
         raise DependencyError(_nowhere("PostgreSQL", "FRESHET_DATABASE_URL or PGHOST", home))
     if not kafka_bootstrap:
@@ -111,7 +169,9 @@ def load(home: Path | None = None) -> Settings:
         kafka_bootstrap=kafka_bootstrap,
         kafka_properties=kafka_properties(),
         kafka_group=_value("FRESHET_KAFKA_GROUP"),
-        staging_url=_value("FRESHET_STAGING_URL") or stack.get("staging_url") or (home / "staging").as_uri(),
+        staging_url=_value("FRESHET_STAGING_URL")
+        or stack.get("staging_url")
+        or (home / "staging").as_uri(),
         temporal_address=temporal_address,
         temporal_namespace=temporal_namespace(),
         payload_keys=_value("FRESHET_PAYLOAD_KEYS"),
@@ -135,14 +195,19 @@ def temporal_profile() -> dict[str, Any] | None:
     Raises:
         ConfigurationError: there is no such profile, or it cannot be read.
     """
-    if not any(name in os.environ for name in ("TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE")):
+    if not any(
+        name in os.environ
+        for name in ("TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE")
+    ):
         return None
     from temporalio.envconfig import ClientConfig
 
     try:
         return {"target_host": "localhost:7233", **ClientConfig.load_client_connect_config()}
     except RuntimeError as error:
-        raise ConfigurationError(f"the Temporal profile that TEMPORAL_* name cannot be used: {error}") from error
+        raise ConfigurationError(
+            f"the Temporal profile that TEMPORAL_* name cannot be used: {error}"
+        ) from error
 
 
 def temporal_namespace() -> str:
@@ -161,7 +226,9 @@ def _stack(home: Path) -> dict[str, str]:
     try:
         return json.loads(path.read_text(encoding="utf-8")).get("addresses", {})
     except ValueError as error:
-        raise ConfigurationError(f"{path} is not JSON ({error}); run `freshet down` and `freshet up`") from error
+        raise ConfigurationError(
+            f"{path} is not JSON ({error}); run `freshet down` and `freshet up`"
+        ) from error
 
 
 def _conninfo(url: str) -> str:
@@ -178,7 +245,9 @@ def _conninfo(url: str) -> str:
 
 
 def _nowhere(service: str, names: str, home: Path) -> str:
-    return f"no address of {service}: no local stack runs in {home}. Run `freshet up`, or set {names}."
+    return (
+        f"no address of {service}: no local stack runs in {home}. Run `freshet up`, or set {names}."
+    )
 
 
 def _value(name: str) -> str:
@@ -189,7 +258,9 @@ def _value(name: str) -> str:
 def _number(name: str, least: int) -> int:
     value = _value(name)
     if not re.fullmatch("[0-9]{1,6}", value) or int(value) < least:
-        raise ConfigurationError(f"{name}={value!r} is not a whole number of at least {least} and at most 999999")
+        raise ConfigurationError(
+            f"{name}={value!r} is not a whole number of at least {least} and at most 999999"
+        )
     return int(value)
 
 
@@ -215,7 +286,9 @@ def _properties(path: str) -> dict[str, str]:
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"FRESHET_KAFKA_PROPERTIES={path!r} cannot be read: {error}") from error
+        raise ConfigurationError(
+            f"FRESHET_KAFKA_PROPERTIES={path!r} cannot be read: {error}"
+        ) from error
     properties: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.lstrip().startswith("#"):

@@ -10,9 +10,24 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 NAME = r"^[a-z0-9][a-z0-9_.-]{0,62}$"
 LONGEST_TOPIC = 249
 # Topics that brokers keep for themselves.
-_KAFKAS_OWN = ("__consumer_offsets", "__transaction_state", "__share_group_state", "__cluster_metadata", "__remote_log_metadata")
+_KAFKAS_OWN = (
+    "__consumer_offsets",
+    "__transaction_state",
+    "__share_group_state",
+    "__cluster_metadata",
+    "__remote_log_metadata",
+)
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-_SIZES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+_SIZES = {
+    "": 1,
+    "B": 1,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "KIB": 2**10,
+    "MIB": 2**20,
+    "GIB": 2**30,
+}
 _LONGEST_DAYS = 36_525  # 100 years
 _LONGEST_SECONDS = _LONGEST_DAYS * 86_400
 _LARGEST_BYTES = 10**15
@@ -34,16 +49,27 @@ def seconds(value: Any) -> Any:
 
 def _seconds_of_text(text: str) -> float:
     if not re.fullmatch(r"([0-9]+(\.[0-9]+)?(ms|s|m|h|d|w))+", text):
-        raise ValueError('a duration such as "30d", "1h30m", "250ms" (units: ms, s, m, h, d, w), or a number of seconds')
-    return sum(float(number) * _UNITS[unit] for number, _, unit in re.findall(r"([0-9]+(\.[0-9]+)?)(ms|s|m|h|d|w)", text))
+        raise ValueError(
+            'a duration such as "30d", "1h30m", "250ms" (units: ms, s, m, h, d, w), or a number of seconds'
+        )
+    return sum(
+        float(number) * _UNITS[unit]
+        for number, _, unit in re.findall(r"([0-9]+(\.[0-9]+)?)(ms|s|m|h|d|w)", text)
+    )
 
 
 def size(value: Any) -> Any:
     """A size in bytes: a whole number of them, or text such as "8MB", "512KiB"; 1,000,000 GB at most."""
     if not isinstance(value, int) or isinstance(value, bool):
-        found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([KMG]?I?B)?", value.strip().upper()) if isinstance(value, str) else None
+        found = (
+            re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([KMG]?I?B)?", value.strip().upper())
+            if isinstance(value, str)
+            else None
+        )
         if found is None:
-            raise ValueError('a size such as "8MB", "512KiB" (units: B, KB, MB, GB, KiB, MiB, GiB), or a whole number of bytes')
+            raise ValueError(
+                'a size such as "8MB", "512KiB" (units: B, KB, MB, GB, KiB, MiB, GiB), or a whole number of bytes'
+            )
         value = float(found[1]) * _SIZES[found[2] or ""]
     if value > _LARGEST_BYTES:
         raise ValueError("a size of at most 1000000GB")
@@ -57,7 +83,9 @@ def topic(name: str) -> str:
         ValueError: says what is allowed.
     """
     if name in (".", "..") or not re.fullmatch(r"[a-zA-Z0-9._-]{1,249}", name):
-        raise ValueError(f"a topic's name has 1 to {LONGEST_TOPIC} of the characters a-z A-Z 0-9 . _ - and is not . or ..")
+        raise ValueError(
+            f"a topic's name has 1 to {LONGEST_TOPIC} of the characters a-z A-Z 0-9 . _ - and is not . or .."
+        )
     if name in _KAFKAS_OWN:
         raise ValueError("a topic of Kafka's own")
     return name
@@ -75,7 +103,10 @@ def _milliseconds(value: Any) -> int:
 
 
 def _written(reader: Callable[[Any], Any], example: str) -> tuple[BeforeValidator, WithJsonSchema]:
-    schema = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string"}], "examples": [example]}
+    schema = {
+        "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string"}],
+        "examples": [example],
+    }
     return BeforeValidator(reader), WithJsonSchema(schema)
 
 
@@ -85,9 +116,13 @@ Seconds = Annotated[int, Field(ge=1), *_written(_whole_seconds, "30d")]
 SecondsOfADay = Annotated[float, Field(gt=0, le=86_400), *_written(seconds, "20s")]
 Milliseconds = Annotated[int, Field(ge=0, le=60_000), *_written(_milliseconds, "50ms")]
 Count = Annotated[int, Field(ge=1, le=_MOST, strict=True)]
-Topic = Annotated[str, AfterValidator(topic), Field(json_schema_extra={"pattern": "^[a-zA-Z0-9._-]{1,249}$"})]
+Topic = Annotated[
+    str, AfterValidator(topic), Field(json_schema_extra={"pattern": "^[a-zA-Z0-9._-]{1,249}$"})
+]
 SourceName = Annotated[str, Field(pattern=NAME)]
 # What Temporal takes: a name that its server, its web page and its command line write without quotes.
 Namespace = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,199}$")]
 Endpoint = Annotated[str, Field(pattern=r"^[a-zA-Z][a-zA-Z0-9-]{0,198}[a-zA-Z0-9]$")]
-TaskQueue = Annotated[str, Field(pattern=r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]{0,198}[^\s\x00-\x1f\x7f])?$")]
+TaskQueue = Annotated[
+    str, Field(pattern=r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]{0,198}[^\s\x00-\x1f\x7f])?$")
+]

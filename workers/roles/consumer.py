@@ -26,7 +26,9 @@ async def run_consumer(settings: Settings) -> None:
 
     client = await _temporal(settings)
     group = {"group_id": settings.kafka_group}
-    with open_pool(settings.database_url, size=_CONNECTIONS, application="freshet-consumer") as pool:
+    with open_pool(
+        settings.database_url, size=_CONNECTIONS, application="freshet-consumer"
+    ) as pool:
         cluster = Cluster(settings.kafka_bootstrap, settings.kafka_properties)
         consumer = SourceConsumer(
             properties(settings.kafka_bootstrap, settings.kafka_properties, **group),
@@ -36,7 +38,11 @@ async def run_consumer(settings: Settings) -> None:
         )
         stop = asyncio.Event()
         consuming = asyncio.create_task(consumer.run(stop))
-        outbox = asyncio.create_task(run_outbox(pool, cluster, properties(settings.kafka_bootstrap, settings.kafka_properties)))
+        outbox = asyncio.create_task(
+            run_outbox(
+                pool, cluster, properties(settings.kafka_bootstrap, settings.kafka_properties)
+            )
+        )
         try:
             await asyncio.shield(consuming)
         except asyncio.CancelledError:

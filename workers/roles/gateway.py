@@ -18,7 +18,12 @@ from workers.roles.orchestrator import in_pool
 _THREADS = 4  # descriptions and searches side by side
 
 
-def build(client: Client, pool: ConnectionPool[Connection], *, search: Callable[[SearchRequest], SearchResponse]) -> Worker:
+def build(
+    client: Client,
+    pool: ConnectionPool[Connection],
+    *,
+    search: Callable[[SearchRequest], SearchResponse],
+) -> Worker:
     """The worker of queue `freshet-nexus`; `search` blocks and runs in a thread."""
     handler = CorpusServiceHandler(search=search, describe=partial(in_pool, pool, scan.describe))
     return Worker(

@@ -46,7 +46,10 @@ def activities(pool: ConnectionPool[Connection]) -> Sequence[Callable[..., Any]]
         look=step(await_fresh.look),
     )
     checks = FreshnessActivities(
-        measure=step(scan.measure), expired_after=step(scan.expired_after), record=step(scan.record), initial_state=step(_initial_state)
+        measure=step(scan.measure),
+        expired_after=step(scan.expired_after),
+        record=step(scan.record),
+        initial_state=step(_initial_state),
     )
     return (
         notices.wake,

@@ -130,7 +130,13 @@ async def _preparer(settings: Settings, client: Client) -> AsyncIterator[Worker]
         open_pool(settings.database_url, size=3, application="freshet-preparer") as pool,
         Cleaner(processes=settings.prepare_processes) as cleaner,
     ):
-        preparer = Preparer(store=StagingStore(settings.staging_url), pool=pool, cleaner=cleaner, spaces=SpaceRegistry(), content_of=content_of)
+        preparer = Preparer(
+            store=StagingStore(settings.staging_url),
+            pool=pool,
+            cleaner=cleaner,
+            spaces=SpaceRegistry(),
+            content_of=content_of,
+        )
         yield Worker(
             client,
             task_queue=task_queues.PREPARE,
@@ -141,7 +147,9 @@ async def _preparer(settings: Settings, client: Client) -> AsyncIterator[Worker]
         )
 
 
-def content_of(spec: Any, key: bytes | None, value: bytes, headers: str, content_sha256: bytes) -> str:
+def content_of(
+    spec: Any, key: bytes | None, value: bytes, headers: str, content_sha256: bytes
+) -> str:
     """A document's content out of the record as it came, by the ingest package's decoder.
 
     Raises:
@@ -151,11 +159,22 @@ def content_of(spec: Any, key: bytes | None, value: bytes, headers: str, content
     from ingest.decode.decoder import decode
     from ingest.event import ChangeEvent, KafkaRecord
 
-    pairs = tuple((name, None if text is None else base64.b64decode(text)) for name, text in json.loads(headers or "[]"))
-    record = KafkaRecord(topic="", partition=0, offset=0, timestamp_ms=0, key=key, value=value, headers=pairs)
+    pairs = tuple(
+        (name, None if text is None else base64.b64decode(text))
+        for name, text in json.loads(headers or "[]")
+    )
+    record = KafkaRecord(
+        topic="", partition=0, offset=0, timestamp_ms=0, key=key, value=value, headers=pairs
+    )
     decoded = decode(record, spec)
-    if not isinstance(decoded, ChangeEvent) or decoded.content is None or decoded.content_sha256 != content_sha256:
-        raise ConfigurationError(f"the format of source {spec.source!r} was changed since its records were staged; they are read again")
+    if (
+        not isinstance(decoded, ChangeEvent)
+        or decoded.content is None
+        or decoded.content_sha256 != content_sha256
+    ):
+        raise ConfigurationError(
+            f"the format of source {spec.source!r} was changed since its records were staged; they are read again"
+        )
     return decoded.content
 
 
@@ -170,7 +189,12 @@ async def _embedder(settings: Settings, client: Client) -> AsyncIterator[Worker]
     embedders = Embedders(settings)
     with open_pool(settings.database_url, size=6, application="freshet-embedder") as pool:
         await asyncio.to_thread(_preload, settings, embedders)
-        step = EmbedStep(store=StagingStore(settings.staging_url), pool=pool, embedder_of=embedders.with_fingerprint, shard=settings.embed_shard)
+        step = EmbedStep(
+            store=StagingStore(settings.staging_url),
+            pool=pool,
+            embedder_of=embedders.with_fingerprint,
+            shard=settings.embed_shard,
+        )
         # Two side by side: while one computes (the model takes one at a time), the next has read its texts.
         yield Worker(
             client,
@@ -217,7 +241,9 @@ async def _gateway(settings: Settings, client: Client) -> AsyncIterator[Worker]:
                 return search(connection, request, embedders.of)
 
         # Ready without the model: descriptions and waits need none, and the first search waits for it.
-        threading.Thread(target=_preload_later, args=(settings, embedders), name="preload", daemon=True).start()
+        threading.Thread(
+            target=_preload_later, args=(settings, embedders), name="preload", daemon=True
+        ).start()
         yield gateway.build(client, pool, search=answer)
 
 
@@ -240,15 +266,22 @@ def _preload(settings: Settings, embedders: Any) -> None:
     with connect_database(settings.database_url) as connection:
         rows = connection.execute(query("search_spaces"), {"sources": None}).fetchall()
     specs = [SourceSpec.from_json(row[1]) for row in rows]
-    wanted = {(spec.model, spec.prefix) for spec in specs} or {(SourceSpec(source="default", topics=("none",)).model, "")}
+    wanted = {(spec.model, spec.prefix) for spec in specs} or {
+        (SourceSpec(source="default", topics=("none",)).model, "")
+    }
     for model, prefix in sorted(wanted):
         try:
             embedders.of(model, prefix)
         except FreshetError as error:
-            logger.error("model not loaded", extra={"action": "model_not_loaded", "model": model, "error": str(error)})  # noqa: TRY400 - the message says it all
+            logger.error(
+                "model not loaded",
+                extra={"action": "model_not_loaded", "model": model, "error": str(error)},
+            )  # noqa: TRY400 - the message says it all
 
 
-_BUILDERS: dict[str, Callable[[Settings, Client], contextlib.AbstractAsyncContextManager[Worker]]] = {
+_BUILDERS: dict[
+    str, Callable[[Settings, Client], contextlib.AbstractAsyncContextManager[Worker]]
+] = {
     "orchestrator": _orchestrator,
     "preparer": _preparer,
     "embedder": _embedder,

@@ -36,6 +36,10 @@ async def temporal(settings: Settings, *, namespace: str | None = None) -> Clien
     try:
         return await Client.connect(**arguments, data_converter=data_converter(settings))
     except ValueError as error:
-        raise ConfigurationError(f"Temporal's address {address!r} (TEMPORAL_ADDRESS) is not host:port: {error}") from error
+        raise ConfigurationError(
+            f"Temporal's address {address!r} (TEMPORAL_ADDRESS) is not host:port: {error}"
+        ) from error
     except RuntimeError as error:
-        raise DependencyError(f"Temporal does not answer at {address}: {error}. Is it running? See `freshet status`.") from error
+        raise DependencyError(
+            f"Temporal does not answer at {address}: {error}. Is it running? See `freshet status`."
+        ) from error

@@ -37,7 +37,9 @@ class EncryptionCodec(PayloadCodec):
         try:
             lines = Path(path).read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"FRESHET_PAYLOAD_KEYS={path!r} cannot be read: {error}") from error
+            raise ConfigurationError(
+                f"FRESHET_PAYLOAD_KEYS={path!r} cannot be read: {error}"
+            ) from error
         for number, line in enumerate(lines, 1):
             if not line.strip() or line.startswith("#"):
                 continue
@@ -49,7 +51,9 @@ class EncryptionCodec(PayloadCodec):
             if not name or len(key) != 32:
                 raise ConfigurationError(f"{path}:{number}: expected id=base64 of 32 bytes")
             if name in keys:
-                raise ConfigurationError(f"{path}:{number}: key {name!r} stands there twice; give a new key a new id")
+                raise ConfigurationError(
+                    f"{path}:{number}: key {name!r} stands there twice; give a new key a new id"
+                )
             keys[name] = key
         return cls(keys)
 
@@ -59,21 +63,30 @@ class EncryptionCodec(PayloadCodec):
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """Decrypt; plain payloads (from before encryption, from other teams) pass."""
-        return [self._decrypt(payload) if payload.metadata.get("encoding") == _ENCODING else payload for payload in payloads]
+        return [
+            self._decrypt(payload) if payload.metadata.get("encoding") == _ENCODING else payload
+            for payload in payloads
+        ]
 
     def _encrypt(self, payload: Payload) -> Payload:
         nonce = os.urandom(_NONCE_BYTES)
         name = self._current.encode()
-        data = nonce + self._ciphers[self._current].encrypt(nonce, payload.SerializeToString(), name)
+        data = nonce + self._ciphers[self._current].encrypt(
+            nonce, payload.SerializeToString(), name
+        )
         return Payload(metadata={"encoding": _ENCODING, "key-id": name}, data=data)
 
     def _decrypt(self, payload: Payload) -> Payload:
         name = payload.metadata.get("key-id", b"")
         cipher = self._ciphers.get(name.decode(errors="replace"))
         if cipher is None:
-            raise ConfigurationError(f"a payload is encrypted with key {name.decode(errors='replace')!r}, which is not in the key file")
+            raise ConfigurationError(
+                f"a payload is encrypted with key {name.decode(errors='replace')!r}, which is not in the key file"
+            )
         try:
             plain = cipher.decrypt(payload.data[:_NONCE_BYTES], payload.data[_NONCE_BYTES:], name)
         except InvalidTag as error:
-            raise ConfigurationError(f"a payload does not decrypt with key {name.decode()!r}: the key is another one") from error
+            raise ConfigurationError(
+                f"a payload does not decrypt with key {name.decode()!r}: the key is another one"
+            ) from error
         return Payload.FromString(plain)

@@ -17,7 +17,9 @@ def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner reads; a reader sees the old one or the new one, never half."""
     private_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as output:
+    with os.fdopen(
+        os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8"
+    ) as output:
         output.write(text)
         output.flush()
         os.fsync(output.fileno())

@@ -65,7 +65,9 @@ def free_port(taken: set[int] | None = None) -> int:
         port = random.randint(_LOWEST, _HIGHEST)
         if port not in (taken or set()) and is_free(port):
             return port
-    raise ConfigurationError(f"no free port between {_LOWEST} and {_HIGHEST} on 127.0.0.1; set {', '.join(PORTS.values())}")
+    raise ConfigurationError(
+        f"no free port between {_LOWEST} and {_HIGHEST} on 127.0.0.1; set {', '.join(PORTS.values())}"
+    )
 
 
 def is_free(port: int) -> bool:
@@ -96,7 +98,9 @@ def require_free(name: str, port: int) -> None:
     """
     if is_free(port):
         return
-    raise ConfigurationError(f"port {port} of {name} is taken{_holder(port)}; free it, or choose another with `freshet up --{name}-port N`")
+    raise ConfigurationError(
+        f"port {port} of {name} is taken{_holder(port)}; free it, or choose another with `freshet up --{name}-port N`"
+    )
 
 
 def _holder(port: int) -> str:

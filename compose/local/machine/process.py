@@ -46,7 +46,9 @@ def current() -> ProcessId:
     return ProcessId(os.getpid(), psutil.Process().create_time())
 
 
-def spawn(command: Sequence[str], *, mark: str, environment: Mapping[str, str], log: Path, cwd: Path) -> subprocess.Popen[bytes]:
+def spawn(
+    command: Sequence[str], *, mark: str, environment: Mapping[str, str], log: Path, cwd: Path
+) -> subprocess.Popen[bytes]:
     """Start a part in a session of its own (a Ctrl-C in the terminal must not reach it), its output appended to `log`.
 
     Raises:
@@ -78,7 +80,13 @@ def identify(child: subprocess.Popen[bytes]) -> ProcessId:
 
 
 def run_tool(
-    command: Sequence[str], *, mark: str, what: str, timeout: float, environment: Mapping[str, str | None] | None = None, cwd: Path | None = None
+    command: Sequence[str],
+    *,
+    mark: str,
+    what: str,
+    timeout: float,
+    environment: Mapping[str, str | None] | None = None,
+    cwd: Path | None = None,
 ) -> str:
     """Run a program to its end and return its standard output; `what` says in words what it was for.
 

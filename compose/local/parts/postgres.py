@@ -46,7 +46,9 @@ class Postgres(Part):
 
     port: int
     name: str = "postgres"
-    stop_signal: signal.Signals = signal.SIGINT  # "fast" shutdown: sessions are ended, nothing is lost
+    stop_signal: signal.Signals = (
+        signal.SIGINT
+    )  # "fast" shutdown: sessions are ended, nothing is lost
     grace_seconds: float = 30.0
     fsync: bool = True  # tests on throw-away data turn it off
 
@@ -57,7 +59,11 @@ class Postgres(Part):
     @property
     def folder(self) -> Path:
         """Where it keeps its files; see `_reachable`."""
-        return _reachable(self.home / "postgres") if _runner().kind == "nobody" else self.home / "postgres"
+        return (
+            _reachable(self.home / "postgres")
+            if _runner().kind == "nobody"
+            else self.home / "postgres"
+        )
 
     @property
     def data(self) -> Path:
@@ -83,7 +89,12 @@ class Postgres(Part):
 
     def install(self) -> None:
         """Find the binaries."""
-        self.version = run_tool([str(binaries() / "postgres"), "--version"], mark=self.mark, what="version of PostgreSQL", timeout=30).split()[-1]
+        self.version = run_tool(
+            [str(binaries() / "postgres"), "--version"],
+            mark=self.mark,
+            what="version of PostgreSQL",
+            timeout=30,
+        ).split()[-1]
 
     def prepare(self) -> None:
         """Make the data directory if there is none, write the settings, clear what a crash left."""
@@ -117,7 +128,16 @@ class Postgres(Part):
 
     def create_database(self, name: str, *, template: str | None = None) -> None:
         """Make a database, from a template if one is named; nothing if it is there."""
-        command = [str(binaries() / "createdb"), "-h", "127.0.0.1", "-p", str(self.port), "-U", USER, name]
+        command = [
+            str(binaries() / "createdb"),
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(self.port),
+            "-U",
+            USER,
+            name,
+        ]
         if template:
             command += ["--template", template]
         try:
@@ -128,12 +148,25 @@ class Postgres(Part):
 
     def drop_database(self, name: str) -> None:
         """Remove a database, ending its sessions."""
-        command = [str(binaries() / "dropdb"), "-h", "127.0.0.1", "-p", str(self.port), "-U", USER, "--force", "--if-exists", name]
+        command = [
+            str(binaries() / "dropdb"),
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(self.port),
+            "-U",
+            USER,
+            "--force",
+            "--if-exists",
+            name,
+        ]
         self._client(command, what=f"drop the database {name}")
 
     def _client(self, command: Sequence[str], *, what: str) -> str:
         # The PG* variables of the terminal are not meant for this server.
-        environment: dict[str, str | None] = {name: None for name in os.environ if name.startswith("PG")}
+        environment: dict[str, str | None] = {
+            name: None for name in os.environ if name.startswith("PG")
+        }
         environment |= {"PGPASSWORD": self.password, "LC_ALL": "C"}
         return run_tool(command, mark=self.mark, what=what, timeout=60, environment=environment)
 
@@ -149,10 +182,32 @@ class Postgres(Part):
         if runner.kind == "nobody":
             for path in (new.parent, pwfile):
                 shutil.chown(path, "nobody")
-        command = [*runner.prefix, str(binaries() / "initdb"), "-D", str(new), "-U", USER, "--auth=scram-sha-256"]
-        command += [f"--pwfile={pwfile}", "--encoding=UTF8", "--locale=C", "--data-checksums", "--no-instructions", "--no-sync"]
+        command = [
+            *runner.prefix,
+            str(binaries() / "initdb"),
+            "-D",
+            str(new),
+            "-U",
+            USER,
+            "--auth=scram-sha-256",
+        ]
+        command += [
+            f"--pwfile={pwfile}",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--data-checksums",
+            "--no-instructions",
+            "--no-sync",
+        ]
         try:
-            run_tool(command, mark=self.mark, what="make the PostgreSQL data directory", timeout=120, environment={"LC_ALL": "C"}, cwd=self.folder)
+            run_tool(
+                command,
+                mark=self.mark,
+                what="make the PostgreSQL data directory",
+                timeout=120,
+                environment={"LC_ALL": "C"},
+                cwd=self.folder,
+            )
             with (new / "postgresql.conf").open("a", encoding="utf-8") as settings:
                 settings.write("\ninclude 'freshet.conf'\n")
         finally:
@@ -227,20 +282,32 @@ def binaries() -> Path:
 
 def _copy_for_nobody(root: Path) -> Path:
     """A copy that `nobody` may read and run; the wheel finds its libraries in a folder beside it."""
-    target = Path("/var/tmp") / f"freshet-postgres-binaries-{hashlib.sha256(str(root).encode()).hexdigest()[:12]}"
+    target = (
+        Path("/var/tmp")
+        / f"freshet-postgres-binaries-{hashlib.sha256(str(root).encode()).hexdigest()[:12]}"
+    )
     if not target.exists():
         new = target.with_name(f"{target.name}.{os.getpid()}")
         shutil.copytree(root / "pginstall18", new / root.name / "pginstall18", symlinks=True)
         libraries = root.with_name(root.name + ".libs")
         if libraries.exists():
             shutil.copytree(libraries, new / libraries.name)
-        run_tool(["chmod", "-R", "a+rX", str(new)], mark="", what="make PostgreSQL's programs readable", timeout=60)
+        run_tool(
+            ["chmod", "-R", "a+rX", str(new)],
+            mark="",
+            what="make PostgreSQL's programs readable",
+            timeout=60,
+        )
         new.replace(target)
     return target / root.name / "pginstall18" / "bin"
 
 
 def _ready(port: int) -> bool:
-    done = subprocess.run([str(binaries() / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port), "-t", "2"], capture_output=True, check=False)
+    done = subprocess.run(
+        [str(binaries() / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port), "-t", "2"],
+        capture_output=True,
+        check=False,
+    )
     return done.returncode == 0
 
 

@@ -17,7 +17,9 @@ class Role(Part):
     """One worker process; it says itself when it is ready."""
 
     grace_seconds: float = 30.0
-    ready_seconds: float = 180.0  # the first load of the model reads gigabytes of libraries from a cold disk
+    ready_seconds: float = (
+        180.0  # the first load of the model reads gigabytes of libraries from a cold disk
+    )
 
     @property
     def ready_file(self) -> Path:
@@ -42,7 +44,12 @@ class Role(Part):
             "FRESHET_PRELOAD_AFTER": str(self.home / "run" / "embedder.ready"),
             "PYTHONUNBUFFERED": "1",
             # The checkout is on the path whatever the working directory, also where Freshet is not installed.
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).resolve().parents[3]), os.environ.get("PYTHONPATH", "")])),
+            "PYTHONPATH": os.pathsep.join(
+                filter(
+                    None,
+                    [str(Path(__file__).resolve().parents[3]), os.environ.get("PYTHONPATH", "")],
+                )
+            ),
         }
 
     def is_ready(self, process: ProcessId) -> bool:

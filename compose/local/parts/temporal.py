@@ -59,7 +59,12 @@ class Temporal(Part):
 
     def install(self) -> None:
         """Find or fetch the program."""
-        said = run_tool([str(binary(self.mark)), "--version"], mark=self.mark, what="version of Temporal", timeout=60)
+        said = run_tool(
+            [str(binary(self.mark)), "--version"],
+            mark=self.mark,
+            what="version of Temporal",
+            timeout=60,
+        )
         self.version = said.partition("(Server ")[2].partition(",")[0] or said.strip()
 
     def prepare(self) -> None:
@@ -71,12 +76,31 @@ class Temporal(Part):
 
     def command(self) -> Sequence[str]:
         """The server."""
-        command = [str(binary(self.mark)), "server", "start-dev", "--ip", "127.0.0.1", "--port", str(self.port)]
-        command += ["--db-filename", str(self.folder / "temporal.db"), "--log-level", "warn", "--log-format", "json"]
+        command = [
+            str(binary(self.mark)),
+            "server",
+            "start-dev",
+            "--ip",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+        ]
+        command += [
+            "--db-filename",
+            str(self.folder / "temporal.db"),
+            "--log-level",
+            "warn",
+            "--log-format",
+            "json",
+        ]
         command += ["--headless"] if self.headless else ["--ui-port", str(self.ui_port)]
         command += [word for namespace in self.namespaces for word in ("--namespace", namespace)]
         command += [word for pragma in _PRAGMAS for word in ("--sqlite-pragma", pragma)]
-        return command + [word for setting in (*_DYNAMIC, *self.dynamic) for word in ("--dynamic-config-value", setting)]
+        return command + [
+            word
+            for setting in (*_DYNAMIC, *self.dynamic)
+            for word in ("--dynamic-config-value", setting)
+        ]
 
     def is_ready(self, process: ProcessId) -> bool:
         """Whether the frontend serves and has our namespaces."""
@@ -141,24 +165,36 @@ async def _download(folder: Path) -> Path:
 
     # The SDK's bridge downloads the program on the way to starting a server; that server is ended at once.
     async with asyncio.timeout(_DOWNLOAD_SECONDS):
-        environment = await WorkflowEnvironment.start_local(download_dest_dir=str(folder), ip="127.0.0.1")
+        environment = await WorkflowEnvironment.start_local(
+            download_dest_dir=str(folder), ip="127.0.0.1"
+        )
     await environment.shutdown()
     return _program_in(folder)
 
 
 def _program_in(folder: Path) -> Path:
-    return next(path for path in folder.iterdir() if path.name.startswith("temporal") and os.access(path, os.X_OK))
+    return next(
+        path
+        for path in folder.iterdir()
+        if path.name.startswith("temporal") and os.access(path, os.X_OK)
+    )
 
 
 def _go_install(folder: Path, mark: str, failure: Exception) -> Path:
-    go = shutil.which("go") or ("/usr/local/go/bin/go" if Path("/usr/local/go/bin/go").exists() else None)
+    go = shutil.which("go") or (
+        "/usr/local/go/bin/go" if Path("/usr/local/go/bin/go").exists() else None
+    )
     if go is None:
         raise DependencyError(
             f"no `temporal` program: its download failed ({failure}) and there is no Go to build it; "
             "put `temporal` on PATH (https://docs.temporal.io/cli), or set TEMPORAL_ADDRESS to an existing server"
         ) from failure
     run_tool(
-        [go, "install", _CLI_MODULE], mark=mark, what="build the Temporal server (some minutes)", timeout=1800, environment={"GOBIN": str(folder)}
+        [go, "install", _CLI_MODULE],
+        mark=mark,
+        what="build the Temporal server (some minutes)",
+        timeout=1800,
+        environment={"GOBIN": str(folder)},
     )
     return folder / "temporal"
 
@@ -172,7 +208,9 @@ async def _serves(address: str, namespaces: Iterable[str]) -> bool:
         async with asyncio.timeout(5):
             client = await Client.connect(address)
             for namespace in namespaces:
-                await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=namespace))
+                await client.workflow_service.describe_namespace(
+                    DescribeNamespaceRequest(namespace=namespace)
+                )
     except (RPCError, RuntimeError, TimeoutError):
         return False
     return True
@@ -189,7 +227,10 @@ async def create_namespace(address: str, namespace: str, *, retention_days: int 
     from temporalio.client import Client
     from temporalio.service import RPCError, RPCStatusCode
 
-    request = RegisterNamespaceRequest(namespace=namespace, workflow_execution_retention_period=Duration(seconds=retention_days * 86_400))
+    request = RegisterNamespaceRequest(
+        namespace=namespace,
+        workflow_execution_retention_period=Duration(seconds=retention_days * 86_400),
+    )
     made = True
     try:
         client = await Client.connect(address)
@@ -199,7 +240,9 @@ async def create_namespace(address: str, namespace: str, *, retention_days: int 
         await client.workflow_service.register_namespace(request)
     except RPCError as error:
         if error.status != RPCStatusCode.ALREADY_EXISTS:
-            raise DependencyError(f"namespace {namespace} cannot be made at {address}: {error.message}") from error
+            raise DependencyError(
+                f"namespace {namespace} cannot be made at {address}: {error.message}"
+            ) from error
         made = False
     await wait_for_namespace(client, namespace)
     await register_search_attributes(address, namespace)
@@ -217,14 +260,20 @@ async def wait_for_namespace(client: "Client", namespace: str) -> None:
 
     for _ in range(600):
         try:
-            await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=namespace))
+            await client.workflow_service.describe_namespace(
+                DescribeNamespaceRequest(namespace=namespace)
+            )
         except RPCError as error:
             if error.status != RPCStatusCode.NOT_FOUND:
-                raise DependencyError(f"namespace {namespace} cannot be described: {error.message}") from error
+                raise DependencyError(
+                    f"namespace {namespace} cannot be described: {error.message}"
+                ) from error
             await asyncio.sleep(0.05)
         else:
             return
-    raise DependencyError(f"namespace {namespace} was made 30 s ago and does not serve yet; run `freshet up` again")
+    raise DependencyError(
+        f"namespace {namespace} was made 30 s ago and does not serve yet; run `freshet up` again"
+    )
 
 
 async def register_search_attributes(address: str, namespace: str) -> list[str]:
@@ -236,7 +285,9 @@ async def register_search_attributes(address: str, namespace: str) -> list[str]:
     from temporalio.client import Client
 
     try:
-        return await add_search_attributes(await Client.connect(address, namespace=namespace), namespace)
+        return await add_search_attributes(
+            await Client.connect(address, namespace=namespace), namespace
+        )
     except RuntimeError as error:
         raise DependencyError(f"Temporal at {address} does not answer: {error}") from error
 
@@ -244,22 +295,40 @@ async def register_search_attributes(address: str, namespace: str) -> list[str]:
 async def add_search_attributes(client: "Client", namespace: str) -> list[str]:
     """The same over an open client (which may have TLS and an API key)."""
     from temporalio.api.enums.v1 import IndexedValueType
-    from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
+    from temporalio.api.operatorservice.v1 import (
+        AddSearchAttributesRequest,
+        ListSearchAttributesRequest,
+    )
     from temporalio.service import RPCError, RPCStatusCode
 
-    wanted = {name: IndexedValueType.Value(f"INDEXED_VALUE_TYPE_{kind.upper()}") for name, kind in SEARCH_ATTRIBUTES.items()}
+    wanted = {
+        name: IndexedValueType.Value(f"INDEXED_VALUE_TYPE_{kind.upper()}")
+        for name, kind in SEARCH_ATTRIBUTES.items()
+    }
     try:
-        listed = await client.operator_service.list_search_attributes(ListSearchAttributesRequest(namespace=namespace))
-        missing = {name: kind for name, kind in wanted.items() if name not in listed.custom_attributes}
-        wrong = [name for name, kind in wanted.items() if listed.custom_attributes.get(name, kind) != kind]
+        listed = await client.operator_service.list_search_attributes(
+            ListSearchAttributesRequest(namespace=namespace)
+        )
+        missing = {
+            name: kind for name, kind in wanted.items() if name not in listed.custom_attributes
+        }
+        wrong = [
+            name
+            for name, kind in wanted.items()
+            if listed.custom_attributes.get(name, kind) != kind
+        ]
         if wrong:
             raise DependencyError(
                 f"search attributes {', '.join(wrong)} of namespace {namespace} have another type than {SEARCH_ATTRIBUTES}; remove them there, or use another namespace"
             )
         if missing:
-            await client.operator_service.add_search_attributes(AddSearchAttributesRequest(namespace=namespace, search_attributes=missing))
+            await client.operator_service.add_search_attributes(
+                AddSearchAttributesRequest(namespace=namespace, search_attributes=missing)
+            )
     except RPCError as error:
         if error.status != RPCStatusCode.ALREADY_EXISTS:
-            raise DependencyError(f"search attributes of namespace {namespace} cannot be registered: {error.message}") from error
+            raise DependencyError(
+                f"search attributes of namespace {namespace} cannot be registered: {error.message}"
+            ) from error
         return []
     return sorted(missing)

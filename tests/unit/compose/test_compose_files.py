@@ -18,17 +18,30 @@ def services() -> dict[str, dict]:
 
 
 def test_env_example_is_current() -> None:
-    assert (FOLDER / "env.example").read_text() == render(), "run: python -m compose.env_example > compose/env.example"
+    assert (FOLDER / "env.example").read_text() == render(), (
+        "run: python -m compose.env_example > compose/env.example"
+    )
 
 
 def test_compose_yaml_fits_the_compose_specification() -> None:
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(FOLDER / "compose.yaml")]
+    command = [
+        sys.executable,
+        "-m",
+        "check_jsonschema",
+        "--builtin-schema",
+        "vendor.compose-spec",
+        str(FOLDER / "compose.yaml"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_every_role_is_a_service() -> None:
-    assert {name for name, service in services().items() if service.get("command", [""])[:1] == ["worker"]} == set(ROLES)
+    assert {
+        name
+        for name, service in services().items()
+        if service.get("command", [""])[:1] == ["worker"]
+    } == set(ROLES)
 
 
 def test_ports_are_published_on_loopback_only() -> None:
@@ -39,4 +52,6 @@ def test_ports_are_published_on_loopback_only() -> None:
 
 def test_temporal_has_our_search_attributes() -> None:
     command = services()["temporal"]["command"]
-    assert {f"--search-attribute={name}={kind}" for name, kind in SEARCH_ATTRIBUTES.items()} <= set(command)
+    assert {f"--search-attribute={name}={kind}" for name, kind in SEARCH_ATTRIBUTES.items()} <= set(
+        command
+    )

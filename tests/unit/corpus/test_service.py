@@ -36,7 +36,9 @@ NOTICE = BatchNotice(
     ranges=(OffsetRange(topic="t", partition=0, first_offset=0, next_offset=1),),
     changes=(Change(document_id="a", version=1, change="written"),),
 )
-HIT = SearchHit(source="peps", document_id="a", version=1, text="x", score=0.5, metadata='{"a": [1]}')
+HIT = SearchHit(
+    source="peps", document_id="a", version=1, text="x", score=0.5, metadata='{"a": [1]}'
+)
 SPEC = FreshnessSpec(warn_after_seconds=1)
 
 
@@ -52,7 +54,9 @@ SPEC = FreshnessSpec(warn_after_seconds=1)
         SourceDescription(source="peps", state="active"),
         AwaitFreshRequest(source="peps", batch=1),
         AwaitFreshResponse(reached=False, why=Why.DEAD_LETTERED, batch=1),
-        Measurement(source="peps", snapshotted_at_ms=1, spec=SPEC, last_batch=1, documents=1, overdue=0),
+        Measurement(
+            source="peps", snapshotted_at_ms=1, spec=SPEC, last_batch=1, documents=1, overdue=0
+        ),
         FreshnessReport(
             source="peps",
             status=FreshnessStatus.RUNTIME_ERROR,
@@ -71,8 +75,13 @@ async def test_types_survive_the_wire(value):
 
 
 def test_names_on_the_wire_do_not_change():
-    named = {service: service.__nexus_service_definition__ for service in (CorpusService, BatchSubscriberService)}
-    operations = {definition.name: sorted(definition.operation_definitions) for definition in named.values()}
+    named = {
+        service: service.__nexus_service_definition__
+        for service in (CorpusService, BatchSubscriberService)
+    }
+    operations = {
+        definition.name: sorted(definition.operation_definitions) for definition in named.values()
+    }
     assert operations == {
         "freshet.corpus.v1": ["await_fresh", "describe_source", "search"],
         "freshet.subscriber.v1": ["batch_published"],

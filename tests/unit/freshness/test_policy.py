@@ -27,28 +27,52 @@ def test_judge(newest, oldest, status):
 
 def test_judge_names_what_is_old():
     verdict = judge(SPEC, newest_seconds=7_200, oldest_seconds=8_000)
-    assert verdict.reasons == ("newest event is 2.0h old, error after 1h", "oldest unverified document is 2.2h old, error after 1h")
+    assert verdict.reasons == (
+        "newest event is 2.0h old, error after 1h",
+        "oldest unverified document is 2.2h old, error after 1h",
+    )
 
 
 def test_a_policy_that_is_off_passes_everything():
-    assert judge(FreshnessSpec(), newest_seconds=None, oldest_seconds=1e9).status is FreshnessStatus.PASS
+    assert (
+        judge(FreshnessSpec(), newest_seconds=None, oldest_seconds=1e9).status
+        is FreshnessStatus.PASS
+    )
 
 
 def test_only_warn_is_configured():
-    assert judge(FreshnessSpec(warn_after_seconds=1), newest_seconds=1e9, oldest_seconds=None).status is FreshnessStatus.WARN
+    assert (
+        judge(FreshnessSpec(warn_after_seconds=1), newest_seconds=1e9, oldest_seconds=None).status
+        is FreshnessStatus.WARN
+    )
 
 
 def test_worst():
     assert worst([]) is FreshnessStatus.PASS
-    assert worst([FreshnessStatus.RUNTIME_ERROR, FreshnessStatus.WARN, FreshnessStatus.ERROR]) is FreshnessStatus.RUNTIME_ERROR
+    assert (
+        worst([FreshnessStatus.RUNTIME_ERROR, FreshnessStatus.WARN, FreshnessStatus.ERROR])
+        is FreshnessStatus.RUNTIME_ERROR
+    )
 
 
-@pytest.mark.parametrize(("overdue", "documents", "allowed"), [(5, 10, True), (6, 10, False), (0, 0, True), (1, 1, False)])
+@pytest.mark.parametrize(
+    ("overdue", "documents", "allowed"),
+    [(5, 10, True), (6, 10, False), (0, 0, True), (1, 1, False)],
+)
 def test_mass_expiry_is_not_allowed(overdue, documents, allowed):
-    assert may_expire(FreshnessSpec(max_expiry_ratio=0.5), overdue=overdue, documents=documents) is allowed
+    assert (
+        may_expire(FreshnessSpec(max_expiry_ratio=0.5), overdue=overdue, documents=documents)
+        is allowed
+    )
 
 
 def test_words():
-    assert [words(seconds) for seconds in (30 * 86_400, 43_200, 300, 90, 0)] == ["30d", "12h", "5m", "90s", "0s"]
+    assert [words(seconds) for seconds in (30 * 86_400, 43_200, 300, 90, 0)] == [
+        "30d",
+        "12h",
+        "5m",
+        "90s",
+        "0s",
+    ]
     assert expiry_rule(SPEC) == "expires_at or expire_after=1d"
     assert expiry_rule(FreshnessSpec()) == "expires_at"

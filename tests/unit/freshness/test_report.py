@@ -11,12 +11,26 @@ SPEC = FreshnessSpec(warn_after_seconds=90, error_after_seconds=86_400, expire_a
 
 
 def make_report(status=FreshnessStatus.PASS, **fields):
-    base = {"source": "peps", "snapshotted_at_ms": NOW, "spec": SPEC, "duration_seconds": 0.5, "workflow_id": "w", "run_id": "r"}
+    base = {
+        "source": "peps",
+        "snapshotted_at_ms": NOW,
+        "spec": SPEC,
+        "duration_seconds": 0.5,
+        "workflow_id": "w",
+        "run_id": "r",
+    }
     return FreshnessReport(status=status, **(base | {"newest_ms": NOW - 12_500} | fields))
 
 
 def make_measurement(**fields):
-    base = {"source": "peps", "snapshotted_at_ms": NOW, "spec": SPEC, "last_batch": 1, "documents": 10, "overdue": 0}
+    base = {
+        "source": "peps",
+        "snapshotted_at_ms": NOW,
+        "spec": SPEC,
+        "last_batch": 1,
+        "documents": 10,
+        "overdue": 0,
+    }
     return Measurement(**(base | {"newest_ms": NOW, "oldest_ms": NOW} | fields))
 
 
@@ -43,14 +57,26 @@ def test_document_has_dbts_keys():
 
 
 def test_runtime_error_is_there_with_its_reason():
-    (result,) = document([make_report(FreshnessStatus.RUNTIME_ERROR, error="no database")], generated_at_ms=NOW, version="1", invocation="i")[
-        "results"
-    ]
-    assert result == {"unique_id": "source.freshet.peps", "error": "no database", "status": "runtime error"}
+    (result,) = document(
+        [make_report(FreshnessStatus.RUNTIME_ERROR, error="no database")],
+        generated_at_ms=NOW,
+        version="1",
+        invocation="i",
+    )["results"]
+    assert result == {
+        "unique_id": "source.freshet.peps",
+        "error": "no database",
+        "status": "runtime error",
+    }
 
 
 def test_a_source_without_events_is_as_old_as_dbt_says():
-    (result,) = document([make_report(FreshnessStatus.ERROR, newest_ms=None)], generated_at_ms=NOW, version="1", invocation="i")["results"]
+    (result,) = document(
+        [make_report(FreshnessStatus.ERROR, newest_ms=None)],
+        generated_at_ms=NOW,
+        version="1",
+        invocation="i",
+    )["results"]
     assert result["max_loaded_at"].startswith("0001-01-01T00:00:00")
 
 
@@ -61,7 +87,10 @@ def test_exit_code_is_dbts():
 
 
 def test_measurement_from_the_future_is_new():
-    assert make_measurement(newest_ms=NOW + 60_000, oldest_ms=NOW + 60_000).verdict().status is FreshnessStatus.PASS
+    assert (
+        make_measurement(newest_ms=NOW + 60_000, oldest_ms=NOW + 60_000).verdict().status
+        is FreshnessStatus.PASS
+    )
 
 
 def test_mass_expiry_that_was_not_allowed_is_an_error():

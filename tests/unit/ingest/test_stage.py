@@ -18,13 +18,29 @@ from ingest.event import ChangeEvent, Decoded, KafkaRecord
 from ingest.stage import EVENT_SCHEMA, OffsetRange, parquet, stage
 
 SPEC = SourceSpec(source="s", topics=("t",))
-RANGE = OffsetRange(cluster_id="c", topic="t", topic_id="i", partition=2, first_offset=10, next_offset=15, epoch=3)
+RANGE = OffsetRange(
+    cluster_id="c", topic="t", topic_id="i", partition=2, first_offset=10, next_offset=15, epoch=3
+)
 
 
 def records() -> list[KafkaRecord]:
-    values = [json.dumps({"id": "a", "content": "text", "version": 4, "acl": ["x"], "metadata": {"k": "é"}}).encode(), b"{broken", None]
+    values = [
+        json.dumps(
+            {"id": "a", "content": "text", "version": 4, "acl": ["x"], "metadata": {"k": "é"}}
+        ).encode(),
+        b"{broken",
+        None,
+    ]
     return [
-        KafkaRecord(topic="t", partition=2, offset=10 + number, timestamp_ms=1, key=b"a", value=value, headers=(("h", b"\xff"), ("n", None)))
+        KafkaRecord(
+            topic="t",
+            partition=2,
+            offset=10 + number,
+            timestamp_ms=1,
+            key=b"a",
+            value=value,
+            headers=(("h", b"\xff"), ("n", None)),
+        )
         for number, value in enumerate(values)
     ]
 
@@ -41,7 +57,13 @@ def test_staged_rows(tmp_path: Path) -> None:
     assert frame["value"].to_list() == [record.value for record in records()]
     assert frame["metadata"][0] == '{"k":"é"}'
     assert json.loads(frame["headers"][1]) == [["h", "/w=="], ["n", None]]
-    assert (ref.records, ref.first_offset, ref.next_offset, ref.epoch, ref.partition) == (3, 10, 15, 3, 2)
+    assert (ref.records, ref.first_offset, ref.next_offset, ref.epoch, ref.partition) == (
+        3,
+        10,
+        15,
+        3,
+        2,
+    )
     assert ref.staged_bytes == sum(len(record.value or b"") for record in records())
 
 
@@ -55,17 +77,25 @@ def test_an_empty_file_has_the_schema() -> None:
 
 
 def staged(values: list[bytes], store: StagingStore) -> pl.DataFrame:
-    made = [KafkaRecord(topic="t", partition=2, offset=number, timestamp_ms=1, key=b"a", value=value) for number, value in enumerate(values)]
+    made = [
+        KafkaRecord(topic="t", partition=2, offset=number, timestamp_ms=1, key=b"a", value=value)
+        for number, value in enumerate(values)
+    ]
     return pl.read_parquet(io.BytesIO(store.get(stage(made, SPEC, RANGE, store))))
 
 
 def test_a_bad_byte_in_metadata_costs_a_character(tmp_path: Path) -> None:
     value = '{"id":"a","version":1,"content":"x","metadata":{"author":"José"}}'.encode("latin-1")
     frame = staged([value], StagingStore(tmp_path.as_uri()))
-    assert (frame["outcome"].to_list(), frame["metadata"].to_list()) == (["event"], ['{"author":"Jos\ufffd"}'])
+    assert (frame["outcome"].to_list(), frame["metadata"].to_list()) == (
+        ["event"],
+        ['{"author":"Jos\ufffd"}'],
+    )
 
 
-def test_a_record_that_our_code_fails_on_is_a_dead_letter_and_the_others_are_staged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_that_our_code_fails_on_is_a_dead_letter_and_the_others_are_staged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = stage_module.decode
 
     def mistaken(record: KafkaRecord, spec: SourceSpec) -> Decoded:
@@ -83,7 +113,9 @@ def test_a_record_that_our_code_fails_on_is_a_dead_letter_and_the_others_are_sta
     assert frame["value"].null_count() == 0
 
 
-def test_records_with_flipped_bytes_are_always_staged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_records_with_flipped_bytes_are_always_staged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Whatever is done to an event, staging raises nothing and finds no mistake of its own."""
     random, store = Random(7), StagingStore(tmp_path.as_uri())
     whole = {
@@ -118,7 +150,9 @@ def test_records_with_flipped_bytes_are_always_staged(tmp_path: Path, caplog: py
             value = bytearray(random.choice(events))
             for _ in range(random.randint(1, 3)):
                 at = random.randrange(len(value))
-                value[at : at + random.randint(0, 2)] = random.choice([*trouble, random.randbytes(1)])
+                value[at : at + random.randint(0, 2)] = random.choice(
+                    [*trouble, random.randbytes(1)]
+                )
             values.append(bytes(value))
         assert len(staged(values, store)) == 100
     assert not caplog.records

@@ -4,21 +4,49 @@ from typing import Annotated, Any
 
 import typer
 
-from workers.cli.console import LARGEST_NUMBER, LONGEST_WAIT, MOST_ROWS, CommandError, ExitCode, say, write, write_json, write_table
+from workers.cli.console import (
+    LARGEST_NUMBER,
+    LONGEST_WAIT,
+    MOST_ROWS,
+    CommandError,
+    ExitCode,
+    say,
+    write,
+    write_json,
+    write_table,
+)
 
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
-OneSource = Annotated[str | None, typer.Option("--source", "-s", help="Only this source.", show_default=False)]
+OneSource = Annotated[
+    str | None, typer.Option("--source", "-s", help="Only this source.", show_default=False)
+]
 
 
 def search(
     text: Annotated[str, typer.Argument(help="What to look for.")],
     k: Annotated[int, typer.Option("--k", "-k", min=1, max=100, help="Hits.")] = 5,
     mode: Annotated[str, typer.Option("--mode", "-m", help="vector, text or hybrid.")] = "hybrid",
-    source: Annotated[list[str] | None, typer.Option("--source", "-s", help="Only this source; may be repeated.", show_default=False)] = None,
-    where: Annotated[
-        list[str] | None, typer.Option("--where", "-w", help="name=value that the document's metadata holds; may be repeated.", show_default=False)
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--source", "-s", help="Only this source; may be repeated.", show_default=False
+        ),
     ] = None,
-    as_of: Annotated[str, typer.Option("--as-of", help="An instant (ISO 8601) or SOURCE:BATCH: what was visible then.")] = "",
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where",
+            "-w",
+            help="name=value that the document's metadata holds; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    as_of: Annotated[
+        str,
+        typer.Option(
+            "--as-of", help="An instant (ISO 8601) or SOURCE:BATCH: what was visible then."
+        ),
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Search the corpus: now, or as it was."""
@@ -34,7 +62,14 @@ def search(
 
     batch = _named_batch(as_of)
     instant = None if batch else _instant(as_of)
-    request = SearchRequest(query=text, k=k, mode=mode, sources=tuple(source or ()), metadata=_metadata(where or []), as_of_ms=instant)
+    request = SearchRequest(
+        query=text,
+        k=k,
+        mode=mode,
+        sources=tuple(source or ()),
+        metadata=_metadata(where or []),
+        as_of_ms=instant,
+    )
     if problem := search_problem(request):
         raise CommandError(problem)
     settings = load()
@@ -48,17 +83,23 @@ def search(
         write_json([asdict(hit) for hit in hits])
         return
     for number, hit in enumerate(hits, 1):
-        write(f"{number}. {hit.title or hit.document_id}  [{hit.source}:{hit.document_id} v{hit.version}, score {hit.score:.4f}]")
+        write(
+            f"{number}. {hit.title or hit.document_id}  [{hit.source}:{hit.document_id} v{hit.version}, score {hit.score:.4f}]"
+        )
         write(f"   {hit.uri or '-'}{'  > ' + hit.heading if hit.heading else ''}")
         write(f"   {' '.join(hit.text.split())[:300]}")
-        write(f"   batch {hit.batch}, {hit.topic}/{hit.partition}@{hit.offset}, observed {_iso(hit.observed_at_ms)}\n")
+        write(
+            f"   batch {hit.batch}, {hit.topic}/{hit.partition}@{hit.offset}, observed {_iso(hit.observed_at_ms)}\n"
+        )
     if not hits:
         say("nothing found")
 
 
 def batches(
     source: OneSource = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=MOST_ROWS, help="How many, newest first.")] = 20,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, max=MOST_ROWS, help="How many, newest first.")
+    ] = 20,
     as_json: Json = False,
 ) -> None:
     """The ledger: what each batch did."""
@@ -66,33 +107,71 @@ def batches(
     if as_json:
         write_json(rows)
         return
-    columns = ("source", "batch", "kind", "records", "applied", "unchanged", "superseded", "dead_lettered", "ignored")
+    columns = (
+        "source",
+        "batch",
+        "kind",
+        "records",
+        "applied",
+        "unchanged",
+        "superseded",
+        "dead_lettered",
+        "ignored",
+    )
     chunks = ("chunks_opened", "chunks_closed", "chunks_reused", "texts_embedded", "published_at")
     names = (*columns, *chunks)
-    heads = [name.replace("dead_lettered", "dead").replace("chunks_", "").replace("texts_", "") for name in names]
-    write_table(heads, [[row[name] for name in names] for row in rows], empty="no batch was published yet")
+    heads = [
+        name.replace("dead_lettered", "dead").replace("chunks_", "").replace("texts_", "")
+        for name in names
+    ]
+    write_table(
+        heads, [[row[name] for name in names] for row in rows], empty="no batch was published yet"
+    )
 
 
 def documents(
     source: OneSource = None,
-    document: Annotated[str | None, typer.Option("--id", help="Only this document.", show_default=False)] = None,
+    document: Annotated[
+        str | None, typer.Option("--id", help="Only this document.", show_default=False)
+    ] = None,
     gone: Annotated[bool, typer.Option("--gone", help="Also deleted and expired ones.")] = False,
     history: Annotated[bool, typer.Option("--history", help="Every version.")] = False,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=MOST_ROWS, help="At most.")] = 100,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, max=MOST_ROWS, help="At most.")
+    ] = 100,
     as_json: Json = False,
 ) -> None:
     """Documents, as they are or every version."""
-    values = {"source": source, "document_id": document, "gone": gone or history, "history": history, "limit": limit}
+    values = {
+        "source": source,
+        "document_id": document,
+        "gone": gone or history,
+        "history": history,
+        "limit": limit,
+    }
     rows = _rows("list_documents", values, of=source)
     if as_json:
         write_json(rows)
         return
-    names = ("source", "document_id", "version", "state", "title", "chunks", "content_bytes", "visible_from", "observed_at", "batch")
+    names = (
+        "source",
+        "document_id",
+        "version",
+        "state",
+        "title",
+        "chunks",
+        "content_bytes",
+        "visible_from",
+        "observed_at",
+        "batch",
+    )
     write_table(names, [[row[name] for name in names] for row in rows], empty="no such document")
 
 
 def lineage(
-    document: Annotated[str, typer.Argument(help="A document's id, or chunk:ID for a chunk of a search hit.")],
+    document: Annotated[
+        str, typer.Argument(help="A document's id, or chunk:ID for a chunk of a search hit.")
+    ],
     source: OneSource = None,
     as_json: Json = False,
 ) -> None:
@@ -100,16 +179,22 @@ def lineage(
     if document.startswith("chunk:"):
         number = _number(document[6:])
         if number is None:
-            raise CommandError(f"{document!r}: a chunk's id is a number, as `freshet search --json` shows it")
+            raise CommandError(
+                f"{document!r}: a chunk's id is a number, as `freshet search --json` shows it"
+            )
         found = _rows("chunk_document", {"chunk_id": number}) if number <= LARGEST_NUMBER else []
         if not found:
             raise CommandError(f"there is no chunk {document[6:]}")
         source, document = found[0]["source"], found[0]["document_id"]
     versions = _rows("lineage_versions", {"document_id": document, "source": source}, of=source)
     if not versions:
-        raise CommandError(f"document {document!r} was never seen{f' in source {source!r}' if source else ''}; `freshet documents` lists some")
+        raise CommandError(
+            f"document {document!r} was never seen{f' in source {source!r}' if source else ''}; `freshet documents` lists some"
+        )
     for version in versions:
-        version["told"] = _rows("lineage_told", {"source": version["source"], "batch": version["batch"]})
+        version["told"] = _rows(
+            "lineage_told", {"source": version["source"], "batch": version["batch"]}
+        )
         version["chunks"] = _rows("lineage_chunks", {"chunk_ids": version.pop("chunk_ids")})
     if as_json:
         write_json(versions)
@@ -119,23 +204,42 @@ def lineage(
 
 
 def _show_version(version: dict[str, Any]) -> None:
-    end = f"until {version['visible_to'].isoformat()} ({version['end_reason']})" if version["visible_to"] else "visible"
+    end = (
+        f"until {version['visible_to'].isoformat()} ({version['end_reason']})"
+        if version["visible_to"]
+        else "visible"
+    )
     write(
         f"{version['source']}:{version['document_id']} v{version['version']} ({version['kind']}), from {version['visible_from'].isoformat()}, {end}"
     )
-    write(f"  record    {version['topic']}/{version['partition']}@{version['record_offset']}, raw sha256 {(version['raw_sha256'] or '-')[:16]}")
-    write(f"  batch     {version['batch']} ({version['batch_kind']}), workflow {version['workflow_id']}, run {version['run_id']}")
-    write(f"  made by   pipeline {version['pipeline'] or '-'}, embedding space {version['embedding_space'] or '-'} ({version['model'] or '-'})")
-    told = ", ".join(f"{row['subscriber']} at {row['acknowledged_at'].isoformat()}" for row in version["told"])
+    write(
+        f"  record    {version['topic']}/{version['partition']}@{version['record_offset']}, raw sha256 {(version['raw_sha256'] or '-')[:16]}"
+    )
+    write(
+        f"  batch     {version['batch']} ({version['batch_kind']}), workflow {version['workflow_id']}, run {version['run_id']}"
+    )
+    write(
+        f"  made by   pipeline {version['pipeline'] or '-'}, embedding space {version['embedding_space'] or '-'} ({version['model'] or '-'})"
+    )
+    told = ", ".join(
+        f"{row['subscriber']} at {row['acknowledged_at'].isoformat()}" for row in version["told"]
+    )
     write(f"  told      {told or 'nobody'}")
     chunks = version["chunks"]
     own = [chunk for chunk in chunks if chunk["opened_by_batch"] == version["batch"]]
-    write(f"  chunks    {len(chunks)}, of them {len(own)} new in this version, {len(chunks) - len(own)} kept from older ones")
+    write(
+        f"  chunks    {len(chunks)}, of them {len(own)} new in this version, {len(chunks) - len(own)} kept from older ones"
+    )
     for chunk in own[:5]:
-        write(f"            #{chunk['position']} chunk {chunk['chunk_id']}: {' '.join(chunk['beginning'].split())}")
+        write(
+            f"            #{chunk['position']} chunk {chunk['chunk_id']}: {' '.join(chunk['beginning'].split())}"
+        )
 
 
-def export(source: Annotated[str, typer.Option("--source", "-s", help="Which source.")], as_json: Json = False) -> None:
+def export(
+    source: Annotated[str, typer.Option("--source", "-s", help="Which source.")],
+    as_json: Json = False,
+) -> None:
     """Every visible document of a source: id, version, SHA-256 of its content as received, visible chunks. TSV, sorted by id."""
     rows = _rows("export_source", {"source": source}, of=source)
     names = ("id", "version", "content_sha256", "chunks")
@@ -148,7 +252,9 @@ def export(source: Annotated[str, typer.Option("--source", "-s", help="Which sou
 
 
 def drain(
-    timeout: Annotated[float, typer.Option("--timeout", min=0, max=LONGEST_WAIT, help="Seconds to wait.")] = 60.0,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=0, max=LONGEST_WAIT, help="Seconds to wait.")
+    ] = 60.0,
     source: OneSource = None,
     as_json: Json = False,
 ) -> int:
@@ -175,7 +281,11 @@ def _rows(name: str, values: dict[str, Any], *, of: str | None = None) -> list[d
     from workers.cli.names import require_source
     from workers.config.settings import load
 
-    with unavailable_as_dependency_error(), connect(load().database_url) as connection, connection.cursor(row_factory=dict_row) as cursor:
+    with (
+        unavailable_as_dependency_error(),
+        connect(load().database_url) as connection,
+        connection.cursor(row_factory=dict_row) as cursor,
+    ):
         require_source(connection, of)
         return cursor.execute(query(name), values).fetchall()
 
@@ -229,9 +339,17 @@ def _published(connection: Any, source: str, batch: int) -> int:
     from corpus.sql import query
 
     known = batch <= LARGEST_NUMBER
-    row = connection.execute(query("batch_published_at"), {"source": source, "batch": batch}).fetchone() if known else None
+    row = (
+        connection.execute(
+            query("batch_published_at"), {"source": source, "batch": batch}
+        ).fetchone()
+        if known
+        else None
+    )
     if row is None:
-        raise CommandError(f"--as-of {source}:{batch}: source {source!r} has no batch {batch}; `freshet batches` lists them")
+        raise CommandError(
+            f"--as-of {source}:{batch}: source {source!r} has no batch {batch}; `freshet batches` lists them"
+        )
     return _ceil_ms(row[0])
 
 
@@ -243,11 +361,15 @@ def _instant(text: str) -> int | None:
     try:
         instant = datetime.fromisoformat(text)
     except ValueError as error:
-        raise CommandError(f"--as-of {text!r} is neither an ISO 8601 instant nor SOURCE:BATCH") from error
+        raise CommandError(
+            f"--as-of {text!r} is neither an ISO 8601 instant nor SOURCE:BATCH"
+        ) from error
     try:
         return _ceil_ms(instant if instant.tzinfo else instant.astimezone())
     except (ValueError, OverflowError, OSError) as error:  # the year 1 has no local time
-        raise CommandError(f"--as-of {text!r} is out of range; give an instant since 1970") from error
+        raise CommandError(
+            f"--as-of {text!r} is out of range; give an instant since 1970"
+        ) from error
 
 
 def _ceil_ms(instant: Any) -> int:
@@ -259,7 +381,11 @@ def _ceil_ms(instant: Any) -> int:
 def _iso(epoch_ms: int | None) -> str:
     from datetime import UTC, datetime
 
-    return "-" if epoch_ms is None else datetime.fromtimestamp(epoch_ms / 1000, UTC).isoformat(timespec="seconds")
+    return (
+        "-"
+        if epoch_ms is None
+        else datetime.fromtimestamp(epoch_ms / 1000, UTC).isoformat(timespec="seconds")
+    )
 
 
 def register(app: typer.Typer) -> None:

@@ -17,7 +17,9 @@ Json = Annotated[bool, typer.Option("--json", help="As JSON, with dbt's keys (so
 
 
 def report(
-    source: Annotated[str | None, typer.Option("--source", "-s", help="Only this source.", show_default=False)] = None,
+    source: Annotated[
+        str | None, typer.Option("--source", "-s", help="Only this source.", show_default=False)
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Show the newest check of every source, measured anew if it was before the first event. Exit code as dbt's: 0 for pass and warn, 1 for error and runtime error."""
@@ -43,19 +45,27 @@ def _with_first_event(connection: "Connection", found: "FreshnessReport") -> "Fr
     from freshness import scan
     from freshness.policy import FreshnessStatus
 
-    if found.newest_ms is not None or found.status not in (FreshnessStatus.WARN, FreshnessStatus.ERROR):
+    if found.newest_ms is not None or found.status not in (
+        FreshnessStatus.WARN,
+        FreshnessStatus.ERROR,
+    ):
         return found
     now = scan.measure(connection, found.source)
     if now.newest_ms is None:
         return found
     verdict = now.verdict()
-    values = {name: getattr(now, name) for name in ("spec", "snapshotted_at_ms", "newest_ms", "oldest_ms", "documents", "overdue")}
+    values = {
+        name: getattr(now, name)
+        for name in ("spec", "snapshotted_at_ms", "newest_ms", "oldest_ms", "documents", "overdue")
+    }
     return replace(found, status=verdict.status, error="; ".join(verdict.reasons) or None, **values)
 
 
 def check(
     source: Annotated[str, typer.Argument(help="Which source.")],
-    timeout: Annotated[int, typer.Option(min=1, max=LONGEST_WAIT, help="Seconds to wait for the result.")] = 600,
+    timeout: Annotated[
+        int, typer.Option(min=1, max=LONGEST_WAIT, help="Seconds to wait for the result.")
+    ] = 600,
     as_json: Json = False,
 ) -> int:
     """Check a source now: measure, expire what is overdue, report. Exit code as of `report`."""
@@ -65,7 +75,9 @@ def check(
 
     resolved = settings.load()
     with connect(resolved.database_url) as connection:
-        scan.measure(connection, source)  # a source that does not exist is the caller's mistake, not a failed check
+        scan.measure(
+            connection, source
+        )  # a source that does not exist is the caller's mistake, not a failed check
         checked = asyncio.run(_check(resolved, source, timeout))
         _, now_ms = scan.latest(connection, source)
     return _show([checked], now_ms, as_json=as_json)
@@ -105,7 +117,11 @@ def schedules(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] 
         write_json(rows)
         return
     columns = ("schedule", "every", "last", "next", "paused", "missed")
-    write_table(columns, [[row[name] for name in columns] for row in rows], empty="there is no schedule; run `freshet apply freshet.toml`")
+    write_table(
+        columns,
+        [[row[name] for name in columns] for row in rows],
+        empty="there is no schedule; run `freshet apply freshet.toml`",
+    )
 
 
 async def _schedules(settings: "Settings") -> list[dict[str, Any]]:
@@ -122,9 +138,14 @@ async def _schedules(settings: "Settings") -> list[dict[str, Any]]:
         rows.append(
             {
                 "schedule": listed.id,
-                "every": ", ".join(words(round(interval.every.total_seconds())) for interval in schedule.spec.intervals),
+                "every": ", ".join(
+                    words(round(interval.every.total_seconds()))
+                    for interval in schedule.spec.intervals
+                ),
                 "last": info.recent_actions[-1].started_at if info.recent_actions else None,
-                "next": info.next_action_times[0] if info.next_action_times and not schedule.state.paused else None,
+                "next": info.next_action_times[0]
+                if info.next_action_times and not schedule.state.paused
+                else None,
                 "paused": schedule.state.paused,
                 "missed": info.num_actions_missed_catchup_window,
             }
@@ -139,9 +160,25 @@ def _show(reports: "list[FreshnessReport]", now_ms: int, *, as_json: bool) -> in
     from freshness.report import document, exit_code
 
     if as_json:
-        write_json(document(reports, generated_at_ms=now_ms, version=version("freshet"), invocation=str(uuid4())))
+        write_json(
+            document(
+                reports, generated_at_ms=now_ms, version=version("freshet"), invocation=str(uuid4())
+            )
+        )
     elif reports:
-        write_table(("source", "status", "newest event", "oldest document", "documents", "overdue", "expired", "why"), map(_row, reports))
+        write_table(
+            (
+                "source",
+                "status",
+                "newest event",
+                "oldest document",
+                "documents",
+                "overdue",
+                "expired",
+                "why",
+            ),
+            map(_row, reports),
+        )
     return exit_code(reports)
 
 

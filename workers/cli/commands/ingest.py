@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workers.cli.console import LARGEST_NUMBER, MOST_PARTITIONS, CommandError, ExitCode, say, write, write_json, write_table
+from workers.cli.console import (
+    LARGEST_NUMBER,
+    MOST_PARTITIONS,
+    CommandError,
+    ExitCode,
+    say,
+    write,
+    write_json,
+    write_table,
+)
 
 if TYPE_CHECKING:
     from ingest.produce import Produced
@@ -38,8 +47,16 @@ def register(app: typer.Typer) -> None:
 
 def apply(
     file: ConfigPath = Path("freshet.toml"),
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and change nothing.")] = False,
-    prune: Annotated[bool, typer.Option("--prune", help="Retire sources and end subscriptions that are not in the file; documents stay.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan and change nothing.")
+    ] = False,
+    prune: Annotated[
+        bool,
+        typer.Option(
+            "--prune",
+            help="Retire sources and end subscriptions that are not in the file; documents stay.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Make sources, topics, schedules and subscriptions what the file says."""
@@ -65,7 +82,12 @@ def apply(
 def _show_changes(changes: "list[Change]", *, dry_run: bool, as_json: bool) -> None:
     if as_json:
         lines = [
-            {"kind": c.kind, "name": c.name, "change": c.change, "fields": [{"path": p, "before": b, "after": a} for p, b, a in c.fields]}
+            {
+                "kind": c.kind,
+                "name": c.name,
+                "change": c.change,
+                "fields": [{"path": p, "before": b, "after": a} for p, b, a in c.fields],
+            }
             for c in changes
         ]
         write_json({"dry_run": dry_run, "changes": lines})
@@ -75,7 +97,9 @@ def _show_changes(changes: "list[Change]", *, dry_run: bool, as_json: bool) -> N
         for path, before, after in change.fields:
             write(f"             {path}: {before} -> {after}")
     if any(change.change == "unlisted" for change in changes):
-        say("unlisted: in the database, not in the file; they go on. --prune retires such sources and ends such subscriptions.")
+        say(
+            "unlisted: in the database, not in the file; they go on. --prune retires such sources and ends such subscriptions."
+        )
     if dry_run:
         say("nothing was changed (--dry-run)")
 
@@ -86,7 +110,12 @@ def config_check(file: ConfigPath = Path("freshet.toml"), as_json: Json = False)
 
     wanted = config.load(file)
     if as_json:
-        write_json({"sources": [spec.to_json() for spec in wanted.sources], "subscribers": [spec.subscriber for spec in wanted.subscribers]})
+        write_json(
+            {
+                "sources": [spec.to_json() for spec in wanted.sources],
+                "subscribers": [spec.subscriber for spec in wanted.subscribers],
+            }
+        )
         return
     write(f"{file} is valid: {len(wanted.sources)} sources, {len(wanted.subscribers)} subscribers")
 
@@ -108,41 +137,76 @@ def sources(as_json: Json = False) -> None:
     from workers.config import settings
 
     resolved = settings.load()
-    with connect(resolved.database_url, application="freshet-sources") as connection, unavailable_as_dependency_error():
+    with (
+        connect(resolved.database_url, application="freshet-sources") as connection,
+        unavailable_as_dependency_error(),
+    ):
         rows = overview(connection, _cluster(resolved))
     if as_json:
         write_json(rows)
         return
-    names = ("documents", "chunks", "lag", "batches", "records", "applied", "unchanged", "superseded", "dead_lettered", "ignored")
-    table = [[row["source"], row["state"], *(row[name] for name in names), row["last_published_at"]] for row in rows]
+    names = (
+        "documents",
+        "chunks",
+        "lag",
+        "batches",
+        "records",
+        "applied",
+        "unchanged",
+        "superseded",
+        "dead_lettered",
+        "ignored",
+    )
+    table = [
+        [row["source"], row["state"], *(row[name] for name in names), row["last_published_at"]]
+        for row in rows
+    ]
     write_table(
-        ["source", "state", *(name.replace("_", "-") for name in names), "last published"], table, empty="no source; `freshet apply FILE` makes some"
+        ["source", "state", *(name.replace("_", "-") for name in names), "last published"],
+        table,
+        empty="no source; `freshet apply FILE` makes some",
     )
     for row in rows:
         if row["state_reason"]:
             say(f"{row['source']} is {row['state']}: {row['state_reason']}")
         for topic in row["topics"]:
             if topic["missing"]:
-                say(f"{row['source']}: topic {topic['topic']} is missing; `freshet apply` creates it")
+                say(
+                    f"{row['source']}: topic {topic['topic']} is missing; `freshet apply` creates it"
+                )
     if rows and rows[0]["kafka"]:
         say(f"lag is not known: {rows[0]['kafka']}")
 
 
-def source_pause(name: Source, reason: Annotated[str, typer.Option(help="Why; shown in `freshet sources`.")] = "paused by an operator") -> None:
+def source_pause(
+    name: Source,
+    reason: Annotated[
+        str, typer.Option(help="Why; shown in `freshet sources`.")
+    ] = "paused by an operator",
+) -> None:
     """Stop reading a source; what was handed over is still published."""
     from corpus.database import connect, unavailable_as_dependency_error
     from ingest import operate as control
     from workers.config import settings
 
     resolved = settings.load()
-    with connect(resolved.database_url, application="freshet-source") as connection, unavailable_as_dependency_error():
+    with (
+        connect(resolved.database_url, application="freshet-source") as connection,
+        unavailable_as_dependency_error(),
+    ):
         control.pause(connection, name, reason)
     say(f"{name} is paused; `freshet source resume {name}` goes on")
 
 
 def source_resume(
     name: Source,
-    skip_gap: Annotated[bool, typer.Option("--skip-gap", help="Accept that records are missing, and go on where the log can be read.")] = False,
+    skip_gap: Annotated[
+        bool,
+        typer.Option(
+            "--skip-gap",
+            help="Accept that records are missing, and go on where the log can be read.",
+        ),
+    ] = False,
 ) -> None:
     """Go on from the position in the database, after a pause or a halt."""
     from corpus.database import connect, unavailable_as_dependency_error
@@ -150,11 +214,16 @@ def source_resume(
     from workers.config import settings
 
     resolved = settings.load()
-    with connect(resolved.database_url, application="freshet-source") as connection, unavailable_as_dependency_error():
+    with (
+        connect(resolved.database_url, application="freshet-source") as connection,
+        unavailable_as_dependency_error(),
+    ):
         skipped = control.skip_gaps(connection, _cluster(resolved), name) if skip_gap else []
         control.resume(connection, name)
     for gap in skipped:
-        say(f"accepted: {gap.reason.split('. Accept')[0]}; {gap.topic}/{gap.partition} goes on at {gap.is_now}")
+        say(
+            f"accepted: {gap.reason.split('. Accept')[0]}; {gap.topic}/{gap.partition} goes on at {gap.is_now}"
+        )
     if skip_gap and not skipped:
         say("there is no gap to skip")
     asyncio.run(_tell_entity(resolved, name))
@@ -173,21 +242,47 @@ async def _tell_entity(settings: "Settings", source: str) -> None:
         await client.get_workflow_handle(source_workflow_id(source)).signal("resume")
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
-            raise CommandError(f"the source is active in the database, its workflow was not told: {error.message}", ExitCode.UNAVAILABLE) from error
+            raise CommandError(
+                f"the source is active in the database, its workflow was not told: {error.message}",
+                ExitCode.UNAVAILABLE,
+            ) from error
 
 
 # ── produce ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def produce(
-    files: Annotated[list[str], typer.Argument(help="JSON Lines, one event a line; .zst too; - is standard input.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(help="JSON Lines, one event a line; .zst too; - is standard input."),
+    ],
     topic: Annotated[str, typer.Option("--topic", "-t", help="Where to.")],
-    rate: Annotated[float, typer.Option(min=0, max=1e9, help="Records a second at most; 0: as fast as it goes.")] = 0,
-    limit: Annotated[int | None, typer.Option(min=1, max=LARGEST_NUMBER, help="Records at most.", show_default=False)] = None,
-    raw: Annotated[bool, typer.Option("--raw", help="Send lines as they are, without looking at them and without a key.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on after the last line that an earlier run with --resume had acknowledged.")] = False,
-    create_topic: Annotated[bool, typer.Option("--create-topic", help="Create the topic where it is missing.")] = False,
-    partitions: Annotated[int, typer.Option(min=1, max=MOST_PARTITIONS, help="Of a topic that is created.")] = 3,
+    rate: Annotated[
+        float, typer.Option(min=0, max=1e9, help="Records a second at most; 0: as fast as it goes.")
+    ] = 0,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, max=LARGEST_NUMBER, help="Records at most.", show_default=False),
+    ] = None,
+    raw: Annotated[
+        bool,
+        typer.Option(
+            "--raw", help="Send lines as they are, without looking at them and without a key."
+        ),
+    ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on after the last line that an earlier run with --resume had acknowledged.",
+        ),
+    ] = False,
+    create_topic: Annotated[
+        bool, typer.Option("--create-topic", help="Create the topic where it is missing.")
+    ] = False,
+    partitions: Annotated[
+        int, typer.Option(min=1, max=MOST_PARTITIONS, help="Of a topic that is created.")
+    ] = 3,
     as_json: Json = False,
 ) -> None:
     """Put events from files on a topic, keyed by their id."""
@@ -206,9 +301,16 @@ def produce(
     if create_topic:
         cluster.create_topic(topic, partitions, {"max.message.bytes": str(MAX_MESSAGE_BYTES)})
     elif topic not in cluster.topics([topic]):
-        raise CommandError(f"there is no topic {topic}; create it with --create-topic, or with `freshet apply`")
+        raise CommandError(
+            f"there is no topic {topic}; create it with --create-topic, or with `freshet apply`"
+        )
     producer = FileProducer(
-        properties(resolved.kafka_bootstrap, resolved.kafka_properties), topic, raw=raw, rate=rate, limit=limit, progress=_progress(as_json)
+        properties(resolved.kafka_bootstrap, resolved.kafka_properties),
+        topic,
+        raw=raw,
+        rate=rate,
+        limit=limit,
+        progress=_progress(as_json),
     )
     try:
         for file in files:
@@ -216,7 +318,14 @@ def produce(
     finally:
         result = producer.result
         if as_json:
-            write_json({**asdict(result), "records_per_second": round(result.records / result.seconds, 1) if result.seconds else None})
+            write_json(
+                {
+                    **asdict(result),
+                    "records_per_second": round(result.records / result.seconds, 1)
+                    if result.seconds
+                    else None,
+                }
+            )
         else:
             say(_summary(result))
 
@@ -233,9 +342,7 @@ def _known_topic(topic: str) -> None:
 def _summary(result: "Produced") -> str:
     rate = result.records / result.seconds if result.seconds else 0
     skipped = f", {result.skipped:,} were there before" if result.skipped else ""
-    return (
-        f"{result.records:,} records ({result.value_bytes / 1e6:,.1f} MB) on topic {result.topic} in {result.seconds:.1f} s, {rate:,.0f}/s{skipped}"
-    )
+    return f"{result.records:,} records ({result.value_bytes / 1e6:,.1f} MB) on topic {result.topic} in {result.seconds:.1f} s, {rate:,.0f}/s{skipped}"
 
 
 def _progress(as_json: bool) -> "Any":

@@ -7,7 +7,11 @@ import typer
 from workers.cli.console import say
 
 
-def worker(role: Annotated[str, typer.Argument(help="consumer, orchestrator, preparer, embedder, storer or gateway.")]) -> int:
+def worker(
+    role: Annotated[
+        str, typer.Argument(help="consumer, orchestrator, preparer, embedder, storer or gateway.")
+    ],
+) -> int:
     """Run one worker role until it is told to stop (SIGTERM)."""
     import asyncio
 

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workers.cli.console import LONGEST_WAIT, MOST_ROWS, CommandError, ExitCode, say, write, write_json, write_table
+from workers.cli.console import (
+    LONGEST_WAIT,
+    MOST_ROWS,
+    CommandError,
+    ExitCode,
+    say,
+    write,
+    write_json,
+    write_table,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -16,21 +25,42 @@ if TYPE_CHECKING:
     from compose.local.commands import UpResult
     from compose.local.parts.part import PartStatus
 
-Home = Annotated[str, typer.Option("--home", help="State directory (FRESHET_HOME).", show_default=False)]
+Home = Annotated[
+    str, typer.Option("--home", help="State directory (FRESHET_HOME).", show_default=False)
+]
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
 def up(
-    detach: Annotated[bool, typer.Option("--detach", "-d", help="Leave a supervisor behind and return when all is ready.")] = False,
-    no_workers: Annotated[bool, typer.Option("--no-workers", help="Only PostgreSQL, Kafka and Temporal.")] = False,
-    only: Annotated[list[str] | None, typer.Option("--only", help="Only this part and what it needs; may be repeated.", show_default=False)] = None,
-    postgres_port: Annotated[int, typer.Option(help="Port of PostgreSQL; 0: a free one, kept.")] = 0,
+    detach: Annotated[
+        bool,
+        typer.Option(
+            "--detach", "-d", help="Leave a supervisor behind and return when all is ready."
+        ),
+    ] = False,
+    no_workers: Annotated[
+        bool, typer.Option("--no-workers", help="Only PostgreSQL, Kafka and Temporal.")
+    ] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only", help="Only this part and what it needs; may be repeated.", show_default=False
+        ),
+    ] = None,
+    postgres_port: Annotated[
+        int, typer.Option(help="Port of PostgreSQL; 0: a free one, kept.")
+    ] = 0,
     kafka_port: Annotated[int, typer.Option(help="Port of Kafka.")] = 0,
     kafka_controller_port: Annotated[int, typer.Option(help="Port of Kafka's controller.")] = 0,
     temporal_port: Annotated[int, typer.Option(help="Port of Temporal.")] = 0,
     temporal_ui_port: Annotated[int, typer.Option(help="Port of Temporal's web UI.")] = 0,
     timeout: Annotated[
-        float, typer.Option(min=0, max=LONGEST_WAIT, help="Seconds to wait until all is ready (the first start may download).")
+        float,
+        typer.Option(
+            min=0,
+            max=LONGEST_WAIT,
+            help="Seconds to wait until all is ready (the first start may download).",
+        ),
     ] = 1800.0,
     home: Home = "",
 ) -> int:
@@ -52,7 +82,13 @@ def up(
         if detach or running:
             result = local.up_detached(where, names, on_change=on_change, timeout=timeout)
         else:
-            result = local.up_attached(where, names, on_change=on_change, on_ready=lambda ready: _attached_ready(ready, where), timeout=timeout)
+            result = local.up_attached(
+                where,
+                names,
+                on_change=on_change,
+                on_ready=lambda ready: _attached_ready(ready, where),
+                timeout=timeout,
+            )
             return ExitCode.OK if result.ready or not result.failures else ExitCode.UNAVAILABLE
     if not result.ready:
         raise CommandError(_failure(result), ExitCode.UNAVAILABLE)
@@ -81,7 +117,14 @@ def status(json: Json = False, home: Home = "") -> int:
     supervisor = local.read_supervisor(where)
     rows = [_row(part) for part in local.read_statuses(where).values()]
     if json:
-        write_json({"home": str(where), "supervisor": supervisor.pid if supervisor else None, "addresses": stack.get("addresses", {}), "parts": rows})
+        write_json(
+            {
+                "home": str(where),
+                "supervisor": supervisor.pid if supervisor else None,
+                "addresses": stack.get("addresses", {}),
+                "parts": rows,
+            }
+        )
     elif rows:
         columns = ("part", "state", "pid", "uptime_s", "restarts", "address", "version", "error")
         write_table(columns, [[row[name] for name in columns] for row in rows])
@@ -90,14 +133,23 @@ def status(json: Json = False, home: Home = "") -> int:
             say(f"nothing runs in {where}; start it with `freshet up`")
         return ExitCode.UNAVAILABLE
     if supervisor is None:
-        say("the supervisor does not run: a part that dies is not started again. `freshet up --detach` takes over what runs.")
+        say(
+            "the supervisor does not run: a part that dies is not started again. `freshet up --detach` takes over what runs."
+        )
     return ExitCode.OK if all(row["usable"] for row in rows) else ExitCode.CHECK_FAILED
 
 
 def logs(
-    part: Annotated[str, typer.Argument(help="A part, or `supervisor`; all of them if left out.", show_default=False)] = "",
+    part: Annotated[
+        str,
+        typer.Argument(
+            help="A part, or `supervisor`; all of them if left out.", show_default=False
+        ),
+    ] = "",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they grow.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, max=MOST_ROWS, help="How many of the last lines.")] = 50,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", min=0, max=MOST_ROWS, help="How many of the last lines.")
+    ] = 50,
     home: Home = "",
 ) -> int:
     """What the parts wrote."""
@@ -126,9 +178,17 @@ def doctor(json: Json = False, home: Home = "") -> int:
 
     checks = run_checks(_home(home))
     if json:
-        write_json([{"check": c.name, "ok": c.ok, "found": c.found, "remedy": c.remedy} for c in checks])
+        write_json(
+            [{"check": c.name, "ok": c.ok, "found": c.found, "remedy": c.remedy} for c in checks]
+        )
     else:
-        write_table(("check", "", "found", "what to do"), [(c.name, "ok" if c.ok else "FAILED", c.found, "" if c.ok else c.remedy) for c in checks])
+        write_table(
+            ("check", "", "found", "what to do"),
+            [
+                (c.name, "ok" if c.ok else "FAILED", c.found, "" if c.ok else c.remedy)
+                for c in checks
+            ],
+        )
     return ExitCode.OK if all(check.ok for check in checks) else ExitCode.CHECK_FAILED
 
 
@@ -203,8 +263,16 @@ class _Live:
             if part is None:
                 table.add_row(Text("·"), name, Text("waiting", style="dim"))
                 continue
-            sign = Text("✔", style="green") if part.state.usable else Text("✘", style="red") if part.error else Spinner("dots")
-            table.add_row(sign, name, Text(_words(part), style="" if part.state.usable else "yellow"))
+            sign = (
+                Text("✔", style="green")
+                if part.state.usable
+                else Text("✘", style="red")
+                if part.error
+                else Spinner("dots")
+            )
+            table.add_row(
+                sign, name, Text(_words(part), style="" if part.state.usable else "yellow")
+            )
         return table
 
 
@@ -215,7 +283,9 @@ def _progress(names: list[str]) -> "_Live | _Plain":
 def _words(part: "PartStatus") -> str:
     if part.state.usable:
         took = f"({part.took_seconds:.1f} s)" if part.took_seconds is not None else ""
-        return "  ".join(word for word in (str(part.state), part.address, part.version, part.note, took) if word)
+        return "  ".join(
+            word for word in (str(part.state), part.address, part.version, part.note, took) if word
+        )
     return "  ".join(word for word in (part.note or str(part.state), part.error) if word)
 
 
@@ -242,7 +312,9 @@ def _row(part: "PartStatus") -> dict[str, object]:
 def _failure(result: "UpResult") -> str:
     if not result.failures:
         return "the supervisor ended before all was ready; see `freshet logs supervisor`"
-    told = "; ".join(f"{part.name}: {part.error or part.note or part.state}" for part in result.failures)
+    told = "; ".join(
+        f"{part.name}: {part.error or part.note or part.state}" for part in result.failures
+    )
     if any(part.state == "failed" for part in result.failures):
         return f"not everything started: {told}. What runs goes on; put this right and say `freshet up` again."
     return f"not everything started: {told}. See `freshet logs {result.failures[0].name}`; it is tried again until `freshet down`."
@@ -265,7 +337,9 @@ def _tell_addresses(result: "UpResult") -> None:
 def _hide_password(address: str) -> str:
     import re
 
-    return re.sub(r"(://[^:/@]+:)[^@]+@", r"\1***@", re.sub(r"password=\S+", "password=***", address))
+    return re.sub(
+        r"(://[^:/@]+:)[^@]+@", r"\1***@", re.sub(r"password=\S+", "password=***", address)
+    )
 
 
 def _labelled(line: str, path: Path, *, alone: bool) -> str:

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 def show(
-    source: Annotated[str | None, typer.Option("--source", "-s", help="Only this source.", show_default=False)] = None,
+    source: Annotated[
+        str | None, typer.Option("--source", "-s", help="Only this source.", show_default=False)
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Show every subscription: how many batches it is behind, and why it is parked if it is."""
@@ -24,13 +26,32 @@ def show(
 
     with connect(settings.load().database_url) as connection:
         require_source(connection, source)
-        rows = [row | {"behind": row["last_batch"] - row["cursor_batch"]} for row in subscriptions(connection, source)]
-    asyncio.run(_add_attempts(settings.load(), [row for row in rows if row["delivery"] == "delivering"]))
+        rows = [
+            row | {"behind": row["last_batch"] - row["cursor_batch"]}
+            for row in subscriptions(connection, source)
+        ]
+    asyncio.run(
+        _add_attempts(settings.load(), [row for row in rows if row["delivery"] == "delivering"])
+    )
     if as_json:
         write_json(rows)
         return
-    columns = ("subscriber", "source", "endpoint", "state", "delivery", "cursor_batch", "behind", "delivered", "last_error")
-    write_table(columns, [[row[name] for name in columns] for row in rows], empty="nobody is told; add a subscriber to freshet.toml")
+    columns = (
+        "subscriber",
+        "source",
+        "endpoint",
+        "state",
+        "delivery",
+        "cursor_batch",
+        "behind",
+        "delivered",
+        "last_error",
+    )
+    write_table(
+        columns,
+        [[row[name] for name in columns] for row in rows],
+        empty="nobody is told; add a subscriber to freshet.toml",
+    )
 
 
 def resume(
@@ -44,9 +65,13 @@ def resume(
 
     resolved = settings.load()
     with connect(resolved.database_url) as connection:
-        known = [row for row in subscriptions(connection, source) if row["subscriber"] == subscriber]
+        known = [
+            row for row in subscriptions(connection, source) if row["subscriber"] == subscriber
+        ]
     if not known:
-        raise CommandError(f"{subscriber!r} is not told of source {source!r}; see `freshet subscriptions list`")
+        raise CommandError(
+            f"{subscriber!r} is not told of source {source!r}; see `freshet subscriptions list`"
+        )
     asyncio.run(_resume(resolved, subscriber, source))
     say(f"{subscriber}:{source} tries now, after batch {known[0]['cursor_batch']}")
 
@@ -64,7 +89,9 @@ async def _add_attempts(settings: "Settings", rows: list[dict[str, Any]]) -> Non
     with contextlib.suppress(RPCError, DependencyError):
         client = await temporal(settings)
         for row in rows:
-            described = await client.get_workflow_handle(delivery_workflow_id(row["subscriber"], row["source"])).describe()
+            described = await client.get_workflow_handle(
+                delivery_workflow_id(row["subscriber"], row["source"])
+            ).describe()
             for pending in described.raw_description.pending_nexus_operations:
                 if pending.attempt > 1 or pending.blocked_reason:
                     why = pending.blocked_reason or pending.last_attempt_failure.message

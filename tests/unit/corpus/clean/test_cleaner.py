@@ -58,7 +58,13 @@ def test_fifty_thousand_marks_on_a_letter_are_capped() -> None:
 
 @pytest.mark.parametrize(
     ("content_type", "found"),
-    [(None, "plain"), ("TEXT/HTML; Charset=UTF-8", "html"), ("text/x-rst", "rst"), ("text/csv", "plain"), ("application/xhtml+xml", "html")],
+    [
+        (None, "plain"),
+        ("TEXT/HTML; Charset=UTF-8", "html"),
+        ("text/x-rst", "rst"),
+        ("text/csv", "plain"),
+        ("application/xhtml+xml", "html"),
+    ],
 )
 def test_media_types(content_type: str | None, found: str) -> None:
     assert format_of(content_type, PipelineSpec()) == found
@@ -74,12 +80,17 @@ def test_unknown_media_type_is_refused_or_taken_as_text() -> None:
 
 
 def kinds(document: CleanedDocument) -> list[tuple[str, int, str]]:
-    return [(block.kind.value, block.level, document.text[block.start : block.end]) for block in document.blocks]
+    return [
+        (block.kind.value, block.level, document.text[block.start : block.end])
+        for block in document.blocks
+    ]
 
 
 def test_markdown_structure() -> None:
     text = "---\ntitle: x\n---\n# Weir\nSluices:\n\n- one\n- two\n\n```sh\n# no heading\n\n<!-- kept -->\n```\n\nSetext\n------\n\n| a | b |\n|---|---|\n"
-    document = clean_text(f"{text}\n<script>leak()</script>\nprose <!-- gone -->here, `<script>` stays", "markdown")
+    document = clean_text(
+        f"{text}\n<script>leak()</script>\nprose <!-- gone -->here, `<script>` stays", "markdown"
+    )
     assert kinds(document) == [
         ("heading", 1, "# Weir"),
         ("paragraph", 0, "Sluices:"),
@@ -93,7 +104,9 @@ def test_markdown_structure() -> None:
 
 
 def test_a_thematic_break_is_no_front_matter() -> None:
-    assert clean_text("---\n\nJust text.\n\n---\nmore", "markdown").text.startswith("---\n\nJust text.")
+    assert clean_text("---\n\nJust text.\n\n---\nmore", "markdown").text.startswith(
+        "---\n\nJust text."
+    )
 
 
 def test_rst_structure() -> None:
@@ -158,7 +171,9 @@ def test_hidden_text_stays_out(unseen: str, main: bool) -> None:
 def test_main_text_is_free_of_what_changes_without_the_text() -> None:
     around = "<nav>Home</nav><div class=toplang><a hreflang=de href=x>de</a> <a hreflang=fr href=y>fr</a></div>{}<div id=footer>Copyright {}</div>"
     article = f"<div id=page-content><h1>Weir</h1>{PROSE}</div>"
-    assert page(around.format(article, 2020)) == page(around.format(article, 2026).replace("Home", "Start"))
+    assert page(around.format(article, 2020)) == page(
+        around.format(article, 2026).replace("Home", "Start")
+    )
     assert "Copyright 2020" in page(around.format(article, 2020), main=False).text
 
 
@@ -167,7 +182,10 @@ def test_boilerplate_rules_never_take_everything() -> None:
     assert "gauging station" in page(f"<main><p>Teaser</p></main><div>{PROSE * 5}</div>").text
 
 
-@pytest.mark.parametrize("markup", ["<div>" * 5_000, "<b><i>" * 3_000, "".join(f"<div><b a={number}>" for number in range(2_000))])
+@pytest.mark.parametrize(
+    "markup",
+    ["<div>" * 5_000, "<b><i>" * 3_000, "".join(f"<div><b a={number}>" for number in range(2_000))],
+)
 def test_deep_nesting_is_read_without_structure(markup: str) -> None:
     assert nests_deeper(markup, 512)
     document = page(f"{markup}{PROSE}")
@@ -192,7 +210,10 @@ def test_cleaner_keeps_order_and_says_what_failed() -> None:
     ]
     with Cleaner() as cleaner:
         results = cleaner.clean(documents, spec)
-    assert [result.reason.value if isinstance(result, CleaningFailure) else result.text[:9] for result in results] == [
+    assert [
+        result.reason.value if isinstance(result, CleaningFailure) else result.text[:9]
+        for result in results
+    ] == [
         "Reservoir",
         "too_large",
         "plain",
@@ -205,7 +226,11 @@ def test_cleaner_keeps_order_and_says_what_failed() -> None:
 def test_a_slow_document_is_given_up_alone() -> None:
     # One element with 400,000 attributes: a parser compares each with all before it.
     slow = "<p " + " ".join(f"a{number}=1" for number in range(400_000)) + ">x"
-    documents = [RawDocument("<p>before</p>", "text/html"), RawDocument(slow, "text/html"), RawDocument("<p>after</p>", "text/html")]
+    documents = [
+        RawDocument("<p>before</p>", "text/html"),
+        RawDocument(slow, "text/html"),
+        RawDocument("<p>after</p>", "text/html"),
+    ]
     with Cleaner() as cleaner:
         cleaner.clean(documents[:1], PipelineSpec())  # the processes run
         before, given_up, after = cleaner.clean(documents, PipelineSpec(clean_timeout_seconds=1.0))
@@ -218,5 +243,11 @@ def test_a_slow_document_is_given_up_alone() -> None:
 
 def test_blocks_tile_the_text() -> None:
     document = page(f"<h2>A</h2>{PROSE}<ul><li>x</ul>")
-    assert [block.kind for block in document.blocks] == [BlockKind.HEADING, BlockKind.PARAGRAPH, BlockKind.LIST_ITEM]
-    assert "".join(document.text[block.start : block.end] for block in document.blocks) == document.text.replace("\n", "")
+    assert [block.kind for block in document.blocks] == [
+        BlockKind.HEADING,
+        BlockKind.PARAGRAPH,
+        BlockKind.LIST_ITEM,
+    ]
+    assert "".join(
+        document.text[block.start : block.end] for block in document.blocks
+    ) == document.text.replace("\n", "")

@@ -25,7 +25,11 @@ def test_an_older_batch_of_a_source_and_a_smaller_one_of_another_go_first() -> N
     holder = threading.Thread(target=hold)
     holder.start()
     assert holding.wait(10)
-    wanted = {"large, younger": Turn("bulk", 8, 100), "large, older": Turn("bulk", 7, 5_000), "an edit": Turn("edits", 3, 2)}
+    wanted = {
+        "large, younger": Turn("bulk", 8, 100),
+        "large, older": Turn("bulk", 7, 5_000),
+        "an edit": Turn("edits", 3, 2),
+    }
     threads = [threading.Thread(target=take, args=item) for item in wanted.items()]
     for thread in threads:
         thread.start()

@@ -35,7 +35,12 @@ def test_a_prefix_counts_as_special_tokens() -> None:
 
 def test_the_space_is_described_by_the_models_own_files() -> None:
     spec = read_embedding_spec(f"sentence-transformers/{MODEL}", "")
-    assert (spec.dimensions, spec.pooling, spec.normalised, spec.token_limit) == (384, "mean", True, 256)
+    assert (spec.dimensions, spec.pooling, spec.normalised, spec.token_limit) == (
+        384,
+        "mean",
+        True,
+        256,
+    )
     assert len(spec.weights) == 64
     assert spec.fingerprint() == read_embedding_spec(MODEL, "").fingerprint()
     assert spec.fingerprint() != read_embedding_spec(MODEL, "passage: ").fingerprint()
@@ -45,13 +50,25 @@ def test_newer_files_say_the_same(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     (folder / "1_Pooling").mkdir(parents=True)
     module = "sentence_transformers.sentence_transformer.modules.pooling.Pooling"
-    (folder / "modules.json").write_text(json.dumps([{"path": "", "type": "x.Transformer"}, {"path": "1_Pooling", "type": module}]))
-    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"embedding_dimension": 8, "pooling_mode": "cls"}))
-    (folder / "config.json").write_text(json.dumps({"hidden_size": 8, "max_position_embeddings": 512}))
+    (folder / "modules.json").write_text(
+        json.dumps([{"path": "", "type": "x.Transformer"}, {"path": "1_Pooling", "type": module}])
+    )
+    (folder / "1_Pooling" / "config.json").write_text(
+        json.dumps({"embedding_dimension": 8, "pooling_mode": "cls"})
+    )
+    (folder / "config.json").write_text(
+        json.dumps({"hidden_size": 8, "max_position_embeddings": 512})
+    )
     (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 128}))
     (folder / "model.safetensors").write_bytes(b"weights")
     spec = read_embedding_spec(str(folder), "")
-    assert (spec.model, spec.dimensions, spec.pooling, spec.normalised, spec.token_limit) == ("mine", 8, "cls", False, 128)
+    assert (spec.model, spec.dimensions, spec.pooling, spec.normalised, spec.token_limit) == (
+        "mine",
+        8,
+        "cls",
+        False,
+        128,
+    )
     (folder / "model.safetensors").write_bytes(b"other weights")
     assert read_embedding_spec(str(folder), "").fingerprint() != spec.fingerprint()
 

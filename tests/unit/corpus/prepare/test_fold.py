@@ -5,11 +5,16 @@ from hypothesis import strategies as st
 
 from corpus.prepare.fold import fold
 
-EVENTS = st.lists(st.tuples(st.sampled_from("ab"), st.one_of(st.none(), st.integers(0, 5))), max_size=12)
+EVENTS = st.lists(
+    st.tuples(st.sampled_from("ab"), st.one_of(st.none(), st.integers(0, 5))), max_size=12
+)
 
 
 def rows(events):
-    return [(row, document, version, f"{document}{version}".encode()) for row, (document, version) in enumerate(events)]
+    return [
+        (row, document, version, f"{document}{version}".encode())
+        for row, (document, version) in enumerate(events)
+    ]
 
 
 def test_greatest_version_wins_whatever_the_order() -> None:
@@ -35,7 +40,12 @@ def test_relative_tombstone_keeps_a_floor_that_older_versions_do_not_pass() -> N
 @given(EVENTS)
 def test_every_event_ends_once(events) -> None:
     folded = fold(rows(events))
-    acting = [row for document in folded.documents.values() for row in (document.winner, document.tombstone) if row is not None]
+    acting = [
+        row
+        for document in folded.documents.values()
+        for row in (document.winner, document.tombstone)
+        if row is not None
+    ]
     assert sorted(acting + folded.superseded + folded.repeated) == list(range(len(events)))
 
 

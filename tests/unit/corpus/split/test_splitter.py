@@ -23,11 +23,17 @@ WORDS = _WORDS.split()
 
 def make_paragraph(seed: int, sentences: int = 4) -> str:
     rng = random.Random(seed)
-    return " ".join(" ".join(rng.choices(WORDS, k=rng.randint(6, 16))).capitalize() + "." for _ in range(sentences))
+    return " ".join(
+        " ".join(rng.choices(WORDS, k=rng.randint(6, 16))).capitalize() + "."
+        for _ in range(sentences)
+    )
 
 
 def make_document(paragraphs: int = 120) -> list[str]:
-    return [f"## Part {number // 6}" if number % 6 == 0 else make_paragraph(number) for number in range(paragraphs)]
+    return [
+        f"## Part {number // 6}" if number % 6 == 0 else make_paragraph(number)
+        for number in range(paragraphs)
+    ]
 
 
 def chunks_of(text: str, text_format: str = "markdown", **spec: object) -> list[Chunk]:
@@ -53,14 +59,19 @@ def check(document: CleanedDocument, chunks: list[Chunk]) -> None:
         "\n\n".join(make_document()),
         make_paragraph(1, sentences=300),  # no structure but sentences
         " ".join(random.Random(2).choices(WORDS, k=5_000)),  # words only
-        "\n".join(f"2024-05-01T12:00:{number:02} INFO gate={number} flow={number * 37}" for number in range(900)),
+        "\n".join(
+            f"2024-05-01T12:00:{number:02} INFO gate={number} flow={number * 37}"
+            for number in range(900)
+        ),
         "".join(random.Random(3).choices("abcdefgh0123456789+/", k=30_000)),  # one word
         "\u6c34\u95e8\u63a7\u5236\u5f88\u91cd\u8981" * 1_000,  # no spaces, a token a character
         "\u0e23\u0e30\u0e14\u0e31\u0e1a\u0e19\u0e49\u0e33" * 2_000,
         "a" + " " * 50_000 + "b",
         "\ufffd" * 10_000,
         "one\n\n\ufffd\n\ntwo",
-        "```\n" + "\n".join(f"line_{number} = compute(line_{number - 1})" for number in range(400)) + "\n```",
+        "```\n"
+        + "\n".join(f"line_{number} = compute(line_{number - 1})" for number in range(400))
+        + "\n```",
         "x." * 10_000,
     ],
 )
@@ -72,7 +83,10 @@ def test_nothing_is_lost_or_too_long_and_tokens_are_the_texts_own(text: str) -> 
 
 
 def test_html_too() -> None:
-    body = "".join(f"<h2>Part {number}</h2><p>{make_paragraph(number)}</p><ul><li>x<li>y</ul>" for number in range(60))
+    body = "".join(
+        f"<h2>Part {number}</h2><p>{make_paragraph(number)}</p><ul><li>x<li>y</ul>"
+        for number in range(60)
+    )
     document = clean_html(body, main=True, max_nesting=512)
     check(document, split(document, TOKENIZER, PipelineSpec()))
 
@@ -140,7 +154,19 @@ def test_an_edit_changes_the_chunks_at_its_place_only(edited: int) -> None:
 def test_a_chunk_has_the_tokens_of_its_text_whatever_stands_beside_it() -> None:
     """The vector is kept under the text: whoever comes first must not decide what it is. BERT drops marks between letters."""
     tokenizer = load_tokenizer("all-MiniLM-L6-v2")
-    pieces = ["# H", "word ", "foo. Bar ", "é", "日本語。", "\N{COMBINING ACUTE ACCENT}", "\N{REPLACEMENT CHARACTER}", "a" * 30, " ", "\n\n", "---"]
+    pieces = [
+        "# H",
+        "word ",
+        "foo. Bar ",
+        "é",
+        "日本語。",
+        "\N{COMBINING ACUTE ACCENT}",
+        "\N{REPLACEMENT CHARACTER}",
+        "a" * 30,
+        " ",
+        "\n\n",
+        "---",
+    ]
     rng = random.Random(5)
     for _ in range(1_500):
         document = clean_text("".join(rng.choices(pieces, k=rng.randint(2, 8))), "plain")

@@ -17,15 +17,25 @@ from ingest.consume.partition_state import (
 )
 from ingest.event import KafkaRecord
 
-LOG = PartitionLog(cluster_id="c", topic="t", topic_id="id", partition=0, first_offset=10, next_offset=100)
+LOG = PartitionLog(
+    cluster_id="c", topic="t", topic_id="id", partition=0, first_offset=10, next_offset=100
+)
 
 
 def record(offset: int, size: int = 10) -> KafkaRecord:
-    return KafkaRecord(topic="t", partition=0, offset=offset, timestamp_ms=1, key=b"", value=b"x" * size)
+    return KafkaRecord(
+        topic="t", partition=0, offset=offset, timestamp_ms=1, key=b"", value=b"x" * size
+    )
 
 
 def lane(start: int = 0, **limits: int) -> Lane:
-    return Lane(spec=SourceSpec(source="s", topics=("t",), limits=BatchLimits(**limits)), epoch=0, at=LOG, expected=start, cut_from=start)
+    return Lane(
+        spec=SourceSpec(source="s", topics=("t",), limits=BatchLimits(**limits)),
+        epoch=0,
+        at=LOG,
+        expected=start,
+        cut_from=start,
+    )
 
 
 def test_a_record_is_taken_once_and_holes_belong_to_the_range() -> None:

@@ -42,7 +42,9 @@ def work() -> Asked:
 
 @pytest.fixture
 def poller(work: Asked) -> Iterator[Poller]:
-    made = Poller({"bootstrap.servers": "127.0.0.1:1", "group.id": "g"}, work, lambda started: started.close())
+    made = Poller(
+        {"bootstrap.servers": "127.0.0.1:1", "group.id": "g"}, work, lambda started: started.close()
+    )
     made.topics = frozenset({"t"})
     made.slots = {("t", 0): Slot(), ("t", 1): Slot()}
     yield made
@@ -53,11 +55,21 @@ SOURCE = ActiveSource(spec=SourceSpec(source="s", topics=("t",)), epoch=0)
 
 
 def log_of(place: Place) -> PartitionLog:
-    return PartitionLog(cluster_id="c", topic=place[0], topic_id="i", partition=place[1], first_offset=10, next_offset=20)
+    return PartitionLog(
+        cluster_id="c",
+        topic=place[0],
+        topic_id="i",
+        partition=place[1],
+        first_offset=10,
+        next_offset=20,
+    )
 
 
 def positions(*offsets: int) -> dict[tuple[str, str, int], Position]:
-    return {("s", "t", partition): Position("c", "i", offset) for partition, offset in enumerate(offsets)}
+    return {
+        ("s", "t", partition): Position("c", "i", offset)
+        for partition, offset in enumerate(offsets)
+    }
 
 
 def test_a_gap_in_one_partition_gives_up_the_source_in_all(poller: Poller, work: Asked) -> None:
@@ -70,7 +82,9 @@ def test_a_gap_in_one_partition_gives_up_the_source_in_all(poller: Poller, work:
     assert not poller.slots["t", 0].lanes
 
 
-def test_a_topic_that_is_gone_is_asked_for_with_the_sources_and_not_at_once(poller: Poller, work: Asked) -> None:
+def test_a_topic_that_is_gone_is_asked_for_with_the_sources_and_not_at_once(
+    poller: Poller, work: Asked
+) -> None:
     poller.apply_sources([SOURCE])
     assert work.places == 1
     for _ in range(10):

@@ -25,7 +25,11 @@ def test_a_lane_that_waits_steps_aside_after_a_while_and_the_other_reads_on() ->
     take(at, 0, 1, 2)
     at.lanes["stuck"].cut(0.0)
     take(at, 3)
-    for now, aside in ((8.0, False), (8.0 + PATIENCE_SECONDS / 2, False), (8.0 + PATIENCE_SECONDS, True)):
+    for now, aside in (
+        (8.0, False),
+        (8.0 + PATIENCE_SECONDS / 2, False),
+        (8.0 + PATIENCE_SECONDS, True),
+    ):
         assert is_blocked(at, {"stuck"})
         take_turns(at, {"stuck"}, {"fine"}, now)
         assert at.lanes["stuck"].aside is aside
@@ -46,7 +50,10 @@ def test_it_comes_back_when_it_is_relieved_and_the_other_leaves_out_what_it_had(
     take_turns(at, set(), BOTH, 5.0 + ASIDE_SECONDS)
     assert (at.seek_to, position(at)) == (0, 0)
     take(at, *range(9))
-    assert [[taken.offset for taken in each.buffer] for each in at.lanes.values()] == [[*range(9)], [7, 8]]
+    assert [[taken.offset for taken in each.buffer] for each in at.lanes.values()] == [
+        [*range(9)],
+        [7, 8],
+    ]
 
 
 def test_a_lane_that_is_far_back_leaves_the_other_its_turn() -> None:
@@ -84,7 +91,9 @@ def test_the_last_lane_comes_back_though_nobody_else_reads() -> None:
 
 def test_one_that_is_always_close_to_its_limits_does_not_set_the_pace_of_the_other() -> None:
     at = slot()
-    for turn in range(30):  # a batch is published every 0.2 s, and the next one fills the room at once
+    for turn in range(
+        30
+    ):  # a batch is published every 0.2 s, and the next one fills the room at once
         take_turns(at, {"stuck"} if turn % 2 else set(), {"fine"}, turn / 10)
     assert at.lanes["stuck"].aside
     at = slot()

@@ -2,13 +2,22 @@
 
 import pytest
 
-from ingest.dead_letters.first_position import REDRIVEN_FROM, REDRIVEN_TIMESTAMP, Origin, first_written, origin_of, own_headers
+from ingest.dead_letters.first_position import (
+    REDRIVEN_FROM,
+    REDRIVEN_TIMESTAMP,
+    Origin,
+    first_written,
+    origin_of,
+    own_headers,
+)
 from ingest.event import KafkaRecord
 
 
 def record(place: bytes | None, timestamp: bytes | None, *, at: int | None = 100) -> KafkaRecord:
     headers = (("other", b"x"), (REDRIVEN_FROM, place), (REDRIVEN_TIMESTAMP, timestamp))
-    return KafkaRecord(topic="t", partition=1, offset=50, timestamp_ms=at, key=None, value=b"", headers=headers)
+    return KafkaRecord(
+        topic="t", partition=1, offset=50, timestamp_ms=at, key=None, value=b"", headers=headers
+    )
 
 
 @pytest.mark.parametrize(
@@ -30,7 +39,9 @@ def record(place: bytes | None, timestamp: bytes | None, *, at: int | None = 100
         (b"t/1/7#3", None, 50, 100),
     ],
 )
-def test_where_a_record_stood_at_first(place: bytes | None, timestamp: bytes | None, offset: int, at: int | None) -> None:
+def test_where_a_record_stood_at_first(
+    place: bytes | None, timestamp: bytes | None, offset: int, at: int | None
+) -> None:
     found = first_written(record(place, timestamp))
     assert (found.offset, found.timestamp_ms) == (offset, at)
     assert first_written(found) == found

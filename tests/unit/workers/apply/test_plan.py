@@ -39,7 +39,9 @@ class Database:
         pass
 
 
-def planned(text: str, *going_on: SourceSpec, prune: bool = False, filled: tuple[str, ...] = ()) -> list[tuple[str, str, str]]:
+def planned(
+    text: str, *going_on: SourceSpec, prune: bool = False, filled: tuple[str, ...] = ()
+) -> list[tuple[str, str, str]]:
     database: Any = Database(
         sources_configured=[(spec.source, spec.to_json(), 1, "active", None) for spec in going_on],
         active_sources=[(spec.source, spec.to_json()) for spec in going_on],
@@ -47,27 +49,42 @@ def planned(text: str, *going_on: SourceSpec, prune: bool = False, filled: tuple
         sources_with_documents=[(source,) for source in filled],
     )
     cluster: Any = SimpleNamespace(topics=lambda _: {})
-    return [(change.kind, change.name, change.change) for change in plan(database, cluster, parse(text), prune=prune)]
+    return [
+        (change.kind, change.name, change.change)
+        for change in plan(database, cluster, parse(text), prune=prune)
+    ]
 
 
 def test_a_language_that_postgresql_lacks_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match=r"source\.a\.text_search_language = 'klingon' .*it has english, simple"):
+    with pytest.raises(
+        ConfigurationError,
+        match=r"source\.a\.text_search_language = 'klingon' .*it has english, simple",
+    ):
         planned('[source.a]\ntext_search_language = "klingon"')
     assert ("source", "a", Verb.CREATE) in planned('[source.a]\ntext_search_language = "simple"')
 
 
-@pytest.mark.parametrize("line", ['model = "other"', 'prefix = "passage: "', 'text_search_language = "simple"'])
+@pytest.mark.parametrize(
+    "line", ['model = "other"', 'prefix = "passage: "', 'text_search_language = "simple"']
+)
 def test_what_documents_were_made_with_stays_while_there_are_any(line: str) -> None:
     before = SourceSpec(source="a", topics=("a",))
-    with pytest.raises(ConfigurationError, match=rf"source\.a\.{line.split()[0]} cannot change from .* to "):
+    with pytest.raises(
+        ConfigurationError, match=rf"source\.a\.{line.split()[0]} cannot change from .* to "
+    ):
         planned(f"[source.a]\n{line}", before, filled=("a",))
     assert ("source", "a", Verb.CHANGE) in planned(f"[source.a]\n{line}", before, filled=("b",))
     assert ("source", "a", Verb.UNCHANGED) in planned("[source.a]", before, filled=("a",))
 
 
 def test_a_loop_with_a_source_that_goes_on_is_refused() -> None:
-    text, old = '[source.a]\ntopics = ["old.dead-letters"]', SourceSpec(source="old", topics=("old",))
-    with pytest.raises(ConfigurationError, match=r"go on .*source\.old\.dead_letter_topic = 'old\.dead-letters'"):
+    text, old = (
+        '[source.a]\ntopics = ["old.dead-letters"]',
+        SourceSpec(source="old", topics=("old",)),
+    )
+    with pytest.raises(
+        ConfigurationError, match=r"go on .*source\.old\.dead_letter_topic = 'old\.dead-letters'"
+    ):
         planned(text, old)
     assert ("source", "old", Verb.RETIRE) in planned(text, old, prune=True)
 
@@ -80,14 +97,21 @@ ROWS = [
 
 
 @pytest.mark.parametrize(("prune", "word"), [(False, Verb.UNLISTED), (True, Verb.END)])
-def test_the_preview_tells_of_subscriptions(monkeypatch: pytest.MonkeyPatch, prune: bool, word: str) -> None:
+def test_the_preview_tells_of_subscriptions(
+    monkeypatch: pytest.MonkeyPatch, prune: bool, word: str
+) -> None:
     monkeypatch.setattr(subscriptions, "subscriptions", lambda _: ROWS)
     changes = preview._subscriptions(Database(), parse(TEAM), prune=prune)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    assert [(change.name, change.change) for change in changes] == [("team:a", Verb.CHANGE), ("other:b", word)]
+    assert [(change.name, change.change) for change in changes] == [
+        ("team:a", Verb.CHANGE),
+        ("other:b", word),
+    ]
     assert changes[0].fields == (("endpoint", "old", "team"),)
 
 
-@pytest.mark.parametrize(("prune", "word", "ended"), [(False, "unlisted", []), (True, "ended", [("other", "b")])])
+@pytest.mark.parametrize(
+    ("prune", "word", "ended"), [(False, "unlisted", []), (True, "ended", [("other", "b")])]
+)
 def test_a_subscription_that_is_not_in_the_file_goes_on(
     monkeypatch: pytest.MonkeyPatch, prune: bool, word: str, ended: list[tuple[str, str]]
 ) -> None:
@@ -96,6 +120,9 @@ def test_a_subscription_that_is_not_in_the_file_goes_on(
     monkeypatch.setattr(subscriptions, "connect", lambda *_, **__: database)
     wanted = [(spec, source) for spec in parse(TEAM).subscribers for source in spec.sources]
     changes, over = subscriptions._subscribe("", wanted, prune)
-    assert [(change.name, change.change) for change in changes] == [("team:a", "updated"), ("other:b", word)]
+    assert [(change.name, change.change) for change in changes] == [
+        ("team:a", "updated"),
+        ("other:b", word),
+    ]
     assert over == ended
     assert (query("end_subscription") in database.asked) is prune

@@ -22,14 +22,34 @@ from workers.cli.names import require_source
         (CommandError(""), ExitCode.USAGE, ""),
         (ConfigurationError("a\nb"), ExitCode.USAGE, "a b"),
         (DependencyError("away"), ExitCode.UNAVAILABLE, "away"),
-        (psycopg.OperationalError("the connection is closed"), ExitCode.UNAVAILABLE, "the connection is closed"),
-        (psycopg.InterfaceError("the connection is closed"), ExitCode.UNAVAILABLE, "the connection is closed"),
+        (
+            psycopg.OperationalError("the connection is closed"),
+            ExitCode.UNAVAILABLE,
+            "the connection is closed",
+        ),
+        (
+            psycopg.InterfaceError("the connection is closed"),
+            ExitCode.UNAVAILABLE,
+            "the connection is closed",
+        ),
         (errors.AdminShutdown("shutting down"), ExitCode.UNAVAILABLE, "shutting down"),
-        (errors.NumericValueOutOfRange("bigint out of range"), ExitCode.USAGE, "bigint out of range"),
-        (errors.UndefinedTable("no relation"), ExitCode.USAGE, "run `freshet migrate` (no relation)"),
+        (
+            errors.NumericValueOutOfRange("bigint out of range"),
+            ExitCode.USAGE,
+            "bigint out of range",
+        ),
+        (
+            errors.UndefinedTable("no relation"),
+            ExitCode.USAGE,
+            "run `freshet migrate` (no relation)",
+        ),
         (errors.InsufficientPrivilege("denied"), ExitCode.USAGE, "give it the right"),
         (errors.SyntaxError("near SELECT"), ExitCode.MISTAKE, "near SELECT"),
-        (OSError(errno.ENOSPC, "No space left on device", "x.json"), ExitCode.UNAVAILABLE, "x.json: No space left on device"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "x.json"),
+            ExitCode.UNAVAILABLE,
+            "x.json: No space left on device",
+        ),
         (KeyError("x"), ExitCode.MISTAKE, "'x'"),
     ],
 )
@@ -51,5 +71,7 @@ def test_a_source_that_is_not_there_is_an_error() -> None:
 
     require_source(database(None), None)
     require_source(database(({},)), "peps")
-    with pytest.raises(CommandError, match="there is no source 'nope'; `freshet sources` lists them"):
+    with pytest.raises(
+        CommandError, match="there is no source 'nope'; `freshet sources` lists them"
+    ):
         require_source(database(None), "nope")

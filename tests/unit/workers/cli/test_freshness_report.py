@@ -25,18 +25,35 @@ AT_APPLY = FreshnessReport(
     overdue=0,
     error="newest event is not there, error after 1m",
 )
-NOW = Measurement(source="a", snapshotted_at_ms=2 * HOUR, spec=SPEC, last_batch=1, documents=3, overdue=0, newest_ms=2 * HOUR, oldest_ms=2 * HOUR)
+NOW = Measurement(
+    source="a",
+    snapshotted_at_ms=2 * HOUR,
+    spec=SPEC,
+    last_batch=1,
+    documents=3,
+    overdue=0,
+    newest_ms=2 * HOUR,
+    oldest_ms=2 * HOUR,
+)
 NO_CONNECTION: Any = None
 
 
-def shown(monkeypatch: pytest.MonkeyPatch, found: FreshnessReport, now: Measurement) -> FreshnessReport:
+def shown(
+    monkeypatch: pytest.MonkeyPatch, found: FreshnessReport, now: Measurement
+) -> FreshnessReport:
     monkeypatch.setattr(scan, "measure", lambda *_: now)
     return _with_first_event(NO_CONNECTION, found)
 
 
 def test_the_first_event_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     told = shown(monkeypatch, AT_APPLY, NOW)
-    assert (told.status, told.error, told.documents, told.newest_ms, told.snapshotted_at_ms) == ("pass", None, 3, 2 * HOUR, 2 * HOUR)
+    assert (told.status, told.error, told.documents, told.newest_ms, told.snapshotted_at_ms) == (
+        "pass",
+        None,
+        3,
+        2 * HOUR,
+        2 * HOUR,
+    )
 
 
 def test_an_old_first_event_is_still_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,5 +70,7 @@ def test_an_old_first_event_is_still_an_error(monkeypatch: pytest.MonkeyPatch) -
         (replace(AT_APPLY, status=FreshnessStatus.RUNTIME_ERROR), NOW),
     ],
 )
-def test_any_other_check_is_told_as_it_was(monkeypatch: pytest.MonkeyPatch, found: FreshnessReport, now: Measurement) -> None:
+def test_any_other_check_is_told_as_it_was(
+    monkeypatch: pytest.MonkeyPatch, found: FreshnessReport, now: Measurement
+) -> None:
     assert shown(monkeypatch, found, now) is found

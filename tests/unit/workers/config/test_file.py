@@ -48,9 +48,17 @@ def test_a_source_survives_the_database() -> None:
     config = parse(text)
     (spec,) = config.sources
     assert SourceSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
-    assert (spec.topics, spec.version_rule, spec.limits.linger_ms, spec.limits.max_bytes) == (("x", "y"), VersionRule.OFFSET, 250, 524_288)
+    assert (spec.topics, spec.version_rule, spec.limits.linger_ms, spec.limits.max_bytes) == (
+        ("x", "y"),
+        VersionRule.OFFSET,
+        250,
+        524_288,
+    )
     assert (spec.pipeline.max_document_bytes, spec.pipeline.clean_timeout_seconds) == (1_500_000, 2)
-    assert (spec.freshness.warn_after_seconds, spec.freshness.expire_after_seconds) == (5_400, 2_592_000)
+    assert (spec.freshness.warn_after_seconds, spec.freshness.expire_after_seconds) == (
+        5_400,
+        2_592_000,
+    )
     assert (config.subscribers[0].subscriber, config.subscribers[0].sources) == ("team", ("a",))
 
 
@@ -63,14 +71,23 @@ def test_a_source_survives_the_database() -> None:
         ("[source.a]\nfoo = 1", ["source.a.foo is not a setting", "topics"]),
         ("[source.a.limits]\nmax_recs = 1", ["source.a.limits.max_recs", "max_records"]),
         ('[source.a.limits]\nmax_bytes = "8 XB"', ["source.a.limits.max_bytes", "8 XB", "8MB"]),
-        ('[source.a.freshness]\nwarn_after = "3 parsecs"', ["source.a.freshness.warn_after", "3 parsecs", "30d"]),
-        ('[source.a.freshness]\nwarn_after = "3d"\nerror_after = "1d"', ["source.a.freshness", "warn_after"]),
+        (
+            '[source.a.freshness]\nwarn_after = "3 parsecs"',
+            ["source.a.freshness.warn_after", "3 parsecs", "30d"],
+        ),
+        (
+            '[source.a.freshness]\nwarn_after = "3d"\nerror_after = "1d"',
+            ["source.a.freshness", "warn_after"],
+        ),
         ('[source.a]\nformat = "xml"', ["source.a.format", "xml", "native"]),
         ("[source.a]\ntopics = []", ["source.a.topics", "at least 1"]),
         ('[source.a]\ntopics = ["t", "t"]', ["source.a", "twice"]),
         ('[source.a]\ndead_letter_topic = "a b"', ["source.a.dead_letter_topic", "a b"]),
         ('[source.a]\ntopics = ["d"]\ndead_letter_topic = "d"', ["for ever"]),
-        ('[subscriber.b]\nsources = ["q"]\nendpoint = "team"\nnamespace = "n"\ntask_queue = "t"', ["subscriber.b.sources", "'q'"]),
+        (
+            '[subscriber.b]\nsources = ["q"]\nendpoint = "team"\nnamespace = "n"\ntask_queue = "t"',
+            ["subscriber.b.sources", "'q'"],
+        ),
         ('[subscriber.b]\nsources = ["q"]', ["subscriber.b.endpoint is missing"]),
         ("[source.a.limits]\nmax_records = 0", ["source.a.limits.max_records", "0"]),
         ("[source.a.limits]\nmax_records = true", ["source.a.limits.max_records"]),
@@ -111,7 +128,14 @@ def test_no_source_reads_dead_letters(text: str) -> None:
 
 
 def test_dead_letters_of_two_sources_may_share_a_topic() -> None:
-    assert len(parse('[source.a]\ndead_letter_topic = "dead"\n[source.b]\ndead_letter_topic = "dead"').sources) == 2
+    assert (
+        len(
+            parse(
+                '[source.a]\ndead_letter_topic = "dead"\n[source.b]\ndead_letter_topic = "dead"'
+            ).sources
+        )
+        == 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -134,18 +158,27 @@ def test_dead_letters_of_two_sources_may_share_a_topic() -> None:
     ],
 )
 def test_what_is_too_much_is_named(table: str, setting: str) -> None:
-    assert refused(f"[source.a.{table}]\n{setting}").startswith(f"my.toml: source.a.{table}.{setting.split()[0]} = ")
+    assert refused(f"[source.a.{table}]\n{setting}").startswith(
+        f"my.toml: source.a.{table}.{setting.split()[0]} = "
+    )
 
 
 def test_a_century_is_a_duration() -> None:
-    assert parse('[source.a.freshness]\nexpire_after = "36525d"').sources[0].freshness.expire_after_seconds == 36_525 * 86_400
+    assert (
+        parse('[source.a.freshness]\nexpire_after = "36525d"')
+        .sources[0]
+        .freshness.expire_after_seconds
+        == 36_525 * 86_400
+    )
 
 
 def test_a_prefix_holds_no_nul() -> None:
     assert 'source.a.prefix = "a\\u0000"' in refused('[source.a]\nprefix = "a\\u0000"')
 
 
-@pytest.mark.parametrize("name", [".", "..", "a b", "ü", "", "x" * 250, "__consumer_offsets", "a\\n"])
+@pytest.mark.parametrize(
+    "name", [".", "..", "a b", "ü", "", "x" * 250, "__consumer_offsets", "a\\n"]
+)
 def test_topics_that_kafka_refuses(name: str) -> None:
     assert "source.a.topics.0" in refused(f'[source.a]\ntopics = ["{name}"]')
     assert "source.a.dead_letter_topic" in refused(f'[source.a]\ndead_letter_topic = "{name}"')
@@ -158,7 +191,12 @@ def test_a_topic_needs_room_for_its_dead_letters() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ['[source.a]\ntopics = ["a.b", "a_b"]', '[source."a.b"]\n[source.a_b]', '[source.a]\n[source.b]\ntopics=["a_dead-letters"]']
+    "text",
+    [
+        '[source.a]\ntopics = ["a.b", "a_b"]',
+        '[source."a.b"]\n[source.a_b]',
+        '[source.a]\n[source.b]\ntopics=["a_dead-letters"]',
+    ],
 )
 def test_topics_that_are_one_to_kafka(text: str) -> None:
     assert "are one to Kafka" in refused(text)
@@ -185,7 +223,8 @@ def test_subscribers_that_cannot_be_meant(change: dict[str, str], told: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("namespace", "queue", "told"), [("other", "q", "subscriber.two.namespace = 'other'"), ("team", "p", "two.task_queue = 'p'")]
+    ("namespace", "queue", "told"),
+    [("other", "q", "subscriber.two.namespace = 'other'"), ("team", "p", "two.task_queue = 'p'")],
 )
 def test_an_endpoint_has_one_target(namespace: str, queue: str, told: str) -> None:
     one = TEAM.format(sources='["a"]', endpoint="team", namespace="team", queue="q")
@@ -197,9 +236,18 @@ def test_an_endpoint_has_one_target(namespace: str, queue: str, told: str) -> No
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("[source.a.pipeline]\nmax_tokens = 64\nmin_tokens = 65", "max_tokens (64) must not be less than min_tokens (65)"),
-        ("[source.a.limits]\nmax_records = 30000", "max_pending_records (20000) must not be less than max_records (30000)"),
-        ('[source.a.limits]\nmax_pending_bytes = "1MB"', "max_pending_bytes (1000000) must not be less than max_bytes (8000000)"),
+        (
+            "[source.a.pipeline]\nmax_tokens = 64\nmin_tokens = 65",
+            "max_tokens (64) must not be less than min_tokens (65)",
+        ),
+        (
+            "[source.a.limits]\nmax_records = 30000",
+            "max_pending_records (20000) must not be less than max_records (30000)",
+        ),
+        (
+            '[source.a.limits]\nmax_pending_bytes = "1MB"',
+            "max_pending_bytes (1000000) must not be less than max_bytes (8000000)",
+        ),
     ],
 )
 def test_limits_that_contradict_each_other(text: str, told: str) -> None:
@@ -211,7 +259,10 @@ def test_a_missing_file_is_one_clear_error(tmp_path: Path) -> None:
         load(tmp_path / "none.toml")
 
 
-@pytest.mark.parametrize(("text", "expected"), [("30d", 2_592_000), ("1h30m", 5_400), ("250ms", 0.25), ("1.5s", 1.5), (7, 7)])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("30d", 2_592_000), ("1h30m", 5_400), ("250ms", 0.25), ("1.5s", 1.5), (7, 7)],
+)
 def test_durations(text: Any, expected: float) -> None:
     assert seconds(text) == expected
 
@@ -222,7 +273,10 @@ def test_no_durations(text: Any) -> None:
         seconds(text)
 
 
-@pytest.mark.parametrize(("text", "expected"), [("8MB", 8_000_000), ("1kib", 1024), ("12", 12), (5, 5), ("0.5 GB", 500_000_000)])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("8MB", 8_000_000), ("1kib", 1024), ("12", 12), (5, 5), ("0.5 GB", 500_000_000)],
+)
 def test_sizes(text: Any, expected: int) -> None:
     assert size(text) == expected
 

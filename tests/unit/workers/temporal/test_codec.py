@@ -14,7 +14,9 @@ from workers.temporal.client import data_converter
 from workers.temporal.codec import EncryptionCodec
 
 OLD, NEW = os.urandom(32), os.urandom(32)
-SECRET = Payload(metadata={"encoding": b"json/plain", "note": b"also secret"}, data=b'"the levee breaks at noon"')
+SECRET = Payload(
+    metadata={"encoding": b"json/plain", "note": b"also secret"}, data=b'"the levee breaks at noon"'
+)
 
 
 def line(name: str, key: bytes) -> str:
@@ -113,7 +115,9 @@ async def test_the_client_uses_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert data_converter(load(tmp_path)) is DataConverter.default
     monkeypatch.setenv("FRESHET_PAYLOAD_KEYS", str(file))
     converter = data_converter(load(tmp_path))
-    assert converter.failure_converter_class is DefaultFailureConverterWithEncodedAttributes  # messages of errors too
+    assert (
+        converter.failure_converter_class is DefaultFailureConverterWithEncodedAttributes
+    )  # messages of errors too
     (payload,) = await converter.encode(["the levee breaks at noon"])
     assert payload.metadata["key-id"] == b"new"
     assert await converter.decode([payload]) == ["the levee breaks at noon"]

@@ -27,7 +27,9 @@ def test_a_file_that_nobody_named_is_left_alone() -> None:
     assert temporal_namespace() == "freshet"
 
 
-def test_a_profile_gives_address_and_namespace(monkeypatch: pytest.MonkeyPatch, environment: Path) -> None:
+def test_a_profile_gives_address_and_namespace(
+    monkeypatch: pytest.MonkeyPatch, environment: Path
+) -> None:
     monkeypatch.setenv("TEMPORAL_CONFIG_FILE", str(environment))
     monkeypatch.setenv("TEMPORAL_PROFILE", "own")
     assert (temporal_profile() or {})["target_host"] == "own:7233"
@@ -35,7 +37,9 @@ def test_a_profile_gives_address_and_namespace(monkeypatch: pytest.MonkeyPatch, 
 
 
 @pytest.mark.parametrize("name", ["TEMPORAL_NAMESPACE", "FRESHET_TEMPORAL_NAMESPACE"])
-def test_a_variable_comes_before_the_profile(monkeypatch: pytest.MonkeyPatch, environment: Path, name: str) -> None:
+def test_a_variable_comes_before_the_profile(
+    monkeypatch: pytest.MonkeyPatch, environment: Path, name: str
+) -> None:
     monkeypatch.setenv("TEMPORAL_CONFIG_FILE", str(environment))
     monkeypatch.setenv("TEMPORAL_PROFILE", "own")
     monkeypatch.setenv("TEMPORAL_ADDRESS", "other:7233")
@@ -44,7 +48,9 @@ def test_a_variable_comes_before_the_profile(monkeypatch: pytest.MonkeyPatch, en
     assert temporal_namespace() == "mine"
 
 
-def test_a_profile_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, environment: Path) -> None:
+def test_a_profile_that_is_not_there_is_named(
+    monkeypatch: pytest.MonkeyPatch, environment: Path
+) -> None:
     monkeypatch.setenv("TEMPORAL_CONFIG_FILE", str(environment))
     monkeypatch.setenv("TEMPORAL_PROFILE", "missing")
     with pytest.raises(ConfigurationError, match="'missing' not found"):
