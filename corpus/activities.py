@@ -20,11 +20,11 @@ from corpus.batch import (
 )
 from corpus.errors import FreshetError, as_application_error
 
-PULSE_SECONDS = 1.0
+HEARTBEAT_SECONDS = 1.0
 
 
 @contextmanager
-def pulse() -> Iterator[None]:
+def heartbeats() -> Iterator[None]:
     """Heartbeat every second while the body runs, and translate our errors.
 
     The body is a step in a thread; its progress lies in the database (shards, the publishing transaction), so the heartbeat
@@ -34,10 +34,10 @@ def pulse() -> Iterator[None]:
     context = contextvars.copy_context()
 
     def beat() -> None:
-        while not ended.wait(PULSE_SECONDS):
+        while not ended.wait(HEARTBEAT_SECONDS):
             context.run(activity.heartbeat)
 
-    thread = threading.Thread(target=beat, name="pulse", daemon=True)
+    thread = threading.Thread(target=beat, name="heartbeats", daemon=True)
     thread.start()
     try:
         yield
@@ -57,7 +57,7 @@ class PrepareActivities:
     @activity.defn(name="corpus.prepare")
     def prepare(self, request: PrepareRequest) -> PreparedBatch:
         """Clean, split and compare the events of a batch."""
-        with pulse():
+        with heartbeats():
             return self._prepare(request)
 
 
@@ -70,11 +70,11 @@ class EmbedActivities:
     @activity.defn(name="corpus.embed")
     def embed(self, request: EmbedRequest) -> EmbeddedBatch:
         """Give every text of the batch a vector, unless it has one."""
-        with pulse():
+        with heartbeats():
             return self._embed(request)
 
 
-class StoreActivities:
+class PublishActivities:
     """Queue `freshet-store`."""
 
     def __init__(
@@ -90,17 +90,17 @@ class StoreActivities:
     @activity.defn(name="corpus.publish")
     def publish(self, request: PublishRequest) -> BatchReport:
         """Make a batch visible: one transaction."""
-        with pulse():
+        with heartbeats():
             return self._publish(request)
 
     @activity.defn(name="corpus.load_source")
     def load_source(self, source: str) -> LoadedSource:
         """What an entity starts from."""
-        with pulse():
+        with heartbeats():
             return self._load_source(source)
 
     @activity.defn(name="corpus.rewind_source")
     def rewind_source(self, request: RewindRequest) -> RewoundSource:
         """Let the consumer read again from the position row, or halt the source."""
-        with pulse():
+        with heartbeats():
             return self._rewind_source(request)

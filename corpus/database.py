@@ -18,7 +18,7 @@ from corpus.sql import query
 Connection = psycopg.Connection[TupleRow]
 
 # pgvector before 0.8.4 corrupts an HNSW index when inserts run beside vacuum, which is all that we do.
-LEAST_PGVECTOR = (0, 8, 4)
+MIN_PGVECTOR = (0, 8, 4)
 _MIGRATION_LOCK = 0x66726573686574  # "freshet": one migrator at a time
 _OPTIONS = "-c search_path=freshet,public -c timezone=UTC -c jit=off"
 
@@ -84,7 +84,7 @@ def _one_line(error: BaseException) -> str:
 
 
 @contextmanager
-def unavailable_as_dependency_error() -> Iterator[None]:
+def database_errors_translated() -> Iterator[None]:
     """Turn psycopg's errors into ours: the server is away or short of something (again may help), or it refuses (it will not)."""
     try:
         yield
@@ -181,7 +181,7 @@ def _ensure_pgvector(connection: Connection) -> None:
     row = connection.execute(query("pgvector_version")).fetchone()
     assert row is not None
     version = tuple(int(part) for part in re.findall(r"\d+", row[0])[:3])
-    if version < LEAST_PGVECTOR:
+    if version < MIN_PGVECTOR:
         raise ConfigurationError(
             f"pgvector {row[0]} is too old: before 0.8.4 an index can be corrupted by inserts beside vacuum. "
             "Install a newer one and run ALTER EXTENSION vector UPDATE."

@@ -1,6 +1,6 @@
 """The one table of timeouts, heartbeats and retries: a line an activity.
 
-Heartbeats come every second (see `corpus.activities.pulse`), so a killed worker is noticed within the heartbeat timeout.
+Heartbeats come every second (see `corpus.activities.heartbeats`), so a killed worker is noticed within the heartbeat timeout.
 Transient failures are retried for ever, at most half a minute apart: a fix that is deployed heals what waits. What trying
 again cannot help is raised as a permanent error and ends the batch.
 """

@@ -9,7 +9,7 @@ PREPARATION_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PipelineSpec:
+class PreparationSpec:
     """One source's preparation."""
 
     content_type: str | None = (

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from corpus.preparation import PipelineSpec
+from corpus.preparation import PreparationSpec
 
 
 class VersionRule(StrEnum):
@@ -71,7 +71,7 @@ class SourceSpec:
     version_rule: VersionRule = VersionRule.EVENT
     text_search_language: str = "english"  # a PostgreSQL text search configuration
     dead_letter_topic: str | None = None  # None: "{first topic}.dead-letters"
-    pipeline: PipelineSpec = field(default_factory=PipelineSpec)
+    pipeline: PreparationSpec = field(default_factory=PreparationSpec)
     limits: BatchLimits = field(default_factory=BatchLimits)
     freshness: FreshnessSpec = field(default_factory=FreshnessSpec)
 
@@ -86,7 +86,7 @@ class SourceSpec:
         known["topics"] = tuple(known["topics"])
         known["version_rule"] = VersionRule(known.get("version_rule", VersionRule.EVENT))
         for name, kind in (
-            ("pipeline", PipelineSpec),
+            ("pipeline", PreparationSpec),
             ("limits", BatchLimits),
             ("freshness", FreshnessSpec),
         ):

@@ -7,7 +7,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from corpus import policies
-    from corpus.activities import EmbedActivities, PrepareActivities, StoreActivities
+    from corpus.activities import EmbedActivities, PrepareActivities, PublishActivities
     from corpus.batch import (
         BatchInput,
         BatchReport,
@@ -114,7 +114,7 @@ class BatchWorkflow:
             )
             try:
                 report = await workflow.execute_activity_method(
-                    StoreActivities.publish, request, **policies.PUBLISH
+                    PublishActivities.publish, request, **policies.PUBLISH
                 )
             except ActivityError as error:
                 cause = error.cause

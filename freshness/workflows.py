@@ -21,8 +21,8 @@ with workflow.unsafe.imports_passed_through():
     from freshness.report import FreshnessReport, Measurement
 # The entity may be behind batches that embed for long; if this check does not see the expiry, the next one does.
 EXPIRED_WITHIN = timedelta(minutes=5)
-FIRST_LOOK = timedelta(milliseconds=200)  # doubles
-SLOWEST_LOOK = timedelta(seconds=5)
+MIN_LOOK_INTERVAL = timedelta(milliseconds=200)  # doubles
+MAX_LOOK_INTERVAL = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +105,7 @@ class FreshnessWorkflow:
             **policies.ORDER_EXPIRY,
         )
         wanted = LookForExpiry(source=found.source, after_batch=found.last_batch)
-        deadline, pause = workflow.now() + EXPIRED_WITHIN, FIRST_LOOK
+        deadline, pause = workflow.now() + EXPIRED_WITHIN, MIN_LOOK_INTERVAL
         while True:
             result = await workflow.execute_activity_method(
                 FreshnessActivities.look_for_expiry, wanted, **policies.LOOK_FOR_EXPIRY
@@ -115,7 +115,7 @@ class FreshnessWorkflow:
             if workflow.now() >= deadline:
                 return None
             await workflow.sleep(pause)
-            pause = min(pause * 2, SLOWEST_LOOK)
+            pause = min(pause * 2, MAX_LOOK_INTERVAL)
 
     def _report(
         self,

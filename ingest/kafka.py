@@ -24,7 +24,7 @@ log = logging.getLogger("freshet.kafka")
 # A value of 64 MB and its batch's overhead; the broker and the topic have their own limits (message.max.bytes).
 MAX_MESSAGE_BYTES = 67_108_864 + 65_536
 _ANSWER_SECONDS = 15
-_MOST_PARTITIONS = 100_000  # of a topic, by librdkafka
+_MAX_PARTITIONS = 100_000  # of a topic, by librdkafka
 
 CONSUMER_PROPERTIES: dict[str, Any] = {
     "partition.assignment.strategy": "cooperative-sticky",
@@ -253,9 +253,9 @@ class Cluster:
             ConfigurationError: there cannot be such a topic.
             DependencyError: Kafka does not answer or refuses.
         """
-        if not name or not 1 <= partitions <= _MOST_PARTITIONS:
+        if not name or not 1 <= partitions <= _MAX_PARTITIONS:
             raise ConfigurationError(
-                f"topic {name!r} of {partitions:,} partitions: it needs a name and 1 to {_MOST_PARTITIONS:,} partitions"
+                f"topic {name!r} of {partitions:,} partitions: it needs a name and 1 to {_MAX_PARTITIONS:,} partitions"
             )
         asked = self._admin.create_topics(
             [NewTopic(name, num_partitions=partitions, config=config or {})],

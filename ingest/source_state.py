@@ -9,14 +9,14 @@ from corpus.source import SourceSpec
 
 # Size of the first batches: small, so that something is searchable soon; it then follows what embedding costs.
 FIRST_BUDGET_BYTES = 500_000
-LEAST_BUDGET_BYTES = 125_000
+MIN_BUDGET_BYTES = 125_000
 # A batch that sent fewer texts through the model than this was cheap, so the next may be larger; above, smaller.
 CHEAP_TEXTS = 250
 COSTLY_TEXTS = 1_000
 # References of one batch: some 450 bytes each, and the server takes 2 MB for a workflow's input.
-MOST_REFERENCES = 1_000
+MAX_REFERENCES = 1_000
 # Failures at one place after which a source halts and asks a person instead of reading again.
-MOST_REWINDS = 3
+MAX_REWINDS = 3
 
 
 class Acceptance(StrEnum):
@@ -127,7 +127,7 @@ def failed(state: SourceState, refs: Sequence[BatchRef]) -> bool:
         place = f"{ref.topic}/{ref.partition}"
         state.stuck[place] = min(ref.first_offset, state.stuck.get(place, ref.first_offset))
     state.rewinds += 1
-    return state.rewinds > MOST_REWINDS
+    return state.rewinds > MAX_REWINDS
 
 
 def succeeded(state: SourceState, refs: Sequence[BatchRef]) -> None:
@@ -157,7 +157,7 @@ def take_batch(state: SourceState) -> tuple[BatchRef, ...]:
         records += ref.records
         size += ref.staged_bytes
         full = (
-            len(taken) == MOST_REFERENCES
+            len(taken) == MAX_REFERENCES
             or records > state.max_records
             or size > min(state.budget_bytes, state.max_bytes)
         )
@@ -174,4 +174,4 @@ def learn_from(state: SourceState, *, texts_embedded: int) -> None:
     if texts_embedded < CHEAP_TEXTS:
         state.budget_bytes = min(state.budget_bytes * 2, max(state.max_bytes, FIRST_BUDGET_BYTES))
     elif texts_embedded > COSTLY_TEXTS:
-        state.budget_bytes = max(state.budget_bytes // 2, LEAST_BUDGET_BYTES)
+        state.budget_bytes = max(state.budget_bytes // 2, MIN_BUDGET_BYTES)

@@ -16,7 +16,7 @@ from corpus.batch import BatchRef, StagedFile
 from corpus.dead_letter import DeadLetterReason
 from corpus.source import SourceSpec
 from corpus.staging.layout import EVENT_COLUMNS, events_name
-from ingest.dead_letters.first_position import first_written
+from ingest.dead_letters.first_position import as_first_written
 from ingest.decode import fields
 from ingest.decode.decoder import decode
 from ingest.event import ChangeEvent, Decoded, Ignored, KafkaRecord, Undecodable
@@ -166,7 +166,7 @@ def _refused(record: KafkaRecord, error: Exception) -> tuple[Any, ...]:
 
 
 def _described(record: KafkaRecord, event: Decoded) -> tuple[Any, ...]:
-    place = (record.topic, record.partition, record.offset, first_written(record).timestamp_ms)
+    place = (record.topic, record.partition, record.offset, as_first_written(record).timestamp_ms)
     original = (record.key, record.value, headers_json(record.headers))
     if isinstance(event, ChangeEvent):
         metadata = (

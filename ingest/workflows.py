@@ -10,7 +10,7 @@ from temporalio.workflow import ChildWorkflowHandle, ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
     from corpus import policies, search_attributes, task_queues
-    from corpus.activities import StoreActivities
+    from corpus.activities import PublishActivities
     from corpus.batch import (
         BatchInput,
         BatchRef,
@@ -42,7 +42,7 @@ class SourceWorkflow:
     The loop starts batches (several side by side, published in order), gives each its turn, learns from what it cost, and
     continues as new when the server suggests it and nothing is in flight. When a batch fails for good, those before it end as
     they would have and nothing behind it is published: what waits is dropped here (it lies in Kafka) and the consumer reads
-    again from the position row; after `MOST_REWINDS` such failures at one place the source halts and a person is asked.
+    again from the position row; after `MAX_REWINDS` such failures at one place the source halts and a person is asked.
     """
 
     @workflow.init
@@ -155,7 +155,7 @@ class SourceWorkflow:
 
     async def _load(self) -> None:
         loaded = await workflow.execute_activity_method(
-            StoreActivities.load_source, self._state.source, **policies.LOAD_SOURCE
+            PublishActivities.load_source, self._state.source, **policies.LOAD_SOURCE
         )
         state = self._state
         state.next_batch = max(state.next_batch, loaded.last_batch + 1)
@@ -257,7 +257,7 @@ class SourceWorkflow:
         halt = failed(state, self._failed_refs)
         request = RewindRequest(source=state.source, reason=self._failure, halt=halt)
         rewound = await workflow.execute_activity_method(
-            StoreActivities.rewind_source, request, **policies.REWIND_SOURCE
+            PublishActivities.rewind_source, request, **policies.REWIND_SOURCE
         )
         forget_waiting(state, epoch=rewound.epoch)
         state.loaded = False

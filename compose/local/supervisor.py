@@ -34,7 +34,7 @@ from corpus.errors import FreshetError
 _POLL_SECONDS = 0.1
 # Pause before a part is started again; the first is short, since most deaths are single.
 _FIRST_PAUSE_SECONDS = 0.5
-_LONGEST_PAUSE_SECONDS = 30.0
+_MAX_PAUSE_SECONDS = 30.0
 # A part that ran this long has recovered: its next death is a first one again.
 _STEADY_SECONDS = 60.0
 
@@ -166,7 +166,7 @@ class Supervisor:
                 self._note(status, state=PartState.FAILED, error=f"{type(error).__name__}: {error}")
                 return
             self._stopping.wait(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+            pause = min(pause * 2, _MAX_PAUSE_SECONDS)
             status.restarts += 1
 
     def _adopt(self, part: Part, status: PartStatus) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from corpus.database import Connection, unavailable_as_dependency_error
+from corpus.database import Connection, database_errors_translated
 from corpus.embed.embedder import Embedder
 from corpus.embed.model_files import read_embedding_spec
 from corpus.errors import ConfigurationError, SpaceMismatchError
@@ -37,7 +37,7 @@ def search(
         DependencyError: PostgreSQL does not answer.
     """
     sources = list(request.sources) or None
-    with unavailable_as_dependency_error():
+    with database_errors_translated():
         # Step 1.
         specs = [
             SourceSpec.from_json(row[1])

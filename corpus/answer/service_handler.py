@@ -26,7 +26,7 @@ from corpus.service import (
 )
 
 _MODES = ("vector", "text", "hybrid")
-_MOST_SECONDS = 30 * 86_400
+_MAX_SECONDS = 30 * 86_400
 _ANSWER_SECONDS = 8.0  # a synchronous operation must answer within ten
 
 
@@ -66,8 +66,8 @@ def await_problem(request: AwaitFreshRequest) -> str | None:
     named = [way for way in ways if any(part is not None for part in way)]
     if len(named) != 1 or None in named[0]:
         return "name exactly one thing to wait for: topic, partition and offset; document_id and version; batch; or time_ms"
-    if not 0 <= request.timeout_seconds <= _MOST_SECONDS:
-        return f"timeout_seconds is {request.timeout_seconds}; give 0 to {_MOST_SECONDS}"
+    if not 0 <= request.timeout_seconds <= _MAX_SECONDS:
+        return f"timeout_seconds is {request.timeout_seconds}; give 0 to {_MAX_SECONDS}"
     if not request.source:
         return "source is empty"
     return None

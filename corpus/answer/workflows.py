@@ -6,12 +6,12 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from corpus import policies
-    from corpus.deliver.activities import DeliveryActivities
+    from corpus.answer.activities import AnswerActivities
     from corpus.service import AwaitFreshRequest, AwaitFreshResponse, Why
 
 # Looks come quickly at first, since most waits are short, and then a look is at most this much of the time waited.
-FIRST_LOOK = 0.2  # seconds
-SLOWEST_LOOK = 15.0  # seconds
+MIN_LOOK_INTERVAL = 0.2  # seconds
+MAX_LOOK_INTERVAL = 15.0  # seconds
 _SHARE = 0.1
 
 
@@ -35,12 +35,14 @@ class AwaitFreshWorkflow:
         deadline = began + wait.request.timeout_seconds
         while True:
             found: AwaitFreshResponse = await workflow.execute_activity_method(
-                DeliveryActivities.look, wait.request, **policies.LOOK
+                AnswerActivities.look, wait.request, **policies.LOOK
             )
             now = workflow.now().timestamp()
             if found.why is not Why.TIMEOUT or now >= deadline:
                 return found
-            pause = min(max(FIRST_LOOK, (now - began) * _SHARE), SLOWEST_LOOK, deadline - now)
+            pause = min(
+                max(MIN_LOOK_INTERVAL, (now - began) * _SHARE), MAX_LOOK_INTERVAL, deadline - now
+            )
             await workflow.sleep(max(pause, 0.05))
             if workflow.info().is_continue_as_new_suggested():
                 workflow.continue_as_new(

@@ -21,7 +21,7 @@ from corpus.clean.html import clean_html
 from corpus.clean.markup import markdown_blocks, plain_blocks, rst_blocks, without_markdown_noise
 from corpus.clean.normalise import normalise
 from corpus.dead_letter import DeadLetterReason
-from corpus.preparation import PipelineSpec
+from corpus.preparation import PreparationSpec
 
 # Documents that share one task of the pool: enough that handing over costs little, few enough to share a time limit.
 _GROUP_DOCUMENTS = 32
@@ -57,7 +57,7 @@ _TYPE = re.compile(r"\s*([a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+)\s*(?:;|$)", re.I
 Cleaned = CleanedDocument | CleaningFailure
 
 
-def format_of(content_type: str | None, spec: PipelineSpec) -> str | CleaningFailure:
+def format_of(content_type: str | None, spec: PreparationSpec) -> str | CleaningFailure:
     """Return "plain", "markdown", "rst" or "html" for a media type."""
     stated = spec.content_type or content_type
     if stated is None or not stated.strip():
@@ -110,7 +110,7 @@ class Cleaner:
             pool.stop()
             pool.join()
 
-    def clean(self, documents: Sequence[RawDocument], spec: PipelineSpec) -> list[Cleaned]:
+    def clean(self, documents: Sequence[RawDocument], spec: PreparationSpec) -> list[Cleaned]:
         """Clean each document; results are in the documents' order. Failures are results, not errors."""
         results: list[Cleaned | None] = [None] * len(documents)
         markup: list[int] = []
@@ -132,7 +132,7 @@ class Cleaner:
             results[number] = cleaned
         return [result for result in results if result is not None]
 
-    def _clean_html(self, contents: list[str], spec: PipelineSpec) -> list[Cleaned]:
+    def _clean_html(self, contents: list[str], spec: PreparationSpec) -> list[Cleaned]:
         """Hand groups to the pool; a group that fails is handed over again one by one, so that one document pays."""
         if not contents:
             return []
@@ -150,7 +150,7 @@ class Cleaner:
         return results
 
     def _schedule(
-        self, contents: list[str], spec: PipelineSpec
+        self, contents: list[str], spec: PreparationSpec
     ) -> Any:  # pebble's future is generic in a private way
         with self._lock:
             if self._pool is None or not self._pool.active:
@@ -162,7 +162,7 @@ class Cleaner:
             )
 
 
-def _too_large(content: str, spec: PipelineSpec) -> CleaningFailure | None:
+def _too_large(content: str, spec: PreparationSpec) -> CleaningFailure | None:
     limit = spec.max_document_bytes
     if len(content) * 4 <= limit:
         return None
@@ -190,7 +190,7 @@ def _groups(contents: list[str]) -> list[tuple[int, int]]:
     return groups
 
 
-def _result(future: Any, spec: PipelineSpec) -> list[Cleaned] | CleaningFailure:
+def _result(future: Any, spec: PreparationSpec) -> list[Cleaned] | CleaningFailure:
     try:
         return future.result()
     except FutureTimeoutError:

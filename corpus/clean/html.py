@@ -36,7 +36,7 @@ _MAIN = (
     "#page-content, #main-content, #maincontent, #content, #main, .main-content, #bodyContent, .document, .body",
 )
 _FAIR_SHARE = 0.4  # of the characters left after boilerplate is out; less: it is a teaser, or one article of many
-_LEAST_SHARE = 0.05  # of all visible characters; if boilerplate rules leave less, they took the text: keep everything
+_MIN_SHARE = 0.05  # of all visible characters; if boilerplate rules leave less, they took the text: keep everything
 
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _BLOCKS = names(
@@ -108,7 +108,7 @@ def _main_part(body: LexborNode) -> LexborNode:
         if anchor.text().strip().lower() in _ANCHOR_MARKS
     )
     left = _characters(body)
-    if left < everything * _LEAST_SHARE:
+    if left < everything * _MIN_SHARE:
         return whole
     for selector in _MAIN:
         found = body.css_first(selector)

@@ -19,7 +19,6 @@ from corpus.deliver.subscription import (
     delivery_workflow_id,
 )
 from corpus.errors import FreshetError, as_application_error
-from corpus.service import AwaitFreshRequest, AwaitFreshResponse
 
 DELIVERY_WORKFLOW = "DeliveryWorkflow"
 _In = TypeVar("_In")
@@ -62,7 +61,7 @@ async def endpoint_exists(client: Client, name: str) -> bool:
 
 
 class DeliveryActivities:
-    """Queue `freshet`: the ledger for deliveries, and looks for those who wait."""
+    """Queue `freshet`: the ledger for deliveries."""
 
     def __init__(
         self,
@@ -70,12 +69,10 @@ class DeliveryActivities:
         next_notice: Callable[[DeliveryInput], NextNotice],
         acknowledge: Callable[[Acknowledgement], None],
         park: Callable[[Parking], None],
-        look: Callable[[AwaitFreshRequest], AwaitFreshResponse],
     ) -> None:
         self._next_notice = next_notice
         self._acknowledge = acknowledge
         self._park = park
-        self._look = look
 
     @activity.defn(name="corpus.wake_deliveries")
     async def wake(self, request: WakeDeliveries) -> None:
@@ -102,11 +99,6 @@ class DeliveryActivities:
     def park(self, parking: Parking) -> None:
         """Show that a delivery stands still."""
         _run(self._park, parking)
-
-    @activity.defn(name="corpus.look")
-    def look(self, request: AwaitFreshRequest) -> AwaitFreshResponse:
-        """One look for somebody who waits."""
-        return _run(self._look, request)
 
 
 def _run(step: Callable[[_In], _Out], value: _In) -> _Out:

@@ -30,7 +30,7 @@ RECHECK = timedelta(minutes=5)  # a lost wake-up strands a notice for no longer
 ANSWER_WITHIN = timedelta(minutes=2)
 DECLINES_BEFORE_PARKING = 3
 FIRST_RETRY = timedelta(seconds=5)  # doubles
-LONGEST_RETRY = timedelta(minutes=5)
+MAX_RETRY = timedelta(minutes=5)
 PARKED_RETRY = timedelta(
     hours=1
 )  # a parked delivery tries once by itself; `resume` makes it try now
@@ -130,7 +130,7 @@ class DeliveryWorkflow:
         await self._say(error)
         self._misses += 1
         await self._wait(
-            min(FIRST_RETRY * 2 ** min(self._misses - 1, 10), LONGEST_RETRY),
+            min(FIRST_RETRY * 2 ** min(self._misses - 1, 10), MAX_RETRY),
             "the next try",
             woken=False,
         )

@@ -218,13 +218,12 @@ def _load(model: str, device: str, backend: str) -> "SentenceTransformer":
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
         raise ConfigurationError(f"embedding needs the extra freshet[embed] ({error})") from error
-    name = (
-        local_folder(model) or model
-    )  # what is no folder is the hub's, by sentence-transformers' ordinary path
+    # A name that is not a folder is a model of the hub: the ordinary path of sentence-transformers.
+    name = str(local_folder(model) or model)
+    chosen_device = None if device == "auto" else device
     try:
-        return SentenceTransformer(
-            str(name), device=None if device == "auto" else device, backend=backend
-        ).eval()  # type: ignore[arg-type]
+        loaded = SentenceTransformer(name, device=chosen_device, backend=backend)  # type: ignore[arg-type]
+        return loaded.eval()
     except (OSError, ValueError, RuntimeError) as error:
         raise ConfigurationError(
             f"model {model!r} cannot be loaded on device {device!r}: {error}"

@@ -17,7 +17,7 @@ import psycopg
 from psycopg_pool import ConnectionPool
 
 from corpus.batch import EmbeddedBatch, EmbedRequest
-from corpus.database import Connection, unavailable_as_dependency_error
+from corpus.database import Connection, database_errors_translated
 from corpus.embed.embedder import Embedder, Vectors
 from corpus.embed.model_queue import Turn, Turns
 from corpus.errors import SpaceMismatchError
@@ -81,7 +81,7 @@ class EmbedStep:
         )
         embedded = 0
         total = len(waiting)
-        with unavailable_as_dependency_error():
+        with database_errors_translated():
             while waiting:
                 done, waiting = self._round(request, embedder, waiting)  # Steps 2, 3.
                 embedded += done

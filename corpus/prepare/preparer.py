@@ -18,7 +18,7 @@ from corpus.batch import BatchRef, PreparedBatch, PreparedFrom, PrepareRequest, 
 from corpus.chunk import Chunk, text_sha256
 from corpus.clean.blocks import CleanedDocument, CleaningFailure
 from corpus.clean.cleaner import Cleaner, RawDocument
-from corpus.database import Connection, unavailable_as_dependency_error
+from corpus.database import Connection, database_errors_translated
 from corpus.dead_letter import DeadLetterReason
 from corpus.embed.spaces import Space, SpaceRegistry
 from corpus.errors import ConfigurationError, StagedFileError
@@ -112,7 +112,7 @@ class Preparer:
             DependencyError: PostgreSQL or the staging store does not answer.
         """
         started = time.monotonic()
-        with unavailable_as_dependency_error(), self._pool.connection() as connection:
+        with database_errors_translated(), self._pool.connection() as connection:
             spec = self._spec(connection, request.source)
             space = self._spaces.of(connection, spec.model, spec.prefix)
             events, starts = self._read(connection, request.refs)  # Step 1.
@@ -129,7 +129,7 @@ class Preparer:
             heads = _heads(connection, request.source, list(folded.documents))  # Step 3.
         self._documents(work, folded, heads)  # Steps 3, 4.
         texts = _texts(work)
-        with unavailable_as_dependency_error(), self._pool.connection() as connection:
+        with database_errors_translated(), self._pool.connection() as connection:
             unseen = _unseen(connection, work.space.space_id, texts)  # Step 5.
         return self._write(request, work, unseen, started)  # Step 6.
 

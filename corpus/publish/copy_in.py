@@ -10,7 +10,7 @@ from corpus.database import Connection
 from corpus.sql import query
 
 # 0001-01-02 and 9999-12-31: what Python and PostgreSQL can both hold in any time zone.
-_EARLIEST_MS, _LATEST_MS = -62_135_510_400_000, 253_402_214_400_000
+_MIN_MS, _MAX_MS = -62_135_510_400_000, 253_402_214_400_000
 _EVENT_TYPES = (
     "text",
     "int4",
@@ -105,7 +105,7 @@ def _document_rows(documents: pl.DataFrame) -> Iterable[tuple[Any, ...]]:
 
 def instant(epoch_ms: int | None) -> datetime | None:
     """A time; None where a producer wrote one that no calendar has (microseconds in place of milliseconds)."""
-    if epoch_ms is None or not _EARLIEST_MS <= epoch_ms <= _LATEST_MS:
+    if epoch_ms is None or not _MIN_MS <= epoch_ms <= _MAX_MS:
         return None
     return datetime.fromtimestamp(epoch_ms / 1000, UTC)
 

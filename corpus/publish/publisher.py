@@ -24,7 +24,7 @@ from corpus.batch import (
     RewindRequest,
     RewoundSource,
 )
-from corpus.database import Connection, unavailable_as_dependency_error
+from corpus.database import Connection, database_errors_translated
 from corpus.errors import (
     BatchNumberTakenError,
     ConfigurationError,
@@ -81,7 +81,7 @@ class Publisher:
             DependencyError: PostgreSQL or the staging store does not answer.
         """
         batch = request.batch
-        with unavailable_as_dependency_error(), self._pool.connection() as connection:
+        with database_errors_translated(), self._pool.connection() as connection:
             # Outside of the transaction: it makes the session's tables once.
             connection.execute(query("create_incoming"))
             with connection.transaction():
@@ -181,7 +181,7 @@ class Publisher:
 
     def load_source(self, source: str) -> LoadedSource:
         """What a source's entity starts from."""
-        with unavailable_as_dependency_error(), self._pool.connection() as connection:
+        with database_errors_translated(), self._pool.connection() as connection:
             row = connection.execute(query("load_source"), {"source": source}).fetchone()
         if row is None:
             # Transient: the entity may have been signalled a moment before `freshet apply` committed.
@@ -209,7 +209,7 @@ class Publisher:
                 "halt": request.halt,
             },
         )
-        with unavailable_as_dependency_error(), self._pool.connection() as connection:
+        with database_errors_translated(), self._pool.connection() as connection:
             values = {"source": request.source, "reason": request.reason, "halt": request.halt}
             row = connection.execute(query("rewind_source"), values).fetchone()
         if row is None:

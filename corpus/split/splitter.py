@@ -13,7 +13,7 @@ import numpy as np
 from corpus.chunk import Chunk
 from corpus.clean.blocks import BlockKind, CleanedDocument
 from corpus.embed.tokenizer import ChunkTokenizer
-from corpus.preparation import PipelineSpec
+from corpus.preparation import PreparationSpec
 from corpus.split.boundaries import Boundaries, structural, words
 from corpus.split.token_map import TokenMap, map_tokens
 
@@ -21,7 +21,7 @@ from corpus.split.token_map import TokenMap, map_tokens
 _CHARACTERS_PER_TOKEN = 16
 # Pieces are joined where they fit in spans of so many budgets and less, so that no edit is felt further away than this.
 _LOCAL_BUDGETS = 8
-_DEEPEST = 100  # cuts above each other; real texts stay below 40. Beyond it the middle is taken whatever its key.
+_MAX_DEPTH = 100  # cuts above each other; real texts stay below 40. Beyond it the middle is taken whatever its key.
 _HEADING_CHARACTERS = 200
 
 
@@ -29,8 +29,10 @@ class TooManyChunks(Exception):
     """The document has more chunks than `max_chunks`."""
 
 
-def split(document: CleanedDocument, tokenizer: ChunkTokenizer, spec: PipelineSpec) -> list[Chunk]:
-    """Cut a document into chunks that the model reads whole.
+def split(
+    document: CleanedDocument, tokenizer: ChunkTokenizer, spec: PreparationSpec
+) -> list[Chunk]:
+    """MicroBatch a document into chunks that the model reads whole.
 
     Together, in order, the chunks hold all of the text but white space; each is a slice of it.
 
@@ -111,7 +113,7 @@ class _Splitter:
     def _cut(
         self, first: int, end: int, boundaries: Boundaries, depth: int
     ) -> list[tuple[int, int]]:
-        """Cut a span into spans that fit."""
+        """MicroBatch a span into spans that fit."""
         if end - first <= 1 or self._fits(first, end):
             return [(first, end)]
         low, high = boundaries.between(first, end)
@@ -119,7 +121,7 @@ class _Splitter:
             boundaries = words(self.text, self.tokens, first, end)
             low, high = boundaries.between(first, end)
         places, keys = boundaries.tokens[low:high], boundaries.keys[low:high]
-        best = places[keys == keys.min()] if depth < _DEEPEST else places
+        best = places[keys == keys.min()] if depth < _MAX_DEPTH else places
         at = int(
             best[np.abs(best - (first + end) // 2).argmin()]
         )  # of equals the one in the middle

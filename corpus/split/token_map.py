@@ -12,8 +12,8 @@ from corpus.embed.tokenizer import ChunkTokenizer
 _SEGMENT = 65_536
 _SEGMENTS_AT_ONCE = 16
 # A "word" longer than this (base64, a script without spaces) is tokenised in pieces, so that it can be cut.
-LONGEST_WORD = 1_000
-_LONG_WORD = re.compile(rf"\S{{{LONGEST_WORD + 1},}}")
+MAX_WORD_CHARACTERS = 1_000
+_LONG_WORD = re.compile(rf"\S{{{MAX_WORD_CHARACTERS + 1},}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def _cuts_in_long_words(text: str) -> frozenset[int]:
     return frozenset(
         at
         for word in _LONG_WORD.finditer(text)
-        for at in range(word.start() + LONGEST_WORD, word.end(), LONGEST_WORD)
+        for at in range(word.start() + MAX_WORD_CHARACTERS, word.end(), MAX_WORD_CHARACTERS)
     )
 
 

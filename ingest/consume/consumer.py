@@ -1,6 +1,6 @@
 """The consumer: one Kafka consumer group, many sources; cuts micro-batches, stages them, hands them over, then commits.
 
-Two sides that share nothing but messages: the *polling thread* (`ingest.consume.poller`) owns librdkafka's consumer and every `Lane`; the
+Two sides that share nothing but messages: the *polling thread* (`ingest.consume.poller`) owns librdkafka's consumer and every `PartitionReader`; the
 *event loop*, here, talks to PostgreSQL, the staging store and Temporal. Polling never waits for either, so a service that is down never costs the
 group membership.
 
@@ -22,7 +22,7 @@ from typing import Any
 from corpus.batch import BatchRef
 from corpus.errors import FreshetError
 from corpus.source import SourceSpec
-from ingest.consume.partition_state import Cut, Lane
+from ingest.consume.partition_state import MicroBatch, PartitionReader
 from ingest.consume.poller import Poller
 from ingest.consume.positions import ActiveSource, Positions
 from ingest.consume.services import Place
@@ -147,7 +147,7 @@ class SourceConsumer:
                 return
             await asyncio.sleep(_RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)])
 
-    async def deliver(self, place: Place, lane: Lane, cut: Cut) -> None:
+    async def deliver(self, place: Place, lane: PartitionReader, cut: MicroBatch) -> None:
         """4. Stage one cut and hand it over, however long it takes; given up only when the lane is no longer ours."""
         spec = lane.spec
         offsets = OffsetRange(

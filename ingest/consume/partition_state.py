@@ -77,7 +77,7 @@ def start_offset(position: Position | None, at: PartitionLog, source: str) -> in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cut:
+class MicroBatch:
     """Records taken out of a lane for one micro-batch."""
 
     records: Sequence[KafkaRecord]
@@ -88,7 +88,7 @@ class Cut:
 
 
 @dataclass(slots=True, kw_only=True)
-class Lane:
+class PartitionReader:
     """State of one (source, topic, partition). Only the polling thread touches it."""
 
     spec: SourceSpec
@@ -100,7 +100,7 @@ class Lane:
     buffer: deque[KafkaRecord] = field(default_factory=deque)
     buffered_bytes: int = 0
     oldest_at: float = 0.0  # monotonic seconds, of the oldest buffered record
-    in_flight: Cut | None = None
+    in_flight: MicroBatch | None = None
     aside: bool = False  # takes in nothing, so that other sources of its partition go on (`ingest.consume.sharing`)
     turn_at: float | None = (
         None  # monotonic seconds, since when it is aside, or holds up another lane
@@ -152,7 +152,7 @@ class Lane:
         linger = max(linger, (len(self.outstanding) - UNCROWDED_REFERENCES) * CROWDED_SECONDS)
         return self.oldest_at + linger if linger else 0.0
 
-    def cut(self, now: float) -> Cut:
+    def cut(self, now: float) -> MicroBatch:
         """Take out one micro-batch within the limits; at least one record, so that a large document gets its own."""
         limits = self.spec.limits
         records: list[KafkaRecord] = []
@@ -166,7 +166,7 @@ class Lane:
         self.buffered_bytes -= size
         self.oldest_at = now
         next_offset = records[-1].offset + 1
-        taken = Cut(
+        taken = MicroBatch(
             records=records,
             value_bytes=size,
             first_offset=self.cut_from,
@@ -177,7 +177,7 @@ class Lane:
         self.in_flight = taken
         return taken
 
-    def handed(self, cut: Cut) -> None:
+    def handed(self, cut: MicroBatch) -> None:
         """The workflow has this cut."""
         self.in_flight = None
         self.outstanding.append((cut.next_offset, len(cut.records), cut.value_bytes))
@@ -198,7 +198,7 @@ def _size(record: KafkaRecord) -> int:
     )
 
 
-def is_behind(lanes: Sequence[Lane], share: float = 1.0) -> bool:
+def is_behind(lanes: Sequence[PartitionReader], share: float = 1.0) -> bool:
     """Whether one source's lanes together hold more unpublished work than this share of its limits."""
     if not lanes:
         return False
@@ -214,10 +214,10 @@ def is_behind(lanes: Sequence[Lane], share: float = 1.0) -> bool:
 
 
 @dataclass(slots=True)
-class Slot:
+class AssignedPartition:
     """An assigned partition and the sources that read it."""
 
-    lanes: dict[str, Lane] = field(default_factory=dict)
+    lanes: dict[str, PartitionReader] = field(default_factory=dict)
     paused: bool = True  # as librdkafka was told
     seek_to: int | None = None  # to be done, or tried again
     sought: bool = False  # the next record is the first one after a seek

@@ -15,12 +15,12 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from ingest.consume.partition_state import (
-    Cut,
+    AssignedPartition,
     Gap,
-    Lane,
+    MicroBatch,
     PartitionLog,
+    PartitionReader,
     Position,
-    Slot,
     is_behind,
     start_offset,
 )
@@ -35,7 +35,7 @@ log = logging.getLogger("freshet.consume")
 # cuts that are being staged (about four copies each), the process stays under CONSUMER_MEMORY_MB of ingest/README.md.
 MAX_HELD_BYTES = 96_000_000
 _BURST = 500
-_MOST_DOUBTS = 2
+_MAX_HOLE_CHECKS = 2
 
 
 class Poller:
@@ -58,7 +58,7 @@ class Poller:
         self._stopping = threading.Event()
         self._generation = 0
         self.topics: frozenset[str] = frozenset()
-        self.slots: dict[Place, Slot] = {}
+        self.slots: dict[Place, AssignedPartition] = {}
         self.failure: Exception | None = None
         self.handed_over_records = 0
 
@@ -160,7 +160,7 @@ class Poller:
         for lane in slot.lanes.values():
             lane.take_in(record, now)
 
-    def _doubtful(self, slot: Slot, offset: int) -> bool:
+    def _doubtful(self, slot: AssignedPartition, offset: int) -> bool:
         """Whether the first record after a seek stands further on than it should; then seek again.
 
         A seek that was lost looks like a hole that Kafka left (an aborted transaction, compaction). Nothing may be skipped
@@ -168,7 +168,7 @@ class Poller:
         """
         slot.sought = False
         wanted = position(slot)
-        if wanted is not None and offset > wanted and slot.doubts < _MOST_DOUBTS:
+        if wanted is not None and offset > wanted and slot.doubts < _MAX_HOLE_CHECKS:
             slot.doubts += 1
             slot.seek_to = wanted
             return True
@@ -197,7 +197,7 @@ class Poller:
             extra={"action": "kafka_error", "code": error.name(), "topic": place[0]},
         )
 
-    def _cut(self, place: Place, lane: Lane, now: float, behind: frozenset[str]) -> None:
+    def _cut(self, place: Place, lane: PartitionReader, now: float, behind: frozenset[str]) -> None:
         if lane.in_flight or not lane.buffer or lane.spec.source in behind:
             return
         if lane.due_at(self._log_end(place)) > now:
@@ -212,7 +212,7 @@ class Poller:
             return 0
         return found[1] if found else 0
 
-    def delivered(self, place: Place, lane: Lane, cut: Cut) -> None:
+    def delivered(self, place: Place, lane: PartitionReader, cut: MicroBatch) -> None:
         """5. Commit, unless the lane was given up meanwhile."""
         if lane.generation != cut.generation:
             return
@@ -222,7 +222,7 @@ class Poller:
         if slot is not None:
             self._commit([(place, slot)], wait=False)
 
-    def _commit(self, slots: Sequence[tuple[Place, Slot]], *, wait: bool) -> None:
+    def _commit(self, slots: Sequence[tuple[Place, AssignedPartition]], *, wait: bool) -> None:
         offsets = [
             TopicPartition(*place, min(lane.handed_over for lane in slot.lanes.values()))
             for place, slot in slots
@@ -249,7 +249,7 @@ class Poller:
                 take_turns(slot, behind, relieved, now)
 
     def _sources_behind(self, share: float = 1.0) -> frozenset[str]:
-        lanes: dict[str, list[Lane]] = {}
+        lanes: dict[str, list[PartitionReader]] = {}
         for slot in self.slots.values():
             for name, lane in slot.lanes.items():
                 lanes.setdefault(name, []).append(lane)
@@ -274,7 +274,7 @@ class Poller:
         if resume:
             self._consumer.resume(resume)
 
-    def _seek(self, place: Place, slot: Slot) -> None:
+    def _seek(self, place: Place, slot: AssignedPartition) -> None:
         """Read on from `seek_to`. A partition whose fetching ended (its offset was out of range) refuses: take it anew."""
         at = TopicPartition(*place, slot.seek_to or 0)
         try:
@@ -381,7 +381,7 @@ class Poller:
                     self._start(self._work.halt(name, source.epoch, start.reason))
                     continue
                 self._generation += 1
-                slot.lanes[name] = Lane(
+                slot.lanes[name] = PartitionReader(
                     spec=current.spec,
                     epoch=source.epoch,
                     at=at,
@@ -433,7 +433,7 @@ class Poller:
         for slot in self.slots.values():
             self._drop(slot, name)
 
-    def _drop(self, slot: Slot, name: str) -> None:
+    def _drop(self, slot: AssignedPartition, name: str) -> None:
         """Forget a lane; what it has in flight changes nothing any more."""
         lane = slot.lanes.pop(name, None)
         if lane is not None:
@@ -451,7 +451,7 @@ class Poller:
         consumer.incremental_assign(partitions)
         consumer.pause(partitions)
         for partition in partitions:
-            self.slots[(partition.topic, partition.partition)] = Slot()
+            self.slots[(partition.topic, partition.partition)] = AssignedPartition()
         self._place_missing()
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:

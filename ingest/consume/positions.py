@@ -6,7 +6,7 @@ from typing import Any
 
 from psycopg_pool import ConnectionPool
 
-from corpus.database import unavailable_as_dependency_error
+from corpus.database import database_errors_translated
 from corpus.source import SourceSpec
 from corpus.sql import query
 from ingest.consume.partition_state import PartitionLog, Position
@@ -89,7 +89,7 @@ class Positions:
     def _begin(self, positions: Sequence[dict[str, Any]]) -> None:
         """Write the position of partitions that were never read, before anything of them is: from then on the row decides."""
         with (
-            unavailable_as_dependency_error(),
+            database_errors_translated(),
             self._pool.connection(timeout=5) as connection,
             connection.transaction(),
         ):
@@ -101,7 +101,7 @@ class Positions:
 
     def halt(self, source: str, epoch: int, reason: str) -> bool:
         """Stop a source; False where it was stopped or moved meanwhile."""
-        with unavailable_as_dependency_error(), self._pool.connection(timeout=5) as connection:
+        with database_errors_translated(), self._pool.connection(timeout=5) as connection:
             return (
                 connection.execute(
                     query("halt_source"), {"source": source, "epoch": epoch, "reason": reason}
@@ -114,5 +114,5 @@ class Positions:
         self._cluster.forget_cluster_id()
 
     def _rows(self, name: str, arguments: dict[str, Any]) -> list[tuple[Any, ...]]:
-        with unavailable_as_dependency_error(), self._pool.connection(timeout=5) as connection:
+        with database_errors_translated(), self._pool.connection(timeout=5) as connection:
             return connection.execute(query(name), arguments).fetchall()

@@ -3,7 +3,7 @@
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
-from ingest.consume.partition_state import Cut, Lane
+from ingest.consume.partition_state import MicroBatch, PartitionReader
 from ingest.consume.positions import ActiveSource
 
 Place = tuple[str, int]  # topic, partition
@@ -16,7 +16,9 @@ class Work(Protocol):
         """2. Answer with `Poller.apply_places`."""
         ...
 
-    def deliver(self, place: Place, lane: Lane, cut: Cut) -> Coroutine[Any, Any, None]:
+    def deliver(
+        self, place: Place, lane: PartitionReader, cut: MicroBatch
+    ) -> Coroutine[Any, Any, None]:
         """4. Answer with `Poller.delivered`."""
         ...
 

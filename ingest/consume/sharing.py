@@ -8,7 +8,7 @@ have seen they leave out.
 
 from collections.abc import Collection
 
-from ingest.consume.partition_state import Lane, Slot
+from ingest.consume.partition_state import AssignedPartition, PartitionReader
 
 # Short, as the others wait meanwhile; long enough that a lane which only waits for one hand-over is not sent away: going back
 # costs a fetch from the broker.
@@ -16,12 +16,12 @@ PATIENCE_SECONDS = 2.0
 ASIDE_SECONDS = 1.0  # at least: what the others get between two turns
 
 
-def position(slot: Slot) -> int | None:
+def position(slot: AssignedPartition) -> int | None:
     """Where the partition is to be read; None where no lane reads."""
     return min((lane.expected for lane in slot.lanes.values() if not lane.aside), default=None)
 
 
-def is_blocked(slot: Slot, behind: Collection[str]) -> bool:
+def is_blocked(slot: AssignedPartition, behind: Collection[str]) -> bool:
     """Whether the next record is for a lane that must wait, or for none."""
     at = position(slot)
     return at is None or any(
@@ -30,7 +30,9 @@ def is_blocked(slot: Slot, behind: Collection[str]) -> bool:
     )
 
 
-def take_turns(slot: Slot, behind: Collection[str], relieved: Collection[str], now: float) -> None:
+def take_turns(
+    slot: AssignedPartition, behind: Collection[str], relieved: Collection[str], now: float
+) -> None:
     """Let lanes step aside and come back; `slot.seek_to` says where to read then.
 
     Args:
@@ -59,11 +61,11 @@ def take_turns(slot: Slot, behind: Collection[str], relieved: Collection[str], n
         slot.seek_to = position(slot)
 
 
-def _waits(lane: Lane, behind: Collection[str]) -> bool:
+def _waits(lane: PartitionReader, behind: Collection[str]) -> bool:
     return lane.is_full() or lane.spec.source in behind
 
 
-def _holds_up(lane: Lane, other: Lane, behind: Collection[str]) -> bool:
+def _holds_up(lane: PartitionReader, other: PartitionReader, behind: Collection[str]) -> bool:
     if lane is other or _waits(other, behind):
         return False
     return lane.expected < other.expected or (

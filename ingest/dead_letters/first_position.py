@@ -20,7 +20,7 @@ Headers = Sequence[tuple[str, bytes | None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class FirstPosition:
     """Where a record stood when it was first written."""
 
     topic: str
@@ -40,7 +40,7 @@ class Origin:
         ]
 
 
-def origin_of(headers: Headers) -> Origin | None:
+def first_position_of(headers: Headers) -> FirstPosition | None:
     """What the headers say; None unless they are well-formed."""
     if not headers:
         return None
@@ -49,7 +49,7 @@ def origin_of(headers: Headers) -> Origin | None:
     timestamp = _TIMESTAMP.fullmatch(found.get(REDRIVEN_TIMESTAMP) or b"")
     if place is None or timestamp is None:
         return None
-    return Origin(
+    return FirstPosition(
         place[1].decode(),
         int(place[2]),
         int(place[3]),
@@ -64,13 +64,13 @@ def own_headers(headers: Headers) -> list[tuple[str, bytes | None]]:
     ]
 
 
-def first_written(record: KafkaRecord) -> KafkaRecord:
+def as_first_written(record: KafkaRecord) -> KafkaRecord:
     """The record with the time and offset that it had at first; as it is where it was never redriven.
 
     Anybody who may write to the topic may write these headers. So they are believed only where they make a record older, in its
     own partition: nobody outranks others with them.
     """
-    origin = origin_of(record.headers)
+    origin = first_position_of(record.headers)
     if (
         origin is None
         or (origin.topic, origin.partition) != (record.topic, record.partition)

@@ -12,7 +12,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Producer
 from psycopg_pool import ConnectionPool
 
-from corpus.database import unavailable_as_dependency_error
+from corpus.database import database_errors_translated
 from corpus.errors import DependencyError, FreshetError
 from corpus.source import SourceSpec
 from corpus.sql import query
@@ -20,7 +20,7 @@ from ingest.kafka import MAX_MESSAGE_BYTES, Cluster
 
 log = logging.getLogger("freshet.outbox")
 _PAUSE_SECONDS = 1.0
-_MOST = 50  # rows a round; with the largest documents that is what memory allows
+_MAX = 50  # rows a round; with the largest documents that is what memory allows
 _FLUSH_SECONDS = 30
 _WAIT_SECONDS = 10.0  # of a source whose topic cannot be made or written
 _TELL_SECONDS = 300.0
@@ -73,9 +73,9 @@ class Outbox:
         """
         now = time.monotonic()
         self._waiting = {source: until for source, until in self._waiting.items() if until > now}
-        with unavailable_as_dependency_error(), self._pool.connection(timeout=5) as connection:
+        with database_errors_translated(), self._pool.connection(timeout=5) as connection:
             rows = connection.execute(
-                query("dead_letters_unproduced"), {"most": _MOST, "without": list(self._waiting)}
+                query("dead_letters_unproduced"), {"most": _MAX, "without": list(self._waiting)}
             ).fetchall()
         done: list[int] = []
         for row in rows:
@@ -89,7 +89,7 @@ class Outbox:
                 "Kafka did not acknowledge all dead letters in time", extra={"action": "retry"}
             )
         if done:
-            with unavailable_as_dependency_error(), self._pool.connection(timeout=5) as connection:
+            with database_errors_translated(), self._pool.connection(timeout=5) as connection:
                 connection.execute(query("dead_letters_produced"), {"dead_letters": done})
         elif any(row[1] not in self._waiting for row in rows):
             raise DependencyError(f"Kafka acknowledged none of {len(rows)} dead letters")

@@ -12,7 +12,7 @@ from psycopg.rows import dict_row
 from corpus.database import Connection
 from corpus.errors import ConfigurationError, DependencyError
 from corpus.sql import query
-from ingest.dead_letters.first_position import Origin, origin_of, own_headers
+from ingest.dead_letters.first_position import FirstPosition, first_position_of, own_headers
 from ingest.kafka import MAX_MESSAGE_BYTES
 
 _FLUSH_SECONDS = 60
@@ -117,7 +117,7 @@ def _produce(
     ]
     at = row["record_at"]
     timestamp_ms = None if at is None else (at - _EPOCH) // timedelta(milliseconds=1)
-    origin = origin_of(headers) or Origin(
+    origin = first_position_of(headers) or FirstPosition(
         row["topic"], row["partition"], row["record_offset"], timestamp_ms
     )
     headers = [*own_headers(headers), *origin.headers(row["dead_letter"])]

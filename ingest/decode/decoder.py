@@ -13,7 +13,7 @@ import msgspec
 
 from corpus.dead_letter import DeadLetterReason
 from corpus.source import SourceSpec, VersionRule
-from ingest.dead_letters.first_position import first_written
+from ingest.dead_letters.first_position import as_first_written
 from ingest.decode import fields
 from ingest.decode.fields import FieldError
 from ingest.event import ChangeEvent, Decoded, KafkaRecord, Op, Undecodable
@@ -32,7 +32,7 @@ def decode(record: KafkaRecord, spec: SourceSpec) -> Decoded:
     2. A value above the source's limit is not read at all.
     3. The format reads the rest.
     """
-    record = first_written(record)
+    record = as_first_written(record)
     if record.unreadable is not None:
         return Undecodable(
             reason=DeadLetterReason.NOT_DECODABLE,

@@ -20,7 +20,7 @@ MAX_METADATA_DEPTH = 256
 MAX_ACL = 1_000  # entries
 _BIGINT = 2**63
 # Milliseconds of 0001-01-02 and 9999-12-31: what both Python and PostgreSQL can store in any time zone.
-_EARLIEST_MS, _LATEST_MS = -62_135_510_400_000, 253_402_214_400_000
+_MIN_MS, _MAX_MS = -62_135_510_400_000, 253_402_214_400_000
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _NOT_IN_ID = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
@@ -216,7 +216,7 @@ def _epoch_ms(value: int | float) -> int | None:
 
 
 def _storable(milliseconds: int) -> int | None:
-    return milliseconds if _EARLIEST_MS <= milliseconds <= _LATEST_MS else None
+    return milliseconds if _MIN_MS <= milliseconds <= _MAX_MS else None
 
 
 def expiry_ms(value: Any) -> int | None:

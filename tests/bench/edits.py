@@ -8,7 +8,7 @@ from corpus.chunk import text_sha256
 from corpus.clean.blocks import CleanedDocument
 from corpus.clean.cleaner import Cleaner, RawDocument
 from corpus.embed.tokenizer import load_tokenizer
-from corpus.preparation import PipelineSpec
+from corpus.preparation import PreparationSpec
 from corpus.split.splitter import split
 from tests.bench import data
 
@@ -18,7 +18,7 @@ SAMPLES = 60
 
 def run() -> dict[str, Any]:
     """Measure with the real cleaner and splitter; texts that a document's versions share are counted once."""
-    spec = PipelineSpec()
+    spec = PreparationSpec()
     with Cleaner(processes=2) as cleaner:
         return {
             "httpd": _httpd(cleaner, spec),
@@ -28,7 +28,7 @@ def run() -> dict[str, Any]:
 
 
 def _chunks(
-    cleaner: Cleaner, spec: PipelineSpec, contents: list[tuple[str, str | None]]
+    cleaner: Cleaner, spec: PreparationSpec, contents: list[tuple[str, str | None]]
 ) -> list[list[bytes]]:
     tokenizer = load_tokenizer(MODEL)
     cleaned = cleaner.clean([RawDocument(content, kind) for content, kind in contents], spec)
@@ -40,7 +40,7 @@ def _chunks(
     ]
 
 
-def _httpd(cleaner: Cleaner, spec: PipelineSpec) -> dict[str, Any]:
+def _httpd(cleaner: Cleaner, spec: PreparationSpec) -> dict[str, Any]:
     seen: set[bytes] = set()
     base = [
         (event["content"], event.get("content_type"))
@@ -70,7 +70,7 @@ def _httpd(cleaner: Cleaner, spec: PipelineSpec) -> dict[str, Any]:
     }
 
 
-def _one_line(cleaner: Cleaner, spec: PipelineSpec) -> dict[str, Any]:
+def _one_line(cleaner: Cleaner, spec: PreparationSpec) -> dict[str, Any]:
     rng = random.Random(7)
     documents = [
         event
@@ -99,7 +99,7 @@ def _one_line(cleaner: Cleaner, spec: PipelineSpec) -> dict[str, Any]:
     }
 
 
-def _one_paragraph(cleaner: Cleaner, spec: PipelineSpec) -> dict[str, Any]:
+def _one_paragraph(cleaner: Cleaner, spec: PreparationSpec) -> dict[str, Any]:
     rng = random.Random(11)
     words = " ".join(
         event["content"]

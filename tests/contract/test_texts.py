@@ -36,7 +36,7 @@ REGISTRIES = (
     "repo1.maven" + ".org",
 )
 REGISTRIES += ("repo.maven" + ".apache.org", "index.docker" + ".io")
-LARGEST_TEXT_BYTES = 2_000_000
+MAX_TEXT_BYTES = 2_000_000
 
 
 def all_files() -> Iterator[Path]:
@@ -50,7 +50,7 @@ def all_files() -> Iterator[Path]:
             path.is_file()
             and not built
             and path.name != "uv.lock"
-            and path.stat().st_size < LARGEST_TEXT_BYTES
+            and path.stat().st_size < MAX_TEXT_BYTES
         ):
             yield path
 

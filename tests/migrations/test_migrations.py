@@ -121,7 +121,7 @@ def test_a_database_that_is_down_is_said_to_be() -> None:
 
 
 def test_an_old_pgvector_is_refused(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "LEAST_PGVECTOR", (99, 0, 0))
+    monkeypatch.setattr(database, "MIN_PGVECTOR", (99, 0, 0))
     with pytest.raises(ConfigurationError, match=r"pgvector .* is too old"):
         migrate(database_url)
 

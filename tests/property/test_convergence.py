@@ -79,7 +79,7 @@ CHANGES = st.builds(
 
 
 @dataclass(frozen=True)
-class Cut:
+class MicroBatch:
     """A reference: how many new records it brings, and how many it brings again."""
 
     partition: int
@@ -90,7 +90,7 @@ class Cut:
 
 CUTS = st.lists(
     st.builds(
-        Cut,
+        MicroBatch,
         partition=st.integers(0, PARTITIONS - 1),
         fresh=st.integers(0, 5),
         again=st.integers(0, 4),
@@ -119,7 +119,7 @@ def model(log: list[Change]) -> dict[str, tuple[int, str]]:
     }
 
 
-def deal(pipeline: Pipeline, log: list[Change], cuts: list[Cut]) -> list[list[BatchRef]]:
+def deal(pipeline: Pipeline, log: list[Change], cuts: list[MicroBatch]) -> list[list[BatchRef]]:
     """Partition by key, cut into references as asked, the rest at the end; group them into batches."""
     partitions: list[list[KafkaRecord]] = []
     for partition in range(PARTITIONS):
@@ -133,7 +133,10 @@ def deal(pipeline: Pipeline, log: list[Change], cuts: list[Cut]) -> list[list[Ba
     batches: list[list[BatchRef]] = [[]]
     for cut in [
         *cuts,
-        *(Cut(partition, len(log), 0, partition % 2 == 0) for partition in range(PARTITIONS)),
+        *(
+            MicroBatch(partition, len(log), 0, partition % 2 == 0)
+            for partition in range(PARTITIONS)
+        ),
     ]:
         records = partitions[cut.partition]
         first, end = (
@@ -220,7 +223,7 @@ def test_the_corpus_is_the_fold_of_the_log(
     converging: tuple[str, HashEmbedder, Cleaner],
     tmp_path: Path,
     log: list[Change],
-    cuts: list[Cut],
+    cuts: list[MicroBatch],
     ahead: int,
 ) -> None:
     url, embedder, cleaner = converging

@@ -5,12 +5,12 @@ from hypothesis import strategies as st
 
 from corpus.clean.cleaner import clean_text
 from corpus.embed.tokenizer import load_tokenizer
-from corpus.preparation import PipelineSpec
+from corpus.preparation import PreparationSpec
 from corpus.split.splitter import split
 
 TOKENIZER = load_tokenizer("all-MiniLM-L6-v2")
 LIMIT = 48  # small, so that small documents have many chunks
-SPEC = PipelineSpec(max_tokens=LIMIT, min_tokens=8)
+SPEC = PreparationSpec(max_tokens=LIMIT, min_tokens=8)
 
 WORDS = "weir gauge Sluice. melt, flow unbelievable 42 \u6c34\u95e8 caf\xe9 \U0001f600 \ufffd a.b.c e\u0301 x\u200dy"
 words = st.sampled_from(WORDS.split())

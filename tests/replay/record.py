@@ -46,7 +46,7 @@ from tests.support.team_env import (
 from workers.roles import orchestrator as deliveries
 
 HISTORIES = Path(__file__).parent / "histories"
-_MOST_EVENTS = 1_000
+_MAX_EVENTS = 1_000
 
 
 async def save(handle: WorkflowHandle[Any, Any], name: str) -> None:
@@ -169,7 +169,7 @@ async def take(address: str, namespace: str, label: str) -> None:
         fitting = [
             (run.history_length or 0, run.id, run.run_id)
             for run in runs
-            if (run.history_length or 0) <= _MOST_EVENTS
+            if (run.history_length or 0) <= _MAX_EVENTS
         ]
         if fitting:
             _, workflow_id, run_id = max(fitting)

@@ -14,11 +14,11 @@ from confluent_kafka import Consumer, Message
 
 from corpus.database import connect
 from corpus.errors import ConfigurationError
-from corpus.preparation import PipelineSpec
+from corpus.preparation import PreparationSpec
 from corpus.source import VersionRule
 from ingest.dead_letters import outbox as outbox_module
 from ingest.dead_letters import redrive
-from ingest.dead_letters.first_position import Origin
+from ingest.dead_letters.first_position import FirstPosition
 from ingest.dead_letters.outbox import Outbox
 from ingest.event import KafkaRecord
 from ingest.kafka import MAX_MESSAGE_BYTES, properties
@@ -239,7 +239,7 @@ def redriven(pipeline: Pipeline, offset: int) -> KafkaRecord:
         (offset,),
     ).fetchall()
     assert headers == []
-    origin = Origin(pipeline.spec.source, 0, offset, round(at.timestamp() * 1000))
+    origin = FirstPosition(pipeline.spec.source, 0, offset, round(at.timestamp() * 1000))
     return KafkaRecord(
         topic="",
         partition=0,
@@ -258,7 +258,7 @@ def test_a_redriven_event_does_not_replace_a_newer_one_nor_bring_back_a_deleted_
     pipeline.spec = replace(
         pipeline.spec,
         version_rule=VersionRule(rule),
-        pipeline=PipelineSpec(max_document_bytes=1_000),
+        pipeline=PreparationSpec(max_document_bytes=1_000),
     )
     pipeline.configure()
     pipeline.ingest(
@@ -273,7 +273,7 @@ def test_a_redriven_event_does_not_replace_a_newer_one_nor_bring_back_a_deleted_
             topic="", partition=0, offset=0, timestamp_ms=NOW_MS + 1_000, key=b"b", value=None
         )
     )
-    pipeline.spec = replace(pipeline.spec, pipeline=PipelineSpec())
+    pipeline.spec = replace(pipeline.spec, pipeline=PreparationSpec())
     pipeline.configure()
     report = pipeline.ingest(*(redriven(pipeline, offset) for offset in (0, 1, 2)))
     assert (report.applied, report.superseded) == (1, 2)
@@ -288,11 +288,11 @@ def test_a_redriven_event_does_not_replace_a_newer_one_nor_bring_back_a_deleted_
 
 
 def test_a_redriven_event_with_a_version_is_judged_by_it(pipeline: Pipeline) -> None:
-    pipeline.spec = replace(pipeline.spec, pipeline=PipelineSpec(max_document_bytes=1_000))
+    pipeline.spec = replace(pipeline.spec, pipeline=PreparationSpec(max_document_bytes=1_000))
     pipeline.configure()
     pipeline.ingest(make_event("a", 5, "five " * 500), make_event("b", 5, "five " * 500))
     pipeline.ingest(make_event("a", 4, "four"), make_event("b", 6, "six"))
-    pipeline.spec = replace(pipeline.spec, pipeline=PipelineSpec())
+    pipeline.spec = replace(pipeline.spec, pipeline=PreparationSpec())
     pipeline.configure()
     pipeline.ingest(redriven(pipeline, 0), redriven(pipeline, 1))
     assert {name: version for name, (version, _) in pipeline.visible().items()} == {"a": 5, "b": 6}

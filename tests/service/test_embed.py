@@ -132,7 +132,7 @@ def test_lost_connections_are_no_lost_places_in_the_pool(
 ) -> None:
     """PostgreSQL restarts, again and again, while a shard computes: each claim gives its connection back."""
 
-    class Cut(SlowEmbedder):
+    class MicroBatch(SlowEmbedder):
         cuts = 10  # two an attempt: the shard that is written and the one that computes
 
         def on_shard(self) -> None:
@@ -144,7 +144,7 @@ def test_lost_connections_are_no_lost_places_in_the_pool(
                         " AND state = 'idle in transaction'"
                     )
 
-    pipeline.embedder = Cut()
+    pipeline.embedder = MicroBatch()
     in_shards_of(pipeline, 10)
     batch = prepared(pipeline, range(30), 1)
     for _ in range(5):  # more often than the pool has connections

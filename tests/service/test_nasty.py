@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from corpus.clean.cleaner import Cleaner
-from corpus.preparation import PipelineSpec
+from corpus.preparation import PreparationSpec
 from ingest.event import KafkaRecord
 from tests.support.inputs import nasty, needs_inputs
 from tests.support.pipeline import Pipeline, make_event
@@ -45,7 +45,9 @@ def pipeline(
         made.spec = made.spec.__class__(
             **{
                 **_fields(made.spec),
-                "pipeline": PipelineSpec(max_document_bytes=10_000_000, clean_timeout_seconds=10),
+                "pipeline": PreparationSpec(
+                    max_document_bytes=10_000_000, clean_timeout_seconds=10
+                ),
             }
         )
         made.configure()

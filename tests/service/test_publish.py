@@ -26,7 +26,7 @@ from corpus.errors import (
     PositionGapError,
     StalePreparationError,
 )
-from corpus.preparation import PipelineSpec
+from corpus.preparation import PreparationSpec
 from corpus.publish.publisher import Publisher
 from corpus.service import AwaitFreshRequest, Why
 from corpus.sql import query
@@ -337,7 +337,7 @@ def test_a_document_that_cannot_be_used_gives_way_to_its_next_best(
 ) -> None:
     """As it would had each event come in a batch of its own."""
     with Pipeline(
-        database_url, tmp_path, cleaner=cleaner, pipeline=PipelineSpec(max_chunks=3)
+        database_url, tmp_path, cleaner=cleaner, pipeline=PreparationSpec(max_chunks=3)
     ) as pipeline:
         report = pipeline.ingest(
             make_event("a", 1, "fine"), make_event("a", 2, LONG), make_event("b", 1, "fine too")
@@ -666,7 +666,7 @@ def test_an_order_that_waited_is_judged_by_the_rule_of_now(pipeline: Pipeline) -
 
 def test_a_chunk_beyond_what_text_search_holds_is_published(pipeline: Pipeline) -> None:
     """A tsvector ends at 1 MB; with `chunker = "whole"` a chunk does not."""
-    pipeline.spec = replace(pipeline.spec, pipeline=PipelineSpec(chunker="whole"))
+    pipeline.spec = replace(pipeline.spec, pipeline=PreparationSpec(chunker="whole"))
     pipeline.configure()
     words = " ".join(hashlib.sha256(str(n).encode()).hexdigest()[:12] for n in range(120_000))
     report = pipeline.ingest(
@@ -680,7 +680,7 @@ def test_a_text_that_was_embedded_in_part_is_embedded_anew_in_whole(pipeline: Pi
     text = " ".join(f"word{n} river" for n in range(60))
     for limit, truncated in ((16, True), (None, False)):
         pipeline.spec = replace(
-            pipeline.spec, pipeline=PipelineSpec(chunker="whole", max_tokens=limit)
+            pipeline.spec, pipeline=PreparationSpec(chunker="whole", max_tokens=limit)
         )
         pipeline.configure()
         assert pipeline.ingest(make_event("a", 1 if truncated else 2, text)).texts_embedded == 1
@@ -731,7 +731,7 @@ def test_a_deleted_version_that_could_never_be_used_keeps_nothing_out(
 ) -> None:
     """What the corpus holds does not depend on where batches are cut."""
     with Pipeline(
-        database_url, tmp_path, cleaner=cleaner, pipeline=PipelineSpec(max_chunks=3)
+        database_url, tmp_path, cleaner=cleaner, pipeline=PreparationSpec(max_chunks=3)
     ) as pipeline:
         events = [
             make_event("a", 7, LONG),

@@ -17,7 +17,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from corpus import task_queues
-from corpus.activities import EmbedActivities, PrepareActivities, StoreActivities
+from corpus.activities import EmbedActivities, PrepareActivities, PublishActivities
 from corpus.clean.cleaner import Cleaner
 from corpus.database import Connection, connect, open_pool
 from corpus.embed.spaces import SpaceRegistry
@@ -28,12 +28,12 @@ from corpus.source import SourceSpec, source_workflow_id
 from corpus.staging.store import StagingStore
 from ingest.consume.consumer import SourceConsumer
 from ingest.consume.positions import Positions
+from ingest.decode.staged_content import content_of
 from ingest.hand_over import hand_over
 from ingest.kafka import Cluster, properties
 from ingest.workflows import SourceWorkflow
 from tests.support.fakes import HashEmbedder
 from workers.roles import orchestrator as deliveries
-from workers.roles.run import content_of
 from workers.temporal import sandbox
 
 _GROUPS = itertools.count(1)
@@ -146,7 +146,7 @@ async def fleet(
         )
         step = EmbedStep(store=store, pool=pool, embedder_of=embedder.with_fingerprint, shard=64)
         publisher = Publisher(store=store, pool=pool)
-        publishing = StoreActivities(
+        publishing = PublishActivities(
             publisher.publish, publisher.load_source, publisher.rewind_source
         )
         for queue, activities in (

@@ -32,10 +32,10 @@ from corpus.publish.publisher import Publisher
 from corpus.service import SearchHit, SearchRequest
 from corpus.source import FreshnessSpec, SourceSpec
 from corpus.staging.store import StagingStore
+from ingest.decode.staged_content import content_of
 from ingest.event import KafkaRecord
 from ingest.stage import OffsetRange, stage
 from tests.support.fakes import HashEmbedder
-from workers.roles.run import content_of
 
 NOW_MS = 1_780_000_000_000
 Event = dict[str, Any]

@@ -19,7 +19,7 @@ from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from corpus import task_queues
-from corpus.activities import StoreActivities
+from corpus.activities import PublishActivities
 from corpus.database import Connection, connect, open_pool
 from corpus.deliver.activities import wake_delivery
 from corpus.deliver.subscription import SubscriberSpec
@@ -201,7 +201,7 @@ async def all_workers(env, tmp_path):
     """Entity, batches, publish step, checks: what an expiry passes through."""
     with open_pool(env.database_url, size=2) as pool, ThreadPoolExecutor(2) as threads:
         publisher = Publisher(store=StagingStore((tmp_path / "staging").as_uri()), pool=pool)
-        store = StoreActivities(publisher.publish, publisher.load_source, publisher.rewind_source)
+        store = PublishActivities(publisher.publish, publisher.load_source, publisher.rewind_source)
         steps = [store.publish, store.load_source, store.rewind_source]
         async with (
             env.light_worker(workflows=deliveries.ALL_WORKFLOWS),

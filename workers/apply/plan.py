@@ -8,7 +8,7 @@ from typing import Any
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from corpus.database import Connection, connect, unavailable_as_dependency_error
+from corpus.database import Connection, connect, database_errors_translated
 from corpus.errors import ConfigurationError, DependencyError
 from corpus.source import SourceSpec, SourceStatus, source_workflow_id
 from corpus.sql import query
@@ -51,7 +51,7 @@ def plan(connection: Connection, cluster: Cluster, config: Config, *, prune: boo
             a field changes that its documents depend on.
         DependencyError: PostgreSQL or Kafka does not answer.
     """
-    with unavailable_as_dependency_error():
+    with database_errors_translated():
         rows = connection.execute(query("sources_configured")).fetchall()
         _check_languages(connection, config)
     _check_loops([*config.sources, *([] if prune else unlisted_sources(connection, config))])
@@ -77,7 +77,7 @@ def plan(connection: Connection, cluster: Cluster, config: Config, *, prune: boo
 def unlisted_sources(connection: Connection, config: Config) -> list[SourceSpec]:
     """Sources that go on though the file does not name them."""
     named = {spec.source for spec in config.sources}
-    with unavailable_as_dependency_error():
+    with database_errors_translated():
         rows = connection.execute(query("active_sources")).fetchall()
     return [SourceSpec.from_json(spec) for source, spec in rows if source not in named]
 
@@ -95,7 +95,7 @@ def _check_languages(connection: Connection, config: Config) -> None:
 
 def _check_lasting(connection: Connection, config: Config, have: dict[str, SourceSpec]) -> None:
     """What chunks were made with stays while there are any: those made otherwise would be found by no search."""
-    with unavailable_as_dependency_error():
+    with database_errors_translated():
         filled = {
             source for (source,) in connection.execute(query("sources_with_documents")).fetchall()
         }
@@ -166,7 +166,7 @@ async def execute(
     done: list[Change] = []
     with (
         connect(settings.database_url, application="freshet-apply") as connection,
-        unavailable_as_dependency_error(),
+        database_errors_translated(),
     ):
         done += _register_spaces(connection, config)  # 1
         for change in changes:  # 2

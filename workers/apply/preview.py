@@ -5,7 +5,7 @@ from typing import Any
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from corpus.database import Connection, unavailable_as_dependency_error
+from corpus.database import Connection, database_errors_translated
 from corpus.errors import DependencyError
 from corpus.search_attributes import SPEC_HASH
 from corpus.source import SourceSpec
@@ -89,7 +89,7 @@ async def _schedules(client: Client, specs: list[SourceSpec]) -> list[Change]:
 
 
 def _subscriptions(connection: Connection, config: Config, *, prune: bool) -> list[Change]:
-    with unavailable_as_dependency_error():
+    with database_errors_translated():
         rows = subscriptions.subscriptions(connection)
     have = {
         f"{row['subscriber']}:{row['source']}": row["endpoint"]

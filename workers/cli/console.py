@@ -16,10 +16,9 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Any, NoReturn
 
-MOST_ROWS = 10_000_000  # that one command may be asked for
-MOST_PARTITIONS = 1_000  # of a topic that we create
-LONGEST_WAIT = 10_000_000  # seconds
-LARGEST_NUMBER = 2**63 - 1  # of a batch, a chunk, a dead letter: PostgreSQL's bigint
+MAX_ROWS = 10_000_000  # that one command may be asked for
+MAX_WAIT_SECONDS = 10_000_000  # seconds
+MAX_BIGINT = 2**63 - 1  # of a batch, a chunk, a dead letter: PostgreSQL's bigint
 
 
 class ExitCode(IntEnum):
@@ -29,7 +28,7 @@ class ExitCode(IntEnum):
     CHECK_FAILED = 1
     USAGE = 2
     UNAVAILABLE = 3
-    MISTAKE = 4
+    INTERNAL_ERROR = 4
 
 
 class CommandError(Exception):
@@ -136,8 +135,8 @@ def run_command(command: Callable[[], Any], *, debug: bool) -> NoReturn:
         os._exit(0)
     except Exception as error:
         code, told = judge(error)
-        if code == ExitCode.MISTAKE:
-            _confess(error, debug)
+        if code == ExitCode.INTERNAL_ERROR:
+            _report_internal_error(error, debug)
         else:
             _complain(error, told, debug)
         end(code)
@@ -162,7 +161,7 @@ def judge(error: Exception) -> tuple[ExitCode, str]:
         return _judge_database(error, told)
     if type(error).__name__ == "KafkaException":  # its module is that of the compiled part, "cimpl"
         return _judge_kafka(error)
-    return ExitCode.UNAVAILABLE if home.startswith("temporalio") else ExitCode.MISTAKE, told
+    return ExitCode.UNAVAILABLE if home.startswith("temporalio") else ExitCode.INTERNAL_ERROR, told
 
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
@@ -183,7 +182,7 @@ def _judge_database(error: Exception, told: str) -> tuple[ExitCode, str]:
             ExitCode.USAGE,
             f"the database user may not do this; give it the right, or name another one ({told})",
         )
-    return ExitCode.USAGE if isinstance(error, DataError) else ExitCode.MISTAKE, told
+    return ExitCode.USAGE if isinstance(error, DataError) else ExitCode.INTERNAL_ERROR, told
 
 
 def _judge_kafka(error: Exception) -> tuple[ExitCode, str]:
@@ -206,7 +205,7 @@ def _complain(error: BaseException, told: str, debug: bool) -> None:
         say(f"freshet: {told}")
 
 
-def _confess(error: Exception, debug: bool) -> None:
+def _report_internal_error(error: Exception, debug: bool) -> None:
     """Nobody expected this error: the trace goes to the log of a process that keeps one; a person is told how to see it."""
     if logging.getLogger().handlers:
         logging.getLogger(__name__).critical(

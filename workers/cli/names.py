@@ -1,6 +1,6 @@
 """What several commands look up first, so that a wrong name is an error and not an empty answer."""
 
-from corpus.database import Connection, unavailable_as_dependency_error
+from corpus.database import Connection, database_errors_translated
 from corpus.sql import query
 from workers.cli.console import CommandError
 
@@ -14,7 +14,7 @@ def require_source(connection: Connection, source: str | None) -> None:
     """
     if source is None:
         return
-    with unavailable_as_dependency_error():
+    with database_errors_translated():
         found = connection.execute(query("source_spec"), {"source": source}).fetchone()
     if found is None:
         raise CommandError(f"there is no source {source!r}; `freshet sources` lists them")

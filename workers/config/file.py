@@ -15,11 +15,11 @@ from pydantic_core import ErrorDetails
 
 from corpus.deliver.subscription import SubscriberSpec
 from corpus.errors import ConfigurationError
-from corpus.preparation import PipelineSpec
+from corpus.preparation import PreparationSpec
 from corpus.source import BatchLimits, FreshnessSpec, SourceSpec, VersionRule
-from workers.cli.console import MOST_PARTITIONS
 from workers.config import rules as config_rules
 from workers.config.values import (
+    MAX_PARTITIONS,
     Bytes,
     Count,
     Endpoint,
@@ -44,7 +44,7 @@ class _Table(BaseModel):
         return value
 
 
-class PipelineTable(_Table):
+class PreparationTable(_Table):
     """[source.NAME.pipeline]: how documents are prepared."""
 
     content_type: str | None = Field(
@@ -79,17 +79,17 @@ class PipelineTable(_Table):
     )
 
     @model_validator(mode="after")
-    def _in_order(self) -> "PipelineTable":
+    def _in_order(self) -> "PreparationTable":
         if self.max_tokens is not None and self.max_tokens < self.min_tokens:
             raise ValueError(
                 f"max_tokens ({self.max_tokens}) must not be less than min_tokens ({self.min_tokens}); set min_tokens lower"
             )
         return self
 
-    def spec(self) -> PipelineSpec:
+    def spec(self) -> PreparationSpec:
         """As the workers read it."""
         fields = self.model_dump()
-        return PipelineSpec(clean_timeout_seconds=fields.pop("clean_timeout"), **fields)
+        return PreparationSpec(clean_timeout_seconds=fields.pop("clean_timeout"), **fields)
 
 
 class LimitsTable(_Table):
@@ -175,7 +175,7 @@ class SourceTable(_Table):
     topics: Annotated[list[Topic], Field(min_length=1)] | None = Field(
         default=None, description="Kafka topics; default: the source's name."
     )
-    partitions: Annotated[int, Field(ge=1, le=MOST_PARTITIONS, strict=True)] = Field(
+    partitions: Annotated[int, Field(ge=1, le=MAX_PARTITIONS, strict=True)] = Field(
         default=3, description="Of a topic that `freshet apply` creates."
     )
     format: Literal["native", "text"] = Field(
@@ -199,7 +199,7 @@ class SourceTable(_Table):
     dead_letter_topic: Topic | None = Field(
         default=None, description='Default: "{first topic}.dead-letters".'
     )
-    pipeline: PipelineTable = PipelineTable()
+    pipeline: PreparationTable = PreparationTable()
     limits: LimitsTable = LimitsTable()
     freshness: FreshnessTable = FreshnessTable()
 
@@ -365,7 +365,7 @@ def _table_at(location: tuple[int | str, ...]) -> type[_Table] | None:
         return SubscriberTable if len(location) == 2 else None
     tables: dict[int, type[_Table]] = {2: SourceTable}
     parts: dict[str, type[_Table]] = {
-        "pipeline": PipelineTable,
+        "pipeline": PreparationTable,
         "limits": LimitsTable,
         "freshness": FreshnessTable,
     }

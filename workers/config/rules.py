@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from corpus.deliver.subscription import SubscriberSpec
 from corpus.service import CORPUS_ENDPOINT
 from corpus.source import SourceSpec
-from workers.config.values import LONGEST_TOPIC
+from workers.config.values import MAX_TOPIC_LENGTH
 
 
 def check(sources: Sequence[SourceSpec], subscribers: Sequence[SubscriberSpec]) -> None:
@@ -30,9 +30,9 @@ def no_loop(sources: Sequence[SourceSpec]) -> None:
     for spec in sources:
         topic, field = spec.dead_letters_to(), f"source.{spec.source}.dead_letter_topic"
         default = "" if spec.dead_letter_topic else " (the default)"
-        if len(topic) > LONGEST_TOPIC:
+        if len(topic) > MAX_TOPIC_LENGTH:
             raise ValueError(
-                f"{field} = {topic!r}{default} is longer than {LONGEST_TOPIC} characters; set a shorter one"
+                f"{field} = {topic!r}{default} is longer than {MAX_TOPIC_LENGTH} characters; set a shorter one"
             )
         if topic in readers:
             raise ValueError(

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 NAME = r"^[a-z0-9][a-z0-9_.-]{0,62}$"
-LONGEST_TOPIC = 249
+MAX_TOPIC_LENGTH = 249
 # Topics that brokers keep for themselves.
 _KAFKAS_OWN = (
     "__consumer_offsets",
@@ -28,10 +28,11 @@ _SIZES = {
     "MIB": 2**20,
     "GIB": 2**30,
 }
-_LONGEST_DAYS = 36_525  # 100 years
-_LONGEST_SECONDS = _LONGEST_DAYS * 86_400
-_LARGEST_BYTES = 10**15
-_MOST = 10**9  # of anything that is counted
+MAX_PARTITIONS = 1_000  # of a topic that we create
+_MAX_DAYS = 36_525  # 100 years
+_MAX_SECONDS = _MAX_DAYS * 86_400
+_MAX_BYTES = 10**15
+_MAX = 10**9  # of anything that is counted
 
 
 def seconds(value: Any) -> Any:
@@ -42,8 +43,8 @@ def seconds(value: Any) -> Any:
         raise ValueError('a duration such as "30d", "1h30m", "250ms", or a number of seconds')  # noqa: TRY004 - pydantic takes ValueError only
     if isinstance(value, str):
         value = _seconds_of_text(value.replace(" ", ""))
-    if not abs(value) <= _LONGEST_SECONDS:  # so, since nan is neither more nor less
-        raise ValueError(f"a duration of at most {_LONGEST_DAYS:,} days (100 years)")
+    if not abs(value) <= _MAX_SECONDS:  # so, since nan is neither more nor less
+        raise ValueError(f"a duration of at most {_MAX_DAYS:,} days (100 years)")
     return value
 
 
@@ -71,7 +72,7 @@ def size(value: Any) -> Any:
                 'a size such as "8MB", "512KiB" (units: B, KB, MB, GB, KiB, MiB, GiB), or a whole number of bytes'
             )
         value = float(found[1]) * _SIZES[found[2] or ""]
-    if value > _LARGEST_BYTES:
+    if value > _MAX_BYTES:
         raise ValueError("a size of at most 1000000GB")
     return int(value)
 
@@ -84,7 +85,7 @@ def topic(name: str) -> str:
     """
     if name in (".", "..") or not re.fullmatch(r"[a-zA-Z0-9._-]{1,249}", name):
         raise ValueError(
-            f"a topic's name has 1 to {LONGEST_TOPIC} of the characters a-z A-Z 0-9 . _ - and is not . or .."
+            f"a topic's name has 1 to {MAX_TOPIC_LENGTH} of the characters a-z A-Z 0-9 . _ - and is not . or .."
         )
     if name in _KAFKAS_OWN:
         raise ValueError("a topic of Kafka's own")
@@ -115,7 +116,7 @@ Seconds = Annotated[int, Field(ge=1), *_written(_whole_seconds, "30d")]
 # A day is the longest that one document may take: what waits for it counts milliseconds in 32 bits.
 SecondsOfADay = Annotated[float, Field(gt=0, le=86_400), *_written(seconds, "20s")]
 Milliseconds = Annotated[int, Field(ge=0, le=60_000), *_written(_milliseconds, "50ms")]
-Count = Annotated[int, Field(ge=1, le=_MOST, strict=True)]
+Count = Annotated[int, Field(ge=1, le=_MAX, strict=True)]
 Topic = Annotated[
     str, AfterValidator(topic), Field(json_schema_extra={"pattern": "^[a-zA-Z0-9._-]{1,249}$"})
 ]

@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 from psycopg_pool import ConnectionPool
 
 from corpus.answer import await_fresh
+from corpus.answer.activities import AnswerActivities
 from corpus.answer.workflows import AwaitFreshWorkflow
-from corpus.database import Connection, unavailable_as_dependency_error
+from corpus.database import Connection, database_errors_translated
 from corpus.deliver import notices as deliver
 from corpus.deliver.activities import DeliveryActivities
 from corpus.deliver.workflows import DeliveryWorkflow
@@ -29,7 +30,7 @@ _Out = TypeVar("_Out")
 
 def in_pool(pool: ConnectionPool[Connection], step: Callable[..., _Out], *arguments: Any) -> _Out:
     """Run a step with a connection of the pool; a database that is away is an error that may pass."""
-    with unavailable_as_dependency_error(), pool.connection() as connection:
+    with database_errors_translated(), pool.connection() as connection:
         return step(connection, *arguments)
 
 
@@ -43,8 +44,8 @@ def activities(pool: ConnectionPool[Connection]) -> Sequence[Callable[..., Any]]
         next_notice=step(deliver.next_notice),
         acknowledge=step(deliver.acknowledge),
         park=step(deliver.park),
-        look=step(await_fresh.look),
     )
+    answers = AnswerActivities(step(await_fresh.look))
     checks = FreshnessActivities(
         measure=step(scan.measure),
         expired_after=step(scan.expired_after),
@@ -57,7 +58,7 @@ def activities(pool: ConnectionPool[Connection]) -> Sequence[Callable[..., Any]]
         notices.endpoint_exists,
         notices.acknowledge,
         notices.park,
-        notices.look,
+        answers.look,
         checks.measure,
         checks.order_expiry,
         checks.look_for_expiry,

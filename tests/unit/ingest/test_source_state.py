@@ -5,8 +5,8 @@ import dataclasses
 from corpus.batch import BatchRef, ExpiryOrder
 from corpus.source import SourceSpec
 from ingest.source_state import (
-    MOST_REFERENCES,
-    MOST_REWINDS,
+    MAX_REFERENCES,
+    MAX_REWINDS,
     Acceptance,
     accept,
     accept_expiry,
@@ -93,10 +93,10 @@ def test_a_stuck_partition_counts_on_while_others_are_published() -> None:
     entity = state()
     bad, good = ref(10, 20), dataclasses.replace(ref(0, 10), partition=7)
     told = []
-    for _ in range(MOST_REWINDS + 1):
+    for _ in range(MAX_REWINDS + 1):
         told.append(failed(entity, [bad]))
         succeeded(entity, [good])
-    assert told == [False] * MOST_REWINDS + [True]
+    assert told == [False] * MAX_REWINDS + [True]
 
 
 def test_what_failed_and_is_published_counts_no_more() -> None:
@@ -114,9 +114,9 @@ def test_a_batch_takes_so_many_references_and_no_more() -> None:
     """Each is part of a workflow's input, which the server limits to 2 MB."""
     entity = state()
     entity.max_records, entity.budget_bytes, entity.max_bytes = 10**9, 10**9, 10**9
-    for first in range(MOST_REFERENCES + 5):
+    for first in range(MAX_REFERENCES + 5):
         accept(entity, ref(first, first + 1))
-    assert [len(take_batch(entity)) for _ in range(3)] == [MOST_REFERENCES, 5, 0]
+    assert [len(take_batch(entity)) for _ in range(3)] == [MAX_REFERENCES, 5, 0]
 
 
 def test_a_repeat_that_was_cut_in_other_places_is_dropped() -> None:

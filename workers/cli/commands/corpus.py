@@ -5,9 +5,9 @@ from typing import Annotated, Any
 import typer
 
 from workers.cli.console import (
-    LARGEST_NUMBER,
-    LONGEST_WAIT,
-    MOST_ROWS,
+    MAX_BIGINT,
+    MAX_ROWS,
+    MAX_WAIT_SECONDS,
     CommandError,
     ExitCode,
     say,
@@ -98,7 +98,7 @@ def search(
 def batches(
     source: OneSource = None,
     limit: Annotated[
-        int, typer.Option("--limit", "-n", min=1, max=MOST_ROWS, help="How many, newest first.")
+        int, typer.Option("--limit", "-n", min=1, max=MAX_ROWS, help="How many, newest first.")
     ] = 20,
     as_json: Json = False,
 ) -> None:
@@ -137,7 +137,7 @@ def documents(
     gone: Annotated[bool, typer.Option("--gone", help="Also deleted and expired ones.")] = False,
     history: Annotated[bool, typer.Option("--history", help="Every version.")] = False,
     limit: Annotated[
-        int, typer.Option("--limit", "-n", min=1, max=MOST_ROWS, help="At most.")
+        int, typer.Option("--limit", "-n", min=1, max=MAX_ROWS, help="At most.")
     ] = 100,
     as_json: Json = False,
 ) -> None:
@@ -182,7 +182,7 @@ def lineage(
             raise CommandError(
                 f"{document!r}: a chunk's id is a number, as `freshet search --json` shows it"
             )
-        found = _rows("chunk_document", {"chunk_id": number}) if number <= LARGEST_NUMBER else []
+        found = _rows("chunk_document", {"chunk_id": number}) if number <= MAX_BIGINT else []
         if not found:
             raise CommandError(f"there is no chunk {document[6:]}")
         source, document = found[0]["source"], found[0]["document_id"]
@@ -253,7 +253,7 @@ def export(
 
 def drain(
     timeout: Annotated[
-        float, typer.Option("--timeout", min=0, max=LONGEST_WAIT, help="Seconds to wait.")
+        float, typer.Option("--timeout", min=0, max=MAX_WAIT_SECONDS, help="Seconds to wait.")
     ] = 60.0,
     source: OneSource = None,
     as_json: Json = False,
@@ -276,13 +276,13 @@ def _rows(name: str, values: dict[str, Any], *, of: str | None = None) -> list[d
     """What a query answers; `of` is a source that must be there."""
     from psycopg.rows import dict_row
 
-    from corpus.database import connect, unavailable_as_dependency_error
+    from corpus.database import connect, database_errors_translated
     from corpus.sql import query
     from workers.cli.names import require_source
     from workers.config.settings import load
 
     with (
-        unavailable_as_dependency_error(),
+        database_errors_translated(),
         connect(load().database_url) as connection,
         connection.cursor(row_factory=dict_row) as cursor,
     ):
@@ -338,7 +338,7 @@ def _named_batch(as_of: str) -> tuple[str, int] | None:
 def _published(connection: Any, source: str, batch: int) -> int:
     from corpus.sql import query
 
-    known = batch <= LARGEST_NUMBER
+    known = batch <= MAX_BIGINT
     row = (
         connection.execute(
             query("batch_published_at"), {"source": source, "batch": batch}

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from workers.cli.console import (
-    LARGEST_NUMBER,
-    MOST_ROWS,
+    MAX_BIGINT,
+    MAX_ROWS,
     CommandError,
     ExitCode,
     say,
@@ -35,7 +35,7 @@ def list_(
     reason: ByReason = None,
     state: Annotated[str, typer.Option(help="open, redriven, discarded, or any.")] = "open",
     most: Annotated[
-        int, typer.Option("--limit", "-n", min=1, max=MOST_ROWS, help="Rows at most.")
+        int, typer.Option("--limit", "-n", min=1, max=MAX_ROWS, help="Rows at most.")
     ] = 100,
     as_json: Json = False,
 ) -> None:
@@ -82,7 +82,7 @@ def show_(
     """One, with its reason and its original bytes."""
     from ingest.dead_letters.redrive import show
 
-    if abs(number) > LARGEST_NUMBER:
+    if abs(number) > MAX_BIGINT:
         raise CommandError(
             f"there is no dead letter {number}; see `freshet dead-letters list --state any`"
         )
@@ -174,7 +174,7 @@ def _chosen(
 
 def _possible(numbers: list[int] | None) -> list[int] | None:
     """Without those beyond any number of the database, which it would refuse as such; they are told as missing."""
-    return [number for number in numbers if abs(number) <= LARGEST_NUMBER] if numbers else None
+    return [number for number in numbers if abs(number) <= MAX_BIGINT] if numbers else None
 
 
 def _known_choice(numbers: list[int] | None, reason: str | None, everything: bool) -> None:

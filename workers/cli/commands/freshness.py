@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workers.cli.console import LONGEST_WAIT, CommandError, ExitCode, say, write_json, write_table
+from workers.cli.console import (
+    MAX_WAIT_SECONDS,
+    CommandError,
+    ExitCode,
+    say,
+    write_json,
+    write_table,
+)
 
 if TYPE_CHECKING:
     from corpus.database import Connection
@@ -64,7 +71,7 @@ def _with_first_event(connection: "Connection", found: "FreshnessReport") -> "Fr
 def check(
     source: Annotated[str, typer.Argument(help="Which source.")],
     timeout: Annotated[
-        int, typer.Option(min=1, max=LONGEST_WAIT, help="Seconds to wait for the result.")
+        int, typer.Option(min=1, max=MAX_WAIT_SECONDS, help="Seconds to wait for the result.")
     ] = 600,
     as_json: Json = False,
 ) -> int:

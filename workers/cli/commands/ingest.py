@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from workers.cli.console import (
-    LARGEST_NUMBER,
-    MOST_PARTITIONS,
+    MAX_BIGINT,
     CommandError,
     ExitCode,
     say,
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
     from ingest.produce import Produced
     from workers.apply.plan import Change
     from workers.config.settings import Settings
+
+from workers.config.values import MAX_PARTITIONS
 
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 ConfigPath = Annotated[Path, typer.Argument(help="The configuration file.", show_default=True)]
@@ -132,14 +133,14 @@ def config_schema() -> None:
 
 def sources(as_json: Json = False) -> None:
     """Every source: state, documents, lag, and what became of every record."""
-    from corpus.database import connect, unavailable_as_dependency_error
-    from ingest.operate import overview
+    from corpus.database import connect, database_errors_translated
+    from ingest.overview import overview
     from workers.config import settings
 
     resolved = settings.load()
     with (
         connect(resolved.database_url, application="freshet-sources") as connection,
-        unavailable_as_dependency_error(),
+        database_errors_translated(),
     ):
         rows = overview(connection, _cluster(resolved))
     if as_json:
@@ -185,14 +186,14 @@ def source_pause(
     ] = "paused by an operator",
 ) -> None:
     """Stop reading a source; what was handed over is still published."""
-    from corpus.database import connect, unavailable_as_dependency_error
+    from corpus.database import connect, database_errors_translated
     from ingest import operate as control
     from workers.config import settings
 
     resolved = settings.load()
     with (
         connect(resolved.database_url, application="freshet-source") as connection,
-        unavailable_as_dependency_error(),
+        database_errors_translated(),
     ):
         control.pause(connection, name, reason)
     say(f"{name} is paused; `freshet source resume {name}` goes on")
@@ -209,14 +210,14 @@ def source_resume(
     ] = False,
 ) -> None:
     """Go on from the position in the database, after a pause or a halt."""
-    from corpus.database import connect, unavailable_as_dependency_error
+    from corpus.database import connect, database_errors_translated
     from ingest import operate as control
     from workers.config import settings
 
     resolved = settings.load()
     with (
         connect(resolved.database_url, application="freshet-source") as connection,
-        unavailable_as_dependency_error(),
+        database_errors_translated(),
     ):
         skipped = control.skip_gaps(connection, _cluster(resolved), name) if skip_gap else []
         control.resume(connection, name)
@@ -262,7 +263,7 @@ def produce(
     ] = 0,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, max=LARGEST_NUMBER, help="Records at most.", show_default=False),
+        typer.Option(min=1, max=MAX_BIGINT, help="Records at most.", show_default=False),
     ] = None,
     raw: Annotated[
         bool,
@@ -281,7 +282,7 @@ def produce(
         bool, typer.Option("--create-topic", help="Create the topic where it is missing.")
     ] = False,
     partitions: Annotated[
-        int, typer.Option(min=1, max=MOST_PARTITIONS, help="Of a topic that is created.")
+        int, typer.Option(min=1, max=MAX_PARTITIONS, help="Of a topic that is created.")
     ] = 3,
     as_json: Json = False,
 ) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from workers.cli.console import (
-    LONGEST_WAIT,
-    MOST_ROWS,
+    MAX_ROWS,
+    MAX_WAIT_SECONDS,
     CommandError,
     ExitCode,
     say,
@@ -58,7 +58,7 @@ def up(
         float,
         typer.Option(
             min=0,
-            max=LONGEST_WAIT,
+            max=MAX_WAIT_SECONDS,
             help="Seconds to wait until all is ready (the first start may download).",
         ),
     ] = 1800.0,
@@ -148,7 +148,7 @@ def logs(
     ] = "",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they grow.")] = False,
     lines: Annotated[
-        int, typer.Option("--lines", "-n", min=0, max=MOST_ROWS, help="How many of the last lines.")
+        int, typer.Option("--lines", "-n", min=0, max=MAX_ROWS, help="How many of the last lines.")
     ] = 50,
     home: Home = "",
 ) -> int:

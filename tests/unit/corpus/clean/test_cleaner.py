@@ -8,7 +8,7 @@ from corpus.clean.html import clean_html
 from corpus.clean.html_depth import nests_deeper
 from corpus.clean.normalise import normalise
 from corpus.dead_letter import DeadLetterReason
-from corpus.preparation import PipelineSpec
+from corpus.preparation import PreparationSpec
 
 
 @pytest.mark.parametrize(
@@ -67,16 +67,18 @@ def test_fifty_thousand_marks_on_a_letter_are_capped() -> None:
     ],
 )
 def test_media_types(content_type: str | None, found: str) -> None:
-    assert format_of(content_type, PipelineSpec()) == found
+    assert format_of(content_type, PreparationSpec()) == found
 
 
 def test_unknown_media_type_is_refused_or_taken_as_text() -> None:
-    refused = format_of("image/png", PipelineSpec())
+    refused = format_of("image/png", PreparationSpec())
     assert isinstance(refused, CleaningFailure)
     assert refused.reason is DeadLetterReason.UNSUPPORTED_CONTENT
     assert "image/png" in refused.detail
-    assert format_of("application/x-sluice", PipelineSpec(unknown_content_type="text")) == "plain"
-    assert format_of("image/png", PipelineSpec(content_type="text/markdown")) == "markdown"
+    assert (
+        format_of("application/x-sluice", PreparationSpec(unknown_content_type="text")) == "plain"
+    )
+    assert format_of("image/png", PreparationSpec(content_type="text/markdown")) == "markdown"
 
 
 def kinds(document: CleanedDocument) -> list[tuple[str, int, str]]:
@@ -199,7 +201,7 @@ def test_sloppy_markup_is_not_deep() -> None:
 
 
 def test_cleaner_keeps_order_and_says_what_failed() -> None:
-    spec = PipelineSpec(max_document_bytes=1_000)
+    spec = PreparationSpec(max_document_bytes=1_000)
     documents = [
         RawDocument(PROSE, "text/html"),
         RawDocument("x" * 1_001, "text/plain"),
@@ -232,8 +234,10 @@ def test_a_slow_document_is_given_up_alone() -> None:
         RawDocument("<p>after</p>", "text/html"),
     ]
     with Cleaner() as cleaner:
-        cleaner.clean(documents[:1], PipelineSpec())  # the processes run
-        before, given_up, after = cleaner.clean(documents, PipelineSpec(clean_timeout_seconds=1.0))
+        cleaner.clean(documents[:1], PreparationSpec())  # the processes run
+        before, given_up, after = cleaner.clean(
+            documents, PreparationSpec(clean_timeout_seconds=1.0)
+        )
     assert isinstance(given_up, CleaningFailure)
     assert given_up.reason is DeadLetterReason.CLEANING_TIMEOUT
     assert isinstance(before, CleanedDocument)

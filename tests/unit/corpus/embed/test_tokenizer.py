@@ -87,7 +87,7 @@ def test_a_model_that_cannot_be_had_is_named(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_model_itself_is_not_imported() -> None:
-    script = "import sys, corpus.split, corpus.embed.tokenizer; corpus.tokenize.load_tokenizer('all-MiniLM-L6-v2'); "
+    script = "import sys, corpus.split.splitter, corpus.embed.tokenizer; corpus.embed.tokenizer.load_tokenizer('all-MiniLM-L6-v2'); "
     script += "assert not {'torch', 'transformers', 'sentence_transformers'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)
 

@@ -9,7 +9,7 @@ from corpus.clean.blocks import CleanedDocument
 from corpus.clean.cleaner import clean_text
 from corpus.clean.html import clean_html
 from corpus.embed.tokenizer import load_tokenizer
-from corpus.preparation import PipelineSpec
+from corpus.preparation import PreparationSpec
 from corpus.split.splitter import TooManyChunks, split
 
 TOKENIZER = load_tokenizer("all-MiniLM-L6-v2")
@@ -37,7 +37,7 @@ def make_document(paragraphs: int = 120) -> list[str]:
 
 
 def chunks_of(text: str, text_format: str = "markdown", **spec: object) -> list[Chunk]:
-    return split(clean_text(text, text_format), TOKENIZER, PipelineSpec(**spec))  # type: ignore[arg-type]
+    return split(clean_text(text, text_format), TOKENIZER, PreparationSpec(**spec))  # type: ignore[arg-type]
 
 
 def check(document: CleanedDocument, chunks: list[Chunk]) -> None:
@@ -77,7 +77,7 @@ def check(document: CleanedDocument, chunks: list[Chunk]) -> None:
 )
 def test_nothing_is_lost_or_too_long_and_tokens_are_the_texts_own(text: str) -> None:
     document = clean_text(text, "markdown")
-    chunks = split(document, TOKENIZER, PipelineSpec())
+    chunks = split(document, TOKENIZER, PreparationSpec())
     check(document, chunks)
     assert max(len(chunk.text) for chunk in chunks) <= 2 * 16 * BUDGET
 
@@ -88,7 +88,7 @@ def test_html_too() -> None:
         for number in range(60)
     )
     document = clean_html(body, main=True, max_nesting=512)
-    check(document, split(document, TOKENIZER, PipelineSpec()))
+    check(document, split(document, TOKENIZER, PreparationSpec()))
 
 
 def test_chunks_are_well_filled() -> None:
@@ -118,7 +118,7 @@ def test_a_heading_stays_with_its_text() -> None:
 def test_smaller_limits_and_the_prefix_count() -> None:
     tokenizer = load_tokenizer("all-MiniLM-L6-v2", prefix="passage: ")
     document = clean_text(make_paragraph(1, 100), "plain")
-    for chunk in split(document, tokenizer, PipelineSpec(max_tokens=64)):
+    for chunk in split(document, tokenizer, PreparationSpec(max_tokens=64)):
         assert len(chunk.token_ids) + tokenizer.special_tokens <= 64
 
 
@@ -137,7 +137,7 @@ def test_whole_is_one_chunk_and_says_when_it_is_cut() -> None:
 def test_a_hostile_order_of_hashes_or_none_is_no_recursion() -> None:
     same = "\n\n".join([make_paragraph(1)] * 3_000)
     document = clean_text(same, "markdown")
-    chunks = split(document, TOKENIZER, PipelineSpec())
+    chunks = split(document, TOKENIZER, PreparationSpec())
     assert len({chunk.text for chunk in chunks}) < 10
     check(document, chunks)
 
@@ -170,5 +170,5 @@ def test_a_chunk_has_the_tokens_of_its_text_whatever_stands_beside_it() -> None:
     rng = random.Random(5)
     for _ in range(1_500):
         document = clean_text("".join(rng.choices(pieces, k=rng.randint(2, 8))), "plain")
-        for chunk in split(document, tokenizer, PipelineSpec(max_tokens=8, min_tokens=1)):
+        for chunk in split(document, tokenizer, PreparationSpec(max_tokens=8, min_tokens=1)):
             assert list(chunk.token_ids) == tokenizer.encode(chunk.text)[0], (document.text, chunk)

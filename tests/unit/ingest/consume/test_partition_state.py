@@ -9,8 +9,8 @@ from ingest.consume.partition_state import (
     MAX_REFERENCES,
     UNCROWDED_REFERENCES,
     Gap,
-    Lane,
     PartitionLog,
+    PartitionReader,
     Position,
     is_behind,
     start_offset,
@@ -28,8 +28,8 @@ def record(offset: int, size: int = 10) -> KafkaRecord:
     )
 
 
-def lane(start: int = 0, **limits: int) -> Lane:
-    return Lane(
+def lane(start: int = 0, **limits: int) -> PartitionReader:
+    return PartitionReader(
         spec=SourceSpec(source="s", topics=("t",), limits=BatchLimits(**limits)),
         epoch=0,
         at=LOG,
@@ -102,7 +102,7 @@ def test_a_source_is_behind_until_its_work_is_published() -> None:
     assert not is_behind([at])
 
 
-def hand(at: Lane, count: int) -> None:
+def hand(at: PartitionReader, count: int) -> None:
     """Hand over that many references of one record each."""
     for _ in range(count):
         at.take_in(record(at.expected), 0.0)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from corpus.source import SourceSpec
-from ingest.consume.partition_state import PartitionLog, Position, Slot
+from ingest.consume.partition_state import AssignedPartition, PartitionLog, Position
 from ingest.consume.poller import Poller
 from ingest.consume.positions import ActiveSource
 from ingest.consume.services import Place
@@ -46,7 +46,7 @@ def poller(work: Asked) -> Iterator[Poller]:
         {"bootstrap.servers": "127.0.0.1:1", "group.id": "g"}, work, lambda started: started.close()
     )
     made.topics = frozenset({"t"})
-    made.slots = {("t", 0): Slot(), ("t", 1): Slot()}
+    made.slots = {("t", 0): AssignedPartition(), ("t", 1): AssignedPartition()}
     yield made
     made._consumer.close()
 

@@ -1,20 +1,20 @@
 """Sources of one partition: who steps aside, when they come back, where reading goes on."""
 
-from ingest.consume.partition_state import Slot
+from ingest.consume.partition_state import AssignedPartition
 from ingest.consume.sharing import ASIDE_SECONDS, PATIENCE_SECONDS, is_blocked, position, take_turns
 from tests.unit.ingest.consume.test_partition_state import lane, record
 
 BOTH = {"stuck", "fine"}
 
 
-def slot(stuck: int = 0, fine: int = 0) -> Slot:
-    made = Slot(lanes={"stuck": lane(start=stuck), "fine": lane(start=fine)})
+def slot(stuck: int = 0, fine: int = 0) -> AssignedPartition:
+    made = AssignedPartition(lanes={"stuck": lane(start=stuck), "fine": lane(start=fine)})
     for name, at in made.lanes.items():
         at.spec = type(at.spec)(source=name, topics=("t",), limits=at.spec.limits)
     return made
 
 
-def take(at: Slot, *offsets: int) -> None:
+def take(at: AssignedPartition, *offsets: int) -> None:
     for offset in offsets:
         for each in at.lanes.values():
             each.take_in(record(offset), 0.0)

@@ -5,9 +5,9 @@ import pytest
 from ingest.dead_letters.first_position import (
     REDRIVEN_FROM,
     REDRIVEN_TIMESTAMP,
-    Origin,
-    first_written,
-    origin_of,
+    FirstPosition,
+    as_first_written,
+    first_position_of,
     own_headers,
 )
 from ingest.event import KafkaRecord
@@ -42,16 +42,19 @@ def record(place: bytes | None, timestamp: bytes | None, *, at: int | None = 100
 def test_where_a_record_stood_at_first(
     place: bytes | None, timestamp: bytes | None, offset: int, at: int | None
 ) -> None:
-    found = first_written(record(place, timestamp))
+    found = as_first_written(record(place, timestamp))
     assert (found.offset, found.timestamp_ms) == (offset, at)
-    assert first_written(found) == found
+    assert as_first_written(found) == found
 
 
 def test_a_record_without_a_time_gets_none() -> None:
-    assert first_written(record(b"t/1/7#3", b"20", at=None)).timestamp_ms is None
+    assert as_first_written(record(b"t/1/7#3", b"20", at=None)).timestamp_ms is None
 
 
 def test_headers_tell_the_origin() -> None:
-    for origin in (Origin("a.b_c-d", 3, 2**40, 1_714_564_800_000), Origin("t", 0, 0, None)):
-        assert origin_of(origin.headers(9)) == origin
+    for origin in (
+        FirstPosition("a.b_c-d", 3, 2**40, 1_714_564_800_000),
+        FirstPosition("t", 0, 0, None),
+    ):
+        assert first_position_of(origin.headers(9)) == origin
         assert own_headers([("own", None), *origin.headers(9)]) == [("own", None)]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from corpus.dead_letter import DeadLetterReason
-from corpus.preparation import PipelineSpec
+from corpus.preparation import PreparationSpec
 from corpus.source import SourceSpec, VersionRule
 from ingest.decode.decoder import decode
 from ingest.decode.fields import record_version
@@ -280,7 +280,7 @@ def test_large_numbers_in_metadata_survive_as_text() -> None:
 
 
 def test_the_size_limit_comes_first() -> None:
-    small = SourceSpec(source="s", topics=("t",), pipeline=PipelineSpec(max_document_bytes=20))
+    small = SourceSpec(source="s", topics=("t",), pipeline=PreparationSpec(max_document_bytes=20))
     found = decode(record(b"not even json, but long", key=b"k"), small)
     refused(found, REASONS.TOO_LARGE, "23 bytes", "max_document_bytes")
     assert isinstance(found, Undecodable)

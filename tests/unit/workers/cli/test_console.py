@@ -44,13 +44,13 @@ from workers.cli.names import require_source
             "run `freshet migrate` (no relation)",
         ),
         (errors.InsufficientPrivilege("denied"), ExitCode.USAGE, "give it the right"),
-        (errors.SyntaxError("near SELECT"), ExitCode.MISTAKE, "near SELECT"),
+        (errors.SyntaxError("near SELECT"), ExitCode.INTERNAL_ERROR, "near SELECT"),
         (
             OSError(errno.ENOSPC, "No space left on device", "x.json"),
             ExitCode.UNAVAILABLE,
             "x.json: No space left on device",
         ),
-        (KeyError("x"), ExitCode.MISTAKE, "'x'"),
+        (KeyError("x"), ExitCode.INTERNAL_ERROR, "'x'"),
     ],
 )
 def test_whose_error(error: Exception, code: ExitCode, told: str) -> None:
