@@ -31,6 +31,7 @@ from corpus.service import AwaitFreshRequest, BatchNotice, BatchSubscriberServic
 from freshness.activities import FreshnessActivities
 from tests.support.fix_temporal import TemporalEnv
 from tests.support.known import WORKFLOWS
+from tests.support.polling import until
 from tests.support.team_env import (
     Env,
     add_batch,
@@ -41,7 +42,6 @@ from tests.support.team_env import (
     fill,
     make_env,
     make_source,
-    until,
 )
 from workers.roles import orchestrator as deliveries
 

@@ -16,7 +16,8 @@ from corpus.staging.store import StagingStore
 from ingest import operate as control
 from ingest.consume import poller as poll
 from ingest.hand_over import hand_over
-from tests.support.consuming import Bench, bench, eventually
+from tests.support.consuming import Bench, bench
+from tests.support.polling import until
 
 pytestmark = [pytest.mark.service, pytest.mark.slow]
 _GROUPS = itertools.count(1)
@@ -37,12 +38,12 @@ async def test_every_record_is_handed_over_once_in_ranges_that_meet(
     stand.produce(topics[0], 300)
     stand.produce(topics[1], 20)
     async with stand.consumer():
-        await eventually(
+        await until(
             lambda: stand.ledger.records("both") == 320 and stand.ledger.records("second") == 20
         )
         stand.produce(topics[1], 5, first=20)
-        await eventually(lambda: stand.ledger.records() == 350)
-        await eventually(lambda: stand.committed(topics[1]) == 25)
+        await until(lambda: stand.ledger.records() == 350)
+        await until(lambda: stand.committed(topics[1]) == 25)
     assert all(len(ranges) == 1 and ranges[0][0] == 0 for ranges in stand.ledger.ranges().values())
     assert sum(ref.records for ref in stand.ledger.refs) == 350  # and none twice
 
@@ -55,7 +56,7 @@ async def test_nothing_is_committed_or_lost_while_temporal_is_down(
     stand.produce(topic, 500)
     stand.ledger.down = True
     async with stand.consumer() as consumer:
-        await eventually(lambda: stand.ledger.attempts >= 4)
+        await until(lambda: stand.ledger.attempts >= 4)
         assert stand.committed(topic) < 0
         held = sum(
             len(lane.buffer)
@@ -65,7 +66,7 @@ async def test_nothing_is_committed_or_lost_while_temporal_is_down(
         assert held < 10 + 500  # what came before the pause, no more
         assert all(slot.paused for slot in consumer._poller.slots.values())
         stand.ledger.down = False
-        await eventually(lambda: stand.ledger.records("a") == 500)
+        await until(lambda: stand.ledger.records("a") == 500)
     assert stand.ledger.ranges("a") == {("a", topic, 0): [(0, 500)]}
 
 
@@ -79,14 +80,14 @@ async def test_a_source_that_is_behind_pauses_and_another_does_not(
     published = stand.ledger.publish
     stand.ledger.publish = lambda ref: None if ref.source == "slow" else published(ref)  # type: ignore[method-assign]
     async with stand.consumer():
-        await eventually(lambda: stand.ledger.records("slow") >= 30)
+        await until(lambda: stand.ledger.records("slow") >= 30)
         stand.produce(quick, 50)
-        await eventually(lambda: stand.ledger.records("quick") == 50)
+        await until(lambda: stand.ledger.records("quick") == 50)
         assert stand.ledger.records("slow") <= 40
         stand.ledger.publish = published  # type: ignore[method-assign]
         for ref in [ref for ref in stand.ledger.refs if ref.source == "slow"]:
             published(ref)
-        await eventually(lambda: stand.ledger.records("slow") == 200)
+        await until(lambda: stand.ledger.records("slow") == 200)
 
 
 async def test_a_source_that_is_stuck_does_not_stop_another_on_the_same_topic(
@@ -99,14 +100,14 @@ async def test_a_source_that_is_stuck_does_not_stop_another_on_the_same_topic(
     published, stuck = stand.ledger.publish, True
     stand.ledger.publish = lambda ref: None if stuck and ref.source == "stuck" else published(ref)  # type: ignore[method-assign]
     async with stand.consumer():
-        await eventually(lambda: stand.ledger.records("fine") == 200)
+        await until(lambda: stand.ledger.records("fine") == 200)
         stand.produce(topic, 200, first=200)
-        await eventually(lambda: stand.ledger.records("fine") == 400)
+        await until(lambda: stand.ledger.records("fine") == 400)
         assert stand.ledger.records("stuck") <= 40
         stuck = False
         for ref in [ref for ref in stand.ledger.refs if ref.source == "stuck"]:
             published(ref)
-        await eventually(lambda: stand.ledger.records("stuck") == 400, timeout=90)
+        await until(lambda: stand.ledger.records("stuck") == 400, seconds=90)
     assert stand.ledger.ranges() == {
         ("stuck", topic, 0): [(0, 400)],
         ("fine", topic, 0): [(0, 400)],
@@ -121,13 +122,13 @@ async def test_a_restart_goes_on_at_the_position_row_not_at_the_committed_offset
     stand.add_source("a", topic)
     stand.produce(topic, 10)
     async with stand.consumer():
-        await eventually(lambda: stand.ledger.records() == 10)
-    await eventually(lambda: stand.committed(topic) == 10)
+        await until(lambda: stand.ledger.records() == 10)
+    await until(lambda: stand.committed(topic) == 10)
     # a failover to a copy of the database that lags
     stand.execute("UPDATE freshet.source_position SET next_offset = 4")
     stand.ledger.refs.clear()
     async with stand.consumer():
-        await eventually(lambda: stand.ledger.ranges() == {("a", topic, 0): [(4, 10)]})
+        await until(lambda: stand.ledger.ranges() == {("a", topic, 0): [(4, 10)]})
 
 
 async def test_a_moved_position_is_read_again_without_a_restart(
@@ -137,11 +138,11 @@ async def test_a_moved_position_is_read_again_without_a_restart(
     stand.add_source("a", topic)
     stand.produce(topic, 10)
     async with stand.consumer():
-        await eventually(lambda: stand.ledger.records() == 10)
+        await until(lambda: stand.ledger.records() == 10)
         stand.ledger.refs.clear()
         stand.execute("UPDATE freshet.source_position SET next_offset = 3")
         stand.execute("UPDATE freshet.source SET epoch = epoch + 1")
-        await eventually(lambda: stand.ledger.ranges() == {("a", topic, 0): [(3, 10)]})
+        await until(lambda: stand.ledger.ranges() == {("a", topic, 0): [(3, 10)]})
         assert {ref.epoch for ref in stand.ledger.refs} == {1}
 
 
@@ -152,22 +153,22 @@ async def test_sources_come_pause_and_go_without_a_restart(
     stand.add_source("first", first)
     async with stand.consumer() as consumer:
         stand.produce(first, 3)
-        await eventually(lambda: stand.ledger.records("first") == 3)
+        await until(lambda: stand.ledger.records("first") == 3)
         stand.produce(second, 4)
         stand.add_source("second", second)
-        await eventually(lambda: stand.ledger.records("second") == 4)
+        await until(lambda: stand.ledger.records("second") == 4)
         with connect(stand.url) as connection:
             control.pause(connection, "first", "maintenance")
         stand.produce(second, 1, first=4)
-        await eventually(lambda: stand.ledger.records("second") == 5)
-        await eventually(lambda: "first" not in consumer._poller._sources)
+        await until(lambda: stand.ledger.records("second") == 5)
+        await until(lambda: "first" not in consumer._poller._sources)
         stand.produce(first, 2, first=3)
         stand.produce(second, 1, first=5)
-        await eventually(lambda: stand.ledger.records("second") == 6)
+        await until(lambda: stand.ledger.records("second") == 6)
         assert stand.ledger.records("first") == 3
         with connect(stand.url) as connection:
             control.resume(connection, "first")
-        await eventually(lambda: stand.ledger.records("first") == 5)
+        await until(lambda: stand.ledger.records("first") == 5)
 
 
 async def test_records_removed_before_they_were_read_halt_the_source_by_name(
@@ -178,23 +179,21 @@ async def test_records_removed_before_they_were_read_halt_the_source_by_name(
     stand.add_source("fine", fine)
     stand.produce(lost, 10)
     async with stand.consumer():
-        await eventually(lambda: stand.ledger.records("lost") == 10)
+        await until(lambda: stand.ledger.records("lost") == 10)
     admin = AdminClient({"bootstrap.servers": stand.bootstrap})
     stand.produce(lost, 10, first=10)
     admin.delete_records([TopicPartition(lost, 0, 15)])[TopicPartition(lost, 0)].result(30)
     stand.produce(fine, 3)
     async with stand.consumer():
-        await eventually(lambda: stand.ledger.records("fine") == 3)
-        await eventually(lambda: stand.state("lost")[0] == "halted")
+        await until(lambda: stand.ledger.records("fine") == 3)
+        await until(lambda: stand.state("lost")[0] == "halted")
         assert "5 offsets from 10 to 14 were removed" in (stand.state("lost")[1] or "")
         assert stand.ledger.records("lost") == 10
         with connect(stand.url) as connection:
             (gap,) = control.skip_gaps(connection, stand.cluster(), "lost")
             control.resume(connection, "lost")
         assert (gap.was, gap.is_now) == (10, 15)
-        await eventually(
-            lambda: stand.ledger.ranges("lost") == {("lost", lost, 0): [(0, 10), (15, 20)]}
-        )
+        await until(lambda: stand.ledger.ranges("lost") == {("lost", lost, 0): [(0, 10), (15, 20)]})
 
 
 async def test_records_removed_under_a_running_consumer_halt_the_source(
@@ -205,20 +204,20 @@ async def test_records_removed_under_a_running_consumer_halt_the_source(
     stand.produce(topic, 2_000, size=5_000)
     stand.ledger.publishes = False
     async with stand.consumer():
-        await eventually(lambda: stand.ledger.records() >= 5)
+        await until(lambda: stand.ledger.records() >= 5)
         admin = AdminClient({"bootstrap.servers": stand.bootstrap})
         admin.delete_records([TopicPartition(topic, 0, 1_990)])[TopicPartition(topic, 0)].result(30)
         stand.ledger.publishes = True
         for ref in list(stand.ledger.refs):
             stand.ledger.publish(ref)
-        await eventually(lambda: stand.state("a")[0] == "halted")
+        await until(lambda: stand.state("a")[0] == "halted")
         assert "were removed" in (stand.state("a")[1] or "")
         assert stand.ledger.ranges("a")[("a", topic, 0)][0][0] == 0
         assert len(stand.ledger.ranges("a")[("a", topic, 0)]) == 1
         with connect(stand.url) as connection:
             control.skip_gaps(connection, stand.cluster(), "a")
             control.resume(connection, "a")
-        await eventually(lambda: stand.ledger.ranges("a")[("a", topic, 0)][-1] == (1_990, 2_000))
+        await until(lambda: stand.ledger.ranges("a")[("a", topic, 0)][-1] == (1_990, 2_000))
 
 
 async def test_a_recreated_topic_halts_the_source(
@@ -228,14 +227,14 @@ async def test_a_recreated_topic_halts_the_source(
     stand.add_source("a", topic)
     stand.produce(topic, 5)
     async with stand.consumer():
-        await eventually(lambda: stand.ledger.records() == 5)
+        await until(lambda: stand.ledger.records() == 5)
     admin = AdminClient({"bootstrap.servers": stand.bootstrap})
     admin.delete_topics([topic])[topic].result(30)
-    await eventually(lambda: topic not in stand.cluster().topics([topic]))
-    await eventually(lambda: stand.cluster().create_topic(topic, 1))
+    await until(lambda: topic not in stand.cluster().topics([topic]))
+    await until(lambda: stand.cluster().create_topic(topic, 1))
     stand.produce(topic, 50)
     async with stand.consumer():
-        await eventually(lambda: stand.state("a")[0] == "halted")
+        await until(lambda: stand.state("a")[0] == "halted")
         assert "recreated" in (stand.state("a")[1] or "")
     assert stand.ledger.records() == 5
 
@@ -249,11 +248,11 @@ async def test_two_consumers_share_and_one_leaving_loses_nothing(
         stand.produce(topic, 200)
         async with stand.consumer() as second:
             stand.produce(topic, 200, first=200)
-            await eventually(lambda: second._poller.slots)
+            await until(lambda: second._poller.slots)
             stand.produce(topic, 200, first=400)
-            await eventually(lambda: second.handed_over_records)
+            await until(lambda: second.handed_over_records)
         stand.produce(topic, 200, first=600)
-        await eventually(lambda: stand.ledger.records() == 800, timeout=60)
+        await until(lambda: stand.ledger.records() == 800, seconds=60)
     assert all(len(ranges) == 1 and ranges[0][0] == 0 for ranges in stand.ledger.ranges().values())
 
 
@@ -264,10 +263,10 @@ async def test_a_topic_that_is_made_later_is_read(
     stand.add_source("a", there, "made-later")
     async with stand.consumer():
         stand.produce(there, 1)
-        await eventually(lambda: stand.ledger.records() == 1)
+        await until(lambda: stand.ledger.records() == 1)
         stand.cluster().create_topic("made-later", 1)
         stand.produce("made-later", 3)
-        await eventually(lambda: stand.ledger.records() == 4, timeout=60)
+        await until(lambda: stand.ledger.records() == 4, seconds=60)
 
 
 async def test_a_staging_mistake_halts_only_its_source(
@@ -289,8 +288,8 @@ async def test_a_staging_mistake_halts_only_its_source(
     stand.produce(broken, 1)
     stand.produce(fine, 1)
     async with stand.consumer():
-        await eventually(lambda: stand.ledger.records("fine") == 1)
-        await eventually(lambda: stand.state("broken")[0] == "halted")
+        await until(lambda: stand.ledger.records("fine") == 1)
+        await until(lambda: stand.state("broken")[0] == "halted")
     assert "ZeroDivisionError" in (stand.state("broken")[1] or "")
 
 
@@ -309,7 +308,7 @@ async def test_a_header_that_cannot_be_read_costs_its_record_only(
     stand.produce_with_unreadable_header(topic)
     stand.produce(topic, 3, first=3)
     async with stand.consumer():
-        await eventually(lambda: stand.ledger.records() == 7)
+        await until(lambda: stand.ledger.records() == 7)
     assert stand.state("a")[0] == "active"
     dead = staged(stand).filter(pl.col("outcome") == "dead_letter")
     assert dead.select("offset", "reason", "key", "value").rows() == [
@@ -330,9 +329,9 @@ async def test_a_record_that_cannot_be_taken_in_halts_its_source_and_no_other(
     )
     stand.produce(broken, 1)
     async with stand.consumer():
-        await eventually(lambda: stand.state("broken")[0] == "halted")
+        await until(lambda: stand.state("broken")[0] == "halted")
         stand.produce(fine, 1)
-        await eventually(lambda: stand.ledger.records("fine") == 1)
+        await until(lambda: stand.ledger.records("fine") == 1)
     assert "offset 0 cannot be taken in: ZeroDivisionError" in (stand.state("broken")[1] or "")
 
 
@@ -348,7 +347,7 @@ async def test_the_workflow_gets_what_was_staged(
         await stand.ledger.hand_over(ref, spec)
 
     async with stand.consumer(signal):
-        await eventually(lambda: stand.ledger.records() == 3)
+        await until(lambda: stand.ledger.records() == 3)
     history = await temporal_client.get_workflow_handle("source:a").fetch_history()
     signals = [
         event
@@ -378,6 +377,6 @@ async def test_a_hole_that_kafka_left_at_the_beginning_is_looked_at_again_and_th
         (producer.commit_transaction if commit else producer.abort_transaction)(30)
     stand.add_source("holes", topic)
     async with stand.consumer():
-        await eventually(lambda: stand.ledger.records("holes") >= 11)
+        await until(lambda: stand.ledger.records("holes") >= 11)
     assert sum(ref.records for ref in stand.ledger.refs) == 5
     assert stand.ledger.ranges("holes") == {("holes", topic, 0): [(0, 11)]}

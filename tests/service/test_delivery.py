@@ -15,6 +15,7 @@ from corpus.deliver.activities import resume_delivery, wake_delivery
 from corpus.deliver.subscription import delivery_workflow_id
 from corpus.deliver.workflows import DeliveryWorkflow
 from corpus.service import BatchNotice, BatchSubscriberService, NoticeAck
+from tests.support.polling import until
 from tests.support.team_env import (
     add_batch,
     add_document,
@@ -23,7 +24,6 @@ from tests.support.team_env import (
     make_env,
     make_source,
     notices,
-    until,
 )
 from workers.apply.subscriptions import ensure_endpoint
 

@@ -15,6 +15,7 @@ from corpus.service import SearchRequest
 from freshness import scan, schedules
 from freshness.activities import FreshnessActivities
 from freshness.policy import FreshnessStatus
+from tests.support.polling import until
 from tests.support.team_env import (
     add_batch,
     add_document,
@@ -24,7 +25,6 @@ from tests.support.team_env import (
     fill,
     make_env,
     make_source,
-    until,
 )
 from workers.roles import orchestrator as deliveries
 

@@ -17,6 +17,7 @@ from corpus.service import AwaitFreshRequest, SearchHit, SearchRequest, SearchRe
 from examples.team.worker import build as build_team
 from examples.team.workflows import AskWorkflow, Question
 from tests.support.callers import DescribeCaller
+from tests.support.polling import until
 from tests.support.team_env import (
     ROOT,
     add_batch,
@@ -26,7 +27,6 @@ from tests.support.team_env import (
     make_env,
     make_source,
     notices,
-    until,
 )
 from workers.roles import gateway
 

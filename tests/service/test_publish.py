@@ -5,7 +5,6 @@ import json
 import math
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +31,7 @@ from corpus.service import AwaitFreshRequest, Why
 from corpus.sql import query
 from ingest.event import KafkaRecord
 from tests.support.pipeline import NOW_MS, Pipeline, make_event
+from tests.support.polling import wait_until
 
 
 def tombstone(document_id: str) -> KafkaRecord:
@@ -46,14 +46,6 @@ def at(record: KafkaRecord, timestamp_ms: int) -> KafkaRecord:
         **{name: getattr(record, name) for name in record.__dataclass_fields__}
         | {"timestamp_ms": timestamp_ms}
     )
-
-
-def poll(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Wait until it holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 LONG = "\n\n".join(
@@ -474,7 +466,7 @@ def test_as_of_an_instant_waits_for_the_batch_that_is_being_committed(
             looking = threads.submit(pipeline.search, "sluice", as_of_ms=now)
             with psycopg.connect(database_url, autocommit=True) as other:
                 waits = b"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock' AND NOT granted"
-                poll(lambda: other.execute(waits).fetchone() == (1,))
+                wait_until(lambda: other.execute(waits).fetchone() == (1,))
             assert not looking.done()
         finally:
             store.go_on.set()

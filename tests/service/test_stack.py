@@ -5,8 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import psutil
 import pytest
 
 from compose.local.machine.process import marked
+from tests.support.polling import wait_until
 
 pytestmark = [pytest.mark.service, pytest.mark.slow]
 
@@ -76,13 +76,6 @@ class Stack:
             return row["state"] == "ready" and row["pid"] not in (None, old)
 
         wait_until(back, 60)
-
-
-def wait_until(condition: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)  # between two looks, not instead of one
 
 
 def write_everywhere(stack: Stack, name: str) -> None:

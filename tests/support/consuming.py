@@ -4,8 +4,7 @@ import asyncio
 import contextlib
 import ctypes
 import json
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,17 +26,6 @@ INSERT_SOURCE = "INSERT INTO freshet.source (source, spec) VALUES (%s, %s)"
 UPSERT_POSITION = """
     INSERT INTO freshet.source_position (source, cluster_id, topic, topic_id, partition, next_offset) VALUES (%s, %s, %s, %s, %s, %s)
     ON CONFLICT (source, topic, partition) DO UPDATE SET next_offset = excluded.next_offset"""
-
-
-async def eventually(condition: Callable[[], Any], timeout: float = 30.0) -> Any:
-    """Poll until the condition holds; fail with its last value."""
-    end = time.monotonic() + timeout
-    while True:
-        found = await asyncio.to_thread(condition)
-        if found:
-            return found
-        assert time.monotonic() < end, f"did not happen within {timeout} s: {condition}"
-        await asyncio.sleep(0.05)
 
 
 @dataclass

@@ -1,13 +1,11 @@
 """What the tests of deliveries, Nexus and freshness share: a source with a ledger, a subscribed team, worker processes."""
 
-import asyncio
 import itertools
 import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -155,19 +153,6 @@ def add_document(
         f"INSERT INTO freshet.document ({', '.join(row)}) VALUES ({', '.join('%s' for _ in row)})",
         tuple(row.values()),
     )
-
-
-async def until(met: Callable[[], Any], *, seconds: float = 30, what: str = "") -> Any:
-    """Poll until something is true; its value."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = met()
-        if isinstance(value, Awaitable):
-            value = await value
-        if value:
-            return value
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what or met}"
-        await asyncio.sleep(0.05)
 
 
 def notices(log: Path) -> list[dict[str, Any]]:
