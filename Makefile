@@ -4,8 +4,17 @@ SHELL := /bin/bash
 PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup demo up down status test test-fast check fmt lint types replay bench lock docs clean
+# Tests that need no service run side by side, one process per core; the others share one set of servers.
+FAST := tests/unit tests/property tests/contract tests/replay
+SERVED := tests/service tests/migrations tests/e2e
+SIDE_BY_SIDE := -n auto --dist worksteal
+
+# `make test T=tests/unit/corpus/split` runs one folder, file or test.
+T ?=
+
+.PHONY: help setup demo up down status test test-fast check lint contracts types spelling fmt replay bench shape lock docs hooks clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -30,38 +39,59 @@ up: setup ## start the local stack in the background
 down: ## end what `make up` or `make demo` started; the state stays
 	$(BIN)/freshet down
 
-status: ## how the local stack stands
+status: ## show the parts of the local stack
 	$(BIN)/freshet status
 
-test: setup ## every test, against real PostgreSQL, Kafka and Temporal
-	$(BIN)/python -m pytest
+test: setup ## every test, against real PostgreSQL, Kafka and Temporal; T=PATH runs one folder, file or test
+ifeq ($(T),)
+	$(PYTEST) $(SIDE_BY_SIDE) $(FAST)
+	$(PYTEST) $(SERVED)
+else
+	$(PYTEST) $(T)
+endif
 
 test-fast: setup ## tests that need no service
-	$(BIN)/python -m pytest tests/unit tests/property tests/contract tests/replay
+	$(PYTEST) $(SIDE_BY_SIDE) $(FAST)
 
-check: setup ## formatting, lint, import contracts, types
+check: lint contracts types spelling ## all that must pass before a commit, without a test
+
+lint: setup ## formatting and lint
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+contracts: setup ## which module may import which
 	$(BIN)/lint-imports
+
+types: setup ## types, strictly
 	$(BIN)/pyright
 
-fmt: setup ## format and fix what can be fixed
+spelling: setup ## common misspellings
+	$(BIN)/codespell
+
+fmt: setup ## format, and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 replay: setup ## replay the recorded workflow histories
-	$(BIN)/python -m pytest tests/replay
+	$(PYTEST) tests/replay
 
 bench: setup ## measure; writes build/bench
 	$(BIN)/python -m tests.bench
 
-lock: ## resolve the dependencies anew into requirements.lock
+shape: setup ## the figures of the code's shape
+	$(BIN)/python -m tests.bench.shape
+
+lock: ## resolve the dependencies again into requirements.lock
 	$(UV) lock --quiet --upgrade
 	$(UV) export --quiet --no-header --no-annotate --no-emit-project --extra all --group dev --format requirements-txt > requirements.lock
 
-docs: setup ## make the generated pages anew: settings table, env.example
+docs: setup ## regenerate the generated pages: settings table, env.example, JSON Schema, table of the code's shape
 	$(BIN)/python -m workers.config.settings_table
 	$(BIN)/python -m compose.env_example > compose/env.example.new && mv compose/env.example.new compose/env.example
+	$(BIN)/python -m tests.bench.shape --write
+
+hooks: setup ## let git run the quick checks before each commit
+	$(BIN)/pre-commit install
 
 clean: ## remove what was installed and built
-	rm -rf .venv .uv build dist .pytest_cache .ruff_cache
+	rm -rf .venv .uv build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis
