@@ -1,4 +1,4 @@
-"""Real services for tests: each is started once a session by the code that starts the local stack.
+"""Real services for tests, started once per session by the code that starts the local stack.
 
 A service that cannot be started fails the tests that need it; nothing is skipped.
 """

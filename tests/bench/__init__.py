@@ -1,1 +1,1 @@
-"""Measurements: ratios in one run against a limit of the machine, never timed assertions. `python -m tests.bench [name ...]`."""
+"""Measurements: ratios within one run, never timed assertions. `python -m tests.bench [name ...]`."""

@@ -1,8 +1,8 @@
-"""Issue figure 1, 2: the whole PEP stream converges to the final state, whatever is done to it, while a reader looks on.
+"""The whole PEP stream converges to its final state, whatever is done to it, while a reader looks on.
 
-`plain`: base, then changes. `twice`: all of it produced twice. `chaos`: 10 % of the events repeated late, what different documents
-send interleaved anew (each document's own order kept, so each partition's too), a second source in between, and every process
-killed (-9) ten times on the way.
+`plain`: base, then changes. `twice`: all of it produced twice. `chaos`: 10 % of the events repeated late, the events of
+different documents interleaved in another order (each document's own order is kept, so each partition's too), a second
+source in between, and every process killed (-9) ten times on the way.
 """
 
 import json
@@ -31,9 +31,9 @@ partitions = 2
 model = "all-MiniLM-L6-v2"
 """
 SECOND_IDS = "httpd/tr/"  # 58 pages of the manual and their changes
-KILLS_A_PART = 10
+KILLS_PER_PART = 10
 KILL_PAUSE_SECONDS = (4.0, 12.0)
-CHANGES_A_SECOND = 5.0  # so that the stream lasts as long as the killing
+CHANGES_PER_SECOND = 5.0  # so that the stream lasts as long as the killing
 SEED = 20261121
 
 Event = dict[str, Any]
@@ -70,10 +70,10 @@ def run(case: str = "plain") -> dict[str, Any]:
         stop = threading.Event()
         started = time.monotonic()
         if case == "chaos":
-            order = [part for part in PARTS for _ in range(KILLS_A_PART)]
+            order = [part for part in PARTS for _ in range(KILLS_PER_PART)]
             rng.shuffle(order)
             killing = chaos(stack, stop, order=order, rng=rng, pause=KILL_PAUSE_SECONDS, log=log)
-            slowly = (f"--rate={CHANGES_A_SECOND}",)
+            slowly = (f"--rate={CHANGES_PER_SECOND}",)
             other = threading.Thread(
                 target=produce_patiently,
                 args=(stack, between),
@@ -129,7 +129,7 @@ def late_duplicates(events: Sequence[Event], rng: random.Random) -> list[Event]:
 
 
 def interleaved(events: Iterable[Event], rng: random.Random, lanes: int = 16) -> list[Event]:
-    """Put events of different documents in another order, in bursts; each document's own order stays."""
+    """Interleave the events of different documents in bursts; each document keeps its own order."""
     queues: list[list[Event]] = [[] for _ in range(lanes)]
     for event in events:
         queues[zlib.crc32(event["id"].encode()) % lanes].append(event)
@@ -144,7 +144,7 @@ def interleaved(events: Iterable[Event], rng: random.Random, lanes: int = 16) ->
 def produce_patiently(
     stack: Stack, file: Path, *, topic: str, again: bool = False, options: Sequence[str] = ()
 ) -> None:
-    """Produce; if the broker was killed, go on from where it stopped."""
+    """Produce; if the broker was killed, continue where it stopped."""
     for attempt in range(200):
         try:
             stack.produce(

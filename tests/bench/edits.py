@@ -1,4 +1,4 @@
-"""Issue figures 4, 5: what an update costs. httpd's manual (footers, years), one-line edits, one paragraph of a long document."""
+"""What an update costs: httpd's manual (footers, years), one-line edits, one paragraph of a long document."""
 
 import random
 import statistics
@@ -95,7 +95,7 @@ def _one_line(cleaner: Cleaner, spec: PreparationSpec) -> dict[str, Any]:
         "edits": len(new),
         "median new chunks": statistics.median(new),
         "mean": round(statistics.mean(new), 2),
-        "greatest": max(new),
+        "largest": max(new),
     }
 
 
@@ -120,7 +120,7 @@ def _one_paragraph(cleaner: Cleaner, spec: PreparationSpec) -> dict[str, Any]:
     for place in rng.sample(places, SAMPLES):
         edited = [
             *document[:place],
-            "A paragraph that was written anew. " + document[place][: len(document[place]) // 2],
+            "A paragraph that was rewritten. " + document[place][: len(document[place]) // 2],
             *document[place + 1 :],
         ]
         contents.append(("\n\n".join(edited), "text/markdown"))
@@ -131,5 +131,5 @@ def _one_paragraph(cleaner: Cleaner, spec: PreparationSpec) -> dict[str, Any]:
         "chunks": len(before),
         "edits": len(new),
         "median new chunks": statistics.median(new),
-        "greatest": max(new),
+        "largest": max(new),
     }

@@ -1,4 +1,4 @@
-"""Issue figure 6: event to searchable, one small document at a time, live stack, linger 0."""
+"""Event to searchable, one small document at a time, live stack, linger 0."""
 
 import itertools
 import json

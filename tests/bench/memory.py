@@ -1,4 +1,4 @@
-"""Issue figure 9: memory of each process with documents of 20 MB, and with a backlog of 100,000 events."""
+"""Memory of each process with documents of 20 MB, and with a backlog of 100,000 events."""
 
 import random
 from typing import Any

@@ -1,4 +1,4 @@
-"""Issue figure 7: SciFact (BEIR), train queries, whole abstracts, through the real pipeline and the HNSW index: nDCG@10."""
+"""SciFact (BEIR), train queries, whole abstracts, through the real stack and the HNSW index: nDCG@10."""
 
 import csv
 import json
@@ -84,13 +84,14 @@ def _score(
                 ).fetchall()
                 gains.append(_ndcg([row[0] for row in rows], wanted))
             result[f"nDCG@10 {mode}"] = round(statistics.mean(gains), 5)
-            result[f"{mode} ms a query"] = round(
+            result[f"{mode} ms per query"] = round(
                 (time.perf_counter() - started) / len(relevant) * 1000, 1
             )
         gains = []
         for query, wanted in relevant.items():
             rows = connection.execute(
-                "SELECT document_id FROM freshet.chunk WHERE visible_to IS NULL ORDER BY embedding <=> %s::vector LIMIT 10",
+                "SELECT document_id FROM freshet.chunk WHERE visible_to IS NULL "
+                "ORDER BY embedding <=> %s::vector LIMIT 10",
                 (vectors[query],),
             ).fetchall()
             gains.append(_ndcg([row[0] for row in rows], wanted))

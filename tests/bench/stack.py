@@ -214,7 +214,8 @@ SELECT (SELECT count(*) FROM (SELECT document_id FROM joined GROUP BY source, do
          + (SELECT count(*) FROM freshet.chunk c WHERE c.visible_to IS NULL
             AND NOT EXISTS (SELECT FROM listed l WHERE l.chunk_id = c.chunk_id)),
        (SELECT count(*) FROM freshet.batch b WHERE b.kind = 'ingest' AND b.documents_written <>
-            (SELECT count(*) FROM freshet.document d WHERE d.source = b.source AND d.batch = b.batch AND d.kind = 'document')),
+            (SELECT count(*) FROM freshet.document d
+             WHERE d.source = b.source AND d.batch = b.batch AND d.kind = 'document')),
        (SELECT count(*) FROM (SELECT document_id FROM freshet.document WHERE visible_to IS NULL
                               GROUP BY source, document_id HAVING count(*) > 1) x)
 """
@@ -229,7 +230,10 @@ def chaos(
     pause: tuple[float, float],
     log: list[str],
 ) -> threading.Thread:
-    """Kill the parts of `order` one after the other, `pause` (least, most) seconds between; the supervisor starts them again."""
+    """Kill the parts of `order` one after the other; the supervisor starts them again.
+
+    `pause`: least and most seconds between two kills.
+    """
 
     def run() -> None:
         started = time.monotonic()

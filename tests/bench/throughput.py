@@ -1,8 +1,8 @@
-"""Issue figure 5: first ingest against raw `encode()` of exactly the same texts; the same corpus again.
+"""First ingest against raw `encode()` of exactly the same texts; the same corpus again.
 
 One run, one machine, one after the other: the whole stack ingests, then, with the stack down, the same texts go through the
-library's `encode()` in the same backend and precision, through its fp32, which is what others use, and, stricter than
-either, through Freshet's own embedder with nothing around it (`bare`).
+library's `encode()` in the same backend and precision, through its fp32, which is what others use, and, stricter
+than either, through Freshet's own embedder with nothing around it (`bare`).
 """
 
 import json
@@ -90,7 +90,7 @@ def _settle(stack: Stack) -> None:
 
 
 def _ingest(stack: Stack, file: Any) -> float:
-    """Seconds from the first record's arrival in Kafka to the last batch's publication, both by clocks of this machine."""
+    """Seconds from the first record's arrival in Kafka to the last publication, by clocks of this machine."""
     started = time.time()
     stack.produce("peps", file)
     drained = stack.drain(900)
