@@ -203,7 +203,7 @@ def rotate(log: Path) -> None:
 
 def last_lines(log: Path, count: int) -> list[str]:
     """Return the last `count` lines of a log, of at most 256 KiB; none without the file."""
-    if not log.exists():
+    if count <= 0 or not log.exists():
         return []
     with log.open("rb") as source:
         size = source.seek(0, os.SEEK_END)

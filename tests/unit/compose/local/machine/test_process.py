@@ -247,6 +247,8 @@ def test_a_log_that_is_not_there_is_not_rotated(tmp_path: Path) -> None:
         (b"a\nb\nc\n", 2, ["b", "c"]),
         (b"a\nb\nc", 2, ["b", "c"]),
         (b"a\nb", 9, ["a", "b"]),
+        (b"a\nb\n", 0, []),
+        (b"a\nb\n", -1, []),
         (b"", 3, []),
         (b"\n\n", 1, [""]),
         (b"a\r\nb\r\n", 1, ["b"]),
