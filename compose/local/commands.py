@@ -30,6 +30,8 @@ from corpus.errors import ConfigurationError, DependencyError
 PARTS = (*SERVICES, *ROLES)
 _POLL_SECONDS = 0.1
 _LOCK_SECONDS = 10.0
+# Kafka splits its log directories at commas and reads backslashes as escapes; a mark separates its words by bars.
+_SPECIAL_CHARACTERS = ",|\\\n\r"
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -65,6 +67,7 @@ def prepare_home(home: Path, ports: Mapping[str, int]) -> None:
         ConfigurationError: a port is not a port, or the directory cannot be made or written.
     """
     local_ports.validate(ports)
+    _refuse_special_characters(home)
     try:
         make_private_folder(home)
         write_private(home / ".writable", "")
@@ -199,6 +202,16 @@ def uptime_seconds(process: ProcessId | None) -> float | None:
     if process is None or not process.alive():
         return None
     return max(0.0, time.time() - process.started)
+
+
+def _refuse_special_characters(home: Path) -> None:
+    """Refuse a path that Kafka's settings or the marks of processes would split."""
+    special = sorted({character for character in str(home) if character in _SPECIAL_CHARACTERS})
+    if special:
+        raise ConfigurationError(
+            f"the state directory {str(home)!r} contains {special}, which its servers cannot use; "
+            "choose another with --home"
+        )
 
 
 def _start_supervisor(home: Path) -> None:

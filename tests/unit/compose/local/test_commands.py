@@ -69,6 +69,13 @@ def test_a_state_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         prepare_home(tmp_path / "file" / "home", {})
 
 
+@pytest.mark.parametrize("name", ["a,b", "a|b", "a\\b", "a\nb"])
+def test_a_state_directory_that_would_be_split_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigurationError, match="which its servers cannot use"):
+        prepare_home(tmp_path / name, {})
+    assert not (tmp_path / name).exists()
+
+
 @pytest.mark.parametrize("name", ["a b", "ünïcödé", "a'b", 'a"b', "a=b#c", "$HOME", "-x"])
 def test_other_names_of_a_state_directory_are_fine(tmp_path: Path, name: str) -> None:
     prepare_home(tmp_path / name, {"kafka": 21_000})
