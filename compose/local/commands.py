@@ -15,7 +15,7 @@ from compose.local.machine.files import locked, make_private_folder, try_lock, w
 from compose.local.machine.process import ProcessId, spawn, stop
 from compose.local.parts.role import ROLES
 from compose.local.shutdown import end_parts
-from compose.local.stack import SERVICES
+from compose.local.stack import SERVICES, stack_parts
 from compose.local.state import (
     add_request,
     read_stack,
@@ -64,7 +64,8 @@ def prepare_home(home: Path, ports: Mapping[str, int]) -> None:
         ports: name of a port -> port, for those that the caller sets.
 
     Raises:
-        ConfigurationError: a port is not a port, or the directory cannot be made or written.
+        ConfigurationError: a port is not a port, the directory cannot be made or written, or an address in the
+            environment is malformed.
     """
     local_ports.validate(ports)
     _refuse_special_characters(home)
@@ -79,7 +80,8 @@ def prepare_home(home: Path, ports: Mapping[str, int]) -> None:
     recover_stack_file(home)
     if read_supervisor(home) is None:
         with locked(home / "wanted.lock"):
-            local_ports.choose(home, ports)
+            chosen = local_ports.choose(home, ports)
+        stack_parts(home, chosen)
 
 
 def up_detached(

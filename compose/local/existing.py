@@ -9,7 +9,7 @@ from typing import Any
 from compose.local.parts.kafka import brokers
 from compose.local.parts.part import ExistingServer
 from compose.local.parts.temporal_namespace import prepare_namespace
-from corpus.errors import DependencyError
+from corpus.errors import ConfigurationError, DependencyError
 
 _KAFKA_SECONDS = 15
 
@@ -28,12 +28,23 @@ def existing_postgres(home: Path, url: str) -> ExistingServer:
 
 
 def address_of(url: str) -> str:
-    """Return host, port and database of a connection string, without the password."""
+    """Return host, port and database of a connection string, without the password.
+
+    Raises:
+        ConfigurationError: it is not a connection string. It is a secret, so the message does not show it.
+    """
+    from psycopg import ProgrammingError
     from psycopg.conninfo import conninfo_to_dict
 
     if not url:
         return os.environ.get("PGHOST") or os.environ.get("PGSERVICE") or "libpq's defaults"
-    values = conninfo_to_dict(url)
+    try:
+        values = conninfo_to_dict(url)
+    except (ProgrammingError, UnicodeEncodeError):
+        raise ConfigurationError(
+            "FRESHET_DATABASE_URL is not a connection string; "
+            "write postgresql://user:password@host:port/database, or host=... dbname=..."
+        ) from None
     host, port = values.get("host", "localhost"), values.get("port", 5432)
     return f"{host}:{port}/{values.get('dbname', '')}"
 

@@ -82,6 +82,16 @@ def test_other_names_of_a_state_directory_are_fine(tmp_path: Path, name: str) ->
     assert (tmp_path / name / "ports.json").exists()
 
 
+def test_an_address_that_is_malformed_is_refused_without_its_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FRESHET_DATABASE_URL", "postgresql//ada:hunter2@db")
+    with pytest.raises(ConfigurationError, match="is not a connection string") as caught:
+        prepare_home(tmp_path / "home", {})
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
 def test_a_running_stack_keeps_its_ports(tmp_path: Path) -> None:
     prepare_home(tmp_path, {"kafka": 21_000})
     write_stack(tmp_path, StackFile(supervisor=current_process()))

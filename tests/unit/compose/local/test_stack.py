@@ -109,6 +109,15 @@ def test_an_address_is_shown_without_its_password(url: str, address: str) -> Non
     assert address_of(url) == address
 
 
+@pytest.mark.parametrize(
+    "url", ["hunter2", "postgresql//x:hunter2@db", "host='hunter2", "a=hunter2"]
+)
+def test_a_malformed_address_is_refused_without_its_value(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="is not a connection string") as caught:
+        address_of(url)
+    assert "hunter2" not in str(caught.value)
+
+
 def test_the_address_of_a_service_file_is_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGSERVICE", "corpus-production")
     assert address_of("") == "corpus-production"
