@@ -151,17 +151,21 @@ class PartRunner:
 
     def _spawn(self) -> ProcessId | None:
         part = self.part
-        if self._stopping.is_set():
-            return None
-        self._child = spawn(
-            part.command(),
-            mark=part.mark,
-            environment=part.environment(),
-            log=part.log,
-            cwd=part.home,
-        )
-        process = identify(self._child)
-        self._board.update(self._status, pid=process.pid, started=process.started, note="starting")
+        # The end of the stack waits for this lock: it finds either no process, or one that is on the board.
+        with self._board.lock:
+            if self._stopping.is_set():
+                return None
+            self._child = spawn(
+                part.command(),
+                mark=part.mark,
+                environment=part.environment(),
+                log=part.log,
+                cwd=part.home,
+            )
+            process = identify(self._child)
+            self._board.update(
+                self._status, pid=process.pid, started=process.started, note="starting"
+            )
         return process
 
     def _wait_ready(self, process: ProcessId) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from compose.local import part_runner
 from compose.local.machine.process import ProcessId, marked
 from compose.local.parts.part import ExistingServer, Task
 from compose.local.state import add_request, recover_stack_file
@@ -179,6 +180,27 @@ def test_a_child_that_left_its_group_ends_with_the_stack(light_stack: LightStack
     with light_stack.supervised():
         light_stack.wait("part", state="ready")
         assert len(list(marked(str(light_stack.home)))) >= 2
+    assert list(marked(str(light_stack.home))) == []
+
+
+def test_a_part_that_starts_while_the_stack_ends_does_not_remain(
+    light_stack: LightStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    light_stack.add("part")
+    original = part_runner.spawn
+    started = threading.Event()
+
+    def slow_spawn(*arguments, **options):
+        assert light_stack.supervisor is not None
+        light_stack.supervisor.stop()
+        threading.Event().wait(0.4)  # the end of the stack overtakes us here, unless it waits
+        child = original(*arguments, **options)
+        started.set()
+        return child
+
+    monkeypatch.setattr(part_runner, "spawn", slow_spawn)
+    with light_stack.supervised():
+        assert started.wait(10)
     assert list(marked(str(light_stack.home))) == []
 
 
