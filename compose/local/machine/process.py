@@ -185,10 +185,12 @@ def kill_marked(mark: str) -> int:
 
 def processes_in(folder: Path) -> list[psutil.Process]:
     """Return the processes whose working directory is `folder`, as PostgreSQL's is its data directory."""
+    # The system names a working directory without symbolic links.
+    resolved = folder.resolve()
     processes: list[psutil.Process] = []
     for process in psutil.process_iter():
         try:
-            if Path(process.cwd()) == folder and process.status() != psutil.STATUS_ZOMBIE:
+            if Path(process.cwd()) == resolved and process.status() != psutil.STATUS_ZOMBIE:
                 processes.append(process)
         except (psutil.Error, OSError):
             continue

@@ -20,6 +20,7 @@ from compose.local.machine.process import (
     kill_marked,
     last_lines,
     marked,
+    processes_in,
     rotate,
     run_tool,
     spawn,
@@ -166,6 +167,15 @@ def test_this_process_is_never_among_the_marked(monkeypatch: pytest.MonkeyPatch)
     environment = psutil.Process().environ()
     monkeypatch.setattr(psutil.Process, "environ", lambda _self: environment | {MARK: "all"})
     assert os.getpid() not in {process.pid for process in marked("all")}
+
+
+def test_a_folder_is_in_use_also_under_another_name(start: Start, tmp_path: Path) -> None:
+    child = start()
+    alias = tmp_path.parent / f"{tmp_path.name}-alias"
+    alias.symlink_to(tmp_path)
+    for folder in (tmp_path, alias):
+        assert [process.pid for process in processes_in(folder)] == [child.pid]
+    assert processes_in(tmp_path / "logs") == []
 
 
 # ── programs that run to their end ──────────────────────────────────────────────────────────────────────────────────

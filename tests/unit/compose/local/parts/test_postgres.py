@@ -102,6 +102,20 @@ def test_a_stale_lock_is_removed_and_one_in_use_is_not(postgres: Postgres) -> No
     assert not lock.exists()
 
 
+def test_a_lock_in_use_is_kept_also_where_home_is_a_link(
+    tmp_path: Path, postgres: Postgres
+) -> None:
+    make_data(postgres)
+    (tmp_path / "alias").symlink_to(tmp_path)
+    aliased = Postgres(home=tmp_path / "alias", port=21_000)
+    lock = postgres.data / "postmaster.pid"
+    lock.write_text("1\n")
+    with subprocess.Popen(["sleep", "600"], cwd=postgres.data) as server:
+        aliased.prepare()
+        assert lock.exists()
+        server.kill()
+
+
 def test_clients_do_not_use_the_variables_of_the_terminal(
     postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
