@@ -72,7 +72,7 @@ def prepare_home(home: Path, ports: Mapping[str, int]) -> None:
     try:
         make_private_folder(home)
         write_private(home / ".writable", "")
-        (home / ".writable").unlink()
+        (home / ".writable").unlink(missing_ok=True)  # another `up` may have removed it
     except OSError as error:
         raise ConfigurationError(
             f"the state directory {home} cannot be written: {error}; choose another with --home"

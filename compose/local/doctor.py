@@ -54,7 +54,7 @@ def _state_directory(home: Path) -> str:
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     probe = home / ".doctor"
     probe.write_text("", encoding="utf-8")
-    probe.unlink()
+    probe.unlink(missing_ok=True)  # another doctor may have removed it
     return str(home)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import threading
 from pathlib import Path
 
 import psutil
@@ -90,6 +91,22 @@ def test_an_address_that_is_malformed_is_refused_without_its_value(
         prepare_home(tmp_path / "home", {})
     assert "hunter2" not in str(caught.value)
     assert caught.value.__suppress_context__
+
+
+def test_ups_at_once_prepare_one_directory_with_one_choice_of_ports(tmp_path: Path) -> None:
+    choices: list[str] = []
+
+    def prepare() -> None:
+        prepare_home(tmp_path, {})
+        choices.append((tmp_path / "ports.json").read_text())
+
+    threads = [threading.Thread(target=prepare) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(choices) == 6
+    assert len(set(choices)) == 1
 
 
 def test_a_running_stack_keeps_its_ports(tmp_path: Path) -> None:
