@@ -23,7 +23,9 @@ class StatusBoard:
 
     def __init__(self, home: Path, ports: Mapping[str, int], addresses: Mapping[str, str]) -> None:
         self.statuses: dict[str, PartStatus] = {}
-        self.recorded = read_statuses(home)
+        self.recorded = {
+            name: status for name, status in read_statuses(home).items() if status.running
+        }
         self.request = 0
         self._home = home
         self._ports = dict(ports)

@@ -72,9 +72,8 @@ class Supervisor:
             return
         self.board.request = request.number
         # Parts that still run from an earlier supervisor are kept, even if the request does not name them.
-        left = {name for name, status in self.board.recorded.items() if status.running}
         for name in self.parts:
-            if name in left or name in request.parts:
+            if name in self.board.recorded or name in request.parts:
                 self._start(name)
         self.board.save()  # `up` waits for the number of its request
 

@@ -124,6 +124,15 @@ def test_a_process_whose_pid_was_never_written_is_replaced(
         assert left.wait(5) is not None
 
 
+def test_parts_that_ended_before_are_not_carried_over(light_stack: LightStack) -> None:
+    light_stack.add("part")
+    light_stack.add("worker")
+    record(light_stack.home, "worker", pid=2**22 + 3, started=1.0)
+    with light_stack.supervised("part"):
+        light_stack.wait("part", state="ready")
+        assert light_stack.row("worker") == {}
+
+
 def test_a_part_of_another_version_is_ended_with_the_stack(
     light_stack: LightStack, left: subprocess.Popen[bytes]
 ) -> None:
