@@ -61,13 +61,11 @@ class PartRunner:
 
     def _run(self) -> None:
         pause = _FIRST_PAUSE_SECONDS
-        adopted = self._adopt()
         while not self._stopping.is_set():
             ran_seconds = 0.0
             try:
-                if not adopted:
+                if not self._adopt():
                     self._bring_up()
-                adopted = False
                 if self._status.process is None or self._stopping.is_set():
                     return
                 ran_seconds = self._watch()

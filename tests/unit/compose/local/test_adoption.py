@@ -99,6 +99,23 @@ def test_a_process_that_does_not_serve_is_replaced(
         assert left.wait(5) is not None
 
 
+def test_a_version_that_cannot_be_found_replaces_the_process(
+    light_stack: LightStack, left: subprocess.Popen[bytes]
+) -> None:
+    part = light_stack.add("part")
+    failures = [OSError("the program is gone")]
+
+    def install() -> None:
+        if failures:
+            raise failures.pop()
+
+    part.install = install  # type: ignore[method-assign]
+    record(light_stack.home, "part", pid=left.pid, started=started(left))
+    with light_stack.supervised():
+        row = light_stack.wait("part", state="failed")
+        assert row["error"] == "OSError: the program is gone"
+
+
 def test_a_stranger_with_the_recorded_pid_is_left_alone(light_stack: LightStack) -> None:
     light_stack.add("part")
     stranger = start("")
