@@ -208,6 +208,7 @@ class PartRunner:
         process = self._status.process
         if process is not None:
             stop({process: self.part.stop_signal}, grace=self.part.grace_seconds)
+            self.reap()
         self._board.update(self._status, pid=None, started=None)
 
     # ── what is recorded ────────────────────────────────────────────────────────────────────────────────────────────
