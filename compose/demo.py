@@ -1,13 +1,14 @@
-"""`make demo`: the whole of Freshet on real parts and real changes, in about two minutes.
+"""`make demo`: the whole of Freshet, on real servers and real changes, in about two minutes.
 
 1. start the stack and apply the example's configuration
 2. start an application team in its own namespace
-3. stream 60 documents and 308 later changes, and show what happens live
-4. ask three questions that only later changes can answer; show one document's lineage
+3. stream 60 documents and 308 later changes, and show what happens meanwhile
+4. ask three questions that only the changes answer, and show the lineage of one document
 5. let a document expire
-6. say what next; everything goes on running
+6. show what to try next
 
-It can be run again, also after it was killed: what is there is found, what was done is not done twice.
+The stack keeps running afterwards. The demo can be run again, also after it was killed: what exists is used, and
+nothing is done twice.
 """
 
 import json
@@ -16,20 +17,25 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from psycopg.rows import class_row, scalar_row
+
+from compose.local.state import read_stack
 from corpus.database import Connection, connect
 from corpus.sql import query
 from workers.config.settings import default_home, load
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples" / "peps"
+SOURCE = "peps"
 FRESHET = [sys.executable, "-m", "workers"]
-# Each is answered by text that came with a change, after the base version of its document.
+# Each is answered by a text that came with a change, after the first version of its document.
 QUESTIONS = (
     "how does a class namespace resolve names",
     "type parameter defaults",
@@ -37,183 +43,233 @@ QUESTIONS = (
 )
 LINEAGE_OF = "pep-0840"
 _DRAIN_SECONDS = 600.0
+# Temporal's circuit breaker tries an endpoint that did not answer once per minute.
+_NOTICE_SECONDS = 90.0
+_EXPIRY_SECONDS = 12
+_CHANGES_PER_SECOND = 40
+# Seconds between two lines about the progress, where the output is not a terminal.
+_LINE_SECONDS = 3.0
+_POLL_SECONDS = 0.25
+_CLEAR_LINE = "\r\033[K"
 
 
 class DemoError(Exception):
-    """A step failed; its own output says why."""
+    """A step failed; the output of the step says why."""
 
 
 def main() -> int:
-    """Run the demo; returns the exit code."""
+    """Run the demo; return the exit code."""
     try:
         _run()
     except DemoError as error:
-        _say(f"\nThe demo stopped: {error}")
+        _print(f"\nThe demo stopped: {error}")
         return 1
     except KeyboardInterrupt:
-        _say("\nstopped; `make demo` goes on from here, `make down` ends the stack")
+        _print("\nYou stopped the demo. `make demo` continues it; `make down` ends the stack.")
         return 130
     return 0
 
 
 def _run() -> None:
-    _title("1. The stack: PostgreSQL + pgvector, Kafka, Temporal, six worker roles")
+    _print_title("1. The stack starts: PostgreSQL with pgvector, Kafka, Temporal and six workers.")
     _freshet("up", "--detach")
     _freshet("apply", str(EXAMPLE / "freshet.toml"))
     notices = Path(tempfile.mkdtemp(prefix="freshet-demo-")) / "notices.jsonl"
     with _team(notices), connect(load().database_url) as connection:
-        _title("2. An application team listens in its own Temporal namespace (examples/team)")
-        _say(f"notices go to {notices}")
-        _title("3. Sixty documents, then what changed in them since 2024-01-01")
-        told = _count_lines(notices)
+        _print_title("2. An application team waits for news in its own Temporal namespace.")
+        _print(f"   Its code is in examples/team. It writes every notice to {notices}.")
+        _print_title("3. Sixty documents arrive, then every change since 2024-01-01.")
+        count = _count_lines(notices)
         _stream(connection)
-        _show_notice(notices, told)
-        _title("4. Three questions; every answer comes from a text that changed on the way")
+        _show_notice(notices, count)
+        _print_title("4. Three questions. A text that changed on the way answers each of them.")
         for question in QUESTIONS:
             _freshet("search", question, "-k", "1")
-        _title(f"   Where {LINEAGE_OF} comes from, and who was told")
+        _print_title(f"   Where {LINEAGE_OF} comes from, and who was notified of it:")
         _freshet("lineage", LINEAGE_OF)
-        _title("5. A document that says when it ends")
+        _print_title("5. A document expires, at a time that its own event names.")
         _expire(connection)
+    _print_title("6. What was done, and what runs:")
     _freshet("batches", "--limit", "6")
     _freshet("status")
-    _what_next()
+    _print_next_steps()
 
 
 # ── 3 ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What was done with the records of the source, summed over its batches; a row of `ledger_sums`."""
+
+    batches: int
+    records: int
+    applied: int
+    unchanged: int
+    superseded: int
+    dead_lettered: int
+    texts_embedded: int
+    chunks_reused: int
+
+    def since(self, earlier: "Sums") -> "Sums":
+        """Return what was done since earlier sums."""
+        differences = {
+            field.name: getattr(self, field.name) - getattr(earlier, field.name)
+            for field in fields(Sums)
+        }
+        return Sums(**differences)
+
+
+class _Display:
+    """The progress of a stream: one line that changes on a terminal, elsewhere a line every few seconds."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._before = read_sums(connection)
+        self._began = time.monotonic()
+        self._printed = 0.0
+
+    def follow(self, process: "subprocess.Popen[Any]") -> None:
+        """Show the progress until a process ends."""
+        while process.poll() is None:
+            self._show()
+            time.sleep(_POLL_SECONDS)
+
+    def finish(self) -> None:
+        """Print the result."""
+        if sys.stderr.isatty():
+            sys.stderr.write(_CLEAR_LINE)
+        _print(self._text())
+
+    def _show(self) -> None:
+        now = time.monotonic()
+        if sys.stderr.isatty():
+            sys.stderr.write(_CLEAR_LINE + self._text())
+            sys.stderr.flush()
+        elif now - self._printed > _LINE_SECONDS:
+            _print(self._text())
+            self._printed = now
+
+    def _text(self) -> str:
+        seconds = time.monotonic() - self._began
+        return describe_progress(read_sums(self._connection).since(self._before), seconds)
+
+
+def read_sums(connection: Connection) -> Sums:
+    """Read what was done since the beginning."""
+    beginning = datetime.fromtimestamp(0, UTC)
+    parameters = {"since": beginning, "source": SOURCE}
+    cursor = connection.cursor(row_factory=class_row(Sums))
+    row = cursor.execute(query("ledger_sums"), parameters).fetchone()
+    if row is None:
+        return Sums(0, 0, 0, 0, 0, 0, 0, 0)
+    return row
+
+
+def describe_progress(sums: Sums, seconds: float) -> str:
+    """Return one line about what was done in some seconds."""
+    rate = sums.records / max(seconds, 0.1)
+    return (
+        f"   {seconds:5.1f} s: {sums.records} records in {sums.batches} batches ({rate:.0f} per second): "
+        f"{sums.applied} applied, {sums.unchanged} unchanged, {sums.superseded} superseded, "
+        f"{sums.dead_lettered} dead letters; {sums.texts_embedded} texts embedded, {sums.chunks_reused} chunks reused"
+    )
+
+
 def _stream(connection: Connection) -> None:
     _produce(connection, "peps.base.jsonl.zst")
-    _say(
-        "\n  Now the changes, 40 a second: most of each document's text stays, and is not embedded again."
+    _print(
+        f"\n   Now the changes, {_CHANGES_PER_SECOND} per second. Most of the text of each document stays the same, "
+        "and is not embedded again."
     )
-    _produce(connection, "peps.changes.jsonl.zst", "--rate", "40")
+    _produce(connection, "peps.changes.jsonl.zst", "--rate", str(_CHANGES_PER_SECOND))
 
 
 def _produce(connection: Connection, file: str, *options: str) -> None:
-    """Produce a file in the background, and show what happens until all of it is in the corpus."""
-    arguments = ["produce", "--topic", "peps", *options, str(EXAMPLE / file)]
-    _say(f"$ freshet {' '.join(arguments)}")
-    before = _look(connection)
-    started = time.monotonic()
-    _show_while(
-        subprocess.Popen([*FRESHET, *arguments, "--json"], stdout=subprocess.DEVNULL),
-        connection,
-        before,
-        started,
-    )
-    drain = subprocess.Popen(
-        [*FRESHET, "drain", "--timeout", str(_DRAIN_SECONDS), "--json"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    _show_while(drain, connection, before, started)
-    result = json.loads(drain.stdout.read() if drain.stdout else "{}")
-    if sys.stderr.isatty():
-        sys.stderr.write("\r\033[K")
-    _say(f"  {_progress(before, _look(connection), time.monotonic() - started)}")
+    """Produce a file, and show what happens until all of it is in the corpus."""
+    produce = ["produce", "--topic", SOURCE, *options, str(EXAMPLE / file)]
+    drain = ["drain", "--timeout", str(_DRAIN_SECONDS), "--json"]
+    _print_command(produce)
+    display = _Display(connection)
+    producing = subprocess.Popen([*FRESHET, *produce, "--json"], stdout=subprocess.DEVNULL)
+    display.follow(producing)
+    _require_success(produce, producing.returncode)
+    draining = subprocess.Popen([*FRESHET, *drain], stdout=subprocess.PIPE, text=True)
+    display.follow(draining)
+    output, _ = draining.communicate()
+    display.finish()
+    result: dict[str, Any] = json.loads(output or "{}")
     if not result.get("drained"):
-        raise DemoError(result.get("why", "the stream was not drained"))
-
-
-def _show_while(
-    process: "subprocess.Popen[Any]", connection: Connection, before: dict[str, int], started: float
-) -> None:
-    """One line that changes on a terminal; elsewhere a line every few seconds."""
-    said = 0.0
-    while process.poll() is None:
-        now = time.monotonic()
-        if sys.stderr.isatty():
-            sys.stderr.write(f"\r\033[K  {_progress(before, _look(connection), now - started)}")
-            sys.stderr.flush()
-        elif now - said > 3:
-            _say(f"  {_progress(before, _look(connection), now - started)}")
-            said = now
-        time.sleep(0.25)
-
-
-def _look(connection: Connection) -> dict[str, int]:
-    names = ("batches", "records", "applied", "unchanged", "superseded", "embedded", "kept", "dead")
-    row = connection.execute(
-        query("ledger_sums"), {"since": datetime.fromtimestamp(0, UTC), "source": "peps"}
-    ).fetchone()
-    return dict(zip(names, row or (0,) * len(names), strict=True))
-
-
-def _progress(before: dict[str, int], now: dict[str, int], seconds: float) -> str:
-    done = {name: now[name] - before[name] for name in now}
-    return (
-        f"{seconds:5.1f} s  {done['records']} records in {done['batches']} batches ({done['records'] / max(seconds, 0.1):.0f}/s): {done['applied']} applied, "
-        f"{done['unchanged']} unchanged, {done['superseded']} superseded, {done['dead']} dead; {done['embedded']} texts embedded, {done['kept']} chunks kept"
-    )
+        raise DemoError(result.get("why", "not every record reached the corpus"))
 
 
 def _show_notice(notices: Path, before: int) -> None:
-    deadline = time.monotonic() + 90  # a dead endpoint's breaker is probed once a minute
+    """Wait for a notice after the first `before` ones, and print the newest."""
+    deadline = time.monotonic() + _NOTICE_SECONDS
     while _count_lines(notices) <= before:
         if time.monotonic() > deadline:
             raise DemoError(
-                "no notice reached the team within 90 s; `freshet subscriptions` says how its delivery stands"
+                f"no notice reached the team within {_NOTICE_SECONDS:.0f} s; "
+                "`freshet subscriptions` shows the state of its delivery"
             )
-        time.sleep(0.2)
-    last = json.loads(notices.read_text(encoding="utf-8").splitlines()[-1])
-    _say(f"  a notice arrived: {json.dumps({name: last[name] for name in list(last)[:9]})}")
+        time.sleep(_POLL_SECONDS)
+    lines = notices.read_text(encoding="utf-8").splitlines()
+    notice: dict[str, Any] = json.loads(lines[-1])
+    beginning = dict(list(notice.items())[:9])
+    _print(f"   The team received a notice: {json.dumps(beginning)}")
 
 
 # ── 5 ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _expire(connection: Connection) -> None:
+    """Publish a document that expires soon; search it before and after."""
     now = datetime.now(UTC)
+    expires_at = now + timedelta(seconds=_EXPIRY_SECONDS)
     event = {
         "id": "maintenance-window",
         "version": int(now.timestamp()),
         "title": "Maintenance window",
         "content_type": "text/plain",
         "content": "The package index is read-only tonight while its storage is moved.",
-        "expires_at": (now + timedelta(seconds=12)).isoformat(),
+        "expires_at": expires_at.isoformat(),
     }
-    subprocess.run(
-        [*FRESHET, "produce", "--topic", "peps", "-"],
-        input=json.dumps(event) + "\n",
-        text=True,
-        check=True,
-        cwd=ROOT,
+    _produce_event(event)
+    search = ["search", "is the package index read-only", "-k", "1", "--mode", "text"]
+    _freshet(*search)
+    while _seconds_until(connection, expires_at) > 0:
+        time.sleep(_POLL_SECONDS)
+    _freshet("freshness", "check", SOURCE)
+    _print("   The document is withdrawn: the same question finds it no longer,")
+    _freshet(*search)
+    _print("   but it is still in the answer as of one second before it expired.")
+    _freshet(*search, "--as-of", (expires_at - timedelta(seconds=1)).isoformat())
+
+
+def _produce_event(event: dict[str, Any]) -> None:
+    produce = ["produce", "--topic", SOURCE, "-"]
+    _print_command(produce)
+    completed = subprocess.run(
+        [*FRESHET, *produce], input=json.dumps(event) + "\n", text=True, check=False, cwd=ROOT
     )
-    _freshet("drain", "--timeout", "60", "--source", "peps")
-    question = "is the package index read-only"
-    _freshet("search", question, "-k", "1", "--mode", "text")
-    while _ended(connection, event["expires_at"]) > 0:
-        time.sleep(0.2)
-    _freshet("freshness", "check", "peps")
-    _say("  Withdrawn: the same question now, and as of a moment before.")
-    _freshet("search", question, "-k", "1", "--mode", "text")
-    _freshet(
-        "search",
-        question,
-        "-k",
-        "1",
-        "--mode",
-        "text",
-        "--as-of",
-        (now + timedelta(seconds=11)).isoformat(),
-    )
+    _require_success(produce, completed.returncode)
+    _freshet("drain", "--timeout", "60", "--source", SOURCE)
 
 
-def _ended(connection: Connection, expires_at: str) -> float:
-    """Seconds until then by the database's clock, the one that decides."""
-    row = connection.execute(query("clock")).fetchone()
-    assert row is not None
-    return (datetime.fromisoformat(expires_at) - row[0]).total_seconds()
+def _seconds_until(connection: Connection, instant: datetime) -> float:
+    """Seconds until an instant by the clock of the database, which decides what has expired."""
+    cursor = connection.cursor(row_factory=scalar_row)
+    now: datetime | None = cursor.execute(query("clock")).fetchone()
+    assert now is not None
+    return (instant - now).total_seconds()
 
 
-# ── helpers of the show ─────────────────────────────────────────────────────────────────────────────────────────────
+# ── commands and output ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @contextmanager
-def _team(notices: Path) -> Iterator[None]:
-    """The team's worker, for as long as the demo runs."""
+def _team(notices: Path) -> Generator[None, None, None]:
+    """Run the team's worker for the length of the block."""
     environment = os.environ | {"FRESHET_HOME": str(default_home())}
     command = [sys.executable, "-m", "examples.team.worker", "--log", str(notices)]
     worker = subprocess.Popen(command, cwd=ROOT, env=environment)
@@ -227,45 +283,58 @@ def _team(notices: Path) -> Iterator[None]:
 
 
 def _freshet(*arguments: str) -> None:
-    _say(f"$ freshet {' '.join(_quoted(arguments))}")
-    done = subprocess.run([*FRESHET, *arguments], cwd=ROOT, check=False)
-    if done.returncode:
-        raise DemoError(
-            f"`freshet {' '.join(_quoted(arguments))}` ended with exit code {done.returncode}"
-        )
+    """Run a command of Freshet, and show the command and its output."""
+    _print_command(arguments)
+    completed = subprocess.run([*FRESHET, *arguments], cwd=ROOT, check=False)
+    _require_success(arguments, completed.returncode)
 
 
-def _quoted(arguments: Sequence[str]) -> list[str]:
-    return [f'"{argument}"' if " " in argument else argument for argument in arguments]
+def _require_success(arguments: Sequence[str], code: int) -> None:
+    if code:
+        raise DemoError(f"`freshet {quoted(arguments)}` ended with exit code {code}")
+
+
+def quoted(arguments: Sequence[str]) -> str:
+    """Return a command as a person would type it."""
+    words = [f'"{argument}"' if " " in argument else argument for argument in arguments]
+    return " ".join(words)
 
 
 def _count_lines(path: Path) -> int:
-    return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
+    if not path.exists():
+        return 0
+    return len(path.read_text(encoding="utf-8").splitlines())
 
 
-def _title(text: str) -> None:
-    _say(f"\n\033[1m{text}\033[0m" if sys.stderr.isatty() else f"\n{text}")
+def _print_title(text: str) -> None:
+    if sys.stderr.isatty():
+        text = f"\033[1m{text}\033[0m"
+    _print(f"\n{text}")
 
 
-def _say(text: str) -> None:
+def _print_command(arguments: Sequence[str]) -> None:
+    _print(f"$ freshet {quoted(arguments)}")
+
+
+def _print(text: str) -> None:
     sys.stdout.flush()
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
 
 
-def _what_next() -> None:
-    addresses: dict[str, Any] = json.loads(
-        (default_home() / "stack.json").read_text(encoding="utf-8")
-    )["addresses"]
-    _say(f"""
-Everything goes on running. What next (commands are in .venv/bin):
-  freshet search "..."                     ask; --as-of, --where name=value, --mode text, --json
-  freshet produce --topic peps FILE        more events; `freshet drain`, `freshet batches`
-  freshet sources                          lag and sums; every record is accounted for
-  freshet freshness report                 how fresh, with an exit code
-  python -m examples.team.worker           the application team again: it is told of what it missed
-  {addresses.get("temporal_ui", "")}   workflows, schedules, history
-  make down                                end it; the state stays in {default_home()}""")
+def _print_next_steps() -> None:
+    home = default_home()
+    temporal_ui = read_stack(home).addresses.get("temporal_ui", "")
+    _print(f"""
+The stack keeps running. You can try these commands; they are in .venv/bin.
+  freshet search "..."                     ask a question; see --as-of, --where NAME=VALUE, --mode text, --json
+  freshet produce --topic {SOURCE} FILE        send more events; then `freshet drain` and `freshet batches`
+  freshet sources                          what was done with every record, and the lag
+  freshet freshness report                 how fresh each source is; the exit code says it too
+  python -m examples.team.worker           run the application team again: it receives the notices that it missed
+  make down                                end the stack; its data stays in {home}""")
+    if temporal_ui:
+        _print(f"Workflows, schedules and their histories are at {temporal_ui}.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Real services for tests, started once per session by the code that starts the local stack.
+"""Real services for tests: each is started once per session by the code that starts the local stack.
 
 A service that cannot be started fails the tests that need it; nothing is skipped.
 """
@@ -36,29 +36,21 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     from compose.local.machine.process import run_tool
-    from compose.local.parts.kafka import VERSION, java, java_version
-    from compose.local.parts.postgres import binaries
-    from compose.local.parts.temporal import found_binary
+    from compose.local.parts.java import KAFKA_VERSION, java, java_version
+    from compose.local.parts.postgres_programs import binaries
+    from compose.local.parts.temporal_program import installed_binary
     from corpus.errors import FreshetError
+
+    def version_of(program: Path) -> str:
+        command = [str(program), "--version"]
+        return run_tool(command, mark="", purpose="version", timeout=30).strip()
 
     lines: list[str] = []
     try:
-        lines.append(
-            "postgres: "
-            + run_tool(
-                [str(binaries() / "postgres"), "--version"], mark="", what="version", timeout=30
-            ).strip()
-        )
-        lines.append(f"kafka: {VERSION} on Java {java_version(java())}")
-        temporal = found_binary()
-        lines.append(
-            "temporal: "
-            + (
-                run_tool([str(temporal), "--version"], mark="", what="version", timeout=30).strip()
-                if temporal
-                else "to be fetched"
-            )
-        )
+        lines.append(f"postgres: {version_of(binaries() / 'postgres')}")
+        lines.append(f"kafka: {KAFKA_VERSION} on Java {java_version(java())}")
+        temporal = installed_binary()
+        lines.append(f"temporal: {version_of(temporal) if temporal else 'to be fetched'}")
     except FreshetError as error:
         lines.append(f"a service is missing: {error}")
     return lines

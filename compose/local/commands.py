@@ -1,120 +1,111 @@
 """The whole stack as local processes: `up` starts what is missing, `down` ends exactly what `up` started."""
 
-import contextlib
-import json
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 
+from compose.local.follow import OnChange, UpResult, follow
 from compose.local.machine import ports as local_ports
-from compose.local.machine.files import locked, private_folder, try_lock, write_private
-from compose.local.machine.process import ProcessId, last_lines, spawn, stop
-from compose.local.parts.part import PartState, PartStatus
+from compose.local.machine.files import locked, make_private_folder, try_lock, write_private
+from compose.local.machine.process import ProcessId, spawn, stop
 from compose.local.parts.role import ROLES
-from compose.local.stack import SERVICES
-from compose.local.supervisor import (
-    Supervisor,
-    end_parts,
-    read_request,
+from compose.local.shutdown import end_parts
+from compose.local.stack import SERVICES, stack_parts
+from compose.local.state import (
+    add_request,
     read_stack,
     read_statuses,
     read_supervisor,
+    recover_stack_file,
+    remove_stack,
 )
+from compose.local.supervisor import Supervisor
 from corpus.errors import ConfigurationError, DependencyError
 
 PARTS = (*SERVICES, *ROLES)
-# After so many failed starts `up` stops waiting and says why; the supervisor goes on trying.
-_PATIENCE_RESTARTS = 4
 _POLL_SECONDS = 0.1
-
-OnChange = Callable[[PartStatus], None]
-
-
-@dataclass(slots=True, kw_only=True)
-class UpResult:
-    """What `up` came to."""
-
-    ready: bool
-    already: bool  # nothing had to be started
-    addresses: dict[str, str] = field(default_factory=dict)
-    failures: list[PartStatus] = field(default_factory=list)
+_LOCK_SECONDS = 10.0
+# Kafka splits its log directories at commas and reads backslashes as escapes; a mark separates its words by bars.
+_SPECIAL_CHARACTERS = ",|\\\n\r"
+_ROOT = Path(__file__).resolve().parents[2]
 
 
-def wanted_parts(*, workers: bool, only: Iterable[str] = ()) -> list[str]:
-    """Names of the parts to start, with the services they need.
+def select_parts(*, workers: bool, only: Iterable[str] = ()) -> list[str]:
+    """Return the names of the parts to start, with the services that they need.
 
     Raises:
         ConfigurationError: a name is not a part.
     """
-    only = list(only)
-    for name in only:
+    selected = list(only)
+    for name in selected:
         if name not in PARTS:
             raise ConfigurationError(
                 f"{name!r} is not a part of the stack; parts are {', '.join(PARTS)}"
             )
-    if not only:
+    if not selected:
         return list(PARTS if workers else SERVICES)
-    needs_all = any(name in ROLES for name in only)
-    return [
-        name
-        for name in PARTS
-        if name in only
-        or (needs_all and name in SERVICES)
-        or (name == "postgres" and "migrations" in only)
-    ]
-
-
-def request(home: Path, names: Iterable[str], *, fresh: bool) -> None:
-    """Write down what is wanted; added to what was wanted before unless `fresh`."""
-    with locked(home / "wanted.lock"):
-        asked, before = read_request(home)
-        wanted = [name for name in PARTS if name in names or (not fresh and name in before)]
-        write_private(home / "wanted.json", json.dumps({"asked": asked + 1, "parts": wanted}))
+    if any(name in ROLES for name in selected):
+        selected += SERVICES
+    if "migrations" in selected:
+        selected.append("postgres")
+    return [name for name in PARTS if name in selected]
 
 
 def prepare_home(home: Path, ports: Mapping[str, int]) -> None:
-    """Make the state directory and choose the ports.
+    """Make the state directory and choose the ports; a stack that runs keeps its ports.
+
+    Args:
+        home: state directory.
+        ports: name of a port -> port, for those that the caller sets.
 
     Raises:
-        ConfigurationError: a port is none, or the directory cannot be made or written.
+        ConfigurationError: a port is not a port, the directory cannot be made or written, or an address in the
+            environment is malformed.
     """
-    local_ports.check(ports)  # also where the stack runs already, and its ports stay what they are
+    local_ports.validate(ports)
+    _refuse_special_characters(home)
     try:
-        private_folder(home)
+        make_private_folder(home)
         write_private(home / ".writable", "")
-        (home / ".writable").unlink()
+        (home / ".writable").unlink(missing_ok=True)  # another `up` may have removed it
     except OSError as error:
         raise ConfigurationError(
             f"the state directory {home} cannot be written: {error}; choose another with --home"
         ) from error
+    recover_stack_file(home)
     if read_supervisor(home) is None:
         with locked(home / "wanted.lock"):
-            local_ports.choose(home, dict(ports))
+            chosen = local_ports.choose(home, ports)
+        stack_parts(home, chosen)
 
 
-def up_detached(home: Path, names: list[str], *, on_change: OnChange, timeout: float) -> UpResult:
-    """Start what is missing under a supervisor that stays; return when all is ready, or when something cannot be."""
-    already = _all_usable(home, names)
+def up_detached(
+    home: Path, names: Sequence[str], *, on_change: OnChange, timeout: float
+) -> UpResult:
+    """Start what is missing under a supervisor that stays.
+
+    Args:
+        home: state directory.
+        names: parts that are to run.
+        on_change: called with each part whose state, note or error changed.
+        timeout: seconds to wait for the parts.
+
+    Returns:
+        The outcome, once all parts are usable or one cannot become so.
+
+    Raises:
+        DependencyError: the supervisor did not start.
+    """
     supervisor = read_supervisor(home)
-    request(home, names, fresh=supervisor is None)
+    already = supervisor is not None and _all_usable(home, names)
+    add_request(home, names, fresh=supervisor is None)
     if supervisor is None:
-        command = [sys.executable, "-m", "compose.local.supervisor", str(home)]
-        root = str(Path(__file__).resolve().parents[2])
-        path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
-        child = spawn(
-            command,
-            mark="",
-            environment={"PYTHONPATH": path},
-            log=home / "logs" / "supervisor.log",
-            cwd=home,
-        )
-        # Two `up` at once: the second supervisor finds the lock taken and ends, and both follow the first.
-        threading.Thread(target=child.wait, daemon=True).start()
+        _start_supervisor(home)
     result = follow(home, names, on_change=on_change, timeout=timeout)
     result.already = already
     return result
@@ -122,23 +113,34 @@ def up_detached(home: Path, names: list[str], *, on_change: OnChange, timeout: f
 
 def up_attached(
     home: Path,
-    names: list[str],
+    names: Sequence[str],
     *,
     on_change: OnChange,
     on_ready: Callable[[UpResult], None],
     timeout: float,
 ) -> UpResult:
-    """The same in the foreground: returns when a signal ended it, after everything it started was ended.
+    """Run the stack in the foreground, until a signal ends it and everything that it started has ended.
+
+    Args:
+        home: state directory.
+        names: parts that are to run.
+        on_change: called with each part whose state, note or error changed.
+        on_ready: called with the outcome, once all parts are usable or one cannot become so.
+        timeout: seconds to wait for the parts.
 
     Raises:
         DependencyError: another supervisor took the state directory meanwhile.
     """
-    request(home, names, fresh=True)
+    add_request(home, names, fresh=True)
     supervisor = Supervisor(home)
     outcome: list[bool] = []
     runner = threading.Thread(target=lambda: outcome.append(supervisor.run()), name="supervisor")
-    for how in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(how, lambda *_: supervisor.stop())
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        supervisor.stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
     runner.start()
     result = follow(
         home,
@@ -150,7 +152,7 @@ def up_attached(
     if not supervisor.stopping:
         on_ready(result)
     while runner.is_alive():
-        runner.join(0.2)
+        runner.join(0.2)  # a join without a limit would delay the signal handlers
     if outcome == [False]:
         raise DependencyError(
             f"another `freshet up` took {home} at this moment; see `freshet status`"
@@ -158,128 +160,108 @@ def up_attached(
     return result
 
 
-def follow(
-    home: Path,
-    names: list[str],
-    *,
-    on_change: OnChange,
-    timeout: float,
-    ended: Callable[[], bool] | None = None,
-) -> UpResult:
-    """Report each change of the parts until all are usable, or one cannot be.
+def down(home: Path, *, on_stop: Callable[[str], None], timeout: float = 90.0) -> bool:
+    """End everything that `up` started here.
+
+    1. End the supervisor, which ends its parts.
+    2. Take its lock: only the holder starts or ends parts.
+    3. End what is left, which is everything if the supervisor had been killed.
 
     Args:
         home: state directory.
-        names: parts to wait for.
-        on_change: told of each part whose state, note or error changed.
-        timeout: seconds; what is not usable then counts as failed.
-        ended: whether to stop following; default: the supervisor is gone.
-    """
-    seen: dict[str, tuple[object, ...]] = {}
-    deadline = time.monotonic() + timeout
-    asked, _ = read_request(home)
-    appeared = False
-    while True:
-        stack = read_stack(home)
-        current = int(stack.get("asked", 0)) >= asked if stack else False  # type: ignore[call-overload]
-        statuses = read_statuses(home) if current else {}
-        for name in names:
-            status = statuses.get(name)
-            if status and seen.get(name) != (key := (status.state, status.note, status.error)):
-                seen[name] = key
-                on_change(status)
-        if current and all(name in statuses and statuses[name].state.usable for name in names):
-            return UpResult(ready=True, already=False, addresses=_addresses(stack))
-        hopeless = [s for s in statuses.values() if s.name in names and _hopeless(s)]
-        late = time.monotonic() > deadline
-        appeared = appeared or read_supervisor(home) is not None
-        gone = ended() if ended else appeared and read_supervisor(home) is None
-        if hopeless or late or gone:
-            waiting = [s for s in statuses.values() if s.name in names and not s.state.usable]
-            return UpResult(
-                ready=False,
-                already=False,
-                addresses=_addresses(stack),
-                failures=hopeless or waiting,
-            )
-        if not appeared and time.monotonic() > deadline - timeout + 30:
-            said = " | ".join(last_lines(home / "logs" / "supervisor.log", 3))
-            raise DependencyError(
-                f"the supervisor did not start: {said or 'it wrote nothing'}; see {home / 'logs' / 'supervisor.log'}"
-            )
-        time.sleep(_POLL_SECONDS)
+        on_stop: called with the name of each part just before it is ended.
+        timeout: seconds that the supervisor may take.
 
-
-def down(home: Path, *, say: Callable[[str], None], timeout: float = 90.0) -> bool:
-    """End everything that `up` started here; False where nothing ran.
+    Returns:
+        Whether anything ran.
 
     Raises:
-        DependencyError: something could not be ended.
+        DependencyError: another process holds the supervisor's lock.
     """
     if not home.exists():
         return False
+    recover_stack_file(home)
     statuses = read_statuses(home)
     supervisor = read_supervisor(home)
-    ran = supervisor is not None or any(s.process and s.process.alive() for s in statuses.values())
+    ran = supervisor is not None or any(status.running for status in statuses.values())
+    # 1
     if supervisor is not None:
-        say("supervisor")
+        on_stop("supervisor")
         stop({supervisor: signal.SIGTERM}, grace=timeout)
-    # 1. Whoever holds the lock is the only one who starts or ends parts.
-    lock = _wait_lock(home)
+    # 2
+    lock = _wait_for_lock(home)
+    # 3
     try:
-        # 2. Nothing is left where the supervisor did its work; everything is where it had been killed.
-        end_parts(home, read_statuses(home), say=say)
-        (home / "stack.json").unlink(missing_ok=True)
+        end_parts(home, read_statuses(home), on_stop=on_stop)
+        remove_stack(home)
     finally:
         os.close(lock)
     return ran
 
 
-def _wait_lock(home: Path) -> int:
-    deadline = time.monotonic() + 10
+def uptime_seconds(process: ProcessId | None) -> float | None:
+    """Return how long a process has run; None if it does not run."""
+    if process is None or not process.alive():
+        return None
+    return max(0.0, time.time() - process.started)
+
+
+def _refuse_special_characters(home: Path) -> None:
+    """Refuse a path that Kafka's settings or the marks of processes would split."""
+    special = sorted({character for character in str(home) if character in _SPECIAL_CHARACTERS})
+    if special:
+        raise ConfigurationError(
+            f"the state directory {str(home)!r} contains {special}, which its servers cannot use; "
+            "choose another with --home"
+        )
+
+
+def _start_supervisor(home: Path) -> None:
+    search_path = [str(_ROOT), os.environ.get("PYTHONPATH", "")]
+    child = spawn(
+        [sys.executable, "-m", "compose.local.supervisor", str(home)],
+        mark="",
+        environment={"PYTHONPATH": os.pathsep.join(filter(None, search_path))},
+        log=home / "logs" / "supervisor.log",
+        cwd=home,
+    )
+    # If two `up` run at once, the second supervisor ends because the lock is taken, and both `up` follow the first.
+    threading.Thread(target=child.wait, daemon=True).start()
+
+
+def _all_usable(home: Path, names: Sequence[str]) -> bool:
+    """Whether every part is usable, and its process, if it has one, runs."""
+    statuses = read_statuses(home)
+    return all(name in statuses and statuses[name].usable for name in names)
+
+
+def _wait_for_lock(home: Path) -> int:
+    deadline = time.monotonic() + _LOCK_SECONDS
     while time.monotonic() < deadline:
-        if (lock := try_lock(home / "supervisor.lock")) is not None:
+        lock = try_lock(home / "supervisor.lock")
+        if lock is not None:
             return lock
-        # An `up` that had not yet written itself down: ask it to end as well.
-        if (supervisor := read_supervisor(home)) is not None:
+        # An `up` that had not yet written stack.json: end its supervisor as well.
+        supervisor = read_supervisor(home)
+        if supervisor is not None:
             stop({supervisor: signal.SIGTERM}, grace=60)
         time.sleep(_POLL_SECONDS)
     raise DependencyError(
-        f"another process holds {home / 'supervisor.lock'} and does not let go; see `freshet status`"
+        f"another process holds {home / 'supervisor.lock'} and does not release it; see `freshet status`"
     )
 
 
-def _hopeless(status: PartStatus) -> bool:
-    return status.state is PartState.FAILED or (
-        status.state is PartState.RESTARTING
-        and status.restarts >= _PATIENCE_RESTARTS
-        and bool(status.error)
-    )
-
-
-def _all_usable(home: Path, names: Iterable[str]) -> bool:
-    if read_supervisor(home) is None:
-        return False
-    statuses = read_statuses(home)
-    return all(
-        name in statuses and statuses[name].state.usable and _lives(statuses[name])
-        for name in names
-    )
-
-
-def _lives(status: PartStatus) -> bool:
-    return status.process is None or status.process.alive()
-
-
-def _addresses(stack: Mapping[str, object]) -> dict[str, str]:
-    found = stack.get("addresses")
-    return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
-
-
-def uptime_seconds(process: ProcessId | None) -> float | None:
-    """How long a process has run; None where it does not."""
-    if process is None or not process.alive():
-        return None
-    with contextlib.suppress(OSError):
-        return max(0.0, time.time() - process.started)
-    return None
+__all__ = [
+    "PARTS",
+    "OnChange",
+    "UpResult",
+    "down",
+    "prepare_home",
+    "read_stack",
+    "read_statuses",
+    "read_supervisor",
+    "select_parts",
+    "up_attached",
+    "up_detached",
+    "uptime_seconds",
+]

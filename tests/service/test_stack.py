@@ -154,7 +154,7 @@ def test_a_second_up_changes_nothing(stack: Stack) -> None:
 
 
 def test_doctor_finds_nothing_wrong(stack: Stack) -> None:
-    done = stack.run("doctor", "--json")
+    done = stack.run("doctor", "--json", timeout=400)
     assert [check for check in json.loads(done.stdout) if not check["ok"]] == []
     assert done.returncode == 0
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from compose.local.machine.ports import free_port
-from compose.local.parts.temporal import Temporal, create_namespace
+from compose.local.parts.temporal import Temporal
+from compose.local.parts.temporal_namespace import create_namespace
 from compose.local.run import running
 
 if TYPE_CHECKING:

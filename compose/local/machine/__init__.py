@@ -1,1 +1,1 @@
-"""What the local stack asks of the machine: files, ports, processes."""
+"""What the local stack uses of the machine: files, ports, processes."""

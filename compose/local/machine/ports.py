@@ -1,19 +1,23 @@
-"""Ports of the local stack: chosen once and kept, since Kafka tells its address to clients and people bookmark the UI."""
+"""Ports of the local stack, chosen once and kept.
 
-import json
+Kafka hands its address to clients and people bookmark the web UI, so a port must survive a restart.
+"""
+
 import os
 import random
 import re
 import socket
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
+import msgspec
 import psutil
 
 from compose.local.machine.files import write_private
 from corpus.errors import ConfigurationError
 
-# Name -> setting that fixes it.
+# Name of a port -> environment variable that sets it.
 PORTS = {
     "postgres": "FRESHET_POSTGRES_PORT",
     "kafka": "FRESHET_KAFKA_PORT",
@@ -21,57 +25,73 @@ PORTS = {
     "temporal": "FRESHET_TEMPORAL_PORT",
     "temporal-ui": "FRESHET_TEMPORAL_UI_PORT",
 }
-# Below the range from which systems take the ports of outgoing connections (Linux 32768, macOS 49152): a port from
-# that range may be in use by anything when the stack comes back.
-_MIN_PORT, _MAX_PORT = 20_000, 32_000
+# Systems take the ports of outgoing connections from 32768 (Linux) or 49152 (macOS) on. A port from that range may be
+# in use by any program when the stack comes back.
+_MIN_CHOSEN, _MAX_CHOSEN = 20_000, 32_000
+_MAX_PORT = 65_535
+_MAX_TRIES = 1000
+
+Port = Annotated[int, msgspec.Meta(gt=0, le=_MAX_PORT)]
 
 
-def choose(home: Path, given: dict[str, int] | None = None) -> dict[str, int]:
-    """Ports by name: given ones, else those of the environment, else those kept in `home`, else free ones; kept in `home`.
+def choose(home: Path, given: Mapping[str, int] | None = None) -> dict[str, int]:
+    """Choose a port for every name in `PORTS`, and keep the choice in HOME/ports.json.
+
+    A given port comes first, then the environment's, then the kept one, then a free one.
 
     Raises:
-        ConfigurationError: a port is not a number from 1 to 65535, or two parts were given the same.
+        ConfigurationError: a port is not a number from 1 to 65535, two parts have the same port, or ports.json cannot
+            be read.
     """
-    path = home / "ports.json"
-    kept: dict[str, int] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    ports = {name: int(kept[name]) for name in PORTS if name in kept}
-    for name, setting in PORTS.items():
-        value = (given or {}).get(name) or os.environ.get(setting)
-        if value:
-            ports[name] = _port(setting, value)
+    kept = _read_kept(home)
+    ports = kept | _fixed_ports(given or {})
     for name in PORTS:
         if name not in ports:
             ports[name] = free_port(set(ports.values()))
-    if len(set(ports.values())) < len(ports):
-        raise ConfigurationError(f"two parts have the same port: {ports}; give each its own")
+    different = set(ports.values())
+    if len(different) < len(ports):
+        raise ConfigurationError(f"two parts have the same port: {ports}; give each part its own")
     if ports != kept:
-        write_private(path, json.dumps(ports, indent=2))
+        compact = msgspec.json.encode(ports)
+        text = msgspec.json.format(compact, indent=2)
+        write_private(home / "ports.json", text.decode())
     return ports
 
 
-def check(given: Mapping[str, int]) -> None:
-    """Refuse what is no port.
+def validate(given: Mapping[str, int]) -> None:
+    """Refuse a value that is not a port.
 
     Raises:
-        ConfigurationError: names the option and the value.
+        ConfigurationError: a value is not a port; the message names the option and the value.
     """
     for name, port in given.items():
-        _port(f"--{name}-port", port)
+        _parse_port(f"--{name}-port", port)
 
 
 def free_port(taken: set[int] | None = None) -> int:
-    """A free loopback port that is not in `taken`."""
-    for _ in range(1000):
-        port = random.randint(_MIN_PORT, _MAX_PORT)
-        if port not in (taken or set()) and is_free(port):
+    """Return a free port on loopback that is not in `taken`.
+
+    Raises:
+        ConfigurationError: no port of the range is free.
+    """
+    unusable = taken or set()
+    for _ in range(_MAX_TRIES):
+        port = random.randint(_MIN_CHOSEN, _MAX_CHOSEN)
+        if port in unusable:
+            continue
+        if is_free(port):
             return port
     raise ConfigurationError(
-        f"no free port between {_MIN_PORT} and {_MAX_PORT} on 127.0.0.1; set {', '.join(PORTS.values())}"
+        f"no port between {_MIN_CHOSEN} and {_MAX_CHOSEN} is free on 127.0.0.1; "
+        f"set {', '.join(PORTS.values())}"
     )
 
 
 def is_free(port: int) -> bool:
-    """Whether nothing listens there; a port in TIME_WAIT is free, as it is for the servers."""
+    """Return whether no program listens on the port.
+
+    A port in TIME_WAIT counts as free, as it does for the servers.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -81,8 +101,8 @@ def is_free(port: int) -> bool:
     return True
 
 
-def answers(port: int) -> bool:
-    """Whether something accepts connections there."""
+def accepts_connections(port: int) -> bool:
+    """Return whether a program accepts connections on the port."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:
@@ -91,19 +111,48 @@ def answers(port: int) -> bool:
 
 
 def require_free(name: str, port: int) -> None:
-    """Refuse a port that another program holds.
+    """Refuse a port on which another program listens.
 
     Raises:
-        ConfigurationError: names the program where the system tells.
+        ConfigurationError: the port is taken; the message names the program if the system shows it.
     """
     if is_free(port):
         return
     raise ConfigurationError(
-        f"port {port} of {name} is taken{_holder(port)}; free it, or choose another with `freshet up --{name}-port N`"
+        f"port {port} of {name} is taken{_describe_holder(port)}; "
+        f"free it, or choose another with `freshet up --{name}-port N`"
     )
 
 
-def _holder(port: int) -> str:
+def _read_kept(home: Path) -> dict[str, int]:
+    """The ports in HOME/ports.json that this version knows by name; empty without the file."""
+    path = home / "ports.json"
+    if not path.exists():
+        return {}
+    try:
+        kept = msgspec.json.decode(path.read_bytes(), type=dict[str, Port])
+    except (msgspec.MsgspecError, OSError) as error:
+        raise ConfigurationError(
+            f"{path} cannot be used: {error}; correct it, "
+            "or delete it so that the next `freshet up` chooses ports again"
+        ) from error
+    return {name: port for name, port in kept.items() if name in PORTS}
+
+
+def _fixed_ports(given: Mapping[str, int]) -> dict[str, int]:
+    """The ports that the caller or the environment sets."""
+    fixed: dict[str, int] = {}
+    for name, setting in PORTS.items():
+        value = given.get(name)
+        if not value:
+            value = os.environ.get(setting)
+        if value:
+            fixed[name] = _parse_port(setting, value)
+    return fixed
+
+
+def _describe_holder(port: int) -> str:
+    """The program that listens on the port, in words; empty if the system does not show it."""
     try:
         for connection in psutil.net_connections("tcp"):
             if connection.laddr and connection.laddr.port == port and connection.pid:
@@ -113,7 +162,9 @@ def _holder(port: int) -> str:
     return ""
 
 
-def _port(setting: str, value: int | str) -> int:
-    if not re.fullmatch("[0-9]{1,5}", str(value)) or not 0 < int(value) < 65_536:
-        raise ConfigurationError(f"{setting}={value!r} is not a port from 1 to 65535")
-    return int(value)
+def _parse_port(setting: str, value: int | str) -> int:
+    if re.fullmatch("[0-9]{1,5}", str(value)):
+        port = int(value)
+        if 0 < port <= _MAX_PORT:
+            return port
+    raise ConfigurationError(f"{setting}={value!r} is not a port from 1 to {_MAX_PORT}")

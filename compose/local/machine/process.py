@@ -1,63 +1,81 @@
-"""Processes of the local stack: started in their own session, known by pid and start time, ended without remains.
+"""Processes of the local stack: each is started in a session of its own and known by its pid and its start time.
 
-A pid alone says nothing after a crash, since the system hands it out again; with the start time it names one process.
-Each process also carries `FRESHET_PART` in its environment, so that one whose pid was never written down (its
-supervisor was killed in between) is still found.
+After a crash a pid alone identifies nothing, because the system gives it to another process. With the start time it
+identifies exactly one process. Each process of the stack also carries `FRESHET_PART` in its environment, so that a
+process whose pid was never written to a file (its supervisor was killed in between) is still known.
 """
 
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+import msgspec
 import psutil
 
 from corpus.errors import ConfigurationError, DependencyError
 
 MARK = "FRESHET_PART"
-# A log is moved aside when a part starts and its log is larger: one old log is kept.
-LOG_BYTES = 20_000_000
-# The system counts start times in 10 ms ticks since boot, and a stepped clock shifts them.
+# When a part starts and its log is larger than this, the log is renamed; one old log is kept.
+MAX_LOG_BYTES = 20_000_000
+# The system counts start times in ticks of 10 ms since boot, and a clock that is set shifts them.
 _START_TOLERANCE_SECONDS = 2.0
+_POLL_SECONDS = 0.05
+_KILL_SECONDS = 5.0
+_TAIL_BYTES = 262_144
+_MAX_ERROR_LINES = 4
+
+Pid = Annotated[int, msgspec.Meta(gt=0, lt=2**31)]
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessId:
-    """One process: `pid`, and `started` in seconds since the epoch."""
+    """The identity of one process.
 
-    pid: int
+    Attributes:
+        pid: number of the process.
+        started: start of the process, in seconds since the epoch.
+    """
+
+    pid: Pid
     started: float
 
     def alive(self) -> bool:
-        """Whether exactly this process runs (a zombie does not)."""
+        """Return whether exactly this process runs; a zombie does not."""
         try:
             process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.started) <= _START_TOLERANCE_SECONDS
-            return same and process.status() != psutil.STATUS_ZOMBIE
+            age_difference = abs(process.create_time() - self.started)
+            return (
+                age_difference <= _START_TOLERANCE_SECONDS
+                and process.status() != psutil.STATUS_ZOMBIE
+            )
         except psutil.Error:
             return False
 
 
-def current() -> ProcessId:
-    """This process."""
+def current_process() -> ProcessId:
+    """Return the identity of this process."""
     return ProcessId(os.getpid(), psutil.Process().create_time())
 
 
 def spawn(
     command: Sequence[str], *, mark: str, environment: Mapping[str, str], log: Path, cwd: Path
 ) -> subprocess.Popen[bytes]:
-    """Start a part in a session of its own (a Ctrl-C in the terminal must not reach it), its output appended to `log`.
+    """Start a process whose output is appended to `log`.
+
+    The process gets a session of its own, so that a Ctrl-C in the terminal does not reach it.
 
     Raises:
-        ConfigurationError: the program does not exist or cannot be run.
+        ConfigurationError: the program or its log cannot be opened.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    rotate(log)
-    with log.open("ab") as output:
-        try:
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        rotate(log)
+        with log.open("ab") as output:
             return subprocess.Popen(
                 list(command),
                 stdin=subprocess.DEVNULL,
@@ -67,12 +85,12 @@ def spawn(
                 cwd=cwd,
                 start_new_session=True,
             )
-        except OSError as error:
-            raise ConfigurationError(f"{command[0]} cannot be started: {error}") from error
+    except OSError as error:
+        raise ConfigurationError(f"{command[0]} cannot be started: {error}") from error
 
 
 def identify(child: subprocess.Popen[bytes]) -> ProcessId:
-    """The identity of a child just started; one that has ended already is not alive."""
+    """Return the identity of a child that was just started; one that has already ended is not alive."""
     try:
         return ProcessId(child.pid, psutil.Process(child.pid).create_time())
     except psutil.Error:
@@ -83,21 +101,27 @@ def run_tool(
     command: Sequence[str],
     *,
     mark: str,
-    what: str,
+    purpose: str,
     timeout: float,
     environment: Mapping[str, str | None] | None = None,
     cwd: Path | None = None,
 ) -> str:
-    """Run a program to its end and return its standard output; `what` says in words what it was for.
+    """Run a program to its end and return its standard output.
 
-    A variable of `environment` that is None is taken out of the program's environment.
+    Args:
+        command: the program and its arguments.
+        mark: value of `FRESHET_PART` in the program's environment.
+        purpose: what the program is run for; error messages begin with it.
+        timeout: seconds.
+        environment: variables to set; a variable whose value is None is removed.
+        cwd: working directory.
 
     Raises:
-        DependencyError: it failed or took longer than `timeout` seconds; the message ends with the last lines it wrote.
+        DependencyError: the program failed, took too long or cannot be run. The message ends with its last lines.
     """
     variables: dict[str, str | None] = {**os.environ, **(environment or {}), MARK: mark}
     try:
-        done = subprocess.run(
+        completed = subprocess.run(
             list(command),
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -109,92 +133,108 @@ def run_tool(
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise DependencyError(f"{what}: {command[0]} took longer than {timeout:.0f} s") from error
+        raise DependencyError(
+            f"{purpose}: {command[0]} took longer than {timeout:.0f} s"
+        ) from error
     except OSError as error:
-        raise DependencyError(f"{what}: {command[0]} cannot be run: {error}") from error
-    if done.returncode != 0:
-        said = " | ".join((done.stderr or done.stdout).strip().splitlines()[-4:])
-        raise DependencyError(f"{what}: {command[0]} ended with {done.returncode}: {said}")
-    return done.stdout
+        raise DependencyError(f"{purpose}: {command[0]} cannot be run: {error}") from error
+    if completed.returncode != 0:
+        lines = (completed.stderr or completed.stdout).strip().splitlines()
+        output = " | ".join(lines[-_MAX_ERROR_LINES:])
+        raise DependencyError(
+            f"{purpose}: {command[0]} ended with exit code {completed.returncode}: {output}"
+        )
+    return completed.stdout
 
 
 def stop(processes: Mapping[ProcessId, signal.Signals], *, grace: float) -> None:
-    """Ask all to end (each by its signal), wait `grace` seconds, then kill what is left with its process group."""
-    for process, how in processes.items():
+    """End processes: send each its signal, wait `grace` seconds, then kill the rest with their process groups."""
+    for process, stop_signal in processes.items():
         if process.alive():
-            _signal(process.pid, how)
-    deadline = time.monotonic() + grace
-    left = [process for process in processes if process.alive()]
-    while left and time.monotonic() < deadline:
-        time.sleep(0.05)
-        left = [process for process in left if process.alive()]
-    for process in left:
-        _signal_group(process.pid)
-        _signal(process.pid, signal.SIGKILL)
-    while any(process.alive() for process in left) and time.monotonic() < deadline + 5:
-        time.sleep(0.05)
+            _send_signal(process.pid, stop_signal)
+    remaining = _wait_for_end(processes, grace)
+    for process in remaining:
+        _kill_group(process.pid)
+        _send_signal(process.pid, signal.SIGKILL)
+    _wait_for_end(remaining, _KILL_SECONDS)
 
 
 def marked(mark: str) -> Iterator[psutil.Process]:
-    """Every process of ours whose mark is `mark` or starts with `mark` + '|'."""
+    """Yield every other process whose mark is `mark` or begins with `mark` and a bar."""
     for process in psutil.process_iter():
         try:
             value = process.environ().get(MARK, "")
         except (psutil.Error, OSError):
             continue
-        if (value == mark or value.startswith(mark + "|")) and process.pid != os.getpid():
+        belongs = value == mark or value.startswith(f"{mark}|")
+        if belongs and process.pid != os.getpid():
             yield process
 
 
-def sweep(mark: str) -> int:
-    """Kill what still carries the mark (children that outlived their parent); return how many."""
-    left = list(marked(mark))
-    for process in left:
+def kill_marked(mark: str) -> int:
+    """Kill the processes that carry the mark, as children that outlived their parent do; return their number."""
+    remaining = list(marked(mark))
+    for process in remaining:
         try:
             process.kill()
         except psutil.Error:
             continue
-    psutil.wait_procs(left, timeout=5)
-    return len(left)
+    psutil.wait_procs(remaining, timeout=_KILL_SECONDS)
+    return len(remaining)
 
 
-def holders(folder: Path) -> list[psutil.Process]:
-    """Processes whose working directory is `folder`: PostgreSQL's backends stand in their data directory."""
-    found: list[psutil.Process] = []
+def processes_in(folder: Path) -> list[psutil.Process]:
+    """Return the processes whose working directory is `folder`, as PostgreSQL's is its data directory."""
+    # The system names a working directory without symbolic links.
+    resolved = folder.resolve()
+    processes: list[psutil.Process] = []
     for process in psutil.process_iter():
         try:
-            if Path(process.cwd()) == folder and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
+            if Path(process.cwd()) == resolved and process.status() != psutil.STATUS_ZOMBIE:
+                processes.append(process)
         except (psutil.Error, OSError):
             continue
-    return found
+    return processes
 
 
 def rotate(log: Path) -> None:
-    """Move a large log aside."""
-    if log.exists() and log.stat().st_size > LOG_BYTES:
-        log.replace(log.with_suffix(".log.1"))
+    """Rename a log that is larger than `MAX_LOG_BYTES` to NAME.1, which replaces an older one."""
+    if log.exists() and log.stat().st_size > MAX_LOG_BYTES:
+        log.replace(log.with_name(f"{log.name}.1"))
 
 
 def last_lines(log: Path, count: int) -> list[str]:
-    """The last lines of a log, read from its end (at most 256 KiB); empty where there is none."""
-    if not log.exists():
+    """Return the last `count` lines of a log, of at most 256 KiB; none without the file."""
+    if count <= 0 or not log.exists():
         return []
     with log.open("rb") as source:
-        source.seek(0, os.SEEK_END)
-        source.seek(max(0, source.tell() - 262_144))
-        return source.read().decode("utf-8", errors="replace").splitlines()[-count:]
+        size = source.seek(0, os.SEEK_END)
+        begin = max(0, size - _TAIL_BYTES)
+        source.seek(begin)
+        tail = source.read()
+    lines = tail.decode("utf-8", errors="replace").splitlines()
+    return lines[-count:]
 
 
-def _signal(pid: int, how: signal.Signals) -> None:
+def _wait_for_end(processes: Iterable[ProcessId], seconds: float) -> list[ProcessId]:
+    """Wait until the processes have ended, at most `seconds`; return those that still run."""
+    deadline = time.monotonic() + seconds
+    remaining = [process for process in processes if process.alive()]
+    while remaining and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+        remaining = [process for process in remaining if process.alive()]
+    return remaining
+
+
+def _send_signal(pid: int, number: signal.Signals) -> None:
     try:
-        os.kill(pid, how)
+        os.kill(pid, number)
     except ProcessLookupError:
         return
 
 
-def _signal_group(pid: int) -> None:
-    # spawn() made each part the leader of its own group, so the group's number is the pid.
+def _kill_group(pid: int) -> None:
+    # spawn() makes each part the leader of a group of its own, so the number of the group is the pid.
     try:
         if os.getpgid(pid) == pid:
             os.killpg(pid, signal.SIGKILL)

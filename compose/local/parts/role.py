@@ -10,51 +10,47 @@ from compose.local.machine.process import ProcessId
 from compose.local.parts.part import Part
 
 ROLES = ("consumer", "orchestrator", "preparer", "embedder", "storer", "gateway")
+_ROOT = Path(__file__).resolve().parents[3]
 
 
 @dataclass(kw_only=True)
 class Role(Part):
-    """One worker process; it says itself when it is ready."""
+    """One worker process, which writes a file when it is ready."""
 
     grace_seconds: float = 30.0
-    ready_seconds: float = (
-        180.0  # the first load of the model reads gigabytes of libraries from a cold disk
-    )
+    # The first load of the model reads gigabytes of libraries from a disk that has none of them cached.
+    ready_seconds: float = 180.0
 
     @property
     def ready_file(self) -> Path:
-        """Where it writes its pid when it is ready."""
+        """The file to which the worker writes its pid when it is ready."""
         return self.home / "run" / f"{self.name}.ready"
 
     def prepare(self) -> None:
-        """Forget an earlier process."""
+        """Remove the file of an earlier process."""
         self.ready_file.parent.mkdir(parents=True, exist_ok=True)
         self.ready_file.unlink(missing_ok=True)
 
     def command(self) -> Sequence[str]:
-        """The role."""
+        """Return the command of the role."""
         return [sys.executable, "-m", "workers", "worker", self.name]
 
     def environment(self) -> dict[str, str]:
-        """Where the stack is, and where to say that it is ready."""
+        """Return where the stack is, and which file to write when the worker is ready."""
+        search_path = [str(_ROOT), os.environ.get("PYTHONPATH", "")]
         return {
             "FRESHET_HOME": str(self.home),
             "FRESHET_READY_FILE": str(self.ready_file),
-            # Two loads of the model's libraries side by side take the embedder half as long again.
+            # If two roles load the model's libraries at once, the embedder takes half as long again.
             "FRESHET_PRELOAD_AFTER": str(self.home / "run" / "embedder.ready"),
             "PYTHONUNBUFFERED": "1",
-            # The checkout is on the path whatever the working directory, also where Freshet is not installed.
-            "PYTHONPATH": os.pathsep.join(
-                filter(
-                    None,
-                    [str(Path(__file__).resolve().parents[3]), os.environ.get("PYTHONPATH", "")],
-                )
-            ),
+            # The checkout is on the path in any working directory, also where Freshet is not installed.
+            "PYTHONPATH": os.pathsep.join(filter(None, search_path)),
         }
 
     def is_ready(self, process: ProcessId) -> bool:
-        """Whether this very process said so."""
+        """Return whether this very process wrote the file."""
         try:
             return self.ready_file.read_text(encoding="utf-8").strip() == str(process.pid)
-        except OSError:
+        except (OSError, UnicodeDecodeError):
             return False

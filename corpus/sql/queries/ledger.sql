@@ -61,9 +61,14 @@ WHERE s.state <> 'retired' AND (%(source)s::text IS NULL OR s.source = %(source)
 
 -- name: ledger_sums
 -- What was done since an instant, for live displays.
-SELECT count(*), coalesce(sum(records), 0)::bigint, coalesce(sum(applied), 0)::bigint, coalesce(sum(unchanged), 0)::bigint,
-       coalesce(sum(superseded), 0)::bigint, coalesce(sum(texts_embedded), 0)::bigint, coalesce(sum(chunks_reused), 0)::bigint,
-       coalesce(sum(dead_lettered), 0)::bigint
+SELECT count(*) AS batches,
+       coalesce(sum(records), 0)::bigint AS records,
+       coalesce(sum(applied), 0)::bigint AS applied,
+       coalesce(sum(unchanged), 0)::bigint AS unchanged,
+       coalesce(sum(superseded), 0)::bigint AS superseded,
+       coalesce(sum(dead_lettered), 0)::bigint AS dead_lettered,
+       coalesce(sum(texts_embedded), 0)::bigint AS texts_embedded,
+       coalesce(sum(chunks_reused), 0)::bigint AS chunks_reused
 FROM freshet.batch WHERE published_at >= %(since)s AND (%(source)s::text IS NULL OR source = %(source)s::text);
 
 -- name: clock

@@ -1,57 +1,131 @@
-"""The container files say what the code says."""
+"""The container files agree with the code: settings, versions, ports, namespaces, packages."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import pytest
 import yaml
 
 from compose.env_example import render
+from compose.local.machine.ports import PORTS
+from compose.local.parts import kafka, postgres, temporal
+from compose.local.parts.java import KAFKA_VERSION
 from compose.local.parts.role import ROLES
-from compose.local.parts.temporal import SEARCH_ATTRIBUTES
+from compose.local.parts.temporal_namespace import SEARCH_ATTRIBUTES
+from compose.local.parts.temporal_program import CLI_VERSION
+from corpus.database import MIN_PGVECTOR
+from workers.config.settings import SETTINGS
 
 FOLDER = Path(__file__).resolve().parents[3] / "compose"
+COMPOSE = (FOLDER / "compose.yaml").read_text(encoding="utf-8")
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE)["services"]
+SETTING_NAMES = {setting.name for setting in SETTINGS}
 
 
-def services() -> dict[str, dict]:
-    return yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]
+def test_compose_yaml_fits_the_compose_specification() -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    completed = subprocess.run(
+        [*command, str(FOLDER / "compose.yaml")], capture_output=True, text=True, check=False
+    )
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+
+
+def test_every_role_is_a_service() -> None:
+    workers = [name for name, service in SERVICES.items() if "worker" in service.get("command", [])]
+    assert workers == list(ROLES)
+    for name in workers:
+        assert SERVICES[name]["command"] == ["worker", name]
+
+
+def test_ports_are_published_on_loopback_only_and_have_a_setting() -> None:
+    published = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    assert len(published) == 4
+    for port in published:
+        variable = re.fullmatch(r"127\.0\.0\.1:\$\{(\w+):-\d+\}:\d+", port)
+        assert variable, port
+        assert variable[1] in PORTS.values()
+
+
+def test_every_variable_of_ours_is_a_setting() -> None:
+    named = set(re.findall(r"\bFRESHET_[A-Z_]+", COMPOSE))
+    of_images = {"FRESHET_VERSION", "FRESHET_READY_FILE"}
+    assert named - SETTING_NAMES == of_images
+    assert set(PORTS.values()) <= SETTING_NAMES
+
+
+def test_versions_are_those_of_the_local_stack() -> None:
+    assert SERVICES["kafka"]["image"] == f"apache/kafka:{KAFKA_VERSION}"
+    assert SERVICES["temporal"]["image"] == f"temporalio/temporal:{CLI_VERSION.removeprefix('v')}"
+    image = re.fullmatch(
+        r"pgvector/pgvector:(\d+)\.(\d+)\.(\d+)-pg18", SERVICES["postgres"]["image"]
+    )
+    assert image
+    assert tuple(int(number) for number in image.groups()) >= MIN_PGVECTOR
+
+
+def test_kafka_takes_records_of_the_same_size() -> None:
+    environment = SERVICES["kafka"]["environment"]
+    for name in ("KAFKA_MESSAGE_MAX_BYTES", "KAFKA_REPLICA_FETCH_MAX_BYTES"):
+        assert environment[name] == str(kafka._RECORD_BYTES)
+
+
+def test_temporal_has_the_same_options() -> None:
+    command = set(SERVICES["temporal"]["command"])
+    expected = {f"--search-attribute={name}={kind}" for name, kind in SEARCH_ATTRIBUTES.items()}
+    expected |= {f"--sqlite-pragma={pragma}" for pragma in temporal._PRAGMAS}
+    expected |= {f"--dynamic-config-value={setting}" for setting in temporal._DYNAMIC}
+    expected |= {"--namespace=freshet"}
+    assert expected <= command
+
+
+def test_postgres_has_the_same_memory_and_stops_fast() -> None:
+    service = SERVICES["postgres"]
+    settings = dict(word.split("=") for word in service["command"] if "=" in word)
+    for name, value in settings.items():
+        assert postgres._SETTINGS[name] == value
+    part = postgres.Postgres(home=Path("/home"), port=1)
+    assert service["stop_signal"] == part.stop_signal.name
+
+
+def test_nothing_runs_as_root_but_what_prepares_volumes() -> None:
+    for name, service in SERVICES.items():
+        if "build" in service:
+            assert service["user"] == ("0:0" if name == "permissions" else "1000:1000")
+            assert service["read_only"] is True
+            assert service["cap_drop"] == ["ALL"]
+
+
+@pytest.mark.parametrize("package", ["corpus", "ingest", "freshness", "workers", "compose"])
+def test_the_image_has_every_package(package: str) -> None:
+    assert f"COPY {package} {package}\n" in (FOLDER / "Dockerfile").read_text(encoding="utf-8")
+
+
+# ── env.example ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_env_example_is_current() -> None:
-    assert (FOLDER / "env.example").read_text() == render(), (
+    assert (FOLDER / "env.example").read_text(encoding="utf-8") == render(), (
         "run: python -m compose.env_example > compose/env.example"
     )
 
 
-def test_compose_yaml_fits_the_compose_specification() -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "check_jsonschema",
-        "--builtin-schema",
-        "vendor.compose-spec",
-        str(FOLDER / "compose.yaml"),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_env_example_changes_nothing_until_a_line_is_uncommented() -> None:
+    lines = render().splitlines()
+    assert [line for line in lines if line and not line.startswith("#")] == []
 
 
-def test_every_role_is_a_service() -> None:
-    assert {
-        name
-        for name, service in services().items()
-        if service.get("command", [""])[:1] == ["worker"]
-    } == set(ROLES)
+def test_every_setting_is_there_once_with_its_default() -> None:
+    assignments = re.findall(r"^#([A-Z_]+)=(.*)$", render(), flags=re.MULTILINE)
+    expected = [("POSTGRES_PASSWORD", "freshet")]
+    expected += [(setting.name, setting.default) for setting in SETTINGS]
+    assert assignments == expected
 
 
-def test_ports_are_published_on_loopback_only() -> None:
-    published = [port for service in services().values() for port in service.get("ports", [])]
-    assert published
-    assert all(port.startswith("127.0.0.1:") for port in published)
-
-
-def test_temporal_has_our_search_attributes() -> None:
-    command = services()["temporal"]["command"]
-    assert {f"--search-attribute={name}={kind}" for name, kind in SEARCH_ATTRIBUTES.items()} <= set(
-        command
-    )
+def test_secrets_are_marked() -> None:
+    blocks = render().split("\n\n")
+    for setting in SETTINGS:
+        block = next(block for block in blocks if f"#{setting.name}=" in block)
+        assert ("(secret)" in block) is setting.secret

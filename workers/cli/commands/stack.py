@@ -68,7 +68,7 @@ def up(
     from compose.local import commands as local
 
     where = _home(home)
-    names = local.wanted_parts(workers=not no_workers, only=only or ())
+    names = local.select_parts(workers=not no_workers, only=only or ())
     given = {
         "postgres": postgres_port,
         "kafka": kafka_port,
@@ -103,7 +103,7 @@ def down(home: Home = "") -> int:
     from compose.local import commands as local
 
     where = _home(home)
-    ran = local.down(where, say=lambda name: say(f"stopping {name}"))
+    ran = local.down(where, on_stop=lambda name: say(f"stopping {name}"))
     say("stopped; the state stays in " + str(where) if ran else f"nothing runs in {where}")
     return ExitCode.OK
 
@@ -121,7 +121,7 @@ def status(json: Json = False, home: Home = "") -> int:
             {
                 "home": str(where),
                 "supervisor": supervisor.pid if supervisor else None,
-                "addresses": stack.get("addresses", {}),
+                "addresses": stack.addresses,
                 "parts": rows,
             }
         )
@@ -179,13 +179,13 @@ def doctor(json: Json = False, home: Home = "") -> int:
     checks = run_checks(_home(home))
     if json:
         write_json(
-            [{"check": c.name, "ok": c.ok, "found": c.found, "remedy": c.remedy} for c in checks]
+            [{"check": c.name, "ok": c.ok, "found": c.observed, "remedy": c.remedy} for c in checks]
         )
     else:
         write_table(
             ("check", "", "found", "what to do"),
             [
-                (c.name, "ok" if c.ok else "FAILED", c.found, "" if c.ok else c.remedy)
+                (c.name, "ok" if c.ok else "FAILED", c.observed, "" if c.ok else c.remedy)
                 for c in checks
             ],
         )

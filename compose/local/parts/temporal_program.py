@@ -1,0 +1,116 @@
+"""The `temporal` program: found on the machine, downloaded by Temporal's SDK, or built by Go."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from compose.local.machine.files import cache_home, locked
+from compose.local.machine.process import run_tool
+from corpus.errors import DependencyError
+
+# Later tags have `replace` directives, which `go install` refuses.
+CLI_VERSION = "v1.5.1"
+_CLI_MODULE = f"github.com/temporalio/cli/cmd/temporal@{CLI_VERSION}"
+_DOWNLOAD_SECONDS = 60
+_USUAL_GO = Path("/usr/local/go/bin/go")
+
+
+def temporal_binary(mark: str = "") -> Path:
+    """Return the program: on PATH, where `go install` puts it, in the cache, else fetched into the cache.
+
+    Raises:
+        DependencyError: the machine does not have it, and it cannot be fetched.
+    """
+    return installed_binary() or _fetch(mark)
+
+
+def installed_binary() -> Path | None:
+    """Return the program if the machine has it."""
+    for program in _candidates():
+        if os.access(program, os.X_OK):
+            return program
+    return None
+
+
+def _candidates() -> Iterator[Path]:
+    """Where the program may be, the preferred place first."""
+    on_path = shutil.which("temporal")
+    if on_path:
+        yield Path(on_path)
+    go_bin = os.environ.get("GOBIN")
+    if go_bin:
+        yield Path(go_bin) / "temporal"
+    go_path = os.environ.get("GOPATH")
+    if go_path:
+        yield Path(go_path) / "bin" / "temporal"
+    yield Path.home() / "go" / "bin" / "temporal"
+    yield _cached_binary()
+
+
+def _cached_binary() -> Path:
+    return cache_home() / f"temporal-cli-{CLI_VERSION}" / "temporal"
+
+
+def _fetch(mark: str) -> Path:
+    target = _cached_binary()
+    with locked(cache_home() / "temporal.lock"):
+        if target.exists():
+            return target
+        new = target.parent.with_name(f"{target.parent.name}.{os.getpid()}")
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True)
+        try:
+            program = _download_or_build(new, mark)
+            if program != new / "temporal":
+                program.replace(new / "temporal")
+            new.replace(target.parent)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+    return target
+
+
+def _download_or_build(folder: Path, mark: str) -> Path:
+    try:
+        return asyncio.run(_download(folder))
+    except Exception as error:  # the SDK's downloader raises errors of many kinds
+        return _go_install(folder, mark, error)
+
+
+async def _download(folder: Path) -> Path:
+    from temporalio.testing import WorkflowEnvironment
+
+    # The SDK downloads the program before it starts a server with it. That server is ended at once.
+    # The type of one of its parameters is open, hence the ignores.
+    start_local = WorkflowEnvironment.start_local  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    async with asyncio.timeout(_DOWNLOAD_SECONDS):
+        environment = await start_local(download_dest_dir=str(folder), ip="127.0.0.1")
+    await environment.shutdown()
+    return _program_in(folder)
+
+
+def _program_in(folder: Path) -> Path:
+    for path in folder.glob("temporal*"):
+        if os.access(path, os.X_OK):
+            return path
+    raise DependencyError(f"the download left no `temporal` program in {folder}")
+
+
+def _go_install(folder: Path, mark: str, failure: Exception) -> Path:
+    go = shutil.which("go")
+    if go is None and _USUAL_GO.exists():
+        go = str(_USUAL_GO)
+    if go is None:
+        raise DependencyError(
+            f"no `temporal` program: its download failed ({failure}) and there is no Go to build it; "
+            "put `temporal` on PATH (https://docs.temporal.io/cli), or set TEMPORAL_ADDRESS to an existing server"
+        ) from failure
+    run_tool(
+        [go, "install", _CLI_MODULE],
+        mark=mark,
+        purpose="build the Temporal server (some minutes)",
+        timeout=1800,
+        environment={"GOBIN": str(folder)},
+    )
+    return folder / "temporal"

@@ -1,0 +1,123 @@
+"""Checks of `freshet doctor` on the servers, those of the local stack or existing ones."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from compose.local.checks import Check, CheckFailedError
+from compose.local.parts.kafka import brokers
+from compose.local.parts.temporal_namespace import SEARCH_ATTRIBUTES
+
+_APPLICATION = "freshet-doctor"
+_KAFKA_SECONDS = 10
+
+
+def _postgres(home: Path) -> str:
+    from corpus.database import connect
+    from workers.config.settings import load
+
+    with connect(load(home).database_url, application=_APPLICATION) as connection:
+        major, minor = divmod(connection.info.server_version, 10_000)
+    return f"{major}.{minor}"
+
+
+def _pgvector(home: Path) -> str:
+    from corpus.database import MIN_PGVECTOR
+
+    version = _read_scalar(home, "pgvector_version")
+    if version is None:
+        raise CheckFailedError("the extension is not in the database")
+    numbers = [int(number) for number in str(version).split(".")]
+    if tuple(numbers[:3]) < MIN_PGVECTOR:
+        raise CheckFailedError(str(version))
+    return str(version)
+
+
+def _iterative_scans(home: Path) -> str:
+    if not _read_scalar(home, "doctor_iterative_scan"):
+        raise CheckFailedError("this server does not know hnsw.iterative_scan")
+    return "available"
+
+
+def _read_scalar(home: Path, name: str) -> Any:
+    """The only value of a query with one column; None without a row."""
+    from psycopg.rows import scalar_row
+
+    from corpus.database import connect
+    from corpus.sql import query
+    from workers.config.settings import load
+
+    url = load(home).database_url
+    with connect(url, application=_APPLICATION) as connection:
+        cursor = connection.cursor(row_factory=scalar_row)
+        return cursor.execute(query(name)).fetchone()
+
+
+def _kafka(home: Path) -> str:
+    from workers.config.settings import load
+
+    settings = load(home)
+    properties = {**settings.kafka_properties, "bootstrap.servers": settings.kafka_bootstrap}
+    names = brokers(properties, timeout=_KAFKA_SECONDS)
+    if not names:
+        raise CheckFailedError(f"no answer from {settings.kafka_bootstrap}")
+    return ", ".join(names)
+
+
+def _temporal(home: Path) -> str:
+    return asyncio.run(_observe_temporal(home))
+
+
+async def _observe_temporal(home: Path) -> str:
+    from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
+    from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
+
+    from workers.config.settings import load, temporal_namespace
+    from workers.temporal.client import temporal
+
+    namespace = temporal_namespace()
+    client = await temporal(load(home))
+    response = await client.operator_service.list_search_attributes(
+        ListSearchAttributesRequest(namespace=namespace)
+    )
+    missing = [name for name in SEARCH_ATTRIBUTES if name not in response.custom_attributes]
+    if missing:
+        names = ", ".join(missing)
+        raise CheckFailedError(f"namespace {namespace} lacks the search attributes {names}")
+    info = await client.workflow_service.get_system_info(GetSystemInfoRequest())
+    return f"{info.server_version}, namespace {namespace}"
+
+
+def _staging(home: Path) -> str:
+    from corpus.staging.store import StagingStore
+    from workers.config.settings import load
+
+    url = load(home).staging_url
+    StagingStore(url).put("doctor/probe", b"", rows=0)
+    return url
+
+
+SERVICE_CHECKS = (
+    Check("postgres", _postgres, "`freshet up`, or check FRESHET_DATABASE_URL / PG*"),
+    Check(
+        "pgvector",
+        _pgvector,
+        "install pgvector 0.8.4 or newer, then `ALTER EXTENSION vector UPDATE`",
+    ),
+    Check(
+        "iterative scans",
+        _iterative_scans,
+        "install pgvector 0.8.4 or newer: without iterative scans filtered searches return too few rows",
+    ),
+    Check(
+        "kafka",
+        _kafka,
+        "`freshet up`, or check FRESHET_KAFKA_BOOTSTRAP and FRESHET_KAFKA_PROPERTIES",
+    ),
+    Check(
+        "temporal",
+        _temporal,
+        "`freshet up` makes the namespace and registers the search attributes",
+    ),
+    Check("staging", _staging, "check FRESHET_STAGING_URL and the rights on it"),
+)
