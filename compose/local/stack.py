@@ -136,7 +136,8 @@ def _kafka(home: Path, ports: Mapping[str, int]) -> Part:
 
 
 def _temporal(home: Path, ports: Mapping[str, int]) -> Part:
-    from workers.config.settings import temporal_namespace, temporal_profile
+    from workers.config.addresses import temporal_profile
+    from workers.config.settings import temporal_namespace
 
     namespace, profile = temporal_namespace(), temporal_profile()
     if profile is None:
@@ -155,12 +156,12 @@ async def _check_temporal(profile: Mapping[str, Any], namespace: str) -> str:
     from temporalio.client import Client
     from temporalio.service import RPCError
 
-    from workers.apply.subscriptions import ensure_namespace
+    from workers.apply.namespaces import ensure_namespace
 
     arguments = {**profile, "namespace": namespace}
     try:
         client = await Client.connect(**arguments)
-        if await ensure_namespace(client, namespace) == "created":
+        if await ensure_namespace(client, namespace):
             await wait_for_namespace(client, namespace)
         await add_search_attributes(client, namespace)
         return (
