@@ -24,7 +24,8 @@ from typing import Any
 
 from corpus.database import Connection, connect
 from corpus.sql import query
-from workers.config.settings import default_home, load
+from workers.config.addresses import default_home
+from workers.config.settings import load
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples" / "peps"

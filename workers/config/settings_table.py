@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from workers.config.settings import SETTINGS
+from workers.config.settings import SETTINGS, Setting
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 _BEGIN = "<!-- settings: made by `python -m workers.config.settings_table` -->\n"
@@ -12,18 +12,22 @@ _END = "<!-- end of settings -->\n"
 def table() -> str:
     """The settings as a Markdown table."""
     lines = ["| name | default | what it is |", "| --- | --- | --- |"]
-    for setting in SETTINGS:
-        default = f"`{setting.default}`" if setting.default else ""
-        secret = " (secret)" if setting.secret else ""
-        lines.append(f"| `{setting.name}` | {default} | {setting.help.replace('|', '/')}{secret} |")
+    lines += [_line(setting) for setting in SETTINGS]
     return "\n".join(lines) + "\n"
+
+
+def _line(setting: Setting) -> str:
+    default = f"`{setting.default}` {setting.unit}".strip() if setting.default else ""
+    secret = " (secret)" if setting.secret else ""
+    text = setting.help.replace("|", "/")
+    return f"| `{setting.name}` | {default} | {text}{secret} |"
 
 
 def with_table(text: str) -> str:
     """The README with its table as it should be.
 
     Raises:
-        ValueError: the marks around the table are not there.
+        ValueError: the marks around the table are missing.
     """
     before, begin, rest = text.partition(_BEGIN)
     _, end, after = rest.partition(_END)

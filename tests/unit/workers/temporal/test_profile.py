@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from corpus.errors import ConfigurationError
-from workers.config.settings import temporal_namespace, temporal_profile
+from workers.config.addresses import temporal_profile
+from workers.config.settings import temporal_namespace
 
 
 @pytest.fixture(autouse=True)
