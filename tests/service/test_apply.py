@@ -18,6 +18,7 @@ from corpus.database import connect
 from corpus.errors import ConfigurationError, DependencyError
 from corpus.source import source_workflow_id
 from freshness.schedules import schedule_id
+from freshness.schedules import write as write_schedule
 from ingest.kafka import Cluster
 from ingest.source_state import SourceState
 from ingest.workflows import SourceWorkflow
@@ -164,10 +165,7 @@ async def test_a_late_plan_deletes_no_schedule_of_a_source_that_came_back(world:
     await world.apply(world.config("a"), prune=True)
     async with world.services() as services:
         # A schedule that was left behind: an earlier run ended before it could delete it.
-        spec = world.config("b").sources[0]
-        from freshness import schedules
-
-        await schedules.write(services.client, spec)
+        await write_schedule(services.client, world.config("b").sources[0])
         late = await world.plan(world.config("a"), prune=True)
         assert [change.action for change in late if change.is_needed] == [Action.DELETE]
         await world.apply(world.config("a", "b"))
@@ -286,7 +284,10 @@ async def test_one_endpoint_has_one_target(world: World) -> None:
         await world.plan(replace(config, subscribers=(*config.subscribers, clash)))
 
 
-async def test_kafka_that_is_away_stops_the_plan_before_anything_is_changed(world: World) -> None:
+async def test_kafka_that_is_away_stops_the_plan_before_anything_is_changed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.kafka._ANSWER_SECONDS", 1)
     before = await state_of(world)
     world.bootstrap = "127.0.0.1:1"
     with pytest.raises(DependencyError, match="Kafka"):

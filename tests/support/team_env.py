@@ -24,6 +24,7 @@ from corpus.publish.publisher import Publisher
 from corpus.source import FreshnessSpec, SourceSpec
 from corpus.staging.store import StagingStore
 from freshness.workflows import FreshnessCheck, FreshnessWorkflow
+from tests.support.known import WITHOUT_ENTITIES
 from workers.apply.endpoints import Endpoints
 from workers.apply.kind import Services
 from workers.apply.namespaces import Namespaces
@@ -81,7 +82,7 @@ class Env:
         runner = {} if sandbox else {"workflow_runner": UnsandboxedWorkflowRunner()}
         with open_pool(self.database_url, size=4) as pool:
             work = {
-                "workflows": deliveries.WORKFLOWS,
+                "workflows": WITHOUT_ENTITIES,
                 "activities": deliveries.activities(pool),
             } | options
             with ThreadPoolExecutor(8) as threads:
@@ -184,7 +185,7 @@ async def all_workers(env, tmp_path):
         store = PublishActivities(publisher.publish, publisher.load_source, publisher.rewind_source)
         steps = [store.publish, store.load_source, store.rewind_source]
         async with (
-            env.light_worker(workflows=deliveries.ALL_WORKFLOWS),
+            env.light_worker(workflows=deliveries.WORKFLOWS),
             Worker(
                 env.client,
                 task_queue=task_queues.STORE,
