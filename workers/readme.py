@@ -26,9 +26,10 @@ def _roles() -> list[str]:
 
 
 def _role(role: Role) -> str:
+    name = f"`{role.name}`"
     queue = f"`{role.queue}`" if role.queue else ""
     install = f"`freshet[{role.install}]`"
-    return _row([f"`{role.name}`", queue, role.does, install, role.scales_with, role.needs])
+    return _row([name, queue, role.does, install, role.scales_with, role.needs])
 
 
 def _settings() -> list[str]:
@@ -37,9 +38,10 @@ def _settings() -> list[str]:
 
 
 def _setting(setting: Setting) -> str:
-    default = f"`{setting.default}` {setting.unit}".strip() if setting.default else ""
+    name = f"`{setting.name}`"
+    default = f"`{setting.default}` {setting.unit}" if setting.default else ""
     secret = " (secret)" if setting.secret else ""
-    return _row([f"`{setting.name}`", default, f"{setting.help}{secret}"])
+    return _row([name, default.strip(), setting.help + secret])
 
 
 def _row(cells: Sequence[str]) -> str:
@@ -47,10 +49,11 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _replaced(text: str, table: str, lines: list[str]) -> str:
-    begin, end = f"<!-- {table}: {_MADE_BY} -->\n", f"<!-- end of {table} -->\n"
-    before, found_begin, rest = text.partition(begin)
-    _, found_end, after = rest.partition(end)
-    if not found_begin or not found_end:
+    begin = f"<!-- {table}: {_MADE_BY} -->\n"
+    end = f"<!-- end of {table} -->\n"
+    before, begin_mark, rest = text.partition(begin)
+    _, end_mark, after = rest.partition(end)
+    if not begin_mark or not end_mark:
         raise ValueError(f"{README} has no lines {begin!r} and {end!r}")
     body = "\n".join(lines)
     return f"{before}{begin}\n{body}\n\n{end}{after}"

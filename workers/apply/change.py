@@ -63,16 +63,14 @@ class Change(Generic[S]):
         """The fields that differ; none for what is created or removed as a whole."""
         if self.action is not Action.CHANGE or self.current is None or self.desired is None:
             return ()
-        before, after = self.current.fields(), self.desired.fields()
-        return tuple(
-            FieldChange(path, before.get(path), value)
-            for path, value in after.items()
-            if before.get(path) != value
-        )
+        before = self.current.fields()
+        after = self.desired.fields()
+        fields = [FieldChange(path, before.get(path), after[path]) for path in after]
+        return tuple(field for field in fields if field.before != field.after)
 
     def to_json(self) -> dict[str, Any]:
         """As `freshet apply --json` prints it."""
-        fields = [{"path": f.path, "before": f.before, "after": f.after} for f in self.fields]
+        fields = [field._asdict() for field in self.fields]
         return {"kind": self.kind, "name": self.name, "change": self.action, "fields": fields}
 
 

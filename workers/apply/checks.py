@@ -1,6 +1,6 @@
 """What `apply` refuses since a service, or what the corpus holds, rules it out; a file alone cannot show it."""
 
-from psycopg.rows import namedtuple_row
+from psycopg.rows import scalar_row
 
 from corpus.database import Connection, database_errors_translated
 from corpus.errors import ConfigurationError
@@ -54,7 +54,8 @@ def _check_fixed_fields(connection: Connection, specs: tuple[SourceSpec, ...]) -
     with_documents = _column(connection, "sources_with_documents")
     for spec in specs:
         if spec.source in with_documents:
-            _check_unchanged(configured[spec.source].spec, spec)
+            current = configured[spec.source]
+            _check_unchanged(current.spec, spec)
 
 
 def _check_unchanged(current: SourceSpec, desired: SourceSpec) -> None:
@@ -70,5 +71,6 @@ def _check_unchanged(current: SourceSpec, desired: SourceSpec) -> None:
 
 def _column(connection: Connection, name: str) -> list[str]:
     """The only column of a query."""
-    with database_errors_translated(), connection.cursor(row_factory=namedtuple_row) as cursor:
-        return [value for (value,) in cursor.execute(query(name)).fetchall()]
+    with database_errors_translated(), connection.cursor(row_factory=scalar_row) as cursor:
+        cursor.execute(query(name))
+        return cursor.fetchall()

@@ -52,13 +52,15 @@ class Endpoints(Kind[Endpoint]):
         Raises:
             ConfigurationError: one endpoint would have two targets.
         """
-        own = Endpoint(services.client.namespace, task_queues.NEXUS)
+        own = Endpoint(namespace=services.client.namespace, task_queue=task_queues.NEXUS)
         endpoints = {self._corpus_endpoint: own}
         for spec in target.config.subscribers:
-            endpoint = Endpoint(spec.namespace, spec.task_queue)
-            if endpoints.setdefault(spec.endpoint, endpoint) != endpoint:
+            endpoint = Endpoint(namespace=spec.namespace, task_queue=spec.task_queue)
+            first = endpoints.setdefault(spec.endpoint, endpoint)
+            if first != endpoint:
                 raise ConfigurationError(
-                    f"endpoint {spec.endpoint!r} of subscriber {spec.subscriber!r} is also used with another target"
+                    f"endpoint {spec.endpoint!r} of subscriber {spec.subscriber!r} "
+                    "is also used with another target"
                 )
         return endpoints
 
@@ -94,13 +96,17 @@ async def _ensure_endpoint(client: Client, name: str, endpoint: Endpoint) -> Non
     worker = EndpointTarget.Worker(namespace=endpoint.namespace, task_queue=endpoint.task_queue)
     spec = EndpointSpec(name=name, target=EndpointTarget(worker=worker))
     current = await _list(client, name)
-    if current is not None:
-        if _target(current) != endpoint:
-            update = UpdateNexusEndpointRequest(id=current.id, version=current.version, spec=spec)
-            await client.operator_service.update_nexus_endpoint(update)
-        return
+    if current is None:
+        await _create(client, spec)
+    elif _target(current) != endpoint:
+        request = UpdateNexusEndpointRequest(id=current.id, version=current.version, spec=spec)
+        await client.operator_service.update_nexus_endpoint(request)
+
+
+async def _create(client: Client, spec: EndpointSpec) -> None:
+    request = CreateNexusEndpointRequest(spec=spec)
     try:
-        await client.operator_service.create_nexus_endpoint(CreateNexusEndpointRequest(spec=spec))
+        await client.operator_service.create_nexus_endpoint(request)
     except RPCError as error:
         if error.status is not RPCStatusCode.ALREADY_EXISTS:  # another program was quicker
             raise

@@ -95,21 +95,26 @@ class Kind(ABC, Generic[S]):
     async def compare(self, services: Services, target: Target) -> list[Change[S]]:
         """The plan for this kind; reads, and changes nothing."""
         desired = await self.desired(services, target)
-        names = {*desired, *await self.existing(services)}
-        current = await self.current(services, names)
-        changes = [self._change(name, current.get(name), desired[name]) for name in desired]
-        for name in sorted(names - set(desired)):
-            if name in current:
-                surplus = self.surplus(name, current[name], target)
-                changes += [surplus] if surplus else []
+        existing = await self.existing(services)
+        current = await self.current(services, {*desired, *existing})
+        changes: list[Change[S]] = []
+        for name, state in desired.items():
+            change = self._needed(name, current.get(name), state)
+            changes.append(change)
+        for name in sorted(current.keys() - desired.keys()):
+            surplus = self.surplus(name, current[name], target)
+            if surplus is not None:
+                changes.append(surplus)
         return changes
 
-    def _change(self, name: str, current: S | None, desired: S) -> Change[S]:
-        action = Action.CHANGE
+    def _needed(self, name: str, current: S | None, desired: S) -> Change[S]:
+        """The change that leads from one state to the other."""
         if current is None:
             action = Action.CREATE
         elif same(current, desired):
             action = Action.UNCHANGED
+        else:
+            action = Action.CHANGE
         return Change(kind=self.name, name=name, action=action, current=current, desired=desired)
 
     async def carry_out(self, services: Services, change: Change[S]) -> bool:
@@ -118,7 +123,8 @@ class Kind(ABC, Generic[S]):
         Raises:
             StalePlanError: the thing is neither what the plan saw nor what it should become.
         """
-        current = (await self.current(services, [change.name])).get(change.name)
+        states = await self.current(services, [change.name])
+        current = states.get(change.name)
         if same(current, change.desired):
             return False
         if not same(current, change.current):
@@ -137,6 +143,7 @@ class RowKind(Kind[S]):
     @contextmanager
     def together(self, services: Services) -> Generator[None]:
         """One transaction, and no other `apply` in it."""
-        with database_errors_translated(), services.connection.transaction():
-            services.connection.execute(query("lock_configuration"), {"key": _CONFIGURATION_LOCK})
+        connection = services.connection
+        with database_errors_translated(), connection.transaction():
+            connection.execute(query("lock_configuration"), {"key": _CONFIGURATION_LOCK})
             yield

@@ -10,8 +10,8 @@ Order of the plan and of its execution, each after what it needs:
 6. Nexus endpoints, which lead into namespaces
 7. subscriptions and their deliveries, which call endpoints, in one transaction
 
-Two `apply` at the same time, or a plan that is carried out late, do no harm: each change compares again before it writes
-(`Kind.carry_out`). What another `apply` has done already is skipped; what it has made something else is refused.
+Two `apply` at the same time, or a plan that is carried out late, do no harm: each change compares again before it
+writes (`Kind.carry_out`). What another `apply` has done already is skipped; what it made something else is refused.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -88,10 +88,10 @@ async def plan(
         ConfigurationError: a service cannot do what the file says; the message names the field.
         DependencyError: a service does not answer.
     """
-    target = Target(
-        config=config, unlisted=sources.unlisted(services.connection, config), prune=prune
-    )
-    checks.check(services.connection, target)
+    connection = services.connection
+    unlisted = sources.unlisted(connection, config)
+    target = Target(config=config, unlisted=unlisted, prune=prune)
+    checks.check(connection, target)
     changes: Plan = []
     for kind in kinds:
         changes += await kind.compare(services, target)
@@ -156,4 +156,5 @@ def _named(change: Change[Any]) -> Generator[None]:
     try:
         yield
     except FreshetError as error:
-        raise type(error)(f"{change.action} {change.kind} {change.name}: {error}") from error
+        shown = f"{change.action} {change.kind} {change.name}"
+        raise type(error)(f"{shown}: {error}") from error

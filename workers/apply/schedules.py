@@ -53,8 +53,9 @@ class Schedules(Kind[FreshnessSchedule]):
         self, services: Services, names: Collection[str]
     ) -> Mapping[str, FreshnessSchedule]:
         """Each as the server has it."""
+        reads = [_read(services.client, name) for name in names]
         with _errors_translated("reading the schedules"):
-            states = await asyncio.gather(*(_read(services.client, name) for name in names))
+            states = await asyncio.gather(*reads)
         return {name: state for name, state in zip(names, states, strict=True) if state}
 
     def surplus(
@@ -69,16 +70,23 @@ class Schedules(Kind[FreshnessSchedule]):
         Raises:
             StalePlanError: another `apply` has changed the schedule's source since.
         """
-        built_from = change.desired.built_from if change.desired else None
-        if built_from != _built_from_now(services, change.name):
+        desired = change.desired
+        built_from = desired.built_from if desired else None
+        needed = _built_from_now(services, change.name)
+        if built_from != needed:
             raise StalePlanError(
                 "its source was changed after the plan was made; run `freshet apply` again"
             )
         with _errors_translated("writing the schedule"):
-            if change.desired is None or change.desired.spec is None:
+            if desired is None or desired.spec is None:
                 await schedules.delete(services.client, change.name)
             else:
-                await until_settled(schedules.write)(services.client, change.desired.spec)
+                await _write_when_settled(services.client, desired.spec)
+
+
+@until_settled
+async def _write_when_settled(client: Client, spec: SourceSpec) -> None:
+    await schedules.write(client, spec)
 
 
 async def _read(client: Client, name: str) -> FreshnessSchedule | None:
@@ -90,8 +98,11 @@ async def _read(client: Client, name: str) -> FreshnessSchedule | None:
 
 def _built_from_now(services: Services, name: str) -> str | None:
     """What the schedule is to be built from by what the database says now; None: no source needs it."""
-    for source, configured in read_sources(services.connection).items():
-        if schedules.schedule_id(source) == name and not configured.is_retired:
+    sources = read_sources(services.connection)
+    for source, configured in sources.items():
+        if configured.is_retired:
+            continue
+        if schedules.schedule_id(source) == name:
             return schedules.spec_hash(configured.spec)
     return None
 

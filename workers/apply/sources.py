@@ -16,6 +16,12 @@ from workers.apply.change import Action, Change
 from workers.apply.kind import RowKind, Services, Target
 from workers.config.file import Config
 
+_QUERIES = {
+    Action.CREATE: "create_source",
+    Action.CHANGE: "change_source",
+    Action.RETIRE: "retire_source",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class ConfiguredSource:
@@ -27,14 +33,15 @@ class ConfiguredSource:
     def fields(self) -> Mapping[str, Any]:
         """The state, then every field of the specification; nested ones as `limits.max_records`."""
         state = SourceStatus.RETIRED if self.is_retired else SourceStatus.ACTIVE
-        flat: dict[str, Any] = {"state": str(state)}
-        for name, value in _as_stored(self.spec).items():
+        stored = _as_stored(self.spec)
+        fields: dict[str, Any] = {"state": str(state)}
+        for name, value in stored.items():
             if isinstance(value, dict):
                 table = cast("dict[str, Any]", value)
-                flat |= {f"{name}.{inner}": table[inner] for inner in table}
+                fields |= {f"{name}.{inner}": table[inner] for inner in table}
             else:
-                flat[name] = value
-        return flat
+                fields[name] = value
+        return fields
 
 
 class Sources(RowKind[ConfiguredSource]):
@@ -63,21 +70,21 @@ class Sources(RowKind[ConfiguredSource]):
         """Retired with --prune; one that is retired already stays so."""
         if current.is_retired:
             return None
-        desired = replace(current, is_retired=True) if target.prune else current
-        action = Action.RETIRE if target.prune else Action.UNLISTED
+        action, desired = Action.UNLISTED, current
+        if target.prune:
+            action = Action.RETIRE
+            desired = replace(current, is_retired=True)
         return Change(kind=self.name, name=name, action=action, current=current, desired=desired)
 
     async def write(self, services: Services, change: Change[ConfiguredSource]) -> None:
         """Insert or update the row."""
-        if change.desired is None:
-            return
-        stored = json.dumps(change.desired.spec.to_json())
+        name = _QUERIES[change.action]
+        values = {"source": change.name}
+        if change.desired is not None:
+            stored = change.desired.spec.to_json()
+            values["spec"] = json.dumps(stored)
         with database_errors_translated():
-            if change.action is Action.RETIRE:
-                services.connection.execute(query("retire_source"), {"source": change.name})
-                return
-            name = "create_source" if change.action is Action.CREATE else "change_source"
-            services.connection.execute(query(name), {"source": change.name, "spec": stored})
+            services.connection.execute(query(name), values)
 
     async def finish(self, services: Services, change: Change[ConfiguredSource]) -> None:
         """Let the entity read its limits again; one that has never run reads them when it starts."""
@@ -97,22 +104,22 @@ class Sources(RowKind[ConfiguredSource]):
 def read_sources(connection: Connection) -> dict[str, ConfiguredSource]:
     """Every source, by name; retired ones included."""
     with database_errors_translated(), connection.cursor(row_factory=namedtuple_row) as cursor:
-        rows: list[Any] = cursor.execute(query("sources_configured")).fetchall()
-    return {
-        row.source: ConfiguredSource(
-            SourceSpec.from_json(row.spec), is_retired=row.state == SourceStatus.RETIRED
-        )
-        for row in rows
-    }
+        cursor.execute(query("sources_configured"))
+        rows: list[Any] = cursor.fetchall()
+    sources: dict[str, ConfiguredSource] = {}
+    for row in rows:
+        spec = SourceSpec.from_json(row.spec)
+        is_retired = row.state == SourceStatus.RETIRED
+        sources[row.source] = ConfiguredSource(spec, is_retired)
+    return sources
 
 
 def unlisted(connection: Connection, config: Config) -> tuple[SourceSpec, ...]:
     """Sources in use that the file does not name."""
     named = {spec.source for spec in config.sources}
-    sources = read_sources(connection).items()
-    return tuple(
-        source.spec for name, source in sources if name not in named and not source.is_retired
-    )
+    sources = read_sources(connection)
+    in_use = [source.spec for source in sources.values() if not source.is_retired]
+    return tuple(spec for spec in in_use if spec.source not in named)
 
 
 def _as_stored(spec: SourceSpec) -> dict[str, Any]:

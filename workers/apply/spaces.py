@@ -1,4 +1,4 @@
-"""Embedding spaces: the vectors of two models are never compared, so each model's space is registered before it is used."""
+"""Embedding spaces: vectors of two models are never compared, so each model's space is registered before its use."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -50,7 +50,8 @@ class Spaces(Kind[RegisteredSpace]):
             database_errors_translated(),
             services.connection.cursor(row_factory=scalar_row) as cursor,
         ):
-            registered = set(cursor.execute(query("registered_spaces")).fetchall())
+            cursor.execute(query("registered_spaces"))
+            registered = set(cursor.fetchall())
         return {name: RegisteredSpace() for name in names if _fingerprint(name) in registered}
 
     async def write(self, services: Services, change: Change[RegisteredSpace]) -> None:

@@ -18,6 +18,7 @@ from workers.apply.change import Action, Change
 from workers.apply.kind import RowKind, Services, Target
 
 _ACTIVE = "active"
+_AFTER_THE_NEWEST = -1  # what the query takes for "from the next batch on"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,7 @@ class Subscription:
 
 
 class Subscriptions(RowKind[Subscription]):
-    """Named `SUBSCRIBER:SOURCE`. One that has ended does not exist here; its cursor stays, so that a return misses nothing."""
+    """Named `SUBSCRIBER:SOURCE`. One that has ended does not exist here; its cursor stays for a return."""
 
     name = "subscription"
 
@@ -59,7 +60,8 @@ class Subscriptions(RowKind[Subscription]):
         """The active ones, each with the state of its delivery."""
         endpoints = _endpoints(services.connection)
         active = [name for name in names if name in endpoints]
-        running = await asyncio.gather(*(_is_running(services.client, name) for name in active))
+        checks = [_is_running(services.client, name) for name in active]
+        running = await asyncio.gather(*checks)
         return {
             name: Subscription(endpoint=endpoints[name], is_running=is_running)
             for name, is_running in zip(active, running, strict=True)
@@ -79,18 +81,11 @@ class Subscriptions(RowKind[Subscription]):
         """
         subscriber, source = _parts(change.name)
         key = {"subscriber": subscriber, "source": source}
-        execute = services.connection.execute
         with database_errors_translated():
             if change.desired is None:
-                execute(query("end_subscription"), key)
-                return
-            from_batch = 0 if change.desired.from_start else -1  # -1: after the newest batch
-            values = key | {"endpoint": change.desired.endpoint, "from_batch": from_batch}
-            if execute(query("upsert_subscription"), values).fetchone() is None:
-                raise ConfigurationError(
-                    f"subscriber {subscriber!r} names source {source!r}, which does not exist; configure it first"
-                )
-            execute(query("ensure_delivery"), key)
+                services.connection.execute(query("end_subscription"), key)
+            else:
+                _upsert(services.connection, key, change.desired)
 
     async def finish(self, services: Services, change: Change[Subscription]) -> None:
         """Wake the delivery, so that it delivers from its cursor, or sees that it has ended."""
@@ -110,11 +105,27 @@ def subscriptions(connection: Connection, source: str | None = None) -> list[dic
 
 
 def _endpoints(connection: Connection) -> dict[str, str]:
-    """Endpoint of every active subscription."""
+    """Endpoint of every active subscription, by its name."""
     with database_errors_translated():
         rows = subscriptions(connection)
-    active = [row for row in rows if row["state"] == _ACTIVE]
-    return {f"{row['subscriber']}:{row['source']}": row["endpoint"] for row in active}
+    endpoints: dict[str, str] = {}
+    for row in rows:
+        if row["state"] == _ACTIVE:
+            name = f"{row['subscriber']}:{row['source']}"
+            endpoints[name] = row["endpoint"]
+    return endpoints
+
+
+def _upsert(connection: Connection, key: dict[str, str], desired: Subscription) -> None:
+    from_batch = 0 if desired.from_start else _AFTER_THE_NEWEST
+    values = key | {"endpoint": desired.endpoint, "from_batch": from_batch}
+    row = connection.execute(query("upsert_subscription"), values).fetchone()
+    if row is None:
+        raise ConfigurationError(
+            f"subscriber {key['subscriber']!r} names source {key['source']!r}, "
+            "which does not exist; configure it first"
+        )
+    connection.execute(query("ensure_delivery"), key)
 
 
 def _parts(name: str) -> tuple[str, str]:

@@ -31,12 +31,14 @@ class LocalStack:
         """
         path = home / "stack.json"
         try:
-            stored: Any = json.loads(path.read_text(encoding="utf-8"))
+            content = path.read_text(encoding="utf-8")
+            stored: Any = json.loads(content)
         except (FileNotFoundError, NotADirectoryError):
             return cls(home, {})
         except (OSError, ValueError, RecursionError) as error:
             raise _damaged(path, f"cannot be read as JSON ({error})") from error
-        addresses = _object(path, _object(path, stored).get("addresses", {}))
+        snapshot = _object(path, stored)
+        addresses = _object(path, snapshot.get("addresses", {}))
         texts = {name: text for name, text in addresses.items() if isinstance(text, str)}
         return cls(home, texts)
 
@@ -94,18 +96,24 @@ def default_home() -> Path:
     Raises:
         ConfigurationError: the directory cannot be named.
     """
+    home = os.environ.get("FRESHET_HOME", "")
     try:
-        if home := os.environ.get("FRESHET_HOME"):
+        if home:
             return Path(home).expanduser().resolve()
-        state = os.environ.get("XDG_STATE_HOME")
-        return (Path(state) if state else Path.home() / ".local" / "state") / "freshet"
+        return _state_directory() / "freshet"
     except (RuntimeError, OSError) as error:
-        shown = os.environ.get("FRESHET_HOME", "")
-        raise ConfigurationError(f"FRESHET_HOME={shown!r} is not a directory: {error}") from error
+        raise ConfigurationError(f"FRESHET_HOME={home!r} is not a directory: {error}") from error
+
+
+def _state_directory() -> Path:
+    state = os.environ.get("XDG_STATE_HOME")
+    if state:
+        return Path(state)
+    return Path.home() / ".local" / "state"
 
 
 def temporal_profile() -> dict[str, Any] | None:
-    """Arguments of `Client.connect` by `TEMPORAL_*` (variables, profile, configuration file); None: the local stack's server.
+    """Arguments of `Client.connect` by `TEMPORAL_*` (variables, profile, file); None: the local stack's server.
 
     A configuration file that no variable names is not read: its TLS and keys belong to a server that was not asked for.
 

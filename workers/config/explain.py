@@ -30,19 +30,23 @@ _TABLES: dict[str, type[Table]] = {
 
 def explain(error: ErrorDetails) -> str:
     """One error of the configuration file as one line: "source.a.topics = []: ..."."""
-    path, value = _path(error["loc"]), error["input"]
+    location, value, message = error["loc"], error["input"], error["msg"]
     context = error.get("ctx", {})
+    path = _path(location)
     match error["type"]:
         case "extra_forbidden":
-            return f"{path} is not a setting{_known(error['loc'][:-1])}"
+            known = _known(location[:-1])
+            return f"{path} is not a setting{known}"
         case "missing":
             return f"{path} is missing"
         case "value_error":
-            return _explain_value(path, value, str(context.get("error", error["msg"])))
+            own = context.get("error", message)
+            return _explain_value(path, value, str(own))
         case "string_pattern_mismatch":
-            return f"{path} = {_shown(value)} does not match {context['pattern']}"
+            pattern = context["pattern"]
+            return f"{path} = {_shown(value)} does not match {pattern}"
         case _:
-            message = error["msg"][0].lower() + error["msg"][1:]
+            message = message[0].lower() + message[1:]
             return f"{path} = {_shown(value)}: {message}"
 
 
@@ -66,7 +70,10 @@ def _known(location: tuple[int | str, ...]) -> str:
     if len(parts) > 1:
         parts[1] = "*"  # the name of the source or subscriber
     table = _TABLES.get(".".join(parts))
-    return f"; known there: {', '.join(table.model_fields)}" if table else ""
+    if table is None:
+        return ""
+    fields = ", ".join(table.model_fields)
+    return f"; known there: {fields}"
 
 
 def _shown(value: Any) -> str:

@@ -1,7 +1,7 @@
 """`freshet.toml`: read, validated, and returned as the specifications of sources and subscribers.
 
 TOML, since an indentation cannot change its meaning, it has comments, and Python reads it without a further library.
-A source is a table of its own, `[source.NAME]`: TOML itself refuses a name twice, and an error says `source.NAME.field`.
+A source is a table of its own, `[source.NAME]`: TOML refuses a name twice, and an error says `source.NAME.field`.
 """
 
 import tomllib
@@ -44,15 +44,11 @@ def load(path: Path) -> Config:
 def parse(text: str, name: str = "freshet.toml") -> Config:
     """Like `load`, from text; messages begin with `name`."""
     file = _validated(text, name)
-    return Config(
-        sources=tuple(table.spec(source) for source, table in file.source.items()),
-        subscribers=tuple(table.spec(team) for team, table in file.subscriber.items()),
-        partitions={
-            topic: table.partitions
-            for source, table in file.source.items()
-            for topic in table.topics or (source,)
-        },
-    )
+    sources = file.sources()
+    partitions = {
+        topic: file.source[spec.source].partitions for spec in sources for topic in spec.topics
+    }
+    return Config(sources=sources, subscribers=file.subscribers(), partitions=partitions)
 
 
 def schema() -> dict[str, Any]:
@@ -65,7 +61,8 @@ def schema() -> dict[str, Any]:
 
 def _validated(text: str, name: str) -> ConfigFile:
     try:
-        return ConfigFile.model_validate(tomllib.loads(text))
+        tables = tomllib.loads(text)
+        return ConfigFile.model_validate(tables)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{name} is not TOML: {error}") from error
     except ValidationError as error:

@@ -110,22 +110,35 @@ def connection_string(value: str) -> str:
 
 
 def properties(value: str) -> dict[str, str]:
-    """The lines `name=value` of a file, as librdkafka reads them; empty: no file. A value may be a password: none is shown."""
+    """The lines `name=value` of a file, as librdkafka reads them; empty: no file.
+
+    A value may be a password, so no error shows a line.
+    """
     if not value:
         return {}
     try:
-        # Windows editors put U+FEFF first; only line feeds end a line, since a password may hold any other character.
-        lines = Path(value).read_text(encoding="utf-8-sig").split("\n")
+        # Windows editors put U+FEFF first.
+        content = Path(value).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"cannot be read: {error}") from error
     found: dict[str, str] = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip() or line.lstrip().startswith("#"):
+    # Only line feeds end a line, since a password may hold any other character.
+    for number, line in enumerate(content.split("\n"), 1):
+        text = line.strip()
+        if not text or text.startswith("#"):
             continue
-        key, equals, content = line.partition("=")
-        if not equals or not key.strip():
-            raise ValueError(f"is wrong in line {number}: it is not name=value")
-        if "\0" in line:
-            raise ValueError(f"is wrong in line {number}: it holds the character U+0000")
-        found[key.strip()] = content.strip()
+        try:
+            name, property_value = _property(text)
+        except ValueError as error:
+            raise ValueError(f"is wrong in line {number}: {error}") from error
+        found[name] = property_value
     return found
+
+
+def _property(line: str) -> tuple[str, str]:
+    name, equals, value = line.partition("=")
+    if not equals or not name.strip():
+        raise ValueError("it is not name=value")
+    if "\0" in line:
+        raise ValueError("it holds the character U+0000")
+    return name.strip(), value.strip()

@@ -1,6 +1,6 @@
 """Every setting, declared once: the fields of `Settings`.
 
-Their reading, their validation, the table in `workers/README.md` and `compose/env.example` derive from the declarations.
+Their reading, their validation, the table in `workers/README.md` and `compose/env.example` derive from them.
 What another program has a name for keeps that name: `TEMPORAL_*` (Temporal's environment configuration), `PG*` (libpq).
 """
 
@@ -44,7 +44,9 @@ class Setting:
         text = self.given()
         if not text and self.fallback is not None:
             text = self.fallback(stack)
-        return self.parse(text or self.default)
+        if not text:
+            text = self.default
+        return self.parse(text)
 
     def parse(self, text: str) -> Any:
         """A value from its text.
@@ -109,7 +111,8 @@ class Settings:
     temporal_namespace: Annotated[
         str,
         Setting(
-            "Temporal namespace of Freshet's workflows; TEMPORAL_NAMESPACE comes before it, a profile's before the default",
+            "Temporal namespace of Freshet's workflows; "
+            "TEMPORAL_NAMESPACE comes before it, a profile's before the default",
             default="freshet",
             read=readers.namespace,
             before="TEMPORAL_NAMESPACE",
@@ -225,9 +228,11 @@ class Settings:
 def _declarations() -> dict[str, Setting]:
     """Every setting by its field, with its name."""
     declared: dict[str, Setting] = {}
-    for field, hint in get_type_hints(Settings, include_extras=True).items():
+    hints = get_type_hints(Settings, include_extras=True)
+    for field, hint in hints.items():
+        name = f"FRESHET_{field.upper()}"
         for annotation in getattr(hint, "__metadata__", ()):
-            declared[field] = replace(annotation, name=f"FRESHET_{field.upper()}")
+            declared[field] = replace(annotation, name=name)
     return declared
 
 
@@ -245,13 +250,14 @@ def load(home: Path | None = None) -> Settings:
         ConfigurationError: a value is malformed; the message names the setting.
         DependencyError: a service has no address, and no local stack runs.
     """
-    stack = LocalStack.read(home or default_home())
-    resolved: dict[str, Any] = {"home": stack.home, "temporal_address": None}
-    for field, setting in _DECLARATIONS.items():
-        if field not in resolved:
-            resolved[field] = setting.resolve(stack)
-    resolved["temporal_address"] = stack.temporal_address()
-    return Settings(**resolved)
+    if home is None:
+        home = default_home()
+    stack = LocalStack.read(home)
+    values: dict[str, Any] = {
+        field: setting.resolve(stack) for field, setting in _DECLARATIONS.items() if field != "home"
+    }
+    address = stack.temporal_address()
+    return Settings(home=home, temporal_address=address, **values)
 
 
 def kafka_properties() -> dict[str, str]:

@@ -1,6 +1,6 @@
 """The tables of `freshet.toml` as a person writes them: validated, and turned into `SourceSpec` and `SubscriberSpec`.
 
-A table says how a value is written, its bounds and its help. Its default is that of the specification, where it is declared.
+A table says how a value is written, its bounds and its help. Its default is that of the specification.
 """
 
 from typing import Annotated, Any, Literal
@@ -126,8 +126,11 @@ class LimitsTable(Table):
 
     @model_validator(mode="after")
     def _in_order(self) -> "LimitsTable":
-        for what in ("records", "bytes"):
-            batch, pending = getattr(self, f"max_{what}"), getattr(self, f"max_pending_{what}")
+        pairs = [
+            ("records", self.max_records, self.max_pending_records),
+            ("bytes", self.max_bytes, self.max_pending_bytes),
+        ]
+        for what, batch, pending in pairs:
             if pending < batch:
                 raise ValueError(
                     f"max_pending_{what} ({pending}) must not be less than max_{what} ({batch}): "
@@ -275,8 +278,13 @@ class ConfigFile(Table):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "ConfigFile":
-        rules.check(
-            [table.spec(name) for name, table in self.source.items()],
-            [table.spec(name) for name, table in self.subscriber.items()],
-        )
+        rules.check(self.sources(), self.subscribers())
         return self
+
+    def sources(self) -> tuple[SourceSpec, ...]:
+        """As the workers read them."""
+        return tuple(table.spec(name) for name, table in self.source.items())
+
+    def subscribers(self) -> tuple[SubscriberSpec, ...]:
+        """As the workers read them."""
+        return tuple(table.spec(name) for name, table in self.subscriber.items())

@@ -1,4 +1,4 @@
-"""The values of `freshet.toml`: durations, sizes, counts, names; each with bounds, so that no later calculation overflows."""
+"""The values of `freshet.toml`: durations, sizes, counts, names; each with bounds, so that nothing overflows later."""
 
 import re
 from collections.abc import Callable
@@ -29,6 +29,9 @@ _RESERVED_TOPICS = (
     "__remote_log_metadata",
 )
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+_DURATION_HINT = (
+    'a duration such as "30d", "1h30m", "250ms" (units: ms, s, m, h, d, w), or a number of seconds'
+)
 _DURATION_PART = r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|w)"
 # `ByteSize` would also take bits ("8Mbit"), and read the beginning of "8MB x" or "1,000".
 _SIZE = r"[0-9]*\.?[0-9]+\s*([KMGTPE]I?B|[KMGTPE]|B)?"
@@ -45,22 +48,23 @@ def seconds(value: Any) -> float:
     Raises:
         ValueError: says what may be written.
     """
-    if isinstance(value, timedelta):
-        value = value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise ValueError('a duration such as "30d", "1h30m", "250ms", or a number of seconds')  # noqa: TRY004 - pydantic takes ValueError only
-    if isinstance(value, str):
-        value = _seconds_of_text(value.replace(" ", ""))
-    if not abs(value) <= _MAX_SECONDS:  # so, since nan is neither more nor less
+    match value:
+        case timedelta():
+            number = value.total_seconds()
+        case str():
+            number = _seconds_of_text(value.replace(" ", ""))
+        case int() | float() if not isinstance(value, bool):
+            number = value
+        case _:
+            raise ValueError(_DURATION_HINT)
+    if not abs(number) <= _MAX_SECONDS:  # so, since nan is neither more nor less
         raise ValueError(f"a duration of at most {_MAX_DAYS:,} days (100 years)")
-    return value
+    return number
 
 
 def _seconds_of_text(text: str) -> float:
     if not re.fullmatch(f"({_DURATION_PART})+", text):
-        raise ValueError(
-            'a duration such as "30d", "1h30m", "250ms" (units: ms, s, m, h, d, w), or a number of seconds'
-        )
+        raise ValueError(_DURATION_HINT)
     parts = re.findall(_DURATION_PART, text)
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
 

@@ -68,8 +68,11 @@ def build(
 def _preload(settings: Settings, models: LoadedModels) -> None:
     # On one machine the embedder loads the same libraries at this moment, and everything waits for it: let it be first.
     # FRESHET_PRELOAD_AFTER names its ready file. A search that comes meanwhile loads the model itself.
-    embedder_is_ready = Path(os.environ.get("FRESHET_PRELOAD_AFTER", os.devnull))
+    path = os.environ.get("FRESHET_PRELOAD_AFTER", os.devnull)
+    ready_file = Path(path)
     deadline = time.monotonic() + _PRELOAD_PATIENCE_SECONDS
-    while not embedder_is_ready.exists() and time.monotonic() < deadline:
+    while not ready_file.exists():
+        if time.monotonic() >= deadline:
+            break
         time.sleep(_LOOK_SECONDS)
     load_configured(settings, models)

@@ -74,7 +74,9 @@ def _configured(settings: Settings) -> list[tuple[str, str]]:
         connect(settings.database_url) as connection,
         connection.cursor(row_factory=namedtuple_row) as cursor,
     ):
-        rows: list[Any] = cursor.execute(query("search_spaces"), {"sources": None}).fetchall()
+        cursor.execute(query("search_spaces"), {"sources": None})
+        rows: list[Any] = cursor.fetchall()
     specs = [SourceSpec.from_json(row.spec) for row in rows]
-    default = SourceSpec(source="default", topics=("none",))
-    return sorted({(spec.model, spec.prefix) for spec in specs or [default]})
+    if not specs:
+        specs = [SourceSpec(source="default", topics=("none",))]
+    return sorted({(spec.model, spec.prefix) for spec in specs})

@@ -105,7 +105,9 @@ def activities(pool: ConnectionPool[Connection]) -> Sequence[Callable[..., Any]]
 
 def _initial_state(connection: Connection, source: str) -> SourceState:
     with connection.cursor(row_factory=scalar_row) as cursor:
-        stored = cursor.execute(query("source_spec"), {"source": source}).fetchone()
+        cursor.execute(query("source_spec"), {"source": source})
+        stored = cursor.fetchone()
     if stored is None:
         raise ConfigurationError(f"there is no source {source!r}; see `freshet sources`")
-    return initial_state(SourceSpec.from_json(stored))
+    spec = SourceSpec.from_json(stored)
+    return initial_state(spec)

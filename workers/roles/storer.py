@@ -17,7 +17,11 @@ async def run(settings: Settings) -> None:
     client = await temporal(settings)
     with open_pool(settings.database_url, size=_THREADS, application="freshet-storer") as pool:
         publisher = Publisher(store=StagingStore(settings.staging_url), pool=pool)
-        store = PublishActivities(publisher.publish, publisher.load_source, publisher.rewind_source)
+        store = PublishActivities(
+            publish=publisher.publish,
+            load_source=publisher.load_source,
+            rewind_source=publisher.rewind_source,
+        )
         activities = [store.publish, store.load_source, store.rewind_source]
         worker = activity_worker(client, task_queues.STORE, activities, threads=_THREADS)
         await serve(worker, "storer")

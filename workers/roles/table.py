@@ -1,4 +1,4 @@
-"""The six roles: one process each, one thing that each scales with. The command line, the README and the local stack read this."""
+"""The six roles: what each runs, and what it scales with. The command line, README and local stack read this."""
 
 from dataclasses import dataclass
 

@@ -1,8 +1,8 @@
 """Payload encryption: AES-256-GCM with keys that only the operator holds.
 
-Workflow ids, search attributes and task-queue names stay plain whatever the codec; nothing secret is put there. The key's id
-is in each payload's metadata (and is authenticated), so keys can be rotated: the first key of the file encrypts, every key
-decrypts.
+Workflow ids, search attributes and task-queue names stay plain whatever the codec; nothing secret is put there. The
+key's id is in each payload's metadata (and is authenticated), so keys can be rotated: the first key of the file
+encrypts, every key decrypts.
 """
 
 import base64
@@ -40,19 +40,20 @@ class EncryptionCodec(PayloadCodec):
         """Read the keys of a file: one `id=base64 of 32 bytes` per line, newest first.
 
         Raises:
-            ConfigurationError: it cannot be read, or holds no key, or a line is wrong; the message names the line, never a key.
+            ConfigurationError: it cannot be read, or holds no key, or a line is wrong; the message never shows a key.
         """
         shown = f"FRESHET_PAYLOAD_KEYS={path!r}"
         try:
             # Windows editors put U+FEFF first.
-            lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+            content = Path(path).read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"{shown} cannot be read: {error}") from error
         keys: dict[str, bytes] = {}
-        for number, line in enumerate(lines, 1):
-            if not line.strip() or line.lstrip().startswith("#"):
+        for number, line in enumerate(content.splitlines(), 1):
+            text = line.strip()
+            if not text or text.startswith("#"):
                 continue
-            name, key = _key_of_line(line)
+            name, key = _key_of_line(text)
             if not name or len(key) != _KEY_BYTES:
                 raise ConfigurationError(
                     f"{shown}, line {number}: expected id=base64 of {_KEY_BYTES} bytes"
@@ -82,10 +83,12 @@ class EncryptionCodec(PayloadCodec):
         ]
 
     def _encrypt(self, payload: Payload) -> Payload:
-        nonce, name = os.urandom(_NONCE_BYTES), self._current.encode()
-        text = payload.SerializeToString()
-        data = nonce + self._ciphers[self._current].encrypt(nonce, text, name)
-        return Payload(metadata={"encoding": _ENCODING, "key-id": name}, data=data)
+        key_id = self._current.encode()
+        cipher = self._ciphers[self._current]
+        nonce = os.urandom(_NONCE_BYTES)
+        encrypted = cipher.encrypt(nonce, payload.SerializeToString(), key_id)
+        metadata = {"encoding": _ENCODING, "key-id": key_id}
+        return Payload(metadata=metadata, data=nonce + encrypted)
 
     def _decrypt(self, payload: Payload) -> Payload:
         key_id = payload.metadata.get("key-id", b"")
@@ -107,8 +110,9 @@ class EncryptionCodec(PayloadCodec):
 
 def _key_of_line(line: str) -> tuple[str, bytes]:
     """The id and the key of a line; an empty key where it is not base64."""
-    name, _, encoded = line.strip().partition("=")
+    name, _, encoded = line.partition("=")
     try:
-        return name, base64.b64decode(encoded, validate=True)
+        key = base64.b64decode(encoded, validate=True)
     except ValueError:
-        return name, b""
+        key = b""
+    return name, key
