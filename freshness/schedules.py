@@ -1,4 +1,4 @@
-"""One Temporal Schedule per source: what it is built from, and how it is read and written. `freshet apply` compares."""
+"""One Temporal Schedule per source: what it is built from, how it is read and written. `freshet apply` compares."""
 
 import hashlib
 import json
@@ -72,7 +72,10 @@ def build(spec: SourceSpec) -> Schedule:
 
 
 async def list_ids(client: Client) -> list[str]:
-    """Ids of the schedules that Freshet made; none where the namespace does not exist. The list runs a little behind."""
+    """Ids of the schedules that Freshet made; none where the namespace does not exist.
+
+    The list runs a little behind.
+    """
     try:
         ids = [listed.id async for listed in await client.list_schedules()]
     except RPCError as error:

@@ -65,8 +65,12 @@ class Change(Generic[S]):
             return ()
         before = self.current.fields()
         after = self.desired.fields()
-        fields = [FieldChange(path, before.get(path), after[path]) for path in after]
-        return tuple(field for field in fields if field.before != field.after)
+        differing: list[FieldChange] = []
+        for path, value in after.items():
+            field = FieldChange(path, before.get(path), value)
+            if field.before != field.after:
+                differing.append(field)
+        return tuple(differing)
 
     def to_json(self) -> dict[str, Any]:
         """As `freshet apply --json` prints it."""

@@ -1,6 +1,6 @@
 """Nexus endpoints: Freshet's own, which teams call, and one per team, which Freshet calls."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from corpus import task_queues
 from corpus.errors import ConfigurationError, DependencyError
 from corpus.service import CORPUS_ENDPOINT
 from workers.apply.change import Change
-from workers.apply.kind import Kind, Services, Target
+from workers.apply.kind import Kind, Names, Services, Target
 from workers.apply.settling import until_settled
 
 
@@ -64,7 +64,7 @@ class Endpoints(Kind[Endpoint]):
                 )
         return endpoints
 
-    async def current(self, services: Services, names: Collection[str]) -> Mapping[str, Endpoint]:
+    async def current(self, services: Services, names: Names) -> Mapping[str, Endpoint]:
         """Each as the server has it."""
         endpoints = {name: await _read(services.client, name) for name in names}
         return {name: _target(found) for name, found in endpoints.items() if found is not None}

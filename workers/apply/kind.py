@@ -20,6 +20,9 @@ from workers.temporal.client import temporal
 _CONFIGURATION_LOCK = 0x6672_6573_6861_7070  # "freshapp": one `apply` at a time changes rows
 
 
+Names = Collection[str]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """What a plan reads, and what carrying it out changes."""
@@ -69,14 +72,14 @@ class Kind(ABC, Generic[S]):
         """What should exist, by name, in the order in which it is shown."""
 
     @abstractmethod
-    async def current(self, services: Services, names: Collection[str]) -> Mapping[str, S]:
+    async def current(self, services: Services, names: Names) -> Mapping[str, S]:
         """Those of `names` that exist."""
 
     @abstractmethod
     async def write(self, services: Services, change: Change[S]) -> None:
         """Make the thing what `change.desired` says; harmless when repeated."""
 
-    async def existing(self, services: Services) -> Collection[str]:
+    async def existing(self, services: Services) -> Names:
         """Names of those that Freshet owns, also where the file does not name them."""
         return ()
 
@@ -115,7 +118,13 @@ class Kind(ABC, Generic[S]):
             action = Action.UNCHANGED
         else:
             action = Action.CHANGE
-        return Change(kind=self.name, name=name, action=action, current=current, desired=desired)
+        return Change(
+            kind=self.name,
+            name=name,
+            action=action,
+            current=current,
+            desired=desired,
+        )
 
     async def carry_out(self, services: Services, change: Change[S]) -> bool:
         """Carry out one change of a plan; False where another `apply` has done it already.
@@ -129,7 +138,8 @@ class Kind(ABC, Generic[S]):
             return False
         if not same(current, change.current):
             raise StalePlanError(
-                "it was changed by another program after the plan was made; run `freshet apply` again"
+                "it was changed by another program after the plan was made; "
+                "run `freshet apply` again"
             )
         await self.write(services, change)
         return True

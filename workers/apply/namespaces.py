@@ -1,6 +1,6 @@
 """Temporal namespaces: Freshet's own, and those of the teams that subscribe."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -12,7 +12,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from corpus.errors import DependencyError
 from workers.apply.change import Change
-from workers.apply.kind import Kind, Services, Target
+from workers.apply.kind import Kind, Names, Services, Target
 
 _RETENTION = timedelta(days=3)
 
@@ -36,7 +36,7 @@ class Namespaces(Kind[Namespace]):
         teams = {spec.namespace for spec in target.config.subscribers}
         return {name: Namespace() for name in sorted({services.client.namespace, *teams})}
 
-    async def current(self, services: Services, names: Collection[str]) -> Mapping[str, Namespace]:
+    async def current(self, services: Services, names: Names) -> Mapping[str, Namespace]:
         """Those that are registered."""
         return {name: Namespace() for name in names if await _exists(services.client, name)}
 

@@ -139,14 +139,15 @@ async def execute(
 async def _write(kind: Kind[Any], services: Services, group: Plan) -> Plan:
     """Write the changes that are needed, together; returns those that were still needed now."""
     needed = [change for change in group if change.is_needed]
-    written: Plan = []
     if not needed:
-        return written
+        return []
+    written: Plan = []
     with kind.together(services):
         for change in needed:
             with _named(change):
-                if await kind.carry_out(services, change):
-                    written.append(change)
+                is_written = await kind.carry_out(services, change)
+            if is_written:
+                written.append(change)
     return written
 
 

@@ -1,7 +1,7 @@
 """Temporal Schedules of the freshness checks: one per source that is in use."""
 
 import asyncio
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from corpus.search_attributes import SPEC_HASH
 from corpus.source import SourceSpec
 from freshness import schedules
 from workers.apply.change import Action, Change, StalePlanError
-from workers.apply.kind import Kind, Services, Target
+from workers.apply.kind import Kind, Names, Services, Target
 from workers.apply.settling import until_settled
 from workers.apply.sources import read_sources
 
@@ -43,15 +43,13 @@ class Schedules(Kind[FreshnessSchedule]):
             for spec in target.continuing
         }
 
-    async def existing(self, services: Services) -> Collection[str]:
+    async def existing(self, services: Services) -> Names:
         """Those that Freshet made; the list runs a little behind, so each known source is asked for, too."""
         known = {schedules.schedule_id(source) for source in read_sources(services.connection)}
         with _errors_translated("listing the schedules"):
             return {*known, *await schedules.list_ids(services.client)}
 
-    async def current(
-        self, services: Services, names: Collection[str]
-    ) -> Mapping[str, FreshnessSchedule]:
+    async def current(self, services: Services, names: Names) -> Mapping[str, FreshnessSchedule]:
         """Each as the server has it."""
         reads = [_read(services.client, name) for name in names]
         with _errors_translated("reading the schedules"):
@@ -99,11 +97,12 @@ async def _read(client: Client, name: str) -> FreshnessSchedule | None:
 def _built_from_now(services: Services, name: str) -> str | None:
     """What the schedule is to be built from by what the database says now; None: no source needs it."""
     sources = read_sources(services.connection)
-    for source, configured in sources.items():
-        if configured.is_retired:
+    for source in sources.values():
+        spec = source.spec
+        if source.is_retired:
             continue
-        if schedules.schedule_id(source) == name:
-            return schedules.spec_hash(configured.spec)
+        if schedules.schedule_id(spec.source) == name:
+            return schedules.spec_hash(spec)
     return None
 
 

@@ -1,7 +1,7 @@
 """Sources: rows of `freshet.source`, in one transaction, and a signal to the entity of each that was changed."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -13,7 +13,7 @@ from corpus.errors import DependencyError
 from corpus.source import SourceSpec, SourceStatus, source_workflow_id
 from corpus.sql import query
 from workers.apply.change import Action, Change
-from workers.apply.kind import RowKind, Services, Target
+from workers.apply.kind import Names, RowKind, Services, Target
 from workers.config.file import Config
 
 _QUERIES = {
@@ -37,8 +37,7 @@ class ConfiguredSource:
         fields: dict[str, Any] = {"state": str(state)}
         for name, value in stored.items():
             if isinstance(value, dict):
-                table = cast("dict[str, Any]", value)
-                fields |= {f"{name}.{inner}": table[inner] for inner in table}
+                fields |= _prefixed(name, cast("dict[str, Any]", value))
             else:
                 fields[name] = value
         return fields
@@ -53,13 +52,11 @@ class Sources(RowKind[ConfiguredSource]):
         """As the file says."""
         return {spec.source: ConfiguredSource(spec) for spec in target.config.sources}
 
-    async def existing(self, services: Services) -> Collection[str]:
+    async def existing(self, services: Services) -> Names:
         """Every source of the database."""
         return read_sources(services.connection).keys()
 
-    async def current(
-        self, services: Services, names: Collection[str]
-    ) -> Mapping[str, ConfiguredSource]:
+    async def current(self, services: Services, names: Names) -> Mapping[str, ConfiguredSource]:
         """As the database has them."""
         sources = read_sources(services.connection)
         return {name: sources[name] for name in names if name in sources}
@@ -74,7 +71,13 @@ class Sources(RowKind[ConfiguredSource]):
         if target.prune:
             action = Action.RETIRE
             desired = replace(current, is_retired=True)
-        return Change(kind=self.name, name=name, action=action, current=current, desired=desired)
+        return Change(
+            kind=self.name,
+            name=name,
+            action=action,
+            current=current,
+            desired=desired,
+        )
 
     async def write(self, services: Services, change: Change[ConfiguredSource]) -> None:
         """Insert or update the row."""
@@ -118,8 +121,16 @@ def unlisted(connection: Connection, config: Config) -> tuple[SourceSpec, ...]:
     """Sources in use that the file does not name."""
     named = {spec.source for spec in config.sources}
     sources = read_sources(connection)
-    in_use = [source.spec for source in sources.values() if not source.is_retired]
-    return tuple(spec for spec in in_use if spec.source not in named)
+    specs: list[SourceSpec] = []
+    for name, source in sources.items():
+        if name in named or source.is_retired:
+            continue
+        specs.append(source.spec)
+    return tuple(specs)
+
+
+def _prefixed(name: str, table: dict[str, Any]) -> dict[str, Any]:
+    return {f"{name}.{field}": value for field, value in table.items()}
 
 
 def _as_stored(spec: SourceSpec) -> dict[str, Any]:

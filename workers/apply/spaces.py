@@ -1,6 +1,6 @@
 """Embedding spaces: vectors of two models are never compared, so each model's space is registered before its use."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from corpus.errors import ConfigurationError
 from corpus.source import SourceSpec
 from corpus.sql import query
 from workers.apply.change import Change
-from workers.apply.kind import Kind, Services, Target
+from workers.apply.kind import Kind, Names, Services, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +42,7 @@ class Spaces(Kind[RegisteredSpace]):
         specs = [embedding_of(source) for source in target.config.sources]
         return {space_name(spec): RegisteredSpace(spec) for spec in specs}
 
-    async def current(
-        self, services: Services, names: Collection[str]
-    ) -> Mapping[str, RegisteredSpace]:
+    async def current(self, services: Services, names: Names) -> Mapping[str, RegisteredSpace]:
         """Those that the database has."""
         with (
             database_errors_translated(),

@@ -1,7 +1,7 @@
 """Subscriptions: which team is notified of which source; rows in one transaction, and a running delivery for each."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from corpus.deliver.subscription import delivery_workflow_id
 from corpus.errors import ConfigurationError, DependencyError
 from corpus.sql import query
 from workers.apply.change import Action, Change
-from workers.apply.kind import RowKind, Services, Target
+from workers.apply.kind import Names, RowKind, Services, Target
 
 _ACTIVE = "active"
 _AFTER_THE_NEWEST = -1  # what the query takes for "from the next batch on"
@@ -50,13 +50,11 @@ class Subscriptions(RowKind[Subscription]):
             for source in spec.sources
         }
 
-    async def existing(self, services: Services) -> Collection[str]:
+    async def existing(self, services: Services) -> Names:
         """Every active one of the database."""
         return _endpoints(services.connection).keys()
 
-    async def current(
-        self, services: Services, names: Collection[str]
-    ) -> Mapping[str, Subscription]:
+    async def current(self, services: Services, names: Names) -> Mapping[str, Subscription]:
         """The active ones, each with the state of its delivery."""
         endpoints = _endpoints(services.connection)
         active = [name for name in names if name in endpoints]
@@ -71,7 +69,13 @@ class Subscriptions(RowKind[Subscription]):
         """Ended with --prune."""
         action = Action.END if target.prune else Action.UNLISTED
         desired = None if target.prune else current
-        return Change(kind=self.name, name=name, action=action, current=current, desired=desired)
+        return Change(
+            kind=self.name,
+            name=name,
+            action=action,
+            current=current,
+            desired=desired,
+        )
 
     async def write(self, services: Services, change: Change[Subscription]) -> None:
         """Insert, update or end the row; a cursor that exists keeps its position.

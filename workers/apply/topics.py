@@ -1,12 +1,12 @@
 """Kafka topics: those that are missing are created; one that exists is left as it is."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ingest.kafka import MAX_MESSAGE_BYTES
 from workers.apply.change import Change
-from workers.apply.kind import Kind, Services, Target
+from workers.apply.kind import Kind, Names, Services, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Topics(Kind[Topic]):
         partitions = target.config.partitions
         return {topic: Topic(number) for topic, number in partitions.items()}
 
-    async def current(self, services: Services, names: Collection[str]) -> Mapping[str, Topic]:
+    async def current(self, services: Services, names: Names) -> Mapping[str, Topic]:
         """Those that the cluster has."""
         states = services.cluster.topics(names)
         return {topic: Topic(state.partitions) for topic, state in states.items()}

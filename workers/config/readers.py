@@ -11,6 +11,7 @@ from typing import TypeVar
 from workers.config.values import NAMESPACE
 
 _MAX_NUMBER = 999_999
+_MAX_PORT = 65_535
 _DEVICE = r"auto|(cpu|cuda|mps|xpu|npu|hpu)(:[0-9]{1,3})?"
 # One server of a list: an optional listener's name, a host or an IPv6 address in brackets, an optional port.
 _SERVER = r"([A-Za-z_]+://)?(\[[0-9A-Fa-f:.]+\]|[^\s:,/=\[\]]+)(:[0-9]{1,5})?"
@@ -47,11 +48,13 @@ def whole_number(minimum: int) -> Callable[[str], int]:
     """A whole number from `minimum` to 999999, in digits only."""
 
     def read(value: str) -> int:
-        if not re.fullmatch("[0-9]{1,6}", value) or int(value) < minimum:
+        is_number = re.fullmatch("[0-9]{1,6}", value)
+        number = int(value) if is_number else -1
+        if number < minimum:
             raise ValueError(
                 f"is not a whole number of at least {minimum} and at most {_MAX_NUMBER}"
             )
-        return int(value)
+        return number
 
     return read
 
@@ -60,9 +63,11 @@ def port(value: str) -> int | None:
     """A TCP port; None where none is named."""
     if not value:
         return None
-    if not re.fullmatch("[0-9]{1,5}", value) or not 0 < int(value) < 65_536:
-        raise ValueError("is not a port from 1 to 65535")
-    return int(value)
+    is_number = re.fullmatch("[0-9]{1,5}", value)
+    number = int(value) if is_number else 0
+    if not 1 <= number <= _MAX_PORT:
+        raise ValueError(f"is not a port from 1 to {_MAX_PORT}")
+    return number
 
 
 def device(value: str) -> str:
@@ -88,8 +93,9 @@ def namespace(value: str) -> str:
 
 def servers(value: str) -> str:
     """Kafka's bootstrap servers: HOST:PORT, separated by commas."""
-    for server in value.split(","):
-        if not re.fullmatch(_SERVER, server.strip()):
+    for part in value.split(","):
+        server = part.strip()
+        if not re.fullmatch(_SERVER, server):
             raise ValueError("is not a list of host:port[,host:port]")
     return value
 

@@ -56,7 +56,8 @@ class Setting:
         """
         shown = self.name if self.secret else f"{self.name}={text!r}"
         try:
-            text.encode()  # bytes that are not UTF-8 arrive as lone surrogates, which no service takes
+            # Bytes that are not UTF-8 arrive as lone surrogates, which no service takes.
+            text.encode()
             return self.read(text)
         except UnicodeEncodeError:
             raise ConfigurationError(f"{shown} is not UTF-8 text") from None

@@ -65,8 +65,10 @@ def seconds(value: Any) -> float:
 def _seconds_of_text(text: str) -> float:
     if not re.fullmatch(f"({_DURATION_PART})+", text):
         raise ValueError(_DURATION_HINT)
-    parts = re.findall(_DURATION_PART, text)
-    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+    total = 0.0
+    for number, unit in re.findall(_DURATION_PART, text):
+        total += float(number) * _UNITS[unit]
+    return total
 
 
 def size(value: Any) -> int:
@@ -112,9 +114,10 @@ def topic(name: str) -> str:
 
 def _whole_seconds(value: Any) -> int:
     number = seconds(value)
-    if number != int(number):
+    whole = int(number)
+    if number != whole:
         raise ValueError(f"whole seconds; {value!r} is {number:g} s")
-    return int(number)
+    return whole
 
 
 def _milliseconds(value: Any) -> int:

@@ -31,11 +31,12 @@ class LoadedModels:
         Raises:
             ConfigurationError: it cannot be loaded.
         """
+        key = (model, prefix)
         with self._lock:
-            embedder = self._loaded.get((model, prefix))
+            embedder = self._loaded.get(key)
             if embedder is None:
                 embedder = self._load(model, prefix)
-                self._loaded[model, prefix] = embedder
+                self._loaded[key] = embedder
             return embedder
 
     def with_fingerprint(self, model: str, prefix: str) -> tuple[SentenceTransformerEmbedder, str]:

@@ -51,7 +51,8 @@ async def run_role(name: str) -> None:
         raise ConfigurationError(f"there is no role {name!r}; roles are {', '.join(ROLES)}")
     settings = load()
     logs.configure(name, level=settings.log_level, form=settings.log_format)
-    await import_module(role.module).run(settings)
+    module = import_module(role.module)
+    await module.run(settings)
 
 
 def on_signal(callback: Callable[[], object]) -> None:

@@ -49,7 +49,8 @@ class EncryptionCodec(PayloadCodec):
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"{shown} cannot be read: {error}") from error
         keys: dict[str, bytes] = {}
-        for number, line in enumerate(content.splitlines(), 1):
+        lines = content.splitlines()
+        for number, line in enumerate(lines, 1):
             text = line.strip()
             if not text or text.startswith("#"):
                 continue
@@ -77,10 +78,13 @@ class EncryptionCodec(PayloadCodec):
         Raises:
             ConfigurationError: a payload's key is not in the file, or the payload was altered.
         """
-        return [
-            self._decrypt(payload) if payload.metadata.get("encoding") == _ENCODING else payload
-            for payload in payloads
-        ]
+        return [self._decode(payload) for payload in payloads]
+
+    def _decode(self, payload: Payload) -> Payload:
+        encoding = payload.metadata.get("encoding")
+        if encoding != _ENCODING:
+            return payload
+        return self._decrypt(payload)
 
     def _encrypt(self, payload: Payload) -> Payload:
         key_id = self._current.encode()
