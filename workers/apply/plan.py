@@ -120,7 +120,11 @@ async def execute(
         ConfigurationError: a service refuses; the message names the change.
         DependencyError: a service does not answer; the message names the change.
         StalePlanError: another program has changed the same thing since.
+        ValueError: `kinds` lacks one that the plan has.
     """
+    unknown = {change.kind for change in changes} - {kind.name for kind in kinds}
+    if unknown:
+        raise ValueError(f"no kind carries out {', '.join(sorted(unknown))}")
     done: Plan = []
     for kind in kinds:
         planned = [change for change in changes if change.kind == kind.name]

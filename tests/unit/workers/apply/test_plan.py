@@ -211,6 +211,13 @@ def test_a_change_keeps_the_class_of_its_error() -> None:
     assert not caught.value.retryable
 
 
+def test_a_change_that_no_kind_carries_out_is_not_skipped() -> None:
+    kind = Numbers({"a": 1}, {})
+    changes = compare(kind)
+    with pytest.raises(ValueError, match="no kind carries out number"):
+        run(execute(SERVICES, changes, kinds=[]))
+
+
 def test_states_are_the_same_by_their_fields() -> None:
     assert same(None, None)
     assert not same(None, Number(1))
