@@ -86,7 +86,7 @@ lock: ## resolve the dependencies again into requirements.lock
 	$(UV) export --quiet --no-header --no-annotate --no-emit-project --extra all --group dev --format requirements-txt > requirements.lock
 
 docs: setup ## regenerate the generated pages: settings table, env.example, JSON Schema, table of the code's shape
-	$(BIN)/python -m workers.config.settings_table
+	$(BIN)/python -m workers.readme
 	$(BIN)/python -m compose.env_example > compose/env.example.new && mv compose/env.example.new compose/env.example
 	$(BIN)/python -m tests.bench.shape --write
 

@@ -29,7 +29,8 @@ from psycopg.rows import class_row, scalar_row
 from compose.local.state import read_stack
 from corpus.database import Connection, connect
 from corpus.sql import query
-from workers.config.settings import default_home, load
+from workers.config.addresses import default_home
+from workers.config.settings import load
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples" / "peps"

@@ -1,17 +1,15 @@
-"""One Temporal Schedule a source; reconciled, so that applying twice changes nothing."""
+"""One Temporal Schedule per source: what it is built from, how it is read and written. `freshet apply` compares."""
 
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 
 from temporalio.client import (
     Client,
     Schedule,
     ScheduleActionStartWorkflow,
     ScheduleAlreadyRunningError,
+    ScheduleDescription,
     ScheduleIntervalSpec,
     ScheduleOverlapPolicy,
     SchedulePolicy,
@@ -32,23 +30,6 @@ from freshness.workflows import FreshnessCheck, FreshnessWorkflow
 _BUILD = 1
 # After an outage, one check is worth making up for at most this long; the server's default is a year.
 _CATCH_UP = timedelta(minutes=10)
-
-
-class Changed(StrEnum):
-    """What reconciling did."""
-
-    CREATED = "created"
-    UPDATED = "updated"
-    UNCHANGED = "unchanged"
-    DELETED = "deleted"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScheduleChange:
-    """One schedule, and what was done with it."""
-
-    schedule: str
-    change: Changed
 
 
 def schedule_id(source: str) -> str:
@@ -90,47 +71,53 @@ def build(spec: SourceSpec) -> Schedule:
     )
 
 
-async def reconcile(client: Client, specs: Iterable[SourceSpec]) -> list[ScheduleChange]:
-    """Make the schedules what the sources say; delete those of sources that are gone. An operator's pause is kept."""
-    have: dict[str, str | None] = {}
-    async for listed in await client.list_schedules():
-        if listed.id.startswith("freshet/") and listed.id.endswith("/freshness"):
-            have[listed.id] = listed.typed_search_attributes.get(SPEC_HASH)
-    changes = [
-        ScheduleChange(schedule=schedule_id(spec.source), change=await _ensure(client, spec, have))
-        for spec in specs
-    ]
-    for gone in sorted(set(have) - {change.schedule for change in changes}):
-        try:
-            await client.get_schedule_handle(gone).delete()
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:  # the list runs a little behind
-                raise
-        else:
-            changes.append(ScheduleChange(schedule=gone, change=Changed.DELETED))
-    return changes
+async def list_ids(client: Client) -> list[str]:
+    """Ids of the schedules that Freshet made; none where the namespace does not exist.
+
+    The list runs a little behind.
+    """
+    try:
+        ids = [listed.id async for listed in await client.list_schedules()]
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return []
+        raise
+    return [name for name in ids if name.startswith("freshet/") and name.endswith("/freshness")]
 
 
-async def _ensure(client: Client, spec: SourceSpec, have: dict[str, str | None]) -> Changed:
-    name, digest = schedule_id(spec.source), spec_hash(spec)
-    if have.get(name) == digest:
-        return Changed.UNCHANGED
-    attributes = TypedSearchAttributes([SearchAttributePair(SPEC_HASH, digest)])
-    if name not in have:
-        try:
-            await client.create_schedule(
-                name, build(spec), trigger_immediately=True, search_attributes=attributes
-            )
-        except ScheduleAlreadyRunningError:
-            pass  # the list runs a little behind: it is there, so update it
-        else:
-            return Changed.CREATED
+async def describe(client: Client, name: str) -> ScheduleDescription | None:
+    """A schedule as it is now; None where it does not exist."""
+    try:
+        return await client.get_schedule_handle(name).describe()
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return None
+        raise
+
+
+async def write(client: Client, spec: SourceSpec) -> None:
+    """Create a source's schedule, which checks at once, or update it. An operator's pause is kept."""
+    name = schedule_id(spec.source)
+    attributes = TypedSearchAttributes([SearchAttributePair(SPEC_HASH, spec_hash(spec))])
 
     def update(current: ScheduleUpdateInput) -> ScheduleUpdate:
-        wanted = build(spec)
-        wanted.state.paused = current.description.schedule.state.paused
-        wanted.state.note = current.description.schedule.state.note or wanted.state.note
-        return ScheduleUpdate(schedule=wanted, search_attributes=attributes)
+        schedule, state = build(spec), current.description.schedule.state
+        schedule.state.paused = state.paused
+        schedule.state.note = state.note or schedule.state.note
+        return ScheduleUpdate(schedule=schedule, search_attributes=attributes)
 
-    await client.get_schedule_handle(name).update(update)
-    return Changed.UPDATED
+    try:
+        await client.create_schedule(
+            name, build(spec), trigger_immediately=True, search_attributes=attributes
+        )
+    except ScheduleAlreadyRunningError:
+        await client.get_schedule_handle(name).update(update)
+
+
+async def delete(client: Client, name: str) -> None:
+    """Delete a schedule; one that is gone already is no error."""
+    try:
+        await client.get_schedule_handle(name).delete()
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise

@@ -97,7 +97,8 @@ def _kafka(home: Path, ports: Mapping[str, int]) -> Part:
 
 
 def _temporal(home: Path, ports: Mapping[str, int]) -> Part:
-    from workers.config.settings import temporal_namespace, temporal_profile
+    from workers.config.addresses import temporal_profile
+    from workers.config.settings import temporal_namespace
 
     namespace, profile = temporal_namespace(), temporal_profile()
     if profile is not None:

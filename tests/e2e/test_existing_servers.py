@@ -44,23 +44,22 @@ class GuardedKafka(Kafka):
     pem: str  # key and certificate
 
     def _settings(self) -> dict[str, object]:
-        found = super()._settings()
-        found["listeners"] = f"{found['listeners']},GUARDED://127.0.0.1:{self.sasl_port}"
-        found["advertised.listeners"] = (
-            f"{found['advertised.listeners']},GUARDED://127.0.0.1:{self.sasl_port}"
-        )
-        found["listener.security.protocol.map"] = (
-            f"{found['listener.security.protocol.map']},GUARDED:SASL_SSL"
-        )
+        settings = super()._settings()
+        listener = f"GUARDED://127.0.0.1:{self.sasl_port}"
+        for name in ("listeners", "advertised.listeners"):
+            settings[name] = f"{settings[name]},{listener}"
+        protocols = "listener.security.protocol.map"
+        settings[protocols] = f"{settings[protocols]},GUARDED:SASL_SSL"
         escaped = self.pem.replace("\n", "\\n")
         key, _, chain = escaped.partition("-----BEGIN CERTIFICATE-----")
         prefix = "listener.name.guarded"
-        return found | {
+        login = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+        return settings | {
             f"{prefix}.ssl.keystore.type": "PEM",
             f"{prefix}.ssl.keystore.key": key,
             f"{prefix}.ssl.keystore.certificate.chain": "-----BEGIN CERTIFICATE-----" + chain,
             f"{prefix}.sasl.enabled.mechanisms": "SCRAM-SHA-512",
-            f"{prefix}.scram-sha-512.sasl.jaas.config": "org.apache.kafka.common.security.scram.ScramLoginModule required;",
+            f"{prefix}.scram-sha-512.sasl.jaas.config": login,
         }
 
 
@@ -151,25 +150,31 @@ class User:
         return done
 
 
-@pytest.mark.slow
-def test_everything_runs_on_existing_servers(
+EXAMPLE = ROOT / "examples" / "peps"
+NAMESPACE = "existing"
+
+
+@pytest.fixture
+def user(
     tmp_path: Path,
     guarded_kafka: tuple[str, Path],
     empty_database_url: str,
     temporal_env: TemporalEnv,
-) -> None:
+) -> User:
+    """Somebody whose environment names the three servers, and nothing else of Freshet's."""
     bootstrap, properties = guarded_kafka
-    parts = conninfo_to_dict(empty_database_url)
     profile = tmp_path / "temporal.toml"
     profile.write_text(
-        f'[profile.data-platform]\naddress = "{temporal_env.address}"\nnamespace = "existing"\n',
+        f'[profile.data-platform]\naddress = "{temporal_env.address}"\nnamespace = "{NAMESPACE}"\n',
         encoding="utf-8",
     )
-    environment = {
+    own = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("PG", "TEMPORAL_", "FRESHET_"))
-    } | {
+    }
+    parts = conninfo_to_dict(empty_database_url)
+    servers = {
         "HF_HUB_OFFLINE": "1",
         "FRESHET_HOME": str(tmp_path / "home"),
         "PGHOST": str(parts["host"]),
@@ -182,52 +187,66 @@ def test_everything_runs_on_existing_servers(
         "TEMPORAL_CONFIG_FILE": str(profile),
         "TEMPORAL_PROFILE": "data-platform",
     }
-    user = User(environment)
-    example = ROOT / "examples" / "peps"
+    return User(own | servers)
+
+
+@pytest.mark.slow
+def test_everything_runs_on_existing_servers(
+    tmp_path: Path, user: User, temporal_env: TemporalEnv
+) -> None:
     user.types("up", "--detach")
     try:
-        states = {
-            name: row["state"]
-            for name, row in json.loads(
-                (tmp_path / "home" / "stack.json").read_text(encoding="utf-8")
-            )["parts"].items()
-        }
-        assert {states.pop(name) for name in ("postgres", "kafka", "temporal")} == {"external"}
-        assert states.pop("migrations") == "done"
-        assert set(states.values()) == {"ready"}
+        _only_the_roles_were_started(tmp_path / "home")
         config = tmp_path / "freshet.toml"
-        config.write_text(
-            (example / "freshet.toml").read_text(encoding="utf-8").split("# A team")[0],
-            encoding="utf-8",
-        )
-        user.types("apply", str(config))
-        user.types(
-            "produce", "--topic", "peps", str(example / "peps.base.jsonl.zst"), "--limit", "3"
-        )
-        assert (
-            json.loads(user.types("drain", "--timeout", "120", "--json").stdout)["drained"] is True
-        )
+        text = (EXAMPLE / "freshet.toml").read_text(encoding="utf-8")
+        config.write_text(text.split("# A team")[0], encoding="utf-8")
+        _what_is_planned_is_done(user, str(config))
+        events = str(EXAMPLE / "peps.base.jsonl.zst")
+        user.types("produce", "--topic", "peps", events, "--limit", "3")
+        drained = json.loads(user.types("drain", "--timeout", "120", "--json").stdout)
+        assert drained["drained"] is True
         hits = json.loads(user.types("search", "Python", "--json").stdout)
         assert hits
         assert hits[0]["topic"] == "peps"
         user.types("doctor")
-        client = asyncio.run(temporal_env.client("existing"))
-        assert (
-            asyncio.run(client.get_workflow_handle("source:peps").describe()).namespace
-            == "existing"
-        )
+        client = asyncio.run(temporal_env.client(NAMESPACE))
+        described = asyncio.run(client.get_workflow_handle("source:peps").describe())
+        assert described.namespace == NAMESPACE
         log = (tmp_path / "home" / "logs" / "consumer.log").read_text(encoding="utf-8")
         assert SECRET not in log
     finally:
         user.types("down")
-    refused = User(
-        {**environment, "FRESHET_KAFKA_PROPERTIES": str(_with_password(properties, "wrong"))}
-    )
-    told = refused.types("up", "--detach", "--only", "kafka", expect=3).stderr
-    assert "Kafka does not answer at" in told
-    assert "SASL" in told
-    assert "wrong" not in told
-    user.types("down")
+
+
+@pytest.mark.slow
+def test_a_wrong_password_is_one_clear_error(user: User, guarded_kafka: tuple[str, Path]) -> None:
+    _, properties = guarded_kafka
+    wrong = str(_with_password(properties, "wrong"))
+    refused = User({**user.environment, "FRESHET_KAFKA_PROPERTIES": wrong})
+    try:
+        error = refused.types("up", "--detach", "--only", "kafka", expect=3).stderr
+    finally:
+        user.types("down")
+    assert "Kafka does not answer at" in error
+    assert "SASL" in error
+    assert "wrong" not in error
+
+
+def _only_the_roles_were_started(home: Path) -> None:
+    stack = json.loads((home / "stack.json").read_text(encoding="utf-8"))
+    states = {name: part["state"] for name, part in stack["parts"].items()}
+    assert {states.pop(name) for name in ("postgres", "kafka", "temporal")} == {"external"}
+    assert states.pop("migrations") == "done"
+    assert set(states.values()) == {"ready"}
+
+
+def _what_is_planned_is_done(user: User, config: str) -> None:
+    """`--dry-run` prints the list that `apply` carries out; again, there is nothing to do."""
+    planned = json.loads(user.types("apply", config, "--dry-run", "--json").stdout)["changes"]
+    done = json.loads(user.types("apply", config, "--json").stdout)["changes"]
+    assert planned == done
+    again = json.loads(user.types("apply", config, "--json").stdout)["changes"]
+    assert {change["change"] for change in again} == {"unchanged"}
 
 
 def _with_password(properties: Path, password: str) -> Path:

@@ -25,7 +25,7 @@ from tests.support.team_env import (
     make_source,
     notices,
 )
-from workers.apply.subscriptions import ensure_endpoint
+from workers.apply.endpoints import Endpoint, ensure_endpoint
 
 pytestmark = pytest.mark.service
 
@@ -94,7 +94,7 @@ async def test_a_notice_is_a_manifest(env, db):
     )
     db.execute("INSERT INTO freshet.batch_range VALUES ('peps', 1, 'topic', 0, 0, 10, 13, 3)")
     assert await env.reconcile(env.subscriber("peps")) == [
-        "namespace unchanged", "namespace unchanged", "endpoint created", "endpoint created", "subscription created",
+        "namespace unchanged", "namespace unchanged", "endpoint create", "endpoint create", "subscription create",
     ]  # fmt: skip
     assert set(await env.reconcile(env.subscriber("peps"))) == {
         "namespace unchanged",
@@ -218,7 +218,7 @@ async def test_a_missing_endpoint_parks_instead_of_wedging(env, db, monkeypatch)
     async with env.light_worker(sandbox=False), listening(env.team) as team:
         await until(lambda: delivery(db)["delivery"] == "parked")
         assert f"there is no Nexus endpoint '{env.endpoint}'" in delivery(db)["last_error"]
-        await ensure_endpoint(env.client, env.endpoint, env.team.namespace, "team-search")
+        await ensure_endpoint(env.client, env.endpoint, Endpoint(env.team.namespace, "team-search"))
         await until(lambda: team.batches() == [1])
         await until(lambda: delivery(db)["delivery"] == "idle")
 
@@ -260,11 +260,11 @@ async def test_a_subscription_that_ends_keeps_its_cursor(env, db):
     await env.reconcile(env.subscriber("peps"))
     async with env.light_worker(), listening(env.team) as team:
         await until(lambda: delivery(db)["cursor_batch"] == 1)
-        assert "subscription ended" in await env.reconcile()
+        assert "subscription end" in await env.reconcile()
         handle = await workflow_of(env)
         await until(lambda: _is_over(handle))
         add_batch(db, "peps", 2)
-        assert "subscription created" in await env.reconcile(env.subscriber("peps"))
+        assert "subscription create" in await env.reconcile(env.subscriber("peps"))
         await until(lambda: delivery(db)["cursor_batch"] == 2)
         assert team.batches() == [1, 2]
 

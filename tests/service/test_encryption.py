@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 from temporalio import activity, workflow
-from temporalio.client import Client, WorkflowFailureError
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.worker import Worker
 
 from corpus.errors import ConfigurationError, FreshetError, as_application_error
 from tests.support.fix_temporal import TemporalEnv
+from tests.support.polling import until
 from workers.config.settings import load
 from workers.temporal.client import data_converter
 from workers.temporal.codec import EncryptionCodec
@@ -56,8 +57,8 @@ async def client(
     """Connected as every role is, with a key file."""
     keys = tmp_path / "keys"
     keys.write_text(f"new={base64.b64encode(os.urandom(32)).decode()}\n", encoding="utf-8")
-    for name in ("FRESHET_DATABASE_URL", "FRESHET_KAFKA_BOOTSTRAP"):
-        monkeypatch.setenv(name, "host=unused")
+    monkeypatch.setenv("FRESHET_DATABASE_URL", "host=unused")
+    monkeypatch.setenv("FRESHET_KAFKA_BOOTSTRAP", "unused:9092")
     monkeypatch.setenv("TEMPORAL_ADDRESS", temporal_env.address)
     monkeypatch.setenv("FRESHET_PAYLOAD_KEYS", str(keys))
     return await temporal_env.client(data_converter=data_converter(load(tmp_path)))
@@ -104,3 +105,30 @@ async def test_after_a_rotation_old_and_new_are_read(
         again = rotated.get_workflow_handle(handle.id, result_type=str)
         await again.signal("hear", SECRET)
         assert await again.result() == SECRET
+
+
+async def test_a_worker_with_another_key_file_fails_no_workflow(
+    client: Client, temporal_env: TemporalEnv, tmp_path: Path
+) -> None:
+    """It cannot read the input; the task is tried again, and a worker that has the key finishes the workflow."""
+    handle = await started(client)
+    await handle.signal("hear", SECRET)
+    (tmp_path / "others").write_text(
+        f"new={base64.b64encode(os.urandom(32)).decode()}\n", encoding="utf-8"
+    )
+    codec = EncryptionCodec.from_file(str(tmp_path / "others"))
+    converter = dataclasses.replace(data_converter(load(tmp_path)), payload_codec=codec)
+    other = await temporal_env.client(client.namespace, data_converter=converter)
+    work: Any = {"task_queue": "secret", "workflows": [SecretWorkflow], "activities": [refuse]}
+    async with Worker(other, **work):
+
+        async def refused() -> bool:
+            history = await handle.fetch_history()
+            return any(
+                event.HasField("workflow_task_failed_event_attributes") for event in history.events
+            )
+
+        await until(refused)
+    assert (await handle.describe()).status is WorkflowExecutionStatus.RUNNING
+    async with Worker(client, **work):
+        assert await handle.result() == SECRET

@@ -1,8 +1,6 @@
 """Checks on a real ledger, entity and publish step; schedules on a real server."""
 
 import json
-from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 
@@ -221,47 +219,9 @@ def test_a_check_that_does_not_run_is_a_runtime_error(env, db):
         scan.latest(db, "nope")
 
 
-async def test_schedules_are_reconciled(env, db):
-    peps, other = (
-        make_source(db, check_every_seconds=3_600),
-        make_source(db, "other", check_every_seconds=3_600),
-    )
-
-    async def change(*specs):
-        return {
-            change.schedule: change.change.value
-            for change in await schedules.reconcile(env.client, specs)
-        }
-
-    async def settled(count):
-        return sum([1 async for _ in await env.client.list_schedules()]) == count
-
-    both = {"freshet/peps/freshness", "freshet/other/freshness"}
-    assert await change(peps, other) == dict.fromkeys(both, "created")
-    await until(lambda: settled(2))
-    assert await change(peps, other) == dict.fromkeys(both, "unchanged")
-    handle = env.client.get_schedule_handle("freshet/peps/freshness")
-    await handle.pause(note="an operator's")
-    slower = replace(peps, freshness=replace(peps.freshness, check_every_seconds=7_200))
-    assert await change(slower) == {
-        "freshet/peps/freshness": "updated",
-        "freshet/other/freshness": "deleted",
-    }
-    described = (await handle.describe()).schedule
-    assert described.spec.intervals[0].every == timedelta(hours=2)
-    assert described.policy.catchup_window == timedelta(minutes=10)
-    assert (described.state.paused, described.state.note) == (True, "an operator's")
-    await until(lambda: settled(1))
-    assert await change(slower) == {"freshet/peps/freshness": "unchanged"}
-    foreign = await env.client.get_schedule_handle("freshet/peps/freshness").describe()
-    await env.client.create_schedule("theirs", foreign.schedule)
-    await until(lambda: settled(2))
-    assert await change() == {"freshet/peps/freshness": "deleted"}  # and nothing that is not ours
-
-
 async def test_a_schedule_runs_the_check(env, db):
     spec = make_source(db, warn_after_seconds=60, check_every_seconds=3_600)
     fill(db)
     async with env.light_worker():
-        await schedules.reconcile(env.client, [spec])
+        await schedules.write(env.client, spec)
         await until(lambda: scan.latest(db)[0][0].status is FreshnessStatus.PASS)

@@ -63,7 +63,7 @@ def test_python(
     for name in ("FRESHET_KAFKA_BOOTSTRAP", "TEMPORAL_ADDRESS"):
         monkeypatch.setenv(name, "unused")
     monkeypatch.setenv("FRESHET_DATABASE_URL", corpus.database_url)
-    monkeypatch.setattr("workers.roles.embedders.Embedders", lambda settings: HashEmbedder())
+    monkeypatch.setattr("workers.roles.models.LoadedModels", lambda settings: HashEmbedder())
     (example,) = blocks("python")
     exec(compile(example, "corpus/README.md", "exec"), {})
     assert capsys.readouterr().out.startswith("pep-0703 1 ")

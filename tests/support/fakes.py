@@ -34,11 +34,11 @@ class HashEmbedder:
         return self._vector(self._tokenizer.encode(text)[0])
 
     def with_fingerprint(self, model: str, prefix: str) -> tuple["HashEmbedder", str]:
-        """As workers.models.Embedders does."""
+        """As workers.roles.models.LoadedModels does."""
         return self, read_embedding_spec(model, prefix).fingerprint()
 
     def of(self, _model: str, _prefix: str = "") -> "HashEmbedder":
-        """As workers.models.Embedders does."""
+        """As workers.roles.models.LoadedModels does."""
         return self
 
     def _vector(self, tokens: Sequence[int]) -> Vectors:

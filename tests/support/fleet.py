@@ -170,7 +170,7 @@ async def fleet(
             Worker(
                 client,
                 task_queue=task_queues.WORKFLOWS,
-                workflows=deliveries.ALL_WORKFLOWS,
+                workflows=deliveries.WORKFLOWS,
                 activities=deliveries.activities(pool),
                 activity_executor=ThreadPoolExecutor(4),
                 max_concurrent_activities=4,

@@ -1,6 +1,15 @@
-"""Every workflow whose histories are kept, by the name that stands in them."""
+"""Workflows by what a test needs of them; which ones queue `freshet` runs, the orchestrator says."""
 
+from corpus.workflows import BatchWorkflow
 from examples.team.workflows import AskWorkflow, InboxWorkflow
-from workers.roles import orchestrator as deliveries
+from ingest.workflows import SourceWorkflow
+from workers.roles import orchestrator
 
-WORKFLOWS = (*deliveries.ALL_WORKFLOWS, InboxWorkflow, AskWorkflow)
+# Every workflow whose histories are kept.
+WORKFLOWS = (*orchestrator.WORKFLOWS, InboxWorkflow, AskWorkflow)
+# Queue `freshet` without the sources' entities and their batches.
+WITHOUT_ENTITIES = tuple(
+    workflow
+    for workflow in orchestrator.WORKFLOWS
+    if workflow not in (SourceWorkflow, BatchWorkflow)
+)

@@ -11,6 +11,7 @@ from temporalio.worker import Worker
 
 from corpus import task_queues
 from corpus.database import open_pool
+from tests.support.known import WITHOUT_ENTITIES
 from workers.roles import orchestrator as deliveries
 
 
@@ -24,7 +25,7 @@ async def main() -> None:
     async with Worker(
         client,
         task_queue=task_queues.WORKFLOWS,
-        workflows=deliveries.WORKFLOWS,
+        workflows=WITHOUT_ENTITIES,
         activities=deliveries.activities(pool),
         activity_executor=ThreadPoolExecutor(8),
     ):

@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from temporalio.client import Client
@@ -25,7 +24,13 @@ from corpus.publish.publisher import Publisher
 from corpus.source import FreshnessSpec, SourceSpec
 from corpus.staging.store import StagingStore
 from freshness.workflows import FreshnessCheck, FreshnessWorkflow
-from workers.apply import subscriptions
+from tests.support.known import WITHOUT_ENTITIES
+from workers.apply.endpoints import Endpoints
+from workers.apply.kind import Services
+from workers.apply.namespaces import Namespaces
+from workers.apply.plan import execute, plan
+from workers.apply.subscriptions import Subscriptions, subscriptions
+from workers.config.file import Config
 from workers.roles import orchestrator as deliveries
 
 ROOT = Path(__file__).parents[2]
@@ -43,14 +48,6 @@ class Env:
     endpoint: str  # of the team
     corpus_endpoint: str
 
-    def settings(self) -> Any:
-        return SimpleNamespace(
-            temporal_address=self.address,
-            temporal_namespace=self.client.namespace,
-            payload_keys="",
-            database_url=self.database_url,
-        )
-
     def subscriber(self, *sources: str, **fields: Any) -> SubscriberSpec:
         base = {
             "subscriber": "team",
@@ -61,19 +58,22 @@ class Env:
         return SubscriberSpec(sources=sources, **(base | fields))
 
     async def reconcile(self, *specs: SubscriberSpec) -> list[str]:
-        changes = await subscriptions.reconcile(
-            self.settings(),
-            SimpleNamespace(subscribers=specs),
-            corpus_endpoint=self.corpus_endpoint,
-        )
-        return [f"{change.kind} {change.change}" for change in changes]
+        """As `freshet apply --prune` with these subscribers; what was done, as "KIND ACTION"."""
+        kinds = (Namespaces(), Endpoints(self.corpus_endpoint), Subscriptions())
+        config = Config(sources=(), subscribers=specs)
+        with connect(self.database_url) as connection:
+            cluster: Any = None  # these kinds do not ask Kafka
+            services = Services(connection=connection, cluster=cluster, client=self.client)
+            changes = await plan(services, config, prune=True, kinds=kinds)
+            done = await execute(services, changes, kinds=kinds)
+        return [f"{change.kind} {change.action}" for change in done]
 
     async def publish(
         self, connection: Connection, source: str, batch: int, **columns: Any
     ) -> None:
         """What the publish step does: the ledger's row, then a wake-up."""
         add_batch(connection, source, batch, **columns)
-        for row in subscriptions.subscriptions(connection, source):
+        for row in subscriptions(connection, source):
             await wake_delivery(self.client, row["subscriber"], source, batch)
 
     @asynccontextmanager
@@ -82,7 +82,7 @@ class Env:
         runner = {} if sandbox else {"workflow_runner": UnsandboxedWorkflowRunner()}
         with open_pool(self.database_url, size=4) as pool:
             work = {
-                "workflows": deliveries.WORKFLOWS,
+                "workflows": WITHOUT_ENTITIES,
                 "activities": deliveries.activities(pool),
             } | options
             with ThreadPoolExecutor(8) as threads:
@@ -174,11 +174,7 @@ def connection_to(env: Env) -> Connection:
 def delivery(
     connection: Connection, source: str = "peps", subscriber: str = "team"
 ) -> dict[str, Any]:
-    return next(
-        row
-        for row in subscriptions.subscriptions(connection, source)
-        if row["subscriber"] == subscriber
-    )
+    return next(row for row in subscriptions(connection, source) if row["subscriber"] == subscriber)
 
 
 @asynccontextmanager
@@ -189,7 +185,7 @@ async def all_workers(env, tmp_path):
         store = PublishActivities(publisher.publish, publisher.load_source, publisher.rewind_source)
         steps = [store.publish, store.load_source, store.rewind_source]
         async with (
-            env.light_worker(workflows=deliveries.ALL_WORKFLOWS),
+            env.light_worker(workflows=deliveries.WORKFLOWS),
             Worker(
                 env.client,
                 task_queue=task_queues.STORE,

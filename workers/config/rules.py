@@ -7,8 +7,11 @@ from corpus.service import CORPUS_ENDPOINT
 from corpus.source import SourceSpec
 from workers.config.values import MAX_TOPIC_LENGTH
 
+Sources = Sequence[SourceSpec]
+Subscribers = Sequence[SubscriberSpec]
 
-def check(sources: Sequence[SourceSpec], subscribers: Sequence[SubscriberSpec]) -> None:
+
+def check(sources: Sources, subscribers: Subscribers) -> None:
     """Refuse what cannot be meant.
 
     Raises:
@@ -20,7 +23,7 @@ def check(sources: Sequence[SourceSpec], subscribers: Sequence[SubscriberSpec]) 
     _one_target_each(subscribers)
 
 
-def no_loop(sources: Sequence[SourceSpec]) -> None:
+def no_loop(sources: Sources) -> None:
     """A dead letter that some source reads is refused there and written again, for ever.
 
     Raises:
@@ -28,53 +31,70 @@ def no_loop(sources: Sequence[SourceSpec]) -> None:
     """
     readers = {topic: spec.source for spec in sources for topic in spec.topics}
     for spec in sources:
-        topic, field = spec.dead_letters_to(), f"source.{spec.source}.dead_letter_topic"
+        topic = spec.dead_letters_to()
         default = "" if spec.dead_letter_topic else " (the default)"
+        shown = f"source.{spec.source}.dead_letter_topic = {topic!r}{default}"
         if len(topic) > MAX_TOPIC_LENGTH:
             raise ValueError(
-                f"{field} = {topic!r}{default} is longer than {MAX_TOPIC_LENGTH} characters; set a shorter one"
+                f"{shown} is longer than {MAX_TOPIC_LENGTH} characters; set a shorter one"
             )
         if topic in readers:
             raise ValueError(
-                f"{field} = {topic!r}{default} is one of the topics of source {readers[topic]!r}: dead letters would come back for ever; "
-                "set another one"
+                f"{shown} is one of the topics of source {readers[topic]!r}: "
+                "dead letters would come back for ever; set another one"
             )
 
 
-def _distinct_for_kafka(sources: Sequence[SourceSpec]) -> None:
+def _distinct_for_kafka(sources: Sources) -> None:
     """Kafka refuses a topic whose name differs from another's only by `.` and `_`: their metrics would be the same."""
     seen: dict[str, str] = {}
-    for topic in (topic for spec in sources for topic in (*spec.topics, spec.dead_letters_to())):
-        other = seen.setdefault(topic.replace(".", "_"), topic)
+    for topic in _topics(sources):
+        metric = topic.replace(".", "_")
+        other = seen.setdefault(metric, topic)
         if other != topic:
             raise ValueError(
-                f"topics {other!r} and {topic!r} are one to Kafka, which does not tell . from _ in names; rename one of them"
+                f"topics {other!r} and {topic!r} are one to Kafka, "
+                "which does not tell . from _ in names; rename one of them"
             )
 
 
-def _known_sources(sources: Iterable[SourceSpec], subscribers: Iterable[SubscriberSpec]) -> None:
-    names = {spec.source for spec in sources}
+def _topics(sources: Sources) -> Iterable[str]:
+    """Every topic that is read or written."""
+    for spec in sources:
+        yield from spec.topics
+        yield spec.dead_letters_to()
+
+
+def _known_sources(sources: Sources, subscribers: Subscribers) -> None:
+    names = sorted(spec.source for spec in sources)
     for subscriber in subscribers:
         for source in subscriber.sources:
             if source not in names:
-                known = ", ".join(sorted(names)) or "none"
                 raise ValueError(
-                    f"subscriber.{subscriber.subscriber}.sources names {source!r}, which is no source of this file (there: {known})"
+                    f"subscriber.{subscriber.subscriber}.sources names {source!r}, "
+                    f"which is not a source of this file (it has: {', '.join(names) or 'none'})"
                 )
 
 
-def _one_target_each(subscribers: Iterable[SubscriberSpec]) -> None:
+def _one_target_each(subscribers: Subscribers) -> None:
     """An endpoint leads to one task queue in one namespace."""
-    seen: dict[str, SubscriberSpec] = {}
+    first: dict[str, SubscriberSpec] = {}
     for spec in subscribers:
         if spec.endpoint == CORPUS_ENDPOINT:
             raise ValueError(
-                f"subscriber.{spec.subscriber}.endpoint = {spec.endpoint!r} is Freshet's own; name another one"
+                f"subscriber.{spec.subscriber}.endpoint = {spec.endpoint!r} is Freshet's own; "
+                "name another one"
             )
-        other = seen.setdefault(spec.endpoint, spec)
-        for field in ("namespace", "task_queue"):
-            if getattr(other, field) != getattr(spec, field):
-                raise ValueError(
-                    f"subscriber.{spec.subscriber}.{field} = {getattr(spec, field)!r}, but endpoint {spec.endpoint!r} leads to "
-                    f"{getattr(other, field)!r} for subscriber {other.subscriber!r}; use another endpoint, or the same {field}"
-                )
+        other = first.setdefault(spec.endpoint, spec)
+        _same_target(other, spec)
+
+
+def _same_target(one: SubscriberSpec, other: SubscriberSpec) -> None:
+    for field in ("namespace", "task_queue"):
+        target, given = getattr(one, field), getattr(other, field)
+        if target != given:
+            raise ValueError(
+                f"subscriber.{other.subscriber}.{field} = {given!r}, "
+                f"but endpoint {other.endpoint!r} leads to {target!r} "
+                f"for subscriber {one.subscriber!r}; use another endpoint, or the same {field}"
+            )

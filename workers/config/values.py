@@ -1,16 +1,27 @@
-"""The values of `freshet.toml`: durations, sizes, counts, names; each with its bounds, so that nothing overflows further in."""
+"""The values of `freshet.toml`: durations, sizes, counts, names; each with bounds, so that nothing overflows later."""
 
 import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ByteSize,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+)
 
 NAME = r"^[a-z0-9][a-z0-9_.-]{0,62}$"
+# What Temporal takes: a name that its server, its web page and its command line write without quotes.
+NAMESPACE = r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,199}$"
 MAX_TOPIC_LENGTH = 249
+MAX_PARTITIONS = 1_000  # of a topic that Freshet creates
 # Topics that brokers keep for themselves.
-_KAFKAS_OWN = (
+_RESERVED_TOPICS = (
     "__consumer_offsets",
     "__transaction_state",
     "__share_group_state",
@@ -18,63 +29,72 @@ _KAFKAS_OWN = (
     "__remote_log_metadata",
 )
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-_SIZES = {
-    "": 1,
-    "B": 1,
-    "KB": 10**3,
-    "MB": 10**6,
-    "GB": 10**9,
-    "KIB": 2**10,
-    "MIB": 2**20,
-    "GIB": 2**30,
-}
-MAX_PARTITIONS = 1_000  # of a topic that we create
+_DURATION_HINT = (
+    'a duration such as "30d", "1h30m", "250ms" (units: ms, s, m, h, d, w), or a number of seconds'
+)
+_DURATION_PART = r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|w)"
+# `ByteSize` would also take bits ("8Mbit"), and read the beginning of "8MB x" or "1,000".
+_SIZE = r"[0-9]*\.?[0-9]+\s*([KMGTPE]I?B|[KMGTPE]|B)?"
+_BYTE_SIZE = TypeAdapter(ByteSize)
 _MAX_DAYS = 36_525  # 100 years
 _MAX_SECONDS = _MAX_DAYS * 86_400
 _MAX_BYTES = 10**15
-_MAX = 10**9  # of anything that is counted
+_MAX_COUNT = 10**9
 
 
-def seconds(value: Any) -> Any:
-    """A duration in seconds: a number of them, or text such as "30d", "1h30m", "250ms"; 100 years at most."""
-    if isinstance(value, timedelta):
-        value = value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise ValueError('a duration such as "30d", "1h30m", "250ms", or a number of seconds')  # noqa: TRY004 - pydantic takes ValueError only
-    if isinstance(value, str):
-        value = _seconds_of_text(value.replace(" ", ""))
-    if not abs(value) <= _MAX_SECONDS:  # so, since nan is neither more nor less
+def seconds(value: Any) -> float:
+    """A duration in seconds: a number of them, or text such as "30d", "1h30m", "250ms"; 100 years at most.
+
+    Raises:
+        ValueError: says what may be written.
+    """
+    match value:
+        case timedelta():
+            number = value.total_seconds()
+        case str():
+            number = _seconds_of_text(value.replace(" ", ""))
+        case int() | float() if not isinstance(value, bool):
+            number = value
+        case _:
+            raise ValueError(_DURATION_HINT)
+    if not abs(number) <= _MAX_SECONDS:  # so, since nan is neither more nor less
         raise ValueError(f"a duration of at most {_MAX_DAYS:,} days (100 years)")
-    return value
+    return number
 
 
 def _seconds_of_text(text: str) -> float:
-    if not re.fullmatch(r"([0-9]+(\.[0-9]+)?(ms|s|m|h|d|w))+", text):
-        raise ValueError(
-            'a duration such as "30d", "1h30m", "250ms" (units: ms, s, m, h, d, w), or a number of seconds'
-        )
-    return sum(
-        float(number) * _UNITS[unit]
-        for number, _, unit in re.findall(r"([0-9]+(\.[0-9]+)?)(ms|s|m|h|d|w)", text)
-    )
+    if not re.fullmatch(f"({_DURATION_PART})+", text):
+        raise ValueError(_DURATION_HINT)
+    total = 0.0
+    for number, unit in re.findall(_DURATION_PART, text):
+        total += float(number) * _UNITS[unit]
+    return total
 
 
-def size(value: Any) -> Any:
-    """A size in bytes: a whole number of them, or text such as "8MB", "512KiB"; 1,000,000 GB at most."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        found = (
-            re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([KMG]?I?B)?", value.strip().upper())
-            if isinstance(value, str)
-            else None
+def size(value: Any) -> int:
+    """A size in bytes: a whole number of them, or text such as "8MB", "512KiB", "1.5 GB"; 1,000,000 GB at most.
+
+    Raises:
+        ValueError: says what may be written.
+    """
+    number = _bytes_of_text(value) if isinstance(value, str) else value
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise ValueError(  # noqa: TRY004 - pydantic takes ValueError only
+            'a size such as "8MB", "512KiB" (units: B, KB, MB, GB, KiB, MiB, GiB), or a whole number of bytes'
         )
-        if found is None:
-            raise ValueError(
-                'a size such as "8MB", "512KiB" (units: B, KB, MB, GB, KiB, MiB, GiB), or a whole number of bytes'
-            )
-        value = float(found[1]) * _SIZES[found[2] or ""]
-    if value > _MAX_BYTES:
+    if number > _MAX_BYTES:
         raise ValueError("a size of at most 1000000GB")
-    return int(value)
+    return number
+
+
+def _bytes_of_text(text: str) -> int | None:
+    """The size; None where the text is not one."""
+    if not re.fullmatch(_SIZE, text.strip(), re.IGNORECASE | re.ASCII):
+        return None
+    try:
+        return int(_BYTE_SIZE.validate_python(text))
+    except ValidationError:  # more digits than a float holds
+        return _MAX_BYTES + 1
 
 
 def topic(name: str) -> str:
@@ -87,16 +107,17 @@ def topic(name: str) -> str:
         raise ValueError(
             f"a topic's name has 1 to {MAX_TOPIC_LENGTH} of the characters a-z A-Z 0-9 . _ - and is not . or .."
         )
-    if name in _KAFKAS_OWN:
+    if name in _RESERVED_TOPICS:
         raise ValueError("a topic of Kafka's own")
     return name
 
 
 def _whole_seconds(value: Any) -> int:
     number = seconds(value)
-    if number != int(number):
+    whole = int(number)
+    if number != whole:
         raise ValueError(f"whole seconds; {value!r} is {number:g} s")
-    return int(number)
+    return whole
 
 
 def _milliseconds(value: Any) -> int:
@@ -116,13 +137,12 @@ Seconds = Annotated[int, Field(ge=1), *_written(_whole_seconds, "30d")]
 # A day is the longest that one document may take: what waits for it counts milliseconds in 32 bits.
 SecondsOfADay = Annotated[float, Field(gt=0, le=86_400), *_written(seconds, "20s")]
 Milliseconds = Annotated[int, Field(ge=0, le=60_000), *_written(_milliseconds, "50ms")]
-Count = Annotated[int, Field(ge=1, le=_MAX, strict=True)]
+Count = Annotated[int, Field(ge=1, le=_MAX_COUNT, strict=True)]
 Topic = Annotated[
     str, AfterValidator(topic), Field(json_schema_extra={"pattern": "^[a-zA-Z0-9._-]{1,249}$"})
 ]
 SourceName = Annotated[str, Field(pattern=NAME)]
-# What Temporal takes: a name that its server, its web page and its command line write without quotes.
-Namespace = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,199}$")]
+Namespace = Annotated[str, Field(pattern=NAMESPACE)]
 Endpoint = Annotated[str, Field(pattern=r"^[a-zA-Z][a-zA-Z0-9-]{0,198}[a-zA-Z0-9]$")]
 TaskQueue = Annotated[
     str, Field(pattern=r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]{0,198}[^\s\x00-\x1f\x7f])?$")

@@ -1,63 +1,100 @@
-"""The consumer role: from Kafka to the entity workflows, and dead letters back to Kafka."""
+"""Role consumer: from Kafka to the entity workflows, and dead letters back to Kafka."""
 
 import asyncio
 import logging
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any
 
 from temporalio.client import Client
+from tenacity import RetryCallState, retry, retry_if_exception_type, wait_fixed
 
+from corpus.batch import BatchRef
+from corpus.database import open_pool
 from corpus.errors import DependencyError
+from corpus.source import SourceSpec
+from corpus.staging.store import StagingStore
+from ingest.consume.consumer import SourceConsumer
+from ingest.consume.positions import Positions
+from ingest.dead_letters.outbox import run_outbox
+from ingest.hand_over import hand_over
+from ingest.kafka import Cluster, properties
 from workers.config.settings import Settings
-from workers.temporal import client as connect
+from workers.roles.run import mark_ready, on_signal
+from workers.temporal.client import temporal
 
-log = logging.getLogger("freshet.consumer")
+logger = logging.getLogger(__name__)
 # A position is read by one thread at a time, the outbox by another.
 _CONNECTIONS = 3
+_RETRY_SECONDS = 2.0
 
 
-async def run_consumer(settings: Settings) -> None:
+async def run(settings: Settings) -> None:
+    """Consume until SIGTERM or SIGINT."""
+    consuming = asyncio.create_task(consume(settings))
+    on_signal(consuming.cancel)
+    mark_ready("consumer")
+    with suppress(asyncio.CancelledError):
+        await consuming
+
+
+async def consume(settings: Settings) -> None:
     """Consume until cancelled; then finish what is in flight, commit and leave the group."""
-    from corpus.database import open_pool
-    from corpus.staging.store import StagingStore
-    from ingest.consume.consumer import SourceConsumer
-    from ingest.consume.positions import Positions
-    from ingest.dead_letters.outbox import run_outbox
-    from ingest.hand_over import hand_over
-    from ingest.kafka import Cluster, properties
+    client = await _connect(settings)
+    kafka, own = settings.kafka_bootstrap, settings.kafka_properties
+    cluster = Cluster(kafka, own)
 
-    client = await _temporal(settings)
-    group = {"group_id": settings.kafka_group}
+    async def hand_batch_over(ref: BatchRef, spec: SourceSpec) -> None:
+        await hand_over(client, ref, spec)
+
     with open_pool(
         settings.database_url, size=_CONNECTIONS, application="freshet-consumer"
     ) as pool:
-        cluster = Cluster(settings.kafka_bootstrap, settings.kafka_properties)
         consumer = SourceConsumer(
-            properties(settings.kafka_bootstrap, settings.kafka_properties, **group),
+            properties(kafka, own, group_id=settings.kafka_group),
             Positions(pool, cluster),
             StagingStore(settings.staging_url),
-            lambda ref, spec: hand_over(client, ref, spec),
+            hand_batch_over,
         )
         stop = asyncio.Event()
-        consuming = asyncio.create_task(consumer.run(stop))
-        outbox = asyncio.create_task(
-            run_outbox(
-                pool, cluster, properties(settings.kafka_bootstrap, settings.kafka_properties)
-            )
-        )
-        try:
-            await asyncio.shield(consuming)
-        except asyncio.CancelledError:
-            stop.set()
-            await consuming
-            raise
-        finally:
-            outbox.cancel()
+        outbox = run_outbox(pool, cluster, properties(kafka, own))
+        await run_both(consumer.run(stop), outbox, stop)
 
 
-async def _temporal(settings: Settings) -> Client:
-    """Temporal may start later than we do."""
-    while True:
-        try:
-            return await connect.temporal(settings)
-        except DependencyError as error:
-            log.warning("waiting for Temporal: %s", error, extra={"action": "retry"})
-            await asyncio.sleep(2)
+async def run_both(
+    consuming: Coroutine[Any, Any, None], outbox: Coroutine[Any, Any, None], stop: asyncio.Event
+) -> None:
+    """Run the consumer and the outbox until this is cancelled, or one of them ends.
+
+    An outbox that failed ends the role, too: dead letters would wait without a sign of it.
+
+    Args:
+        consuming: ends when `stop` is set.
+        outbox: runs until it is cancelled.
+        stop: set when the consumer is to end.
+    """
+    consumer_task, outbox_task = asyncio.create_task(consuming), asyncio.create_task(outbox)
+    try:
+        await asyncio.wait((consumer_task, outbox_task), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stop.set()
+        outbox_task.cancel()
+        await consumer_task
+    with suppress(asyncio.CancelledError):
+        await outbox_task
+
+
+def _log_wait(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    context = {"action": "waiting_for_temporal", "error": str(error)}
+    logger.warning("Temporal does not answer yet", extra=context)
+
+
+@retry(
+    retry=retry_if_exception_type(DependencyError),
+    wait=wait_fixed(_RETRY_SECONDS),
+    before_sleep=_log_wait,
+)
+async def _connect(settings: Settings) -> Client:
+    """Temporal may start later than this process."""
+    return await temporal(settings)

@@ -1,21 +1,50 @@
-"""Role gateway: answers other teams on queue `freshet-nexus`. Has its own model for the queries."""
+"""Role gateway: queue `freshet-nexus`, which answers other teams. It has a model of its own for the queries."""
 
+import os
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 from psycopg_pool import ConnectionPool
 from temporalio.client import Client
 from temporalio.worker import Worker
 
 from corpus import task_queues
+from corpus.answer.search import search
 from corpus.answer.service_handler import CorpusServiceHandler
-from corpus.database import Connection
+from corpus.database import Connection, open_pool
 from corpus.service import SearchRequest, SearchResponse
 from freshness import scan
-from workers.roles.orchestrator import in_pool
+from workers.config.settings import Settings
+from workers.roles.models import LoadedModels, load_configured
+from workers.roles.orchestrator import with_connection
+from workers.roles.run import WORKER_OPTIONS, serve
+from workers.temporal.client import temporal
 
 _THREADS = 4  # descriptions and searches side by side
+_PRELOAD_PATIENCE_SECONDS = 60.0
+_LOOK_SECONDS = 0.2
+
+
+async def run(settings: Settings) -> None:
+    """Answer until SIGTERM or SIGINT."""
+    client = await temporal(settings)
+    models = LoadedModels(settings)
+    with open_pool(
+        settings.database_url, size=_THREADS, application="freshet-gateway-search"
+    ) as pool:
+
+        def answer(request: SearchRequest) -> SearchResponse:
+            with pool.connection() as connection:
+                return search(connection, request, models.of)
+
+        # It is ready without the model: descriptions and waits need none, and the first search waits for it.
+        arguments = (settings, models)
+        threading.Thread(target=_preload, args=arguments, name="preload", daemon=True).start()
+        await serve(build(client, pool, search=answer), "gateway")
 
 
 def build(
@@ -25,10 +54,25 @@ def build(
     search: Callable[[SearchRequest], SearchResponse],
 ) -> Worker:
     """The worker of queue `freshet-nexus`; `search` blocks and runs in a thread."""
-    handler = CorpusServiceHandler(search=search, describe=partial(in_pool, pool, scan.describe))
+    describe = partial(with_connection, pool, scan.describe)
+    handler = CorpusServiceHandler(search=search, describe=describe)
     return Worker(
         client,
         task_queue=task_queues.NEXUS,
         nexus_service_handlers=[handler],
         nexus_task_executor=ThreadPoolExecutor(_THREADS),
+        **WORKER_OPTIONS,
     )
+
+
+def _preload(settings: Settings, models: LoadedModels) -> None:
+    # On one machine the embedder loads the same libraries at this moment, and everything waits for it: let it be first.
+    # FRESHET_PRELOAD_AFTER names its ready file. A search that comes meanwhile loads the model itself.
+    path = os.environ.get("FRESHET_PRELOAD_AFTER", os.devnull)
+    ready_file = Path(path)
+    deadline = time.monotonic() + _PRELOAD_PATIENCE_SECONDS
+    while not ready_file.exists():
+        if time.monotonic() >= deadline:
+            break
+        time.sleep(_LOOK_SECONDS)
+    load_configured(settings, models)

@@ -1,15 +1,19 @@
-"""Wiring of freshness, deliveries and waits: workflows and activities for whoever runs queue `freshet`."""
+"""Role orchestrator: the workflows and the light activities of queue `freshet`."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
+from psycopg.rows import scalar_row
 from psycopg_pool import ConnectionPool
+from temporalio.worker import Worker
 
+from corpus import task_queues
 from corpus.answer import await_fresh
 from corpus.answer.activities import AnswerActivities
 from corpus.answer.workflows import AwaitFreshWorkflow
-from corpus.database import Connection, database_errors_translated
+from corpus.database import Connection, database_errors_translated, open_pool
 from corpus.deliver import notices as deliver
 from corpus.deliver.activities import DeliveryActivities
 from corpus.deliver.workflows import DeliveryWorkflow
@@ -22,23 +26,56 @@ from freshness.activities import FreshnessActivities
 from freshness.workflows import FreshnessWorkflow
 from ingest.source_state import SourceState, initial_state
 from ingest.workflows import SourceWorkflow
+from workers.config.settings import Settings
+from workers.roles.run import WORKER_OPTIONS, serve
+from workers.temporal import sandbox
+from workers.temporal.client import temporal
 
-WORKFLOWS: tuple[type, ...] = (DeliveryWorkflow, AwaitFreshWorkflow, FreshnessWorkflow)
-ALL_WORKFLOWS = (SourceWorkflow, BatchWorkflow, *WORKFLOWS)  # what task queue `freshet` runs
-_Out = TypeVar("_Out")
+# Every workflow that queue `freshet` runs.
+WORKFLOWS: tuple[type, ...] = (
+    SourceWorkflow,
+    BatchWorkflow,
+    DeliveryWorkflow,
+    AwaitFreshWorkflow,
+    FreshnessWorkflow,
+)
+_THREADS = 8
+_CONNECTIONS = 4
+Result = TypeVar("Result")
 
 
-def in_pool(pool: ConnectionPool[Connection], step: Callable[..., _Out], *arguments: Any) -> _Out:
-    """Run a step with a connection of the pool; a database that is away is an error that may pass."""
+async def run(settings: Settings) -> None:
+    """Run workflows and light activities until SIGTERM or SIGINT."""
+    client = await temporal(settings)
+    with open_pool(
+        settings.database_url, size=_CONNECTIONS, application="freshet-orchestrator"
+    ) as pool:
+        worker = Worker(
+            client,
+            task_queue=task_queues.WORKFLOWS,
+            workflows=WORKFLOWS,
+            activities=activities(pool),
+            activity_executor=ThreadPoolExecutor(_THREADS),
+            max_concurrent_activities=_THREADS,
+            workflow_runner=sandbox.runner(),
+            **WORKER_OPTIONS,
+        )
+        await serve(worker, "orchestrator")
+
+
+def with_connection(
+    pool: ConnectionPool[Connection], step: Callable[..., Result], *arguments: Any
+) -> Result:
+    """Run a step with a connection of the pool; a database that does not answer is a transient error."""
     with database_errors_translated(), pool.connection() as connection:
         return step(connection, *arguments)
 
 
 def activities(pool: ConnectionPool[Connection]) -> Sequence[Callable[..., Any]]:
-    """The light activities; synchronous ones need a thread pool in the worker."""
+    """The light activities; they block, so their worker needs a thread pool."""
 
-    def step(verb: Callable[..., _Out]) -> Callable[..., _Out]:
-        return partial(in_pool, pool, verb)
+    def step(function: Callable[..., Result]) -> Callable[..., Result]:
+        return partial(with_connection, pool, function)
 
     notices = DeliveryActivities(
         next_notice=step(deliver.next_notice),
@@ -67,7 +104,10 @@ def activities(pool: ConnectionPool[Connection]) -> Sequence[Callable[..., Any]]
 
 
 def _initial_state(connection: Connection, source: str) -> SourceState:
-    row = connection.execute(query("source_spec"), {"source": source}).fetchone()
-    if row is None:
+    with connection.cursor(row_factory=scalar_row) as cursor:
+        cursor.execute(query("source_spec"), {"source": source})
+        stored = cursor.fetchone()
+    if stored is None:
         raise ConfigurationError(f"there is no source {source!r}; see `freshet sources`")
-    return initial_state(SourceSpec.from_json(row[0]))
+    spec = SourceSpec.from_json(stored)
+    return initial_state(spec)

@@ -6,7 +6,8 @@ from temporalio.client import Client
 from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes
 
 from corpus.errors import ConfigurationError, DependencyError
-from workers.config.settings import Settings, temporal_profile
+from workers.config.addresses import temporal_profile
+from workers.config.settings import Settings
 
 
 def data_converter(settings: Settings) -> DataConverter:

@@ -1,8 +1,8 @@
 """Payload encryption: AES-256-GCM with keys that only the operator holds.
 
-Workflow ids, search attributes and task-queue names stay plain whatever the codec; nothing secret is put there. Key ids
-stand in each payload's metadata (and are authenticated), so keys can be rotated: the first key of the file encrypts,
-every key decrypts.
+Workflow ids, search attributes and task-queue names stay plain whatever the codec; nothing secret is put there. The
+key's id is in each payload's metadata (and is authenticated), so keys can be rotated: the first key of the file
+encrypts, every key decrypts.
 """
 
 import base64
@@ -19,10 +19,15 @@ from corpus.errors import ConfigurationError
 
 _ENCODING = b"binary/encrypted"
 _NONCE_BYTES = 12
+_KEY_BYTES = 32
 
 
 class EncryptionCodec(PayloadCodec):
-    """Encrypts every payload."""
+    """Encrypts every payload.
+
+    Args:
+        keys: 32 bytes by id; the first encrypts, every one decrypts.
+    """
 
     def __init__(self, keys: dict[str, bytes]) -> None:
         if not keys:
@@ -32,29 +37,35 @@ class EncryptionCodec(PayloadCodec):
 
     @classmethod
     def from_file(cls, path: str) -> "EncryptionCodec":
-        """Read `id=base64 of 32 bytes` a line, newest first."""
-        keys: dict[str, bytes] = {}
+        """Read the keys of a file: one `id=base64 of 32 bytes` per line, newest first.
+
+        Raises:
+            ConfigurationError: it cannot be read, or holds no key, or a line is wrong; the message never shows a key.
+        """
+        shown = f"FRESHET_PAYLOAD_KEYS={path!r}"
         try:
-            lines = Path(path).read_text(encoding="utf-8").splitlines()
+            # Windows editors put U+FEFF first.
+            content = Path(path).read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(
-                f"FRESHET_PAYLOAD_KEYS={path!r} cannot be read: {error}"
-            ) from error
+            raise ConfigurationError(f"{shown} cannot be read: {error}") from error
+        keys: dict[str, bytes] = {}
+        lines = content.splitlines()
         for number, line in enumerate(lines, 1):
-            if not line.strip() or line.startswith("#"):
+            text = line.strip()
+            if not text or text.startswith("#"):
                 continue
-            name, _, encoded = line.strip().partition("=")
-            try:
-                key = base64.b64decode(encoded, validate=True)
-            except ValueError:
-                key = b""
-            if not name or len(key) != 32:
-                raise ConfigurationError(f"{path}:{number}: expected id=base64 of 32 bytes")
+            name, key = _key_of_line(text)
+            if not name or len(key) != _KEY_BYTES:
+                raise ConfigurationError(
+                    f"{shown}, line {number}: expected id=base64 of {_KEY_BYTES} bytes"
+                )
             if name in keys:
                 raise ConfigurationError(
-                    f"{path}:{number}: key {name!r} stands there twice; give a new key a new id"
+                    f"{shown}, line {number}: key {name!r} appears twice; give a new key a new id"
                 )
             keys[name] = key
+        if not keys:
+            raise ConfigurationError(f"{shown}: there is no payload key")
         return cls(keys)
 
     async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
@@ -62,31 +73,50 @@ class EncryptionCodec(PayloadCodec):
         return [self._encrypt(payload) for payload in payloads]
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        """Decrypt; plain payloads (from before encryption, from other teams) pass."""
-        return [
-            self._decrypt(payload) if payload.metadata.get("encoding") == _ENCODING else payload
-            for payload in payloads
-        ]
+        """Decrypt; plain payloads (from before encryption, from other teams) pass.
+
+        Raises:
+            ConfigurationError: a payload's key is not in the file, or the payload was altered.
+        """
+        return [self._decode(payload) for payload in payloads]
+
+    def _decode(self, payload: Payload) -> Payload:
+        encoding = payload.metadata.get("encoding")
+        if encoding != _ENCODING:
+            return payload
+        return self._decrypt(payload)
 
     def _encrypt(self, payload: Payload) -> Payload:
+        key_id = self._current.encode()
+        cipher = self._ciphers[self._current]
         nonce = os.urandom(_NONCE_BYTES)
-        name = self._current.encode()
-        data = nonce + self._ciphers[self._current].encrypt(
-            nonce, payload.SerializeToString(), name
-        )
-        return Payload(metadata={"encoding": _ENCODING, "key-id": name}, data=data)
+        encrypted = cipher.encrypt(nonce, payload.SerializeToString(), key_id)
+        metadata = {"encoding": _ENCODING, "key-id": key_id}
+        return Payload(metadata=metadata, data=nonce + encrypted)
 
     def _decrypt(self, payload: Payload) -> Payload:
-        name = payload.metadata.get("key-id", b"")
-        cipher = self._ciphers.get(name.decode(errors="replace"))
+        key_id = payload.metadata.get("key-id", b"")
+        name = key_id.decode(errors="replace")
+        cipher = self._ciphers.get(name)
         if cipher is None:
             raise ConfigurationError(
-                f"a payload is encrypted with key {name.decode(errors='replace')!r}, which is not in the key file"
+                f"a payload is encrypted with key {name!r}, which is not in the key file"
             )
+        nonce, data = payload.data[:_NONCE_BYTES], payload.data[_NONCE_BYTES:]
         try:
-            plain = cipher.decrypt(payload.data[:_NONCE_BYTES], payload.data[_NONCE_BYTES:], name)
-        except InvalidTag as error:
+            text = cipher.decrypt(nonce, data, key_id)
+        except (InvalidTag, ValueError) as error:  # ValueError: not even a whole nonce
             raise ConfigurationError(
-                f"a payload does not decrypt with key {name.decode()!r}: the key is another one"
+                f"a payload does not decrypt with key {name!r}: it was altered, or the key is another one"
             ) from error
-        return Payload.FromString(plain)
+        return Payload.FromString(text)
+
+
+def _key_of_line(line: str) -> tuple[str, bytes]:
+    """The id and the key of a line; an empty key where it is not base64."""
+    name, _, encoded = line.partition("=")
+    try:
+        key = base64.b64decode(encoded, validate=True)
+    except ValueError:
+        key = b""
+    return name, key

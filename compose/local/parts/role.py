@@ -8,8 +8,10 @@ from pathlib import Path
 
 from compose.local.machine.process import ProcessId
 from compose.local.parts.part import Part
+from workers.roles.table import ROLES
 
-ROLES = ("consumer", "orchestrator", "preparer", "embedder", "storer", "gateway")
+__all__ = ["ROLES", "Role"]
+
 _ROOT = Path(__file__).resolve().parents[3]
 
 

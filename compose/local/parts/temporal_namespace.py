@@ -40,9 +40,9 @@ async def prepare_namespace(client: "Client", namespace: str) -> bool:
     Raises:
         DependencyError: the server refuses, or does not serve the namespace within 30 s.
     """
-    from workers.apply.subscriptions import ensure_namespace
+    from workers.apply.namespaces import ensure_namespace
 
-    created = await ensure_namespace(client, namespace) == "created"
+    created = await ensure_namespace(client, namespace)
     if created:
         await wait_for_namespace(client, namespace)
     await add_search_attributes(client, namespace)

@@ -58,7 +58,7 @@ def search(
     from corpus.service import SearchRequest
     from workers.cli.names import require_source
     from workers.config.settings import load
-    from workers.roles.embedders import Embedders
+    from workers.roles.models import LoadedModels
 
     batch = _named_batch(as_of)
     instant = None if batch else _instant(as_of)
@@ -78,7 +78,7 @@ def search(
             require_source(connection, name)
         if batch:
             request = replace(request, as_of_ms=_published(connection, *batch))
-        hits = search_corpus(connection, request, Embedders(settings).of).hits
+        hits = search_corpus(connection, request, LoadedModels(settings).of).hits
     if as_json:
         write_json([asdict(hit) for hit in hits])
         return

@@ -18,7 +18,7 @@ from workers.cli.console import (
 
 if TYPE_CHECKING:
     from ingest.produce import Produced
-    from workers.apply.plan import Change
+    from workers.apply.change import Change
     from workers.config.settings import Settings
 
 from workers.config.values import MAX_PARTITIONS
@@ -61,48 +61,37 @@ def apply(
     as_json: Json = False,
 ) -> None:
     """Make sources, topics, schedules and subscriptions what the file says."""
-    from corpus.database import connect
-    from workers.apply import plan as applying
-    from workers.apply import preview
+    from workers.apply.plan import apply as apply_changes
     from workers.config import file as config
     from workers.config import settings
 
-    wanted = config.load(file)
-    resolved = settings.load()
-    cluster = _cluster(resolved)
-    with connect(resolved.database_url, application="freshet-apply") as connection:
-        changes = applying.plan(connection, cluster, wanted, prune=prune)
-        if dry_run:
-            applying.check_models(wanted)
-            changes += asyncio.run(preview.others(resolved, connection, wanted, prune=prune))
-    if not dry_run:
-        changes += asyncio.run(applying.execute(resolved, wanted, changes, cluster, prune=prune))
-    _show_changes(changes, dry_run=dry_run, as_json=as_json)
+    done: list[Change[Any]] = []
 
+    def report(change: "Change[Any]") -> None:
+        done.append(change)
+        if not as_json:
+            _write_change(change)
 
-def _show_changes(changes: "list[Change]", *, dry_run: bool, as_json: bool) -> None:
-    if as_json:
-        lines = [
-            {
-                "kind": c.kind,
-                "name": c.name,
-                "change": c.change,
-                "fields": [{"path": p, "before": b, "after": a} for p, b, a in c.fields],
-            }
-            for c in changes
-        ]
-        write_json({"dry_run": dry_run, "changes": lines})
-        return
-    for change in changes:
-        write(f"{change.change:<10} {change.kind} {change.name}")
-        for path, before, after in change.fields:
-            write(f"             {path}: {before} -> {after}")
-    if any(change.change == "unlisted" for change in changes):
+    desired, resolved = config.load(file), settings.load()
+    try:
+        asyncio.run(apply_changes(resolved, desired, report=report, prune=prune, dry_run=dry_run))
+    finally:  # also where a change failed: these were made before it
+        if as_json and done:
+            changes = [change.to_json() for change in done]
+            write_json({"dry_run": dry_run, "changes": changes})
+    if any(change.action == "unlisted" for change in done):
         say(
-            "unlisted: in the database, not in the file; they go on. --prune retires such sources and ends such subscriptions."
+            "unlisted: in the database, but not in the file; they continue. "
+            "--prune retires such sources and ends such subscriptions."
         )
     if dry_run:
         say("nothing was changed (--dry-run)")
+
+
+def _write_change(change: "Change[Any]") -> None:
+    write(f"{change.action:<10} {change.kind} {change.name}")
+    for path, before, after in change.fields:
+        write(f"             {path}: {before} -> {after}")
 
 
 def config_check(file: ConfigPath = Path("freshet.toml"), as_json: Json = False) -> None:

@@ -5,12 +5,11 @@ from typing import Annotated
 import typer
 
 from workers.cli.console import say
+from workers.roles.table import ROLES
 
 
 def worker(
-    role: Annotated[
-        str, typer.Argument(help="consumer, orchestrator, preparer, embedder, storer or gateway.")
-    ],
+    role: Annotated[str, typer.Argument(help=f"One of {', '.join(ROLES)}.")],
 ) -> int:
     """Run one worker role until it is told to stop (SIGTERM)."""
     import asyncio

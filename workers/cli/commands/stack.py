@@ -201,7 +201,7 @@ def register(app: typer.Typer) -> None:
 def _home(given: str) -> Path:
     import os
 
-    from workers.config.settings import default_home
+    from workers.config.addresses import default_home
 
     if given:
         os.environ["FRESHET_HOME"] = given

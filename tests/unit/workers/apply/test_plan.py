@@ -1,128 +1,246 @@
-"""What `apply` refuses, and what it leaves alone: subscriptions and sources that the file does not name go on."""
+"""A plan is exactly what is carried out: on things in memory, in every combination that hypothesis finds."""
 
-from contextlib import contextmanager
-from types import SimpleNamespace
+import contextlib
+import dataclasses
+from collections.abc import Collection, Coroutine, Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from corpus.errors import ConfigurationError
-from corpus.source import SourceSpec
-from corpus.sql import query
-from workers.apply import preview, subscriptions
-from workers.apply.plan import Verb, plan
-from workers.config.file import parse
+from corpus.errors import ConfigurationError, DependencyError, FreshetError
+from workers.apply.change import Action, Change, StalePlanError, same
+from workers.apply.kind import Kind, Services, Target
+from workers.apply.plan import KINDS, execute
+from workers.config.file import Config
 
-TEAM = '[source.a]\n[source.b]\n[subscriber.team]\nsources = ["a"]\nendpoint = "team"\nnamespace = "team"\ntask_queue = "q"\n'
-
-
-class Database:
-    """Answers named queries, and remembers which were asked."""
-
-    def __init__(self, **answers: list[Any]) -> None:
-        self._answers = {query(name): rows for name, rows in answers.items()}
-        self.asked: list[str] = []
-
-    def execute(self, text: str, _values: Any = None) -> Any:
-        self.asked.append(text)
-        rows = self._answers.get(text, [])
-        return SimpleNamespace(fetchall=lambda: rows, fetchone=lambda: rows[0] if rows else None)
-
-    @contextmanager
-    def transaction(self) -> Any:
-        yield
-
-    def __enter__(self) -> "Database":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
+SERVICES: Any = None  # the kinds here need none
 
 
-def planned(
-    text: str, *going_on: SourceSpec, prune: bool = False, filled: tuple[str, ...] = ()
-) -> list[tuple[str, str, str]]:
-    database: Any = Database(
-        sources_configured=[(spec.source, spec.to_json(), 1, "active", None) for spec in going_on],
-        active_sources=[(spec.source, spec.to_json()) for spec in going_on],
-        text_search_languages=[("english",), ("simple",)],
-        sources_with_documents=[(source,) for source in filled],
-    )
-    cluster: Any = SimpleNamespace(topics=lambda _: {})
-    return [
-        (change.kind, change.name, change.change)
-        for change in plan(database, cluster, parse(text), prune=prune)
-    ]
+@dataclasses.dataclass(frozen=True)
+class Number:
+    value: int
+
+    def fields(self) -> Mapping[str, Any]:
+        return {"value": self.value}
 
 
-def test_a_language_that_postgresql_lacks_is_refused() -> None:
-    with pytest.raises(
-        ConfigurationError,
-        match=r"source\.a\.text_search_language = 'klingon' .*it has english, simple",
-    ):
-        planned('[source.a]\ntext_search_language = "klingon"')
-    assert ("source", "a", Verb.CREATE) in planned('[source.a]\ntext_search_language = "simple"')
+class Numbers(Kind[Number]):
+    """Things that live in a dict. `writes` are the names that were written, in order."""
+
+    name = "number"
+
+    def __init__(self, wanted: dict[str, int], stored: dict[str, int], broken: str = "") -> None:
+        self.wanted, self.stored, self.broken = wanted, dict(stored), broken
+        self.writes: list[str] = []
+        self.finished: list[str] = []
+
+    async def desired(self, services: Services, target: Target) -> Mapping[str, Number]:
+        return {name: Number(value) for name, value in self.wanted.items()}
+
+    async def existing(self, services: Services) -> Collection[str]:
+        return list(self.stored)
+
+    async def current(self, services: Services, names: Collection[str]) -> Mapping[str, Number]:
+        return {name: Number(self.stored[name]) for name in names if name in self.stored}
+
+    def surplus(self, name: str, current: Number, target: Target) -> Change[Number]:
+        action = Action.DELETE if target.prune else Action.UNLISTED
+        desired = None if target.prune else current
+        return Change(kind=self.name, name=name, action=action, current=current, desired=desired)
+
+    async def write(self, services: Services, change: Change[Number]) -> None:
+        if change.name == self.broken:
+            raise DependencyError("the store is away")
+        self.writes.append(change.name)
+        if change.desired is None:
+            del self.stored[change.name]
+        else:
+            self.stored[change.name] = change.desired.value
+
+    async def finish(self, services: Services, change: Change[Number]) -> None:
+        self.finished.append(change.name)
 
 
-@pytest.mark.parametrize(
-    "line", ['model = "other"', 'prefix = "passage: "', 'text_search_language = "simple"']
-)
-def test_what_documents_were_made_with_stays_while_there_are_any(line: str) -> None:
-    before = SourceSpec(source="a", topics=("a",))
-    with pytest.raises(
-        ConfigurationError, match=rf"source\.a\.{line.split()[0]} cannot change from .* to "
-    ):
-        planned(f"[source.a]\n{line}", before, filled=("a",))
-    assert ("source", "a", Verb.CHANGE) in planned(f"[source.a]\n{line}", before, filled=("b",))
-    assert ("source", "a", Verb.UNCHANGED) in planned("[source.a]", before, filled=("a",))
+class NumbersTogether(Numbers):
+    """The same as one transaction."""
+
+    is_atomic = True
 
 
-def test_a_loop_with_a_source_that_goes_on_is_refused() -> None:
-    text, old = (
-        '[source.a]\ntopics = ["old.dead-letters"]',
-        SourceSpec(source="old", topics=("old",)),
-    )
-    with pytest.raises(
-        ConfigurationError, match=r"go on .*source\.old\.dead_letter_topic = 'old\.dead-letters'"
-    ):
-        planned(text, old)
-    assert ("source", "old", Verb.RETIRE) in planned(text, old, prune=True)
+def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """The result of a coroutine that waits for nothing; an event loop for each example would be slow."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return end.value
+    raise AssertionError("it waits")
 
 
-ROWS = [
-    {"subscriber": "team", "source": "a", "endpoint": "old", "state": "active"},
-    {"subscriber": "other", "source": "b", "endpoint": "other", "state": "active"},
-    {"subscriber": "former", "source": "b", "endpoint": "former", "state": "ended"},
-]
+def compare(kind: Numbers, *, prune: bool = False) -> list[Change[Number]]:
+    return run(kind.compare(SERVICES, Target(config=Config(sources=()), prune=prune)))
 
 
-@pytest.mark.parametrize(("prune", "word"), [(False, Verb.UNLISTED), (True, Verb.END)])
-def test_the_preview_tells_of_subscriptions(
-    monkeypatch: pytest.MonkeyPatch, prune: bool, word: str
+def carry_out(kind: Numbers, changes: list[Change[Number]]) -> list[Change[Any]]:
+    """Carry out; returns what was reported."""
+    reported: list[Change[Any]] = []
+    done = run(execute(SERVICES, changes, report=reported.append, kinds=[kind]))
+    assert done == reported
+    return reported
+
+
+def actions(changes: list[Change[Any]]) -> dict[str, Action]:
+    return {change.name: change.action for change in changes}
+
+
+stores = st.dictionaries(st.sampled_from("abcde"), st.integers(0, 2))
+
+
+@given(wanted=stores, stored=stores, prune=st.booleans())
+def test_what_is_done_is_what_was_planned(
+    wanted: dict[str, int], stored: dict[str, int], prune: bool
 ) -> None:
-    monkeypatch.setattr(subscriptions, "subscriptions", lambda _: ROWS)
-    changes = preview._subscriptions(Database(), parse(TEAM), prune=prune)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    assert [(change.name, change.change) for change in changes] == [
-        ("team:a", Verb.CHANGE),
-        ("other:b", word),
-    ]
-    assert changes[0].fields == (("endpoint", "old", "team"),)
+    kind = Numbers(wanted, stored)
+    changes = compare(kind, prune=prune)
+    assert kind.stored == stored  # planning changes nothing
+    assert carry_out(kind, changes) == changes
+    needed = [change.name for change in changes if change.is_needed]
+    assert kind.writes == kind.finished == needed
+    assert kind.stored == (wanted if prune else stored | wanted)
 
 
-@pytest.mark.parametrize(
-    ("prune", "word", "ended"), [(False, "unlisted", []), (True, "ended", [("other", "b")])]
-)
-def test_a_subscription_that_is_not_in_the_file_goes_on(
-    monkeypatch: pytest.MonkeyPatch, prune: bool, word: str, ended: list[tuple[str, str]]
+@given(wanted=stores, stored=stores, prune=st.booleans())
+def test_applying_again_changes_nothing(
+    wanted: dict[str, int], stored: dict[str, int], prune: bool
 ) -> None:
-    database = Database(upsert_subscription=[(True,)])
-    monkeypatch.setattr(subscriptions, "subscriptions", lambda _: ROWS)
-    monkeypatch.setattr(subscriptions, "connect", lambda *_, **__: database)
-    wanted = [(spec, source) for spec in parse(TEAM).subscribers for source in spec.sources]
-    changes, over = subscriptions._subscribe("", wanted, prune)
-    assert [(change.name, change.change) for change in changes] == [
-        ("team:a", "updated"),
-        ("other:b", word),
+    kind = Numbers(wanted, stored)
+    carry_out(kind, compare(kind, prune=prune))
+    kind.writes.clear()
+    again = compare(kind, prune=prune)
+    assert {change.action for change in again} <= {Action.UNCHANGED, Action.UNLISTED}
+    assert all(change.fields == () for change in again)
+    carry_out(kind, again)
+    assert kind.writes == []
+
+
+@given(wanted=stores, stored=stores, prune=st.booleans())
+def test_a_plan_that_is_carried_out_twice_writes_once(
+    wanted: dict[str, int], stored: dict[str, int], prune: bool
+) -> None:
+    kind = Numbers(wanted, stored)
+    changes = compare(kind, prune=prune)
+    carry_out(kind, changes)
+    writes = list(kind.writes)
+    assert carry_out(kind, changes) == changes
+    assert kind.writes == writes
+
+
+@given(wanted=stores, stored=stores, meanwhile=stores)
+def test_a_stale_plan_overwrites_nothing(
+    wanted: dict[str, int], stored: dict[str, int], meanwhile: dict[str, int]
+) -> None:
+    """Another program makes the things `meanwhile`: each is left as it is, or was as the plan saw it."""
+    kind = Numbers(wanted, stored)
+    changes = compare(kind, prune=True)
+    kind.stored = dict(meanwhile)
+    with contextlib.suppress(StalePlanError):
+        carry_out(kind, changes)
+    for name in kind.writes:
+        assert meanwhile.get(name) == stored.get(name)
+    for name in set(meanwhile) - set(kind.writes):
+        assert kind.stored[name] == meanwhile[name]
+
+
+def test_every_action_has_its_line() -> None:
+    kind = Numbers({"new": 1, "other": 2, "same": 3}, {"other": 1, "same": 3, "old": 4})
+    unlisted = compare(kind)
+    assert actions(unlisted) == {
+        "new": Action.CREATE,
+        "other": Action.CHANGE,
+        "same": Action.UNCHANGED,
+        "old": Action.UNLISTED,
+    }
+    assert actions(compare(kind, prune=True))["old"] is Action.DELETE
+    assert [change.to_json()["fields"] for change in unlisted] == [
+        [],
+        [{"path": "value", "before": 1, "after": 2}],
+        [],
+        [],
     ]
-    assert over == ended
-    assert (query("end_subscription") in database.asked) is prune
+
+
+def test_a_failure_names_the_change_and_what_came_before_it_is_reported() -> None:
+    kind = Numbers({"a": 1, "b": 1, "c": 1}, {}, broken="b")
+    reported: list[str] = []
+    with pytest.raises(DependencyError, match=r"^create number b: the store is away$"):
+        run(
+            execute(
+                SERVICES,
+                compare(kind),
+                report=lambda change: reported.append(change.name),
+                kinds=[kind],
+            )
+        )
+    assert reported == kind.writes == kind.finished == ["a"]
+
+
+def test_of_changes_that_belong_together_none_is_reported_when_one_fails() -> None:
+    kind = NumbersTogether({"a": 1, "b": 1}, {}, broken="b")
+    reported: list[str] = []
+    with pytest.raises(DependencyError, match="number b"):
+        run(
+            execute(
+                SERVICES,
+                compare(kind),
+                report=lambda change: reported.append(change.name),
+                kinds=[kind],
+            )
+        )
+    assert reported == kind.finished == []
+
+
+def test_a_change_keeps_the_class_of_its_error() -> None:
+    class Refusing(Numbers):
+        async def write(self, services: Services, change: Change[Number]) -> None:
+            raise ConfigurationError("no")
+
+    kind = Refusing({"a": 1}, {})
+    with pytest.raises(ConfigurationError, match="create number a: no") as caught:
+        carry_out(kind, compare(kind))
+    assert not caught.value.retryable
+
+
+def test_a_change_that_no_kind_carries_out_is_not_skipped() -> None:
+    kind = Numbers({"a": 1}, {})
+    changes = compare(kind)
+    with pytest.raises(ValueError, match="no kind carries out number"):
+        run(execute(SERVICES, changes, kinds=[]))
+
+
+def test_states_are_the_same_by_their_fields() -> None:
+    assert same(None, None)
+    assert not same(None, Number(1))
+    assert not same(Number(1), None)
+    assert same(Number(1), Number(1))
+    assert not same(Number(1), Number(2))
+
+
+def test_the_order_is_what_each_kind_needs() -> None:
+    order = [kind.name for kind in KINDS]
+    assert len(set(order)) == len(order)
+    for before, after in (
+        ("space", "source"),
+        ("topic", "source"),
+        ("source", "schedule"),
+        ("source", "subscription"),
+        ("namespace", "schedule"),
+        ("namespace", "endpoint"),
+        ("endpoint", "subscription"),
+    ):
+        assert order.index(before) < order.index(after), (before, after)
+
+
+def test_a_stale_plan_is_an_expected_error() -> None:
+    """Exit code 2 and one line, not a mistake in Freshet."""
+    assert issubclass(StalePlanError, FreshetError)

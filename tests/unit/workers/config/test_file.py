@@ -1,27 +1,27 @@
 """freshet.toml: what is read, and how a mistake is told."""
 
 import json
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from corpus.errors import ConfigurationError
 from corpus.source import SourceSpec, VersionRule
+from tests.support.refusing import refused
 from workers.config.file import load, parse, schema
-from workers.config.values import seconds, size
 
-EXAMPLE = Path(__file__).parents[4] / "examples" / "peps" / "freshet.toml"
+EXAMPLES = Path(__file__).parents[4] / "examples"
+EXAMPLE = EXAMPLES / "peps" / "freshet.toml"
+SCHEMA = EXAMPLES / "freshet.schema.json"
 
 
 def test_the_example_is_valid() -> None:
     config = load(EXAMPLE)
     assert [spec.source for spec in config.sources][:1] == ["peps"]
     assert config.partitions["peps"] == 3
-
-
-def test_defaults_are_those_of_the_specification() -> None:
-    assert parse("[source.a]").sources == (SourceSpec(source="a", topics=("a",)),)
 
 
 def test_a_source_survives_the_database() -> None:
@@ -104,181 +104,9 @@ def test_a_mistake_names_file_field_and_what_is_allowed(text: str, words: list[s
         assert word in message
 
 
-def refused(text: str) -> str:
-    with pytest.raises(ConfigurationError) as caught:
-        parse(text, "my.toml")
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        '[source.a]\ntopics = ["t", "t.dead-letters"]',
-        '[source.a]\ntopics = ["t", "d"]\ndead_letter_topic = "d"',
-        '[source.a]\n[source.b]\ntopics = ["a.dead-letters"]',
-        '[source.b]\ntopics = ["a.dead-letters"]\n[source.a]',
-        '[source.a]\n[source.b]\ndead_letter_topic = "a"',
-        '[source.a]\n[source."a.dead-letters"]',
-    ],
-)
-def test_no_source_reads_dead_letters(text: str) -> None:
-    assert "for ever" in refused(text)
-    assert ".dead_letter_topic = '" in refused(text)
-
-
-def test_dead_letters_of_two_sources_may_share_a_topic() -> None:
-    assert (
-        len(
-            parse(
-                '[source.a]\ndead_letter_topic = "dead"\n[source.b]\ndead_letter_topic = "dead"'
-            ).sources
-        )
-        == 2
-    )
-
-
-@pytest.mark.parametrize(
-    ("table", "setting"),
-    [
-        ("freshness", "warn_after = inf"),
-        ("freshness", "warn_after = nan"),
-        ("freshness", f'error_after = "{"9" * 400}d"'),
-        ("freshness", 'expire_after = "99999999999999d"'),
-        ("freshness", f"check_every = {'9' * 400}"),
-        ("pipeline", "clean_timeout = inf"),
-        ("pipeline", 'clean_timeout = "30d"'),
-        ("pipeline", f'max_document_bytes = "{"9" * 400}GB"'),
-        ("pipeline", f"max_chunks = {2**63}"),
-        ("pipeline", f"max_tokens = {2**63}"),
-        ("pipeline", 'content_type = "text/\\u0000"'),
-        ("limits", f"max_records = {2**63}"),
-        ("limits", f"max_bytes = {2**63}"),
-        ("limits", "linger = inf"),
-    ],
-)
-def test_what_is_too_much_is_named(table: str, setting: str) -> None:
-    assert refused(f"[source.a.{table}]\n{setting}").startswith(
-        f"my.toml: source.a.{table}.{setting.split()[0]} = "
-    )
-
-
-def test_a_century_is_a_duration() -> None:
-    assert (
-        parse('[source.a.freshness]\nexpire_after = "36525d"')
-        .sources[0]
-        .freshness.expire_after_seconds
-        == 36_525 * 86_400
-    )
-
-
-def test_a_prefix_holds_no_nul() -> None:
-    assert 'source.a.prefix = "a\\u0000"' in refused('[source.a]\nprefix = "a\\u0000"')
-
-
-@pytest.mark.parametrize(
-    "name", [".", "..", "a b", "ü", "", "x" * 250, "__consumer_offsets", "a\\n"]
-)
-def test_topics_that_kafka_refuses(name: str) -> None:
-    assert "source.a.topics.0" in refused(f'[source.a]\ntopics = ["{name}"]')
-    assert "source.a.dead_letter_topic" in refused(f'[source.a]\ndead_letter_topic = "{name}"')
-
-
-def test_a_topic_needs_room_for_its_dead_letters() -> None:
-    text = f'[source.a]\ntopics = ["{"x" * 240}"]\n'
-    assert "source.a.dead_letter_topic" in refused(text)
-    assert parse(text + 'dead_letter_topic = "dead"').sources
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        '[source.a]\ntopics = ["a.b", "a_b"]',
-        '[source."a.b"]\n[source.a_b]',
-        '[source.a]\n[source.b]\ntopics=["a_dead-letters"]',
-    ],
-)
-def test_topics_that_are_one_to_kafka(text: str) -> None:
-    assert "are one to Kafka" in refused(text)
-
-
-TEAM = '[source.a]\n[subscriber.one]\nsources = {sources}\nendpoint = "{endpoint}"\nnamespace = "{namespace}"\ntask_queue = "{queue}"\n'
-
-
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        ({"namespace": "n n/"}, "subscriber.one.namespace"),
-        ({"namespace": " "}, "subscriber.one.namespace"),
-        ({"queue": " "}, "subscriber.one.task_queue"),
-        ({"endpoint": "team-"}, "subscriber.one.endpoint"),
-        ({"endpoint": "freshet-corpus"}, "Freshet's own"),
-        ({"sources": '["a", "a"]'}, "names a source twice"),
-    ],
-)
-def test_subscribers_that_cannot_be_meant(change: dict[str, str], told: str) -> None:
-    fields = {"sources": '["a"]', "endpoint": "team", "namespace": "team", "queue": "q"}
-    assert parse(TEAM.format(**fields)).subscribers
-    assert told in refused(TEAM.format(**(fields | change)))
-
-
-@pytest.mark.parametrize(
-    ("namespace", "queue", "told"),
-    [("other", "q", "subscriber.two.namespace = 'other'"), ("team", "p", "two.task_queue = 'p'")],
-)
-def test_an_endpoint_has_one_target(namespace: str, queue: str, told: str) -> None:
-    one = TEAM.format(sources='["a"]', endpoint="team", namespace="team", queue="q")
-    two = '[subscriber.two]\nsources = ["a"]\nendpoint = "team"\n'
-    assert len(parse(f'{one}{two}namespace = "team"\ntask_queue = "q"').subscribers) == 2
-    assert told in refused(f'{one}{two}namespace = "{namespace}"\ntask_queue = "{queue}"')
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        (
-            "[source.a.pipeline]\nmax_tokens = 64\nmin_tokens = 65",
-            "max_tokens (64) must not be less than min_tokens (65)",
-        ),
-        (
-            "[source.a.limits]\nmax_records = 30000",
-            "max_pending_records (20000) must not be less than max_records (30000)",
-        ),
-        (
-            '[source.a.limits]\nmax_pending_bytes = "1MB"',
-            "max_pending_bytes (1000000) must not be less than max_bytes (8000000)",
-        ),
-    ],
-)
-def test_limits_that_contradict_each_other(text: str, told: str) -> None:
-    assert told in refused(text)
-
-
 def test_a_missing_file_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="cannot be read"):
         load(tmp_path / "none.toml")
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [("30d", 2_592_000), ("1h30m", 5_400), ("250ms", 0.25), ("1.5s", 1.5), (7, 7)],
-)
-def test_durations(text: Any, expected: float) -> None:
-    assert seconds(text) == expected
-
-
-@pytest.mark.parametrize("text", ["", "5", "d", "-1d", "1y", True, [1]])
-def test_no_durations(text: Any) -> None:
-    with pytest.raises(ValueError, match="duration"):
-        seconds(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [("8MB", 8_000_000), ("1kib", 1024), ("12", 12), (5, 5), ("0.5 GB", 500_000_000)],
-)
-def test_sizes(text: Any, expected: int) -> None:
-    assert size(text) == expected
 
 
 def test_the_schema_knows_every_setting() -> None:
@@ -286,3 +114,88 @@ def test_the_schema_knows_every_setting() -> None:
     for name in ("topics", "max_document_bytes", "linger", "warn_after", "endpoint"):
         assert f'"{name}"' in described
     assert schema()["additionalProperties"] is False
+
+
+def test_the_committed_schema_is_current() -> None:
+    """Editors read it; one line makes it again."""
+    current = json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
+    assert SCHEMA.read_text(encoding="utf-8") == current, (
+        "run: python -m workers config schema > examples/freshet.schema.json"
+    )
+
+
+@pytest.mark.parametrize(
+    "file", sorted(EXAMPLES.rglob("freshet.toml")), ids=lambda p: p.parent.name
+)
+def test_an_example_names_its_schema(file: Path) -> None:
+    first = file.read_text(encoding="utf-8").splitlines()[0]
+    assert first.startswith("#:schema ")
+    assert (file.parent / first.removeprefix("#:schema ")).resolve() == SCHEMA
+
+
+def test_the_schema_takes_what_the_parser_takes(tmp_path: Path) -> None:
+    """An editor marks nothing that `freshet apply` accepts."""
+    document = tmp_path / "freshet.json"
+    document.write_text(json.dumps(tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))))
+    command = [sys.executable, "-m", "check_jsonschema", "--schemafile", str(SCHEMA), str(document)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[source.a]\n[source.a]", "not TOML"),
+        ('[source.a]\nmodel = "x"\nmodel = "y"', "not TOML"),
+        ('[source.a]\n[source."a"]', "not TOML"),
+        ("source.a.partitions = 3\n[source.a]", "not TOML"),
+        ("[[source]]", "source"),
+        ("[source]\na = 3", "source.a"),
+        ("source = 3", "source = 3"),
+        ("[source.a.b.c]", "source.a.b is not a setting; known there: topics"),
+        ("[source.a.limits.x]", "source.a.limits.x is not a setting; known there: max_records"),
+        ("[subscriber.t.x]", "subscriber.t.x is not a setting; known there: sources"),
+        ("[freshness]", "freshness is not a setting; known there: source, subscriber"),
+        ('"" = 1', "is not a setting"),
+        ('[source.""]', "does not match"),
+        ('[source."a b"]', "does not match"),
+        ("[source.a]\ntopics = 1979-05-27", "source.a.topics"),
+        ("[source.a]\npartitions = 1e0", "source.a.partitions"),
+        ("[source.a]\npartitions = 0x7fffffffffffffffffff", "source.a.partitions"),
+        ("[source.a]\nversion_rule = 'latest'", "source.a.version_rule"),
+        ("[source.a.freshness]\nmax_expiry_ratio = nan", "source.a.freshness.max_expiry_ratio"),
+        ("[source.a.freshness]\nmax_expiry_ratio = 1.01", "source.a.freshness.max_expiry_ratio"),
+        ("a = " + "[" * 90_000, "not TOML"),
+        ("[source.a]\n\x00", "not TOML"),
+        ("\ufeff[source.a]\nx = 1", "not TOML"),
+    ],
+    ids=range(23),
+)
+def test_odd_files_are_one_clear_error(text: str, message: str) -> None:
+    assert message in refused(text)
+
+
+def test_all_mistakes_are_named_at_once() -> None:
+    message = refused("[source.a]\nfoo = 1\npartitions = 0\n[source.a.limits]\nmax_records = 0")
+    for path in ("source.a.foo", "source.a.partitions", "source.a.limits.max_records"):
+        assert path in message
+
+
+def test_a_long_value_is_shown_in_part() -> None:
+    message = refused(f'[source.a]\nformat = "{"x" * 500}"')
+    assert "…" in message
+    assert len(message) < 200
+
+
+@pytest.mark.parametrize("content", [b"\xef\xbb\xbf[source.a]\r\n", b"[source.a]\r\n", b""])
+def test_files_of_other_editors_are_read(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "freshet.toml"
+    file.write_bytes(content)
+    assert [spec.source for spec in load(file).sources] == ["a"] * (b"source" in content)
+
+
+def test_a_file_that_is_not_utf8_is_one_clear_error(tmp_path: Path) -> None:
+    file = tmp_path / "freshet.toml"
+    file.write_bytes("[source.a]\nprefix = 'ü'".encode("latin-1"))
+    with pytest.raises(ConfigurationError, match=r"freshet\.toml cannot be read"):
+        load(file)

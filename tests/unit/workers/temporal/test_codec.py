@@ -2,9 +2,13 @@
 
 import base64
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes
 
@@ -85,18 +89,75 @@ async def test_plain_payloads_pass() -> None:
     [
         ("", "there is no payload key"),
         ("# only a comment\n", "there is no payload key"),
-        ("new\n", "keys:1: expected id=base64 of 32 bytes"),
-        ("=AAAA\n", "keys:1: expected id=base64 of 32 bytes"),
-        ("new=not base64\n", "keys:1: expected"),
-        (line("good", NEW) + line("short", NEW[:16]), "keys:2: expected"),
-        (line("same", NEW) + line("same", OLD), "keys:2: key 'same' stands there twice"),
+        ("new\n", "line 1: expected id=base64 of 32 bytes"),
+        ("=AAAA\n", "line 1: expected id=base64 of 32 bytes"),
+        ("new=not base64\n", "line 1: expected"),
+        ("new=" + "A" * 44 + "\n", "line 1: expected"),
+        (line("good", NEW) + line("short", NEW[:16]), "line 2: expected"),
+        (line("good", NEW) + line("long", NEW + b"x"), "line 2: expected"),
+        (line("same", NEW) + line("same", OLD), "line 2: key 'same' appears twice"),
     ],
 )
 def test_a_wrong_key_file_names_the_line(tmp_path: Path, text: str, says: str) -> None:
     file = tmp_path / "keys"
     file.write_text(text)
-    with pytest.raises(ConfigurationError, match=says):
+    with pytest.raises(ConfigurationError, match=f"^FRESHET_PAYLOAD_KEYS='.*keys'.*{says}"):
         EncryptionCodec.from_file(str(file))
+
+
+@pytest.mark.parametrize(
+    "make", [Path.mkdir, lambda path: path.write_bytes(b"\xff"), lambda _: None]
+)
+def test_a_key_file_that_cannot_be_read_is_named(tmp_path: Path, make: Any) -> None:
+    make(tmp_path / "keys")
+    with pytest.raises(ConfigurationError, match=r"^FRESHET_PAYLOAD_KEYS='.*keys' cannot be read"):
+        EncryptionCodec.from_file(str(tmp_path / "keys"))
+
+
+async def test_key_files_of_other_editors_are_read(tmp_path: Path) -> None:
+    written = await EncryptionCodec({"new": NEW}).encode([SECRET])
+    file = tmp_path / "keys"
+    file.write_bytes(b"\xef\xbb\xbf# keys\r\n  # newest first\r\n" + line("new", NEW).encode())
+    assert await EncryptionCodec.from_file(str(file)).decode(written) == [SECRET]
+
+
+DAMAGE: dict[str, Callable[[Payload], None]] = {
+    "empty": lambda payload: setattr(payload, "data", b""),
+    "half a nonce": lambda payload: setattr(payload, "data", payload.data[:6]),
+    "only a nonce": lambda payload: setattr(payload, "data", payload.data[:12]),
+    "cut": lambda payload: setattr(payload, "data", payload.data[:-1]),
+    "longer": lambda payload: setattr(payload, "data", payload.data + b"\x00"),
+    "twice": lambda payload: setattr(payload, "data", payload.data * 2),
+    "no key id": lambda payload: payload.metadata.pop("key-id"),
+    "empty key id": lambda payload: payload.metadata.update({"key-id": b""}),
+    "key id that is no text": lambda payload: payload.metadata.update({"key-id": b"\xff\x00"}),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+async def test_a_damaged_payload_is_one_clear_error(damage: str) -> None:
+    codec = EncryptionCodec({"new": NEW})
+    (payload,) = await codec.encode([SECRET])
+    DAMAGE[damage](payload)
+    with pytest.raises(ConfigurationError, match="a payload "):
+        await codec.decode([payload])
+
+
+@given(st.binary(max_size=64), st.sampled_from([b"new", b"", b"other", b"\xff"]))
+def test_any_bytes_are_refused(data: bytes, key_id: bytes) -> None:
+    """No bytes that another program made are taken for a payload of ours."""
+    payload = Payload(metadata={"encoding": b"binary/encrypted", "key-id": key_id}, data=data)
+    with pytest.raises(ConfigurationError, match="a payload "):
+        EncryptionCodec({"new": NEW})._decrypt(payload)
+
+
+@given(
+    st.binary(max_size=200), st.dictionaries(st.text(max_size=5), st.binary(max_size=9), max_size=3)
+)
+def test_any_payload_comes_back(data: bytes, metadata: dict[str, bytes]) -> None:
+    codec = EncryptionCodec({"new": NEW})
+    payload = Payload(metadata=metadata, data=data)
+    assert codec._decrypt(codec._encrypt(payload)) == payload
 
 
 def test_no_key_stands_in_an_error(tmp_path: Path) -> None:
@@ -110,8 +171,9 @@ def test_no_key_stands_in_an_error(tmp_path: Path) -> None:
 async def test_the_client_uses_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "keys"
     file.write_text(line("new", NEW))
-    for name in ("FRESHET_DATABASE_URL", "FRESHET_KAFKA_BOOTSTRAP", "TEMPORAL_ADDRESS"):
-        monkeypatch.setenv(name, "host=nowhere")
+    monkeypatch.setenv("FRESHET_DATABASE_URL", "host=nowhere")
+    monkeypatch.setenv("FRESHET_KAFKA_BOOTSTRAP", "nowhere:9092")
+    monkeypatch.setenv("TEMPORAL_ADDRESS", "nowhere:7233")
     assert data_converter(load(tmp_path)) is DataConverter.default
     monkeypatch.setenv("FRESHET_PAYLOAD_KEYS", str(file))
     converter = data_converter(load(tmp_path))

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from corpus.errors import ConfigurationError
-from workers.config.settings import temporal_namespace, temporal_profile
+from workers.config.addresses import temporal_profile
+from workers.config.settings import temporal_namespace
 
 
 @pytest.fixture(autouse=True)
@@ -55,3 +56,40 @@ def test_a_profile_that_is_not_there_is_named(
     monkeypatch.setenv("TEMPORAL_PROFILE", "missing")
     with pytest.raises(ConfigurationError, match="'missing' not found"):
         temporal_profile()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("broken", b"x ="),
+        ("odd", b"\xff\xfe"),
+        ("other", b"profile = 3"),
+        (
+            "tls",
+            b'[profile.default]\naddress = "a:1"\n[profile.default.tls]\nclient_cert_path = "/nope"\nclient_key_path = "/nope"',
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_clear_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, content: bytes
+) -> None:
+    file = tmp_path / name
+    file.write_bytes(content)
+    monkeypatch.setenv("TEMPORAL_CONFIG_FILE", str(file))
+    with pytest.raises(
+        ConfigurationError, match=r"the Temporal profile that TEMPORAL_\* name"
+    ) as caught:
+        temporal_profile()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_named_file_that_does_not_exist_is_not_another_server(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TEMPORAL_CONFIG_FILE", str(tmp_path / "missing.toml"))
+    with pytest.raises(
+        ConfigurationError, match=r"TEMPORAL_CONFIG_FILE='.*missing\.toml' is not a file"
+    ):
+        temporal_profile()
+    monkeypatch.setenv("TEMPORAL_ADDRESS", "named:7233")
+    assert (temporal_profile() or {})["target_host"] == "named:7233"

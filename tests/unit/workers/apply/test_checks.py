@@ -1,0 +1,98 @@
+"""What `apply` refuses since PostgreSQL or the corpus rules it out, and what becomes of sources that are not in the file."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from corpus.errors import ConfigurationError
+from corpus.source import SourceSpec
+from tests.support.fake_rows import Database
+from workers.apply import checks, sources
+from workers.apply.change import Action
+from workers.apply.kind import Services, Target
+from workers.apply.sources import Sources
+from workers.config.file import parse
+
+
+def database(
+    *configured: SourceSpec, with_documents: tuple[str, ...] = (), retired: tuple[str, ...] = ()
+) -> Any:
+    return Database(
+        sources_configured=[
+            {
+                "source": spec.source,
+                "spec": spec.to_json(),
+                "state": "retired" if spec.source in retired else "active",
+            }
+            for spec in configured
+        ],
+        text_search_languages=[{"cfgname": "english"}, {"cfgname": "simple"}],
+        sources_with_documents=[{"source": source} for source in with_documents],
+    )
+
+
+def planned(text: str, connection: Any, *, prune: bool = False) -> dict[str, Action]:
+    config = parse(text)
+    target = Target(config=config, unlisted=sources.unlisted(connection, config), prune=prune)
+    checks.check(connection, target)
+    services = Services(connection=connection, cluster=SimpleNamespace(), client=SimpleNamespace())  # type: ignore[arg-type]
+    changes = asyncio.run(Sources().compare(services, target))
+    return {change.name: change.action for change in changes}
+
+
+def test_a_language_that_postgresql_lacks_is_refused() -> None:
+    with pytest.raises(
+        ConfigurationError,
+        match=r"source\.a\.text_search_language = 'klingon' .*it has english, simple",
+    ):
+        planned('[source.a]\ntext_search_language = "klingon"', database())
+    text = '[source.a]\ntext_search_language = "simple"'
+    assert planned(text, database()) == {"a": Action.CREATE}
+
+
+@pytest.mark.parametrize(
+    "line", ['model = "other"', 'prefix = "passage: "', 'text_search_language = "simple"']
+)
+def test_what_documents_were_made_with_stays_while_there_are_any(line: str) -> None:
+    before, text = SourceSpec(source="a", topics=("a",)), f"[source.a]\n{line}"
+    with pytest.raises(
+        ConfigurationError, match=rf"source\.a\.{line.split()[0]} cannot change from .* to "
+    ):
+        planned(text, database(before, with_documents=("a",)))
+    assert planned(text, database(before, with_documents=("b",))) == {"a": Action.CHANGE}
+    unchanged = planned("[source.a]", database(before, with_documents=("a",)))
+    assert unchanged == {"a": Action.UNCHANGED}
+
+
+def test_a_loop_with_a_source_that_continues_is_refused() -> None:
+    text = '[source.a]\ntopics = ["old.dead-letters"]'
+    old = SourceSpec(source="old", topics=("old",))
+    with pytest.raises(
+        ConfigurationError,
+        match=r"continue although .*source\.old\.dead_letter_topic = 'old\.dead-letters'",
+    ):
+        planned(text, database(old))
+    assert planned(text, database(old), prune=True) == {"a": Action.CREATE, "old": Action.RETIRE}
+    assert planned(text, database(old, retired=("old",))) == {"a": Action.CREATE}
+
+
+def test_a_source_that_was_retired_comes_back_with_its_state_in_the_plan() -> None:
+    before = SourceSpec(source="a", topics=("a",))
+    connection = database(before, retired=("a",))
+    config = parse("[source.a.limits]\nmax_records = 7")
+    services = Services(connection=connection, cluster=None, client=None)  # type: ignore[arg-type]
+    (change,) = asyncio.run(Sources().compare(services, Target(config=config)))
+    assert change.action is Action.CHANGE
+    assert change.fields == (
+        ("state", "retired", "active"),
+        ("limits.max_records", before.limits.max_records, 7),
+    )
+
+
+def test_a_pause_is_no_difference() -> None:
+    spec = SourceSpec(source="a", topics=("a",))
+    rows = [{"source": "a", "spec": spec.to_json(), "state": "paused"}]
+    connection: Any = Database(sources_configured=rows)
+    assert not sources.read_sources(connection)["a"].is_retired

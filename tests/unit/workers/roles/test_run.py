@@ -1,0 +1,184 @@
+"""From a role's name to a process that ends when it is asked to."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from corpus.errors import ConfigurationError, DependencyError
+from tests.support.polling import until
+from workers import logs
+from workers.config.settings import Settings
+from workers.roles import consumer, run
+from workers.roles.table import ROLES
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FRESHET_HOME", str(tmp_path))
+    monkeypatch.setenv("FRESHET_DATABASE_URL", "host=unused")
+    monkeypatch.setenv("FRESHET_KAFKA_BOOTSTRAP", "unused:9092")
+    monkeypatch.setenv("TEMPORAL_ADDRESS", "unused:7233")
+    monkeypatch.setattr(logs, "configure", lambda *_, **__: None)
+
+
+@pytest.mark.parametrize("name", ["juggler", "", "run", "table", "Consumer", "consumer "])
+async def test_a_wrong_name_lists_the_roles(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="roles are consumer, orchestrator, preparer"):
+        await run.run_role(name)
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize("name", list(ROLES))
+async def test_a_role_runs_with_the_settings(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    seen: list[Any] = []
+
+    async def run_module(settings: Settings) -> None:
+        seen.append(settings)
+
+    module = ModuleType(name)
+    module.run = run_module  # type: ignore[attr-defined]
+    imported: list[str] = []
+
+    def import_module(path: str) -> ModuleType:
+        imported.append(path)
+        return module
+
+    monkeypatch.setattr(run, "import_module", import_module)
+    await run.run_role(name)
+    assert imported == [f"workers.roles.{name}"]
+    assert isinstance(seen[0], Settings)
+
+
+@pytest.mark.usefixtures("environment")
+async def test_a_wrong_setting_ends_it_before_anything_is_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FRESHET_EMBED_SHARD", "0")
+    with pytest.raises(ConfigurationError, match="FRESHET_EMBED_SHARD"):
+        await run.run_role("embedder")
+
+
+class FakeWorker:
+    """Notes when it runs."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    async def __aenter__(self) -> "FakeWorker":
+        self.events.append("started")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.events.append("ended")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_worker_ends_at_a_signal(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: signal.Signals
+) -> None:
+    ready = tmp_path / "ready"
+    monkeypatch.setenv("FRESHET_READY_FILE", str(ready))
+    worker: Any = FakeWorker()
+    serving = asyncio.create_task(run.serve(worker, "storer"))
+    await until(ready.exists)
+    assert worker.events == ["started"]
+    assert ready.read_text() == str(os.getpid())
+    os.kill(os.getpid(), number)
+    await asyncio.wait_for(serving, 5)
+    assert worker.events == ["started", "ended"]
+
+
+# ── the consumer's two tasks ────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Consuming:
+    """A consumer that ends when it is told to, and an outbox that runs for ever."""
+
+    def __init__(self) -> None:
+        self.stop = asyncio.Event()
+        self.events: list[str] = []
+
+    async def consume(self) -> None:
+        await self.stop.wait()
+        await asyncio.sleep(0)
+        self.events.append("committed")
+
+    async def outbox(self) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.events.append("outbox ended")
+
+
+async def failing(error: Exception) -> None:
+    await asyncio.sleep(0)
+    raise error
+
+
+async def test_at_a_signal_the_consumer_commits_what_is_in_flight() -> None:
+    parts = Consuming()
+    running = asyncio.create_task(consumer.run_both(parts.consume(), parts.outbox(), parts.stop))
+    await asyncio.sleep(0.01)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert sorted(parts.events) == ["committed", "outbox ended"]
+
+
+async def test_an_outbox_that_fails_ends_the_consumer() -> None:
+    """Dead letters would wait for ever, and nothing would say so."""
+    parts = Consuming()
+    with pytest.raises(RuntimeError, match="of the outbox"):
+        await asyncio.wait_for(
+            consumer.run_both(parts.consume(), failing(RuntimeError("of the outbox")), parts.stop),
+            5,
+        )
+    assert parts.events == ["committed"]
+
+
+async def test_a_consumer_that_fails_ends_the_outbox() -> None:
+    parts = Consuming()
+    with pytest.raises(RuntimeError, match="of the consumer"):
+        await asyncio.wait_for(
+            consumer.run_both(failing(RuntimeError("of the consumer")), parts.outbox(), parts.stop),
+            5,
+        )
+    await asyncio.sleep(0)
+    assert parts.events == ["outbox ended"]
+
+
+async def test_a_temporal_that_starts_later_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from tenacity import wait_none
+
+    answers: list[Any] = [DependencyError("away"), DependencyError("away"), "client"]
+
+    async def connect(_settings: Any) -> Any:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(consumer, "temporal", connect)
+    connecting: Any = consumer._connect
+    monkeypatch.setattr(connecting.retry, "wait", wait_none())
+    assert await connecting(None) == "client"
+    actions = [record.__dict__["action"] for record in caplog.records]
+    assert actions == ["waiting_for_temporal"] * 2
+
+
+async def test_a_wrong_temporal_address_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def connect(_settings: Any) -> Any:
+        raise ConfigurationError("TEMPORAL_ADDRESS")
+
+    monkeypatch.setattr(consumer, "temporal", connect)
+    with pytest.raises(ConfigurationError):
+        await consumer._connect(None)  # type: ignore[arg-type]

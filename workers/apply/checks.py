@@ -1,0 +1,76 @@
+"""What `apply` refuses since a service, or what the corpus holds, rules it out; a file alone cannot show it."""
+
+from psycopg.rows import scalar_row
+
+from corpus.database import Connection, database_errors_translated
+from corpus.errors import ConfigurationError
+from corpus.source import SourceSpec
+from corpus.sql import query
+from workers.apply.kind import Target
+from workers.apply.sources import read_sources
+from workers.config import rules
+
+# Re-embedding and re-indexing the documents that exist is not built yet.
+_FIXED_BY_DOCUMENTS = ("model", "prefix", "text_search_language")
+
+
+def check(connection: Connection, target: Target) -> None:
+    """Refuse a configuration that would stop a source, or hide its documents.
+
+    Raises:
+        ConfigurationError: names the field, the value and what to do.
+        DependencyError: PostgreSQL does not answer.
+    """
+    _check_loops(target)
+    _check_languages(connection, target.config.sources)
+    _check_fixed_fields(connection, target.config.sources)
+
+
+def _check_loops(target: Target) -> None:
+    """A source that continues although the file does not name it can close a loop, too."""
+    try:
+        rules.no_loop(target.continuing)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"together with the sources that continue although the file does not name them: {error}"
+        ) from error
+
+
+def _check_languages(connection: Connection, specs: tuple[SourceSpec, ...]) -> None:
+    """A name that PostgreSQL does not know would stop the source at its first batch."""
+    known = _column(connection, "text_search_languages")
+    for spec in specs:
+        language = spec.text_search_language
+        if language not in known:
+            raise ConfigurationError(
+                f"source.{spec.source}.text_search_language = {language!r} is not a text search configuration of "
+                f"this PostgreSQL; it has {', '.join(known)}"
+            )
+
+
+def _check_fixed_fields(connection: Connection, specs: tuple[SourceSpec, ...]) -> None:
+    """What the chunks were made with stays while there are any: no search would find those made otherwise."""
+    configured = read_sources(connection)
+    with_documents = _column(connection, "sources_with_documents")
+    for spec in specs:
+        if spec.source in with_documents:
+            current = configured[spec.source]
+            _check_unchanged(current.spec, spec)
+
+
+def _check_unchanged(current: SourceSpec, desired: SourceSpec) -> None:
+    for field in _FIXED_BY_DOCUMENTS:
+        before, after = getattr(current, field), getattr(desired, field)
+        if before != after:
+            raise ConfigurationError(
+                f"source.{desired.source}.{field} cannot change from {before!r} to {after!r} while the corpus holds "
+                "documents of this source: a search would not find them. Give a new source the new value and the "
+                "same topics; retire this one when the new one has caught up"
+            )
+
+
+def _column(connection: Connection, name: str) -> list[str]:
+    """The only column of a query."""
+    with database_errors_translated(), connection.cursor(row_factory=scalar_row) as cursor:
+        cursor.execute(query(name))
+        return cursor.fetchall()

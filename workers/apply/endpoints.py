@@ -1,0 +1,137 @@
+"""Nexus endpoints: Freshet's own, which teams call, and one per team, which Freshet calls."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from temporalio.api.nexus.v1 import Endpoint as ApiEndpoint
+from temporalio.api.nexus.v1 import EndpointSpec, EndpointTarget
+from temporalio.api.operatorservice.v1 import (
+    CreateNexusEndpointRequest,
+    ListNexusEndpointsRequest,
+    UpdateNexusEndpointRequest,
+)
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from corpus import task_queues
+from corpus.errors import ConfigurationError, DependencyError
+from corpus.service import CORPUS_ENDPOINT
+from workers.apply.change import Change
+from workers.apply.kind import Kind, Names, Services, Target
+from workers.apply.settling import until_settled
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where an endpoint leads."""
+
+    namespace: str
+    task_queue: str
+
+    def fields(self) -> Mapping[str, Any]:
+        """The target, as the Temporal command line writes it."""
+        return {"target": f"{self.namespace}:{self.task_queue}"}
+
+
+class Endpoints(Kind[Endpoint]):
+    """Created and updated; never deleted, since other programs may use them.
+
+    Args:
+        corpus_endpoint: name of Freshet's own.
+    """
+
+    name = "endpoint"
+
+    def __init__(self, corpus_endpoint: str = CORPUS_ENDPOINT) -> None:
+        self._corpus_endpoint = corpus_endpoint
+
+    async def desired(self, services: Services, target: Target) -> Mapping[str, Endpoint]:
+        """Freshet's own, and one per team.
+
+        Raises:
+            ConfigurationError: one endpoint would have two targets.
+        """
+        own = Endpoint(namespace=services.client.namespace, task_queue=task_queues.NEXUS)
+        endpoints = {self._corpus_endpoint: own}
+        for spec in target.config.subscribers:
+            endpoint = Endpoint(namespace=spec.namespace, task_queue=spec.task_queue)
+            first = endpoints.setdefault(spec.endpoint, endpoint)
+            if first != endpoint:
+                raise ConfigurationError(
+                    f"endpoint {spec.endpoint!r} of subscriber {spec.subscriber!r} "
+                    "is also used with another target"
+                )
+        return endpoints
+
+    async def current(self, services: Services, names: Names) -> Mapping[str, Endpoint]:
+        """Each as the server has it."""
+        endpoints = {name: await _read(services.client, name) for name in names}
+        return {name: _target(found) for name, found in endpoints.items() if found is not None}
+
+    async def write(self, services: Services, change: Change[Endpoint]) -> None:
+        """Make it lead where it should.
+
+        Raises:
+            DependencyError: the server does not answer, or does not let us; then somebody has to create it.
+        """
+        if change.desired is not None:
+            await ensure_endpoint(services.client, change.name, change.desired)
+
+
+async def ensure_endpoint(client: Client, name: str, endpoint: Endpoint) -> None:
+    """Create an endpoint, or change its target.
+
+    Raises:
+        DependencyError: the server does not answer, or does not let us; then somebody has to create it.
+    """
+    try:
+        await _ensure_endpoint(client, name, endpoint)
+    except RPCError as error:
+        raise _unavailable(name, error) from error
+
+
+@until_settled
+async def _ensure_endpoint(client: Client, name: str, endpoint: Endpoint) -> None:
+    worker = EndpointTarget.Worker(namespace=endpoint.namespace, task_queue=endpoint.task_queue)
+    spec = EndpointSpec(name=name, target=EndpointTarget(worker=worker))
+    current = await _list(client, name)
+    if current is None:
+        await _create(client, spec)
+    elif _target(current) != endpoint:
+        request = UpdateNexusEndpointRequest(id=current.id, version=current.version, spec=spec)
+        await client.operator_service.update_nexus_endpoint(request)
+
+
+async def _create(client: Client, spec: EndpointSpec) -> None:
+    request = CreateNexusEndpointRequest(spec=spec)
+    try:
+        await client.operator_service.create_nexus_endpoint(request)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.ALREADY_EXISTS:  # another program was quicker
+            raise
+
+
+async def _read(client: Client, name: str) -> ApiEndpoint | None:
+    try:
+        return await _list(client, name)
+    except RPCError as error:
+        raise _unavailable(name, error) from error
+
+
+async def _list(client: Client, name: str) -> ApiEndpoint | None:
+    request = ListNexusEndpointsRequest(name=name, page_size=1)
+    listed = await client.operator_service.list_nexus_endpoints(request)
+    return listed.endpoints[0] if listed.endpoints else None
+
+
+def _target(endpoint: ApiEndpoint) -> Endpoint:
+    worker = endpoint.spec.target.worker
+    return Endpoint(worker.namespace, worker.task_queue)
+
+
+def _unavailable(name: str, error: RPCError) -> DependencyError:
+    return DependencyError(
+        f"Nexus endpoint {name!r} cannot be read or set up: {error.message}. "
+        "Create it by hand if this server allows nothing else."
+    )

@@ -1,0 +1,79 @@
+"""Temporal namespaces: Freshet's own, and those of the teams that subscribe."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, RegisterNamespaceRequest
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from corpus.errors import DependencyError
+from workers.apply.change import Change
+from workers.apply.kind import Kind, Names, Services, Target
+
+_RETENTION = timedelta(days=3)
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A namespace that exists; how long it keeps histories is its operator's choice."""
+
+    def fields(self) -> Mapping[str, Any]:
+        """None."""
+        return {}
+
+
+class Namespaces(Kind[Namespace]):
+    """Registered where they are missing; never deleted."""
+
+    name = "namespace"
+
+    async def desired(self, services: Services, target: Target) -> Mapping[str, Namespace]:
+        """Freshet's own, and one per team."""
+        teams = {spec.namespace for spec in target.config.subscribers}
+        return {name: Namespace() for name in sorted({services.client.namespace, *teams})}
+
+    async def current(self, services: Services, names: Names) -> Mapping[str, Namespace]:
+        """Those that are registered."""
+        return {name: Namespace() for name in names if await _exists(services.client, name)}
+
+    async def write(self, services: Services, change: Change[Namespace]) -> None:
+        """Register it."""
+        await ensure_namespace(services.client, change.name)
+
+
+async def ensure_namespace(client: Client, name: str) -> bool:
+    """Register a namespace where it is missing; whether it was.
+
+    Raises:
+        DependencyError: the server does not answer, or does not let us; then somebody has to register it.
+    """
+    if await _exists(client, name):
+        return False
+    retention = Duration()
+    retention.FromTimedelta(_RETENTION)
+    try:
+        await client.workflow_service.register_namespace(
+            RegisterNamespaceRequest(namespace=name, workflow_execution_retention_period=retention)
+        )
+    except RPCError as error:
+        if error.status is RPCStatusCode.ALREADY_EXISTS:
+            return False
+        raise DependencyError(
+            f"namespace {name!r} cannot be registered: {error.message}. "
+            "Register it by hand if this server allows nothing else."
+        ) from error
+    return True
+
+
+async def _exists(client: Client, name: str) -> bool:
+    try:
+        await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=name))
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return False
+        raise DependencyError(f"namespace {name!r} cannot be described: {error.message}") from error
+    return True

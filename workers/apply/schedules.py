@@ -1,0 +1,114 @@
+"""Temporal Schedules of the freshness checks: one per source that is in use."""
+
+import asyncio
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from corpus.errors import DependencyError
+from corpus.search_attributes import SPEC_HASH
+from corpus.source import SourceSpec
+from freshness import schedules
+from workers.apply.change import Action, Change, StalePlanError
+from workers.apply.kind import Kind, Names, Services, Target
+from workers.apply.settling import until_settled
+from workers.apply.sources import read_sources
+
+
+@dataclass(frozen=True, slots=True)
+class FreshnessSchedule:
+    """A schedule, by the hash of all that it is built from."""
+
+    built_from: str | None
+    spec: SourceSpec | None = None  # None: as read from the server
+
+    def fields(self) -> Mapping[str, Any]:
+        """The hash. An operator's pause is no part of it, and is kept."""
+        return {"built_from": self.built_from}
+
+
+class Schedules(Kind[FreshnessSchedule]):
+    """Those of sources that are retired are deleted."""
+
+    name = "schedule"
+
+    async def desired(self, services: Services, target: Target) -> Mapping[str, FreshnessSchedule]:
+        """One per source that continues, also where the file does not name it: its checks continue, too."""
+        return {
+            schedules.schedule_id(spec.source): FreshnessSchedule(schedules.spec_hash(spec), spec)
+            for spec in target.continuing
+        }
+
+    async def existing(self, services: Services) -> Names:
+        """Those that Freshet made; the list runs a little behind, so each known source is asked for, too."""
+        known = {schedules.schedule_id(source) for source in read_sources(services.connection)}
+        with _errors_translated("listing the schedules"):
+            return {*known, *await schedules.list_ids(services.client)}
+
+    async def current(self, services: Services, names: Names) -> Mapping[str, FreshnessSchedule]:
+        """Each as the server has it."""
+        reads = [_read(services.client, name) for name in names]
+        with _errors_translated("reading the schedules"):
+            states = await asyncio.gather(*reads)
+        return {name: state for name, state in zip(names, states, strict=True) if state}
+
+    def surplus(
+        self, name: str, current: FreshnessSchedule, target: Target
+    ) -> Change[FreshnessSchedule]:
+        """Its source is retired, or gone."""
+        return Change(kind=self.name, name=name, action=Action.DELETE, current=current)
+
+    async def write(self, services: Services, change: Change[FreshnessSchedule]) -> None:
+        """Create, update or delete it.
+
+        Raises:
+            StalePlanError: another `apply` has changed the schedule's source since.
+        """
+        desired = change.desired
+        built_from = desired.built_from if desired else None
+        needed = _built_from_now(services, change.name)
+        if built_from != needed:
+            raise StalePlanError(
+                "its source was changed after the plan was made; run `freshet apply` again"
+            )
+        with _errors_translated("writing the schedule"):
+            if desired is None or desired.spec is None:
+                await schedules.delete(services.client, change.name)
+            else:
+                await _write_when_settled(services.client, desired.spec)
+
+
+@until_settled
+async def _write_when_settled(client: Client, spec: SourceSpec) -> None:
+    await schedules.write(client, spec)
+
+
+async def _read(client: Client, name: str) -> FreshnessSchedule | None:
+    described = await schedules.describe(client, name)
+    if described is None:
+        return None
+    return FreshnessSchedule(described.typed_search_attributes.get(SPEC_HASH))
+
+
+def _built_from_now(services: Services, name: str) -> str | None:
+    """What the schedule is to be built from by what the database says now; None: no source needs it."""
+    sources = read_sources(services.connection)
+    for source in sources.values():
+        spec = source.spec
+        if source.is_retired:
+            continue
+        if schedules.schedule_id(spec.source) == name:
+            return schedules.spec_hash(spec)
+    return None
+
+
+@contextmanager
+def _errors_translated(doing: str) -> Generator[None]:
+    try:
+        yield
+    except RPCError as error:
+        raise DependencyError(f"Temporal: {doing} failed: {error.message}") from error

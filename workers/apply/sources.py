@@ -1,0 +1,138 @@
+"""Sources: rows of `freshet.source`, in one transaction, and a signal to the entity of each that was changed."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from psycopg.rows import namedtuple_row
+from temporalio.service import RPCError, RPCStatusCode
+
+from corpus.database import Connection, database_errors_translated
+from corpus.errors import DependencyError
+from corpus.source import SourceSpec, SourceStatus, source_workflow_id
+from corpus.sql import query
+from workers.apply.change import Action, Change
+from workers.apply.kind import Names, RowKind, Services, Target
+from workers.config.file import Config
+
+_QUERIES = {
+    Action.CREATE: "create_source",
+    Action.CHANGE: "change_source",
+    Action.RETIRE: "retire_source",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ConfiguredSource:
+    """A source's specification, and whether it is in use. A pause or a halt is no matter of the file."""
+
+    spec: SourceSpec
+    is_retired: bool = False
+
+    def fields(self) -> Mapping[str, Any]:
+        """The state, then every field of the specification; nested ones as `limits.max_records`."""
+        state = SourceStatus.RETIRED if self.is_retired else SourceStatus.ACTIVE
+        stored = _as_stored(self.spec)
+        fields: dict[str, Any] = {"state": str(state)}
+        for name, value in stored.items():
+            if isinstance(value, dict):
+                fields |= _prefixed(name, cast("dict[str, Any]", value))
+            else:
+                fields[name] = value
+        return fields
+
+
+class Sources(RowKind[ConfiguredSource]):
+    """Every source."""
+
+    name = "source"
+
+    async def desired(self, services: Services, target: Target) -> Mapping[str, ConfiguredSource]:
+        """As the file says."""
+        return {spec.source: ConfiguredSource(spec) for spec in target.config.sources}
+
+    async def existing(self, services: Services) -> Names:
+        """Every source of the database."""
+        return read_sources(services.connection).keys()
+
+    async def current(self, services: Services, names: Names) -> Mapping[str, ConfiguredSource]:
+        """As the database has them."""
+        sources = read_sources(services.connection)
+        return {name: sources[name] for name in names if name in sources}
+
+    def surplus(
+        self, name: str, current: ConfiguredSource, target: Target
+    ) -> Change[ConfiguredSource] | None:
+        """Retired with --prune; one that is retired already stays so."""
+        if current.is_retired:
+            return None
+        action, desired = Action.UNLISTED, current
+        if target.prune:
+            action = Action.RETIRE
+            desired = replace(current, is_retired=True)
+        return Change(
+            kind=self.name,
+            name=name,
+            action=action,
+            current=current,
+            desired=desired,
+        )
+
+    async def write(self, services: Services, change: Change[ConfiguredSource]) -> None:
+        """Insert or update the row."""
+        name = _QUERIES[change.action]
+        values = {"source": change.name}
+        if change.desired is not None:
+            stored = change.desired.spec.to_json()
+            values["spec"] = json.dumps(stored)
+        with database_errors_translated():
+            services.connection.execute(query(name), values)
+
+    async def finish(self, services: Services, change: Change[ConfiguredSource]) -> None:
+        """Let the entity read its limits again; one that has never run reads them when it starts."""
+        if change.action is not Action.CHANGE:
+            return
+        entity = services.client.get_workflow_handle(source_workflow_id(change.name))
+        try:
+            await entity.signal("reload")
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise DependencyError(
+                    f"the database has the new specification, but the source's workflow was not notified: "
+                    f"{error.message}; `freshet source resume {change.name}` notifies it"
+                ) from error
+
+
+def read_sources(connection: Connection) -> dict[str, ConfiguredSource]:
+    """Every source, by name; retired ones included."""
+    with database_errors_translated(), connection.cursor(row_factory=namedtuple_row) as cursor:
+        cursor.execute(query("sources_configured"))
+        rows: list[Any] = cursor.fetchall()
+    sources: dict[str, ConfiguredSource] = {}
+    for row in rows:
+        spec = SourceSpec.from_json(row.spec)
+        is_retired = row.state == SourceStatus.RETIRED
+        sources[row.source] = ConfiguredSource(spec, is_retired)
+    return sources
+
+
+def unlisted(connection: Connection, config: Config) -> tuple[SourceSpec, ...]:
+    """Sources in use that the file does not name."""
+    named = {spec.source for spec in config.sources}
+    sources = read_sources(connection)
+    specs: list[SourceSpec] = []
+    for name, source in sources.items():
+        if name in named or source.is_retired:
+            continue
+        specs.append(source.spec)
+    return tuple(specs)
+
+
+def _prefixed(name: str, table: dict[str, Any]) -> dict[str, Any]:
+    return {f"{name}.{field}": value for field, value in table.items()}
+
+
+def _as_stored(spec: SourceSpec) -> dict[str, Any]:
+    """With JSON's types, as a row has it: lists in place of tuples."""
+    return json.loads(json.dumps(spec.to_json()))

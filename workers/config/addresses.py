@@ -1,0 +1,142 @@
+"""Where the services are that no setting names: the local stack's, libpq's, and the server of a Temporal profile."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from corpus.errors import ConfigurationError, DependencyError
+
+# Any of them says that libpq's own variables name the server.
+_LIBPQ = ("PGHOST", "PGSERVICE", "PGDATABASE", "PGHOSTADDR")
+# Any of them says that a Temporal server is meant that Freshet did not start.
+_TEMPORAL = ("TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE")
+_DEFAULT_TEMPORAL = "localhost:7233"  # of Temporal's own tools, for a profile without an address
+
+
+@dataclass(frozen=True, slots=True)
+class LocalStack:
+    """What `freshet up` left in HOME/stack.json; `addresses` is empty where no local stack runs."""
+
+    home: Path
+    addresses: dict[str, str]
+
+    @classmethod
+    def read(cls, home: Path) -> "LocalStack":
+        """Read the file.
+
+        Raises:
+            ConfigurationError: it is damaged.
+        """
+        path = home / "stack.json"
+        try:
+            content = path.read_text(encoding="utf-8")
+            stored: Any = json.loads(content)
+        except (FileNotFoundError, NotADirectoryError):
+            return cls(home, {})
+        except (OSError, ValueError, RecursionError) as error:
+            raise _damaged(path, f"cannot be read as JSON ({error})") from error
+        snapshot = _object(path, stored)
+        addresses = _object(path, snapshot.get("addresses", {}))
+        texts = {name: text for name, text in addresses.items() if isinstance(text, str)}
+        return cls(home, texts)
+
+    def address(self, name: str, service: str, settings: str) -> str:
+        """The address of a part.
+
+        Raises:
+            DependencyError: there is none; the message names the `settings` that would give one.
+        """
+        address = self.addresses.get(name)
+        if not address:
+            raise DependencyError(
+                f"no address of {service}: no local stack runs in {self.home}. "
+                f"Run `freshet up`, or set {settings}."
+            )
+        return address
+
+    def database_url(self) -> str:
+        """PostgreSQL; empty where libpq's variables name a server."""
+        if any(name in os.environ for name in _LIBPQ):
+            return ""
+        return self.address("database_url", "PostgreSQL", "FRESHET_DATABASE_URL or PGHOST")
+
+    def kafka_bootstrap(self) -> str:
+        """Kafka."""
+        return self.address("kafka_bootstrap", "Kafka", "FRESHET_KAFKA_BOOTSTRAP")
+
+    def staging_url(self) -> str:
+        """The staging store; a folder of HOME where the stack names none."""
+        return self.addresses.get("staging_url") or (self.home / "staging").as_uri()
+
+    def temporal_address(self) -> str:
+        """Temporal: the server that TEMPORAL_* name, else the stack's."""
+        profile = temporal_profile()
+        if profile is not None:
+            return str(profile["target_host"])
+        return self.address(
+            "temporal_address", "Temporal", "TEMPORAL_ADDRESS or a TEMPORAL_PROFILE"
+        )
+
+
+def _object(path: Path, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _damaged(path, "holds no addresses")
+    return cast("dict[str, Any]", value)
+
+
+def _damaged(path: Path, what: str) -> ConfigurationError:
+    return ConfigurationError(f"{path} {what}; run `freshet down` and `freshet up`")
+
+
+def default_home() -> Path:
+    """FRESHET_HOME, else the XDG state directory.
+
+    Raises:
+        ConfigurationError: the directory cannot be named.
+    """
+    home = os.environ.get("FRESHET_HOME", "")
+    try:
+        if home:
+            return Path(home).expanduser().resolve()
+        return _state_directory() / "freshet"
+    except (RuntimeError, OSError) as error:
+        raise ConfigurationError(f"FRESHET_HOME={home!r} is not a directory: {error}") from error
+
+
+def _state_directory() -> Path:
+    state = os.environ.get("XDG_STATE_HOME")
+    if state:
+        return Path(state)
+    return Path.home() / ".local" / "state"
+
+
+def temporal_profile() -> dict[str, Any] | None:
+    """Arguments of `Client.connect` by `TEMPORAL_*` (variables, profile, file); None: the local stack's server.
+
+    A configuration file that no variable names is not read: its TLS and keys belong to a server that was not asked for.
+
+    Raises:
+        ConfigurationError: a profile or a file that it names does not exist, or cannot be read.
+    """
+    if not any(name in os.environ for name in _TEMPORAL):
+        return None
+    from temporalio.envconfig import ClientConfig
+
+    try:
+        arguments = dict(ClientConfig.load_client_connect_config())
+    except (RuntimeError, OSError, ValueError) as error:
+        shown = " ".join(str(error).split())
+        raise ConfigurationError(
+            f"the Temporal profile that TEMPORAL_* name cannot be used: {shown}"
+        ) from error
+    file = os.environ.get("TEMPORAL_CONFIG_FILE")
+    if "target_host" not in arguments and file and not Path(file).is_file():
+        raise ConfigurationError(f"TEMPORAL_CONFIG_FILE={file!r} is not a file")
+    return {"target_host": _DEFAULT_TEMPORAL, **arguments}
+
+
+def profile_namespace() -> str:
+    """The namespace that the profile names; empty where there is none."""
+    return str((temporal_profile() or {}).get("namespace") or "")

@@ -1,0 +1,290 @@
+"""The tables of `freshet.toml` as a person writes them: validated, and turned into `SourceSpec` and `SubscriberSpec`.
+
+A table says how a value is written, its bounds and its help. Its default is that of the specification.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from corpus.deliver.subscription import SubscriberSpec
+from corpus.preparation import PreparationSpec
+from corpus.source import BatchLimits, FreshnessSpec, SourceSpec, VersionRule
+from workers.config import rules
+from workers.config.values import (
+    MAX_PARTITIONS,
+    Bytes,
+    Count,
+    Endpoint,
+    Milliseconds,
+    Namespace,
+    Seconds,
+    SecondsOfADay,
+    SourceName,
+    TaskQueue,
+    Topic,
+)
+
+# `Any`: where a table allows a few words, its specification has a str.
+_PREPARATION: Any = PreparationSpec()
+_LIMITS: Any = BatchLimits()
+_FRESHNESS: Any = FreshnessSpec()
+_SOURCE: Any = SourceSpec(source="source", topics=("topic",))
+
+
+class Table(BaseModel):
+    """A table of the file: no unknown keys, no text that the database cannot hold."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _without_nul(cls, value: Any) -> Any:
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError("the character U+0000 cannot be stored; leave it out")
+        return value
+
+
+class PreparationTable(Table):
+    """[source.NAME.pipeline]: how documents are prepared."""
+
+    content_type: str | None = Field(
+        default=_PREPARATION.content_type,
+        description="Media type of every document, whatever its event says; default: the event's, else text/plain.",
+    )
+    unknown_content_type: Literal["reject", "text"] = Field(
+        default=_PREPARATION.unknown_content_type,
+        description="An unknown media type: dead letter, or taken as plain text.",
+    )
+    html: Literal["main", "all"] = Field(
+        default=_PREPARATION.html,
+        description="HTML: the main text only, or every visible text.",
+    )
+    chunker: Literal["structure", "whole"] = Field(
+        default=_PREPARATION.chunker,
+        description="Chunks end at headings, paragraphs, sentences; or one chunk per document.",
+    )
+    max_tokens: Annotated[int, Field(ge=16, le=1_000_000, strict=True)] | None = Field(
+        default=_PREPARATION.max_tokens,
+        description="A chunk's limit in tokens; default: what the model reads.",
+    )
+    min_tokens: Annotated[int, Field(ge=1, le=1_000_000, strict=True)] = Field(
+        default=_PREPARATION.min_tokens, description="Smaller pieces are joined to a neighbour."
+    )
+    max_document_bytes: Bytes = Field(
+        default=_PREPARATION.max_document_bytes, description="Larger events are dead-lettered."
+    )
+    max_chunks: Count = Field(
+        default=_PREPARATION.max_chunks, description="Documents of more chunks are dead-lettered."
+    )
+    max_nesting: Count = Field(
+        default=_PREPARATION.max_nesting, description="Deeper HTML is read without structure."
+    )
+    clean_timeout: SecondsOfADay = Field(
+        default=_PREPARATION.clean_timeout_seconds,
+        description="Documents that take longer to clean are dead-lettered.",
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "PreparationTable":
+        if self.max_tokens is not None and self.max_tokens < self.min_tokens:
+            raise ValueError(
+                f"max_tokens ({self.max_tokens}) must not be less than min_tokens ({self.min_tokens}); "
+                "set min_tokens lower"
+            )
+        return self
+
+    def spec(self) -> PreparationSpec:
+        """As the workers read it."""
+        fields = self.model_dump()
+        return PreparationSpec(clean_timeout_seconds=fields.pop("clean_timeout"), **fields)
+
+
+class LimitsTable(Table):
+    """[source.NAME.limits]: micro-batches, and how far a source may run ahead."""
+
+    max_records: Count = Field(default=_LIMITS.max_records, description="Records per batch.")
+    max_bytes: Bytes = Field(
+        default=_LIMITS.max_bytes,
+        description="Bytes per batch; one larger document makes a batch of its own.",
+    )
+    linger: Milliseconds = Field(
+        default=_LIMITS.linger_ms,
+        description="Wait this long for more records before a batch ends.",
+    )
+    max_in_flight: Annotated[int, Field(ge=1, le=16, strict=True)] = Field(
+        default=_LIMITS.max_in_flight, description="Batches worked on side by side."
+    )
+    max_pending_records: Count = Field(
+        default=_LIMITS.max_pending_records,
+        description="Records read ahead of publishing; above it the source pauses.",
+    )
+    max_pending_bytes: Bytes = Field(
+        default=_LIMITS.max_pending_bytes,
+        description="Bytes read ahead of publishing; above it the source pauses.",
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "LimitsTable":
+        pairs = [
+            ("records", self.max_records, self.max_pending_records),
+            ("bytes", self.max_bytes, self.max_pending_bytes),
+        ]
+        for what, batch, pending in pairs:
+            if pending < batch:
+                raise ValueError(
+                    f"max_pending_{what} ({pending}) must not be less than max_{what} ({batch}): "
+                    "no batch could become full"
+                )
+        return self
+
+    def spec(self) -> BatchLimits:
+        """As the workers read it."""
+        fields = self.model_dump()
+        return BatchLimits(linger_ms=fields.pop("linger"), **fields)
+
+
+class FreshnessTable(Table):
+    """[source.NAME.freshness]: ages; what is left out is not judged."""
+
+    warn_after: Seconds | None = Field(
+        default=_FRESHNESS.warn_after_seconds,
+        description="Age of the newest event, or of the oldest unverified document, for WARN.",
+    )
+    error_after: Seconds | None = Field(
+        default=_FRESHNESS.error_after_seconds, description="Likewise for ERROR."
+    )
+    expire_after: Seconds | None = Field(
+        default=_FRESHNESS.expire_after_seconds,
+        description="Documents not observed or verified for this long are withdrawn.",
+    )
+    check_every: Seconds = Field(
+        default=_FRESHNESS.check_every_seconds, description="How often it is checked."
+    )
+    max_expiry_ratio: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=_FRESHNESS.max_expiry_ratio,
+        description="A check that would expire more of the visible documents stops.",
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "FreshnessTable":
+        warn, error = self.warn_after, self.error_after
+        if warn is not None and error is not None and warn > error:
+            raise ValueError(
+                f"warn_after ({warn} s) must not be longer than error_after ({error} s)"
+            )
+        return self
+
+    def spec(self) -> FreshnessSpec:
+        """As the workers read it."""
+        return FreshnessSpec(
+            warn_after_seconds=self.warn_after,
+            error_after_seconds=self.error_after,
+            expire_after_seconds=self.expire_after,
+            check_every_seconds=self.check_every,
+            max_expiry_ratio=self.max_expiry_ratio,
+        )
+
+
+class SourceTable(Table):
+    """[source.NAME]: where documents come from."""
+
+    topics: Annotated[list[Topic], Field(min_length=1)] | None = Field(
+        default=None, description="Kafka topics; default: the source's name."
+    )
+    partitions: Annotated[int, Field(ge=1, le=MAX_PARTITIONS, strict=True)] = Field(
+        default=3, description="Of a topic that `freshet apply` creates."
+    )
+    format: Literal["native", "text"] = Field(
+        default=_SOURCE.format,
+        description="native: JSON events; text: the value is the document, the rest is in headers.",
+    )
+    model: Annotated[str, Field(min_length=1)] = Field(
+        default=_SOURCE.model, description="Embedding model, as sentence-transformers names it."
+    )
+    prefix: str = Field(
+        default=_SOURCE.prefix,
+        description="Put before every document text, for models that want one.",
+    )
+    version_rule: VersionRule = Field(
+        default=_SOURCE.version_rule,
+        description="Where a document's version comes from; a wrong choice loses data.",
+    )
+    text_search_language: Annotated[str, Field(pattern="^[a-z_]{1,63}$")] = Field(
+        default=_SOURCE.text_search_language, description="PostgreSQL text search configuration."
+    )
+    dead_letter_topic: Topic | None = Field(
+        default=_SOURCE.dead_letter_topic, description='Default: "{first topic}.dead-letters".'
+    )
+    pipeline: PreparationTable = PreparationTable()
+    limits: LimitsTable = LimitsTable()
+    freshness: FreshnessTable = FreshnessTable()
+
+    @model_validator(mode="after")
+    def _once(self) -> "SourceTable":
+        if self.topics and len(set(self.topics)) < len(self.topics):
+            raise ValueError("topics names a topic twice")
+        return self
+
+    def spec(self, name: str) -> SourceSpec:
+        """As the workers read it."""
+        return SourceSpec(
+            source=name,
+            topics=tuple(self.topics or (name,)),
+            format=self.format,
+            model=self.model,
+            prefix=self.prefix,
+            version_rule=self.version_rule,
+            text_search_language=self.text_search_language,
+            dead_letter_topic=self.dead_letter_topic,
+            pipeline=self.pipeline.spec(),
+            limits=self.limits.spec(),
+            freshness=self.freshness.spec(),
+        )
+
+
+class SubscriberTable(Table):
+    """[subscriber.NAME]: an application team that is notified of every published batch."""
+
+    sources: Annotated[list[str], Field(min_length=1)] = Field(
+        description="Sources it is notified of."
+    )
+    endpoint: Endpoint = Field(description="Nexus endpoint; `freshet apply` creates it.")
+    namespace: Namespace = Field(description="The team's Temporal namespace.")
+    task_queue: TaskQueue = Field(description="Where the team's Nexus handler polls.")
+    from_start: bool = Field(
+        default=True, description="The first notice is of the first batch; else of the next one."
+    )
+
+    @model_validator(mode="after")
+    def _once(self) -> "SubscriberTable":
+        if len(set(self.sources)) < len(self.sources):
+            raise ValueError("sources names a source twice")
+        return self
+
+    def spec(self, name: str) -> SubscriberSpec:
+        """As the workers read it."""
+        fields = self.model_dump(exclude={"sources"})
+        return SubscriberSpec(subscriber=name, sources=tuple(self.sources), **fields)
+
+
+class ConfigFile(Table):
+    """The whole of freshet.toml."""
+
+    source: dict[SourceName, SourceTable] = Field(default={}, description="[source.NAME]")
+    subscriber: dict[SourceName, SubscriberTable] = Field(
+        default={}, description="[subscriber.NAME]"
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "ConfigFile":
+        rules.check(self.sources(), self.subscribers())
+        return self
+
+    def sources(self) -> tuple[SourceSpec, ...]:
+        """As the workers read them."""
+        return tuple(table.spec(name) for name, table in self.source.items())
+
+    def subscribers(self) -> tuple[SubscriberSpec, ...]:
+        """As the workers read them."""
+        return tuple(table.spec(name) for name, table in self.subscriber.items())

@@ -1,0 +1,63 @@
+"""Puts the tables of roles and settings into workers/README.md: `python -m workers.readme`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from workers.config.settings import SETTINGS, Setting
+from workers.roles.table import ROLES, Role
+
+README = Path(__file__).resolve().parent / "README.md"
+_MADE_BY = "made by `python -m workers.readme`"
+
+
+def with_tables(text: str) -> str:
+    """The README with its tables as they should be.
+
+    Raises:
+        ValueError: the marks around a table are missing.
+    """
+    text = _replaced(text, "roles", _roles())
+    return _replaced(text, "settings", _settings())
+
+
+def _roles() -> list[str]:
+    head = ("role", "task queue", "does", "install", "scales with", "needs")
+    return [_row(head), _row(["---"] * len(head)), *(_role(role) for role in ROLES.values())]
+
+
+def _role(role: Role) -> str:
+    name = f"`{role.name}`"
+    queue = f"`{role.queue}`" if role.queue else ""
+    install = f"`freshet[{role.install}]`"
+    return _row([name, queue, role.does, install, role.scales_with, role.needs])
+
+
+def _settings() -> list[str]:
+    head = ("name", "default", "what it is")
+    return [_row(head), _row(["---"] * len(head)), *(_setting(setting) for setting in SETTINGS)]
+
+
+def _setting(setting: Setting) -> str:
+    name = f"`{setting.name}`"
+    default = f"`{setting.default}` {setting.unit}" if setting.default else ""
+    secret = " (secret)" if setting.secret else ""
+    return _row([name, default.strip(), setting.help + secret])
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
+
+
+def _replaced(text: str, table: str, lines: list[str]) -> str:
+    begin = f"<!-- {table}: {_MADE_BY} -->\n"
+    end = f"<!-- end of {table} -->\n"
+    before, begin_mark, rest = text.partition(begin)
+    _, end_mark, after = rest.partition(end)
+    if not begin_mark or not end_mark:
+        raise ValueError(f"{README} has no lines {begin!r} and {end!r}")
+    body = "\n".join(lines)
+    return f"{before}{begin}\n{body}\n\n{end}{after}"
+
+
+if __name__ == "__main__":
+    README.write_text(with_tables(README.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,36 @@
+"""Role embedder: queue `freshet-embed`, which runs the model and nothing else."""
+
+import asyncio
+
+from corpus import task_queues
+from corpus.activities import EmbedActivities
+from corpus.database import open_pool
+from corpus.embed.step import EmbedStep
+from corpus.staging.store import StagingStore
+from workers.config.settings import Settings
+from workers.roles.models import LoadedModels, load_configured
+from workers.roles.run import activity_worker, serve
+from workers.temporal.client import temporal
+
+# While one activity computes (the model takes one at a time), the other has read its texts.
+_THREADS = 2
+_CONNECTIONS = 6
+
+
+async def run(settings: Settings) -> None:
+    """Embed texts until SIGTERM or SIGINT."""
+    client = await temporal(settings)
+    models = LoadedModels(settings)
+    with open_pool(
+        settings.database_url, size=_CONNECTIONS, application="freshet-embedder"
+    ) as pool:
+        await asyncio.to_thread(load_configured, settings, models)
+        step = EmbedStep(
+            store=StagingStore(settings.staging_url),
+            pool=pool,
+            embedder_of=models.with_fingerprint,
+            shard=settings.embed_shard,
+        )
+        activities = [EmbedActivities(step.embed).embed]
+        worker = activity_worker(client, task_queues.EMBED, activities, threads=_THREADS)
+        await serve(worker, "embedder")

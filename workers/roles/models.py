@@ -1,0 +1,83 @@
+"""The embedding models that a process has loaded, each once."""
+
+import logging
+import threading
+from typing import Any
+
+from psycopg.rows import namedtuple_row
+
+from corpus.database import connect
+from corpus.embed.embedder import SentenceTransformerEmbedder
+from corpus.embed.model_files import read_embedding_spec
+from corpus.errors import FreshetError
+from corpus.source import SourceSpec
+from corpus.sql import query
+from workers.config.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+class LoadedModels:
+    """Embedders by (model, prefix), loaded at first use."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._loaded: dict[tuple[str, str], SentenceTransformerEmbedder] = {}
+        self._lock = threading.Lock()
+
+    def of(self, model: str, prefix: str = "") -> SentenceTransformerEmbedder:
+        """The embedder of a model.
+
+        Raises:
+            ConfigurationError: it cannot be loaded.
+        """
+        key = (model, prefix)
+        with self._lock:
+            embedder = self._loaded.get(key)
+            if embedder is None:
+                embedder = self._load(model, prefix)
+                self._loaded[key] = embedder
+            return embedder
+
+    def with_fingerprint(self, model: str, prefix: str) -> tuple[SentenceTransformerEmbedder, str]:
+        """The embedder, and the fingerprint of the space that its vectors belong to."""
+        return self.of(model, prefix), read_embedding_spec(model, prefix).fingerprint()
+
+    def _load(self, model: str, prefix: str) -> SentenceTransformerEmbedder:
+        settings = self._settings
+        return SentenceTransformerEmbedder(
+            model,
+            prefix=prefix,
+            device=settings.device,
+            precision=settings.precision,
+            backend=settings.embed_backend,
+            batch=settings.embed_batch,
+            threads=settings.embed_threads,
+        )
+
+
+def load_configured(settings: Settings, models: LoadedModels) -> None:
+    """Load the models of the configured sources, or the default one, so that the first batch does not wait for it.
+
+    One that cannot be loaded is logged: the batches that need it say so again.
+    """
+    for model, prefix in _configured(settings):
+        try:
+            models.of(model, prefix)
+        except FreshetError as error:
+            context = {"action": "model_not_loaded", "model": model, "error": str(error)}
+            logger.error("model not loaded", extra=context)  # noqa: TRY400 - the message says it all
+
+
+def _configured(settings: Settings) -> list[tuple[str, str]]:
+    """Model and prefix of every source; of the default specification where there is no source."""
+    with (
+        connect(settings.database_url) as connection,
+        connection.cursor(row_factory=namedtuple_row) as cursor,
+    ):
+        cursor.execute(query("search_spaces"), {"sources": None})
+        rows: list[Any] = cursor.fetchall()
+    specs = [SourceSpec.from_json(row.spec) for row in rows]
+    if not specs:
+        specs = [SourceSpec(source="default", topics=("none",))]
+    return sorted({(spec.model, spec.prefix) for spec in specs})

@@ -1,0 +1,35 @@
+"""Role preparer: queue `freshet-prepare`, which cleans, splits and compares documents."""
+
+from corpus import task_queues
+from corpus.activities import PrepareActivities
+from corpus.clean.cleaner import Cleaner
+from corpus.database import open_pool
+from corpus.embed.spaces import SpaceRegistry
+from corpus.prepare.preparer import Preparer
+from corpus.staging.store import StagingStore
+from ingest.decode.staged_content import content_of
+from workers.config.settings import Settings
+from workers.roles.run import activity_worker, serve
+from workers.temporal.client import temporal
+
+_THREADS = 2
+_CONNECTIONS = 3
+
+
+async def run(settings: Settings) -> None:
+    """Prepare batches until SIGTERM or SIGINT."""
+    client = await temporal(settings)
+    with (
+        open_pool(settings.database_url, size=_CONNECTIONS, application="freshet-preparer") as pool,
+        Cleaner(processes=settings.prepare_processes) as cleaner,
+    ):
+        preparer = Preparer(
+            store=StagingStore(settings.staging_url),
+            pool=pool,
+            cleaner=cleaner,
+            spaces=SpaceRegistry(),
+            content_of=content_of,
+        )
+        activities = [PrepareActivities(preparer.prepare).prepare]
+        worker = activity_worker(client, task_queues.PREPARE, activities, threads=_THREADS)
+        await serve(worker, "preparer")

@@ -1,0 +1,27 @@
+"""Role storer: queue `freshet-store`, which publishes batches and withdraws documents."""
+
+from corpus import task_queues
+from corpus.activities import PublishActivities
+from corpus.database import open_pool
+from corpus.publish.publisher import Publisher
+from corpus.staging.store import StagingStore
+from workers.config.settings import Settings
+from workers.roles.run import activity_worker, serve
+from workers.temporal.client import temporal
+
+_THREADS = 4  # each with a connection
+
+
+async def run(settings: Settings) -> None:
+    """Publish until SIGTERM or SIGINT."""
+    client = await temporal(settings)
+    with open_pool(settings.database_url, size=_THREADS, application="freshet-storer") as pool:
+        publisher = Publisher(store=StagingStore(settings.staging_url), pool=pool)
+        store = PublishActivities(
+            publish=publisher.publish,
+            load_source=publisher.load_source,
+            rewind_source=publisher.rewind_source,
+        )
+        activities = [store.publish, store.load_source, store.rewind_source]
+        worker = activity_worker(client, task_queues.STORE, activities, threads=_THREADS)
+        await serve(worker, "storer")
