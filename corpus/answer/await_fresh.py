@@ -7,16 +7,16 @@ from typing import Any
 from psycopg.rows import dict_row
 
 from corpus.database import Connection
-from corpus.service import AwaitFreshRequest, AwaitFreshResponse, Why
+from corpus.service import AwaitFreshRequest, AwaitFreshResponse, WaitOutcome
 from corpus.sql import query
 
 Row = dict[str, Any]
 _Ask = Callable[..., Row | None]
 _ENDED = {
-    "expired": Why.EXPIRED,
-    "erased": Why.ERASED,
-    "deleted": Why.DELETED,
-    "replaced": Why.SUPERSEDED,
+    "expired": WaitOutcome.EXPIRED,
+    "erased": WaitOutcome.ERASED,
+    "deleted": WaitOutcome.DELETED,
+    "replaced": WaitOutcome.SUPERSEDED,
 }
 
 
@@ -33,7 +33,7 @@ def look(connection: Connection, request: AwaitFreshRequest) -> AwaitFreshRespon
 
         source = ask("await_source")
         if source is None:
-            return _never(Why.SOURCE_UNKNOWN, f"there is no source {request.source!r}")
+            return _never(WaitOutcome.SOURCE_UNKNOWN, f"there is no source {request.source!r}")
         if request.batch is not None:
             found = _batch(ask, request.batch)
         elif request.offset is not None:
@@ -42,10 +42,12 @@ def look(connection: Connection, request: AwaitFreshRequest) -> AwaitFreshRespon
             found = _document(ask, request, letters)
         else:
             found = _time(ask, request.time_ms or 0)
-        if found.why is Why.TIMEOUT and source["state"] == "halted":
-            return _never(Why.SOURCE_HALTED, source["state_reason"] or "")
-        if found.why is Why.TIMEOUT and source["state"] == "retired":
-            return _never(Why.SOURCE_RETIRED, f"source {request.source!r} is no longer configured")
+        if found.why is WaitOutcome.TIMEOUT and source["state"] == "halted":
+            return _never(WaitOutcome.SOURCE_HALTED, source["state_reason"] or "")
+        if found.why is WaitOutcome.TIMEOUT and source["state"] == "retired":
+            return _never(
+                WaitOutcome.SOURCE_RETIRED, f"source {request.source!r} is no longer configured"
+            )
         return _dated(ask, found)
 
 
@@ -55,7 +57,7 @@ def _batch(ask: _Ask, number: int) -> AwaitFreshResponse:
         return _not_yet(f"batch {number} is not published")
     if row["state"] != "published":
         return _never(
-            Why.NOT_PUBLISHED,
+            WaitOutcome.NOT_PUBLISHED,
             f"batch {number} is {row['state']}: {row['reason'] or 'see the ledger'}",
             number,
         )
@@ -72,12 +74,14 @@ def _offset(ask: _Ask, request: AwaitFreshRequest, offset: int) -> AwaitFreshRes
         )
     batch = position["batch"]
     if batch is None:
-        return _never(Why.NO_CHANGE, f"{where} lies before what the corpus has read")
+        return _never(WaitOutcome.NO_CHANGE, f"{where} lies before what the corpus has read")
     letter = ask(
         "await_offset_dead_letter", batch=batch, **record
     )  # of this incarnation of the topic
     if letter:
-        return _never(Why.DEAD_LETTERED, f"{letter['reason']}: {letter['detail']}", letter["batch"])
+        return _never(
+            WaitOutcome.DEAD_LETTERED, f"{letter['reason']}: {letter['detail']}", letter["batch"]
+        )
     document = ask("await_offset_document", batch=batch, **record)
     if document:
         return _version(document)
@@ -85,7 +89,7 @@ def _offset(ask: _Ask, request: AwaitFreshRequest, offset: int) -> AwaitFreshRes
     if row and not row["superseded"] and not row["ignored"]:
         return AwaitFreshResponse(
             reached=True,
-            why=Why.UNCHANGED,
+            why=WaitOutcome.UNCHANGED,
             detail=f"{where} changed nothing: it was there already",
             batch=batch,
         )
@@ -93,7 +97,9 @@ def _offset(ask: _Ask, request: AwaitFreshRequest, offset: int) -> AwaitFreshRes
         f"{row[name]} {name}" for name in ("unchanged", "superseded", "ignored") if row.get(name)
     )
     return _never(
-        Why.NO_CHANGE, f"{where} had no effect of its own; its batch {batch} counts {counts}", batch
+        WaitOutcome.NO_CHANGE,
+        f"{where} had no effect of its own; its batch {batch} counts {counts}",
+        batch,
     )
 
 
@@ -107,7 +113,7 @@ def _document(
     if head and head["version"] > (request.version or 0):
         now = "a delete" if head["kind"] == "tombstone" else "there"
         return _never(
-            Why.SUPERSEDED,
+            WaitOutcome.SUPERSEDED,
             f"version {request.version} was superseded: version {head['version']} is {now}",
             head["batch"],
         )
@@ -116,7 +122,9 @@ def _document(
     for letter in dead_letters():
         if _letter_version(letter["value"]) == request.version:
             return _never(
-                Why.DEAD_LETTERED, f"{letter['reason']}: {letter['detail']}", letter["batch"]
+                WaitOutcome.DEAD_LETTERED,
+                f"{letter['reason']}: {letter['detail']}",
+                letter["batch"],
             )
     stands = f"the corpus has version {head['version']}" if head else "the corpus has never seen it"
     return _not_yet(f"{request.document_id!r} at version {request.version}: {stands}")
@@ -134,7 +142,7 @@ def _letter_version(value: bytes) -> int | None:
 
 def _version(row: Row) -> AwaitFreshResponse:
     if row["kind"] == "tombstone":
-        return _never(Why.DELETED, f"version {row['version']} is a delete", row["batch"])
+        return _never(WaitOutcome.DELETED, f"version {row['version']} is a delete", row["batch"])
     if row["visible"]:
         return _there(f"version {row['version']} is retrievable", row["batch"])
     return _never(
@@ -152,15 +160,15 @@ def _time(ask: _Ask, time_ms: int) -> AwaitFreshResponse:
 
 
 def _there(detail: str, batch: int | None = None) -> AwaitFreshResponse:
-    return AwaitFreshResponse(reached=True, why=Why.RETRIEVABLE, detail=detail, batch=batch)
+    return AwaitFreshResponse(reached=True, why=WaitOutcome.RETRIEVABLE, detail=detail, batch=batch)
 
 
-def _never(why: Why, detail: str, batch: int | None = None) -> AwaitFreshResponse:
+def _never(why: WaitOutcome, detail: str, batch: int | None = None) -> AwaitFreshResponse:
     return AwaitFreshResponse(reached=False, why=why, detail=detail, batch=batch)
 
 
 def _not_yet(detail: str) -> AwaitFreshResponse:
-    return AwaitFreshResponse(reached=False, why=Why.TIMEOUT, detail=detail)
+    return AwaitFreshResponse(reached=False, why=WaitOutcome.TIMEOUT, detail=detail)
 
 
 def _dated(ask: _Ask, found: AwaitFreshResponse) -> AwaitFreshResponse:

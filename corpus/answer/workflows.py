@@ -7,7 +7,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from corpus import policies
     from corpus.answer.activities import AnswerActivities
-    from corpus.service import AwaitFreshRequest, AwaitFreshResponse, Why
+    from corpus.service import AwaitFreshRequest, AwaitFreshResponse, WaitOutcome
 
 # Looks come quickly at first, since most waits are short, and then a look is at most this much of the time waited.
 MIN_LOOK_INTERVAL = 0.2  # seconds
@@ -38,7 +38,7 @@ class AwaitFreshWorkflow:
                 AnswerActivities.look, wait.request, **policies.LOOK
             )
             now = workflow.now().timestamp()
-            if found.why is not Why.TIMEOUT or now >= deadline:
+            if found.why is not WaitOutcome.TIMEOUT or now >= deadline:
                 return found
             pause = min(
                 max(MIN_LOOK_INTERVAL, (now - began) * _SHARE), MAX_LOOK_INTERVAL, deadline - now

@@ -13,7 +13,7 @@ from temporalio.worker import Worker
 from corpus.answer import await_fresh
 from corpus.answer.service_handler import await_workflow_id
 from corpus.database import open_pool
-from corpus.service import AwaitFreshRequest, SearchHit, SearchRequest, SearchResponse, Why
+from corpus.service import AwaitFreshRequest, SearchHit, SearchRequest, SearchResponse, WaitOutcome
 from examples.team.worker import build as build_team
 from examples.team.workflows import AskWorkflow, Question
 from tests.support.callers import DescribeCaller
@@ -130,7 +130,7 @@ async def test_await_fresh_completes_when_it_is_there(env, db):
         for answered in (await first, await second):  # both attached to one workflow
             assert (answered.waited.reached, answered.waited.why, answered.waited.batch) == (
                 True,
-                Why.RETRIEVABLE,
+                WaitOutcome.RETRIEVABLE,
                 1,
             )
             assert answered.waited.published_at_ms is not None
@@ -153,14 +153,18 @@ async def test_await_fresh_says_why_not(env, db):
     await env.reconcile()
     async with serving(env):
         late = await ask(env, batch=7, timeout_seconds=0)
-        assert (late.waited.reached, late.waited.why, late.found) == (False, Why.TIMEOUT, None)
+        assert (late.waited.reached, late.waited.why, late.found) == (
+            False,
+            WaitOutcome.TIMEOUT,
+            None,
+        )
         assert late.waited.detail == "batch 7 is not published"
         db.execute(
             "UPDATE freshet.source SET state = 'halted', state_reason = 'offsets 3..9 of topic/0 are gone'"
         )
         halted = await ask(env, batch=7, timeout_seconds=60)
         assert (halted.waited.why, halted.waited.detail) == (
-            Why.SOURCE_HALTED,
+            WaitOutcome.SOURCE_HALTED,
             "offsets 3..9 of topic/0 are gone",
         )
 
@@ -324,17 +328,17 @@ def test_look(ledger, wanted, reached, why, batch):
 def test_look_at_sources_that_do_not_go_on(ledger):
     assert (
         await_fresh.look(ledger, AwaitFreshRequest(source="nope", batch=1)).why
-        is Why.SOURCE_UNKNOWN
+        is WaitOutcome.SOURCE_UNKNOWN
     )
     ledger.execute("UPDATE freshet.source SET state = 'retired'")
     assert await_fresh.look(ledger, AwaitFreshRequest(source="peps", batch=2)).reached
     assert (
         await_fresh.look(ledger, AwaitFreshRequest(source="peps", batch=4)).why
-        is Why.SOURCE_RETIRED
+        is WaitOutcome.SOURCE_RETIRED
     )
     ledger.execute("UPDATE freshet.batch SET state = 'rejected', reason = 'no' WHERE batch = 3")
     rejected = await_fresh.look(ledger, AwaitFreshRequest(source="peps", batch=3))
-    assert (rejected.why, rejected.detail) == (Why.NOT_PUBLISHED, "batch 3 is rejected: no")
+    assert (rejected.why, rejected.detail) == (WaitOutcome.NOT_PUBLISHED, "batch 3 is rejected: no")
 
 
 def test_the_contract_is_light():

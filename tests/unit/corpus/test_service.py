@@ -20,7 +20,7 @@ from corpus.service import (
     SearchRequest,
     SearchResponse,
     SourceDescription,
-    Why,
+    WaitOutcome,
 )
 from corpus.source import FreshnessSpec
 from freshness.policy import FreshnessStatus
@@ -53,7 +53,7 @@ SPEC = FreshnessSpec(warn_after_seconds=1)
         SearchResponse(hits=(HIT, replace(HIT, heading="h"))),
         SourceDescription(source="peps", state="active"),
         AwaitFreshRequest(source="peps", batch=1),
-        AwaitFreshResponse(reached=False, why=Why.DEAD_LETTERED, batch=1),
+        AwaitFreshResponse(reached=False, why=WaitOutcome.DEAD_LETTERED, batch=1),
         Measurement(
             source="peps", snapshotted_at_ms=1, spec=SPEC, last_batch=1, documents=1, overdue=0
         ),
