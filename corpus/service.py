@@ -151,7 +151,7 @@ class AwaitFreshResponse:
     reached: bool  # true for RETRIEVABLE and UNCHANGED only
     why: WaitOutcome
     detail: str = ""  # one line for people
-    batch: int | None = None  # the batch that decided the outcome, where there is one
+    batch: int | None = None  # the batch of the target or of what decided it, where there is one
     published_at_ms: int | None = None  # time at which that batch became visible
 
 

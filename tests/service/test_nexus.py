@@ -320,24 +320,24 @@ def ledger(db):
     ],
 )
 def test_look(ledger, wanted, reached, why, batch):
-    found = await_fresh.look(ledger, AwaitFreshRequest(source="peps", **wanted))
+    found = await_fresh.current_outcome(ledger, AwaitFreshRequest(source="peps", **wanted))
     assert (found.reached, found.why, found.batch) == (reached, why, batch), found.detail
     assert found.detail
 
 
 def test_look_at_sources_that_do_not_go_on(ledger):
     assert (
-        await_fresh.look(ledger, AwaitFreshRequest(source="nope", batch=1)).why
+        await_fresh.current_outcome(ledger, AwaitFreshRequest(source="nope", batch=1)).why
         is WaitOutcome.SOURCE_UNKNOWN
     )
     ledger.execute("UPDATE freshet.source SET state = 'retired'")
-    assert await_fresh.look(ledger, AwaitFreshRequest(source="peps", batch=2)).reached
+    assert await_fresh.current_outcome(ledger, AwaitFreshRequest(source="peps", batch=2)).reached
     assert (
-        await_fresh.look(ledger, AwaitFreshRequest(source="peps", batch=4)).why
+        await_fresh.current_outcome(ledger, AwaitFreshRequest(source="peps", batch=4)).why
         is WaitOutcome.SOURCE_RETIRED
     )
     ledger.execute("UPDATE freshet.batch SET state = 'rejected', reason = 'no' WHERE batch = 3")
-    rejected = await_fresh.look(ledger, AwaitFreshRequest(source="peps", batch=3))
+    rejected = await_fresh.current_outcome(ledger, AwaitFreshRequest(source="peps", batch=3))
     assert (rejected.why, rejected.detail) == (WaitOutcome.NOT_PUBLISHED, "batch 3 is rejected: no")
 
 
