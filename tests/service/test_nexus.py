@@ -11,7 +11,7 @@ from temporalio.client import WorkflowFailureError
 from temporalio.worker import Worker
 
 from corpus.answer import await_fresh
-from corpus.answer.service_handler import await_workflow_id
+from corpus.answer.requests import await_workflow_id
 from corpus.database import open_pool
 from corpus.service import AwaitFreshRequest, SearchHit, SearchRequest, SearchResponse, WaitOutcome
 from examples.team.worker import build as build_team
