@@ -126,5 +126,6 @@ def acknowledge(connection: Connection, acknowledgement: Acknowledgement) -> Non
 
 def park(connection: Connection, parking: Parking) -> None:
     """Record that a delivery is parked, or what holds it up."""
-    error = parking.error[:MAX_ERROR_CHARACTERS]
+    # The text is the team's. PostgreSQL stores no NUL: refusing it would end the delivery.
+    error = parking.error.replace("\0", "\N{REPLACEMENT CHARACTER}")[:MAX_ERROR_CHARACTERS]
     connection.execute(query("park_delivery"), asdict(parking) | {"error": error})

@@ -177,6 +177,14 @@ def test_a_long_error_is_cut() -> None:
     assert parameters["parked"] is False
 
 
+def test_an_error_with_a_nul_is_stored() -> None:
+    """A team chooses the text with which it declines; PostgreSQL stores no NUL, and the delivery must go on."""
+    database: Any = Database()
+    park(database, Parking(subscriber="team", source="peps", error="peps:4 declined: a\0b"))
+    (parameters,) = database.parameters_of("park_delivery")
+    assert parameters["error"] == "peps:4 declined: a\ufffdb"
+
+
 def test_an_acknowledgement_names_its_batch() -> None:
     database: Any = Database()
     acknowledge(database, Acknowledgement(subscriber="team", source="peps", batch=4))
