@@ -4,7 +4,14 @@ import json
 from dataclasses import replace
 from typing import Any, cast
 
-from corpus.answer.await_rows import AwaitRows, BatchRow, DeadLetterRow, SourceRow, VersionRow
+from corpus.answer.await_rows import (
+    AwaitRows,
+    BatchRow,
+    DeadLetterRow,
+    RecordPosition,
+    SourceRow,
+    VersionRow,
+)
 from corpus.database import Connection
 from corpus.service import AwaitFreshRequest, AwaitFreshResponse, WaitOutcome
 
@@ -48,11 +55,18 @@ def decide(rows: AwaitRows, request: AwaitFreshRequest) -> AwaitFreshResponse:
 def _by_target(rows: AwaitRows, request: AwaitFreshRequest) -> AwaitFreshResponse:
     if request.batch is not None:
         return _batch(rows, request.batch)
-    if request.topic is not None and request.partition is not None and request.offset is not None:
-        return _record(rows, request.topic, request.partition, request.offset)
+    if request.topic is not None:
+        record = RecordPosition(
+            topic=request.topic,
+            partition=request.partition or 0,
+            offset=request.offset or 0,
+        )
+        return _record(rows, record)
     if request.document_id is not None:
-        return _document(rows, request.document_id, request.version or 0)
-    return _time(rows, request.time_ms or 0)
+        version = request.version or 0
+        return _document(rows, request.document_id, version)
+    time_ms = request.time_ms or 0
+    return _time(rows, time_ms)
 
 
 def _stopped(source: SourceRow, name: str) -> AwaitFreshResponse | None:
@@ -70,24 +84,23 @@ def _batch(rows: AwaitRows, number: int) -> AwaitFreshResponse:
     batch = rows.batch(number)
     if batch is None:
         return _not_yet(f"batch {number} is not published")
-    if batch.state != "published":
-        reason = batch.reason or "see the ledger"
-        detail = f"batch {number} is {batch.state}: {reason}"
-        return _never(WaitOutcome.NOT_PUBLISHED, detail, number)
-    return _retrievable(f"batch {number} is published", number)
+    if batch.state == "published":
+        return _retrievable(f"batch {number} is published", number)
+    reason = batch.reason or "see the ledger"
+    detail = f"batch {number} is {batch.state}: {reason}"
+    return _never(WaitOutcome.NOT_PUBLISHED, detail, number)
 
 
 # ── a Kafka record ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _record(rows: AwaitRows, topic: str, partition: int, offset: int) -> AwaitFreshResponse:
-    record = f"{topic}/{partition}@{offset}"
-    position = rows.position(topic, partition, offset)
+def _record(rows: AwaitRows, record: RecordPosition) -> AwaitFreshResponse:
+    position = rows.position(record)
     if position is None:
         return _not_yet(
             f"{record} has no effect yet; the corpus has applied nothing of its partition"
         )
-    if position.next_offset <= offset:
+    if position.next_offset <= record.offset:
         return _not_yet(
             f"{record} has no effect yet; the corpus is at offset {position.next_offset}"
         )
@@ -95,26 +108,27 @@ def _record(rows: AwaitRows, topic: str, partition: int, offset: int) -> AwaitFr
         detail = f"{record} lies before the first record that the corpus has read"
         return _never(WaitOutcome.NO_CHANGE, detail)
     # By batch as well as by offset: a recreated topic has the same offsets again.
-    letter = rows.record_dead_letter(topic, partition, offset, position.batch)
+    letter = rows.record_dead_letter(record, position.batch)
     if letter:
         return _dead_lettered(letter)
-    version = rows.record_version(topic, partition, offset, position.batch)
+    version = rows.record_version(record, position.batch)
     if version:
         return _version(version)
-    return _without_version(record, position.batch, rows.batch(position.batch))
-
-
-def _without_version(record: str, number: int, batch: BatchRow | None) -> AwaitFreshResponse:
-    """The outcome of a record that wrote no document version."""
+    batch = rows.batch(position.batch)
     if batch and not batch.superseded and not batch.ignored:
-        return AwaitFreshResponse(
-            reached=True,
-            why=WaitOutcome.UNCHANGED,
-            detail=f"{record} changed nothing: the corpus already had this content",
-            batch=number,
-        )
-    detail = f"{record} wrote no document version; its batch {number} counts {_counts(batch)}"
-    return _never(WaitOutcome.NO_CHANGE, detail, number)
+        return _unchanged(record, position.batch)
+    counts = f"its batch {position.batch} counts {_counts(batch)}"
+    detail = f"{record} wrote no document version; {counts}"
+    return _never(WaitOutcome.NO_CHANGE, detail, position.batch)
+
+
+def _unchanged(record: RecordPosition, batch: int) -> AwaitFreshResponse:
+    return AwaitFreshResponse(
+        reached=True,
+        why=WaitOutcome.UNCHANGED,
+        detail=f"{record} changed nothing: the corpus already had this content",
+        batch=batch,
+    )
 
 
 def _counts(batch: BatchRow | None) -> str:
@@ -153,12 +167,14 @@ def _document(rows: AwaitRows, document_id: str, version: int) -> AwaitFreshResp
 
 
 def _version(row: VersionRow) -> AwaitFreshResponse:
+    version = f"version {row.version}"
     if row.kind == "tombstone":
-        return _never(WaitOutcome.DELETED, f"version {row.version} is a delete", row.batch)
+        return _never(WaitOutcome.DELETED, f"{version} is a delete", row.batch)
     if row.visible or row.end_reason is None:
-        return _retrievable(f"version {row.version} is retrievable", row.batch)
-    detail = row.end_detail or f"version {row.version} was {row.end_reason}"
-    return _never(_ENDED[row.end_reason], detail, row.batch)
+        return _retrievable(f"{version} is retrievable", row.batch)
+    outcome = _ENDED[row.end_reason]
+    detail = row.end_detail or f"{version} was {row.end_reason}"
+    return _never(outcome, detail, row.batch)
 
 
 def _version_in(value: bytes | None) -> int | None:
@@ -179,13 +195,14 @@ def _version_in(value: bytes | None) -> int | None:
 
 
 def _time(rows: AwaitRows, time_ms: int) -> AwaitFreshResponse:
+    wanted = f"the wait is for one of {time_ms} or later"
     newest_ms = rows.newest_event_ms()
     if newest_ms is None:
-        return _not_yet(f"the corpus has no event yet; the wait is for one of {time_ms} or later")
+        return _not_yet(f"the corpus has no event yet; {wanted}")
     newest = f"the newest event in the corpus is of {newest_ms}"
-    if newest_ms >= time_ms:
-        return _retrievable(newest)
-    return _not_yet(f"{newest}; the wait is for one of {time_ms} or later")
+    if newest_ms < time_ms:
+        return _not_yet(f"{newest}; {wanted}")
+    return _retrievable(newest)
 
 
 # ── responses ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -209,7 +226,9 @@ def _not_yet(detail: str) -> AwaitFreshResponse:
 
 
 def _with_publication_time(rows: AwaitRows, response: AwaitFreshResponse) -> AwaitFreshResponse:
-    batch = rows.batch(response.batch) if response.batch is not None else None
+    if response.batch is None:
+        return response
+    batch = rows.batch(response.batch)
     if batch is None:
         return response
     return replace(response, published_at_ms=batch.published_at_ms)

@@ -1,6 +1,6 @@
 """The rows that decide a wait, each read by name."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from psycopg.rows import class_row
@@ -9,6 +9,19 @@ from corpus.database import Connection
 from corpus.sql import query
 
 _Row = TypeVar("_Row")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordPosition:
+    """Where a Kafka record is."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        """As people read it."""
+        return f"{self.topic}/{self.partition}@{self.offset}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,22 +109,17 @@ class AwaitRows:
     def batch(self, number: int) -> BatchRow | None:
         return self._row(BatchRow, "await_batch", batch=number)
 
-    def position(self, topic: str, partition: int, offset: int) -> PositionRow | None:
-        record = {"topic": topic, "partition": partition, "offset": offset}
-        return self._row(PositionRow, "await_offset", **record)
+    def position(self, record: RecordPosition) -> PositionRow | None:
+        return self._row(PositionRow, "await_offset", **asdict(record))
 
-    def record_dead_letter(
-        self, topic: str, partition: int, offset: int, batch: int
-    ) -> DeadLetterRow | None:
-        record = {"topic": topic, "partition": partition, "offset": offset}
-        return self._row(DeadLetterRow, "await_offset_dead_letter", batch=batch, **record)
+    def record_dead_letter(self, record: RecordPosition, batch: int) -> DeadLetterRow | None:
+        key = asdict(record)
+        return self._row(DeadLetterRow, "await_offset_dead_letter", batch=batch, **key)
 
-    def record_version(
-        self, topic: str, partition: int, offset: int, batch: int
-    ) -> VersionRow | None:
+    def record_version(self, record: RecordPosition, batch: int) -> VersionRow | None:
         """The document version that a record became, if it became one."""
-        record = {"topic": topic, "partition": partition, "offset": offset}
-        return self._row(VersionRow, "await_offset_document", batch=batch, **record)
+        key = asdict(record)
+        return self._row(VersionRow, "await_offset_document", batch=batch, **key)
 
     def version(self, document_id: str, version: int) -> VersionRow | None:
         key = {"document_id": document_id, "version": version}
@@ -124,7 +132,8 @@ class AwaitRows:
         """The newest events of a document that could not be used."""
         key = {"source": self._source, "document_id": document_id}
         with self._connection.cursor(row_factory=class_row(DeadLetterRow)) as cursor:
-            return cursor.execute(query("await_document_dead_letters"), key).fetchall()
+            cursor.execute(query("await_document_dead_letters"), key)
+            return cursor.fetchall()
 
     def newest_event_ms(self) -> int | None:
         newest = self._row(NewestEventRow, "await_newest_event")
@@ -132,4 +141,5 @@ class AwaitRows:
 
     def _row(self, kind: type[_Row], name: str, **parameters: Any) -> _Row | None:
         with self._connection.cursor(row_factory=class_row(kind)) as cursor:
-            return cursor.execute(query(name), {"source": self._source, **parameters}).fetchone()
+            cursor.execute(query(name), {"source": self._source, **parameters})
+            return cursor.fetchone()

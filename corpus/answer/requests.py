@@ -71,9 +71,10 @@ def _first(*problems: str | None) -> str | None:
 
 
 def _query_problem(query: str) -> str | None:
-    if not query.strip() or len(query) > MAX_QUERY_CHARACTERS:
+    characters = len(query)
+    if not query.strip() or characters > MAX_QUERY_CHARACTERS:
         limits = f"give 1 to {MAX_QUERY_CHARACTERS:,} that are not blank"
-        return f"query has {len(query)} characters; {limits}"
+        return f"query has {characters} characters; {limits}"
     return _text_problem("query", query)
 
 
@@ -143,6 +144,7 @@ def _text_problem(name: str, value: str) -> str | None:
 def await_workflow_id(request: AwaitFreshRequest) -> str:
     """Workflow id of a wait; the same wait of many callers is one workflow."""
     fields: dict[str, Any] = asdict(request)
-    canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
-    digest = hashlib.sha256(canonical.encode()).hexdigest()
+    separators = (",", ":")
+    canonical = json.dumps(fields, sort_keys=True, separators=separators).encode()
+    digest = hashlib.sha256(canonical).hexdigest()
     return f"await:{request.source}:{digest[:20]}"

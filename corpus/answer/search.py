@@ -103,8 +103,10 @@ def search(
 def _read_sources(connection: Connection, names: tuple[str, ...]) -> list[SourceSpec]:
     """The sources of these names, or all of them where no name is given."""
     with connection.cursor(row_factory=class_row(_SourceRow)) as cursor:
-        rows = cursor.execute(query("search_spaces"), {"sources": list(names) or None}).fetchall()
-    unknown = set(names) - {row.source for row in rows}
+        cursor.execute(query("search_spaces"), {"sources": list(names) or None})
+        rows = cursor.fetchall()
+    known = {row.source for row in rows}
+    unknown = set(names) - known
     if unknown:
         raise ConfigurationError(
             f"there is no source {min(unknown)!r}; `freshet sources` lists them"
@@ -130,8 +132,11 @@ def one_space(specs: list[SourceSpec]) -> tuple[str, str]:
 def _registered_space(connection: Connection, model: str, prefix: str) -> int | None:
     fingerprint = read_embedding_spec(model, prefix).fingerprint()
     with connection.cursor(row_factory=class_row(_SpaceRow)) as cursor:
-        row = cursor.execute(query("space_by_fingerprint"), {"fingerprint": fingerprint}).fetchone()
-    return row.space_id if row else None
+        cursor.execute(query("space_by_fingerprint"), {"fingerprint": fingerprint})
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    return row.space_id
 
 
 def _parameters(request: SearchRequest) -> dict[str, Any]:
@@ -156,10 +161,12 @@ def _instant(epoch_ms: int | None) -> datetime | None:
 
 
 def _matching_chunks(connection: Connection, parameters: dict[str, Any]) -> list[HitRow]:
-    with _refusals_translated(), connection.cursor(row_factory=class_row(HitRow)) as cursor:
+    hits = connection.cursor(row_factory=class_row(HitRow))
+    with _refusals_translated(), hits as cursor:
         if parameters["as_of"] is not None:
             connection.execute(query("settle"), parameters)
-        return cursor.execute(query("search"), parameters).fetchall()
+        cursor.execute(query("search"), parameters)
+        return cursor.fetchall()
 
 
 @contextmanager
@@ -211,7 +218,8 @@ def _fresh_until(row: HitRow, expire_after_seconds: int | None) -> int | None:
     if expire_after_seconds is None:
         return None
     last_seen = max(row.observed_at, row.verified_at or row.observed_at)
-    return round((last_seen.timestamp() + expire_after_seconds) * 1000)
+    expires_at = last_seen.timestamp() + expire_after_seconds
+    return round(expires_at * 1000)
 
 
 def _milliseconds(instant: datetime | None) -> int | None:

@@ -56,7 +56,8 @@ def next_notice(connection: Connection, delivery: DeliveryInput) -> NextNotice:
     key = {"subscriber": delivery.subscriber, "source": delivery.source}
     # Step 1.
     with connection.cursor(row_factory=class_row(CursorRow)) as cursor:
-        subscription = cursor.execute(query("delivery_cursor"), key).fetchone()
+        cursor.execute(query("delivery_cursor"), key)
+        subscription = cursor.fetchone()
     if subscription is None or subscription.state != "active":
         return NextNotice(ended=True)
     # Step 2.
@@ -95,27 +96,29 @@ def build_notice(
 
 def _batch_after(connection: Connection, source: str, cursor_batch: int) -> BatchRow | None:
     with connection.cursor(row_factory=class_row(BatchRow)) as cursor:
-        key = {"source": source, "cursor": cursor_batch}
-        return cursor.execute(query("next_batch"), key).fetchone()
+        cursor.execute(query("next_batch"), {"source": source, "cursor": cursor_batch})
+        return cursor.fetchone()
 
 
 def _ranges(connection: Connection, source: str, batch: int) -> list[OffsetRange]:
     key = {"source": source, "batch": batch, "most": MAX_RANGES}
     with connection.cursor(row_factory=class_row(OffsetRange)) as cursor:
-        return cursor.execute(query("batch_ranges"), key).fetchall()
+        cursor.execute(query("batch_ranges"), key)
+        return cursor.fetchall()
 
 
 def _changes(connection: Connection, source: str, batch: BatchRow) -> list[Change]:
     """Documents written and deleted, then documents expired, up to the limit of a notice."""
-    key = {"source": source, "batch": batch.batch}
+    parameters = {"source": source, "batch": batch.batch, "most": MAX_CHANGES}
     changes: list[Change] = []
     with connection.cursor(row_factory=class_row(Change)) as cursor:
         if batch.documents_written or batch.documents_deleted:
-            limit = {"most": MAX_CHANGES}
-            changes += cursor.execute(query("batch_changes"), key | limit).fetchall()
-        if batch.documents_expired and len(changes) < MAX_CHANGES:
-            limit = {"most": MAX_CHANGES - len(changes)}
-            changes += cursor.execute(query("batch_expiries"), key | limit).fetchall()
+            cursor.execute(query("batch_changes"), parameters)
+            changes += cursor.fetchall()
+        parameters["most"] = MAX_CHANGES - len(changes)
+        if batch.documents_expired and parameters["most"] > 0:
+            cursor.execute(query("batch_expiries"), parameters)
+            changes += cursor.fetchall()
     return changes
 
 

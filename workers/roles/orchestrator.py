@@ -61,7 +61,7 @@ def activities(pool: ConnectionPool[Connection]) -> Sequence[Callable[..., Any]]
         answers.current_outcome,
         checks.measure,
         checks.order_expiry,
-        checks.look_for_expiry,
+        checks.find_expiry,
         checks.record,
     )
 

@@ -23,7 +23,7 @@ from corpus.service import (
 )
 from corpus.source import FreshnessSpec
 from freshness.policy import FreshnessStatus
-from freshness.report import FreshnessReport, Measurement
+from freshness.report import FreshnessReport, FreshnessSnapshot
 
 NOTICE = BatchNotice(
     notice_id="peps:1",
@@ -53,7 +53,7 @@ SPEC = FreshnessSpec(warn_after_seconds=1)
         SourceDescription(source="peps", state="active"),
         AwaitFreshRequest(source="peps", batch=1),
         AwaitFreshResponse(reached=False, why=WaitOutcome.DEAD_LETTERED, batch=1),
-        Measurement(
+        FreshnessSnapshot(
             source="peps", snapshotted_at_ms=1, spec=SPEC, last_batch=1, documents=1, overdue=0
         ),
         FreshnessReport(

@@ -3,7 +3,7 @@
 import pytest
 
 from corpus.source import FreshnessSpec
-from freshness.policy import FreshnessStatus, expiry_rule, judge, may_expire, words, worst
+from freshness.policy import FreshnessStatus, expiry_rule, format_duration, judge, may_expire, worst
 
 SPEC = FreshnessSpec(warn_after_seconds=60, error_after_seconds=3_600, expire_after_seconds=86_400)
 
@@ -66,8 +66,8 @@ def test_mass_expiry_is_not_allowed(overdue, documents, allowed):
     )
 
 
-def test_words():
-    assert [words(seconds) for seconds in (30 * 86_400, 43_200, 300, 90, 0)] == [
+def test_durations_are_in_the_largest_unit():
+    assert [format_duration(seconds) for seconds in (30 * 86_400, 43_200, 300, 90, 0)] == [
         "30d",
         "12h",
         "5m",

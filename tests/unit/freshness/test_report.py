@@ -1,10 +1,10 @@
-"""The report's forms, and what a measurement says."""
+"""The report's forms, and the verdict of a snapshot."""
 
 from datetime import datetime
 
 from corpus.source import FreshnessSpec
 from freshness.policy import FreshnessStatus
-from freshness.report import FreshnessReport, Measurement, document, exit_code
+from freshness.report import FreshnessReport, FreshnessSnapshot, exit_code, sources_json
 
 NOW = 1_795_000_000_000
 SPEC = FreshnessSpec(warn_after_seconds=90, error_after_seconds=86_400, expire_after_seconds=10)
@@ -22,7 +22,7 @@ def make_report(status=FreshnessStatus.PASS, **fields):
     return FreshnessReport(status=status, **(base | {"newest_ms": NOW - 12_500} | fields))
 
 
-def make_measurement(**fields):
+def make_snapshot(**fields):
     base = {
         "source": "peps",
         "snapshotted_at_ms": NOW,
@@ -31,11 +31,11 @@ def make_measurement(**fields):
         "documents": 10,
         "overdue": 0,
     }
-    return Measurement(**(base | {"newest_ms": NOW, "oldest_ms": NOW} | fields))
+    return FreshnessSnapshot(**(base | {"newest_ms": NOW, "oldest_ms": NOW} | fields))
 
 
 def test_document_has_dbts_keys():
-    made = document([make_report()], generated_at_ms=NOW, version="1", invocation="i")
+    made = sources_json([make_report()], generated_at_ms=NOW, version="1", invocation="i")
     assert set(made) == {"metadata", "results", "elapsed_time"}
     assert {"dbt_schema_version", "generated_at", "invocation_id", "env"} <= set(made["metadata"])
     (result,) = made["results"]
@@ -57,7 +57,7 @@ def test_document_has_dbts_keys():
 
 
 def test_runtime_error_is_there_with_its_reason():
-    (result,) = document(
+    (result,) = sources_json(
         [make_report(FreshnessStatus.RUNTIME_ERROR, error="no database")],
         generated_at_ms=NOW,
         version="1",
@@ -71,7 +71,7 @@ def test_runtime_error_is_there_with_its_reason():
 
 
 def test_a_source_without_events_is_as_old_as_dbt_says():
-    (result,) = document(
+    (result,) = sources_json(
         [make_report(FreshnessStatus.ERROR, newest_ms=None)],
         generated_at_ms=NOW,
         version="1",
@@ -86,14 +86,14 @@ def test_exit_code_is_dbts():
     assert exit_code([]) == 0
 
 
-def test_measurement_from_the_future_is_new():
+def test_a_snapshot_from_the_future_is_new():
     assert (
-        make_measurement(newest_ms=NOW + 60_000, oldest_ms=NOW + 60_000).verdict().status
+        make_snapshot(newest_ms=NOW + 60_000, oldest_ms=NOW + 60_000).verdict().status
         is FreshnessStatus.PASS
     )
 
 
 def test_mass_expiry_that_was_not_allowed_is_an_error():
-    verdict = make_measurement(overdue=6).verdict()
+    verdict = make_snapshot(overdue=6).verdict()
     assert verdict.status is FreshnessStatus.ERROR
     assert "6 of 10 documents are overdue" in verdict.reasons[-1]

@@ -64,13 +64,13 @@ class Rows(AwaitRows):
     def batch(self, number):
         return self.batches.get(number)
 
-    def position(self, topic, partition, offset):
+    def position(self, record):
         return self.position_row
 
-    def record_dead_letter(self, topic, partition, offset, batch):
+    def record_dead_letter(self, record, batch):
         return self.letter
 
-    def record_version(self, topic, partition, offset, batch):
+    def record_version(self, record, batch):
         return self.record
 
     def version(self, document_id, version):

@@ -102,7 +102,7 @@ class Database:
 
     def execute(self, statement, parameters):
         self._current = self._rows.get(statement, [])
-        self.executed.append((statement, parameters))
+        self.executed.append((statement, dict(parameters)))
         return self
 
     def fetchone(self):
