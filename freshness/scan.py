@@ -1,7 +1,7 @@
 """Measure how old a source is; store and read reports. Every time is of the database's clock, never of a worker's."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from psycopg.rows import class_row
@@ -116,7 +116,7 @@ def report_of(row: CheckRow) -> FreshnessReport:
         source=row.source,
         status=FreshnessStatus(row.status or ""),
         snapshotted_at_ms=row.snapshotted_at_ms,
-        spec=FreshnessSpec(**(row.criteria or {})),
+        spec=_criteria(row.criteria or {}),
         duration_seconds=row.duration_seconds or 0.0,
         workflow_id=row.workflow_id or "",
         run_id=row.run_id or "",
@@ -127,6 +127,12 @@ def report_of(row: CheckRow) -> FreshnessReport:
         expired=row.expired or 0,
         error=row.error,
     )
+
+
+def _criteria(stored: dict[str, Any]) -> FreshnessSpec:
+    """The policy of a stored report; a field that newer code wrote is left out."""
+    names = [field.name for field in fields(FreshnessSpec)]
+    return FreshnessSpec(**{name: stored[name] for name in names if name in stored})
 
 
 def _not_checked(row: CheckRow, spec: FreshnessSpec) -> FreshnessReport:
