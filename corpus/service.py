@@ -1,8 +1,10 @@
-"""The contract with other teams, both directions: types and docstrings, no behaviour.
+"""The contract with other teams, in both directions: types and docstrings, no behaviour.
 
-`CorpusService` is what Freshet answers; `BatchSubscriberService` is what an application team implements in its own
-namespace to be told. Importing this needs temporalio's `nexusrpc` and nothing else. Fields are only ever added, with
-defaults; a change of meaning is a new service name. Times are epoch milliseconds, UTC.
+Freshet implements `CorpusService`. An application team implements `BatchSubscriberService` in its own namespace and is
+then notified of new batches. This module needs `nexusrpc`, which temporalio installs, and nothing else.
+
+The contract only grows: a new field has a default, and a change of meaning gets a new service name. A field whose name
+ends in `_ms` is a time in milliseconds since 1970-01-01 UTC.
 """
 
 from dataclasses import dataclass
@@ -11,16 +13,16 @@ from enum import StrEnum
 import nexusrpc
 
 CORPUS_ENDPOINT = "freshet-corpus"
-"""Nexus endpoint under which Freshet answers, unless the operator named it otherwise."""
+"""Nexus endpoint of `CorpusService`, unless the operator chose another name."""
 
 MAX_HITS = 100
-"""Most hits of one search."""
+"""Greatest number of hits of one search."""
 
 MAX_CHANGES = 50
-"""Most changes named in one notice; `changes_left_out` counts the others."""
+"""Greatest number of changes in one notice; `changes_left_out` counts the others."""
 
 MAX_RANGES = 100
-"""Most offset ranges named in one notice or answer."""
+"""Greatest number of offset ranges in one notice."""
 
 
 # ── search ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -30,43 +32,43 @@ MAX_RANGES = 100
 class SearchRequest:
     """A question to the corpus."""
 
-    query: str  # 1 .. 10,000 characters
-    k: int = 10  # 1 .. MAX_HITS
+    query: str  # 1 to 10,000 characters
+    k: int = 10  # hits wanted, 1 to MAX_HITS
     mode: str = "hybrid"  # "vector", "text" or "hybrid"
     sources: tuple[str, ...] = ()  # empty: every source
     metadata: str = ""  # a JSON object that the document's metadata must contain; empty: no filter
-    as_of_ms: int | None = None  # None: now
+    as_of_ms: int | None = None  # search what was visible at this time; None: now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchHit:
-    """A chunk that was found, with where it comes from."""
+    """A chunk that matches, and the origin of its document."""
 
     source: str
     document_id: str
-    version: int
-    text: str
-    score: float  # comparable within one answer only
+    version: int  # of the document
+    text: str  # of the chunk
+    score: float  # greater is better; comparable within one response only
     position: int = 0  # of the chunk in its document, from 0
-    start: int = 0  # character offset in the cleaned document
-    heading: str | None = None
+    start: int = 0  # of the chunk in the cleaned document, in characters from 0
+    heading: str | None = None  # headings above the chunk, joined by " > "
     title: str | None = None
     uri: str | None = None
-    metadata: str = "{}"  # a JSON object
+    metadata: str = "{}"  # of the document; a JSON object
     chunk_id: int = 0
-    batch: int = 0  # that brought this document version
-    topic: str | None = None
+    batch: int = 0  # the batch that published this document version
+    topic: str | None = None  # topic, partition and offset of the Kafka record
     partition: int | None = None
     offset: int | None = None
-    event_at_ms: int | None = None  # the source's own time of the change
-    observed_at_ms: int | None = None  # last time the source sent the document
-    verified_at_ms: int | None = None  # last time it was asked for at its origin
-    fresh_until_ms: int | None = None  # when it will be withdrawn unless seen again; None: never
+    event_at_ms: int | None = None  # time of the change, as the source states it
+    observed_at_ms: int | None = None  # time at which the source last sent the document
+    verified_at_ms: int | None = None  # time at which the origin last confirmed the document
+    fresh_until_ms: int | None = None  # the document expires then unless seen again; None: never
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchResponse:
-    """What was found, best first. Fewer than `k` only where no more is visible."""
+    """The hits, best first. There are fewer than `k` only where no more match the request."""
 
     hits: tuple[SearchHit, ...]
 
@@ -76,89 +78,106 @@ class SearchResponse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DescribeRequest:
-    """Which source."""
+    """The source to describe."""
 
     source: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceDescription:
-    """How a source stands."""
+    """State, size and freshness of a source."""
 
     source: str
-    state: str  # "active", "paused", "halted", "retired"
-    state_reason: str | None = None
+    state: str  # "active", "paused", "halted" or "retired"
+    state_reason: str | None = None  # why it is paused or halted
     documents: int = 0  # visible now
-    last_batch: int = 0
+    last_batch: int = 0  # newest published batch; 0: none
     last_published_at_ms: int | None = None
-    newest_event_at_ms: int | None = None  # record time of the newest event that is in the corpus
-    freshness: str | None = (
-        None  # of the last check: "pass", "warn", "error", "runtime error"; None: not checked yet
-    )
-    checked_at_ms: int | None = None
+    newest_event_at_ms: int | None = None  # record time of the newest event in the corpus
+    # Status of the last check: "pass", "warn", "error" or "runtime error"; None: not checked yet.
+    freshness: str | None = None
+    checked_at_ms: int | None = None  # time of that check
 
 
 # ── await ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Why(StrEnum):
-    """Why a wait ended."""
+class WaitOutcome(StrEnum):
+    """How a wait ended."""
 
-    RETRIEVABLE = "retrievable"  # it is there
-    UNCHANGED = "unchanged"  # the corpus already had exactly that
+    RETRIEVABLE = "retrievable"  # searches return it
+    UNCHANGED = "unchanged"  # the corpus already had exactly that content
     DELETED = "deleted"  # the event is a delete, or the document was deleted
-    SUPERSEDED = "superseded"  # a greater version is there; detail says which
+    SUPERSEDED = "superseded"  # the corpus has a greater version; `detail` names it
     EXPIRED = "expired"  # withdrawn as stale
-    ERASED = "erased"  # forgotten on request
-    DEAD_LETTERED = "dead_lettered"  # could not be used; detail says why
-    NO_CHANGE = "no_change"  # handled without effect: superseded, ignored or unchanged; detail counts its batch
+    ERASED = "erased"  # erased on request
+    DEAD_LETTERED = "dead_lettered"  # the event could not be used; `detail` has the reason
+    # The event was superseded, ignored or unchanged; `detail` has the counts of its batch.
+    NO_CHANGE = "no_change"
     NOT_PUBLISHED = "not_published"  # the batch was rejected, held or withdrawn
-    SOURCE_UNKNOWN = "source_unknown"
-    SOURCE_HALTED = "source_halted"  # somebody must act first; detail says on what
-    SOURCE_RETIRED = "source_retired"
-    TIMEOUT = "timeout"  # not yet; detail says what is missing
+    SOURCE_UNKNOWN = "source_unknown"  # there is no such source
+    SOURCE_HALTED = "source_halted"  # an operator must act first; `detail` has the reason
+    SOURCE_RETIRED = "source_retired"  # the source is no longer configured
+    TIMEOUT = "timeout"  # not yet; `detail` says what is missing
+
+
+Why = WaitOutcome
+"""The former name, kept for code that imports it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AwaitFreshRequest:
-    """Wait until something is retrievable. Exactly one of the four ways to name it."""
+    """What to wait for. Exactly one of the four targets is set."""
 
     source: str
-    topic: str | None = None  # 1: a Kafka record: topic, partition and offset
+    # Target 1: a Kafka record.
+    topic: str | None = None
     partition: int | None = None
     offset: int | None = None
-    document_id: str | None = None  # 2: a document at a version
+    # Target 2: a document at a version.
+    document_id: str | None = None
     version: int | None = None
-    batch: int | None = None  # 3: a batch
-    time_ms: int | None = (
-        None  # 4: a moment: an event with this record time, or a later one, is in the corpus
-    )
-    timeout_seconds: int = 3_600  # 0: look once; at most 30 days
+    # Target 3: a batch.
+    batch: int | None = None
+    # Target 4: an event with this record time, or a later one, is in the corpus.
+    time_ms: int | None = None
+    timeout_seconds: int = 3_600  # 0 to 2,592,000 (30 days); 0: check once, do not wait
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AwaitFreshResponse:
-    """The end of the wait."""
+    """The result of a wait."""
 
     reached: bool  # true for RETRIEVABLE and UNCHANGED only
-    why: Why
+    why: WaitOutcome
     detail: str = ""  # one line for people
-    batch: int | None = None  # where it was decided
-    published_at_ms: int | None = None
+    batch: int | None = None  # the batch of the target or of what decided it, where there is one
+    published_at_ms: int | None = None  # time at which that batch became visible
 
 
 @nexusrpc.service(name="freshet.corpus.v1")
 class CorpusService:
-    """What Freshet answers to other teams. Handlers are idempotent; bad input is BAD_REQUEST with a reason."""
+    """What Freshet answers to other teams.
+
+    Every operation may be repeated without harm. A request that is wrong fails with BAD_REQUEST, and the message says
+    which value is wrong.
+    """
 
     search: nexusrpc.Operation[SearchRequest, SearchResponse]
-    """Retrieve chunks. Answers within ten seconds or fails; never returns an expired document unless asked as of before."""
+    """Retrieve chunks.
+
+    Responds within ten seconds or fails with UNAVAILABLE. A document that has expired is returned only by a search as
+    of a time at which it was visible.
+    """
 
     describe_source: nexusrpc.Operation[DescribeRequest, SourceDescription]
-    """How a source stands. NOT_FOUND for one that does not exist."""
+    """Describe a source. Fails with NOT_FOUND where there is no such source."""
 
     await_fresh: nexusrpc.Operation[AwaitFreshRequest, AwaitFreshResponse]
-    """Complete when something is retrievable, or say why it never will be. Durable: survives restarts of either side."""
+    """Wait until the target is retrievable, never will be, or the timeout has passed.
+
+    The wait is durable: it survives restarts of either side.
+    """
 
 
 # ── notices ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -166,7 +185,7 @@ class CorpusService:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OffsetRange:
-    """Kafka offsets that a batch covers."""
+    """Kafka offsets of one partition that a batch covers."""
 
     topic: str
     partition: int
@@ -176,50 +195,55 @@ class OffsetRange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What happened to one document."""
+    """What a batch did to one document."""
 
     document_id: str
     version: int
-    change: str  # "written", "deleted", "expired"
+    change: str  # "written", "deleted" or "expired"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchNotice:
-    """A batch is visible. A manifest: ids and counts, never a document's text."""
+    """A batch has become visible. The notice holds ids and counts, never a document's text."""
 
-    notice_id: str  # "{source}:{batch}"; the same on every repeat
+    notice_id: str  # "{source}:{batch}"; the same in every repetition
     source: str
     batch: int
-    kind: str  # "ingest", "expiry", "erasure", "reembed"
+    kind: str  # "ingest", "expiry", "erasure" or "reembed"
     published_at_ms: int
-    previous_batch: int  # 0: the first; lets a receiver see that it missed nothing
+    previous_batch: int  # batch of the notice before this one, so that a gap shows; 0: none
     documents_written: int = 0
     documents_deleted: int = 0
     documents_expired: int = 0
     chunks_opened: int = 0
     chunks_closed: int = 0
-    reason: str | None = None  # for expiry and erasure: the rule
+    reason: str | None = None  # of an expiry or erasure: the rule
     ranges: tuple[OffsetRange, ...] = ()  # at most MAX_RANGES
     changes: tuple[Change, ...] = ()  # at most MAX_CHANGES
-    changes_left_out: int = 0
+    changes_left_out: int = 0  # changes of the batch that `changes` does not list
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoticeAck:
-    """The team has it, durably."""
+    """The team has stored the notice durably."""
 
     notice_id: str
-    duplicate: bool = False
+    duplicate: bool = False  # the team had it already
 
 
 @nexusrpc.service(name="freshet.subscriber.v1")
 class BatchSubscriberService:
-    """What an application team implements to be told.
+    """What an application team implements in order to be notified.
 
-    Notices come in order a source, at least once, never before the batch is visible. The handler must be idempotent on
-    `notice_id`, answer within ten seconds, and answer only when it holds the notice durably (hand it to a workflow).
+    Notices arrive in order per source, at least once, and never before the batch is visible. The handler must be
+    idempotent on `notice_id`, respond within ten seconds, and respond only once it has stored the notice durably (for
+    instance by handing it to a workflow).
     """
 
     batch_published: nexusrpc.Operation[BatchNotice, NoticeAck]
-    """Raise an unavailable or internal HandlerError to be asked again; an OperationError(FAILED) declines: after a few
-    of those the delivery is parked, visibly, until an operator resumes it; nothing is skipped."""
+    """Take one notice.
+
+    A HandlerError of type UNAVAILABLE or INTERNAL makes Freshet call again. An OperationError in state FAILED declines
+    the notice; after three declines in a row the delivery is parked and its status says so. A parked delivery tries
+    again every hour and when an operator resumes it. No notice is skipped.
+    """

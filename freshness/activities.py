@@ -1,4 +1,4 @@
-"""Shell of the freshness activities; the steps are injected by workers."""
+"""Shells of the freshness activities; the steps are injected by workers."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from corpus import task_queues
 from corpus.batch import ExpiryOrder
 from corpus.errors import FreshetError, as_application_error
 from corpus.source import source_workflow_id
-from freshness.report import Expired, FreshnessReport, Measurement
+from freshness.report import ExpiredDocuments, FreshnessReport, FreshnessSnapshot
 from ingest.source_state import SourceState
 
 _In = TypeVar("_In")
@@ -21,36 +21,36 @@ _Out = TypeVar("_Out")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderExpiry:
-    """Ask a source's entity to withdraw what is overdue."""
+    """An order to a source's entity: withdraw what is overdue."""
 
     source: str
     order: ExpiryOrder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LookForExpiry:
-    """Look whether the ledger shows it."""
+class ExpiryLookup:
+    """Which expiry to look for in the ledger."""
 
     source: str
-    after_batch: int  # the newest batch when it was ordered
+    after_batch: int  # the newest batch when the expiry was ordered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpiryResult:
-    """What the ledger shows."""
+    """What the ledger shows of an expiry."""
 
-    done: bool  # the batch is there, or nothing is overdue any more
-    documents: int  # withdrawn
+    done: bool  # an expiry batch is published, or nothing is overdue any more
+    documents: int  # withdrawn documents
 
 
 class FreshnessActivities:
-    """Queue `freshet`."""
+    """Queue `freshet`: measures, orders expiries and stores reports."""
 
     def __init__(
         self,
         *,
-        measure: Callable[[str], Measurement],
-        expired_after: Callable[[str, int], Expired],
+        measure: Callable[[str], FreshnessSnapshot],
+        expired_after: Callable[[str, int], ExpiredDocuments],
         record: Callable[[FreshnessReport], None],
         initial_state: Callable[[str], SourceState],
     ) -> None:
@@ -60,13 +60,13 @@ class FreshnessActivities:
         self._initial_state = initial_state
 
     @activity.defn(name="freshness.measure")
-    def measure(self, source: str) -> Measurement:
-        """Ages and counts."""
+    def measure(self, source: str) -> FreshnessSnapshot:
+        """Ages and counts of a source."""
         return _run(self._measure, source)
 
     @activity.defn(name="freshness.order_expiry")
     async def order_expiry(self, request: OrderExpiry) -> None:
-        """Tell the entity, starting it where it does not run. One writer a source: only the entity withdraws."""
+        """Signal the source's entity, starting it where it does not run: only the entity withdraws documents."""
         state = await asyncio.to_thread(_run, self._initial_state, request.source)
         await activity.client().start_workflow(
             "SourceWorkflow",
@@ -79,15 +79,21 @@ class FreshnessActivities:
         )
 
     @activity.defn(name="freshness.look_for_expiry")
-    def look_for_expiry(self, request: LookForExpiry) -> ExpiryResult:
-        """What the ledger shows, and what is still overdue."""
-        found = _run(lambda wanted: self._expired_after(wanted.source, wanted.after_batch), request)
-        overdue = 0 if found.batches else _run(self._measure, request.source).overdue
-        return ExpiryResult(done=bool(found.batches) or not overdue, documents=found.documents)
+    def find_expiry(self, request: ExpiryLookup) -> ExpiryResult:
+        """What the ledger shows of an expiry; without a batch, whether anything is overdue still."""
+        expired = _run(self._read_expired, request)
+        if expired.batches:
+            return ExpiryResult(done=True, documents=expired.documents)
+        snapshot = _run(self._measure, request.source)
+        nothing_overdue = not snapshot.overdue
+        return ExpiryResult(done=nothing_overdue, documents=0)
+
+    def _read_expired(self, request: ExpiryLookup) -> ExpiredDocuments:
+        return self._expired_after(request.source, request.after_batch)
 
     @activity.defn(name="freshness.record")
     def record(self, report: FreshnessReport) -> None:
-        """Keep the result."""
+        """Store the report."""
         _run(self._record, report)
 
 

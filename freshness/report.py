@@ -1,4 +1,4 @@
-"""The result of checks: rows, and their dbt-compatible form (`sources.json`, schema v3)."""
+"""The result of checks, and their dbt-compatible form (`sources.json`, schema v3)."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,49 +11,54 @@ from freshness.policy import FreshnessStatus, Verdict, judge, may_expire, worst
 DBT_SCHEMA = "https://schemas.getdbt.com/dbt/sources/v3.json"
 # A check that is older than this many intervals counts as one that failed.
 STALE_INTERVALS = 3
-# What dbt says of a source that never had a row: the first day of the year 1.
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# dbt's time of the newest row of a source that never had one: the first day of year 1.
 _NEVER_MS = int(datetime(1, 1, 1, tzinfo=UTC).timestamp()) * 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measurement:
-    """What one look at the corpus found; times are the database's clock, epoch milliseconds."""
+class FreshnessSnapshot:
+    """Ages and counts of a source at one instant; times are of the database's clock, in epoch milliseconds."""
 
     source: str
     snapshotted_at_ms: int
     spec: FreshnessSpec
     last_batch: int
-    documents: int  # visible
-    overdue: int  # visible documents past their end
-    newest_ms: int | None = None  # newest event: record time
-    oldest_ms: int | None = None  # oldest last-observed-or-verified of a visible document
+    documents: int  # visible documents
+    overdue: int  # visible documents that should have expired
+    newest_ms: int | None = None  # record time of the newest event; None: there was no event
+    # When the document that was not seen for longest was last observed or verified; None: there is no document.
+    oldest_ms: int | None = None
 
     def verdict(self) -> Verdict:
-        """Judge it; a mass expiry that was not allowed is an error."""
+        """Judge the ages; documents that are overdue and may not be expired are an error."""
         verdict = judge(
             self.spec,
             newest_seconds=self._age(self.newest_ms),
             oldest_seconds=self._age(self.oldest_ms),
         )
-        if self.overdue and not may_expire(
-            self.spec, overdue=self.overdue, documents=self.documents
-        ):
-            reason = (
-                f"{self.overdue} of {self.documents} documents are overdue, more than max_expiry_ratio {self.spec.max_expiry_ratio:g} "
-                "allows: nothing was expired; raise the ratio to let them go, or repair the source"
-            )
-            return Verdict(FreshnessStatus.ERROR, (*verdict.reasons, reason))
-        return verdict
+        if not self.overdue or self.may_expire():
+            return verdict
+        ratio = f"max_expiry_ratio {self.spec.max_expiry_ratio:g}"
+        return verdict.with_error(
+            f"{self.overdue} of {self.documents} documents are overdue, more than {ratio} allows: "
+            "nothing was expired; raise the ratio to expire them, or repair the source"
+        )
 
-    def _age(self, then_ms: int | None) -> float | None:
-        # A producer's clock may run ahead of the database's: such an event is new, not negative.
-        return None if then_ms is None else max(0.0, (self.snapshotted_at_ms - then_ms) / 1000)
+    def may_expire(self) -> bool:
+        """Whether a check may withdraw what is overdue."""
+        return may_expire(self.spec, overdue=self.overdue, documents=self.documents)
+
+    def _age(self, epoch_ms: int | None) -> float | None:
+        if epoch_ms is None:
+            return None
+        # A producer's clock may run ahead of the database's: such an event is new, its age is not negative.
+        return max(0.0, (self.snapshotted_at_ms - epoch_ms) / 1000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Expired:
-    """Expiry batches in the ledger after some batch."""
+class ExpiredDocuments:
+    """What the expiry batches after some batch withdrew."""
 
     batches: int
     documents: int
@@ -65,7 +70,7 @@ class FreshnessReport:
 
     source: str
     status: FreshnessStatus
-    snapshotted_at_ms: int | None  # None: the database will say
+    snapshotted_at_ms: int | None  # None: the check could not ask, so the database sets it
     spec: FreshnessSpec
     duration_seconds: float
     workflow_id: str
@@ -74,14 +79,17 @@ class FreshnessReport:
     oldest_ms: int | None = None
     documents: int | None = None
     overdue: int | None = None
-    expired: int = 0
-    error: str | None = None  # why, for anything but pass
+    expired: int = 0  # documents that this check withdrew
+    error: str | None = None  # the reasons, for any status but pass
 
 
-def document(
+# ── as dbt writes it ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def sources_json(
     reports: Iterable[FreshnessReport], *, generated_at_ms: int, version: str, invocation: str
 ) -> dict[str, Any]:
-    """All reports as dbt's `sources.json`. What dbt has no key for stands in `adapter_response`."""
+    """All reports as dbt's `sources.json`. What dbt has no key for is in `adapter_response`."""
     results = [_result(report) for report in reports]
     return {
         "metadata": {
@@ -97,8 +105,31 @@ def document(
 
 
 def _result(report: FreshnessReport) -> dict[str, Any]:
-    unique = f"source.freshet.{report.source}"
-    ours = {
+    unique_id = f"source.freshet.{report.source}"
+    if report.status is FreshnessStatus.RUNTIME_ERROR:
+        return {"unique_id": unique_id, "error": report.error, "status": str(report.status)}
+    newest_ms = _NEVER_MS if report.newest_ms is None else report.newest_ms
+    snapshotted_at_ms = report.snapshotted_at_ms or 0
+    return {
+        "unique_id": unique_id,
+        "max_loaded_at": _iso(newest_ms),
+        "snapshotted_at": _iso(snapshotted_at_ms),
+        "max_loaded_at_time_ago_in_s": max(0.0, (snapshotted_at_ms - newest_ms) / 1000),
+        "status": str(report.status),
+        "criteria": {
+            "warn_after": _period(report.spec.warn_after_seconds),
+            "error_after": _period(report.spec.error_after_seconds),
+            "filter": None,
+        },
+        "adapter_response": _adapter_response(report),
+        "timing": [],
+        "thread_id": report.run_id,
+        "execution_time": report.duration_seconds,
+    }
+
+
+def _adapter_response(report: FreshnessReport) -> dict[str, Any]:
+    return {
         "error": report.error,
         "documents": report.documents,
         "overdue": report.overdue,
@@ -110,49 +141,28 @@ def _result(report: FreshnessReport) -> dict[str, Any]:
         "workflow_id": report.workflow_id,
         "run_id": report.run_id,
     }
-    if report.status is FreshnessStatus.RUNTIME_ERROR:
-        return {"unique_id": unique, "error": report.error, "status": str(report.status)}
-    newest = _NEVER_MS if report.newest_ms is None else report.newest_ms
-    snapshot = report.snapshotted_at_ms or 0
-    return {
-        "unique_id": unique,
-        "max_loaded_at": _iso(newest),
-        "snapshotted_at": _iso(snapshot),
-        "max_loaded_at_time_ago_in_s": max(0.0, (snapshot - newest) / 1000),
-        "status": str(report.status),
-        "criteria": {
-            "warn_after": _period(report.spec.warn_after_seconds),
-            "error_after": _period(report.spec.error_after_seconds),
-            "filter": None,
-        },
-        "adapter_response": ours,
-        "timing": [],
-        "thread_id": report.run_id,
-        "execution_time": report.duration_seconds,
-    }
 
 
 def _period(seconds: int | None) -> dict[str, Any]:
-    """As dbt counts, in minutes, hours or days; the exact seconds stand in `adapter_response`."""
+    """In dbt's minutes, hours or days; the exact number of seconds is in `adapter_response`."""
     if seconds is None:
         return {"count": None, "period": None}
     for name, size in (("day", 86_400), ("hour", 3_600)):
         if seconds and seconds % size == 0:
             return {"count": seconds // size, "period": name}
-    return {"count": -(-seconds // 60), "period": "minute"}
+    minutes_rounded_up = -(-seconds // 60)
+    return {"count": minutes_rounded_up, "period": "minute"}
 
 
 def _iso(epoch_ms: int | None) -> str | None:
     if epoch_ms is None:
         return None
-    return (
-        (_EPOCH + timedelta(milliseconds=epoch_ms))
-        .isoformat(timespec="milliseconds")
-        .replace("+00:00", "Z")
-    )
+    instant = _EPOCH + timedelta(milliseconds=epoch_ms)
+    text = instant.isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
 
 
 def exit_code(reports: Iterable[FreshnessReport]) -> int:
-    """As dbt's: 0 for pass and warn, 1 for error and runtime error."""
+    """Dbt's exit code: 0 for pass and warn, 1 for error and runtime error."""
     status = worst([report.status for report in reports])
     return int(status in (FreshnessStatus.ERROR, FreshnessStatus.RUNTIME_ERROR))

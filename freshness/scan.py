@@ -1,106 +1,163 @@
-"""Measure a source's age; keep and read the results. Every time is the database's clock, never a worker's."""
+"""Measure how old a source is; store and read reports. Every time is of the database's clock, never of a worker's."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import class_row
 
 from corpus.database import Connection
 from corpus.errors import ConfigurationError
 from corpus.service import DescribeRequest, SourceDescription
 from corpus.source import FreshnessSpec, SourceSpec
 from corpus.sql import query
-from freshness.policy import FreshnessStatus, words
-from freshness.report import STALE_INTERVALS, Expired, FreshnessReport, Measurement
+from freshness.policy import FreshnessStatus, format_duration
+from freshness.report import STALE_INTERVALS, ExpiredDocuments, FreshnessReport, FreshnessSnapshot
 
 
-def measure(connection: Connection, source: str) -> Measurement:
-    """Look.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _SnapshotRow:
+    snapshotted_at_ms: int
+    spec: dict[str, Any]
+    last_batch: int
+    newest_ms: int | None
+    documents: int
+    oldest_ms: int | None
+    overdue: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckRow:
+    """A configured source and its newest check; what belongs to the check is None before the first one."""
+
+    source: str
+    spec: dict[str, Any]
+    now_ms: int
+    checked_seconds_ago: float | None
+    snapshotted_at_ms: int | None
+    status: str | None
+    newest_ms: int | None
+    oldest_ms: int | None
+    documents: int | None
+    overdue: int | None
+    expired: int | None
+    error: str | None
+    criteria: dict[str, Any] | None
+    duration_seconds: float | None
+    workflow_id: str | None
+    run_id: str | None
+
+
+def measure(connection: Connection, source: str) -> FreshnessSnapshot:
+    """Ages and counts of a source now.
 
     Raises:
         ConfigurationError: there is no such source.
     """
-    with connection.cursor(row_factory=dict_row) as cursor:
-        row = cursor.execute(query("freshness_measure"), {"source": source}).fetchone()
+    with connection.cursor(row_factory=class_row(_SnapshotRow)) as cursor:
+        cursor.execute(query("freshness_measure"), {"source": source})
+        row = cursor.fetchone()
     if row is None:
-        raise ConfigurationError(f"there is no source {source!r}; see `freshet sources`")
-    return Measurement(source=source, spec=SourceSpec.from_json(row.pop("spec")).freshness, **row)
+        raise _unknown_source(source)
+    columns: dict[str, Any] = asdict(row)
+    spec = SourceSpec.from_json(columns.pop("spec"))
+    return FreshnessSnapshot(source=source, spec=spec.freshness, **columns)
 
 
-def expired_after(connection: Connection, source: str, batch: int) -> Expired:
-    """What expiry batches after `batch` withdrew."""
-    with connection.cursor(row_factory=class_row(Expired)) as cursor:
-        found = cursor.execute(
-            query("freshness_expired"), {"source": source, "after": batch}
-        ).fetchone()
-    assert found is not None
-    return found
+def expired_after(connection: Connection, source: str, batch: int) -> ExpiredDocuments:
+    """What the expiry batches after `batch` withdrew."""
+    with connection.cursor(row_factory=class_row(ExpiredDocuments)) as cursor:
+        key = {"source": source, "after": batch}
+        cursor.execute(query("freshness_expired"), key)
+        expired = cursor.fetchone()
+    assert expired is not None  # an aggregate has one row
+    return expired
 
 
 def record(connection: Connection, report: FreshnessReport) -> None:
-    """Keep a result; the same run's again changes nothing."""
-    row: dict[str, Any] = asdict(report)
-    row["criteria"] = json.dumps(row.pop("spec"))
-    connection.execute(query("record_freshness"), row | {"status": str(report.status)})
+    """Store a report; a second report of the same run changes nothing."""
+    connection.execute(query("record_freshness"), stored_form(report))
+
+
+def stored_form(report: FreshnessReport) -> dict[str, Any]:
+    """The columns of a stored report; `report_of` reads them back."""
+    columns: dict[str, Any] = asdict(report)
+    columns["status"] = str(report.status)
+    columns["criteria"] = json.dumps(columns.pop("spec"))
+    return columns
 
 
 def latest(connection: Connection, source: str | None = None) -> tuple[list[FreshnessReport], int]:
-    """The newest result of every configured source, and the database's time (epoch milliseconds).
+    """The newest report of every configured source, and the database's time in epoch milliseconds.
 
-    A source that was never checked, or not for three intervals, is a runtime error: nothing is known about it.
+    A source that was not checked within three intervals has the status runtime error, since nothing is known about it.
 
     Raises:
         ConfigurationError: `source` does not exist.
     """
-    with connection.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(query("latest_freshness"), {"source": source}).fetchall()
-    if source is not None and not rows:
-        raise ConfigurationError(f"there is no source {source!r}; see `freshet sources`")
-    now_ms = rows[0]["now_ms"] if rows else 0
-    return [_report(row) for row in rows], now_ms
+    with connection.cursor(row_factory=class_row(CheckRow)) as cursor:
+        cursor.execute(query("latest_freshness"), {"source": source})
+        rows = cursor.fetchall()
+    if rows:
+        reports = [report_of(row) for row in rows]
+        return reports, rows[0].now_ms
+    if source is None:
+        return [], 0
+    raise _unknown_source(source)
 
 
-def _report(row: dict[str, Any]) -> FreshnessReport:
-    spec = SourceSpec.from_json(row["spec"]).freshness
-    age = row["checked_seconds_ago"]
+def report_of(row: CheckRow) -> FreshnessReport:
+    """The stored report, or a runtime error where it is too old to mean anything."""
+    spec = SourceSpec.from_json(row.spec).freshness
+    age = row.checked_seconds_ago
     if age is None or age > STALE_INTERVALS * spec.check_every_seconds:
-        return _unknown(row, spec, age)
+        return _not_checked(row, spec)
     return FreshnessReport(
-        source=row["source"],
-        status=FreshnessStatus(row["status"]),
-        spec=FreshnessSpec(**row["criteria"]),
-        **{
-            name: row[name]
-            for name in (
-                "snapshotted_at_ms",
-                "newest_ms",
-                "oldest_ms",
-                "documents",
-                "overdue",
-                "expired",
-                "error",
-            )
-        },
-        **{name: row[name] for name in ("duration_seconds", "workflow_id", "run_id")},
+        source=row.source,
+        status=FreshnessStatus(row.status or ""),
+        snapshotted_at_ms=row.snapshotted_at_ms,
+        spec=_criteria(row.criteria or {}),
+        duration_seconds=row.duration_seconds or 0.0,
+        workflow_id=row.workflow_id or "",
+        run_id=row.run_id or "",
+        newest_ms=row.newest_ms,
+        oldest_ms=row.oldest_ms,
+        documents=row.documents,
+        overdue=row.overdue,
+        expired=row.expired or 0,
+        error=row.error,
     )
 
 
-def _unknown(row: dict[str, Any], spec: FreshnessSpec, age: float | None) -> FreshnessReport:
-    last = "never ran" if age is None else f"last ran {age:.0f}s ago"
+def _criteria(stored: dict[str, Any]) -> FreshnessSpec:
+    """The policy of a stored report; a field that newer code wrote is left out."""
+    names = [field.name for field in fields(FreshnessSpec)]
+    return FreshnessSpec(**{name: stored[name] for name in names if name in stored})
+
+
+def _not_checked(row: CheckRow, spec: FreshnessSpec) -> FreshnessReport:
+    last_run = "never ran"
+    if row.checked_seconds_ago is not None:
+        last_run = f"last ran {row.checked_seconds_ago:.0f}s ago"
+    due = f"though it is due every {format_duration(spec.check_every_seconds)}"
     return FreshnessReport(
-        source=row["source"],
+        source=row.source,
         status=FreshnessStatus.RUNTIME_ERROR,
-        snapshotted_at_ms=row["snapshotted_at_ms"],
+        snapshotted_at_ms=row.snapshotted_at_ms,
         spec=spec,
         duration_seconds=0.0,
-        workflow_id=row["workflow_id"] or "",
-        run_id=row["run_id"] or "",
-        error=f"the check {last}, though it is due every {words(spec.check_every_seconds)}: see `freshet freshness schedules` and the workers",
+        workflow_id=row.workflow_id or "",
+        run_id=row.run_id or "",
+        error=f"the check {last_run}, {due}: see `freshet freshness schedules` and the workers",
     )
 
 
 def describe(connection: Connection, request: DescribeRequest) -> SourceDescription | None:
-    """How a source stands, for other teams; None: there is none."""
+    """Describe a source for other teams; None where there is no such source."""
     with connection.cursor(row_factory=class_row(SourceDescription)) as cursor:
-        return cursor.execute(query("describe_source"), {"source": request.source}).fetchone()
+        cursor.execute(query("describe_source"), {"source": request.source})
+        return cursor.fetchone()
+
+
+def _unknown_source(source: str) -> ConfigurationError:
+    return ConfigurationError(f"there is no source {source!r}; see `freshet sources`")

@@ -26,10 +26,10 @@ from corpus.search_attributes import SPEC_HASH
 from corpus.source import SourceSpec
 from freshness.workflows import FreshnessCheck, FreshnessWorkflow
 
-# Raised when the schedule is built in another way, so that reconciling updates those that exist.
-_BUILD = 1
-# After an outage, one check is worth making up for at most this long; the server's default is a year.
-_CATCH_UP = timedelta(minutes=10)
+# Raised when `build` changes, so that reconciling updates the schedules that exist.
+_BUILD_REVISION = 1
+# Checks that an outage prevented are made up for within this time; the server's default is a year.
+_CATCHUP_WINDOW = timedelta(minutes=10)
 
 
 def schedule_id(source: str) -> str:
@@ -38,16 +38,20 @@ def schedule_id(source: str) -> str:
 
 
 def check_workflow_id(source: str) -> str:
-    """Workflow id of a check; the server adds the time where the schedule starts it."""
+    """Workflow id of a check; the server appends the time where the schedule starts it."""
     return f"freshness/{source}"
 
 
 def spec_hash(spec: SourceSpec) -> str:
-    """Of all that the schedule is built from; the check itself reads the rest from the database."""
-    canonical = json.dumps(
-        [_BUILD, spec.source, spec.freshness.check_every_seconds, task_queues.WORKFLOWS]
-    )
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+    """Hash of everything that the schedule is built from; the check reads the rest from the database."""
+    built_from = [
+        _BUILD_REVISION,
+        spec.source,
+        spec.freshness.check_every_seconds,
+        task_queues.WORKFLOWS,
+    ]
+    digest = hashlib.sha256(json.dumps(built_from).encode())
+    return digest.hexdigest()[:16]
 
 
 def build(spec: SourceSpec) -> Schedule:
@@ -65,7 +69,9 @@ def build(spec: SourceSpec) -> Schedule:
             jitter=min(every / 10, timedelta(seconds=30)),
         ),
         policy=SchedulePolicy(
-            overlap=ScheduleOverlapPolicy.SKIP, catchup_window=_CATCH_UP, pause_on_failure=False
+            overlap=ScheduleOverlapPolicy.SKIP,
+            catchup_window=_CATCHUP_WINDOW,
+            pause_on_failure=False,
         ),
         state=ScheduleState(note="made by freshet apply; pausing it is kept"),
     )

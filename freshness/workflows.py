@@ -1,10 +1,4 @@
-"""FreshnessWorkflow: one check of one source, started by its Schedule or by hand.
-
-1. measure
-2. something is overdue, and not too much of it: ask the entity to expire it, wait until the ledger shows the batch,
-   measure again
-3. judge, and write the report. A check that fails is reported as a runtime error, never left out.
-"""
+"""FreshnessWorkflow: one check of one source, started by its Schedule or by hand."""
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -16,25 +10,33 @@ with workflow.unsafe.imports_passed_through():
     from corpus import policies
     from corpus.batch import ExpiryOrder
     from corpus.source import FreshnessSpec
-    from freshness.activities import FreshnessActivities, LookForExpiry, OrderExpiry
-    from freshness.policy import FreshnessStatus, Verdict, expiry_rule, may_expire, words
-    from freshness.report import FreshnessReport, Measurement
-# The entity may be behind batches that embed for long; if this check does not see the expiry, the next one does.
-EXPIRED_WITHIN = timedelta(minutes=5)
-MIN_LOOK_INTERVAL = timedelta(milliseconds=200)  # doubles
-MAX_LOOK_INTERVAL = timedelta(seconds=5)
+    from freshness.activities import ExpiryLookup, FreshnessActivities, OrderExpiry
+    from freshness.policy import FreshnessStatus, Verdict, expiry_rule, format_duration
+    from freshness.report import FreshnessReport, FreshnessSnapshot
+
+# The entity may be behind batches that embed for long. If this check does not see the expiry, the next one does.
+EXPIRY_TIMEOUT = timedelta(minutes=5)
+MIN_CHECK_INTERVAL = timedelta(milliseconds=200)  # of the ledger, after an order; doubles
+MAX_CHECK_INTERVAL = timedelta(seconds=5)
+_MAX_ERROR_CHARACTERS = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FreshnessCheck:
-    """Which source."""
+    """The source to check."""
 
     source: str
 
 
 @workflow.defn(name="FreshnessWorkflow")
 class FreshnessWorkflow:
-    """See the module."""
+    """Checks one source once.
+
+    1. measure
+    2. where documents are overdue and may be withdrawn: order their expiry, wait for it in the ledger, measure again
+    3. judge
+    4. store the report; a check that fails is reported as a runtime error, never left out
+    """
 
     @workflow.run
     async def run(self, check: FreshnessCheck) -> FreshnessReport:
@@ -44,109 +46,106 @@ class FreshnessWorkflow:
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise
-            report = self._report(
-                check.source,
-                status=FreshnessStatus.RUNTIME_ERROR,
-                snapshotted_at_ms=None,
-                spec=FreshnessSpec(),
-                error=_reason(error),
-            )
-        # 3
-        report = replace(
-            report, duration_seconds=(workflow.now() - workflow.info().start_time).total_seconds()
-        )
+            report = self._failed(check.source, error)
+        # Step 4.
+        duration = workflow.now() - workflow.info().start_time
+        report = replace(report, duration_seconds=duration.total_seconds())
         await workflow.execute_activity_method(
             FreshnessActivities.record, report, **policies.RECORD_FRESHNESS
         )
         return report
 
     async def _check(self, source: str) -> FreshnessReport:
-        # 1
-        found: Measurement = await workflow.execute_activity_method(
+        # Step 1.
+        snapshot = await self._measure(source)
+        # Step 2.
+        withdrawn: int | None = 0
+        if snapshot.overdue and snapshot.may_expire():
+            withdrawn = await self._expire(snapshot)
+            snapshot = await self._measure(source)
+        # Step 3.
+        verdict = snapshot.verdict()
+        if withdrawn is None:
+            timeout = format_duration(int(EXPIRY_TIMEOUT.total_seconds()))
+            verdict = verdict.with_error(
+                f"{snapshot.overdue} documents are overdue and were not withdrawn within {timeout} of the order"
+            )
+        return self._judged(snapshot, verdict, withdrawn or 0)
+
+    async def _measure(self, source: str) -> FreshnessSnapshot:
+        return await workflow.execute_activity_method(
             FreshnessActivities.measure, source, **policies.MEASURE
         )
-        expired: int | None = 0
-        # 2
-        if found.overdue and may_expire(
-            found.spec, overdue=found.overdue, documents=found.documents
-        ):
-            expired = await self._expire(found)
-            found = await workflow.execute_activity_method(
-                FreshnessActivities.measure, source, **policies.MEASURE
-            )
-        verdict = found.verdict()
-        if expired is None:
-            reason = f"{found.overdue} documents are overdue and were not withdrawn within {words(int(EXPIRED_WITHIN.total_seconds()))} of the order"
-            verdict = Verdict(FreshnessStatus.ERROR, (*verdict.reasons, reason))
-        return self._report(
-            source,
-            status=verdict.status,
-            snapshotted_at_ms=found.snapshotted_at_ms,
-            spec=found.spec,
-            newest_ms=found.newest_ms,
-            oldest_ms=found.oldest_ms,
-            documents=found.documents,
-            overdue=found.overdue,
-            expired=expired or 0,
-            error="; ".join(verdict.reasons) or None,
-        )
 
-    async def _expire(self, found: Measurement) -> int | None:
-        """How many documents were withdrawn; None: the ledger does not show it in time."""
+    async def _expire(self, snapshot: FreshnessSnapshot) -> int | None:
+        """How many documents were withdrawn; None: the ledger did not show the expiry in time."""
         order = ExpiryOrder(
             request_id=workflow.info().run_id,
-            rule=expiry_rule(found.spec),
-            expire_after_seconds=found.spec.expire_after_seconds,
-            max_ratio=found.spec.max_expiry_ratio,
+            rule=expiry_rule(snapshot.spec),
+            expire_after_seconds=snapshot.spec.expire_after_seconds,
+            max_ratio=snapshot.spec.max_expiry_ratio,
         )
         await workflow.execute_activity_method(
             FreshnessActivities.order_expiry,
-            OrderExpiry(source=found.source, order=order),
+            OrderExpiry(source=snapshot.source, order=order),
             **policies.ORDER_EXPIRY,
         )
-        wanted = LookForExpiry(source=found.source, after_batch=found.last_batch)
-        deadline, pause = workflow.now() + EXPIRED_WITHIN, MIN_LOOK_INTERVAL
+        lookup = ExpiryLookup(source=snapshot.source, after_batch=snapshot.last_batch)
+        deadline = workflow.now() + EXPIRY_TIMEOUT
+        interval = MIN_CHECK_INTERVAL
         while True:
             result = await workflow.execute_activity_method(
-                FreshnessActivities.look_for_expiry, wanted, **policies.LOOK_FOR_EXPIRY
+                FreshnessActivities.find_expiry, lookup, **policies.LOOK_FOR_EXPIRY
             )
             if result.done:
                 return result.documents
             if workflow.now() >= deadline:
                 return None
-            await workflow.sleep(pause)
-            pause = min(pause * 2, MAX_LOOK_INTERVAL)
+            await workflow.sleep(interval)
+            interval = min(interval * 2, MAX_CHECK_INTERVAL)
 
-    def _report(
-        self,
-        source: str,
-        *,
-        status: FreshnessStatus,
-        snapshotted_at_ms: int | None,
-        spec: FreshnessSpec,
-        error: str | None,
-        **found: int | None,
+    def _judged(
+        self, snapshot: FreshnessSnapshot, verdict: Verdict, withdrawn: int
     ) -> FreshnessReport:
         info = workflow.info()
         return FreshnessReport(
-            source=source,
-            status=status,
-            snapshotted_at_ms=snapshotted_at_ms,
-            spec=spec,
-            error=error,
+            source=snapshot.source,
+            status=verdict.status,
+            snapshotted_at_ms=snapshot.snapshotted_at_ms,
+            spec=snapshot.spec,
             duration_seconds=0.0,
             workflow_id=info.workflow_id,
             run_id=info.run_id,
-            **found,  # type: ignore[arg-type]
+            newest_ms=snapshot.newest_ms,
+            oldest_ms=snapshot.oldest_ms,
+            documents=snapshot.documents,
+            overdue=snapshot.overdue,
+            expired=withdrawn,
+            error="; ".join(verdict.reasons) or None,
+        )
+
+    def _failed(self, source: str, error: ActivityError) -> FreshnessReport:
+        info = workflow.info()
+        return FreshnessReport(
+            source=source,
+            status=FreshnessStatus.RUNTIME_ERROR,
+            snapshotted_at_ms=None,
+            spec=FreshnessSpec(),
+            duration_seconds=0.0,
+            workflow_id=info.workflow_id,
+            run_id=info.run_id,
+            error=reason_of(error),
         )
 
 
-def _reason(error: ActivityError) -> str:
-    """The innermost message, in one line."""
+def reason_of(error: ActivityError) -> str:
+    """Activity, type and message of the innermost cause, in one line."""
     cause: BaseException = error
     while isinstance(cause, ActivityError) and cause.cause is not None:
         cause = cause.cause
-    kind = (
-        cause.type if isinstance(cause, ApplicationError) and cause.type else type(cause).__name__
-    )
-    return f"{error.activity_type}: {kind}: {' '.join(str(cause).split())}"[:2_000]
+    kind = type(cause).__name__
+    if isinstance(cause, ApplicationError) and cause.type:
+        kind = cause.type
+    message = " ".join(str(cause).split())
+    reason = f"{error.activity_type}: {kind}: {message}"
+    return reason[:_MAX_ERROR_CHARACTERS]

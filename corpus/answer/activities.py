@@ -9,15 +9,15 @@ from corpus.service import AwaitFreshRequest, AwaitFreshResponse
 
 
 class AnswerActivities:
-    """Queue `freshet`: looks at the ledger for callers that wait."""
+    """Queue `freshet`: decides by the ledger whether a wait is over."""
 
-    def __init__(self, look: Callable[[AwaitFreshRequest], AwaitFreshResponse]) -> None:
-        self._look = look
+    def __init__(self, current_outcome: Callable[[AwaitFreshRequest], AwaitFreshResponse]) -> None:
+        self._current_outcome = current_outcome
 
     @activity.defn(name="corpus.look")
-    def look(self, request: AwaitFreshRequest) -> AwaitFreshResponse:
-        """Look once whether the wait is over."""
+    def current_outcome(self, request: AwaitFreshRequest) -> AwaitFreshResponse:
+        """Decide once; TIMEOUT means: not yet."""
         try:
-            return self._look(request)
+            return self._current_outcome(request)
         except FreshetError as error:
             raise as_application_error(error) from error

@@ -1,176 +1,234 @@
-"""Look whether something is retrievable, or never will be."""
+"""Decide whether the target of a wait is retrievable, never will be, or is not yet."""
 
 import json
-from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
-from psycopg.rows import dict_row
-
+from corpus.answer.await_rows import (
+    AwaitRows,
+    BatchRow,
+    DeadLetterRow,
+    RecordPosition,
+    SourceRow,
+    VersionRow,
+)
 from corpus.database import Connection
-from corpus.service import AwaitFreshRequest, AwaitFreshResponse, Why
-from corpus.sql import query
+from corpus.service import AwaitFreshRequest, AwaitFreshResponse, WaitOutcome
 
-Row = dict[str, Any]
-_Ask = Callable[..., Row | None]
 _ENDED = {
-    "expired": Why.EXPIRED,
-    "erased": Why.ERASED,
-    "deleted": Why.DELETED,
-    "replaced": Why.SUPERSEDED,
+    "expired": WaitOutcome.EXPIRED,
+    "erased": WaitOutcome.ERASED,
+    "deleted": WaitOutcome.DELETED,
+    "replaced": WaitOutcome.SUPERSEDED,
 }
 
 
-def look(connection: Connection, request: AwaitFreshRequest) -> AwaitFreshResponse:
-    """One look. `why` TIMEOUT means: not yet; `detail` says what is missing."""
-    with connection.cursor(row_factory=dict_row) as cursor:
+def current_outcome(connection: Connection, request: AwaitFreshRequest) -> AwaitFreshResponse:
+    """The outcome of a wait as the database stands now.
 
-        def ask(name: str, **parameters: Any) -> Row | None:
-            return cursor.execute(query(name), {"source": request.source, **parameters}).fetchone()
-
-        def letters() -> list[Row]:
-            key = {"source": request.source, "document_id": request.document_id}
-            return cursor.execute(query("await_document_dead_letters"), key).fetchall()
-
-        source = ask("await_source")
-        if source is None:
-            return _never(Why.SOURCE_UNKNOWN, f"there is no source {request.source!r}")
-        if request.batch is not None:
-            found = _batch(ask, request.batch)
-        elif request.offset is not None:
-            found = _offset(ask, request, request.offset)
-        elif request.document_id is not None:
-            found = _document(ask, request, letters)
-        else:
-            found = _time(ask, request.time_ms or 0)
-        if found.why is Why.TIMEOUT and source["state"] == "halted":
-            return _never(Why.SOURCE_HALTED, source["state_reason"] or "")
-        if found.why is Why.TIMEOUT and source["state"] == "retired":
-            return _never(Why.SOURCE_RETIRED, f"source {request.source!r} is no longer configured")
-        return _dated(ask, found)
+    TIMEOUT means: not yet; `detail` says what is missing.
+    """
+    return decide(AwaitRows(connection, request.source), request)
 
 
-def _batch(ask: _Ask, number: int) -> AwaitFreshResponse:
-    row = ask("await_batch", batch=number)
-    if row is None:
-        return _not_yet(f"batch {number} is not published")
-    if row["state"] != "published":
-        return _never(
-            Why.NOT_PUBLISHED,
-            f"batch {number} is {row['state']}: {row['reason'] or 'see the ledger'}",
-            number,
+def decide(rows: AwaitRows, request: AwaitFreshRequest) -> AwaitFreshResponse:
+    """Decide a wait by the rows of its source.
+
+    1. an unknown source ends the wait
+    2. decide by the target: a batch, a record, a document at a version, or a time
+    3. what is not there yet never will be if the source is halted or retired
+    4. add the time at which the deciding batch became visible
+    """
+    # Step 1.
+    source = rows.source()
+    if source is None:
+        return _never(WaitOutcome.SOURCE_UNKNOWN, f"there is no source {request.source!r}")
+    # Step 2.
+    response = _by_target(rows, request)
+    # Step 3.
+    if response.why is WaitOutcome.TIMEOUT:
+        return _stopped(source, request.source) or response
+    # Step 4.
+    return _with_publication_time(rows, response)
+
+
+def _by_target(rows: AwaitRows, request: AwaitFreshRequest) -> AwaitFreshResponse:
+    if request.batch is not None:
+        return _batch(rows, request.batch)
+    if request.topic is not None:
+        record = RecordPosition(
+            topic=request.topic,
+            partition=request.partition or 0,
+            offset=request.offset or 0,
         )
-    return _there(f"batch {number} is published", number)
+        return _record(rows, record)
+    if request.document_id is not None:
+        version = request.version or 0
+        return _document(rows, request.document_id, version)
+    time_ms = request.time_ms or 0
+    return _time(rows, time_ms)
 
 
-def _offset(ask: _Ask, request: AwaitFreshRequest, offset: int) -> AwaitFreshResponse:
-    record = {"topic": request.topic, "partition": request.partition, "offset": offset}
-    where = f"{request.topic}/{request.partition}@{offset}"
-    position = ask("await_offset", **record)
-    if position is None or position["next_offset"] <= offset:
-        return _not_yet(
-            f"{where} has no effect yet; the corpus stands before {position['next_offset'] if position else 'the first record'}"
-        )
-    batch = position["batch"]
+def _stopped(source: SourceRow, name: str) -> AwaitFreshResponse | None:
+    if source.state == "halted":
+        return _never(WaitOutcome.SOURCE_HALTED, source.state_reason or "")
+    if source.state == "retired":
+        return _never(WaitOutcome.SOURCE_RETIRED, f"source {name!r} is no longer configured")
+    return None
+
+
+# ── a batch ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _batch(rows: AwaitRows, number: int) -> AwaitFreshResponse:
+    batch = rows.batch(number)
     if batch is None:
-        return _never(Why.NO_CHANGE, f"{where} lies before what the corpus has read")
-    letter = ask(
-        "await_offset_dead_letter", batch=batch, **record
-    )  # of this incarnation of the topic
+        return _not_yet(f"batch {number} is not published")
+    if batch.state == "published":
+        return _retrievable(f"batch {number} is published", number)
+    reason = batch.reason or "see the ledger"
+    detail = f"batch {number} is {batch.state}: {reason}"
+    return _never(WaitOutcome.NOT_PUBLISHED, detail, number)
+
+
+# ── a Kafka record ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _record(rows: AwaitRows, record: RecordPosition) -> AwaitFreshResponse:
+    position = rows.position(record)
+    if position is None:
+        return _not_yet(
+            f"{record} has no effect yet; the corpus has applied nothing of its partition"
+        )
+    if position.next_offset <= record.offset:
+        return _not_yet(
+            f"{record} has no effect yet; the corpus is at offset {position.next_offset}"
+        )
+    if position.batch is None:
+        detail = f"{record} lies before the first record that the corpus has read"
+        return _never(WaitOutcome.NO_CHANGE, detail)
+    # By batch as well as by offset: a recreated topic has the same offsets again.
+    letter = rows.record_dead_letter(record, position.batch)
     if letter:
-        return _never(Why.DEAD_LETTERED, f"{letter['reason']}: {letter['detail']}", letter["batch"])
-    document = ask("await_offset_document", batch=batch, **record)
-    if document:
-        return _version(document)
-    row = ask("await_batch", batch=batch) or {}
-    if row and not row["superseded"] and not row["ignored"]:
-        return AwaitFreshResponse(
-            reached=True,
-            why=Why.UNCHANGED,
-            detail=f"{where} changed nothing: it was there already",
-            batch=batch,
-        )
-    counts = ", ".join(
-        f"{row[name]} {name}" for name in ("unchanged", "superseded", "ignored") if row.get(name)
+        return _dead_lettered(letter)
+    version = rows.record_version(record, position.batch)
+    if version:
+        return _version(version)
+    batch = rows.batch(position.batch)
+    if batch and not batch.superseded and not batch.ignored:
+        return _unchanged(record, position.batch)
+    counts = f"its batch {position.batch} counts {_counts(batch)}"
+    detail = f"{record} wrote no document version; {counts}"
+    return _never(WaitOutcome.NO_CHANGE, detail, position.batch)
+
+
+def _unchanged(record: RecordPosition, batch: int) -> AwaitFreshResponse:
+    return AwaitFreshResponse(
+        reached=True,
+        why=WaitOutcome.UNCHANGED,
+        detail=f"{record} changed nothing: the corpus already had this content",
+        batch=batch,
     )
-    return _never(
-        Why.NO_CHANGE, f"{where} had no effect of its own; its batch {batch} counts {counts}", batch
-    )
 
 
-def _document(
-    ask: _Ask, request: AwaitFreshRequest, dead_letters: Callable[[], list[Row]]
-) -> AwaitFreshResponse:
-    row = ask("await_document_version", document_id=request.document_id, version=request.version)
-    if row and row["visible"]:
-        return _version(row)
-    head = ask("await_document_head", document_id=request.document_id)
-    if head and head["version"] > (request.version or 0):
-        now = "a delete" if head["kind"] == "tombstone" else "there"
-        return _never(
-            Why.SUPERSEDED,
-            f"version {request.version} was superseded: version {head['version']} is {now}",
-            head["batch"],
-        )
-    if row:
-        return _version(row)
-    for letter in dead_letters():
-        if _letter_version(letter["value"]) == request.version:
-            return _never(
-                Why.DEAD_LETTERED, f"{letter['reason']}: {letter['detail']}", letter["batch"]
-            )
-    stands = f"the corpus has version {head['version']}" if head else "the corpus has never seen it"
-    return _not_yet(f"{request.document_id!r} at version {request.version}: {stands}")
+def _counts(batch: BatchRow | None) -> str:
+    if batch is None:
+        return "nothing"
+    counts = {
+        "unchanged": batch.unchanged,
+        "superseded": batch.superseded,
+        "ignored": batch.ignored,
+    }
+    return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
 
 
-def _letter_version(value: bytes) -> int | None:
-    """The version in an unusable event, where it can be read."""
+# ── a document at a version ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _document(rows: AwaitRows, document_id: str, version: int) -> AwaitFreshResponse:
+    """Decide by the version itself, else by a newer head, else by a dead letter."""
+    wanted = rows.version(document_id, version)
+    if wanted and wanted.visible:
+        return _version(wanted)
+    head = rows.head(document_id)
+    if head and head.version > version:
+        what = "a delete" if head.kind == "tombstone" else "in the corpus"
+        detail = f"version {version} was superseded: version {head.version} is {what}"
+        return _never(WaitOutcome.SUPERSEDED, detail, head.batch)
+    if wanted:
+        return _version(wanted)
+    for letter in rows.document_dead_letters(document_id):
+        if _version_in(letter.value) == version:
+            return _dead_lettered(letter)
+    known = "the corpus has never seen the document"
+    if head:
+        known = f"the corpus has version {head.version}"
+    return _not_yet(f"{document_id!r} at version {version}: {known}")
+
+
+def _version(row: VersionRow) -> AwaitFreshResponse:
+    version = f"version {row.version}"
+    if row.kind == "tombstone":
+        return _never(WaitOutcome.DELETED, f"{version} is a delete", row.batch)
+    if row.visible or row.end_reason is None:
+        return _retrievable(f"{version} is retrievable", row.batch)
+    outcome = _ENDED[row.end_reason]
+    detail = row.end_detail or f"{version} was {row.end_reason}"
+    return _never(outcome, detail, row.batch)
+
+
+def _version_in(value: bytes | None) -> int | None:
+    """The version in an event that could not be used, where it can be read."""
     try:
-        event = json.loads(value)
+        event = json.loads(value or b"")
     except (ValueError, RecursionError):
         return None
-    version = event.get("version") if isinstance(event, dict) else None
-    return version if isinstance(version, int) and not isinstance(version, bool) else None
+    if not isinstance(event, dict):
+        return None
+    version = cast("dict[str, Any]", event).get("version")
+    if isinstance(version, bool) or not isinstance(version, int):
+        return None
+    return version
 
 
-def _version(row: Row) -> AwaitFreshResponse:
-    if row["kind"] == "tombstone":
-        return _never(Why.DELETED, f"version {row['version']} is a delete", row["batch"])
-    if row["visible"]:
-        return _there(f"version {row['version']} is retrievable", row["batch"])
-    return _never(
-        _ENDED[row["end_reason"]],
-        row["end_detail"] or f"version {row['version']} was {row['end_reason']}",
-        row["batch"],
-    )
+# ── a time ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _time(ask: _Ask, time_ms: int) -> AwaitFreshResponse:
-    newest = (ask("await_newest_event") or {}).get("newest_ms")
-    if newest is not None and newest >= time_ms:
-        return _there(f"the newest event in the corpus is of {newest}")
-    return _not_yet(f"the newest event in the corpus is of {newest}, asked for {time_ms}")
+def _time(rows: AwaitRows, time_ms: int) -> AwaitFreshResponse:
+    wanted = f"the wait is for one of {time_ms} or later"
+    newest_ms = rows.newest_event_ms()
+    if newest_ms is None:
+        return _not_yet(f"the corpus has no event yet; {wanted}")
+    newest = f"the newest event in the corpus is of {newest_ms}"
+    if newest_ms < time_ms:
+        return _not_yet(f"{newest}; {wanted}")
+    return _retrievable(newest)
 
 
-def _there(detail: str, batch: int | None = None) -> AwaitFreshResponse:
-    return AwaitFreshResponse(reached=True, why=Why.RETRIEVABLE, detail=detail, batch=batch)
+# ── responses ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _never(why: Why, detail: str, batch: int | None = None) -> AwaitFreshResponse:
+def _retrievable(detail: str, batch: int | None = None) -> AwaitFreshResponse:
+    return AwaitFreshResponse(reached=True, why=WaitOutcome.RETRIEVABLE, detail=detail, batch=batch)
+
+
+def _never(why: WaitOutcome, detail: str, batch: int | None = None) -> AwaitFreshResponse:
     return AwaitFreshResponse(reached=False, why=why, detail=detail, batch=batch)
 
 
+def _dead_lettered(letter: DeadLetterRow) -> AwaitFreshResponse:
+    detail = f"{letter.reason}: {letter.detail}"
+    return _never(WaitOutcome.DEAD_LETTERED, detail, letter.batch)
+
+
 def _not_yet(detail: str) -> AwaitFreshResponse:
-    return AwaitFreshResponse(reached=False, why=Why.TIMEOUT, detail=detail)
+    return AwaitFreshResponse(reached=False, why=WaitOutcome.TIMEOUT, detail=detail)
 
 
-def _dated(ask: _Ask, found: AwaitFreshResponse) -> AwaitFreshResponse:
-    row = ask("await_batch", batch=found.batch) if found.batch is not None else None
-    if row is None:
-        return found
-    return AwaitFreshResponse(
-        reached=found.reached,
-        why=found.why,
-        detail=found.detail,
-        batch=found.batch,
-        published_at_ms=row["published_at_ms"],
-    )
+def _with_publication_time(rows: AwaitRows, response: AwaitFreshResponse) -> AwaitFreshResponse:
+    if response.batch is None:
+        return response
+    batch = rows.batch(response.batch)
+    if batch is None:
+        return response
+    return replace(response, published_at_ms=batch.published_at_ms)

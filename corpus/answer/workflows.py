@@ -1,4 +1,4 @@
-"""AwaitFreshWorkflow: waits, durably, until something is retrievable or never will be."""
+"""AwaitFreshWorkflow: waits, durably, until the target is retrievable or never will be."""
 
 from dataclasses import dataclass
 
@@ -7,44 +7,45 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from corpus import policies
     from corpus.answer.activities import AnswerActivities
-    from corpus.service import AwaitFreshRequest, AwaitFreshResponse, Why
-
-# Looks come quickly at first, since most waits are short, and then a look is at most this much of the time waited.
-MIN_LOOK_INTERVAL = 0.2  # seconds
-MAX_LOOK_INTERVAL = 15.0  # seconds
-_SHARE = 0.1
+    from corpus.answer.intervals import check_interval
+    from corpus.service import AwaitFreshRequest, AwaitFreshResponse, WaitOutcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AwaitInput:
-    """Input; carried over continue-as-new."""
+    """Input of an AwaitFreshWorkflow, also when it continues as new."""
 
     request: AwaitFreshRequest
-    began_ms: int | None = None  # set by the first run
+    began_ms: int | None = None  # start of the first run, epoch milliseconds; the first run sets it
 
 
 @workflow.defn(name="AwaitFreshWorkflow")
 class AwaitFreshWorkflow:
-    """See the module."""
+    """Checks the target at growing intervals until the wait is decided or its timeout has passed."""
 
     @workflow.run
     async def run(self, wait: AwaitInput) -> AwaitFreshResponse:
-        """Look, wait a little, look again."""
-        now = workflow.now().timestamp()
-        began = wait.began_ms / 1000 if wait.began_ms is not None else now
+        """Wait.
+
+        1. check the target
+        2. decided, or too late: respond
+        3. sleep, then check again; continue as new when the history has grown long
+        """
+        began = workflow.now().timestamp()
+        if wait.began_ms is not None:
+            began = wait.began_ms / 1000
         deadline = began + wait.request.timeout_seconds
         while True:
-            found: AwaitFreshResponse = await workflow.execute_activity_method(
-                AnswerActivities.look, wait.request, **policies.LOOK
+            # Step 1.
+            response: AwaitFreshResponse = await workflow.execute_activity_method(
+                AnswerActivities.current_outcome, wait.request, **policies.LOOK
             )
+            # Step 2.
             now = workflow.now().timestamp()
-            if found.why is not Why.TIMEOUT or now >= deadline:
-                return found
-            pause = min(
-                max(MIN_LOOK_INTERVAL, (now - began) * _SHARE), MAX_LOOK_INTERVAL, deadline - now
-            )
-            await workflow.sleep(max(pause, 0.05))
+            if response.why is not WaitOutcome.TIMEOUT or now >= deadline:
+                return response
+            # Step 3.
+            await workflow.sleep(check_interval(waited=now - began, remaining=deadline - now))
             if workflow.info().is_continue_as_new_suggested():
-                workflow.continue_as_new(
-                    AwaitInput(request=wait.request, began_ms=round(began * 1000))
-                )
+                began_ms = round(began * 1000)
+                workflow.continue_as_new(AwaitInput(request=wait.request, began_ms=began_ms))

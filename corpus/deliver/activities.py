@@ -1,4 +1,4 @@
-"""Shells of the light activities around notices; the steps are injected by workers."""
+"""Shells of the activities of deliveries, and the calls that wake one; the steps are injected by workers."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -26,12 +26,12 @@ _Out = TypeVar("_Out")
 
 
 async def wake_delivery(client: Client, subscriber: str, source: str, batch: int) -> None:
-    """Tell a delivery that a batch is there, starting it where it does not run. Harmless when repeated."""
+    """Signal a delivery that a batch was published; starts the delivery where it does not run. May be repeated."""
     await _signal(client, subscriber, source, "published", batch)
 
 
 async def resume_delivery(client: Client, subscriber: str, source: str) -> None:
-    """Let a parked delivery try now."""
+    """Let a parked delivery call now; starts the delivery where it does not run."""
     await _signal(client, subscriber, source, "resume")
 
 
@@ -48,7 +48,7 @@ async def _signal(client: Client, subscriber: str, source: str, name: str, *argu
 
 
 async def endpoint_exists(client: Client, name: str) -> bool:
-    """Whether a Nexus endpoint is there. Where we may not ask (a managed server), it is taken to be."""
+    """Whether a Nexus endpoint exists; true where the server does not let us list endpoints (a managed server)."""
     try:
         listed = await client.operator_service.list_nexus_endpoints(
             ListNexusEndpointsRequest(name=name, page_size=1)
@@ -61,7 +61,7 @@ async def endpoint_exists(client: Client, name: str) -> bool:
 
 
 class DeliveryActivities:
-    """Queue `freshet`: the ledger for deliveries."""
+    """Queue `freshet`: reads the ledger and moves the cursor for deliveries."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class DeliveryActivities:
 
     @activity.defn(name="corpus.wake_deliveries")
     async def wake(self, request: WakeDeliveries) -> None:
-        """Tell the deliveries that there is something new."""
+        """Wake the deliveries of a batch's subscribers."""
         for subscriber in request.subscribers:
             await wake_delivery(activity.client(), subscriber, request.source, request.batch)
 
@@ -87,17 +87,17 @@ class DeliveryActivities:
 
     @activity.defn(name="corpus.endpoint_exists")
     async def endpoint_exists(self, endpoint: str) -> bool:
-        """Whether there is anybody to call; calling an endpoint that is not there would wedge the workflow."""
+        """Whether the team can be called; a call of a missing endpoint would fail the workflow task again and again."""
         return await endpoint_exists(activity.client(), endpoint)
 
     @activity.defn(name="corpus.acknowledge_notice")
-    def acknowledge(self, told: Acknowledgement) -> None:
+    def acknowledge(self, acknowledgement: Acknowledgement) -> None:
         """Move the cursor."""
-        _run(self._acknowledge, told)
+        _run(self._acknowledge, acknowledgement)
 
     @activity.defn(name="corpus.park_delivery")
     def park(self, parking: Parking) -> None:
-        """Show that a delivery stands still."""
+        """Record that a delivery is parked, or what holds it up."""
         _run(self._park, parking)
 
 

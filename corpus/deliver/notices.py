@@ -1,69 +1,134 @@
-"""The next notice of a subscription, read from the ledger; and how far a subscriber has been told."""
+"""The next notice of a subscription, read from the ledger; and the cursor, moved by acknowledgements."""
 
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import class_row
 
 from corpus.database import Connection
 from corpus.deliver.subscription import Acknowledgement, DeliveryInput, NextNotice, Parking
 from corpus.service import MAX_CHANGES, MAX_RANGES, BatchNotice, Change, OffsetRange
 from corpus.sql import query
 
+MAX_ERROR_CHARACTERS = 2_000  # of `delivery.last_error`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CursorRow:
+    """A subscription and the cursor of its delivery."""
+
+    state: str  # "active" or "ended"
+    endpoint: str
+    cursor_batch: int  # newest batch that was acknowledged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchRow:
+    """A published batch as its notice describes it."""
+
+    batch: int
+    kind: str
+    published_at_ms: int
+    reason: str | None
+    documents_written: int
+    documents_deleted: int
+    documents_expired: int
+    chunks_opened: int
+    chunks_closed: int
+    previous_batch: int
+
+    def documents_changed(self) -> int:
+        """Number of changes that a complete notice would list."""
+        return self.documents_written + self.documents_deleted + self.documents_expired
+
 
 def next_notice(connection: Connection, delivery: DeliveryInput) -> NextNotice:
-    """The notice after the cursor, in the ledger's order. Only published batches are there, so none is told of too early."""
+    """The notice after the cursor, in the order of the ledger.
+
+    The ledger holds published batches only, so no notice comes before its batch is visible.
+
+    1. read the subscription; one that has ended ends the delivery
+    2. make sure that the cursor is stored
+    3. read the batch after the cursor, and show whether there is something to deliver
+    4. build its notice
+    """
     key = {"subscriber": delivery.subscriber, "source": delivery.source}
-    with connection.cursor(row_factory=dict_row) as cursor:
-        stands = cursor.execute(query("delivery_cursor"), key).fetchone()
-        if stands is None or stands["state"] != "active":
-            return NextNotice(ended=True)
-        cursor.execute(query("ensure_delivery"), key)
-        row = cursor.execute(
-            query("next_batch"), {"source": delivery.source, "cursor": stands["cursor_batch"]}
-        ).fetchone()
-        if row is None:
-            cursor.execute(query("delivery_idle"), key)
-            return NextNotice(endpoint=stands["endpoint"])
-        cursor.execute(query("delivery_begins"), key)
-    return NextNotice(endpoint=stands["endpoint"], notice=_notice(connection, delivery.source, row))
+    # Step 1.
+    with connection.cursor(row_factory=class_row(CursorRow)) as cursor:
+        cursor.execute(query("delivery_cursor"), key)
+        subscription = cursor.fetchone()
+    if subscription is None or subscription.state != "active":
+        return NextNotice(ended=True)
+    # Step 2.
+    connection.execute(query("ensure_delivery"), key)
+    # Step 3.
+    batch = _batch_after(connection, delivery.source, subscription.cursor_batch)
+    if batch is None:
+        connection.execute(query("delivery_idle"), key)
+        return NextNotice(endpoint=subscription.endpoint)
+    connection.execute(query("delivery_begins"), key)
+    # Step 4.
+    notice = build_notice(
+        delivery.source,
+        batch,
+        ranges=_ranges(connection, delivery.source, batch.batch),
+        changes=_changes(connection, delivery.source, batch),
+    )
+    return NextNotice(endpoint=subscription.endpoint, notice=notice)
 
 
-def _notice(connection: Connection, source: str, row: dict[str, Any]) -> BatchNotice:
-    key = {"source": source, "batch": row["batch"]}
-    with connection.cursor(row_factory=class_row(OffsetRange)) as cursor:
-        ranges = cursor.execute(query("batch_ranges"), key | {"most": MAX_RANGES}).fetchall()
-    with connection.cursor(row_factory=class_row(Change)) as cursor:
-        changes: list[Change] = []
-        if row["documents_written"] or row["documents_deleted"]:
-            changes += cursor.execute(
-                query("batch_changes"), key | {"most": MAX_CHANGES}
-            ).fetchall()
-        if row["documents_expired"] and len(changes) < MAX_CHANGES:
-            changes += cursor.execute(
-                query("batch_expiries"), key | {"most": MAX_CHANGES - len(changes)}
-            ).fetchall()
-    changed = row["documents_written"] + row["documents_deleted"] + row["documents_expired"]
+def build_notice(
+    source: str, batch: BatchRow, *, ranges: Sequence[OffsetRange], changes: Sequence[Change]
+) -> BatchNotice:
+    """A notice of bounded size; the changes that do not fit are counted."""
+    listed = tuple(changes[:MAX_CHANGES])
+    columns: dict[str, Any] = asdict(batch)
     return BatchNotice(
-        notice_id=f"{source}:{row['batch']}",
+        notice_id=f"{source}:{batch.batch}",
         source=source,
-        ranges=tuple(ranges),
-        changes=tuple(changes),
-        changes_left_out=max(0, changed - len(changes)),
-        **row,
+        ranges=tuple(ranges[:MAX_RANGES]),
+        changes=listed,
+        changes_left_out=max(0, batch.documents_changed() - len(listed)),
+        **columns,
     )
 
 
-def acknowledge(connection: Connection, told: Acknowledgement) -> None:
-    """Move the cursor; a repeat changes nothing."""
-    connection.execute(
-        query("acknowledge_notice"),
-        {"subscriber": told.subscriber, "source": told.source, "batch": told.batch},
-    )
+def _batch_after(connection: Connection, source: str, cursor_batch: int) -> BatchRow | None:
+    with connection.cursor(row_factory=class_row(BatchRow)) as cursor:
+        cursor.execute(query("next_batch"), {"source": source, "cursor": cursor_batch})
+        return cursor.fetchone()
+
+
+def _ranges(connection: Connection, source: str, batch: int) -> list[OffsetRange]:
+    key = {"source": source, "batch": batch, "most": MAX_RANGES}
+    with connection.cursor(row_factory=class_row(OffsetRange)) as cursor:
+        cursor.execute(query("batch_ranges"), key)
+        return cursor.fetchall()
+
+
+def _changes(connection: Connection, source: str, batch: BatchRow) -> list[Change]:
+    """Documents written and deleted, then documents expired, up to the limit of a notice."""
+    parameters = {"source": source, "batch": batch.batch, "most": MAX_CHANGES}
+    changes: list[Change] = []
+    with connection.cursor(row_factory=class_row(Change)) as cursor:
+        if batch.documents_written or batch.documents_deleted:
+            cursor.execute(query("batch_changes"), parameters)
+            changes += cursor.fetchall()
+        parameters["most"] = MAX_CHANGES - len(changes)
+        if batch.documents_expired and parameters["most"] > 0:
+            cursor.execute(query("batch_expiries"), parameters)
+            changes += cursor.fetchall()
+    return changes
+
+
+def acknowledge(connection: Connection, acknowledgement: Acknowledgement) -> None:
+    """Move the cursor; a repetition changes nothing."""
+    connection.execute(query("acknowledge_notice"), asdict(acknowledgement))
 
 
 def park(connection: Connection, parking: Parking) -> None:
-    """Show that a delivery stands still, or what holds it up."""
-    key = {"subscriber": parking.subscriber, "source": parking.source}
-    connection.execute(
-        query("park_delivery"), key | {"error": parking.error[:2_000], "parked": parking.parked}
-    )
+    """Record that a delivery is parked, or what holds it up."""
+    # The text is the team's. PostgreSQL stores no NUL: refusing it would end the delivery.
+    error = parking.error.replace("\0", "\N{REPLACEMENT CHARACTER}")[:MAX_ERROR_CHARACTERS]
+    connection.execute(query("park_delivery"), asdict(parking) | {"error": error})

@@ -1,11 +1,12 @@
-"""Who is told of which source, and how its delivery stands.
+"""Which teams are notified of which source, and the state of each delivery.
 
 ::
 
     IDLE ──next notice──► DELIVERING ──acknowledged──► IDLE
                               │  ▲
-              refused, no such│  │resume, or its time to try again
-                     endpoint ▼  │
+           declined, or there │  │ resumed, or the time
+           is no endpoint     │  │ of the next call
+                              ▼  │
                             PARKED
 """
 
@@ -18,26 +19,26 @@ from corpus.service import BatchNotice
 class DeliveryStatus(StrEnum):
     """`delivery.state` in the database."""
 
-    IDLE = "idle"  # told of everything
-    DELIVERING = "delivering"  # a notice is on its way, or its receiver is down
-    PARKED = "parked"  # refused, or there is nobody to call; `last_error` says why
+    IDLE = "idle"  # every published batch was acknowledged
+    DELIVERING = "delivering"  # a notice is on its way, or its receiver does not answer
+    PARKED = "parked"  # declined, or the endpoint is missing; `last_error` says which
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriberSpec:
-    """A team as configured: whom to tell, of what, and where it listens."""
+    """A team as configured: its sources, and the endpoint at which it is notified."""
 
     subscriber: str
     sources: tuple[str, ...]
-    endpoint: str  # Nexus endpoint, made by `freshet apply` where it is missing
+    endpoint: str  # Nexus endpoint; `freshet apply` creates it where it is missing
     namespace: str  # the team's own Temporal namespace
-    task_queue: str  # where the team's handler polls
-    from_start: bool = True  # the first notice is of the ledger's first batch; else of the next one
+    task_queue: str  # the queue that the team's handler polls
+    from_start: bool = True  # false: no notices of batches published before the subscription
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryInput:
-    """Input of a DeliveryWorkflow. The cursor is not in it: it stands in the database."""
+    """Input of a DeliveryWorkflow. The cursor is not part of it; it is in the database."""
 
     subscriber: str
     source: str
@@ -45,7 +46,7 @@ class DeliveryInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WakeDeliveries:
-    """Tell these subscribers that a batch was published; only a hint, the ledger is the truth."""
+    """A batch was published: wake the deliveries of these subscribers. Only a hint; the ledger is the truth."""
 
     source: str
     batch: int
@@ -56,14 +57,14 @@ class WakeDeliveries:
 class NextNotice:
     """What a delivery does next."""
 
-    ended: bool = False  # the subscription is gone: the delivery ends
+    ended: bool = False  # the subscription has ended, and so does the delivery
     endpoint: str = ""
-    notice: BatchNotice | None = None  # None: told of everything
+    notice: BatchNotice | None = None  # None: every published batch was acknowledged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acknowledgement:
-    """The team holds the notice."""
+    """The team has stored the notice of this batch."""
 
     subscriber: str
     source: str
@@ -72,12 +73,12 @@ class Acknowledgement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parking:
-    """Show that a delivery stands still, or what holds it up."""
+    """A delivery is parked, or something holds it up."""
 
     subscriber: str
     source: str
     error: str  # one line for people
-    parked: bool = True  # false: it goes on by itself, and this is why it takes long
+    parked: bool = True  # false: it continues by itself, and `error` says what holds it up
 
 
 def delivery_workflow_id(subscriber: str, source: str) -> str:

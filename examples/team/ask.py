@@ -7,60 +7,76 @@ import sys
 import textwrap
 import uuid
 
-from corpus.service import CORPUS_ENDPOINT, AwaitFreshRequest, SearchRequest
+from corpus.service import CORPUS_ENDPOINT, AwaitFreshRequest, SearchHit, SearchRequest
 from examples.team.connect import TASK_QUEUE, connect
 from examples.team.workflows import Answer, AskWorkflow, Question
 
+# What the answer may wait for; `AwaitFreshRequest` says which of them belong together.
+TARGETS = ("batch", "document_id", "version", "topic", "partition", "offset", "time_ms")
+
 
 def question(arguments: argparse.Namespace) -> Question:
-    """From the command line."""
-    ways = {
-        name: getattr(arguments, name)
-        for name in ("batch", "document_id", "version", "topic", "partition", "offset", "time_ms")
-    }
-    named = {name: value for name, value in ways.items() if value is not None}
-    wait = (
-        AwaitFreshRequest(source=arguments.source, timeout_seconds=arguments.timeout, **named)
-        if named
-        else None
-    )
+    """The question that the command line asks."""
+    given = {name: getattr(arguments, name) for name in TARGETS}
+    target = {name: value for name, value in given.items() if value is not None}
+    wait_for = None
+    if target:
+        wait_for = AwaitFreshRequest(
+            source=arguments.source,
+            timeout_seconds=arguments.timeout,
+            **target,
+        )
     return Question(
         search=SearchRequest(query=arguments.query, k=arguments.k, sources=(arguments.source,)),
-        wait_for=wait,
+        wait_for=wait_for,
         endpoint=arguments.endpoint,
     )
 
 
-def show(answer: Answer) -> None:
-    """For people."""
+def lines(answer: Answer) -> list[str]:
+    """The answer for people: how the wait ended, then one line per hit."""
+    shown: list[str] = []
     if answer.waited:
-        sys.stdout.write(f"{answer.waited.why}: {answer.waited.detail}\n")
-    for hit in answer.found.hits if answer.found else ():
-        text = textwrap.shorten(hit.text, 160)
-        sys.stdout.write(
-            f"{hit.score:.3f}  {hit.document_id} v{hit.version} (batch {hit.batch})  {text}\n"
-        )
+        shown.append(f"{answer.waited.why}: {answer.waited.detail}")
+    if answer.found:
+        shown += [hit_line(hit) for hit in answer.found.hits]
+    return shown
+
+
+def hit_line(hit: SearchHit) -> str:
+    """Score, document, version, batch and the beginning of the text."""
+    text = textwrap.shorten(hit.text, 160)
+    document = f"{hit.document_id} v{hit.version}"
+    return f"{hit.score:.3f}  {document} (batch {hit.batch})  {text}"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    command = argparse.ArgumentParser(description=__doc__)
+    command.add_argument("query")
+    command.add_argument("--source", required=True)
+    command.add_argument("-k", type=int, default=5, help="number of hits")
+    command.add_argument("--timeout", type=int, default=60, help="seconds to wait for the target")
+    command.add_argument("--document-id")
+    command.add_argument("--topic")
+    for name in ("--batch", "--version", "--partition", "--offset", "--time-ms"):
+        command.add_argument(name, type=int)
+    command.add_argument("--endpoint", default=CORPUS_ENDPOINT, help="Nexus endpoint of the corpus")
+    command.add_argument("--stack", help="stack.json of a local stack")
+    return command
 
 
 async def main() -> int:
     """Ask once."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("query")
-    parser.add_argument("--source", required=True)
-    parser.add_argument("-k", type=int, default=5)
-    parser.add_argument("--timeout", type=int, default=60, help="seconds to wait for fresh data")
-    parser.add_argument("--document-id")
-    parser.add_argument("--topic")
-    for name in ("--batch", "--version", "--partition", "--offset", "--time-ms"):
-        parser.add_argument(name, type=int)
-    parser.add_argument("--endpoint", default=CORPUS_ENDPOINT, help="Nexus endpoint of the corpus")
-    parser.add_argument("--stack", help="stack.json of a local stack")
-    arguments = parser.parse_args()
+    arguments = parser().parse_args()
     client = await connect(arguments.stack)
     answer = await client.execute_workflow(
-        AskWorkflow.run, question(arguments), id=f"ask:{uuid.uuid4()}", task_queue=TASK_QUEUE
+        AskWorkflow.run,
+        question(arguments),
+        id=f"ask:{uuid.uuid4()}",
+        task_queue=TASK_QUEUE,
     )
-    show(answer)
+    sys.stdout.writelines(f"{line}\n" for line in lines(answer))
     return 0 if answer.found else 1
 
 

@@ -1,8 +1,9 @@
-"""Where Temporal is: TEMPORAL_ADDRESS or a profile, else the address in a local stack's stack.json."""
+"""Where Temporal is: TEMPORAL_ADDRESS or a profile, else the address in the stack.json of a local stack."""
 
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from temporalio.client import Client
 from temporalio.envconfig import ClientConfig
@@ -15,22 +16,29 @@ async def connect(stack: str | None = None) -> Client:
     """Connect to the team's namespace.
 
     Args:
-        stack: path of a local stack's stack.json; default: FRESHET_HOME/stack.json.
+        stack: path of a local stack's stack.json; None: FRESHET_HOME/stack.json.
     """
-    config = dict(ClientConfig.load_client_connect_config())
-    if "target_host" not in config:
-        home = (
-            os.environ.get("FRESHET_HOME")
-            or Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-            / "freshet"
+    options: dict[str, Any] = dict(ClientConfig.load_client_connect_config())
+    if "target_host" not in options:
+        path = Path(stack) if stack else home() / "stack.json"
+        options["target_host"] = temporal_address(path)
+    options["namespace"] = os.environ.get("TEMPORAL_NAMESPACE") or NAMESPACE
+    return await Client.connect(**options)
+
+
+def home() -> Path:
+    """Folder of the local stack."""
+    if configured := os.environ.get("FRESHET_HOME"):
+        return Path(configured)
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "freshet"
+
+
+def temporal_address(path: Path) -> str:
+    """The address of Temporal that a local stack has written down."""
+    if not path.exists():
+        raise SystemExit(
+            f"no Temporal address: set TEMPORAL_ADDRESS, or start a local stack ({path} does not exist)"
         )
-        path = Path(stack) if stack else Path(home) / "stack.json"
-        if not path.exists():
-            raise SystemExit(
-                f"no Temporal address: set TEMPORAL_ADDRESS, or start a local stack (there is no {path})"
-            )
-        config["target_host"] = json.loads(path.read_text(encoding="utf-8"))["addresses"][
-            "temporal_address"
-        ]
-    config["namespace"] = os.environ.get("TEMPORAL_NAMESPACE") or NAMESPACE
-    return await Client.connect(**config)  # type: ignore[arg-type]
+    stack = json.loads(path.read_text(encoding="utf-8"))
+    return stack["addresses"]["temporal_address"]

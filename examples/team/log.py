@@ -16,35 +16,44 @@ class NoticeLog:
 
     def __init__(self, path: str | None) -> None:
         self._path = Path(path) if path else None
-        self._seen: set[str] = set()
+        self._logged: set[str] = set()
         if self._path and self._path.exists():
-            for line in self._path.read_text(encoding="utf-8").splitlines():
-                try:
-                    self._seen.add(json.loads(line)["notice_id"])
-                except (ValueError, KeyError):
-                    continue  # cut by a kill; it is written again, on a line of its own
+            self._logged = notice_ids(self._path)
 
     @activity.defn
     def write(self, notice: BatchNotice) -> None:
-        """One line a notice."""
-        if notice.notice_id in self._seen:
+        """One line per notice."""
+        if notice.notice_id in self._logged:
             return
         line = json.dumps(asdict(notice), ensure_ascii=False)
         if self._path is None:
             sys.stdout.write(line + "\n")
             sys.stdout.flush()
         else:
-            self._append(line)
-        self._seen.add(notice.notice_id)
+            append_line(self._path, line)
+        self._logged.add(notice.notice_id)
 
-    def _append(self, line: str) -> None:
-        assert self._path is not None
-        with self._path.open("ab+") as file:
-            file.seek(0, os.SEEK_END)
-            if file.tell():
-                file.seek(-1, os.SEEK_END)
-                if file.read(1) != b"\n":
-                    file.write(b"\n")
-            file.write(line.encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+
+def notice_ids(path: Path) -> set[str]:
+    """The notices in a log."""
+    ids: set[str] = set()
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            ids.add(json.loads(line)["notice_id"])
+        except (ValueError, KeyError, TypeError):
+            continue  # a kill cut this line; its notice is written again, on a line of its own
+    return ids
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append a line durably; a line that a kill cut is ended first."""
+    with path.open("ab+") as file:
+        file.seek(0, os.SEEK_END)
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            last = file.read(1)
+            if last != b"\n":
+                file.write(b"\n")
+        file.write(line.encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())

@@ -21,13 +21,13 @@ from examples.team.workflows import AskWorkflow, InboxState, InboxWorkflow
 
 @service_handler(service=BatchSubscriberService)
 class Subscriber:
-    """Answers only when the inbox workflow holds the notice, so that nothing is lost when this process dies."""
+    """Acknowledges a notice only when the inbox workflow has it, so nothing is lost when this process dies."""
 
     @sync_operation
     async def batch_published(
         self, _context: StartOperationContext, notice: BatchNotice
     ) -> NoticeAck:
-        """Relay to the inbox of the source; it drops what it has seen."""
+        """Hand the notice to the inbox of its source, which drops repetitions."""
         await nexus.client().start_workflow(
             InboxWorkflow.run,
             InboxState(source=notice.source),
@@ -41,7 +41,7 @@ class Subscriber:
 
 
 def build(client: Client, log: str | None) -> Worker:
-    """One worker does it all; it is a small team."""
+    """The one worker of this small team: workflows, activities and the Nexus handler."""
     return Worker(
         client,
         task_queue=TASK_QUEUE,
@@ -54,24 +54,26 @@ def build(client: Client, log: str | None) -> Worker:
 
 
 async def main() -> None:
-    """Run until told to stop."""
+    """Run until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--log", help="append notices here; default: standard output")
+    parser.add_argument("--log", help="append notices to this file; default: standard output")
     parser.add_argument(
         "--stack", help="stack.json of a local stack; default: FRESHET_HOME/stack.json"
     )
     arguments = parser.parse_args()
     stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with build(await connect(arguments.stack), arguments.log):
+        loop.add_signal_handler(number, stop.set)
+    client = await connect(arguments.stack)
+    async with build(client, arguments.log):
         if ready := os.environ.get("FRESHET_READY_FILE"):
-            await asyncio.to_thread(Path(ready).write_text, str(os.getpid()), encoding="utf-8")
+            process = str(os.getpid())
+            await asyncio.to_thread(Path(ready).write_text, process, encoding="utf-8")
         await stop.wait()
 
 
 if __name__ == "__main__":
     asyncio.run(main())
-    os._exit(
-        0
-    )  # the client library may crash while the interpreter shuts down (temporalio/sdk-python#300)
+    # The client library may crash while the interpreter shuts down (temporalio/sdk-python#300).
+    os._exit(0)

@@ -1,4 +1,4 @@
-"""The team's workflows: an inbox that keeps each notice once, and a question that first waits for fresh data."""
+"""The team's workflows: an inbox that logs each notice once, and a question that first waits for fresh data."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -33,7 +33,7 @@ class InboxState:
 
 @workflow.defn
 class InboxWorkflow:
-    """One a source, for ever: logs each notice once, in order."""
+    """One per source, for ever: logs each notice once, in order."""
 
     @workflow.init
     def __init__(self, state: InboxState) -> None:
@@ -41,7 +41,7 @@ class InboxWorkflow:
 
     @workflow.run
     async def run(self, state: InboxState) -> None:
-        """Log what comes in; a notice leaves the list only after it was logged."""
+        """Log what arrives; a notice leaves the list only after it was logged."""
         while True:
             await workflow.wait_condition(
                 lambda: bool(self._state.waiting) or workflow.info().is_continue_as_new_suggested()
@@ -60,7 +60,7 @@ class InboxWorkflow:
 
     @workflow.signal
     def notice(self, notice: BatchNotice) -> None:
-        """Take it in; one that was seen is dropped."""
+        """Queue a notice; one that was queued before is dropped."""
         if notice.batch <= self._state.newest_batch:
             self._state.repeated += 1
             return
@@ -69,25 +69,25 @@ class InboxWorkflow:
 
     @workflow.query
     def state(self) -> InboxState:
-        """All of it."""
+        """The whole state."""
         return self._state
 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What to ask, and what must be retrievable before."""
+    """What to search for, and what must be retrievable first."""
 
     search: SearchRequest
     wait_for: AwaitFreshRequest | None = None
-    endpoint: str = CORPUS_ENDPOINT  # the corpus's, as its operator named it
+    endpoint: str = CORPUS_ENDPOINT  # Nexus endpoint of the corpus
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What came of it."""
+    """The end of the wait, and the hits."""
 
-    waited: AwaitFreshResponse | None
-    found: SearchResponse | None  # None: what was waited for will never be there
+    waited: AwaitFreshResponse | None  # None: the question did not wait
+    found: SearchResponse | None  # None: the wait ended without its target, so nothing was searched
 
 
 @workflow.defn
@@ -96,7 +96,7 @@ class AskWorkflow:
 
     @workflow.run
     async def run(self, question: Question) -> Answer:
-        """Both are Nexus operations of the corpus."""
+        """Wait, then search; both are Nexus operations of the corpus."""
         corpus = workflow.create_nexus_client(service=CorpusService, endpoint=question.endpoint)
         waited = None
         if question.wait_for is not None:

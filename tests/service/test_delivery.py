@@ -10,6 +10,7 @@ from nexusrpc.handler import service_handler, sync_operation
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.worker import Worker
 
+from corpus.deliver import attempts
 from corpus.deliver import workflows as delivery_workflows
 from corpus.deliver.activities import resume_delivery, wake_delivery
 from corpus.deliver.subscription import delivery_workflow_id
@@ -166,7 +167,7 @@ async def _looks(handle, more_than=0):
 
 
 async def test_a_lost_wake_up_strands_nothing(env, db, monkeypatch):
-    monkeypatch.setattr(delivery_workflows, "RECHECK", timedelta(seconds=0.5))
+    monkeypatch.setattr(delivery_workflows, "RECHECK_INTERVAL", timedelta(seconds=0.5))
     make_source(db)
     await env.reconcile(env.subscriber("peps"))
     async with env.light_worker(sandbox=False), listening(env.team) as team:
@@ -176,7 +177,7 @@ async def test_a_lost_wake_up_strands_nothing(env, db, monkeypatch):
 
 
 async def test_a_team_that_declines_parks_visibly_and_resumes_where_it_stood(env, db, monkeypatch):
-    monkeypatch.setattr(delivery_workflows, "FIRST_RETRY", timedelta(milliseconds=50))
+    monkeypatch.setattr(attempts, "MIN_RETRY_INTERVAL", timedelta(milliseconds=50))
     make_source(db)
     for batch in (1, 2, 3):
         add_batch(db, "peps", batch)
@@ -207,7 +208,7 @@ async def test_a_team_that_declines_parks_visibly_and_resumes_where_it_stood(env
 
 
 async def test_a_missing_endpoint_parks_instead_of_wedging(env, db, monkeypatch):
-    monkeypatch.setattr(delivery_workflows, "FIRST_RETRY", timedelta(milliseconds=200))
+    monkeypatch.setattr(attempts, "MIN_RETRY_INTERVAL", timedelta(milliseconds=200))
     make_source(db)
     add_batch(db, "peps", 1)
     db.execute(
@@ -240,7 +241,7 @@ async def test_a_dead_subscriber_delays_nobody(env, db):
 
 async def test_a_team_that_was_down_long_is_called_anew(env, db, monkeypatch):
     """One operation's own retries back off up to an hour; the delivery calls again instead, and says what holds it up."""
-    monkeypatch.setattr(delivery_workflows, "ANSWER_WITHIN", timedelta(seconds=2))
+    monkeypatch.setattr(attempts, "CALL_TIMEOUT", timedelta(seconds=2))
     make_source(db)
     add_batch(db, "peps", 1)
     await env.reconcile(env.subscriber("peps"))

@@ -11,9 +11,9 @@ from temporalio.client import WorkflowFailureError
 from temporalio.worker import Worker
 
 from corpus.answer import await_fresh
-from corpus.answer.service_handler import await_workflow_id
+from corpus.answer.requests import await_workflow_id
 from corpus.database import open_pool
-from corpus.service import AwaitFreshRequest, SearchHit, SearchRequest, SearchResponse, Why
+from corpus.service import AwaitFreshRequest, SearchHit, SearchRequest, SearchResponse, WaitOutcome
 from examples.team.worker import build as build_team
 from examples.team.workflows import AskWorkflow, Question
 from tests.support.callers import DescribeCaller
@@ -97,21 +97,21 @@ async def test_search_and_describe(env, db):
 
 
 @pytest.mark.parametrize(
-    ("fields", "says"),
+    ("fields", "message"),
     [
         ({"k": 0}, "k is 0; give 1 to 100"),
         ({"query": "  "}, "query has 2 characters"),
-        ({"batch": 1, "time_ms": 1}, "name exactly one thing"),
-        ({"topic": "t", "partition": 0}, "name exactly one thing"),
+        ({"batch": 1, "time_ms": 1}, "name exactly one target"),
+        ({"topic": "t", "partition": 0}, "name exactly one target"),
         ({"batch": 1, "timeout_seconds": -1}, "timeout_seconds is -1"),
     ],
 )
-async def test_bad_requests_fail_at_once_with_a_reason(env, db, fields, says):
+async def test_bad_requests_fail_at_once_with_a_reason(env, db, fields, message):
     await env.reconcile()
     async with serving(env):
         with pytest.raises(WorkflowFailureError) as failed:
             await asyncio.wait_for(ask(env, **fields), 20)
-    assert says in str(failed.value.cause.cause)
+    assert message in str(failed.value.cause.cause)
 
 
 async def test_await_fresh_completes_when_it_is_there(env, db):
@@ -128,17 +128,17 @@ async def test_await_fresh_completes_when_it_is_there(env, db):
         assert not first.done()
         add_batch(db, "peps", 1)
         for answered in (await first, await second):  # both attached to one workflow
-            assert (answered.waited.reached, answered.waited.why, answered.waited.batch) == (
-                True,
-                Why.RETRIEVABLE,
-                1,
-            )
-            assert answered.waited.published_at_ms is not None
+            waited = answered.waited
+            assert (waited.reached, waited.why) == (True, WaitOutcome.RETRIEVABLE)
+            assert waited.batch == 1
+            assert waited.published_at_ms is not None
             assert answered.found.hits
-        assert (
-            sum([1 async for _ in env.client.list_workflows("WorkflowType = 'AwaitFreshWorkflow'")])
-            == 1
-        )
+        assert await _wait_runs(env) == 1
+
+
+async def _wait_runs(env):
+    runs = [run async for run in env.client.list_workflows("WorkflowType = 'AwaitFreshWorkflow'")]
+    return len(runs)
 
 
 async def _runs(handle):
@@ -153,14 +153,18 @@ async def test_await_fresh_says_why_not(env, db):
     await env.reconcile()
     async with serving(env):
         late = await ask(env, batch=7, timeout_seconds=0)
-        assert (late.waited.reached, late.waited.why, late.found) == (False, Why.TIMEOUT, None)
+        assert (late.waited.reached, late.waited.why, late.found) == (
+            False,
+            WaitOutcome.TIMEOUT,
+            None,
+        )
         assert late.waited.detail == "batch 7 is not published"
         db.execute(
             "UPDATE freshet.source SET state = 'halted', state_reason = 'offsets 3..9 of topic/0 are gone'"
         )
         halted = await ask(env, batch=7, timeout_seconds=60)
         assert (halted.waited.why, halted.waited.detail) == (
-            Why.SOURCE_HALTED,
+            WaitOutcome.SOURCE_HALTED,
             "offsets 3..9 of topic/0 are gone",
         )
 
@@ -173,43 +177,24 @@ async def test_a_wait_continues_as_new(database_url, temporal_short_history):
         async with serving(env):
             waiting = asyncio.create_task(ask(env, batch=1, timeout_seconds=60))
 
-            async def runs():
-                return (
-                    sum(
-                        [
-                            1
-                            async for _ in env.client.list_workflows(
-                                "WorkflowType = 'AwaitFreshWorkflow'"
-                            )
-                        ]
-                    )
-                    >= 2
-                )
+            async def continued():
+                return await _wait_runs(env) >= 2
 
-            await until(runs)
+            await until(continued)
             add_batch(db, "peps", 1)
             assert (await waiting).waited.reached
 
 
-async def test_the_example_team_hears_and_asks(env, db, tmp_path):
+async def test_the_example_team_is_notified_and_asks(env, db, tmp_path):
     make_source(db)
     await env.reconcile(env.subscriber("peps"))
     log = tmp_path / "notices.jsonl"
     async with serving(env, str(log)):
         await env.publish(db, "peps", 1)
         await until(lambda: [notice["notice_id"] for notice in notices(log)] == ["peps:1"])
-        command = [
-            sys.executable,
-            "-m",
-            "examples.team.ask",
-            "wheels",
-            "--source",
-            "peps",
-            "--batch",
-            "1",
-            "--endpoint",
-            env.corpus_endpoint,
-        ]
+        question = ["wheels", "--source", "peps", "--batch", "1"]
+        command = [sys.executable, "-m", "examples.team.ask", *question]
+        command += ["--endpoint", env.corpus_endpoint]
         environment = {
             "TEMPORAL_ADDRESS": env.address,
             "TEMPORAL_NAMESPACE": env.team.namespace,
@@ -218,13 +203,13 @@ async def test_the_example_team_hears_and_asks(env, db, tmp_path):
         asked = await asyncio.create_subprocess_exec(
             *command, cwd=ROOT, env=environment, stdout=subprocess.PIPE
         )
-        told, _ = await asked.communicate()
+        output, _ = await asked.communicate()
         assert asked.returncode == 0
-        assert told.decode().splitlines()[0] == "retrievable: batch 1 is published"
+        assert output.decode().splitlines()[0] == "retrievable: batch 1 is published"
         assert delivery(db)["cursor_batch"] == 1
 
 
-# ── one look, every answer ──────────────────────────────────────────────────────────────────────────────────────────
+# ── one check, every outcome ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture
@@ -243,43 +228,13 @@ def ledger(db):
         "INSERT INTO freshet.source_position (source, cluster_id, topic, topic_id, partition, next_offset) VALUES ('peps', 'c', 'topic', 't', 0, 10)"
     )
     at = {"topic": "topic", "partition": 0}
-    add_document(
-        db,
-        "peps",
-        "pep-1",
-        1,
-        1,
-        is_head=False,
-        visible_to="now",
-        end_reason="replaced",
-        record_offset=0,
-        **at,
-    )
+    replaced = {"is_head": False, "visible_to": "now", "end_reason": "replaced"}
+    deleted = {"kind": "tombstone", "visible_to": "now", "end_reason": "deleted"}
+    expired = {"visible_to": "now", "end_reason": "expired", "end_detail": "expire_after=30d"}
+    add_document(db, "peps", "pep-1", 1, 1, record_offset=0, **replaced, **at)
     add_document(db, "peps", "pep-1", 2, 2, record_offset=5, **at)
-    add_document(
-        db,
-        "peps",
-        "gone",
-        4,
-        1,
-        kind="tombstone",
-        visible_to="now",
-        end_reason="deleted",
-        record_offset=1,
-        **at,
-    )
-    add_document(
-        db,
-        "peps",
-        "stale",
-        1,
-        1,
-        visible_to="now",
-        end_reason="expired",
-        end_detail="expire_after=30d",
-        record_offset=2,
-        **at,
-    )
+    add_document(db, "peps", "gone", 4, 1, record_offset=1, **deleted, **at)
+    add_document(db, "peps", "stale", 1, 1, record_offset=2, **expired, **at)
     db.execute(
         "INSERT INTO freshet.dead_letter (source, batch, topic, partition, record_offset, document_id, reason, detail, value)"
         " VALUES ('peps', 1, 'topic', 0, 3, 'bad', 'too_large', '33 MB', %s)",
@@ -315,26 +270,24 @@ def ledger(db):
         ({"time_ms": 4_000_000_000_000}, False, "timeout", None),
     ],
 )
-def test_look(ledger, wanted, reached, why, batch):
-    found = await_fresh.look(ledger, AwaitFreshRequest(source="peps", **wanted))
-    assert (found.reached, found.why, found.batch) == (reached, why, batch), found.detail
-    assert found.detail
+def test_current_outcome(ledger, wanted, reached, why, batch):
+    response = outcome(ledger, **wanted)
+    assert (response.reached, response.why, response.batch) == (reached, why, batch)
+    assert response.detail
 
 
-def test_look_at_sources_that_do_not_go_on(ledger):
-    assert (
-        await_fresh.look(ledger, AwaitFreshRequest(source="nope", batch=1)).why
-        is Why.SOURCE_UNKNOWN
-    )
+def outcome(connection, source="peps", **target):
+    return await_fresh.current_outcome(connection, AwaitFreshRequest(source=source, **target))
+
+
+def test_the_outcome_where_nothing_more_will_be_published(ledger):
+    assert outcome(ledger, source="nope", batch=1).why is WaitOutcome.SOURCE_UNKNOWN
     ledger.execute("UPDATE freshet.source SET state = 'retired'")
-    assert await_fresh.look(ledger, AwaitFreshRequest(source="peps", batch=2)).reached
-    assert (
-        await_fresh.look(ledger, AwaitFreshRequest(source="peps", batch=4)).why
-        is Why.SOURCE_RETIRED
-    )
+    assert outcome(ledger, batch=2).reached
+    assert outcome(ledger, batch=4).why is WaitOutcome.SOURCE_RETIRED
     ledger.execute("UPDATE freshet.batch SET state = 'rejected', reason = 'no' WHERE batch = 3")
-    rejected = await_fresh.look(ledger, AwaitFreshRequest(source="peps", batch=3))
-    assert (rejected.why, rejected.detail) == (Why.NOT_PUBLISHED, "batch 3 is rejected: no")
+    rejected = outcome(ledger, batch=3)
+    assert (rejected.why, rejected.detail) == (WaitOutcome.NOT_PUBLISHED, "batch 3 is rejected: no")
 
 
 def test_the_contract_is_light():

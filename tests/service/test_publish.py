@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from corpus.answer.await_fresh import look
+from corpus.answer.await_fresh import current_outcome
 from corpus.batch import BatchInput, ExpiryOrder, PublishRequest
 from corpus.clean.cleaner import Cleaner
 from corpus.errors import (
@@ -27,7 +27,7 @@ from corpus.errors import (
 )
 from corpus.preparation import PreparationSpec
 from corpus.publish.publisher import Publisher
-from corpus.service import AwaitFreshRequest, Why
+from corpus.service import AwaitFreshRequest, WaitOutcome
 from corpus.sql import query
 from ingest.event import KafkaRecord
 from tests.support.pipeline import NOW_MS, Pipeline, make_event
@@ -633,7 +633,7 @@ def test_what_is_overdue_although_it_was_sent_again_stays_withdrawn(pipeline: Pi
     pipeline.expire(after_seconds=60)
     assert pipeline.run(again).superseded == 1
     assert pipeline.visible() == {}
-    found = look(
+    found = current_outcome(
         pipeline.connection, AwaitFreshRequest(source="s", topic="s", partition=0, offset=1)
     )
     assert found.reached is False
@@ -708,13 +708,13 @@ def test_a_wait_for_a_record_is_not_answered_by_an_older_topic_of_that_name(
 ) -> None:
     wanted = AwaitFreshRequest(source="s", topic="s", partition=0, offset=1)
     pipeline.ingest(make_event("a", 1, "one"), b"not json")
-    assert look(pipeline.connection, wanted).why is Why.DEAD_LETTERED
+    assert current_outcome(pipeline.connection, wanted).why is WaitOutcome.DEAD_LETTERED
     # The topic was made anew, the gap accepted.
     pipeline.connection.execute("UPDATE freshet.source_position SET next_offset = 0")
     pipeline.connection.execute("UPDATE freshet.source SET epoch = epoch + 1")
     pipeline.next_offset[0] = 0
     pipeline.ingest(make_event("c", 1, "one"), make_event("d", 1, "two"))
-    assert look(pipeline.connection, wanted).reached
+    assert current_outcome(pipeline.connection, wanted).reached
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["one batch", "a batch each"])

@@ -82,7 +82,7 @@ def activities(pool: ConnectionPool[Connection]) -> Sequence[Callable[..., Any]]
         acknowledge=step(deliver.acknowledge),
         park=step(deliver.park),
     )
-    answers = AnswerActivities(step(await_fresh.look))
+    answers = AnswerActivities(step(await_fresh.current_outcome))
     checks = FreshnessActivities(
         measure=step(scan.measure),
         expired_after=step(scan.expired_after),
@@ -95,10 +95,10 @@ def activities(pool: ConnectionPool[Connection]) -> Sequence[Callable[..., Any]]
         notices.endpoint_exists,
         notices.acknowledge,
         notices.park,
-        answers.look,
+        answers.current_outcome,
         checks.measure,
         checks.order_expiry,
-        checks.look_for_expiry,
+        checks.find_expiry,
         checks.record,
     )
 

@@ -52,8 +52,8 @@ def search(
     """Search the corpus: now, or as it was."""
     from dataclasses import asdict, replace
 
+    from corpus.answer.requests import search_problem
     from corpus.answer.search import search as search_corpus
-    from corpus.answer.service_handler import search_problem
     from corpus.database import connect
     from corpus.service import SearchRequest
     from workers.cli.names import require_source

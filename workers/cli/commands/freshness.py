@@ -132,7 +132,7 @@ def schedules(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] 
 
 
 async def _schedules(settings: "Settings") -> list[dict[str, Any]]:
-    from freshness.policy import words
+    from freshness.policy import format_duration
     from workers.temporal.client import temporal
 
     client = await temporal(settings)
@@ -146,7 +146,7 @@ async def _schedules(settings: "Settings") -> list[dict[str, Any]]:
             {
                 "schedule": listed.id,
                 "every": ", ".join(
-                    words(round(interval.every.total_seconds()))
+                    format_duration(round(interval.every.total_seconds()))
                     for interval in schedule.spec.intervals
                 ),
                 "last": info.recent_actions[-1].started_at if info.recent_actions else None,
@@ -164,11 +164,11 @@ def _show(reports: "list[FreshnessReport]", now_ms: int, *, as_json: bool) -> in
     from importlib.metadata import version
     from uuid import uuid4
 
-    from freshness.report import document, exit_code
+    from freshness.report import exit_code, sources_json
 
     if as_json:
         write_json(
-            document(
+            sources_json(
                 reports, generated_at_ms=now_ms, version=version("freshet"), invocation=str(uuid4())
             )
         )

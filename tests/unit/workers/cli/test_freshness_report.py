@@ -8,7 +8,7 @@ import pytest
 from corpus.source import FreshnessSpec
 from freshness import scan
 from freshness.policy import FreshnessStatus
-from freshness.report import FreshnessReport, Measurement
+from freshness.report import FreshnessReport, FreshnessSnapshot
 from workers.cli.commands.freshness import _with_first_event
 
 HOUR = 3_600_000
@@ -25,7 +25,7 @@ AT_APPLY = FreshnessReport(
     overdue=0,
     error="newest event is not there, error after 1m",
 )
-NOW = Measurement(
+NOW = FreshnessSnapshot(
     source="a",
     snapshotted_at_ms=2 * HOUR,
     spec=SPEC,
@@ -39,7 +39,7 @@ NO_CONNECTION: Any = None
 
 
 def shown(
-    monkeypatch: pytest.MonkeyPatch, found: FreshnessReport, now: Measurement
+    monkeypatch: pytest.MonkeyPatch, found: FreshnessReport, now: FreshnessSnapshot
 ) -> FreshnessReport:
     monkeypatch.setattr(scan, "measure", lambda *_: now)
     return _with_first_event(NO_CONNECTION, found)
@@ -71,6 +71,6 @@ def test_an_old_first_event_is_still_an_error(monkeypatch: pytest.MonkeyPatch) -
     ],
 )
 def test_any_other_check_is_told_as_it_was(
-    monkeypatch: pytest.MonkeyPatch, found: FreshnessReport, now: Measurement
+    monkeypatch: pytest.MonkeyPatch, found: FreshnessReport, now: FreshnessSnapshot
 ) -> None:
     assert shown(monkeypatch, found, now) is found
