@@ -6,10 +6,13 @@ import logging
 from temporalio.client import Client
 
 from corpus.errors import DependencyError
+from corpus.log_limit import LogLimit
+from corpus.retry import until_answered
 from workers.config.settings import Settings
 from workers.temporal import client as connect
 
 log = logging.getLogger("freshet.consumer")
+log.addFilter(LogLimit())
 # A position is read by one thread at a time, the outbox by another.
 _CONNECTIONS = 3
 
@@ -54,10 +57,11 @@ async def run_consumer(settings: Settings) -> None:
 
 
 async def _temporal(settings: Settings) -> Client:
-    """Temporal may start later than we do."""
-    while True:
-        try:
-            return await connect.temporal(settings)
-        except DependencyError as error:
-            log.warning("waiting for Temporal: %s", error, extra={"action": "retry"})
-            await asyncio.sleep(2)
+    """Temporal may start later than this process."""
+    return await until_answered(
+        lambda: connect.temporal(settings),
+        doing="connecting to Temporal",
+        logger=log,
+        retry_on=DependencyError,
+        max_seconds=2,
+    )
