@@ -1,16 +1,21 @@
-"""What an operator may do to a source: pause, resume, accept a gap."""
+"""What an operator can do with a source: pause it, resume it, accept a gap."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from psycopg.rows import class_row
 
 from corpus.database import Connection
 from corpus.errors import ConfigurationError, DependencyError
 from corpus.source import SourceSpec
 from corpus.sql import query
 from ingest.consume.partition_state import Gap, PartitionLog, Position, start_offset
-from ingest.kafka import Cluster
+from ingest.consume.positions import partition_logs, positions_of
+from ingest.kafka import Cluster, PartitionKey
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,114 +24,123 @@ class SkippedGap:
 
     topic: str
     partition: int
-    was: int
+    was: int  # offset of the position before
     is_now: int
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfiguredSource:
+    """A row of the query `sources_configured`."""
+
+    source: str
+    spec: dict[str, Any]
+    revision: int
+    state: str
+    state_reason: str | None
+
+
 def pause(connection: Connection, source: str, reason: str) -> None:
-    """Let the consumer go of a source.
+    """Have the consumer read no more for a source; what was handed over is still published.
 
     Raises:
         ConfigurationError: there is no such source, or it is halted or retired.
     """
-    if (
-        connection.execute(query("pause_source"), {"source": source, "reason": reason}).rowcount
-        == 0
-    ):
-        raise _not_in_state(connection, source, "paused")
+    arguments = {"source": source, "reason": reason}
+    if connection.execute(query("pause_source"), arguments).rowcount == 0:
+        raise _wrong_state(_configured(connection, source), "paused")
 
 
 def resume(connection: Connection, source: str) -> None:
-    """Go on from the position rows.
+    """Have the consumer continue from the position rows.
 
     Raises:
         ConfigurationError: there is no such source, or it is retired.
     """
     if connection.execute(query("resume_source"), {"source": source}).rowcount == 0:
-        raise _not_in_state(connection, source, "resumed")
+        raise _wrong_state(_configured(connection, source), "resumed")
 
 
-def _not_in_state(connection: Connection, source: str, wanted: str) -> ConfigurationError:
-    for name, _, _, state, reason in connection.execute(query("sources_configured")).fetchall():
-        if name == source:
-            why = f" ({reason})" if reason else ""
-            return ConfigurationError(f"source {source!r} cannot be {wanted}: it is {state}{why}")
+def _configured(connection: Connection, source: str) -> ConfiguredSource:
+    cursor = connection.cursor(row_factory=class_row(ConfiguredSource))
+    for configured in cursor.execute(query("sources_configured")):
+        if configured.source == source:
+            return configured
+    raise ConfigurationError(f"there is no source {source!r}; `freshet sources` lists them")
+
+
+def _wrong_state(configured: ConfiguredSource, wanted: str) -> ConfigurationError:
+    why = ""
+    if configured.state_reason:
+        why = f" ({configured.state_reason})"
     return ConfigurationError(
-        f"there is no source {source!r}; `freshet sources` shows those there are"
+        f"source {configured.source!r} cannot be {wanted}: it is {configured.state}{why}"
     )
 
 
 def skip_gaps(connection: Connection, cluster: Cluster, source: str) -> list[SkippedGap]:
-    """Move position rows that stand in a gap to where the log can be read.
+    """Move the positions that are in a gap to where the log can be read.
 
-    A recreated topic and a log that was cut start from their oldest record; records removed by retention are jumped. What was
-    lost stays visible in the ledger: no batch covers those offsets.
+    A topic that was recreated and a log that was truncated are read from their oldest record; records that retention
+    removed are skipped. What was lost stays visible in the ledger: no batch covers those offsets.
 
     Raises:
         ConfigurationError: there is no such source.
-        DependencyError: Kafka does not answer, or the position moved meanwhile.
+        DependencyError: Kafka does not answer, or a position moved meanwhile.
     """
-    spec = _spec(connection, source)
-    rows = {
-        (topic, partition): Position(cluster_id, topic_id, offset)
-        for _, topic, partition, cluster_id, topic_id, offset in connection.execute(
-            query("positions_of_sources"), {"sources": [source]}
-        ).fetchall()
-    }
-    states = cluster.topics(spec.topics)
-    offsets = cluster.offsets(
-        [place for place in rows if place[0] in states and place[1] < states[place[0]].partitions]
-    )
-    skipped: list[SkippedGap] = []
+    spec = SourceSpec.from_json(_configured(connection, source).spec)
+    positions = [
+        position for position in positions_of(connection, [source]) if position.topic in spec.topics
+    ]
+    logs = partition_logs(cluster, [position.key for position in positions])
     with connection.transaction():
-        for (topic, partition), (first, end) in offsets.items():
-            row = rows[(topic, partition)]
-            at = PartitionLog(
-                cluster_id=cluster.cluster_id(),
-                topic=topic,
-                topic_id=states[topic].topic_id,
-                partition=partition,
-                first_offset=first,
-                next_offset=end,
+        return _skip(connection, positions, logs)
+
+
+def _skip(
+    connection: Connection,
+    positions: Sequence[Position],
+    logs: dict[PartitionKey, PartitionLog],
+) -> list[SkippedGap]:
+    skipped: list[SkippedGap] = []
+    for position in positions:
+        log = logs.get(position.key)
+        if log is None:
+            continue
+        gap = start_offset(position, log)
+        if isinstance(gap, Gap):
+            _move(connection, position, log)
+            logger.warning(
+                "gap accepted: %s",
+                gap.reason,
+                extra={"action": "skip_gap", "source": position.source},
             )
-            gap = start_offset(row, at, source)
-            if isinstance(gap, Gap):
-                skipped.append(_move(connection, source, row, at, gap))
+            skipped.append(_skipped(position, log, gap))
     return skipped
 
 
-def _move(
-    connection: Connection, source: str, row: Position, at: PartitionLog, gap: Gap
-) -> SkippedGap:
+def _move(connection: Connection, position: Position, log: PartitionLog) -> None:
     arguments = {
-        "source": source,
-        "topic": at.topic,
-        "partition": at.partition,
-        "cluster_id": at.cluster_id,
-        "topic_id": at.topic_id,
-        "next_offset": at.first_offset,
-        "was": row.next_offset,
-        "was_topic_id": row.topic_id,
+        "source": position.source,
+        "topic": log.topic,
+        "partition": log.partition,
+        "cluster_id": log.cluster_id,
+        "topic_id": log.topic_id,
+        "next_offset": log.first_offset,
+        "was": position.next_offset,
+        "was_topic_id": position.topic_id,
     }
     if connection.execute(query("skip_gap"), arguments).rowcount == 0:
         raise DependencyError(
-            f"the position of {source} in {at.topic}/{at.partition} moved meanwhile; try again"
+            f"the position of {position.source} in {position.key} moved meanwhile; try again"
         )
-    log.warning("gap accepted: %s", gap.reason, extra={"action": "skip_gap", "source": source})
+
+
+def _skipped(position: Position, log: PartitionLog, gap: Gap) -> SkippedGap:
     return SkippedGap(
-        topic=at.topic,
-        partition=at.partition,
-        was=row.next_offset,
-        is_now=at.first_offset,
+        topic=log.topic,
+        partition=log.partition,
+        was=position.next_offset,
+        is_now=log.first_offset,
         reason=gap.reason,
-    )
-
-
-def _spec(connection: Connection, source: str) -> SourceSpec:
-    for name, spec, *_ in connection.execute(query("sources_configured")).fetchall():
-        if name == source:
-            return SourceSpec.from_json(spec)
-    raise ConfigurationError(
-        f"there is no source {source!r}; `freshet sources` shows those there are"
     )

@@ -1,5 +1,7 @@
 """State, outcomes and lag of every source."""
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from psycopg.rows import dict_row
@@ -8,75 +10,106 @@ from corpus.database import Connection
 from corpus.errors import DependencyError
 from corpus.source import SourceSpec
 from corpus.sql import query
-from ingest.kafka import Cluster
+from ingest.consume.positions import positions_of
+from ingest.kafka import Cluster, LogBounds, PartitionKey
 
 
 def overview(connection: Connection, cluster: Cluster) -> list[dict[str, Any]]:
-    """Every source: state, what it holds, the sums of its outcomes, and how far behind the log it is.
+    """Every source: its state, what it holds, the sums of its outcomes, and how many records it is behind the log.
 
-    Where Kafka does not answer, `lag` is None and `kafka` says why; the rest still stands.
+    Where Kafka does not answer, `lag` is None and `kafka` says why; the other fields are complete.
     """
     rows = connection.cursor(row_factory=dict_row).execute(query("source_overview")).fetchall()
-    positions = connection.execute(
-        query("positions_of_sources"), {"sources": [row["source"] for row in rows]}
-    ).fetchall()
-    next_offsets = {
-        (source, topic, partition): offset for source, topic, partition, _, _, offset in positions
-    }
     specs = {row["source"]: SourceSpec.from_json(row.pop("spec")) for row in rows}
-    problem: str | None = None
-    ends: dict[tuple[str, int], tuple[int, int]] = {}
-    partitions: dict[str, int] = {}
-    try:
-        states = cluster.topics({topic for spec in specs.values() for topic in spec.topics})
-        partitions = {name: state.partitions for name, state in states.items()}
-        ends = cluster.offsets(
-            (name, number) for name, count in partitions.items() for number in range(count)
-        )
-    except DependencyError as error:
-        problem = str(error)
+    offsets: dict[str, dict[PartitionKey, int]] = {source: {} for source in specs}
+    for position in positions_of(connection, list(specs)):
+        offsets[position.source][position.key] = position.next_offset
+    logs = _read_logs(cluster, {topic for spec in specs.values() for topic in spec.topics})
     for row in rows:
-        row["topics"] = [
-            _topic(row["source"], topic, next_offsets, ends, partitions, known=problem is None)
-            for topic in specs[row["source"]].topics
-        ]
-        row["lag"] = None if problem else sum(topic["lag"] or 0 for topic in row["topics"])
-        row["kafka"] = problem
+        source = row["source"]
+        topics = [_topic(topic, offsets[source], logs) for topic in specs[source].topics]
+        row["topics"] = topics
+        row["lag"] = None
+        if logs.problem is None:
+            row["lag"] = _sum_of_lags(topics)
+        row["kafka"] = logs.problem
     return rows
 
 
-def _topic(
-    source: str,
-    topic: str,
-    next_offsets: dict[tuple[str, str, int], int],
-    ends: dict[tuple[str, int], tuple[int, int]],
-    partitions: dict[str, int],
-    *,
-    known: bool,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Logs:
+    """What Kafka knows of the topics."""
+
+    partitions: dict[str, int] = field(default_factory=dict[str, int])  # topic -> how many
+    bounds: dict[PartitionKey, LogBounds] = field(default_factory=dict[PartitionKey, LogBounds])
+    problem: str | None = None  # why nothing is known
+
+
+def _read_logs(cluster: Cluster, topics: Iterable[str]) -> _Logs:
+    partitions: dict[str, int] = {}
+    try:
+        for state in cluster.topics(topics).values():
+            partitions[state.topic] = state.partitions
+        keys = [
+            PartitionKey(topic, number)
+            for topic, count in partitions.items()
+            for number in range(count)
+        ]
+        return _Logs(partitions=partitions, bounds=cluster.offsets(keys))
+    except DependencyError as error:
+        return _Logs(partitions=partitions, problem=str(error))
+
+
+def _topic(topic: str, offsets: Mapping[PartitionKey, int], logs: _Logs) -> dict[str, Any]:
+    """One topic of a source.
+
+    Args:
+        topic: its name.
+        offsets: the source's next offsets.
+        logs: what Kafka knows.
+    """
+    is_missing = logs.problem is None and topic not in logs.partitions
+    partitions = []
+    if not is_missing:
+        keys = _partitions_of(topic, offsets, logs)
+        partitions = [_partition(key, offsets.get(key), logs.bounds.get(key)) for key in keys]
+    lag = None
+    if logs.problem is None and not is_missing:
+        lag = _sum_of_lags(partitions)
+    return {"topic": topic, "missing": is_missing, "lag": lag, "partitions": partitions}
+
+
+def _partitions_of(
+    topic: str, offsets: Mapping[PartitionKey, int], logs: _Logs
+) -> list[PartitionKey]:
+    """The partitions of a topic; without Kafka's answer, those that were read."""
+    count = logs.partitions.get(topic)
+    if count is None:
+        return sorted(key for key in offsets if key.topic == topic)
+    return [PartitionKey(topic, number) for number in range(count)]
+
+
+def _partition(
+    key: PartitionKey, next_offset: int | None, bounds: LogBounds | None
 ) -> dict[str, Any]:
-    if known and topic not in partitions:
-        return {"topic": topic, "missing": True, "lag": None, "partitions": []}
-    described: list[dict[str, Any]] = []
-    numbers = (
-        range(partitions[topic])
-        if topic in partitions
-        else sorted(number for who, name, number in next_offsets if (who, name) == (source, topic))
-    )
-    for number in numbers:
-        position = next_offsets.get((source, topic, number))
-        first, end = ends.get((topic, number), (None, None))
-        lag = (
-            None
-            if end is None or first is None
-            else max(0, end - (first if position is None else position))
-        )
-        described.append(
-            {"partition": number, "next_offset": position, "end_offset": end, "lag": lag}
-        )
-    lags = [entry["lag"] for entry in described if entry["lag"] is not None]
+    end_offset = lag = None
+    if bounds is not None:
+        end_offset = bounds.next_offset
+        lag = max(0, end_offset - _start_of(next_offset, bounds))
     return {
-        "topic": topic,
-        "missing": False,
-        "lag": sum(lags) if known else None,
-        "partitions": described,
+        "partition": key.partition,
+        "next_offset": next_offset,
+        "end_offset": end_offset,
+        "lag": lag,
     }
+
+
+def _start_of(next_offset: int | None, bounds: LogBounds) -> int:
+    """Where the source reads next; a partition that it has never read, it reads from the oldest record."""
+    if next_offset is None:
+        return bounds.first_offset
+    return next_offset
+
+
+def _sum_of_lags(parts: Iterable[Mapping[str, Any]]) -> int:
+    return sum(part["lag"] or 0 for part in parts)

@@ -1,14 +1,16 @@
-"""The consumer: one Kafka consumer group, many sources; cuts micro-batches, stages them, hands them over, then commits.
+"""The consumer: one Kafka consumer group, many sources; it stages micro-batches, hands them over, then commits.
 
-Two sides that share nothing but messages: the *polling thread* (`ingest.consume.poller`) owns librdkafka's consumer and every `PartitionReader`; the
-*event loop*, here, talks to PostgreSQL, the staging store and Temporal. Polling never waits for either, so a service that is down never costs the
-group membership.
+Two sides share nothing but messages. The *polling thread* (`ingest.consume.poller`) owns librdkafka's consumer and
+every `PartitionReader`. The *event loop*, here, talks to PostgreSQL, the staging store and Temporal. Polling never
+waits for these, so a service that is down never costs the membership of the group.
 
-1. The sources are read again every two seconds; their topics are subscribed.
-2. An assigned partition is placed: every source starts at its position row, or is halted with the gap named.
-3. Records are buffered a lane (source, partition) and cut by records, bytes or time, one cut in flight a lane.
-4. A cut is decoded and staged in a small thread pool, then signalled to the source's workflow; both are tried again for ever.
-5. Only then is the Kafka offset committed (for lag tools: the position row is the truth).
+1. The sources are read every two seconds; their topics are subscribed.
+2. For an assigned partition the positions of its sources are read. Each source gets a reader at its position, or is
+   halted with the gap named.
+3. Records are buffered per reader (source and partition).
+4. A micro-batch is taken from a buffer by records, bytes or time, one at a time per reader. It is decoded and staged
+   in a small thread pool, then signalled to the source's workflow; both are tried until they succeed.
+5. Only then the Kafka offset is committed (for tools that show the lag: the position row is the truth).
 6. What is handed over and not yet published is outstanding; above a source's limits its partitions pause.
 """
 
@@ -17,29 +19,33 @@ import logging
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from corpus.batch import BatchRef
-from corpus.errors import FreshetError
+from corpus.log_limit import LogLimit
+from corpus.retry import NoLongerNeededError, until_answered, until_answered_in_thread
 from corpus.source import SourceSpec
+from ingest.consume.assignment import Assignment
 from ingest.consume.partition_state import MicroBatch, PartitionReader
 from ingest.consume.poller import Poller
-from ingest.consume.positions import ActiveSource, Positions
-from ingest.consume.services import Place
+from ingest.consume.positions import Positions, WantedPositions
+from ingest.kafka import PartitionKey
 from ingest.stage import OffsetRange, Store, stage
 
-log = logging.getLogger("freshet.consume")
+logger = logging.getLogger(__name__)
+logger.addFilter(LogLimit())
 
 SOURCES_SECONDS = 2.0
 POSITIONS_SECONDS = 0.25
 TOPIC_IDS_SECONDS = 15.0
-_RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+_STAGING_THREADS = 2
 
 HandOver = Callable[[BatchRef, SourceSpec], Awaitable[None]]
+Answer = TypeVar("Answer")
 
 
 class SourceConsumer:
-    """Runs until told to stop.
+    """Runs until it is stopped.
 
     Args:
         kafka: librdkafka properties, address and group included.
@@ -55,7 +61,7 @@ class SourceConsumer:
         self._positions = positions
         self._store = store
         self._hand_over = hand_over
-        self._stagers = ThreadPoolExecutor(2, thread_name_prefix="stage")
+        self._stagers = ThreadPoolExecutor(_STAGING_THREADS, thread_name_prefix="stage")
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -64,152 +70,171 @@ class SourceConsumer:
         return self._poller.handed_over_records
 
     async def run(self, stop: asyncio.Event, grace: float = 10.0) -> None:
-        """Consume until `stop` is set; then finish what is in flight, at most `grace` seconds.
+        """Consume until `stop` is set; then finish what is in flight, for at most `grace` seconds.
 
         Raises:
-            Exception: whatever ended the polling thread; the process is to be started again.
+            Exception: what ended the polling thread or a watcher; the process is to be started again.
         """
         self._loop = asyncio.get_running_loop()
         watchers = [
-            asyncio.create_task(work())
-            for work in (self._watch_sources, self._watch_positions, self._watch_topic_ids)
+            asyncio.create_task(_unless_stopped(watch()))
+            for watch in (self._watch_sources, self._watch_positions, self._watch_topic_ids)
         ]
         thread = threading.Thread(target=self._poller.run, args=(grace,), name="poll", daemon=True)
         thread.start()
-        gone = asyncio.create_task(asyncio.to_thread(thread.join))
+        polled = asyncio.create_task(asyncio.to_thread(thread.join))
         stopped = asyncio.create_task(stop.wait())
         try:
-            await asyncio.wait([stopped, gone, *watchers], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([stopped, polled, *watchers], return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._poller.stop()
-            await gone
+            await polled
             for task in (*watchers, stopped, *self._tasks):
                 task.cancel()
             self._stagers.shutdown(wait=False, cancel_futures=True)
-        failures = [
-            self._poller.failure,
-            *(task.exception() for task in watchers if task.done() and not task.cancelled()),
-        ]
-        for failure in failures:
-            if failure is not None:
-                raise failure
+        if self._poller.failure is not None:
+            raise self._poller.failure
+        for watcher in watchers:
+            if watcher.done() and not watcher.cancelled():
+                watcher.result()
 
     async def _watch_sources(self) -> None:
         """1. Read the sources again and again."""
         while True:
-            found = await self._ask("reading sources", self._positions.active_sources)
-            if found is not None:
-                self._poller.post(lambda found=found: self._poller.apply_sources(found))
+            active = await self._answer("reading the sources", self._positions.active_sources)
+            self._poller.call_soon(lambda active=active: self._assignment.apply_sources(active))
             await asyncio.sleep(SOURCES_SECONDS)
 
     async def _watch_positions(self) -> None:
-        """6. While something is outstanding, look how far publishing has come."""
+        """6. While something is outstanding, read how far publishing has come."""
         while True:
             await asyncio.sleep(POSITIONS_SECONDS)
-            if waiting := self._poller.outstanding():
-                rows = await self._ask(
-                    "reading positions", self._positions.positions, sorted(waiting)
-                )
-                if rows is not None:
-                    self._poller.post(lambda rows=rows: self._poller.apply_positions(rows))
+            sources = sorted(self._poller.outstanding)
+            if not sources:
+                continue
+            rows = await self._answer(
+                "reading positions", lambda sources=sources: self._positions.of_sources(sources)
+            )
+            self._poller.call_soon(lambda rows=rows: self._assignment.apply_positions(rows))
 
     async def _watch_topic_ids(self) -> None:
-        """A topic that is recreated under a running consumer is another log: place its partitions again."""
+        """A topic that is recreated under a running consumer is another log: read its positions again."""
         while True:
             await asyncio.sleep(TOPIC_IDS_SECONDS)
-            if (
-                self._poller.topics
-                and (
-                    states := await self._ask(
-                        "describing topics", self._positions.topic_ids, sorted(self._poller.topics)
-                    )
-                )
-                is not None
-            ):
-                self._poller.post(lambda states=states: self._poller.check_topic_ids(states))
+            topics = sorted(self._assignment.topics)
+            if not topics:
+                continue
+            ids = await self._answer(
+                "describing topics", lambda topics=topics: self._positions.topic_ids(topics)
+            )
+            self._poller.call_soon(lambda ids=ids: self._assignment.check_topic_ids(ids))
 
-    async def _ask(self, doing: str, question: Callable[..., Any], *arguments: Any) -> Any:
-        """Run a blocking question in a thread; None where the service does not answer."""
-        try:
-            return await asyncio.to_thread(question, *arguments)
-        except FreshetError as error:
-            log.warning("%s failed, trying again: %s", doing, error, extra={"action": "retry"})
-            return None
-
-    async def place(self, asked: dict[Place, dict[str, ActiveSource]]) -> None:
-        """2. Find out where sources start in partitions that were assigned; tried again until answered."""
-        for attempt in range(1_000_000):
-            found = await self._ask("placing partitions", self._positions.place, asked)
-            if found is not None:
-                self._poller.post(lambda found=found: self._poller.apply_places(asked, *found))
-                return
-            if self._poller.stopping:
-                return
-            await asyncio.sleep(_RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)])
-
-    async def deliver(self, place: Place, lane: PartitionReader, cut: MicroBatch) -> None:
-        """4. Stage one cut and hand it over, however long it takes; given up only when the lane is no longer ours."""
-        spec = lane.spec
-        offsets = OffsetRange(
-            cluster_id=lane.at.cluster_id,
-            topic=lane.at.topic,
-            topic_id=lane.at.topic_id,
-            partition=lane.at.partition,
-            first_offset=cut.first_offset,
-            next_offset=cut.next_offset,
-            epoch=lane.epoch,
+    async def _answer(self, doing: str, ask: Callable[[], Answer], **context: str) -> Answer:
+        """The answer of a service, however long it takes, unless the consumer is stopped meanwhile."""
+        return await until_answered_in_thread(
+            ask,
+            doing=doing,
+            logger=logger,
+            stop=lambda: self._poller.is_stopping,
+            context=context,
         )
-        staged = None
-        attempt = 0
-        while lane.generation == cut.generation:
-            try:
-                staged = staged or await self._loop.run_in_executor(
-                    self._stagers, stage, cut.records, spec, offsets, self._store
-                )
-                await self._hand_over(staged, spec)
-                self._poller.post(lambda: self._poller.delivered(place, lane, cut))
-                return
-            except FreshetError as error:
-                level = logging.WARNING if attempt in (0, 3) or attempt % 12 == 0 else logging.DEBUG
-                log.log(
-                    level,
-                    "handing over failed, trying again: %s",
-                    error,
-                    extra={"action": "retry", "source": spec.source, "attempt": attempt},
-                )
-            except (
-                Exception
-            ) as error:  # a mistake of ours: this source stops with its reason, the others go on
-                log.exception("staging failed", extra={"action": "halt", "source": spec.source})
-                reason = f"{place[0]}/{place[1]}: offsets {cut.first_offset} to {cut.next_offset - 1} could not be staged: {type(error).__name__}: {error}"
-                await self.halt(spec.source, lane.epoch, reason)
-                return
-            await asyncio.sleep(_RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)])
-            attempt += 1
+
+    @property
+    def _assignment(self) -> Assignment:
+        return self._poller.assignment
+
+    # ── for the polling thread (`ConsumerServices`) ─────────────────────────────────────────────────────────────────
+
+    async def read_positions(self, wanted: WantedPositions) -> None:
+        """2. Read from where sources start in partitions that were assigned."""
+        starts = await self._answer("reading positions", lambda: self._positions.read(wanted))
+        self._poller.call_soon(lambda: self._assignment.open_readers(wanted, starts))
+
+    async def hand_over(
+        self, key: PartitionKey, reader: PartitionReader, batch: MicroBatch
+    ) -> None:
+        """4. Stage one micro-batch and hand it over, however long it takes, unless the reader is closed meanwhile."""
+        source = reader.spec.source
+        try:
+            await self._stage_and_hand_over(reader, batch)
+        except NoLongerNeededError:
+            return
+        except (
+            Exception
+        ) as mistake:  # a mistake of ours: this source stops with its reason, the others continue
+            logger.exception("staging failed", extra={"action": "halt", "source": source})
+            reason = (
+                f"{key}: offsets {batch.first_offset} to {batch.next_offset - 1} could not be staged: "
+                f"{type(mistake).__name__}: {mistake}"
+            )
+            await self.halt(source, reader.epoch, reason)
+            return
+        self._poller.call_soon(lambda: self._poller.confirm(key, reader, batch))
+
+    async def _stage_and_hand_over(self, reader: PartitionReader, batch: MicroBatch) -> None:
+        spec = reader.spec
+        offsets = _range_of(reader, batch)
+
+        def is_outdated() -> bool:
+            return reader.generation != batch.generation
+
+        async def attempt_staging() -> BatchRef:
+            return await self._loop.run_in_executor(
+                self._stagers, stage, batch.records, spec, offsets, self._store
+            )
+
+        context = {"source": spec.source}
+        reference = await until_answered(
+            attempt_staging, doing="staging", logger=logger, stop=is_outdated, context=context
+        )
+        await until_answered(
+            lambda: self._hand_over(reference, spec),
+            doing="handing over",
+            logger=logger,
+            stop=is_outdated,
+            context=context,
+        )
 
     async def halt(self, source: str, epoch: int, reason: str) -> None:
-        """Stop one source, visibly; the others go on."""
-        log.error("source halted: %s", reason, extra={"action": "halt", "source": source})
-        self._poller.post(lambda: self._poller.drop_source(source))
-        for attempt in range(1_000_000):
-            if (
-                await self._ask("halting a source", self._positions.halt, source, epoch, reason)
-                is not None
-                or self._poller.stopping
-            ):
-                return
-            await asyncio.sleep(_RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)])
+        """Stop one source visibly; the others continue."""
+        logger.error("source halted: %s", reason, extra={"action": "halt", "source": source})
+        self._poller.call_soon(lambda: self._assignment.drop_source(source))
+        await self._answer(
+            "halting a source",
+            lambda: self._positions.halt(source, epoch, reason),
+            source=source,
+        )
 
     def forget_topics(self) -> None:
-        """Topics may have been made anew."""
-        self._positions.forget()
+        """Topics may have been recreated."""
+        self._positions.forget_cluster_id()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         """From the polling thread: run a coroutine on the event loop."""
 
         def create() -> None:
-            task = self._loop.create_task(work)
+            task = self._loop.create_task(_unless_stopped(work))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
         self._loop.call_soon_threadsafe(create)
+
+
+async def _unless_stopped(work: Coroutine[Any, Any, None]) -> None:
+    """Run to the end, or until the consumer is stopped."""
+    try:
+        await work
+    except NoLongerNeededError as error:
+        logger.debug("stopped while %s", error, extra={"action": "stop"})
+
+
+def _range_of(reader: PartitionReader, batch: MicroBatch) -> OffsetRange:
+    return OffsetRange(
+        cluster_id=reader.log.cluster_id,
+        topic=reader.log.topic,
+        topic_id=reader.log.topic_id,
+        partition=reader.log.partition,
+        first_offset=batch.first_offset,
+        next_offset=batch.next_offset,
+        epoch=reader.epoch,
+    )

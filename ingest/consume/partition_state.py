@@ -1,46 +1,72 @@
-"""A lane: one source's way through one partition; what is buffered, handed over, and not yet published."""
+"""State of the partitions that this process reads, and the rules that change it; no I/O.
+
+A partition is read by one or more sources. Each of them has a `PartitionReader` there, which buffers records, forms
+micro-batches and remembers what is handed over and not yet published.
+
+Two terms of this project:
+
+- **epoch**: the number of times that an operator or a failure moved the positions of a source; what was read in an
+  older epoch is dropped.
+- **generation**: the number that a reader gets when it is opened; a micro-batch of another generation is outdated and
+  changes nothing.
+"""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from corpus.source import SourceSpec
 from ingest.event import KafkaRecord
+from ingest.kafka import PartitionKey
 
-# While the log is known to hold more, a cut waits this long for it: one large micro-batch instead of fifty small ones.
+# While the log is known to hold more records, a micro-batch waits this long for them: one large micro-batch instead of
+# fifty small ones.
 CATCH_UP_SECONDS = 0.1
-# Values of one micro-batch. The entity puts references together as it sees fit, but it cannot take one apart: small ones let
-# it begin with batches that are searchable soon.
-CUT_BYTES = 500_000
-# References of one lane that are on their way before a further cut waits, and for how long a reference beyond. A source has three
-# batches in flight, and the next one takes all that waits: with these on their way, more and smaller references make nothing
-# searchable sooner, while the entity must hold each of them (437 bytes) in the 2 MB that Temporal gives its state.
-UNCROWDED_REFERENCES = 16
-CROWDED_SECONDS = 0.05
-# References of one source that are on their way out of this process; above it its partitions pause. Limits in records do not
-# hold back a trickle of single records while no worker runs.
+# Values of one micro-batch. The source's workflow joins references as it sees fit, but it cannot split one: small ones
+# let it begin with batches that are searchable soon.
+MAX_MICRO_BATCH_BYTES = 500_000
+# Micro-batches of one reader that may be handed over and not published before the next one is delayed, and the delay
+# per micro-batch beyond. A source has three batches in flight, and the next one takes all that waits: with these handed
+# over, more and smaller references make nothing searchable sooner, while the workflow must hold each of them (437
+# bytes) in the 2 MB that Temporal gives its state.
+UNDELAYED_REFERENCES = 16
+DELAY_SECONDS_PER_REFERENCE = 0.05
+# Micro-batches of one source that may be handed over and not published; above it the partitions of the source pause. A
+# limit in records does not stop a trickle of single records while no worker runs.
 MAX_REFERENCES = 200
+# Seeks after which a hole in the offsets is believed (see `AssignedPartition.must_seek_again`).
+MAX_HOLE_CHECKS = 2
+
+_RECORD_OVERHEAD_BYTES = 200
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """A row of `freshet.source_position`."""
+    """A row of `freshet.source_position`: the next offset of one source in one partition."""
 
+    source: str
+    topic: str
+    partition: int
     cluster_id: str
     topic_id: str
     next_offset: int
 
+    @property
+    def key(self) -> PartitionKey:
+        """Of which partition."""
+        return PartitionKey(self.topic, self.partition)
+
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Why a source cannot go on from its position without losing or skipping something."""
+    """Why a source cannot continue from its position without losing or skipping something."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionLog:
-    """What Kafka says about a partition now."""
+    """The log of a partition as Kafka describes it now."""
 
     cluster_id: str
     topic: str
@@ -50,177 +76,280 @@ class PartitionLog:
     next_offset: int  # end of the log
 
 
-def start_offset(position: Position | None, at: PartitionLog, source: str) -> int | Gap:
-    """Where a source starts to read a partition, or the gap that stands in the way. Nothing is jumped silently."""
+def start_offset(position: Position | None, log: PartitionLog) -> int | Gap:
+    """Where a source starts to read a partition, or the gap between its position and the log.
+
+    A source without a position starts at the oldest record. No offset is ever skipped silently.
+    """
     if position is None:
-        return at.first_offset
-    place = f"{at.topic}/{at.partition}"
-    then = f"Accept it with `freshet source resume {source} --skip-gap`."
-    if position.cluster_id != at.cluster_id:
-        return Gap(
-            f"{place}: position {position.next_offset} belongs to Kafka cluster {position.cluster_id}, this one is {at.cluster_id}. {then}"
+        return log.first_offset
+    reason = _gap_reason(position, log)
+    if reason is None:
+        return position.next_offset
+    accept = f"Accept it with `freshet source resume {position.source} --skip-gap`."
+    return Gap(f"{position.key}: {reason}. {accept}")
+
+
+def _gap_reason(position: Position, log: PartitionLog) -> str | None:
+    offset = position.next_offset
+    if position.cluster_id != log.cluster_id:
+        return (
+            f"position {offset} belongs to Kafka cluster {position.cluster_id}, "
+            f"this one is {log.cluster_id}"
         )
-    if position.topic_id != at.topic_id:
-        return Gap(
-            f"{place}: position {position.next_offset} belongs to topic id {position.topic_id}; the topic was recreated and is {at.topic_id} now. {then}"
+    if position.topic_id != log.topic_id:
+        return (
+            f"position {offset} belongs to topic id {position.topic_id}; "
+            f"the topic was recreated and its id is {log.topic_id} now"
         )
-    if position.next_offset < at.first_offset:
-        lost = at.first_offset - position.next_offset
-        return Gap(
-            f"{place}: {lost:,} offsets from {position.next_offset} to {at.first_offset - 1} were removed from the log before they were read (retention). {then}"
+    if offset < log.first_offset:
+        return (
+            f"{log.first_offset - offset:,} offsets from {offset} to {log.first_offset - 1} "
+            "were removed from the log before they were read (retention)"
         )
-    if position.next_offset > at.next_offset:
-        return Gap(
-            f"{place}: position {position.next_offset} is beyond the end of the log, {at.next_offset}: the log was cut. {then}"
+    if offset > log.next_offset:
+        return (
+            f"position {offset} is beyond the end of the log, {log.next_offset}: "
+            "the log was truncated"
         )
-    return position.next_offset
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MicroBatch:
-    """Records taken out of a lane for one micro-batch."""
+    """Records that a reader gives away to be staged and handed over together."""
 
     records: Sequence[KafkaRecord]
     value_bytes: int
-    first_offset: int
+    first_offset: int  # inclusive
+    next_offset: int  # exclusive; offsets that Kafka left out are inside the range
+    generation: int  # of the reader
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandedOver:
+    """A micro-batch that the source's workflow has, and that is not published yet."""
+
     next_offset: int
-    generation: int  # of the lane; an outdated cut changes nothing any more
+    records: int
+    value_bytes: int
 
 
 @dataclass(slots=True, kw_only=True)
 class PartitionReader:
-    """State of one (source, topic, partition). Only the polling thread touches it."""
+    """One source's reading of one partition. Only the polling thread changes it.
+
+    Offsets only rise: `handed_over_offset <= batch_offset <= expected_offset`. Everything below the first is with the
+    source's workflow, from there to the second in flight, from there to the third in the buffer.
+    """
 
     spec: SourceSpec
     epoch: int
-    at: PartitionLog
-    expected: int  # next offset to take in
-    cut_from: int  # first offset of the next cut
+    log: PartitionLog
+    expected_offset: int  # of the next record to buffer
+    batch_offset: int  # first offset of the next micro-batch
     generation: int = 0
-    buffer: deque[KafkaRecord] = field(default_factory=deque)
+    buffer: deque[KafkaRecord] = field(default_factory=deque[KafkaRecord])
     buffered_bytes: int = 0
-    oldest_at: float = 0.0  # monotonic seconds, of the oldest buffered record
+    oldest_at: float = 0.0  # monotonic seconds, when the oldest buffered record came
     in_flight: MicroBatch | None = None
-    aside: bool = False  # takes in nothing, so that other sources of its partition go on (`ingest.consume.sharing`)
-    turn_at: float | None = (
-        None  # monotonic seconds, since when it is aside, or holds up another lane
-    )
-    outstanding: deque[tuple[int, int, int]] = field(
-        default_factory=deque
-    )  # (next offset, records, bytes) handed over, not published
+    outstanding: deque[HandedOver] = field(default_factory=deque[HandedOver])
+    # Both in monotonic seconds, for `ingest.consume.sharing`: since when the reader buffers nothing, so that the other
+    # readers of its partition can continue; and since when it keeps one of them from continuing.
+    suspended_at: float | None = None
+    blocking_since: float | None = None
 
     @property
-    def handed_over(self) -> int:
+    def is_suspended(self) -> bool:
+        """Whether the reader buffers nothing."""
+        return self.suspended_at is not None
+
+    @property
+    def handed_over_offset(self) -> int:
         """Every offset below this one is with the source's workflow."""
-        return self.in_flight.first_offset if self.in_flight else self.cut_from
+        if self.in_flight is not None:
+            return self.in_flight.first_offset
+        return self.batch_offset
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of values in memory."""
-        return self.buffered_bytes + (self.in_flight.value_bytes if self.in_flight else 0)
+        """Bytes of records in memory."""
+        if self.in_flight is not None:
+            return self.buffered_bytes + self.in_flight.value_bytes
+        return self.buffered_bytes
 
-    def take_in(self, record: KafkaRecord, now: float) -> None:
-        """Buffer a record, unless it was seen."""
-        if self.aside or record.offset < self.expected:
+    @property
+    def is_full(self) -> bool:
+        """Whether the buffer holds a whole micro-batch."""
+        if len(self.buffer) >= self.spec.limits.max_records:
+            return True
+        return self.buffered_bytes >= self._max_batch_bytes
+
+    @property
+    def _max_batch_bytes(self) -> int:
+        return min(self.spec.limits.max_bytes, MAX_MICRO_BATCH_BYTES)
+
+    def add(self, record: KafkaRecord, now: float) -> None:
+        """Buffer a record, unless the reader is suspended or has seen it."""
+        if self.is_suspended or record.offset < self.expected_offset:
             return
         if not self.buffer:
             self.oldest_at = now
         self.buffer.append(record)
-        self.buffered_bytes += _size(record)
-        self.expected = record.offset + 1
+        self.buffered_bytes += _size_of(record)
+        self.expected_offset = record.offset + 1
 
-    def step_aside(self, now: float) -> None:
-        """Give up what was not cut yet: it is read again."""
+    def suspend(self, now: float) -> None:
+        """Discard the buffer, and buffer nothing until `resume`; what is discarded is read again then."""
         self.buffer.clear()
         self.buffered_bytes = 0
-        self.expected = self.cut_from
-        self.aside, self.turn_at = True, now
+        self.expected_offset = self.batch_offset
+        self.suspended_at, self.blocking_since = now, None
 
-    def is_full(self) -> bool:
-        """A whole micro-batch waits."""
-        return len(self.buffer) >= self.spec.limits.max_records or self.buffered_bytes >= min(
-            self.spec.limits.max_bytes, CUT_BYTES
-        )
+    def resume(self) -> None:
+        """Buffer records again."""
+        self.suspended_at = None
+
+    def close(self) -> None:
+        """Discard the buffer for ever; what is in flight becomes outdated."""
+        self.generation = -1
+        self.buffer.clear()
+        self.buffered_bytes = 0
 
     def due_at(self, log_end: int) -> float:
-        """Monotonic second at which the buffer is to be cut; 0 for at once."""
-        if self.is_full():
+        """Monotonic second at which the buffer is to be handed over; 0 for at once."""
+        if self.is_full:
             return 0.0
-        linger = self.spec.limits.linger_ms / 1000
-        if log_end > self.expected:
-            linger = max(linger, CATCH_UP_SECONDS)
-        linger = max(linger, (len(self.outstanding) - UNCROWDED_REFERENCES) * CROWDED_SECONDS)
-        return self.oldest_at + linger if linger else 0.0
+        delay = self.spec.limits.linger_ms / 1000
+        if log_end > self.expected_offset:
+            delay = max(delay, CATCH_UP_SECONDS)
+        excess = len(self.outstanding) - UNDELAYED_REFERENCES
+        delay = max(delay, excess * DELAY_SECONDS_PER_REFERENCE)
+        if delay == 0:
+            return 0.0
+        return self.oldest_at + delay
 
-    def cut(self, now: float) -> MicroBatch:
-        """Take out one micro-batch within the limits; at least one record, so that a large document gets its own."""
-        limits = self.spec.limits
+    def take_batch(self, now: float) -> MicroBatch:
+        """Move records from the buffer, which must not be empty, into a micro-batch in flight.
+
+        The micro-batch stays within the limits, but has at least one record: a large document gets its own.
+        """
         records: list[KafkaRecord] = []
         size = 0
-        while self.buffer and len(records) < limits.max_records:
-            if records and size + _size(self.buffer[0]) > min(limits.max_bytes, CUT_BYTES):
+        while self.buffer and len(records) < self.spec.limits.max_records:
+            next_size = _size_of(self.buffer[0])
+            if records and size + next_size > self._max_batch_bytes:
                 break
-            record = self.buffer.popleft()
-            records.append(record)
-            size += _size(record)
-        self.buffered_bytes -= size
-        self.oldest_at = now
-        next_offset = records[-1].offset + 1
-        taken = MicroBatch(
+            records.append(self.buffer.popleft())
+            size += next_size
+        batch = MicroBatch(
             records=records,
             value_bytes=size,
-            first_offset=self.cut_from,
-            next_offset=next_offset,
+            first_offset=self.batch_offset,
+            next_offset=records[-1].offset + 1,
             generation=self.generation,
         )
-        self.cut_from = next_offset
-        self.in_flight = taken
-        return taken
+        self.buffered_bytes -= size
+        self.oldest_at = now
+        self.batch_offset = batch.next_offset
+        self.in_flight = batch
+        return batch
 
-    def handed(self, cut: MicroBatch) -> None:
-        """The workflow has this cut."""
+    def confirm(self, batch: MicroBatch) -> bool:
+        """Note that the workflow has the micro-batch in flight; False where it is outdated."""
+        if batch.generation != self.generation:
+            return False
         self.in_flight = None
-        self.outstanding.append((cut.next_offset, len(cut.records), cut.value_bytes))
+        self.outstanding.append(
+            HandedOver(
+                next_offset=batch.next_offset,
+                records=len(batch.records),
+                value_bytes=batch.value_bytes,
+            )
+        )
+        return True
 
-    def published_up_to(self, next_offset: int) -> None:
-        """Forget what is published."""
-        while self.outstanding and self.outstanding[0][0] <= next_offset:
+    def forget_published(self, next_offset: int) -> None:
+        """Everything below `next_offset` is published."""
+        while self.outstanding and self.outstanding[0].next_offset <= next_offset:
             self.outstanding.popleft()
 
 
-def _size(record: KafkaRecord) -> int:
-    # A record costs its Python objects too: without that a million tiny ones would count as nothing.
-    return (
-        len(record.value or b"")
-        + len(record.key or b"")
-        + sum(len(value or b"") for _, value in record.headers)
-        + 200
-    )
+def _size_of(record: KafkaRecord) -> int:
+    """Bytes that a record costs; without its Python objects a million tiny ones would count as nothing."""
+    headers = sum(len(value or b"") for _, value in record.headers)
+    return len(record.value or b"") + len(record.key or b"") + headers + _RECORD_OVERHEAD_BYTES
 
 
-def is_behind(lanes: Sequence[PartitionReader], share: float = 1.0) -> bool:
-    """Whether one source's lanes together hold more unpublished work than this share of its limits."""
-    if not lanes:
+def is_behind(readers: Iterable[PartitionReader], share: float = 1.0) -> bool:
+    """Whether the readers of one source have handed over more than this share of what may be unpublished."""
+    readers = list(readers)
+    if not readers:
         return False
-    limits = lanes[0].spec.limits
-    records = sum(entry[1] for lane in lanes for entry in lane.outstanding)
-    size = sum(entry[2] for lane in lanes for entry in lane.outstanding)
-    references = sum(len(lane.outstanding) for lane in lanes)
+    limits = readers[0].spec.limits
+    outstanding = [batch for reader in readers for batch in reader.outstanding]
     return (
-        records >= limits.max_pending_records * share
-        or size >= limits.max_pending_bytes * share
-        or references >= MAX_REFERENCES * share
+        len(outstanding) >= MAX_REFERENCES * share
+        or sum(batch.records for batch in outstanding) >= limits.max_pending_records * share
+        or sum(batch.value_bytes for batch in outstanding) >= limits.max_pending_bytes * share
     )
 
 
 @dataclass(slots=True)
 class AssignedPartition:
-    """An assigned partition and the sources that read it."""
+    """A partition that the consumer group gave to this process, and the sources that read it."""
 
-    lanes: dict[str, PartitionReader] = field(default_factory=dict)
-    paused: bool = True  # as librdkafka was told
-    seek_to: int | None = None  # to be done, or tried again
-    sought: bool = False  # the next record is the first one after a seek
-    doubts: int = 0  # times in a row that it stood further on than it should
-    placing: bool = False
-    absent: bool = False  # Kafka does not know the topic (any more): asked again with the next look at the sources
+    readers: dict[str, PartitionReader] = field(default_factory=dict[str, PartitionReader])
+    paused: bool = True  # whether librdkafka holds the partition paused
+    seek_to: int | None = None  # where to continue reading, until librdkafka has accepted it
+    after_seek: bool = False  # whether the next record is the first one after a seek
+    hole_checks: int = 0  # seeks in a row after which the first record was beyond the offset
+    positions_requested: bool = False
+    topic_missing: bool = False  # until the sources are read again, when Kafka is asked again
+
+    @property
+    def read_offset(self) -> int | None:
+        """The offset from which the partition is to be read; None where no reader reads."""
+        reading = (
+            reader.expected_offset for reader in self.readers.values() if not reader.is_suspended
+        )
+        return min(reading, default=None)
+
+    @property
+    def handed_over_offset(self) -> int | None:
+        """Every offset below this one is with the workflows of all sources; None where no source reads."""
+        return min((reader.handed_over_offset for reader in self.readers.values()), default=None)
+
+    def accepts(self, offset: int) -> bool:
+        """Whether a record of this offset may be buffered."""
+        if self.seek_to is not None or not self.readers:
+            return False
+        return not self.must_seek_again(offset)
+
+    def must_seek_again(self, offset: int) -> bool:
+        """Whether a record of this offset must not be buffered, since it follows a seek and lies beyond its target.
+
+        A seek that was lost looks like a hole that Kafka left (an aborted transaction, compaction). No offset may be
+        skipped silently, so such a hole is believed only when it is still there after `MAX_HOLE_CHECKS` further seeks.
+        """
+        if not self.after_seek:
+            return False
+        self.after_seek = False
+        wanted = self.read_offset
+        if wanted is not None and offset > wanted and self.hole_checks < MAX_HOLE_CHECKS:
+            self.hole_checks += 1
+            self.seek_to = wanted
+            return True
+        self.hole_checks = 0
+        return False
+
+    def close_reader(self, source: str) -> None:
+        """Close the reader of this source, if there is one."""
+        reader = self.readers.pop(source, None)
+        if reader is not None:
+            reader.close()
+
+    def close(self) -> None:
+        """Close every reader."""
+        for source in list(self.readers):
+            self.close_reader(source)

@@ -1,73 +1,92 @@
-"""Sources that share a partition: one that cannot go on steps aside for the others, and comes back.
+"""Sources that share a partition: one that must wait is suspended, so that the others continue, and resumed later.
 
-librdkafka reads a partition at one place. A lane that must wait (a full buffer, too much unpublished) would stop all of them; one
-that is far back would keep the others waiting until it has caught up. So a lane that has held up another one for
-`PATIENCE_SECONDS` gives up its buffer, the others read on, and later reading goes back to where it stopped. What the others
-have seen they leave out.
+librdkafka reads a partition at one offset. A reader that must wait (a full buffer, too much unpublished) would stop all
+of them; one that is far back would keep the others waiting until it has caught up. So a reader that has kept another
+one from continuing for `MAX_BLOCKING_SECONDS` discards its buffer and is suspended. The others continue, and later
+reading goes back to where the suspended one stopped. The others leave out the records that they have seen.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from ingest.consume.partition_state import AssignedPartition, PartitionReader
 
-# Short, as the others wait meanwhile; long enough that a lane which only waits for one hand-over is not sent away: going back
-# costs a fetch from the broker.
-PATIENCE_SECONDS = 2.0
-ASIDE_SECONDS = 1.0  # at least: what the others get between two turns
+# Short, since the others wait meanwhile; long enough that a reader which only waits for one hand-over is not suspended:
+# going back costs a fetch from the broker.
+MAX_BLOCKING_SECONDS = 2.0
+MIN_SUSPENDED_SECONDS = 1.0  # what the others get between two suspensions
 
 
-def position(slot: AssignedPartition) -> int | None:
-    """Where the partition is to be read; None where no lane reads."""
-    return min((lane.expected for lane in slot.lanes.values() if not lane.aside), default=None)
-
-
-def is_blocked(slot: AssignedPartition, behind: Collection[str]) -> bool:
-    """Whether the next record is for a lane that must wait, or for none."""
-    at = position(slot)
-    return at is None or any(
-        _waits(lane, behind) and not lane.aside and lane.expected <= at
-        for lane in slot.lanes.values()
+def is_blocked(partition: AssignedPartition, behind: Collection[str]) -> bool:
+    """Whether the next record is for a reader that must wait, or for none."""
+    offset = partition.read_offset
+    if offset is None:
+        return True
+    return any(
+        not reader.is_suspended and reader.expected_offset <= offset and _must_wait(reader, behind)
+        for reader in partition.readers.values()
     )
 
 
-def take_turns(
-    slot: AssignedPartition, behind: Collection[str], relieved: Collection[str], now: float
+def suspend_and_resume(
+    partition: AssignedPartition, behind: Collection[str], relieved: Collection[str], now: float
 ) -> None:
-    """Let lanes step aside and come back; `slot.seek_to` says where to read then.
+    """Suspend readers that block others, and resume suspended ones; `partition.seek_to` is where to read then.
 
     Args:
-        slot: the partition.
+        partition: the partition.
         behind: sources with too much unpublished.
-        relieved: sources with less than half of that, so that coming back is worth it.
+        relieved: sources with less than half of that, so that resuming them is worth a seek.
         now: monotonic seconds.
     """
-    reading = [lane for lane in slot.lanes.values() if not lane.aside]
+    reading = [reader for reader in partition.readers.values() if not reader.is_suspended]
     changed = False
-    for name, lane in slot.lanes.items():
-        lasted = 0.0 if lane.turn_at is None else now - lane.turn_at
-        if lane.aside:
-            if name in relieved and lane.in_flight is None and lasted >= ASIDE_SECONDS:
-                lane.aside, lane.turn_at, changed = False, None, True
-        elif not any(_holds_up(lane, other, behind) for other in reading):
-            # One that is barely below its limits will wait again at once: its patience is not given back.
-            lane.turn_at = None if name in relieved else lane.turn_at
-        elif lasted >= PATIENCE_SECONDS:
-            lane.step_aside(now)
-            reading.remove(lane)
+    for reader in partition.readers.values():
+        is_relieved = reader.spec.source in relieved
+        if reader.suspended_at is not None:
+            changed |= _resume_if_due(reader, reader.suspended_at, now, is_relieved=is_relieved)
+        elif not _blocks_any(reader, reading, behind):
+            # The wait of a reader that is barely below its limits continues: it will block again at once.
+            if is_relieved:
+                reader.blocking_since = None
+        elif _suspend_if_due(reader, now):
+            reading.remove(reader)
             changed = True
-        elif lane.turn_at is None:
-            lane.turn_at = now
     if changed:
-        slot.seek_to = position(slot)
+        partition.seek_to = partition.read_offset
 
 
-def _waits(lane: PartitionReader, behind: Collection[str]) -> bool:
-    return lane.is_full() or lane.spec.source in behind
+def _resume_if_due(
+    reader: PartitionReader, suspended_at: float, now: float, *, is_relieved: bool
+) -> bool:
+    is_due = now - suspended_at >= MIN_SUSPENDED_SECONDS
+    if is_due and is_relieved and reader.in_flight is None:
+        reader.resume()
+        return True
+    return False
 
 
-def _holds_up(lane: PartitionReader, other: PartitionReader, behind: Collection[str]) -> bool:
-    if lane is other or _waits(other, behind):
-        return False
-    return lane.expected < other.expected or (
-        lane.expected == other.expected and _waits(lane, behind)
-    )
+def _suspend_if_due(reader: PartitionReader, now: float) -> bool:
+    if reader.blocking_since is None:
+        reader.blocking_since = now
+    if now - reader.blocking_since >= MAX_BLOCKING_SECONDS:
+        reader.suspend(now)
+        return True
+    return False
+
+
+def _blocks_any(
+    reader: PartitionReader, others: Sequence[PartitionReader], behind: Collection[str]
+) -> bool:
+    """Whether the reader keeps one that could continue from continuing."""
+    for other in others:
+        if other is reader or _must_wait(other, behind):
+            continue
+        if reader.expected_offset < other.expected_offset:
+            return True
+        if reader.expected_offset == other.expected_offset and _must_wait(reader, behind):
+            return True
+    return False
+
+
+def _must_wait(reader: PartitionReader, behind: Collection[str]) -> bool:
+    return reader.is_full or reader.spec.source in behind

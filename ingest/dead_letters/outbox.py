@@ -1,48 +1,93 @@
-"""The dead-letter outbox: what the publish transaction put into `freshet.dead_letter` goes to a Kafka topic.
+"""The dead-letter outbox: rows that the publish transaction added to `freshet.dead_letter` go to a Kafka topic.
 
-At least once: a row is marked after the broker acknowledged it, so a crash in between sends it twice with the same headers.
+At least once: a row is marked after the broker acknowledged it, so a crash in between sends it twice with the same
+headers.
 """
 
 import asyncio
-import base64
 import logging
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
+from psycopg.rows import class_row
 from psycopg_pool import ConnectionPool
 
 from corpus.database import database_errors_translated
 from corpus.errors import DependencyError, FreshetError
+from corpus.log_limit import LogLimit
+from corpus.retry import until_answered_in_thread
 from corpus.source import SourceSpec
 from corpus.sql import query
+from ingest.dead_letters.headers import Headers, stored_headers
 from ingest.kafka import MAX_MESSAGE_BYTES, Cluster
 
-log = logging.getLogger("freshet.outbox")
-_PAUSE_SECONDS = 1.0
-_MAX = 50  # rows a round; with the largest documents that is what memory allows
+logger = logging.getLogger(__name__)
+logger.addFilter(LogLimit())
+
+_IDLE_SECONDS = 1.0
+_MAX_ROWS = 50  # of one round; with the largest documents that is what memory allows
 _FLUSH_SECONDS = 30
-_WAIT_SECONDS = 10.0  # of a source whose topic cannot be made or written
-_TELL_SECONDS = 300.0
-Headers = list[tuple[str, str | bytes | None]]
+_CONNECTION_SECONDS = 5.0
+_SOURCE_PAUSE_SECONDS = 10.0  # of a source whose topic cannot be created or written
+_TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE})
+_POINTER_VALUE = b""
 
 
 async def run_outbox(pool: ConnectionPool[Any], cluster: Cluster, kafka: dict[str, Any]) -> None:
-    """Produce dead letters until cancelled; services that are down are waited for."""
+    """Produce dead letters until cancelled; a service that is down is waited for."""
     outbox = Outbox(pool, cluster, kafka)
     while True:
-        try:
-            produced = await asyncio.to_thread(outbox.produce_some)
-        except FreshetError as error:
-            log.warning("dead letters wait: %s", error, extra={"action": "retry"})
-            produced = 0
-            await asyncio.sleep(5)
+        produced = await until_answered_in_thread(
+            outbox.produce_some, doing="producing dead letters", logger=logger
+        )
         if not produced:
-            await asyncio.sleep(_PAUSE_SECONDS)
+            await asyncio.sleep(_IDLE_SECONDS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnproducedDeadLetter:
+    """A row of the query `dead_letters_unproduced`."""
+
+    dead_letter: int
+    source: str
+    spec: dict[str, Any]
+    batch: int
+    topic: str
+    partition: int
+    record_offset: int
+    document_id: str | None
+    reason: str
+    detail: str
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, str | None]] | None
+
+    def described(self) -> Headers:
+        """Headers that say why the record is a dead letter, and where it was."""
+        fields = {
+            "reason": self.reason,
+            "detail": self.detail,
+            "source": self.source,
+            "topic": self.topic,
+            "partition": self.partition,
+            "offset": self.record_offset,
+            "batch": self.batch,
+            "document": self.document_id or "",
+        }
+        return [(f"freshet.{name}", str(value).encode()) for name, value in fields.items()]
 
 
 class Outbox:
-    """Takes rows in order and produces them."""
+    """Takes rows in order and produces them.
+
+    Args:
+        pool: connections to the database.
+        cluster: creates the dead-letter topics.
+        kafka: librdkafka properties of the producer.
+    """
 
     def __init__(self, pool: ConnectionPool[Any], cluster: Cluster, kafka: dict[str, Any]) -> None:
         self._pool = pool
@@ -57,13 +102,12 @@ class Outbox:
             }
         )
         self._topics: set[str] = set()
-        self._waiting: dict[str, float] = {}  # source -> monotonic second of its next turn
-        self._told: dict[str, float] = {}
+        self._paused_until: dict[str, float] = {}  # source -> monotonic second
 
     def produce_some(self) -> int:
-        """Produce what waits, at most a round.
+        """Produce the oldest dead letters, at most a round of them.
 
-        A source whose dead letters Kafka does not take waits for a while, and keeps no other source from its turn.
+        A source whose dead letters Kafka does not accept is left out for a while, so that it does not delay the others.
 
         Returns:
             How many were marked as produced.
@@ -71,113 +115,95 @@ class Outbox:
         Raises:
             DependencyError: PostgreSQL or Kafka does not answer.
         """
-        now = time.monotonic()
-        self._waiting = {source: until for source, until in self._waiting.items() if until > now}
-        with database_errors_translated(), self._pool.connection(timeout=5) as connection:
-            rows = connection.execute(
-                query("dead_letters_unproduced"), {"most": _MAX, "without": list(self._waiting)}
-            ).fetchall()
-        done: list[int] = []
-        for row in rows:
-            if row[1] not in self._waiting:
-                try:
-                    self._produce(row, done)
-                except FreshetError as error:
-                    self._wait(row[1], str(error))
+        letters = self._unproduced()
+        produced: list[int] = []
+        for letter in letters:
+            if letter.source in self._paused_until:
+                continue
+            try:
+                self._produce(letter, produced)
+            except FreshetError as error:
+                self._pause(letter.source, str(error))
         if self._producer.flush(_FLUSH_SECONDS):
-            log.warning(
-                "Kafka did not acknowledge all dead letters in time", extra={"action": "retry"}
+            logger.warning(
+                "Kafka did not acknowledge all dead letters in time",
+                extra={"action": "retry", "kind": "flush"},
             )
-        if done:
-            with database_errors_translated(), self._pool.connection(timeout=5) as connection:
-                connection.execute(query("dead_letters_produced"), {"dead_letters": done})
-        elif any(row[1] not in self._waiting for row in rows):
-            raise DependencyError(f"Kafka acknowledged none of {len(rows)} dead letters")
-        return len(done)
+        if produced:
+            self._mark(produced)
+        elif any(letter.source not in self._paused_until for letter in letters):
+            raise DependencyError(f"Kafka acknowledged none of {len(letters)} dead letters")
+        return len(produced)
 
-    def _wait(self, source: str, why: str) -> None:
-        """Leave a source out for a while; tell it once in a while."""
+    def _unproduced(self) -> list[UnproducedDeadLetter]:
         now = time.monotonic()
-        self._waiting[source] = now + _WAIT_SECONDS
-        if now - self._told.get(source, -_TELL_SECONDS) >= _TELL_SECONDS:
-            self._told[source] = now
-            log.warning(
-                "dead letters of a source wait: %s",
-                why,
-                extra={"action": "retry", "source": source},
-            )
+        self._paused_until = {
+            source: until for source, until in self._paused_until.items() if until > now
+        }
+        arguments = {"most": _MAX_ROWS, "without": list(self._paused_until)}
+        with database_errors_translated(), self._pool.connection(_CONNECTION_SECONDS) as connection:
+            cursor = connection.cursor(row_factory=class_row(UnproducedDeadLetter))
+            return cursor.execute(query("dead_letters_unproduced"), arguments).fetchall()
 
-    def _produce(self, row: tuple[Any, ...], done: list[int]) -> None:
-        number, source, spec, _, _, _, _, _, _, _, key, value, _ = row
-        topic = SourceSpec.from_json(spec).dead_letters_to()
-        headers = _headers(row)
-        self._ensure(topic)
+    def _mark(self, dead_letters: Sequence[int]) -> None:
+        with database_errors_translated(), self._pool.connection(_CONNECTION_SECONDS) as connection:
+            connection.execute(query("dead_letters_produced"), {"dead_letters": list(dead_letters)})
 
-        def acknowledged(error: KafkaError | None, _: Any) -> None:
-            if error is None:
-                done.append(number)
-            elif (
-                error.code() in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE)
-                and value
-            ):
-                self._pointer(topic, number, key, headers, done)
-            else:
-                self._topics.discard(topic)  # it may have been removed
-                self._wait(source, f"topic {topic}: {error.str()}")
+    def _pause(self, source: str, reason: str) -> None:
+        """Leave a source out for a while."""
+        self._paused_until[source] = time.monotonic() + _SOURCE_PAUSE_SECONDS
+        logger.warning(
+            "dead letters of a source wait: %s",
+            reason,
+            extra={"action": "retry", "source": source, "kind": f"source/{source}"},
+        )
 
+    def _produce(self, letter: UnproducedDeadLetter, produced: list[int]) -> None:
+        topic = SourceSpec.from_json(letter.spec).dead_letters_to()
+        self._ensure_topic(topic)
+        headers = [*stored_headers(letter.headers), *letter.described()]
         try:
-            self._producer.produce(
-                topic, key=key, value=value, headers=headers, on_delivery=acknowledged
-            )
+            self._send(letter, topic, letter.value, headers, produced)
         except BufferError:
-            self._producer.flush(_FLUSH_SECONDS)  # the next round takes it
+            self._producer.flush(_FLUSH_SECONDS)  # the next round takes the letter
         except KafkaException as error:  # larger than our own limit
-            log.info(
+            logger.info(
                 "dead letter is too large for Kafka: %s",
                 error.args[0].str(),
                 extra={"action": "truncated", "topic": topic},
             )
-            self._pointer(topic, number, key, headers, done)
+            self._send_pointer(letter, topic, produced)
 
-    def _pointer(
-        self, topic: str, number: int, key: bytes | None, headers: Headers, done: list[int]
+    def _send_pointer(self, letter: UnproducedDeadLetter, topic: str, produced: list[int]) -> None:
+        """Send the reason without the bytes, which the topic does not accept; they are in the database."""
+        number = str(letter.dead_letter).encode()
+        headers: Headers = [*letter.described(), ("freshet.truncated", number)]
+        self._send(letter, topic, _POINTER_VALUE, headers, produced)
+
+    def _send(
+        self,
+        letter: UnproducedDeadLetter,
+        topic: str,
+        value: bytes | None,
+        headers: Headers,
+        produced: list[int],
     ) -> None:
-        """The topic does not take the bytes: they are in the database, the reason goes out."""
-
-        def acknowledged(error: KafkaError | None, _: Any) -> None:
+        def on_delivery(error: KafkaError | None, _: object) -> None:
             if error is None:
-                done.append(number)
+                produced.append(letter.dead_letter)
+            elif error.code() in _TOO_LARGE and value:
+                self._send_pointer(letter, topic, produced)
+            else:
+                self._topics.discard(topic)  # it may have been removed
+                self._pause(letter.source, f"topic {topic}: {error.str()}")
 
-        small = [(name, value) for name, value in headers if name.startswith("freshet.")]
         self._producer.produce(
-            topic,
-            key=key,
-            value=b"",
-            headers=[*small, ("freshet.truncated", str(number).encode())],
-            on_delivery=acknowledged,
+            topic, key=letter.key, value=value, headers=headers, on_delivery=on_delivery
         )
 
-    def _ensure(self, topic: str) -> None:
-        if topic not in self._topics:
-            # One partition: dead letters are few, and one place shows them in order.
-            self._cluster.create_topic(topic, 1, {"max.message.bytes": str(MAX_MESSAGE_BYTES)})
-            self._topics.add(topic)
-
-
-def _headers(row: tuple[Any, ...]) -> Headers:
-    """The record's own headers, and why and where."""
-    _, source, _, batch, topic, partition, offset, document_id, reason, detail, _, _, original = row
-    described = {
-        "reason": reason,
-        "detail": detail,
-        "source": source,
-        "topic": topic,
-        "partition": partition,
-        "offset": offset,
-        "batch": batch,
-        "document": document_id or "",
-    }
-    own = [
-        (name, None if value is None else base64.b64decode(value)) for name, value in original or []
-    ]
-    return [*own, *((f"freshet.{name}", str(value).encode()) for name, value in described.items())]
+    def _ensure_topic(self, topic: str) -> None:
+        if topic in self._topics:
+            return
+        # One partition: dead letters are few, and one partition shows them in order.
+        self._cluster.create_topic(topic, 1, {"max.message.bytes": str(MAX_MESSAGE_BYTES)})
+        self._topics.add(topic)

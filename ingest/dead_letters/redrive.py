@@ -1,27 +1,30 @@
-"""Dead letters in an operator's hands: list, show, send through again, put aside."""
+"""What an operator can do with dead letters: list, show, redrive, discard."""
 
-import base64
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
-from psycopg.rows import dict_row
+from psycopg.rows import dict_row, scalar_row
 
 from corpus.database import Connection
 from corpus.errors import ConfigurationError, DependencyError
 from corpus.sql import query
 from ingest.dead_letters.first_position import FirstPosition, first_position_of, own_headers
+from ingest.dead_letters.headers import Headers, stored_headers
 from ingest.kafka import MAX_MESSAGE_BYTES
 
 _FLUSH_SECONDS = 60
+_FULL_QUEUE_SECONDS = 0.1
+_LARGE_BYTES = 1_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which dead letters; None does not filter."""
+    """Which dead letters; a field that is None does not filter."""
 
     source: str | None = None
     reason: str | None = None
@@ -31,35 +34,25 @@ class Selection:
 
 
 def find(connection: Connection, selection: Selection) -> list[dict[str, Any]]:
-    """Newest first, without their bytes."""
-    arguments = {
-        "source": selection.source,
-        "reason": selection.reason,
-        "state": selection.state,
-        "dead_letters": None if selection.dead_letters is None else list(selection.dead_letters),
-        "most": selection.most,
-    }
-    return (
-        connection.cursor(row_factory=dict_row)
-        .execute(query("list_dead_letters"), arguments)
-        .fetchall()
-    )
+    """The selected dead letters, newest first, without their bytes."""
+    arguments = asdict(selection)
+    if selection.dead_letters is not None:
+        arguments["dead_letters"] = list(selection.dead_letters)
+    cursor = connection.cursor(row_factory=dict_row)
+    return cursor.execute(query("list_dead_letters"), arguments).fetchall()
 
 
 def show(connection: Connection, dead_letter: int) -> dict[str, Any]:
-    """One with its bytes.
+    """One dead letter with its bytes.
 
     Raises:
-        ConfigurationError: there is none of this number.
+        ConfigurationError: there is no dead letter of this number.
     """
-    row = (
-        connection.cursor(row_factory=dict_row)
-        .execute(query("show_dead_letter"), {"dead_letter": dead_letter})
-        .fetchone()
-    )
+    cursor = connection.cursor(row_factory=dict_row)
+    row = cursor.execute(query("show_dead_letter"), {"dead_letter": dead_letter}).fetchone()
     if row is None:
         raise ConfigurationError(
-            f"there is no dead letter {dead_letter}; `freshet dead-letters list` shows those there are"
+            f"there is no dead letter {dead_letter}; `freshet dead-letters list` lists them"
         )
     return row
 
@@ -67,78 +60,94 @@ def show(connection: Connection, dead_letter: int) -> dict[str, Any]:
 def redrive(
     connection: Connection, kafka: dict[str, Any], dead_letters: Sequence[int]
 ) -> list[int]:
-    """Produce the original bytes to the original partition again; they get a new offset and are judged anew.
+    """Produce the original bytes to the original partition again; they get a new offset and are decoded again.
 
     Returns:
-        The numbers redriven. One that the broker refuses stays open.
+        The numbers of those that were redriven. One that the broker refuses stays open.
 
     Raises:
-        DependencyError: Kafka took none of them.
+        ConfigurationError: there is no dead letter of one of these numbers.
+        DependencyError: Kafka accepted none of them.
     """
-    producer = Producer(
-        {
-            "enable.idempotence": True,
-            "message.max.bytes": MAX_MESSAGE_BYTES,
-            "message.timeout.ms": 30_000,
-            **kafka,
-        }
-    )
-    taken: list[int] = []
-    refused: list[str] = []
-
-    def acknowledged(number: int, error: KafkaError | None) -> None:
-        refused.append(error.str()) if error else taken.append(number)
-
+    redriver = _Redriver(kafka)
     for number in sorted(dead_letters):
         row = show(connection, number)
-        if row["state"] != "open":
-            continue
-        try:
-            _produce(producer, row, lambda error, _, number=number: acknowledged(number, error))
-        except KafkaException as error:
-            refused.append(error.args[0].str())
-        if len(row["value"] or b"") > 1_000_000:
-            producer.flush(_FLUSH_SECONDS)  # one large value in memory at a time
-        producer.poll(0)
-    producer.flush(_FLUSH_SECONDS)
-    done = settle(connection, taken, "redriven")
-    if refused and not taken:
-        raise DependencyError(f"Kafka took none of the dead letters: {refused[0]}")
-    return done
-
-
-def _produce(
-    producer: Producer, row: dict[str, Any], on_delivery: Callable[[KafkaError | None, Any], None]
-) -> None:
-    """Send one, with the place where it stood at first: one that is redriven for the second time is as old as ever."""
-    headers = [
-        (name, None if value is None else base64.b64decode(value))
-        for name, value in row["headers"] or []
-    ]
-    at = row["record_at"]
-    timestamp_ms = None if at is None else (at - _EPOCH) // timedelta(milliseconds=1)
-    origin = first_position_of(headers) or FirstPosition(
-        row["topic"], row["partition"], row["record_offset"], timestamp_ms
-    )
-    headers = [*own_headers(headers), *origin.headers(row["dead_letter"])]
-    while True:
-        try:
-            producer.produce(
-                row["topic"],
-                key=row["key"],
-                value=row["value"],
-                partition=row["partition"],
-                headers=headers,
-                on_delivery=on_delivery,
-            )
-            return
-        except BufferError:  # its queue is full until something is acknowledged or given up
-            producer.poll(0.1)
+        if row["state"] == "open":
+            redriver.produce(row)
+    redriver.flush()
+    redriven = settle(connection, redriver.accepted, "redriven")
+    if redriver.refusals and not redriver.accepted:
+        raise DependencyError(f"Kafka accepted none of the dead letters: {redriver.refusals[0]}")
+    return redriven
 
 
 def settle(connection: Connection, dead_letters: Sequence[int], state: str) -> list[int]:
-    """Mark open dead letters as `redriven` or `discarded`; answers which ones were open."""
-    rows = connection.execute(
-        query("settle_dead_letters"), {"dead_letters": list(dead_letters), "state": state}
-    ).fetchall()
-    return sorted(number for (number,) in rows)
+    """Mark open dead letters as `redriven` or `discarded`; returns the numbers of those that were open."""
+    arguments = {"dead_letters": list(dead_letters), "state": state}
+    cursor = connection.cursor(row_factory=scalar_row)
+    return sorted(cursor.execute(query("settle_dead_letters"), arguments).fetchall())
+
+
+class _Redriver:
+    """A producer, and what became of the dead letters that it was given."""
+
+    def __init__(self, kafka: dict[str, Any]) -> None:
+        self._producer = Producer(
+            {
+                "enable.idempotence": True,
+                "message.max.bytes": MAX_MESSAGE_BYTES,
+                "message.timeout.ms": 30_000,
+                **kafka,
+            }
+        )
+        self.accepted: list[int] = []
+        self.refusals: list[str] = []
+
+    def produce(self, row: Mapping[str, Any]) -> None:
+        """Send one."""
+        number: int = row["dead_letter"]
+
+        def on_delivery(error: KafkaError | None, _: object) -> None:
+            if error is None:
+                self.accepted.append(number)
+            else:
+                self.refusals.append(error.str())
+
+        while True:
+            try:
+                self._producer.produce(
+                    row["topic"],
+                    key=row["key"],
+                    value=row["value"],
+                    partition=row["partition"],
+                    headers=_redriven_headers(row),
+                    on_delivery=on_delivery,
+                )
+                break
+            except BufferError:  # the queue is full until the broker has acknowledged a record
+                self._producer.poll(_FULL_QUEUE_SECONDS)
+            except KafkaException as error:
+                self.refusals.append(error.args[0].str())
+                break
+        if len(row["value"] or b"") > _LARGE_BYTES:
+            self.flush()  # one large value in memory at a time
+        self._producer.poll(0)
+
+    def flush(self) -> None:
+        """Wait until every record is acknowledged or refused."""
+        self._producer.flush(_FLUSH_SECONDS)
+
+
+def _redriven_headers(row: Mapping[str, Any]) -> Headers:
+    """The record's headers and its first position, which stays the same however often the record is redriven."""
+    headers = stored_headers(row["headers"])
+    first = first_position_of(headers) or _position_of(row)
+    return [*own_headers(headers), *first.headers(row["dead_letter"])]
+
+
+def _position_of(row: Mapping[str, Any]) -> FirstPosition:
+    record_at: datetime | None = row["record_at"]
+    timestamp_ms = None
+    if record_at is not None:
+        timestamp_ms = (record_at - _EPOCH) // _MILLISECOND
+    return FirstPosition(row["topic"], row["partition"], row["record_offset"], timestamp_ms)

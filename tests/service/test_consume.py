@@ -14,7 +14,8 @@ from confluent_kafka.admin import AdminClient
 from corpus.database import connect
 from corpus.staging.store import StagingStore
 from ingest import operate as control
-from ingest.consume import poller as poll
+from ingest.consume import consumer as consumer_module
+from ingest.consume import poller as poller_module
 from ingest.hand_over import hand_over
 from tests.support.consuming import Bench, bench
 from tests.support.polling import until
@@ -58,13 +59,10 @@ async def test_nothing_is_committed_or_lost_while_temporal_is_down(
     async with stand.consumer() as consumer:
         await until(lambda: stand.ledger.attempts >= 4)
         assert stand.committed(topic) < 0
-        held = sum(
-            len(lane.buffer)
-            for slot in consumer._poller.slots.values()
-            for lane in slot.lanes.values()
-        )
+        assignment = consumer._poller.assignment
+        held = sum(len(reader.buffer) for reader in assignment.readers())
         assert held < 10 + 500  # what came before the pause, no more
-        assert all(slot.paused for slot in consumer._poller.slots.values())
+        assert all(partition.paused for partition in assignment.partitions.values())
         stand.ledger.down = False
         await until(lambda: stand.ledger.records("a") == 500)
     assert stand.ledger.ranges("a") == {("a", topic, 0): [(0, 500)]}
@@ -115,7 +113,7 @@ async def test_a_source_that_is_stuck_does_not_stop_another_on_the_same_topic(
     assert sum(ref.records for ref in stand.ledger.refs) == 800  # and none twice
 
 
-async def test_a_restart_goes_on_at_the_position_row_not_at_the_committed_offset(
+async def test_a_restart_continues_at_the_position_row_not_at_the_committed_offset(
     stand: Bench, make_topic: Callable[..., str]
 ) -> None:
     topic = make_topic()
@@ -161,7 +159,7 @@ async def test_sources_come_pause_and_go_without_a_restart(
             control.pause(connection, "first", "maintenance")
         stand.produce(second, 1, first=4)
         await until(lambda: stand.ledger.records("second") == 5)
-        await until(lambda: "first" not in consumer._poller._sources)
+        await until(lambda: "first" not in consumer._poller.assignment.sources)
         stand.produce(first, 2, first=3)
         stand.produce(second, 1, first=5)
         await until(lambda: stand.ledger.records("second") == 6)
@@ -248,7 +246,7 @@ async def test_two_consumers_share_and_one_leaving_loses_nothing(
         stand.produce(topic, 200)
         async with stand.consumer() as second:
             stand.produce(topic, 200, first=200)
-            await until(lambda: second._poller.slots)
+            await until(lambda: second._poller.assignment.partitions)
             stand.produce(topic, 200, first=400)
             await until(lambda: second.handed_over_records)
         stand.produce(topic, 200, first=600)
@@ -272,14 +270,12 @@ async def test_a_topic_that_is_made_later_is_read(
 async def test_a_staging_mistake_halts_only_its_source(
     stand: Bench, make_topic: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ingest.consume import consumer as consume
-
     broken, fine = make_topic(), make_topic()
     stand.add_source("broken", broken)
     stand.add_source("fine", fine)
-    real = consume.stage
+    real = consumer_module.stage
     monkeypatch.setattr(
-        consume,
+        consumer_module,
         "stage",
         lambda records, spec, *rest: (
             1 / 0 if spec.source == "broken" else real(records, spec, *rest)
@@ -317,22 +313,24 @@ async def test_a_header_that_cannot_be_read_costs_its_record_only(
     assert "a header's name must be UTF-8" in dead["detail"][0]
 
 
-async def test_a_record_that_cannot_be_taken_in_halts_its_source_and_no_other(
+async def test_a_record_that_cannot_be_read_halts_its_source_and_no_other(
     stand: Bench, make_topic: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken, fine = make_topic(), make_topic()
     stand.add_source("broken", broken)
     stand.add_source("fine", fine)
-    real = poll.record_of
+    real = poller_module.record_of
     monkeypatch.setattr(
-        poll, "record_of", lambda message: 1 / 0 if message.topic() == broken else real(message)
+        poller_module,
+        "record_of",
+        lambda message: 1 / 0 if message.topic() == broken else real(message),
     )
     stand.produce(broken, 1)
     async with stand.consumer():
         await until(lambda: stand.state("broken")[0] == "halted")
         stand.produce(fine, 1)
         await until(lambda: stand.ledger.records("fine") == 1)
-    assert "offset 0 cannot be taken in: ZeroDivisionError" in (stand.state("broken")[1] or "")
+    assert "offset 0 cannot be read: ZeroDivisionError" in (stand.state("broken")[1] or "")
 
 
 async def test_the_workflow_gets_what_was_staged(

@@ -136,7 +136,7 @@ def test_a_topic_that_cannot_be_made_holds_up_its_own_source_only(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(outbox_module, "_WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(outbox_module, "_SOURCE_PAUSE_SECONDS", 0.2)
     topic, impossible = make_topic(), "x" * 245  # with `.dead-letters` that is too long
     stand.add_source("a", topic)
     stand.add_source("b", impossible)
@@ -156,7 +156,9 @@ def test_a_topic_that_cannot_be_made_holds_up_its_own_source_only(
     )
     assert waiting == [("b", 60)]
     assert [
-        record.getMessage()[:40] for record in caplog.records if record.name == "freshet.outbox"
+        record.getMessage()[:40]
+        for record in caplog.records
+        if record.name == outbox_module.__name__
     ] == ["dead letters of a source wait: Kafka: cr"]
 
 

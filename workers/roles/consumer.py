@@ -7,11 +7,12 @@ from contextlib import suppress
 from typing import Any
 
 from temporalio.client import Client
-from tenacity import RetryCallState, retry, retry_if_exception_type, wait_fixed
 
 from corpus.batch import BatchRef
 from corpus.database import open_pool
 from corpus.errors import DependencyError
+from corpus.log_limit import LogLimit
+from corpus.retry import until_answered
 from corpus.source import SourceSpec
 from corpus.staging.store import StagingStore
 from ingest.consume.consumer import SourceConsumer
@@ -24,6 +25,7 @@ from workers.roles.run import mark_ready, on_signal
 from workers.temporal.client import temporal
 
 logger = logging.getLogger(__name__)
+logger.addFilter(LogLimit())
 # A position is read by one thread at a time, the outbox by another.
 _CONNECTIONS = 3
 _RETRY_SECONDS = 2.0
@@ -84,17 +86,12 @@ async def run_both(
         await outbox_task
 
 
-def _log_wait(state: RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    context = {"action": "waiting_for_temporal", "error": str(error)}
-    logger.warning("Temporal does not answer yet", extra=context)
-
-
-@retry(
-    retry=retry_if_exception_type(DependencyError),
-    wait=wait_fixed(_RETRY_SECONDS),
-    before_sleep=_log_wait,
-)
 async def _connect(settings: Settings) -> Client:
     """Temporal may start later than this process."""
-    return await temporal(settings)
+    return await until_answered(
+        lambda: temporal(settings),
+        doing="connecting to Temporal",
+        logger=logger,
+        retry_on=DependencyError,
+        max_seconds=_RETRY_SECONDS,
+    )

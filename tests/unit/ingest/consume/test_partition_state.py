@@ -1,163 +1,221 @@
-"""What a lane takes in, when it cuts, when it is behind, where it starts."""
+"""What a reader buffers, when it gives a micro-batch away, when it is behind, where it starts."""
 
 import pytest
 
-from corpus.source import BatchLimits, SourceSpec
 from ingest.consume.partition_state import (
     CATCH_UP_SECONDS,
-    CROWDED_SECONDS,
+    DELAY_SECONDS_PER_REFERENCE,
+    MAX_HOLE_CHECKS,
+    MAX_MICRO_BATCH_BYTES,
     MAX_REFERENCES,
-    UNCROWDED_REFERENCES,
+    UNDELAYED_REFERENCES,
+    AssignedPartition,
     Gap,
-    PartitionLog,
-    PartitionReader,
     Position,
     is_behind,
     start_offset,
 )
-from ingest.event import KafkaRecord
-
-LOG = PartitionLog(
-    cluster_id="c", topic="t", topic_id="id", partition=0, first_offset=10, next_offset=100
+from tests.support.readers import (
+    hand_over,
+    hand_over_singly,
+    make_log,
+    make_partition,
+    make_position,
+    make_reader,
+    make_record,
+    receive,
 )
 
 
-def record(offset: int, size: int = 10) -> KafkaRecord:
-    return KafkaRecord(
-        topic="t", partition=0, offset=offset, timestamp_ms=1, key=b"", value=b"x" * size
-    )
-
-
-def lane(start: int = 0, **limits: int) -> PartitionReader:
-    return PartitionReader(
-        spec=SourceSpec(source="s", topics=("t",), limits=BatchLimits(**limits)),
-        epoch=0,
-        at=LOG,
-        expected=start,
-        cut_from=start,
-    )
-
-
-def test_a_record_is_taken_once_and_holes_belong_to_the_range() -> None:
-    at = lane(start=5)
+def test_a_record_is_buffered_once_and_holes_belong_to_the_range() -> None:
+    reader = make_reader(start=5)
     for offset in (3, 4, 5, 5, 6, 9, 8, 9):
-        at.take_in(record(offset), 1.0)
-    cut = at.cut(1.0)
-    assert [taken.offset for taken in cut.records] == [5, 6, 9]
-    assert (cut.first_offset, cut.next_offset) == (5, 10)
-    assert (at.handed_over, at.cut_from) == (5, 10)
-    at.handed(cut)
-    assert at.handed_over == 10
+        reader.add(make_record(offset), 1.0)
+    batch = reader.take_batch(1.0)
+    assert [record.offset for record in batch.records] == [5, 6, 9]
+    assert (batch.first_offset, batch.next_offset) == (5, 10)
+    assert (reader.handed_over_offset, reader.batch_offset) == (5, 10)
+    assert reader.confirm(batch)
+    assert reader.handed_over_offset == 10
 
 
-def test_ranges_of_cuts_meet() -> None:
-    at = lane(max_records=2)
+def test_ranges_of_micro_batches_meet() -> None:
+    reader = make_reader(max_records=2)
     for offset in range(7):
-        at.take_in(record(offset), 0.0)
+        reader.add(make_record(offset), 0.0)
     ranges = []
-    while at.buffer:
-        cut = at.cut(0.0)
-        ranges.append((cut.first_offset, cut.next_offset))
-        at.handed(cut)
+    while reader.buffer:
+        batch = hand_over(reader)
+        ranges.append((batch.first_offset, batch.next_offset))
     assert ranges == [(0, 2), (2, 4), (4, 6), (6, 7)]
-    assert at.buffered_bytes == 0
+    assert reader.buffered_bytes == 0
 
 
-def test_a_large_record_makes_a_cut_of_its_own() -> None:
-    at = lane(max_bytes=1_000)
+def test_a_large_record_makes_a_micro_batch_of_its_own() -> None:
+    reader = make_reader(max_bytes=1_000)
     for offset, size in enumerate((100, 5_000, 100)):
-        at.take_in(record(offset, size), 0.0)
+        reader.add(make_record(offset, size), 0.0)
     sizes = []
-    while at.buffer:
-        cut = at.cut(0.0)
-        sizes.append(len(cut.records))
-        at.handed(cut)
+    while reader.buffer:
+        sizes.append(len(hand_over(reader).records))
     assert sizes == [1, 1, 1]
 
 
-def test_when_a_cut_is_due() -> None:
-    at = lane(max_records=3)
-    at.take_in(record(0), 5.0)
-    assert at.due_at(log_end=1) == 0.0  # nothing more to come: at once
-    assert at.due_at(log_end=50) == 5.0 + CATCH_UP_SECONDS
-    lingering = lane(linger_ms=500)
-    lingering.take_in(record(0), 5.0)
+def test_a_micro_batch_stays_small_whatever_a_source_allows() -> None:
+    reader = make_reader(max_bytes=8_000_000)
+    for offset in range(20):
+        reader.add(make_record(offset, 100_000), 0.0)
+    assert reader.is_full
+    batch = reader.take_batch(0.0)
+    assert (len(batch.records), batch.value_bytes <= MAX_MICRO_BATCH_BYTES) == (4, True)
+
+
+def test_a_record_without_a_value_costs_memory_too() -> None:
+    reader = make_reader()
+    for offset in range(1_000):
+        reader.add(make_record(offset, 0), 0.0)
+    assert reader.held_bytes >= 200_000
+
+
+def test_when_a_micro_batch_is_due() -> None:
+    reader = make_reader(max_records=3)
+    reader.add(make_record(0), 5.0)
+    assert reader.due_at(log_end=1) == 0.0  # nothing more to come: at once
+    assert reader.due_at(log_end=50) == 5.0 + CATCH_UP_SECONDS
+    lingering = make_reader(linger_ms=500)
+    lingering.add(make_record(0), 5.0)
     assert lingering.due_at(log_end=1) == 5.5
-    at.take_in(record(1), 5.0)
-    at.take_in(record(2), 5.0)
-    assert at.is_full()
-    assert at.due_at(log_end=50) == 0.0
+    reader.add(make_record(1), 5.0)
+    reader.add(make_record(2), 5.0)
+    assert reader.is_full
+    assert reader.due_at(log_end=50) == 0.0
 
 
-def test_a_source_is_behind_until_its_work_is_published() -> None:
-    at = lane(max_pending_records=4)
+def test_a_source_is_behind_until_its_records_are_published() -> None:
+    reader = make_reader(max_pending_records=4)
     for offset in range(4):
-        at.take_in(record(offset), 0.0)
-    assert not is_behind([at])
-    at.handed(at.cut(0.0))
-    assert is_behind([at])
-    at.published_up_to(3)
-    assert is_behind([at])
-    at.published_up_to(4)
-    assert not is_behind([at])
+        reader.add(make_record(offset), 0.0)
+    assert not is_behind([reader])
+    hand_over(reader)
+    assert is_behind([reader])
+    reader.forget_published(3)
+    assert is_behind([reader])
+    reader.forget_published(4)
+    assert not is_behind([reader])
 
 
-def hand(at: PartitionReader, count: int) -> None:
-    """Hand over that many references of one record each."""
-    for _ in range(count):
-        at.take_in(record(at.expected), 0.0)
-        at.handed(at.cut(0.0))
+def test_no_reader_is_not_behind() -> None:
+    assert not is_behind([])
 
 
-def test_a_cut_waits_the_longer_the_more_references_are_on_their_way() -> None:
-    at = lane()
-    hand(at, UNCROWDED_REFERENCES)
-    at.take_in(record(at.expected), 5.0)
-    assert at.due_at(log_end=at.expected) == 0.0
-    at.handed(at.cut(5.0))
-    hand(at, 9)
-    at.take_in(record(at.expected), 5.0)
-    assert at.due_at(log_end=at.expected) == 5.0 + 10 * CROWDED_SECONDS
-    at.published_up_to(at.cut_from)
-    assert at.due_at(log_end=at.expected) == 0.0
+def test_bytes_count_as_records_do() -> None:
+    reader = make_reader(max_pending_bytes=1_000)
+    reader.add(make_record(0, 2_000), 0.0)
+    hand_over(reader)
+    assert is_behind([reader])
+
+
+def test_a_micro_batch_waits_the_longer_the_more_of_them_are_not_published() -> None:
+    reader = make_reader()
+    hand_over_singly(reader, UNDELAYED_REFERENCES)
+    reader.add(make_record(reader.expected_offset), 5.0)
+    assert reader.due_at(log_end=reader.expected_offset) == 0.0
+    hand_over(reader, 5.0)
+    hand_over_singly(reader, 9)
+    reader.add(make_record(reader.expected_offset), 5.0)
+    assert reader.due_at(reader.expected_offset) == 5.0 + 10 * DELAY_SECONDS_PER_REFERENCE
+    reader.forget_published(reader.batch_offset)
+    assert reader.due_at(log_end=reader.expected_offset) == 0.0
 
 
 def test_a_source_of_many_small_references_is_behind() -> None:
-    lanes = [lane(), lane()]
-    hand(lanes[0], MAX_REFERENCES - 1)
-    assert not is_behind(lanes)
-    hand(lanes[1], 1)
-    assert is_behind(lanes)
+    readers = [make_reader(), make_reader()]
+    hand_over_singly(readers[0], MAX_REFERENCES - 1)
+    assert not is_behind(readers)
+    hand_over_singly(readers[1], 1)
+    assert is_behind(readers)
 
 
-def test_a_trickle_that_nobody_publishes_makes_few_references() -> None:
-    at, now = lane(), 0.0
-    while not is_behind([at]) and now < 3_600:
-        at.take_in(record(at.expected), now)
-        if at.due_at(log_end=at.expected) <= now:
-            at.handed(at.cut(now))
+def test_a_trickle_that_no_worker_publishes_makes_few_references() -> None:
+    reader, now = make_reader(), 0.0
+    while not is_behind([reader]) and now < 3_600:
+        reader.add(make_record(reader.expected_offset), now)
+        if reader.due_at(log_end=reader.expected_offset) <= now:
+            hand_over(reader, now)
         now += 0.1
-    assert now > 600  # ten records a second, for ten minutes
-    assert len(at.outstanding) <= MAX_REFERENCES
+    assert now > 600  # ten records per second, for ten minutes
+    assert len(reader.outstanding) <= MAX_REFERENCES
+
+
+def test_a_closed_reader_takes_back_nothing() -> None:
+    partition = make_partition(s=0)
+    reader = partition.readers["s"]
+    receive(partition, 0, 1)
+    batch = reader.take_batch(0.0)
+    partition.close()
+    assert not reader.confirm(batch)
+    assert not reader.outstanding
+    assert partition.readers == {}
+    partition.close_reader("s")  # a second time is harmless
+
+
+def test_the_group_may_commit_what_every_source_has_handed_over() -> None:
+    partition = make_partition(a=3, b=9)
+    assert (partition.handed_over_offset, partition.read_offset) == (3, 3)
+    partition.readers["a"].suspend(0.0)
+    assert (partition.handed_over_offset, partition.read_offset) == (3, 9)
+    assert AssignedPartition().handed_over_offset is None
+    assert AssignedPartition().read_offset is None
+
+
+def after_seek(partition: AssignedPartition) -> AssignedPartition:
+    partition.seek_to, partition.after_seek = None, True
+    return partition
+
+
+def test_a_seek_that_was_lost_is_repeated_and_a_hole_is_believed_in_the_end() -> None:
+    partition = make_partition(s=5)
+    for check in range(MAX_HOLE_CHECKS):
+        assert not after_seek(partition).accepts(8)
+        assert (partition.seek_to, partition.hole_checks) == (5, check + 1)
+    assert after_seek(partition).accepts(8)
+    assert (partition.seek_to, partition.hole_checks) == (None, 0)
+
+
+def test_the_record_that_was_sought_ends_the_hole_checks() -> None:
+    partition = make_partition(s=5)
+    assert not after_seek(partition).accepts(8)
+    assert after_seek(partition).accepts(5)
+    assert partition.hole_checks == 0
+    assert partition.accepts(8)  # a hole further on is Kafka's
+
+
+def test_nothing_is_accepted_before_a_seek_or_without_a_reader() -> None:
+    partition = make_partition(s=5)
+    partition.seek_to = 5
+    assert not partition.accepts(5)
+    assert not AssignedPartition().accepts(5)
 
 
 def test_a_new_source_starts_at_the_beginning_and_a_known_one_at_its_row() -> None:
-    assert start_offset(None, LOG, "s") == 10
-    assert start_offset(Position("c", "id", 10), LOG, "s") == 10
-    assert start_offset(Position("c", "id", 100), LOG, "s") == 100
+    assert start_offset(None, make_log()) == 10
+    assert start_offset(make_position(10), make_log()) == 10
+    assert start_offset(make_position(100), make_log()) == 100
 
 
 @pytest.mark.parametrize(
-    ("position", "word"),
+    ("position", "reason"),
     [
-        (Position("c", "id", 4), "6 offsets from 4 to 9 were removed"),
-        (Position("c", "id", 101), "beyond the end of the log"),
-        (Position("c", "other", 50), "recreated"),
-        (Position("elsewhere", "id", 50), "cluster elsewhere"),
+        (make_position(4), "6 offsets from 4 to 9 were removed"),
+        (make_position(101), "beyond the end of the log"),
+        (make_position(50, topic_id="other"), "recreated"),
+        (make_position(50, cluster_id="elsewhere"), "cluster elsewhere"),
     ],
+    ids=["removed", "beyond", "recreated", "elsewhere"],
 )
-def test_a_gap_is_named_and_never_jumped(position: Position, word: str) -> None:
-    gap = start_offset(position, LOG, "s")
+def test_a_gap_is_named_and_never_skipped(position: Position, reason: str) -> None:
+    gap = start_offset(position, make_log())
     assert isinstance(gap, Gap)
-    assert word in gap.reason
+    assert gap.reason.startswith("t/0: ")
+    assert reason in gap.reason
     assert "freshet source resume s --skip-gap" in gap.reason
