@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from corpus.errors import ConfigurationError, DependencyError, FreshetError
-from workers.cli.console import ExitCode, judge
+from workers.cli.console import ExitCode, exit_code_and_message
 from workers.config import readers
 from workers.config.addresses import default_home
 from workers.config.settings import SETTINGS, Settings, kafka_properties, load, temporal_namespace
@@ -92,7 +92,7 @@ def test_a_wrong_value_names_its_setting(
     monkeypatch.setenv(name, value.replace("%", str(tmp_path)))
     with pytest.raises(ConfigurationError, match=f"^{name}") as caught:
         load()
-    code, message = judge(caught.value)
+    code, message = exit_code_and_message(caught.value)
     assert code is ExitCode.USAGE
     assert message.startswith(name)
     assert "\n" not in message
@@ -148,7 +148,7 @@ def test_an_address_that_is_missing_is_named(
     monkeypatch.delenv(name)
     with pytest.raises(DependencyError, match=f"no address of {service}: .*{name}") as caught:
         load()
-    assert judge(caught.value)[0] is ExitCode.UNAVAILABLE
+    assert exit_code_and_message(caught.value)[0] is ExitCode.UNAVAILABLE
 
 
 def test_the_local_stack_gives_what_is_not_set(
