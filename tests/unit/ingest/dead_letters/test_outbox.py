@@ -17,7 +17,7 @@ from corpus.source import SourceSpec
 from ingest.dead_letters import outbox as outbox_module
 from ingest.dead_letters.outbox import Outbox, UnproducedDeadLetter, run_outbox
 from tests.support.fake_database import FakeConnection
-from tests.support.fake_kafka import FakeCluster, FakeProducer
+from tests.support.fake_kafka import FakeCluster, FakeProducer, refusal
 from tests.support.polling import until
 
 
@@ -158,6 +158,39 @@ def test_a_full_queue_leaves_the_letter_to_the_next_round(stand: Stand) -> None:
     assert stand.outbox.produce_some() == 1
     assert stand.outbox.produce_some() == 1
     assert stand.marked() == [1, 2]
+
+
+def test_a_letter_beyond_the_clients_own_limit_becomes_a_pointer(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand.letters = [letter(1)]
+    send = stand.producer.produce
+
+    def produce(topic: str, **message: Any) -> None:
+        if message["value"]:
+            raise refusal(KafkaError.MSG_SIZE_TOO_LARGE)
+        send(topic, **message)
+
+    monkeypatch.setattr(stand.producer, "produce", produce)
+    assert stand.outbox.produce_some() == 1
+    assert stand.producer.acknowledged[0]["value"] == b""
+
+
+def test_any_other_refusal_of_the_client_makes_its_source_wait(stand: Stand) -> None:
+    stand.letters = [letter(1), letter(2, "b")]
+    stand.producer.raises["a.dead-letters"] = refusal(KafkaError._INVALID_ARG)
+    assert stand.outbox.produce_some() == 1
+    assert stand.marked() == [2]
+
+
+def test_a_producer_that_failed_for_good_is_replaced(stand: Stand) -> None:
+    stand.letters = [letter(1), letter(2, "b")]
+    fatal = refusal(KafkaError._FATAL, fatal=True)
+    stand.producer.raises["a.dead-letters"] = fatal
+    stand.outbox.produce_some()
+    assert len(stand.producers) == 2
+    stand.outbox.produce_some()
+    assert sorted(stand.marked()) == [1, 2]
 
 
 def test_a_database_that_is_away_is_a_dependency_error(stand: Stand) -> None:
