@@ -63,6 +63,8 @@ class SourceConsumer:
         self._hand_over = hand_over
         self._stagers = ThreadPoolExecutor(_STAGING_THREADS, thread_name_prefix="stage")
         self._tasks: set[asyncio.Task[None]] = set()
+        self._task_failed = asyncio.Event()
+        self._task_failure: Exception | None = None
 
     @property
     def handed_over_records(self) -> int:
@@ -73,30 +75,27 @@ class SourceConsumer:
         """Consume until `stop` is set; then finish what is in flight, for at most `grace` seconds.
 
         Raises:
-            Exception: what ended the polling thread or a watcher; the process is to be started again.
+            Exception: what ended the polling thread or a task; the process is to be started again.
         """
         self._loop = asyncio.get_running_loop()
-        watchers = [
-            asyncio.create_task(_unless_stopped(watch()))
-            for watch in (self._watch_sources, self._watch_positions, self._watch_topic_ids)
-        ]
+        for watch in (self._watch_sources, self._watch_positions, self._watch_topic_ids):
+            self._create_task(watch())
         thread = threading.Thread(target=self._poller.run, args=(grace,), name="poll", daemon=True)
         thread.start()
         polled = asyncio.create_task(asyncio.to_thread(thread.join))
         stopped = asyncio.create_task(stop.wait())
+        failed = asyncio.create_task(self._task_failed.wait())
         try:
-            await asyncio.wait([stopped, polled, *watchers], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([stopped, failed, polled], return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._poller.stop()
             await polled
-            for task in (*watchers, stopped, *self._tasks):
+            for task in (stopped, failed, *self._tasks):
                 task.cancel()
             self._stagers.shutdown(wait=False, cancel_futures=True)
-        if self._poller.failure is not None:
-            raise self._poller.failure
-        for watcher in watchers:
-            if watcher.done() and not watcher.cancelled():
-                watcher.result()
+        failure = self._poller.failure or self._task_failure
+        if failure is not None:
+            raise failure
 
     async def _watch_sources(self) -> None:
         """1. Read the sources again and again."""
@@ -211,21 +210,25 @@ class SourceConsumer:
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         """From the polling thread: run a coroutine on the event loop."""
+        self._loop.call_soon_threadsafe(self._create_task, work)
 
-        def create() -> None:
-            task = self._loop.create_task(_unless_stopped(work))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+    def _create_task(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(self._run_task(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-        self._loop.call_soon_threadsafe(create)
+    async def _run_task(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run to the end, or until the consumer is stopped.
 
-
-async def _unless_stopped(work: Coroutine[Any, Any, None]) -> None:
-    """Run to the end, or until the consumer is stopped."""
-    try:
-        await work
-    except NoLongerNeededError as error:
-        logger.debug("stopped while %s", error, extra={"action": "stop"})
+        A mistake ends the consumer: otherwise a partition could wait for its positions for ever.
+        """
+        try:
+            await work
+        except NoLongerNeededError as error:
+            logger.debug("stopped while %s", error, extra={"action": "stop"})
+        except Exception as mistake:
+            self._task_failure = mistake
+            self._task_failed.set()
 
 
 def _range_of(reader: PartitionReader, batch: MicroBatch) -> OffsetRange:

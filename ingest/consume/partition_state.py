@@ -34,8 +34,6 @@ DELAY_SECONDS_PER_REFERENCE = 0.05
 # Micro-batches of one source that may be handed over and not published; above it the partitions of the source pause. A
 # limit in records does not stop a trickle of single records while no worker runs.
 MAX_REFERENCES = 200
-# Seeks after which a hole in the offsets is believed (see `AssignedPartition.must_seek_again`).
-MAX_HOLE_CHECKS = 2
 
 _RECORD_OVERHEAD_BYTES = 200
 
@@ -303,7 +301,7 @@ class AssignedPartition:
     paused: bool = True  # whether librdkafka holds the partition paused
     seek_to: int | None = None  # where to continue reading, until librdkafka has accepted it
     after_seek: bool = False  # whether the next record is the first one after a seek
-    hole_checks: int = 0  # seeks in a row after which the first record was beyond the offset
+    hole: tuple[int, int] | None = None  # offset of the last seek, and of the first record after it
     positions_requested: bool = False
     topic_missing: bool = False  # until the sources are read again, when Kafka is asked again
 
@@ -330,18 +328,19 @@ class AssignedPartition:
         """Whether a record of this offset must not be buffered, since it follows a seek and lies beyond its target.
 
         A seek that was lost looks like a hole that Kafka left (an aborted transaction, compaction). No offset may be
-        skipped silently, so such a hole is believed only when it is still there after `MAX_HOLE_CHECKS` further seeks.
+        skipped silently, so a hole is believed only when a further seek leads to the same record again: after a seek
+        that was lost, only later records come.
         """
         if not self.after_seek:
             return False
         self.after_seek = False
         wanted = self.read_offset
-        if wanted is not None and offset > wanted and self.hole_checks < MAX_HOLE_CHECKS:
-            self.hole_checks += 1
-            self.seek_to = wanted
-            return True
-        self.hole_checks = 0
-        return False
+        if wanted is None or offset <= wanted or self.hole == (wanted, offset):
+            self.hole = None
+            return False
+        self.hole = (wanted, offset)
+        self.seek_to = wanted
+        return True
 
     def close_reader(self, source: str) -> None:
         """Close the reader of this source, if there is one."""

@@ -92,15 +92,14 @@ class Outbox:
     def __init__(self, pool: ConnectionPool[Any], cluster: Cluster, kafka: dict[str, Any]) -> None:
         self._pool = pool
         self._cluster = cluster
-        self._producer = Producer(
-            {
-                "enable.idempotence": True,
-                "message.max.bytes": MAX_MESSAGE_BYTES,
-                "compression.type": "lz4",
-                "message.timeout.ms": 20_000,
-                **kafka,
-            }
-        )
+        self._properties: dict[str, Any] = {
+            "enable.idempotence": True,
+            "message.max.bytes": MAX_MESSAGE_BYTES,
+            "compression.type": "lz4",
+            "message.timeout.ms": 20_000,
+            **kafka,
+        }
+        self._producer = Producer(self._properties)
         self._topics: set[str] = set()
         self._paused_until: dict[str, float] = {}  # source -> monotonic second
 
@@ -124,6 +123,8 @@ class Outbox:
                 self._produce(letter, produced)
             except FreshetError as error:
                 self._pause(letter.source, str(error))
+            except KafkaException as error:
+                self._handle_refusal(letter.source, error.args[0])
         if self._producer.flush(_FLUSH_SECONDS):
             logger.warning(
                 "Kafka did not acknowledge all dead letters in time",
@@ -166,13 +167,28 @@ class Outbox:
             self._send(letter, topic, letter.value, headers, produced)
         except BufferError:
             self._producer.flush(_FLUSH_SECONDS)  # the next round takes the letter
-        except KafkaException as error:  # larger than our own limit
+        except KafkaException as error:
+            refusal: KafkaError = error.args[0]
+            if refusal.code() not in _TOO_LARGE:
+                raise
             logger.info(
                 "dead letter is too large for Kafka: %s",
-                error.args[0].str(),
+                refusal.str(),
                 extra={"action": "truncated", "topic": topic},
             )
             self._send_pointer(letter, topic, produced)
+
+    def _handle_refusal(self, source: str, refusal: KafkaError) -> None:
+        """The client accepts nothing for this source; after a fatal error it accepts nothing for any."""
+        if refusal.fatal():
+            logger.error(
+                "the producer failed and is replaced: %s",
+                refusal.str(),
+                extra={"action": "retry", "kind": "fatal"},
+            )
+            self._producer = Producer(self._properties)
+        else:
+            self._pause(source, refusal.str())
 
     def _send_pointer(self, letter: UnproducedDeadLetter, topic: str, produced: list[int]) -> None:
         """Send the reason without the bytes, which the topic does not accept; they are in the database."""

@@ -1,14 +1,16 @@
 """Which sources read which partitions: what the services answer, in any order, without a broker."""
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 
+from ingest.consume import client as client_module
 from ingest.consume.partition_state import Position
 from ingest.consume.poller import Poller
 from ingest.consume.positions import ActiveSource, PartitionStart, PartitionStarts
 from ingest.kafka import PartitionKey
+from tests.support.fake_consumer import FakeConsumer
 from tests.support.readers import hand_over, make_log, make_position, make_record, make_source
 
 KEYS = (PartitionKey("t", 0), PartitionKey("t", 1))
@@ -46,15 +48,15 @@ def services() -> Services:
 
 
 @pytest.fixture
-def poller(services: Services) -> Iterator[Poller]:
+def poller(services: Services, monkeypatch: pytest.MonkeyPatch) -> Poller:
+    monkeypatch.setattr(client_module, "Consumer", FakeConsumer)
+
     def start(work: Coroutine[Any, Any, None]) -> None:
         work.close()
 
-    made = Poller({"bootstrap.servers": "127.0.0.1:1", "group.id": "g"}, services, start)
-    made.assignment.topics = frozenset({"t"})
+    made = Poller({}, services, start)
     made.assignment.on_assigned(KEYS)
-    yield made
-    made._client.close()
+    return made
 
 
 def starts(*offsets: int, source: str = "s") -> PartitionStarts:

@@ -5,7 +5,6 @@ import pytest
 from ingest.consume.partition_state import (
     CATCH_UP_SECONDS,
     DELAY_SECONDS_PER_REFERENCE,
-    MAX_HOLE_CHECKS,
     MAX_MICRO_BATCH_BYTES,
     MAX_REFERENCES,
     UNDELAYED_REFERENCES,
@@ -173,20 +172,43 @@ def after_seek(partition: AssignedPartition) -> AssignedPartition:
     return partition
 
 
-def test_a_seek_that_was_lost_is_repeated_and_a_hole_is_believed_in_the_end() -> None:
+def test_a_hole_is_believed_when_a_further_seek_leads_to_the_same_record() -> None:
     partition = make_partition(s=5)
-    for check in range(MAX_HOLE_CHECKS):
-        assert not after_seek(partition).accepts(8)
-        assert (partition.seek_to, partition.hole_checks) == (5, check + 1)
+    assert not after_seek(partition).accepts(8)
+    assert partition.seek_to == 5
     assert after_seek(partition).accepts(8)
-    assert (partition.seek_to, partition.hole_checks) == (None, 0)
+    assert (partition.seek_to, partition.hole) == (None, None)
 
 
-def test_the_record_that_was_sought_ends_the_hole_checks() -> None:
+def test_a_seek_that_is_lost_is_repeated_for_as_long_as_it_takes() -> None:
+    partition = make_partition(s=5)
+    for offset in range(8, 20):  # librdkafka only goes on
+        assert not after_seek(partition).accepts(offset)
+        assert partition.seek_to == 5
+    assert after_seek(partition).accepts(5)
+
+
+def test_a_hole_and_then_a_lost_seek_skip_nothing() -> None:
+    partition = make_partition(s=5)
+    assert not after_seek(partition).accepts(8)  # the hole
+    assert not after_seek(partition).accepts(9)  # lost
+    assert not after_seek(partition).accepts(8)
+    assert after_seek(partition).accepts(8)
+
+
+def test_a_hole_is_not_believed_for_another_offset() -> None:
+    partition = make_partition(s=5)
+    assert not after_seek(partition).accepts(8)
+    partition.readers["late"] = make_reader(3, "late")
+    assert not after_seek(partition).accepts(8)
+    assert partition.seek_to == 3
+
+
+def test_the_record_that_was_sought_ends_the_hole_check() -> None:
     partition = make_partition(s=5)
     assert not after_seek(partition).accepts(8)
     assert after_seek(partition).accepts(5)
-    assert partition.hole_checks == 0
+    assert partition.hole is None
     assert partition.accepts(8)  # a hole further on is Kafka's
 
 

@@ -38,7 +38,6 @@ class Reading(RuleBasedStateMachine):
         self.log: list[KafkaRecord] = []
         self.log_end = 0
         self.fetch_offset = 0  # librdkafka's
-        self.lost_seek = False
         self.generation = 0
         self.partition = AssignedPartition()
         # Of each source: what is published, what the readers since the last move handed over, and what is in flight.
@@ -99,10 +98,7 @@ class Reading(RuleBasedStateMachine):
     def seek(self, *, lose: bool) -> None:
         if self.partition.seek_to is None:
             return
-        if lose and not self.lost_seek:
-            self.lost_seek = True
-        else:
-            self.lost_seek = False
+        if not lose:
             self.fetch_offset = self.partition.seek_to
         self.partition.seek_to = None
         self.partition.after_seek = True
