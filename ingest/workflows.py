@@ -43,6 +43,8 @@ with workflow.unsafe.imports_passed_through():
 __all__ = ["SourceWorkflow", "source_workflow_id"]
 
 _MAX_REWIND_PAUSE_SECONDS = 30
+# Ids of `workflow.patched`: histories of runs that started before a change lack them and replay the old way.
+_NEWER_EPOCH_OUTDATES = "newer-epoch-outdates-what-waits"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,15 @@ class SourceWorkflow:
 
     @workflow.signal
     def batch_staged(self, ref: BatchRef) -> None:
-        """The consumer staged a micro-batch. After a halt this may arrive before `resume`; its epoch shows its age."""
+        """The consumer staged a micro-batch.
+
+        After `freshet source resume` the consumer may read again before this entity receives `resume`. The newer epoch
+        shows it. What waits is then outdated, and what is read again must not count as its repeat: the entity would
+        drop both, and no reader would send these records once more.
+        """
+        # Runs of the version before kept both and replay so.
+        if ref.epoch > self._state.epoch and workflow.patched(_NEWER_EPOCH_OUTDATES):
+            drop_outdated(self._state, epoch=ref.epoch)
         accept(self._state, ref)
 
     @workflow.signal
@@ -273,10 +283,10 @@ class SourceWorkflow:
                 assert_never(order)
 
     def _batch_failed(self, batch: BatchInput, error: FailureError) -> None:
+        order = batch.order
         if self._is_behind_failure(batch.batch):
             return  # it was cancelled; the rewind takes care of its references
         reason = _innermost_message(error)
-        order = batch.order
         match order:
             case Ingest():
                 self._failure = _BatchFailure(
