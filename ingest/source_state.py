@@ -157,6 +157,13 @@ def accept_expiry(state: SourceState, order: Expire) -> Acceptance:
     return Acceptance.ACCEPTED
 
 
+def give_back_expiry(state: SourceState, order: Expire) -> None:
+    """Let an expiry whose batch was cancelled wait again, unless a newer one waits."""
+    accepted = {request_id: number for number, request_id in enumerate(state.expiry_requests)}
+    waiting = [*state.expiries, order]
+    state.expiries = [max(waiting, key=lambda order: accepted.get(order.request_id, -1))]
+
+
 # ── orders go out ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 

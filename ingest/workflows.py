@@ -19,6 +19,7 @@ with workflow.unsafe.imports_passed_through():
         BatchReport,
         Expire,
         Ingest,
+        Order,
         RewindRequest,
         batch_workflow_id,
         staged_refs,
@@ -32,6 +33,7 @@ with workflow.unsafe.imports_passed_through():
         adapt_budget,
         drop_outdated,
         forget_failures,
+        give_back_expiry,
         has_order,
         record_failure,
         record_success,
@@ -45,6 +47,7 @@ __all__ = ["SourceWorkflow", "source_workflow_id"]
 _MAX_REWIND_PAUSE_SECONDS = 30
 # Ids of `workflow.patched`: histories of runs that started before a change lack them and replay the old way.
 _NEWER_EPOCH_OUTDATES = "newer-epoch-outdates-what-waits"
+_CANCELLED_EXPIRY_WAITS = "cancelled-expiry-waits-again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +288,8 @@ class SourceWorkflow:
     def _batch_failed(self, batch: BatchInput, error: FailureError) -> None:
         order = batch.order
         if self._is_behind_failure(batch.batch):
-            return  # it was cancelled; the rewind takes care of its references
+            self._order_cancelled(order)
+            return
         reason = _innermost_message(error)
         match order:
             case Ingest():
@@ -300,6 +304,17 @@ class SourceWorkflow:
                     "expiry refused",
                     extra={"action": "expiry_refused", "batch": batch.batch, "reason": reason},
                 )
+            case _:
+                assert_never(order)
+
+    def _order_cancelled(self, order: Order) -> None:
+        match order:
+            case Ingest():
+                pass  # after the rewind the consumer reads these records again
+            case Expire():
+                # No caller repeats it, since its id is known. Runs of the version before lost it and replay so.
+                if workflow.patched(_CANCELLED_EXPIRY_WAITS):
+                    give_back_expiry(self._state, order)
             case _:
                 assert_never(order)
 

@@ -20,6 +20,7 @@ from ingest.source_state import (
     adapt_budget,
     drop_outdated,
     forget_failures,
+    give_back_expiry,
     has_order,
     initial_state,
     record_failure,
@@ -134,6 +135,16 @@ def test_a_newer_order_to_expire_replaces_one_that_waits(state: SourceState) -> 
     for name in ("r1", "r2"):
         accept_expiry(state, make_expiry(name))
     assert [order.request_id for order in state.expiries] == ["r2"]
+
+
+def test_a_cancelled_expiry_waits_again_unless_a_newer_one_does(state: SourceState) -> None:
+    orders = [make_expiry(name) for name in ("r0", "r1", "r2")]
+    for order in orders:
+        accept_expiry(state, order)
+    take_order(state)
+    for returned, waits in ((1, 1), (0, 1), (2, 2), (1, 2)):
+        give_back_expiry(state, orders[returned])
+        assert state.expiries == [orders[waits]]
 
 
 def test_the_ids_of_expiry_orders_do_not_grow_without_bound(state: SourceState) -> None:
