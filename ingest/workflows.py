@@ -155,7 +155,7 @@ class SourceWorkflow:
                 self._failure = None
 
     async def _act(self) -> None:
-        if self._failure is not None and not self._tasks:
+        if self._failure is not None:
             await self._rewind(self._failure)  # step 2
         elif not self._state.loaded:
             await self._load()  # step 3

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Generator
 from typing import Any
 
+from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError, CancelledError
 
 from corpus.batch import (
@@ -20,6 +21,7 @@ from corpus.batch import (
     Ingest,
     LoadedSource,
     RewoundSource,
+    staged_refs,
 )
 from ingest.source_state import SourceState
 from ingest.workflows import SourceWorkflow
@@ -74,6 +76,13 @@ class Child:
         self.result.set_exception(child_error(cause))
 
 
+def _through_the_wire(state: SourceState) -> SourceState:
+    """What the next run gets."""
+    converter = DataConverter.default.payload_converter
+    [copy] = converter.from_payloads(converter.to_payloads([state]), [SourceState])
+    return copy
+
+
 class World:
     """Everything around one entity."""
 
@@ -82,6 +91,7 @@ class World:
         self.epoch = 0
         self.last_batch = 0
         self.halted = False
+        self.texts_embedded = 0  # by the next batch
         # The consumer.
         self.read = dict.fromkeys(range(partitions), 0)
         self.read_epoch = dict.fromkeys(range(partitions), 0)
@@ -136,9 +146,13 @@ class World:
             error = self.task.exception()
             assert isinstance(error, ContinuedAsNew), error
             assert not self.running()
-            self._run(error.argument)
+            self._run(_through_the_wire(error.argument))
             await settle()
         assert len(self.running()) <= MAX_IN_FLIGHT
+        used: set[BatchRef] = set()
+        for child in self.running():
+            used.update(staged_refs(child.batch.order))
+        assert set(self.state.in_flight) <= used, "a batch has ended, its references are in flight"
 
     def stage(self, partition: int, records: int, *, notices_rewind: bool = True) -> None:
         """The consumer reads on in a partition, unless the source is halted."""
@@ -190,7 +204,7 @@ class World:
             if isinstance(child.batch.order, Expire):
                 self.refused.append(child.batch.order.request_id)
         elif child.may_publish:
-            self._publish(child)
+            self.publish(child)
 
     def answer(self, *, refuses: bool = False) -> None:
         """The oldest activity that waits gets its answer."""
@@ -202,6 +216,10 @@ class World:
             answer.set_exception(activity_error(refusal))
             return
         answer.set_result(getattr(self, f"_{name}")(argument))
+
+    def suggest_continue_as_new(self) -> None:
+        """As the server does when the history is long."""
+        self.module.continue_as_new_suggested = True
 
     def resume_in_database(self) -> None:
         """First half of `freshet source resume`."""
@@ -215,7 +233,7 @@ class World:
 
     # ── database ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _publish(self, child: Child) -> None:
+    def publish(self, child: Child) -> None:
         assert not [older for older in self.running() if older.number < child.number]
         assert not self.published or child.number > self.published[-1]
         order = child.batch.order
@@ -238,6 +256,7 @@ class World:
                 batch=child.number,
                 kind=BatchKind.INGEST,
                 state=BatchState.PUBLISHED,
+                texts_embedded=self.texts_embedded,
             )
         )
 

@@ -251,9 +251,9 @@ def test_a_stuck_partition_counts_on_while_others_are_published(state: SourceSta
 def test_what_failed_and_is_published_counts_no_more(state: SourceState) -> None:
     record_failure(state, [make_ref(10, 20), make_ref(0, 10, partition=7)])
     record_success(state, [make_ref(5, 10)])  # what is before it
-    assert state.rewinds == 1
+    assert (state.rewinds, state.stuck) == (1, {"t/0": 10, "t/7": 0})
     record_success(state, [make_ref(10, 12)])
-    assert state.rewinds == 1
+    assert (state.rewinds, state.stuck) == (1, {"t/7": 0})
     record_success(state, [make_ref(0, 3, partition=7)])
     assert (state.rewinds, state.stuck) == (0, {})
 
