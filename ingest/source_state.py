@@ -148,7 +148,7 @@ def _index_ref(state: SourceState, ref: BatchRef) -> None:
 
 
 def accept_expiry(state: SourceState, order: Expire) -> Acceptance:
-    """Accept an expiry order, once per id; a newer order replaces one that waits, since it covers the same documents."""
+    """Accept an expiry order, once per id; a newer one replaces one that waits: it covers the same documents."""
     if order.request_id in state.expiry_requests:
         return Acceptance.REPEATED
     requests = [*state.expiry_requests, order.request_id]

@@ -1,12 +1,13 @@
 """A source's entity with Kafka, a database, a consumer and child workflows that are models of a few lines each.
 
-A test performs one step at a time: the consumer stages, a child starts, publishes or fails, an activity answers, a person
-pauses or resumes. After each step the entity runs until it waits, and the model checks what must always hold.
+A test performs one step at a time: the consumer stages, a child starts, publishes or fails, an activity answers, a
+person pauses or resumes. After each step the entity runs until it waits, and the model checks what must always hold.
 """
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any
+from unittest.mock import patch
 
 from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError, CancelledError
@@ -320,3 +321,20 @@ class World:
 
     def _busy(self) -> bool:
         return bool(self.running() or self.activities or self.state.pending or self.state.expiries)
+
+
+def play(story: Callable[[World], Awaitable[None]]) -> World:
+    """Run a story with an entity, and end the entity."""
+
+    async def run() -> World:
+        world = World()
+        with patch("ingest.workflows.workflow", world.module):
+            try:
+                await world.settle()
+                await story(world)
+            finally:
+                world.task.cancel()
+                await asyncio.gather(world.task, return_exceptions=True)
+        return world
+
+    return asyncio.run(run())

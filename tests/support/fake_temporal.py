@@ -1,7 +1,8 @@
 """Run the code of a workflow without a server: what `temporalio.workflow` gives it, done by the event loop of the test.
 
-`with patch("corpus.workflows.workflow", FakeWorkflowModule(...))` lets `corpus.workflows` run in a test. Timers fire at
-once, a condition is looked at again in every pass of the loop. It checks decisions, not determinism; the replay tests do.
+`with patch("corpus.workflows.workflow", FakeWorkflowModule(...))` lets `corpus.workflows` run in a test. Timers fire
+at once, and a condition is evaluated in every pass of the loop. This checks decisions; the replay tests check
+determinism.
 """
 
 import asyncio

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import pytest
@@ -50,12 +50,8 @@ def possible(current: BatchState, wanted: BatchState) -> bool:
 
 
 def test_the_diagram_and_the_table_agree() -> None:
-    table = {
-        (current, wanted)
-        for current in BatchState
-        for wanted in BatchState
-        if possible(current, wanted)
-    }
+    pairs = product(BatchState, BatchState)
+    table = {(current, wanted) for current, wanted in pairs if possible(current, wanted)}
     assert table == drawn_transitions()
     assert len(table) == 7
 
