@@ -1,8 +1,8 @@
-"""Activity shells: name, input, output, heartbeat, error translation. The steps themselves are injected by the workers."""
+"""Activity shells: name, input, output, heartbeat, error translation. The workers inject the steps themselves."""
 
 import contextvars
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from temporalio import activity
@@ -24,20 +24,24 @@ HEARTBEAT_SECONDS = 1.0
 
 
 @contextmanager
-def heartbeats() -> Iterator[None]:
-    """Heartbeat every second while the body runs, and translate our errors.
+def heartbeats() -> Generator[None, None, None]:
+    """Send a heartbeat every second while the body runs, and translate Freshet's errors into Temporal's.
 
-    The body is a step in a thread; its progress lies in the database (shards, the publishing transaction), so the heartbeat
-    needs no details: the next attempt finds what is done.
+    The body is a step that runs in a thread. Its progress is in the database (shards, the publishing transaction), so
+    the heartbeat carries no details: the next attempt reads there what is done.
+
+    Raises:
+        ApplicationError: the body raised a FreshetError; its type is the name of the error's class.
     """
     ended = threading.Event()
+    # A heartbeat belongs to the activity of its context, which a new thread does not inherit.
     context = contextvars.copy_context()
 
-    def beat() -> None:
+    def send_heartbeats() -> None:
         while not ended.wait(HEARTBEAT_SECONDS):
             context.run(activity.heartbeat)
 
-    thread = threading.Thread(target=beat, name="heartbeats", daemon=True)
+    thread = threading.Thread(target=send_heartbeats, name="heartbeats", daemon=True)
     thread.start()
     try:
         yield
@@ -69,7 +73,7 @@ class EmbedActivities:
 
     @activity.defn(name="corpus.embed")
     def embed(self, request: EmbedRequest) -> EmbeddedBatch:
-        """Give every text of the batch a vector, unless it has one."""
+        """Embed every text of the batch that has no vector yet."""
         with heartbeats():
             return self._embed(request)
 
@@ -95,12 +99,12 @@ class PublishActivities:
 
     @activity.defn(name="corpus.load_source")
     def load_source(self, source: str) -> LoadedSource:
-        """What an entity starts from."""
+        """Read what an entity starts from."""
         with heartbeats():
             return self._load_source(source)
 
     @activity.defn(name="corpus.rewind_source")
     def rewind_source(self, request: RewindRequest) -> RewoundSource:
-        """Let the consumer read again from the position row, or halt the source."""
+        """Let the consumer read again from the position row; or halt the source."""
         with heartbeats():
             return self._rewind_source(request)

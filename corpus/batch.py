@@ -1,21 +1,23 @@
 """A batch: the unit of work, of publishing and of rollback.
 
-::
+States, one line per chain of transitions::
 
-    STAGED ──prepare──► PREPARED ──embed──► EMBEDDED ──upsert, publish──► PUBLISHED
-       │                   │                   │
-       └───────────────────┴───────────────────┴──► REJECTED   (given up: the source halts, nothing is skipped)
+    STAGED ──prepare──► PREPARED ──embed──► EMBEDDED ──publish──► PUBLISHED
+    EMBEDDED ──the corpus changed: prepare again──► STAGED
+    STAGED, PREPARED, EMBEDDED ──give up──► REJECTED
 
-Upsert and publish are one transaction, so no state lies between them. HELD (a gate waits for a person) and WITHDRAWN
-(an operator took a published batch back) are named in the ledger's schema and reached by later work.
+Publishing is one transaction, so no state lies between EMBEDDED and PUBLISHED. An order that has no texts (an expiry)
+passes through PREPARED and EMBEDDED with nothing to do. HELD (a gate waits for a person) and WITHDRAWN (an operator
+took a published batch back) are named in the ledger's schema; no code reaches them yet.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import assert_never
 
 
 class BatchKind(StrEnum):
-    """Why a batch exists."""
+    """The kind of a batch's order, as the ledger names it."""
 
     INGEST = "ingest"  # events from Kafka
     EXPIRY = "expiry"  # documents that were not seen for too long
@@ -24,33 +26,37 @@ class BatchKind(StrEnum):
 
 
 class BatchState(StrEnum):
-    """Where a batch stands."""
+    """How far a batch has come."""
 
-    STAGED = "staged"  # its events lie in the staging store
-    PREPARED = "prepared"  # cleaned, split, compared with what is there
+    STAGED = "staged"  # its events are in the staging store
+    PREPARED = "prepared"  # cleaned, split, compared with the corpus
     EMBEDDED = "embedded"  # every text has its vector
     PUBLISHED = "published"  # readers see it
-    REJECTED = "rejected"  # given up; nothing of it is visible
+    REJECTED = "rejected"  # given up after a permanent error; readers see nothing of it
 
 
 _NEXT: dict[BatchState, frozenset[BatchState]] = {
     BatchState.STAGED: frozenset({BatchState.PREPARED, BatchState.REJECTED}),
     BatchState.PREPARED: frozenset({BatchState.EMBEDDED, BatchState.REJECTED}),
-    BatchState.EMBEDDED: frozenset({BatchState.PUBLISHED, BatchState.REJECTED}),
+    BatchState.EMBEDDED: frozenset(
+        {BatchState.PUBLISHED, BatchState.STAGED, BatchState.REJECTED},
+    ),
     BatchState.PUBLISHED: frozenset(),
     BatchState.REJECTED: frozenset(),
 }
 
 
 def next_state(current: BatchState, wanted: BatchState) -> BatchState:
-    """Return `wanted` if the diagram has that arrow.
+    """Return `wanted` if the diagram has that transition. Every state of a batch is set through this function.
 
     Raises:
-        ValueError: there is no such arrow.
+        ValueError: the diagram has no such transition.
     """
-    if wanted not in _NEXT[current]:
+    allowed = _NEXT[current]
+    if wanted not in allowed:
+        names = ", ".join(sorted(allowed)) or "no other state"
         raise ValueError(
-            f"a batch cannot go from {current} to {wanted}; from there it goes to {sorted(_NEXT[current])}"
+            f"a batch cannot go from {current} to {wanted}; from {current} it goes to {names}"
         )
     return wanted
 
@@ -71,9 +77,8 @@ class BatchRef:
     url: str  # name in the staging store, relative to its root
     sha256: str  # of the file, hex; the reader verifies it
     staged_at_ms: int  # epoch milliseconds
-    epoch: int = (
-        0  # `source.epoch` when the consumer read it; older ones are dropped after a rewind
-    )
+    # `source.epoch` when the consumer read the events; references of older epochs are dropped after a rewind.
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,27 +92,98 @@ class StagedFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BatchInput:
-    """What a BatchWorkflow needs to know."""
+class Ingest:
+    """Order: publish staged events."""
 
-    source: str
-    batch: int  # counts up by one a source
-    refs: tuple[BatchRef, ...]
-    first_in_line: bool  # true: nothing of this source is in flight before it, publish without waiting for a turn
-    spec_revision: int = 0  # 0: whatever is current
-    expire_documents: "ExpiryOrder | None" = None  # set for kind expiry; refs is empty then
+    refs: tuple[BatchRef, ...]  # at least one
+
+    def __post_init__(self) -> None:
+        if not self.refs:
+            raise ValueError("an order to ingest needs at least one reference to staged events")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExpiryOrder:
-    """Withdraw what is overdue. The rule is judged again in the publishing transaction, by the database's clock."""
+class Expire:
+    """Order: withdraw what is overdue.
 
-    request_id: str
+    The rule is evaluated again in the publishing transaction, by the database's clock and by the source's rule of that
+    moment.
+    """
+
+    request_id: str  # an order with the same id is accepted once
     rule: str  # for people and the ledger: "expire_after=30d"
-    expire_after_seconds: (
-        int | None
-    )  # age since last observed or verified; None: only the events' own `expires_at`
+    # Age since last observed or verified; None: only the `expires_at` of the events themselves.
+    expire_after_seconds: int | None
     max_ratio: float = 1.0  # of the visible documents; above it the order is refused
+
+
+# What a batch does. `Erase`, `Reembed` and `Restore` will join; `assert_never` shows every place that must follow.
+Order = Ingest | Expire
+
+
+def staged_refs(order: Order) -> tuple[BatchRef, ...]:
+    """Return the references whose staged events an order uses up."""
+    match order:
+        case Ingest():
+            return order.refs
+        case Expire():
+            return ()
+        case _:
+            assert_never(order)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchInput:
+    """Input of a BatchWorkflow: which batch, and its order.
+
+    Build one with `BatchInput.of`, read its order with `order`. On the wire every kind of order has a field of its own
+    (`refs`, `expire_documents`), as it had before orders were types. Workflow histories keep that shape, and during an
+    upgrade an old storer reads what a new entity writes and the other way round. Only this class uses these fields.
+
+    Raises:
+        ValueError: the fields do not hold exactly one order.
+    """
+
+    source: str
+    batch: int  # counts up by one per source
+    refs: tuple[BatchRef, ...]  # of Ingest; else empty
+    first_in_line: (
+        bool  # no earlier batch of the source is in flight: publish without waiting for permission
+    )
+    spec_revision: int = 0  # 0: the current one
+    expire_documents: Expire | None = None  # Expire itself; else None
+
+    def __post_init__(self) -> None:
+        orders = int(bool(self.refs)) + int(self.expire_documents is not None)
+        if orders != 1:
+            raise ValueError(
+                f"batch {self.batch} of source {self.source!r} holds {orders} orders instead of one"
+            )
+
+    @classmethod
+    def of(cls, order: Order, *, source: str, batch: int, first_in_line: bool) -> "BatchInput":
+        """Return the input for a batch that carries out `order`."""
+        match order:
+            case Ingest():
+                refs, expire = order.refs, None
+            case Expire():
+                refs, expire = (), order
+            case _:
+                assert_never(order)
+        return cls(
+            source=source,
+            batch=batch,
+            refs=refs,
+            first_in_line=first_in_line,
+            expire_documents=expire,
+        )
+
+    @property
+    def order(self) -> Order:
+        """What the batch does."""
+        if self.expire_documents is not None:
+            return self.expire_documents
+        return Ingest(refs=self.refs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +197,7 @@ class PrepareRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedFrom:
-    """Where the events of one partition begin that were prepared: what lies before it was applied, or is another batch's."""
+    """First offset of one partition that was prepared; earlier ones are applied or belong to another batch."""
 
     topic: str
     partition: int
@@ -134,16 +210,18 @@ class PreparedBatch:
 
     source: str
     batch: int
-    events: StagedFile  # one row a record read, with its outcome so far
-    documents: StagedFile  # one row a document that may be written
-    chunks: StagedFile  # one row a chunk of those documents
-    texts: StagedFile  # one row a text that the embedding space has not seen; may be empty
+    events: StagedFile  # one row per record read, with its outcome so far
+    documents: StagedFile  # one row per document that may be written
+    chunks: StagedFile  # one row per chunk of those documents
+    texts: StagedFile  # one row per text that the embedding space has not seen; may be empty
     model: str  # as configured
     prefix: str  # put before every text
     space_id: int
     space_fingerprint: str
     pipeline: str  # fingerprint of the preparation
-    starts: tuple[PreparedFrom, ...] = ()  # one a partition; publishing begins there or not at all
+    starts: tuple[
+        PreparedFrom, ...
+    ] = ()  # one per partition; publishing begins there or not at all
     prepared_ms: int = 0  # time taken
 
 
@@ -164,8 +242,8 @@ class EmbedRequest:
 class EmbeddedBatch:
     """Result of the embed step."""
 
-    embedded: int  # texts this attempt sent through the model
-    found: int  # texts somebody else had embedded in between
+    embedded: int  # texts that this attempt sent through the model
+    found: int  # texts that already had a vector, from another batch or an earlier attempt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,14 +251,14 @@ class PublishRequest:
     """Input of the publish step."""
 
     batch: BatchInput
-    prepared: PreparedBatch | None  # None for expiry
+    prepared: PreparedBatch | None  # None for orders that have nothing to prepare
     workflow_id: str
     run_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchReport:
-    """What became of a batch; the ledger's row, in short."""
+    """Outcome of a batch: the ledger's row, in short."""
 
     source: str
     batch: int
@@ -200,31 +278,31 @@ class BatchReport:
     chunks_reused: int = 0
     texts_embedded: int = 0
     published_at_ms: int = 0
-    subscribers: tuple[str, ...] = field(default=())  # to be told
+    subscribers: tuple[str, ...] = ()  # to be notified
     detail: str = ""  # for REJECTED: why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedSource:
-    """What a source's entity starts from, out of the database."""
+    """What a source's entity reads from the database when it starts."""
 
     last_batch: int  # newest number in the ledger
-    max_records: int  # a batch
-    max_bytes: int  # a batch
-    max_in_flight: int  # batches side by side
+    max_records: int  # per batch
+    max_bytes: int  # per batch
+    max_in_flight: int  # batches that run side by side
     epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RewoundSource:
-    """Where the source stands after a rewind."""
+    """Result of a rewind."""
 
-    epoch: int
+    epoch: int  # of the source, after it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RewindRequest:
-    """Move the consumer back to the position row; with `halt`, stop the source until a person resumes it."""
+    """Input of the rewind: move the consumer back to the position row; with `halt`, also stop the source."""
 
     source: str
     reason: str
@@ -232,5 +310,5 @@ class RewindRequest:
 
 
 def batch_workflow_id(source: str, batch: int) -> str:
-    """Workflow id of a batch; one run a number, whatever is repeated."""
+    """Return the workflow id of a batch; a repeated start of the same number uses the same id."""
     return f"batch:{source}:{batch}"

@@ -1,39 +1,41 @@
-"""Errors of the corpus, and whether trying again can help.
+"""Errors of the corpus, and whether a retry can help.
 
 ::
 
     FreshetError
-    ├── PermanentError            trying again cannot help
+    ├── PermanentError            a retry cannot help
     │   ├── ConfigurationError    a setting or a source's specification is wrong
-    │   ├── StagedFileError       a staged file is missing, cut or altered
-    │   ├── SpaceMismatchError    vectors of two embedding spaces would have met
+    │   ├── StagedFileError       a staged file is missing, truncated or altered
+    │   ├── SpaceMismatchError    vectors of two embedding spaces would be mixed
     │   ├── PositionGapError      offsets are missing between the corpus and this batch
     │   ├── BatchNumberTakenError another run published under this batch's number
     │   ├── MassExpiryError       more would be expired than the source allows
-    │   └── DatabaseRefusalError  PostgreSQL answers, and refuses a statement for what it says
-    └── TransientError            trying again may help
-        ├── StalePreparationError the corpus moved on under a prepared batch: prepare again
+    │   └── DatabaseRefusalError  PostgreSQL answers and refuses a statement
+    └── TransientError            a retry may help
+        ├── StalePreparationError the corpus changed since the batch was prepared: prepare again
         ├── MissingVectorError    a text has no vector yet: embed again
         └── DependencyError       a service does not answer
+
+The message says what happened, with which value, and what to do next.
 """
 
 from temporalio.exceptions import ApplicationError
 
 
 class FreshetError(Exception):
-    """Base of all."""
+    """Base of all errors of Freshet."""
 
     retryable = True
 
 
 class PermanentError(FreshetError):
-    """Trying again cannot help."""
+    """A retry cannot help."""
 
     retryable = False
 
 
 class TransientError(FreshetError):
-    """Trying again may help."""
+    """A retry may help."""
 
 
 class ConfigurationError(PermanentError):
@@ -41,23 +43,23 @@ class ConfigurationError(PermanentError):
 
 
 class StagedFileError(PermanentError):
-    """A staged file is missing, cut or altered; the message names the file."""
+    """A staged file is missing, truncated or altered; the message names the file."""
 
 
 class SpaceMismatchError(PermanentError):
-    """Vectors of two embedding spaces would have met."""
+    """Vectors of two embedding spaces would be mixed."""
 
 
 class PositionGapError(PermanentError):
-    """Offsets are missing between what the corpus has applied and what this batch starts with."""
+    """Offsets are missing between the last applied one and the first one of this batch."""
 
 
 class BatchNumberTakenError(PermanentError):
-    """Another workflow run published under this batch's number: the entity's memory was lost."""
+    """Another workflow run published under this batch's number: the entity has lost its state."""
 
 
 class DatabaseRefusalError(PermanentError):
-    """PostgreSQL answers, and refuses a statement: a value beyond a limit, a name that is not there, a rule of the schema."""
+    """PostgreSQL answers and refuses a statement: a value beyond a limit, an unknown name, a rule of the schema."""
 
 
 class MassExpiryError(PermanentError):
@@ -65,7 +67,7 @@ class MassExpiryError(PermanentError):
 
 
 class StalePreparationError(TransientError):
-    """What the preparation took from the corpus has changed since; preparing again heals it."""
+    """What the preparation read from the corpus has changed since; preparing again fixes it."""
 
 
 class MissingVectorError(TransientError):
@@ -77,7 +79,6 @@ class DependencyError(TransientError):
 
 
 def as_application_error(error: FreshetError) -> ApplicationError:
-    """The one place where an error of ours becomes Temporal's: its type is the class name."""
-    return ApplicationError(
-        str(error), type=type(error).__name__, non_retryable=not error.retryable
-    )
+    """Return Temporal's form of an error; its type is the class name. No other place does this."""
+    kind = type(error).__name__
+    return ApplicationError(str(error), type=kind, non_retryable=not error.retryable)

@@ -1,8 +1,8 @@
-"""The one table of timeouts, heartbeats and retries: a line an activity.
+"""The one table of timeouts, heartbeats and retries: one line per activity.
 
-Heartbeats come every second (see `corpus.activities.heartbeats`), so a killed worker is noticed within the heartbeat timeout.
-Transient failures are retried for ever, at most half a minute apart: a fix that is deployed heals what waits. What trying
-again cannot help is raised as a permanent error and ends the batch.
+Heartbeats come every second (see `corpus.activities.heartbeats`), so a killed worker is noticed within the heartbeat
+timeout. Transient failures are retried for ever, at most half a minute apart, so that work continues by itself once the
+cause is fixed. An error that a retry cannot help is raised as permanent and ends the batch.
 """
 
 from dataclasses import replace
@@ -21,11 +21,21 @@ _RETRY = RetryPolicy(
 )
 _HEARTBEAT = timedelta(seconds=10)
 
+# Raised by the publishing transaction before it changes anything. To prepare and embed once more fixes them, to publish
+# once more does not, so they return to the workflow at once.
+PREPARE_AGAIN_ERRORS = (StalePreparationError.__name__, MissingVectorError.__name__)
+
 
 def _policy(
-    queue: str, longest: timedelta, *, heartbeat: bool = True, retry: RetryPolicy = _RETRY
+    queue: str,
+    start_to_close: timedelta,
+    *,
+    heartbeat: bool = True,
+    retry: RetryPolicy = _RETRY,
 ) -> ActivityConfig:
-    config = ActivityConfig(task_queue=queue, start_to_close_timeout=longest, retry_policy=retry)
+    config = ActivityConfig(
+        task_queue=queue, start_to_close_timeout=start_to_close, retry_policy=retry
+    )
     if heartbeat:
         config["heartbeat_timeout"] = _HEARTBEAT
     return config
@@ -33,20 +43,19 @@ def _policy(
 
 PREPARE = _policy(task_queues.PREPARE, timedelta(hours=1))
 EMBED = _policy(task_queues.EMBED, timedelta(hours=12))
-# What preparing or embedding again heals comes back to the workflow at once instead of being tried again as it is.
-_HEALED_ELSEWHERE = [StalePreparationError.__name__, MissingVectorError.__name__]
 PUBLISH = _policy(
     task_queues.STORE,
     timedelta(hours=2),
-    retry=replace(_RETRY, non_retryable_error_types=_HEALED_ELSEWHERE),
+    retry=replace(_RETRY, non_retryable_error_types=PREPARE_AGAIN_ERRORS),
 )
 LOAD_SOURCE = _policy(task_queues.STORE, timedelta(seconds=30), heartbeat=False)
 REWIND_SOURCE = _policy(task_queues.STORE, timedelta(seconds=30), heartbeat=False)
 WAKE_DELIVERIES = _policy(task_queues.WORKFLOWS, timedelta(seconds=30), heartbeat=False)
-# Of a delivery (read the ledger, move the cursor, park) and of one look for somebody who waits.
+# One step of a delivery: read the ledger, move the cursor, park.
 DELIVERY_STEP = _policy(task_queues.WORKFLOWS, timedelta(seconds=30), heartbeat=False)
+# One look at the positions for a caller of await_fresh.
 LOOK = _policy(task_queues.WORKFLOWS, timedelta(seconds=30), heartbeat=False)
-# A check of freshness gives up on these and reports that it failed.
+# These have an end: a freshness check that cannot measure is reported as failed.
 MEASURE = _policy(task_queues.WORKFLOWS, timedelta(seconds=60), heartbeat=False) | {
     "schedule_to_close_timeout": timedelta(minutes=2)
 }
@@ -54,5 +63,5 @@ ORDER_EXPIRY = _policy(task_queues.WORKFLOWS, timedelta(seconds=15), heartbeat=F
     "schedule_to_close_timeout": timedelta(minutes=2)
 }
 LOOK_FOR_EXPIRY = MEASURE
-# What must be reported is usually that the database is away: wait for it.
+# This one has no end: what must be reported is usually that the database is down, so it waits for the database.
 RECORD_FRESHNESS = _policy(task_queues.WORKFLOWS, timedelta(seconds=30), heartbeat=False)

@@ -1,13 +1,12 @@
-"""Search attributes: what `temporal workflow list` and the Temporal UI filter by. They are plaintext, whatever the codec."""
+"""Search attributes: what `temporal workflow list` and the Temporal UI filter by. No codec encrypts them."""
 
 from temporalio.common import SearchAttributeKey
 
-SOURCE = SearchAttributeKey.for_keyword("FreshetSource")  # of an entity and its batches
-STATE = SearchAttributeKey.for_keyword(
-    "FreshetState"
-)  # of an entity: active, paused, rewinding, halted
-SPEC_HASH = SearchAttributeKey.for_keyword(
-    "FreshetSpecHash"
-)  # of a schedule: what it was built from
+# Of an entity and its batches: the source.
+SOURCE = SearchAttributeKey.for_keyword("FreshetSource")
+# Of an entity: active, paused, rewinding or halted.
+STATE = SearchAttributeKey.for_keyword("FreshetState")
+# Of a schedule: hash of the configuration that it was created from.
+SPEC_HASH = SearchAttributeKey.for_keyword("FreshetSpecHash")
 
 ALL = (SOURCE, STATE, SPEC_HASH)

@@ -1,9 +1,10 @@
-"""BatchWorkflow: a batch from its staged events to the moment readers see it."""
+"""BatchWorkflow: one batch, from its order to the moment when readers see the result."""
 
 from datetime import timedelta
+from typing import assert_never
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from corpus import policies
@@ -13,6 +14,8 @@ with workflow.unsafe.imports_passed_through():
         BatchReport,
         BatchState,
         EmbedRequest,
+        Expire,
+        Ingest,
         PreparedBatch,
         PrepareRequest,
         PublishRequest,
@@ -20,51 +23,52 @@ with workflow.unsafe.imports_passed_through():
     )
     from corpus.deliver.activities import DeliveryActivities
     from corpus.deliver.subscription import WakeDeliveries
-    from corpus.errors import MissingVectorError, StalePreparationError
 
-# What publishing may find that preparing or embedding once more heals. They are raised by the publishing transaction before
-# it changed anything.
-_HEALED_BY_PREPARING_AGAIN = frozenset(
-    {StalePreparationError.__name__, MissingVectorError.__name__}
-)
+# Pause before a batch is prepared again, so that a wrong diagnosis cannot loop without delay.
+_PREPARE_AGAIN_AFTER = timedelta(milliseconds=200)
 
 
 @workflow.defn(name="BatchWorkflow")
 class BatchWorkflow:
     """One batch.
 
-    1. prepare: clean, split, compare (nothing to do for an expiry)
+    1. prepare: clean, split, compare (nothing to do for an order without texts)
     2. embed: only texts that the embedding space has never seen
-    3. wait for the turn: batches of a source are published in order
-    4. publish: one transaction
+    3. wait for permission to publish: the batches of a source are published in order
+    4. publish, in one transaction; if the corpus changed since the preparation, continue with 1
     5. wake the deliveries of the source's subscribers
     """
 
     @workflow.init
     def __init__(self, batch: BatchInput) -> None:
         self._batch = batch
+        self._order = batch.order
         self._state = BatchState.STAGED
-        self._turn = batch.first_in_line
+        self._may_publish = batch.first_in_line
 
-    @workflow.signal
-    def your_turn(self) -> None:
-        """Everything of the source before this batch is published."""
-        self._turn = True
+    @workflow.signal(name="your_turn")
+    def allow_publishing(self) -> None:
+        """Every earlier batch of the source is published."""
+        self._may_publish = True
 
     @workflow.query
     def state(self) -> str:
-        """Where the batch stands."""
+        """How far the batch has come, a `BatchState`. A cancelled batch keeps the state in which it was cancelled."""
         return self._state.value
 
     @workflow.run
     async def run(self, batch: BatchInput) -> BatchReport:
-        """Take the batch to its end; a permanent error ends the workflow as failed, with nothing visible."""
-        # Steps 1, 2.
-        prepared = await self._prepare_and_embed() if batch.refs else None
-        # Step 3.
-        await workflow.wait_condition(lambda: self._turn)
-        # Step 4.
-        report = await self._publish(prepared)
+        """Carry out the batch's order.
+
+        Raises:
+            ActivityError: a step failed for good. The workflow fails and readers see nothing of the batch.
+        """
+        try:
+            report = await self._carry_out()
+        except ActivityError as error:
+            if not is_cancelled_exception(error):
+                self._enter(BatchState.REJECTED)
+            raise
         # Step 5.
         if report.subscribers:
             await workflow.execute_activity_method(
@@ -76,54 +80,80 @@ class BatchWorkflow:
             )
         return report
 
-    async def _prepare_and_embed(self) -> PreparedBatch:
-        request = PrepareRequest(
-            source=self._batch.source, batch=self._batch.batch, refs=self._batch.refs
-        )
-        prepared = await workflow.execute_activity_method(
-            PrepareActivities.prepare, request, **policies.PREPARE
-        )
-        if self._state is BatchState.STAGED:
-            self._state = next_state(self._state, BatchState.PREPARED)
-        await self._embed(prepared)
+    async def _carry_out(self) -> BatchReport:
+        # Steps 1, 2.
+        prepared = await self._prepare_and_embed()
+        # Step 3.
+        await workflow.wait_condition(lambda: self._may_publish)
+        # Step 4.
+        while True:
+            try:
+                report = await self._publish(prepared)
+            except ActivityError as error:
+                if prepared is None or not _asks_to_prepare_again(error):
+                    raise
+            else:
+                self._enter(report.state)
+                return report
+            await workflow.sleep(_PREPARE_AGAIN_AFTER)
+            self._enter(BatchState.STAGED)
+            prepared = await self._prepare_and_embed()
+
+    async def _prepare_and_embed(self) -> PreparedBatch | None:
+        """Return what was prepared; None for an order that has nothing to prepare."""
+        # Step 1.
+        prepared = await self._prepare()
+        self._enter(BatchState.PREPARED)
+        # Step 2.
+        if prepared is not None and prepared.texts.rows:
+            await self._embed(prepared)
+        self._enter(BatchState.EMBEDDED)
         return prepared
 
+    async def _prepare(self) -> PreparedBatch | None:
+        match self._order:
+            case Ingest(refs=refs):
+                request = PrepareRequest(
+                    source=self._batch.source, batch=self._batch.batch, refs=refs
+                )
+                return await workflow.execute_activity_method(
+                    PrepareActivities.prepare, request, **policies.PREPARE
+                )
+            case Expire():
+                return None
+            case _:
+                assert_never(self._order)
+
     async def _embed(self, prepared: PreparedBatch) -> None:
-        if prepared.texts.rows:
-            request = EmbedRequest(
-                source=self._batch.source,
-                batch=self._batch.batch,
-                texts=prepared.texts,
-                model=prepared.model,
-                prefix=prepared.prefix,
-                space_id=prepared.space_id,
-                space_fingerprint=prepared.space_fingerprint,
-            )
-            await workflow.execute_activity_method(EmbedActivities.embed, request, **policies.EMBED)
-        if self._state is BatchState.PREPARED:
-            self._state = next_state(self._state, BatchState.EMBEDDED)
+        request = EmbedRequest(
+            source=self._batch.source,
+            batch=self._batch.batch,
+            texts=prepared.texts,
+            model=prepared.model,
+            prefix=prepared.prefix,
+            space_id=prepared.space_id,
+            space_fingerprint=prepared.space_fingerprint,
+        )
+        await workflow.execute_activity_method(EmbedActivities.embed, request, **policies.EMBED)
 
     async def _publish(self, prepared: PreparedBatch | None) -> BatchReport:
         info = workflow.info()
-        while True:
-            request = PublishRequest(
-                batch=self._batch,
-                prepared=prepared,
-                workflow_id=info.workflow_id,
-                run_id=info.run_id,
-            )
-            try:
-                report = await workflow.execute_activity_method(
-                    PublishActivities.publish, request, **policies.PUBLISH
-                )
-            except ActivityError as error:
-                cause = error.cause
-                kind = cause.type if isinstance(cause, ApplicationError) else None
-                if kind not in _HEALED_BY_PREPARING_AGAIN or prepared is None:
-                    raise
-                # Nothing was changed; a moment's pause keeps a wrong diagnosis from spinning.
-                await workflow.sleep(timedelta(milliseconds=200))
-                prepared = await self._prepare_and_embed()
-                continue
-            self._state = BatchState.PUBLISHED
-            return report
+        request = PublishRequest(
+            batch=self._batch,
+            prepared=prepared,
+            workflow_id=info.workflow_id,
+            run_id=info.run_id,
+        )
+        return await workflow.execute_activity_method(
+            PublishActivities.publish, request, **policies.PUBLISH
+        )
+
+    def _enter(self, wanted: BatchState) -> None:
+        """The only place that changes the state."""
+        self._state = next_state(self._state, wanted)
+
+
+def _asks_to_prepare_again(error: ActivityError) -> bool:
+    """Whether publishing found that the corpus changed since the preparation. It has then changed nothing itself."""
+    cause = error.cause
+    return isinstance(cause, ApplicationError) and cause.type in policies.PREPARE_AGAIN_ERRORS

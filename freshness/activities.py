@@ -9,7 +9,7 @@ from temporalio import activity
 from temporalio.common import WorkflowIDConflictPolicy
 
 from corpus import task_queues
-from corpus.batch import ExpiryOrder
+from corpus.batch import Expire
 from corpus.errors import FreshetError, as_application_error
 from corpus.source import source_workflow_id
 from freshness.report import ExpiredDocuments, FreshnessReport, FreshnessSnapshot
@@ -24,7 +24,7 @@ class OrderExpiry:
     """An order to a source's entity: withdraw what is overdue."""
 
     source: str
-    order: ExpiryOrder
+    order: Expire
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 
 with workflow.unsafe.imports_passed_through():
     from corpus import policies
-    from corpus.batch import ExpiryOrder
+    from corpus.batch import Expire
     from corpus.source import FreshnessSpec
     from freshness.activities import ExpiryLookup, FreshnessActivities, OrderExpiry
     from freshness.policy import FreshnessStatus, Verdict, expiry_rule, format_duration
@@ -79,7 +79,7 @@ class FreshnessWorkflow:
 
     async def _expire(self, snapshot: FreshnessSnapshot) -> int | None:
         """How many documents were withdrawn; None: the ledger did not show the expiry in time."""
-        order = ExpiryOrder(
+        order = Expire(
             request_id=workflow.info().run_id,
             rule=expiry_rule(snapshot.spec),
             expire_after_seconds=snapshot.spec.expire_after_seconds,

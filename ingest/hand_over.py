@@ -16,19 +16,22 @@ _RPC_TIMEOUT = timedelta(seconds=10)
 
 
 async def hand_over(client: Client, ref: BatchRef, spec: SourceSpec) -> None:
-    """Signal the entity, starting it where it does not run; when this returns, Temporal holds the reference.
+    """Signal the entity, and start it if it does not run; when this returns, Temporal holds the reference.
 
-    A signal, not an update: it is durable with no worker alive. When the reply is lost the caller repeats it and the entity
-    gets it twice, which is harmless: what waits there is recognised, what is published the position row refuses.
+    This is a signal, not an update, because a signal is durable while no worker runs. If the reply is lost, the caller
+    repeats the signal and the entity receives it twice. That is harmless: the entity recognises a reference that waits,
+    and the position row in the publishing transaction recognises one that is published.
 
     Raises:
-        DependencyError: Temporal does not answer or does not take it now (down, overloaded, too many signals in the run).
+        DependencyError: Temporal does not answer or does not accept the signal now: it is down or overloaded, or the
+            run has received too many signals. Repeat the call later.
     """
+    workflow_id = source_workflow_id(spec.source)
     try:
         await client.start_workflow(
             "SourceWorkflow",
             initial_state(spec),
-            id=source_workflow_id(spec.source),
+            id=workflow_id,
             task_queue=task_queues.WORKFLOWS,
             start_signal="batch_staged",
             start_signal_args=[ref],
@@ -36,6 +39,7 @@ async def hand_over(client: Client, ref: BatchRef, spec: SourceSpec) -> None:
             rpc_timeout=_RPC_TIMEOUT,
         )
     except RPCError as error:
+        reason = f"{error.status.name}: {error.message}"
         raise DependencyError(
-            f"Temporal does not take a signal for {source_workflow_id(spec.source)}: {error.status.name}: {error.message}"
+            f"Temporal does not accept a signal for {workflow_id}: {reason}; repeat it later"
         ) from error

@@ -1,65 +1,77 @@
-"""The whole state of a source's entity workflow, and the pure rules that change it."""
+"""The whole state of a source's entity workflow, and the pure rules that change it.
+
+Nothing in here calls Temporal, so every rule can be tested without a server.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from corpus.batch import BatchRef, ExpiryOrder
+from corpus.batch import BatchRef, Expire, Ingest, Order
 from corpus.source import SourceSpec
 
 # Size of the first batches: small, so that something is searchable soon; it then follows what embedding costs.
 FIRST_BUDGET_BYTES = 500_000
 MIN_BUDGET_BYTES = 125_000
-# A batch that sent fewer texts through the model than this was cheap, so the next may be larger; above, smaller.
+# A batch that embedded fewer texts than this was cheap, so the next may be larger; above the other limit, smaller.
 CHEAP_TEXTS = 250
 COSTLY_TEXTS = 1_000
 # References of one batch: some 450 bytes each, and the server takes 2 MB for a workflow's input.
 MAX_REFERENCES = 1_000
-# Failures at one place after which a source halts and asks a person instead of reading again.
+# Failures without success after which a source halts and asks a person instead of reading again.
 MAX_REWINDS = 3
+# Ids of expiry orders that are remembered to recognise a repeated signal.
+_MAX_EXPIRY_REQUESTS = 50
 
 
 class Acceptance(StrEnum):
-    """What became of a reference that was signalled."""
+    """What became of a signalled order."""
 
     ACCEPTED = "accepted"
-    REPEATED = "repeated"  # the same range already waits or is worked on
+    REPEATED = (
+        "repeated"  # the same range already waits or is in flight; the same expiry was accepted
+    )
     OUTDATED = "outdated"  # read before the last rewind
 
 
 @dataclass(kw_only=True)
 class SourceState:
-    """All that the entity knows; it is the argument of the next run."""
+    """Everything that the entity knows: argument of the next run and answer to the query `status`.
+
+    Field names are on the wire, in the histories of running workflows too; a new field needs a default.
+
+    Attributes:
+        furthest: partition key -> furthest offset of the references that wait or are in flight. Derived from `pending`
+            and `in_flight` and therefore no field: it is not on the wire. It may be too high, never too low.
+    """
 
     source: str
-    max_records: int = 5_000  # a batch
-    max_bytes: int = 8_000_000  # a batch
-    max_in_flight: int = 3  # batches side by side
-    loaded: bool = False  # whether the ledger's last batch was read
+    max_records: int = 5_000  # per batch
+    max_bytes: int = 8_000_000  # per batch
+    max_in_flight: int = 3  # batches that run side by side
+    loaded: bool = False  # whether limits and last batch were read from the database
     next_batch: int = 1
     budget_bytes: int = FIRST_BUDGET_BYTES
     epoch: int = 0  # references of an older epoch are dropped
     paused: bool = False
-    halted: str = ""  # why
+    halted: str = ""  # the reason; empty: not halted
     rewinds: int = 0  # since everything that failed was last published
-    stuck: dict[str, int] = field(
-        default_factory=dict
-    )  # "topic/partition" -> oldest offset of a batch that failed
-    pending: list[BatchRef] = field(default_factory=list)
-    in_flight: list[BatchRef] = field(default_factory=list)  # belongs to batches that run now
-    expiries: list[ExpiryOrder] = field(default_factory=list)
-    ends: dict[str, int] = field(
-        default_factory=dict
-    )  # "topic/topic id/partition" -> furthest offset of what waits or runs
-    expiry_requests: list[str] = field(
-        default_factory=list
-    )  # newest ids, so that a repeated order is no second batch
+    # "topic/partition" -> lowest offset of a failed batch that was not published since
+    stuck: dict[str, int] = field(default_factory=dict[str, int])
+    pending: list[BatchRef] = field(default_factory=list[BatchRef])
+    in_flight: list[BatchRef] = field(default_factory=list[BatchRef])  # of batches that run now
+    expiries: list[Expire] = field(default_factory=list[Expire])  # at most one waits
+    expiry_requests: list[str] = field(default_factory=list[str])  # newest ids
     repeated: int = 0  # references dropped as repeats
-    published: int = 0  # batches, in all runs
+    published: int = 0  # batches, over all runs
+
+    def __post_init__(self) -> None:
+        self.furthest: dict[str, int] = {}
+        _index(self)
 
 
 def initial_state(spec: SourceSpec) -> SourceState:
-    """State of an entity that has never run."""
+    """Return the state of an entity that has never run."""
     return SourceState(
         source=spec.source,
         max_records=spec.limits.max_records,
@@ -68,100 +80,121 @@ def initial_state(spec: SourceSpec) -> SourceState:
     )
 
 
-def accept(state: SourceState, ref: BatchRef) -> Acceptance:
-    """Take in a reference.
+def status_name(state: SourceState, *, failing: bool) -> str:
+    """Return the value of the search attribute FreshetState; `failing`: a batch failed and the rewind is not done."""
+    if state.halted:
+        return "halted"
+    if state.paused:
+        return "paused"
+    if failing:
+        return "rewinding"
+    return "active"
 
-    Only what already waits here is dropped. Whether something *was* applied is decided by the position row in the publishing
-    transaction alone: the row may have moved back (failover, rewind), and an entity that remembers more than the database
-    would then drop what must be read again.
+
+# ── orders come in ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def accept(state: SourceState, ref: BatchRef) -> Acceptance:
+    """Accept a reference, unless it is outdated or already waits.
+
+    1. A reference of an older epoch was read before the last rewind; its records are read again.
+    2. A range that is covered by what waits and what is in flight is a repeat.
+    3. Everything else waits. Only the position row in the publishing transaction decides whether it was applied before:
+       the row may have moved back (failover, rewind), and an entity that remembers more than the database would then
+       drop what must be read again.
     """
+    # 1.
     if ref.epoch < state.epoch:
         return Acceptance.OUTDATED
-    # Nearly every reference goes on where the last one ended: thousands may come at once, and looking through all for each would
-    # keep the workflow task too long.
-    if ref.next_offset <= state.ends.get(_place(ref), 0) and _is_known(state, ref):
+    # 2. Nearly every reference continues where the last one ended, and thousands may arrive at once: to search all for
+    # each of them would take the workflow task too long.
+    may_be_covered = ref.next_offset <= state.furthest.get(_partition_key(ref), 0)
+    if may_be_covered and _is_covered(state, ref):
         state.repeated += 1
         return Acceptance.REPEATED
-    _note_end(state, ref)
+    # 3.
     state.pending.append(ref)
+    _index_ref(state, ref)
     return Acceptance.ACCEPTED
 
 
-def _is_known(state: SourceState, ref: BatchRef) -> bool:
-    """Whether what waits and runs covers all of it: a consumer that started again cuts the same records in other places."""
-    place = _place(ref)
-    ranges = (
-        (known.first_offset, known.next_offset)
-        for known in (*state.in_flight, *state.pending)
-        if place == _place(known)
-    )
+def _is_covered(state: SourceState, ref: BatchRef) -> bool:
+    """Whether what waits and what is in flight holds the whole range; a restarted consumer ends ranges elsewhere."""
+    key = _partition_key(ref)
+    known = [*state.in_flight, *state.pending]
+    same_partition = [other for other in known if _partition_key(other) == key]
     covered = ref.first_offset
-    for first, after in sorted(ranges):
-        if first > covered:
+    for other in sorted(same_partition, key=lambda other: other.first_offset):
+        if other.first_offset > covered:
             break
-        covered = max(covered, after)
+        covered = max(covered, other.next_offset)
     return covered >= ref.next_offset
 
 
-def _place(ref: BatchRef) -> str:
+def _partition_key(ref: BatchRef) -> str:
+    """A topic that was recreated has another id, so its offsets are not compared with those of the old one."""
     return f"{ref.topic}/{ref.topic_id}/{ref.partition}"
 
 
-def _note_end(state: SourceState, ref: BatchRef) -> None:
-    place = _place(ref)
-    state.ends[place] = max(ref.next_offset, state.ends.get(place, 0))
+def _index(state: SourceState) -> None:
+    state.furthest.clear()
+    for ref in (*state.in_flight, *state.pending):
+        _index_ref(state, ref)
 
 
-def forget_waiting(state: SourceState, *, epoch: int) -> None:
-    """Drop what was read before the rewind to `epoch`; it lies in Kafka behind the position row."""
-    state.epoch = max(state.epoch, epoch)
-    state.pending = [ref for ref in state.pending if ref.epoch >= state.epoch]
-    state.in_flight, state.ends = [], {}
-    for ref in state.pending:
-        _note_end(state, ref)
+def _index_ref(state: SourceState, ref: BatchRef) -> None:
+    key = _partition_key(ref)
+    state.furthest[key] = max(ref.next_offset, state.furthest.get(key, 0))
 
 
-def failed(state: SourceState, refs: Sequence[BatchRef]) -> bool:
-    """Note where a batch failed; returns whether the source has tried often enough."""
-    for ref in refs:
-        place = f"{ref.topic}/{ref.partition}"
-        state.stuck[place] = min(ref.first_offset, state.stuck.get(place, ref.first_offset))
-    state.rewinds += 1
-    return state.rewinds > MAX_REWINDS
-
-
-def succeeded(state: SourceState, refs: Sequence[BatchRef]) -> None:
-    """What is published is not stuck; what other partitions publish meanwhile says nothing about one that is."""
-    for ref in refs:
-        place = f"{ref.topic}/{ref.partition}"
-        if ref.next_offset > state.stuck.get(place, ref.next_offset):
-            del state.stuck[place]
-    if not state.stuck:
-        state.rewinds = 0
-
-
-def accept_expiry(state: SourceState, order: ExpiryOrder) -> Acceptance:
-    """Take in an expiry order, once an id; a newer one says all that one that waits does."""
+def accept_expiry(state: SourceState, order: Expire) -> Acceptance:
+    """Accept an expiry order, once per id; a newer one replaces one that waits: it covers the same documents."""
     if order.request_id in state.expiry_requests:
         return Acceptance.REPEATED
-    state.expiry_requests = [*state.expiry_requests[-49:], order.request_id]
+    requests = [*state.expiry_requests, order.request_id]
+    state.expiry_requests = requests[-_MAX_EXPIRY_REQUESTS:]
     state.expiries = [order]
     return Acceptance.ACCEPTED
 
 
-def take_batch(state: SourceState) -> tuple[BatchRef, ...]:
+def give_back_expiry(state: SourceState, order: Expire) -> None:
+    """Let an expiry whose batch was cancelled wait again, unless a newer one waits."""
+    accepted = {request_id: number for number, request_id in enumerate(state.expiry_requests)}
+    waiting = [*state.expiries, order]
+    state.expiries = [max(waiting, key=lambda order: accepted.get(order.request_id, -1))]
+
+
+# ── orders go out ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def has_order(state: SourceState) -> bool:
+    """Whether an order waits and the source may act on it."""
+    waiting = bool(state.pending or state.expiries)
+    return waiting and not state.paused and not state.halted
+
+
+def take_order(state: SourceState) -> Order:
+    """Take the order of the next batch: an expiry first, since readers must no longer see what it withdraws.
+
+    Raises:
+        ValueError: no order waits.
+    """
+    if state.expiries:
+        return state.expiries.pop(0)
+    return Ingest(refs=_take_refs(state))
+
+
+def _take_refs(state: SourceState) -> tuple[BatchRef, ...]:
     """Take waiting references for one batch, oldest first, within the limits; at least one if any waits."""
+    max_bytes = min(state.budget_bytes, state.max_bytes)
     taken: list[BatchRef] = []
-    records = size = 0
-    for ref in state.pending:
+    records = 0
+    size = 0
+    for ref in state.pending[:MAX_REFERENCES]:
         records += ref.records
         size += ref.staged_bytes
-        full = (
-            len(taken) == MAX_REFERENCES
-            or records > state.max_records
-            or size > min(state.budget_bytes, state.max_bytes)
-        )
-        if taken and full:
+        too_large = records > state.max_records or size > max_bytes
+        if taken and too_large:
             break
         taken.append(ref)
     del state.pending[: len(taken)]
@@ -169,9 +202,65 @@ def take_batch(state: SourceState) -> tuple[BatchRef, ...]:
     return tuple(taken)
 
 
-def learn_from(state: SourceState, *, texts_embedded: int) -> None:
-    """Let the size of the next batches follow what the last one cost: a batch should be seconds of embedding, not minutes."""
+# ── batches end ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def release(state: SourceState, refs: Sequence[BatchRef]) -> None:
+    """Forget references whose batch has ended, in whatever way."""
+    done = set(refs)
+    state.in_flight = [ref for ref in state.in_flight if ref not in done]
+
+
+def record_success(state: SourceState, refs: Sequence[BatchRef]) -> None:
+    """Note what was published: it is no longer stuck.
+
+    What other partitions publish meanwhile says nothing about a partition that is stuck.
+    """
+    for ref in refs:
+        name = _partition_name(ref)
+        lowest_failed = state.stuck.get(name)
+        if lowest_failed is not None and ref.next_offset > lowest_failed:
+            del state.stuck[name]
+    if not state.stuck:
+        state.rewinds = 0
+
+
+def record_failure(state: SourceState, refs: Sequence[BatchRef]) -> bool:
+    """Note where a batch failed; returns whether the source must halt because it failed too often."""
+    for ref in refs:
+        name = _partition_name(ref)
+        lowest_failed = state.stuck.get(name, ref.first_offset)
+        state.stuck[name] = min(ref.first_offset, lowest_failed)
+    state.rewinds += 1
+    return state.rewinds > MAX_REWINDS
+
+
+def forget_failures(state: SourceState) -> None:
+    """Count failures from zero again: a person acted, so what failed before may work now."""
+    state.rewinds = 0
+    state.stuck = {}
+
+
+def _partition_name(ref: BatchRef) -> str:
+    return f"{ref.topic}/{ref.partition}"
+
+
+def drop_outdated(state: SourceState, *, epoch: int) -> None:
+    """Drop what was read before the rewind to `epoch`: Kafka holds it, behind the position row.
+
+    References in flight are forgotten as well. If one is signalled once more it is accepted, and the position row in
+    the publishing transaction recognises it.
+    """
+    state.epoch = max(state.epoch, epoch)
+    state.pending = [ref for ref in state.pending if ref.epoch >= state.epoch]
+    state.in_flight = []
+    _index(state)
+
+
+def adapt_budget(state: SourceState, *, texts_embedded: int) -> None:
+    """Adapt the size of the next batches to the cost of the last one: seconds of embedding, not minutes."""
     if texts_embedded < CHEAP_TEXTS:
-        state.budget_bytes = min(state.budget_bytes * 2, max(state.max_bytes, FIRST_BUDGET_BYTES))
+        largest = max(state.max_bytes, FIRST_BUDGET_BYTES)
+        state.budget_bytes = min(state.budget_bytes * 2, largest)
     elif texts_embedded > COSTLY_TEXTS:
         state.budget_bytes = max(state.budget_bytes // 2, MIN_BUDGET_BYTES)

@@ -1,7 +1,9 @@
-"""SourceWorkflow: the entity of a source, one a source, for ever."""
+"""SourceWorkflow: the entity of a source, one per source, for ever."""
 
 import asyncio
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import assert_never
 
 from temporalio import workflow
 from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
@@ -15,9 +17,12 @@ with workflow.unsafe.imports_passed_through():
         BatchInput,
         BatchRef,
         BatchReport,
-        ExpiryOrder,
+        Expire,
+        Ingest,
+        Order,
         RewindRequest,
         batch_workflow_id,
+        staged_refs,
     )
     from corpus.source import source_workflow_id
     from corpus.workflows import BatchWorkflow
@@ -25,68 +30,104 @@ with workflow.unsafe.imports_passed_through():
         SourceState,
         accept,
         accept_expiry,
-        failed,
-        forget_waiting,
-        learn_from,
-        succeeded,
-        take_batch,
+        adapt_budget,
+        drop_outdated,
+        forget_failures,
+        give_back_expiry,
+        has_order,
+        record_failure,
+        record_success,
+        release,
+        status_name,
+        take_order,
     )
 
 __all__ = ["SourceWorkflow", "source_workflow_id"]
+
+_MAX_REWIND_PAUSE_SECONDS = 30
+# Ids of `workflow.patched`: histories of runs that started before a change lack them and replay the old way.
+_NEWER_EPOCH_OUTDATES = "newer-epoch-outdates-what-waits"
+_CANCELLED_EXPIRY_WAITS = "cancelled-expiry-waits-again"
+
+
+@dataclass(frozen=True, slots=True)
+class _BatchFailure:
+    """The oldest batch that failed; no later batch may publish."""
+
+    batch: int
+    refs: tuple[BatchRef, ...]
+    reason: str
 
 
 @workflow.defn(name="SourceWorkflow")
 class SourceWorkflow:
     """Signals only record; one loop acts.
 
-    The loop starts batches (several side by side, published in order), gives each its turn, learns from what it cost, and
-    continues as new when the server suggests it and nothing is in flight. When a batch fails for good, those before it end as
-    they would have and nothing behind it is published: what waits is dropped here (it lies in Kafka) and the consumer reads
-    again from the position row; after `MAX_REWINDS` such failures at one place the source halts and a person is asked.
+    The first of these that is due is what the loop does next. It
+
+    1. continues as new, when the server suggests it and no batch runs
+    2. rewinds, when a batch failed and the batches before it have ended: what waits is dropped (Kafka holds it) and the
+       consumer reads again from the position row; after `MAX_REWINDS` such failures the source halts and waits for a
+       person
+    3. loads limits, last batch number and epoch from the database, where that is due
+    4. starts a batch for the next order; several run side by side
+
+    A batch that ends lets the oldest one that still runs publish, so batches are published in order. A batch that fails
+    for good ends the batches behind it; those before it end as they would have.
     """
 
     @workflow.init
     def __init__(self, state: SourceState) -> None:
         self._state = state
-        self._running: dict[int, asyncio.Task[None]] = {}
-        self._handles: dict[int, ChildWorkflowHandle[BatchWorkflow, BatchReport]] = {}
-        self._failure = ""
-        self._failed_batch = 0  # the oldest that failed
-        self._failed_refs: tuple[BatchRef, ...] = ()
-        self._shown = ""
+        self._tasks: dict[
+            int, asyncio.Task[None]
+        ] = {}  # by batch number, until the batch has ended
+        self._handles: dict[
+            int, ChildWorkflowHandle[BatchWorkflow, BatchReport]
+        ] = {}  # once started
+        self._failure: _BatchFailure | None = None
+        self._listed_status = ""
 
-    # ── what others tell ────────────────────────────────────────────────────────────────────────────────────────────
+    # ── signals and queries ─────────────────────────────────────────────────────────────────────────────────────────
 
     @workflow.signal
     def batch_staged(self, ref: BatchRef) -> None:
-        """The consumer staged a micro-batch; after a halt it may be here before `resume` is, so what is outdated is told by its epoch."""
+        """The consumer staged a micro-batch.
+
+        After `freshet source resume` the consumer may read again before this entity receives `resume`. The newer epoch
+        shows it. What waits is then outdated, and what is read again must not count as its repeat: the entity would
+        drop both, and no reader would send these records once more.
+        """
+        # Runs of the version before kept both and replay so.
+        if ref.epoch > self._state.epoch and workflow.patched(_NEWER_EPOCH_OUTDATES):
+            drop_outdated(self._state, epoch=ref.epoch)
         accept(self._state, ref)
 
     @workflow.signal
-    def expire(self, order: ExpiryOrder) -> None:
-        """A freshness check found overdue documents."""
+    def expire(self, order: Expire) -> None:
+        """A freshness check measured overdue documents."""
         accept_expiry(self._state, order)
 
     @workflow.signal
     def pause(self) -> None:
         """Start no more batches."""
         self._state.paused = True
-        self._show()
+        self._list_status()
 
     @workflow.signal
     def resume(self) -> None:
-        """Go on, also after a halt, with the limits as configured now."""
+        """Start batches again, also after a halt, with the limits as configured now."""
         self._state.paused = False
         self._state.halted = ""
-        self._state.rewinds, self._state.stuck = 0, {}
         self._state.loaded = False
-        self._show()
+        forget_failures(self._state)
+        self._list_status()
 
     @workflow.signal
     def reload(self) -> None:
-        """The source's configuration was changed in the database; what failed before may be another matter now."""
-        self._state.rewinds, self._state.stuck = 0, {}
+        """The source's configuration was changed in the database; what failed before may work now."""
         self._state.loaded = False
+        forget_failures(self._state)
 
     @workflow.query
     def status(self) -> SourceState:
@@ -99,177 +140,210 @@ class SourceWorkflow:
     async def run(self, state: SourceState) -> None:
         """Act on what was recorded, for ever."""
         while True:
-            self._show()
-            await workflow.wait_condition(self._something_to_do)
-            if self._leaving() and not self._running and not self._failure:
+            self._list_status()
+            await workflow.wait_condition(self._can_act)
+            # Step 1.
+            if self._should_continue_as_new() and not self._tasks and self._failure is None:
                 await workflow.wait_condition(workflow.all_handlers_finished)
                 workflow.continue_as_new(self._state)
             try:
                 await self._act()
-            except (
-                ActivityError
-            ) as error:  # it refused for good: wait for a person, with the reason in view
-                self._state.halted, self._state.loaded, self._failure = _reason(error), True, ""
+            except ActivityError as error:
+                # The database refuses for good. A person reads the reason and resumes the source, which loads it again.
+                self._state.halted = _innermost_message(error)
+                self._state.loaded = True
+                self._failure = None
 
     async def _act(self) -> None:
-        if self._failure and not self._running:
-            await self._recover()
+        if self._failure is not None:
+            await self._rewind(self._failure)  # step 2
         elif not self._state.loaded:
-            await self._load()
+            await self._load()  # step 3
         else:
-            self._start_batch()
+            self._start_batch()  # step 4
 
-    def _show(self) -> None:
-        """Keep the search attributes true; an event in the history only where something changed."""
-        state = self._state
-        shown = (
-            "halted"
-            if state.halted
-            else "paused"
-            if state.paused
-            else "rewinding"
-            if self._failure
-            else "active"
-        )
-        if shown != self._shown:
-            self._shown = shown
-            workflow.upsert_search_attributes(
-                [
-                    search_attributes.SOURCE.value_set(state.source),
-                    search_attributes.STATE.value_set(shown),
-                ]
-            )
+    def _can_act(self) -> bool:
+        if self._failure is not None or self._should_continue_as_new():
+            return not self._tasks
+        return not self._state.loaded or self._can_start_batch()
 
-    def _something_to_do(self) -> bool:
-        if self._failure or self._leaving():
-            return not self._running
-        return not self._state.loaded or self._may_start()
-
-    def _leaving(self) -> bool:
+    def _should_continue_as_new(self) -> bool:
         return workflow.info().is_continue_as_new_suggested()
 
-    def _may_start(self) -> bool:
-        waiting = bool(self._state.pending or self._state.expiries)
-        free = len(self._running) < self._state.max_in_flight
-        return waiting and free and not self._state.paused and not self._state.halted
+    def _can_start_batch(self) -> bool:
+        return has_order(self._state) and len(self._tasks) < self._state.max_in_flight
+
+    def _list_status(self) -> None:
+        """Keep the search attributes true; each update is an event in the history, so only where something changed."""
+        status = status_name(self._state, failing=self._failure is not None)
+        if status == self._listed_status:
+            return
+        self._listed_status = status
+        # The SDK leaves out a type argument in the signature.
+        workflow.upsert_search_attributes(  # pyright: ignore[reportUnknownMemberType]
+            [
+                search_attributes.SOURCE.value_set(self._state.source),
+                search_attributes.STATE.value_set(status),
+            ]
+        )
+
+    async def _rewind(self, failure: _BatchFailure) -> None:
+        state = self._state
+        self._list_status()
+        halt = record_failure(state, failure.refs)
+        request = RewindRequest(source=state.source, reason=failure.reason, halt=halt)
+        rewound = await workflow.execute_activity_method(
+            PublishActivities.rewind_source, request, **policies.REWIND_SOURCE
+        )
+        drop_outdated(state, epoch=rewound.epoch)
+        state.loaded = False
+        if halt:
+            state.halted = failure.reason
+        else:
+            pause = min(_MAX_REWIND_PAUSE_SECONDS, 2**state.rewinds)
+            await workflow.sleep(timedelta(seconds=pause))
+        self._failure = None
 
     async def _load(self) -> None:
-        loaded = await workflow.execute_activity_method(
-            PublishActivities.load_source, self._state.source, **policies.LOAD_SOURCE
-        )
         state = self._state
+        loaded = await workflow.execute_activity_method(
+            PublishActivities.load_source, state.source, **policies.LOAD_SOURCE
+        )
         state.next_batch = max(state.next_batch, loaded.last_batch + 1)
-        state.max_records, state.max_bytes = loaded.max_records, loaded.max_bytes
+        state.max_records = loaded.max_records
+        state.max_bytes = loaded.max_bytes
         state.max_in_flight = loaded.max_in_flight
-        forget_waiting(state, epoch=loaded.epoch)
+        drop_outdated(state, epoch=loaded.epoch)
         state.loaded = True
 
     # ── one batch ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _start_batch(self) -> None:
         state = self._state
-        # An order to expire goes first: it is cheap, and it is what readers must no longer see.
-        order = state.expiries.pop(0) if state.expiries else None
-        refs = () if order else take_batch(state)
-        number = state.next_batch
-        state.next_batch += 1
-        batch = BatchInput(
+        batch = BatchInput.of(
+            take_order(state),
             source=state.source,
-            batch=number,
-            refs=refs,
-            first_in_line=not self._running,
-            expire_documents=order,
+            batch=state.next_batch,
+            first_in_line=not self._tasks,
         )
-        self._running[number] = asyncio.create_task(self._run_batch(batch))
+        state.next_batch += 1
+        self._tasks[batch.batch] = asyncio.create_task(self._run_batch(batch))
 
     async def _run_batch(self, batch: BatchInput) -> None:
-        state = self._state
-        try:
-            handle = await workflow.start_child_workflow(
-                BatchWorkflow.run,
-                batch,
-                id=batch_workflow_id(batch.source, batch.batch),
-                task_queue=task_queues.WORKFLOWS,
-                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-                parent_close_policy=ParentClosePolicy.ABANDON,
-                search_attributes=TypedSearchAttributes(
-                    [SearchAttributePair(search_attributes.SOURCE, batch.source)]
-                ),
-            )
-            self._handles[batch.batch] = handle
-            if self._is_behind_failure(batch.batch):
-                handle.cancel()  # it was on its way while one before it failed
-            elif not batch.first_in_line and batch.batch == min(self._running):
-                await handle.signal(BatchWorkflow.your_turn)
-            report = await handle
-        except FailureError as error:
-            self._failed(batch, error)
-        else:
-            state.published += 1
-            if batch.refs:
-                succeeded(state, batch.refs)
-                learn_from(state, texts_embedded=report.texts_embedded)
-        finally:
-            done = set(batch.refs)
-            state.in_flight = [ref for ref in state.in_flight if ref not in done]
-            del self._running[batch.batch]
-            self._handles.pop(batch.batch, None)
-        await self._give_turn()
+        """Run a batch to its end, whatever that is.
 
-    async def _give_turn(self) -> None:
-        """After a failure, end all that wait behind it; let the oldest running batch publish."""
-        for number, waiting in self._handles.items():
+        1. start its workflow, let it publish if no earlier batch runs, and wait for its end
+        2. record how it ended
+        3. let the next batch publish
+        """
+        number = batch.batch
+        try:
+            # Step 1.
+            handle = await self._start_child(batch)
+            self._handles[number] = handle
             if self._is_behind_failure(number):
-                waiting.cancel()
-        if not self._running:
+                handle.cancel()  # an earlier batch failed while this one was being started
+            elif not batch.first_in_line and number == min(self._tasks):
+                await handle.signal(BatchWorkflow.allow_publishing)
+            report = await handle
+        # Step 2.
+        except FailureError as error:
+            self._batch_failed(batch, error)
+        else:
+            self._batch_published(batch, report)
+        finally:
+            release(self._state, staged_refs(batch.order))
+            del self._tasks[number]
+            self._handles.pop(number, None)
+        # Step 3.
+        self._cancel_batches_behind_failure()
+        await self._let_oldest_batch_publish()
+
+    async def _start_child(
+        self, batch: BatchInput
+    ) -> ChildWorkflowHandle[BatchWorkflow, BatchReport]:
+        source = SearchAttributePair(search_attributes.SOURCE, batch.source)
+        return await workflow.start_child_workflow(
+            BatchWorkflow.run,
+            batch,
+            id=batch_workflow_id(batch.source, batch.batch),
+            task_queue=task_queues.WORKFLOWS,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            parent_close_policy=ParentClosePolicy.ABANDON,
+            search_attributes=TypedSearchAttributes([source]),
+        )
+
+    def _batch_published(self, batch: BatchInput, report: BatchReport) -> None:
+        self._state.published += 1
+        order = batch.order
+        match order:
+            case Ingest():
+                record_success(self._state, order.refs)
+                adapt_budget(self._state, texts_embedded=report.texts_embedded)
+            case Expire():
+                pass
+            case _:
+                assert_never(order)
+
+    def _batch_failed(self, batch: BatchInput, error: FailureError) -> None:
+        order = batch.order
+        if self._is_behind_failure(batch.batch):
+            self._order_cancelled(order)
             return
-        oldest = min(self._running)
+        reason = _innermost_message(error)
+        match order:
+            case Ingest():
+                self._failure = _BatchFailure(
+                    batch=batch.batch,
+                    refs=order.refs,
+                    reason=f"batch {batch.batch}: {reason}",
+                )
+            case Expire():
+                # No event is lost with it: the next freshness check orders again what is still overdue.
+                workflow.logger.warning(
+                    "expiry refused",
+                    extra={"action": "expiry_refused", "batch": batch.batch, "reason": reason},
+                )
+            case _:
+                assert_never(order)
+
+    def _order_cancelled(self, order: Order) -> None:
+        match order:
+            case Ingest():
+                pass  # after the rewind the consumer reads these records again
+            case Expire():
+                # No caller repeats it, since its id is known. Runs of the version before lost it and replay so.
+                if workflow.patched(_CANCELLED_EXPIRY_WAITS):
+                    give_back_expiry(self._state, order)
+            case _:
+                assert_never(order)
+
+    def _cancel_batches_behind_failure(self) -> None:
+        for number, handle in self._handles.items():
+            if self._is_behind_failure(number):
+                handle.cancel()
+
+    async def _let_oldest_batch_publish(self) -> None:
+        if not self._tasks:
+            return
+        oldest = min(self._tasks)
         handle = self._handles.get(oldest)
         if handle is None or self._is_behind_failure(oldest):
-            return  # it is being started and looks for itself, or it is being ended
+            return  # it is being started and then checks for itself, or it is being cancelled
         try:
-            await handle.signal(BatchWorkflow.your_turn)
+            await handle.signal(BatchWorkflow.allow_publishing)
         except FailureError:
             workflow.logger.info(
-                "batch ended before its turn", extra={"action": "turn_missed", "batch": oldest}
+                "batch ended before it was allowed to publish",
+                extra={"action": "batch_ended_early", "batch": oldest},
             )
 
     def _is_behind_failure(self, number: int) -> bool:
-        return bool(self._failure) and number > self._failed_batch
-
-    def _failed(self, batch: BatchInput, error: FailureError) -> None:
-        if self._is_behind_failure(batch.batch):
-            return  # cancelled
-        if batch.expire_documents is not None:
-            workflow.logger.warning(
-                "expiry refused", extra={"action": "expiry_refused", "reason": _reason(error)}
-            )
-            return
-        self._failure, self._failed_batch, self._failed_refs = (
-            f"batch {batch.batch}: {_reason(error)}",
-            batch.batch,
-            batch.refs,
-        )
-
-    async def _recover(self) -> None:
-        state = self._state
-        self._show()
-        halt = failed(state, self._failed_refs)
-        request = RewindRequest(source=state.source, reason=self._failure, halt=halt)
-        rewound = await workflow.execute_activity_method(
-            PublishActivities.rewind_source, request, **policies.REWIND_SOURCE
-        )
-        forget_waiting(state, epoch=rewound.epoch)
-        state.loaded = False
-        if halt:
-            state.halted = self._failure
-        else:
-            await workflow.sleep(timedelta(seconds=min(30, 2**state.rewinds)))
-        self._failure = ""
+        return self._failure is not None and number > self._failure.batch
 
 
-def _reason(error: BaseException) -> str:
-    """The innermost message: what really happened."""
+def _innermost_message(error: BaseException) -> str:
+    """Return the message of the cause, as "PositionGapError: peps/0 ...": Temporal puts the type before the message."""
     while isinstance(error, (ChildWorkflowError, ActivityError)) and error.cause is not None:
         error = error.cause
-    return str(error)  # "PositionGapError: peps/0 ...": Temporal puts the type before the message
+    return str(error)

@@ -17,12 +17,14 @@ from corpus.batch import (
     BatchRef,
     BatchReport,
     BatchState,
-    ExpiryOrder,
+    Expire,
     LoadedSource,
     PreparedBatch,
     PublishRequest,
     RewindRequest,
     RewoundSource,
+    next_state,
+    staged_refs,
 )
 from corpus.database import Connection, database_errors_translated
 from corpus.errors import (
@@ -44,6 +46,7 @@ logger = logging.getLogger(__name__)
 # The planner guesses temporary tables too small; above this many rows real figures pay.
 _ANALYZE_ROWS = 500
 _ANALYZE_DECISIONS = 50
+_PUBLISHED = next_state(BatchState.EMBEDDED, BatchState.PUBLISHED)  # what this step does to a batch
 _OUTCOMES = ("applied", "unchanged", "superseded", "dead_lettered", "ignored")
 
 
@@ -118,13 +121,12 @@ class Publisher:
             "epoch": row[1],
         }
         common |= {"expire_after": spec.freshness.expire_after_seconds}
-        if batch.expire_documents is not None:
-            return _expire(
-                connection, request, _as_configured(batch.expire_documents, spec.freshness), common
-            )
+        order = batch.order
+        if isinstance(order, Expire):
+            return _expire(connection, request, _as_configured(order, spec.freshness), common)
         assert request.prepared is not None
         # Step 2.
-        ranges = [_range(connection, refs) for refs in _by_partition(batch.refs)]
+        ranges = [_range(connection, refs) for refs in _by_partition(order.refs)]
         _check_starts(request.prepared, ranges)
         moved = [found for found in ranges if found.next_offset > found.first_offset]
         if not moved:  # everything was applied before: nothing to see, nothing to count
@@ -132,7 +134,7 @@ class Publisher:
                 source=batch.source,
                 batch=batch.batch,
                 kind=BatchKind.INGEST,
-                state=BatchState.PUBLISHED,
+                state=_PUBLISHED,
             )
         # Steps 3, 4.
         events = self._copy(connection, request.prepared)
@@ -161,7 +163,7 @@ class Publisher:
 
     def _clean_up(self, request: PublishRequest) -> None:
         """Remove the staged files; what stays behind after a crash costs disk, never truth."""
-        names = [ref.url for ref in request.batch.refs]
+        names = [ref.url for ref in staged_refs(request.batch.order)]
         if request.prepared is not None:
             prepared = request.prepared
             names += [
@@ -253,7 +255,7 @@ def _report(
         source=batch.source,
         batch=batch.batch,
         kind=kind,
-        state=BatchState.PUBLISHED,
+        state=_PUBLISHED,
         published_at_ms=round(published_at.timestamp() * 1000),
         **{name: counts.get(name, 0) for name in names},
     )
@@ -413,13 +415,14 @@ def _ledger(
     reason: str | None,
 ) -> None:
     batch = request.batch
-    staged = [ref.staged_at_ms for ref in batch.refs]
+    staged = [ref.staged_at_ms for ref in staged_refs(batch.order)]
     values = {
         "pipeline": "",
         "space_id": None,
         **common,
         **counts,
         "kind": kind.value,
+        "state": _PUBLISHED.value,
         "reason": reason,
         "workflow_id": request.workflow_id,
         "run_id": request.run_id,
@@ -431,7 +434,7 @@ def _ledger(
     connection.execute(query("notify_published"), {"payload": json.dumps(payload)})
 
 
-def _as_configured(order: ExpiryOrder, policy: FreshnessSpec) -> ExpiryOrder:
+def _as_configured(order: Expire, policy: FreshnessSpec) -> Expire:
     """The order by the source's rule of now: it may have waited while a person changed that."""
     seconds = policy.expire_after_seconds
     rule = (
@@ -447,7 +450,7 @@ def _as_configured(order: ExpiryOrder, policy: FreshnessSpec) -> ExpiryOrder:
 
 
 def _expire(
-    connection: Connection, request: PublishRequest, order: ExpiryOrder, common: dict[str, Any]
+    connection: Connection, request: PublishRequest, order: Expire, common: dict[str, Any]
 ) -> BatchReport:
     """Withdraw overdue documents, judged now by the database's clock, in one transaction.
 
@@ -463,7 +466,7 @@ def _expire(
             source=batch.source,
             batch=batch.batch,
             kind=BatchKind.EXPIRY,
-            state=BatchState.PUBLISHED,
+            state=_PUBLISHED,
         )
     if overdue > order.max_ratio * visible:
         raise MassExpiryError(

@@ -1,110 +1,53 @@
-"""Whatever crosses Temporal survives it: every input and output of workflows, activities, signals, queries and Nexus
-operations goes through the data converter, plain and encrypted, and comes back equal. Nothing large is in it.
+"""Every value that crosses Temporal survives it: each input and output of workflows, activities, signals, queries and
+Nexus operations passes the data converter, plain and encrypted, and comes back equal. Nothing large is in it.
 """
 
+import base64
 import dataclasses
-import enum
-import importlib
-import inspect
-import os
-import types
-import typing
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.api.common.v1 import Payload
 from temporalio.converter import DataConverter
 
-from corpus.service import BatchSubscriberService, CorpusService
+from corpus.batch import BatchInput, BatchRef, Expire, Ingest, Order
+from ingest.source_state import SourceState
+from tests.support.orders import make_expiry, make_ref
+from tests.support.payloads import make, parts, payload_types
 from workers.temporal.codec import EncryptionCodec
 
-PACKAGES = ("ingest", "corpus", "freshness")
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def payload_types() -> list[Any]:
-    """Annotated types of every public method of workflows and activities, and of Nexus operations."""
-    found: dict[str, Any] = {}
-    for path in sorted(
-        path
-        for package in PACKAGES
-        for kind in ("workflows", "activities")
-        for path in (ROOT / package).rglob(f"*{kind}.py")
-    ):
-        module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
-        for cls in vars(module).values():
-            if (
-                inspect.isclass(cls)
-                and cls.__module__ == module.__name__
-                and cls.__name__.endswith(("Workflow", "Activities"))
-            ):
-                for name, method in inspect.getmembers(cls, inspect.isfunction):
-                    if not name.startswith("_"):
-                        found |= {
-                            str(kind): kind for kind in typing.get_type_hints(method).values()
-                        }
-    for service in (CorpusService, BatchSubscriberService):
-        for operation in service.__nexus_service_definition__.operation_definitions.values():
-            found |= {str(kind): kind for kind in (operation.input_type, operation.output_type)}
-    found.pop(str(type(None)), None)
-    return list(found.values())
-
-
-def parts(kind: Any) -> list[Any]:
-    """A type and everything inside it."""
-    inner = list(typing.get_args(kind))
-    if dataclasses.is_dataclass(kind):
-        inner += typing.get_type_hints(kind).values()
-    return [kind, *(part for each in inner for part in parts(each))]
-
-
-def make(kind: Any, *, full: bool) -> Any:
-    """A value of a type; `full` fills what may be left out."""
-    origin, inner = typing.get_origin(kind), typing.get_args(kind)
-    if dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
-        needed = [
-            field.name for field in dataclasses.fields(kind) if full or not _has_default(field)
-        ]
-        return kind(**{name: make(hints[name], full=full) for name in needed})  # type: ignore[operator]
-    if origin in (types.UnionType, typing.Union):
-        return make(inner[0], full=full) if full else None
-    if origin in (tuple, list):
-        return origin([make(inner[0], full=full)] * 2) if full else origin()
-    if origin is dict:
-        return {"name": make(inner[1], full=full)}
-    if inspect.isclass(kind) and issubclass(kind, enum.Enum):
-        return next(iter(kind))
-    return {str: "Ünïcode", int: 2**53 + 1, float: 0.25, bool: True, bytes: b"\x00\xff"}[kind]
-
-
-def _has_default(field: dataclasses.Field[Any]) -> bool:
-    return (
-        field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
-    )
-
-
+HISTORIES = Path(__file__).resolve().parents[1] / "replay" / "histories"
 PAYLOADS = payload_types()
 DATACLASSES = list(
     {
         part.__name__: part
-        for kind in PAYLOADS
-        for part in parts(kind)
+        for part in (part for kind in PAYLOADS for part in parts(kind))
         if dataclasses.is_dataclass(part)
     }.values()
 )
 CONVERTERS = {
     "plain": DataConverter.default,
     "encrypted": dataclasses.replace(
-        DataConverter.default, payload_codec=EncryptionCodec({"test": os.urandom(32)})
+        DataConverter.default, payload_codec=EncryptionCodec({"test": bytes(range(32))})
+    ),
+}
+ORDERS: dict[str, Order] = {
+    "ingest": Ingest(refs=(make_ref(0, 10), make_ref(10, 20, epoch=3))),
+    "expire": make_expiry(),
+    "expire by the events' own instants": Expire(
+        request_id="r", rule="expires_at", expire_after_seconds=None, max_ratio=0.5
     ),
 }
 
 
-def test_all_of_them_are_found() -> None:
+def test_the_types_are_collected() -> None:
     assert {
         "BatchInput",
         "BatchRef",
+        "Expire",
         "SourceState",
         "PublishRequest",
         "BatchNotice",
@@ -130,5 +73,126 @@ def test_payloads_are_pointers_not_contents(kind: Any) -> None:
 
 @pytest.mark.parametrize("kind", DATACLASSES, ids=lambda kind: kind.__name__)
 def test_what_is_sent_does_not_change_afterwards(kind: Any) -> None:
-    # An entity's state is the one that lives on in its workflow.
+    # The state of an entity is the one that its workflow keeps and changes.
     assert kind.__dataclass_params__.frozen or kind.__name__ == "SourceState"
+
+
+# ── orders ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def decoded(kind: Any, value: Any) -> Any:
+    """What the converter makes of JSON that another version wrote."""
+    payload = Payload(metadata={"encoding": b"json/plain"}, data=json.dumps(value).encode())
+    [result] = await DataConverter.default.decode([payload], [kind])
+    return result
+
+
+def input_of(order: Order) -> BatchInput:
+    return BatchInput.of(order, source="s", batch=7, first_in_line=False)
+
+
+@pytest.mark.parametrize("converter", CONVERTERS.values(), ids=CONVERTERS)
+@pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
+async def test_an_order_comes_back_equal(order: Order, converter: DataConverter) -> None:
+    payloads = await converter.encode([input_of(order)])
+    [batch] = await converter.decode(payloads, [BatchInput])
+    assert batch == input_of(order)
+    assert batch.order == order
+
+
+@pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
+async def test_an_order_is_sent_in_the_shape_that_older_workers_read(order: Order) -> None:
+    [payload] = await DataConverter.default.encode([input_of(order)])
+    is_expiry = isinstance(order, Expire)
+    assert json.loads(payload.data) == {
+        "source": "s",
+        "batch": 7,
+        "refs": [] if is_expiry else [dataclasses.asdict(ref) for ref in order.refs],
+        "first_in_line": False,
+        "spec_revision": 0,
+        "expire_documents": dataclasses.asdict(order) if is_expiry else None,
+    }
+
+
+OLD_REF = {
+    "source": "s", "cluster_id": "c", "topic": "t", "topic_id": "i", "partition": 0, "first_offset": 5,
+    "next_offset": 6, "records": 1, "staged_bytes": 100, "url": "0/5", "sha256": "", "staged_at_ms": 0,
+}  # fmt: skip
+OLD_EXPIRY = {
+    "request_id": "r",
+    "rule": "expire_after=1h",
+    "expire_after_seconds": 3600,
+    "max_ratio": 0.5,
+}
+OLD_BATCH = {"source": "s", "batch": 2, "first_in_line": True, "spec_revision": 0}
+
+
+async def test_an_ingest_of_the_old_shape_decodes_to_that_order() -> None:
+    batch = await decoded(BatchInput, {**OLD_BATCH, "refs": [OLD_REF], "expire_documents": None})
+    assert batch.order == Ingest(refs=(make_ref(5, 6),))
+
+
+async def test_an_expiry_of_the_old_shape_decodes_to_that_order() -> None:
+    batch = await decoded(BatchInput, {**OLD_BATCH, "refs": [], "expire_documents": OLD_EXPIRY})
+    assert batch.order == Expire(
+        request_id="r", rule="expire_after=1h", expire_after_seconds=3600, max_ratio=0.5
+    )
+
+
+async def test_an_input_from_before_there_were_expiries_decodes() -> None:
+    batch = await decoded(BatchInput, {**OLD_BATCH, "refs": [OLD_REF]})
+    assert isinstance(batch.order, Ingest)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"refs": [OLD_REF], "expire_documents": OLD_EXPIRY},
+        {"refs": [], "expire_documents": None},
+        {"refs": []},
+    ],
+    ids=["both", "neither", "nothing"],
+)
+async def test_an_input_without_exactly_one_order_is_refused(fields: dict[str, Any]) -> None:
+    """To choose one of two would lose events without a word."""
+    with pytest.raises(Exception, match="orders instead of one"):
+        await decoded(BatchInput, {**OLD_BATCH, **fields})
+
+
+def recorded_inputs() -> Iterator[Any]:
+    """Every BatchInput in the recorded histories, as JSON."""
+    for path in sorted(HISTORIES.glob("*.json")):
+        for payload in payloads_in(json.loads(path.read_text(encoding="utf-8"))):
+            value = json.loads(base64.b64decode(payload))
+            if isinstance(value, dict) and "first_in_line" in value:
+                yield value
+
+
+def payloads_in(history: Any) -> Iterator[str]:
+    """The data of every payload, wherever in the history it is."""
+    if isinstance(history, dict) and isinstance(history.get("data"), str):
+        yield history["data"]
+    elif isinstance(history, dict | list):
+        children = history.values() if isinstance(history, dict) else history
+        for child in children:
+            yield from payloads_in(child)
+
+
+async def test_every_recorded_batch_has_an_order() -> None:
+    orders = [(await decoded(BatchInput, value)).order for value in recorded_inputs()]
+    assert {type(order) for order in orders} == {Ingest, Expire}
+
+
+async def test_a_state_that_an_older_run_continues_with_decodes() -> None:
+    """It has a field that is derived now, and lacks what came later."""
+    old = {
+        "source": "s", "max_records": 10, "max_bytes": 20, "max_in_flight": 2, "loaded": True, "next_batch": 9,
+        "budget_bytes": 30, "epoch": 1, "paused": True, "halted": "a gap", "rewinds": 2, "pending": [OLD_REF],
+        "in_flight": [], "expiries": [OLD_EXPIRY], "ends": {"t/i/0": 6}, "expiry_requests": ["r"],
+        "repeated": 4, "published": 8,
+    }  # fmt: skip
+    state = await decoded(SourceState, old)
+    assert state.pending == [BatchRef(**OLD_REF)]
+    assert state.expiries == [Expire(**OLD_EXPIRY)]
+    assert (state.next_batch, state.epoch, state.stuck) == (9, 1, {})
+    assert state.furthest == {"t/i/0": 6}

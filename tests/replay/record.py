@@ -1,36 +1,49 @@
-"""Record histories: `python -m tests.replay.record` runs the scenarios on servers of its own and writes `histories/*.json`.
+"""Record histories: `python -m tests.replay.record` runs scenarios on servers of its own.
 
-`python -m tests.replay.record --address HOST:PORT --namespace N --label WORD` takes them from a running server instead: the
-longest run of each workflow type. Old files are kept: they are what code in production has done.
+It writes `histories/{workflow}.{scenario}.{label}.json`; `--label WORD` defaults to the date. With
+`--address HOST:PORT --namespace N` it takes the longest run of each workflow type from a running server instead. A label
+is used once: old files are kept, since they show what code in production has done.
 """
 
 import argparse
 import asyncio
+import dataclasses
+import datetime
 import json
 import os
 import re
 import socket
 import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import nexusrpc
 from nexusrpc.handler import service_handler, sync_operation
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
+from temporalio.service import RPCError
 from temporalio.worker import Worker
 
 from compose.local.machine.ports import free_port
 from compose.local.parts.postgres import Postgres
 from compose.local.parts.temporal import Temporal
 from compose.local.run import running
+from corpus import task_queues
+from corpus.activities import PrepareActivities
 from corpus.answer.workflows import AwaitFreshWorkflow, AwaitInput
 from corpus.database import connect, migrate, open_pool
 from corpus.deliver.subscription import delivery_workflow_id
-from corpus.errors import PermanentError
+from corpus.errors import PermanentError, StagedFileError
 from corpus.service import AwaitFreshRequest, BatchNotice, BatchSubscriberService, NoticeAck
+from corpus.source import SourceSpec
 from freshness.activities import FreshnessActivities
+from freshness.report import FreshnessReport
+from ingest.hand_over import hand_over
+from ingest.workflows import SourceWorkflow
 from tests.support.fix_temporal import TemporalEnv
 from tests.support.known import WORKFLOWS
+from tests.support.orders import make_expiry, make_ref
 from tests.support.polling import until
 from tests.support.team_env import (
     Env,
@@ -49,18 +62,33 @@ HISTORIES = Path(__file__).parent / "histories"
 _MAX_EVENTS = 1_000
 
 
-async def save(handle: WorkflowHandle[Any, Any], name: str) -> None:
-    """Write one history, without the names of the machines that made it."""
-    history = json.loads((await handle.fetch_history()).to_json())
-    text = re.sub(
-        r"\d+@" + re.escape(socket.gethostname()), "recorded", json.dumps(history, indent=1)
-    )
-    await asyncio.to_thread((HISTORIES / f"{name}.json").write_text, text + "\n", encoding="utf-8")
+class Recorder:
+    """Writes histories under one label."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+
+    async def save(self, handle: WorkflowHandle[Any, Any], name: str) -> None:
+        """Write one history, without the name of the machine that ran it.
+
+        Raises:
+            FileExistsError: a history was recorded under this name and label before.
+        """
+        history = json.loads((await handle.fetch_history()).to_json())
+        identity = r"\d+@" + re.escape(socket.gethostname())
+        text = re.sub(identity, "recorded", json.dumps(history, indent=1))
+        path = HISTORIES / f"{name}.{self._label}.json"
+        await asyncio.to_thread(_write_new, path, text + "\n")
+
+
+def _write_new(path: Path, text: str) -> None:
+    with path.open("x", encoding="utf-8") as file:
+        file.write(text)
 
 
 @service_handler(service=BatchSubscriberService)
 class Team:
-    """Declines batch 2 as long as it is told to."""
+    """A team's worker that declines batch 2 while `declines` is true."""
 
     declines = True
 
@@ -72,7 +100,7 @@ class Team:
         return NoticeAck(notice_id=notice.notice_id)
 
 
-async def record_checks(env: Env, folder: Path) -> None:
+async def record_checks(env: Env, folder: Path, recorder: Recorder) -> None:
     """A check that passes, one that expires (with entity and batch), one that fails."""
     with connect(env.database_url) as db:
         make_source(db, expire_after_seconds=3_600)
@@ -81,16 +109,13 @@ async def record_checks(env: Env, folder: Path) -> None:
         async with all_workers(env, folder):
             for name in ("expiry", "pass"):
                 report = await check(env)
-                await save(
-                    env.client.get_workflow_handle("freshness/peps", run_id=report.run_id),
-                    f"FreshnessWorkflow.{name}",
-                )
-            await save(env.client.get_workflow_handle("batch:peps:2"), "BatchWorkflow.expiry")
-            await save(env.client.get_workflow_handle("source:peps"), "SourceWorkflow.expiry")
-        await _record_failed_check(env)
+                await recorder.save(_check_run(env, report), f"FreshnessWorkflow.{name}")
+            await recorder.save(_workflow(env, "batch:peps:2"), "BatchWorkflow.expiry")
+            await recorder.save(_workflow(env, "source:peps"), "SourceWorkflow.expiry")
+        await _record_failed_check(env, recorder)
 
 
-async def _record_failed_check(env: Env) -> None:
+async def _record_failed_check(env: Env, recorder: Recorder) -> None:
     def fails(source: str) -> Any:
         raise PermanentError(source)
 
@@ -101,14 +126,80 @@ async def _record_failed_check(env: Env) -> None:
         )  # type: ignore[arg-type]
         async with env.light_worker(activities=[shell.measure, real["record"]]):
             report = await check(env)
-        await save(
-            env.client.get_workflow_handle("freshness/peps", run_id=report.run_id),
-            "FreshnessWorkflow.runtime_error",
-        )
+        await recorder.save(_check_run(env, report), "FreshnessWorkflow.runtime_error")
 
 
-async def record_notices(env: Env) -> None:
-    """A delivery that waits, tells, is declined, parks, resumes, continues as new; waits that end in both ways."""
+def _workflow(env: Env, workflow_id: str) -> WorkflowHandle[Any, Any]:
+    return env.client.get_workflow_handle(workflow_id)
+
+
+def _check_run(env: Env, report: FreshnessReport) -> WorkflowHandle[Any, Any]:
+    return env.client.get_workflow_handle("freshness/peps", run_id=report.run_id)
+
+
+async def record_rewind(env: Env, folder: Path, recorder: Recorder) -> None:
+    """A batch that fails, an expiry behind it that is cancelled and waits again, a consumer that reads again."""
+    expiry_runs = threading.Event()
+
+    def fails(_request: Any) -> Any:
+        assert expiry_runs.wait(30)
+        raise StagedFileError("the staged file is missing")
+
+    with connect(env.database_url) as db, ThreadPoolExecutor(1) as threads:
+        make_source(db)
+        async with (
+            all_workers(env, folder),
+            Worker(
+                env.client,
+                task_queue=task_queues.PREPARE,
+                activities=[PrepareActivities(fails).prepare],
+                activity_executor=threads,
+            ),
+        ):
+            await _stage(env, 0)
+            await until(lambda: _runs(env, "batch:peps:1"))
+            entity = _workflow(env, "source:peps")
+            await entity.signal(SourceWorkflow.expire, make_expiry())
+            await until(lambda: _runs(env, "batch:peps:2"))
+            expiry_runs.set()
+            await until(lambda: _ended(env, "batch:peps:3"))
+            # `freshet source resume` raises the epoch; the consumer reads again before the entity hears of it.
+            await entity.signal(SourceWorkflow.pause)
+            await _stage(env, 1)
+            await _stage(env, 2)
+            await until(lambda: _waits(env, epoch=2))
+            await recorder.save(_workflow(env, "batch:peps:1"), "BatchWorkflow.failed")
+            await recorder.save(_workflow(env, "batch:peps:2"), "BatchWorkflow.cancelled")
+            await recorder.save(entity, "SourceWorkflow.rewind")
+
+
+async def _stage(env: Env, epoch: int) -> None:
+    ref = dataclasses.replace(make_ref(0, 10, epoch=epoch), source="peps")
+    await hand_over(env.client, ref, SourceSpec(source="peps", topics=("t",)))
+
+
+async def _runs(env: Env, workflow_id: str) -> bool:
+    try:
+        await _workflow(env, workflow_id).describe()
+    except RPCError:
+        return False
+    return True
+
+
+async def _ended(env: Env, workflow_id: str) -> bool:
+    if not await _runs(env, workflow_id):
+        return False
+    described = await _workflow(env, workflow_id).describe()
+    return described.status is WorkflowExecutionStatus.COMPLETED
+
+
+async def _waits(env: Env, *, epoch: int) -> bool:
+    state = await _workflow(env, "source:peps").query(SourceWorkflow.status)
+    return [ref.epoch for ref in state.pending] == [epoch]
+
+
+async def record_notices(env: Env, _folder: Path, recorder: Recorder) -> None:
+    """A delivery that waits, delivers, is declined, parks, resumes, continues as new; waits that end in both ways."""
     team = Team()
     with connect(env.database_url) as db:
         make_source(db)
@@ -132,11 +223,11 @@ async def record_notices(env: Env) -> None:
             for batch in range(3, 20):
                 await env.publish(db, "peps", batch)
             await until(lambda: delivery(db)["cursor_batch"] == 19)
-            await save(await _first_run(env, handle.id), "DeliveryWorkflow.declined")
-            await save(handle, "DeliveryWorkflow.continued")
+            await recorder.save(await _first_run(env, handle.id), "DeliveryWorkflow.declined")
+            await recorder.save(handle, "DeliveryWorkflow.continued")
             for name, wait in {"reached": waiting, "timeout": ended}.items():
                 await wait.result()
-                await save(wait, f"AwaitFreshWorkflow.{name}")
+                await recorder.save(wait, f"AwaitFreshWorkflow.{name}")
         add_batch(db, "peps", 20)
 
 
@@ -160,8 +251,8 @@ async def _first_run(env: Env, workflow_id: str) -> WorkflowHandle[Any, Any]:
     return env.client.get_workflow_handle(workflow_id, run_id=first.run_id)
 
 
-async def take(address: str, namespace: str, label: str) -> None:
-    """The longest run of each type that a server has."""
+async def take(address: str, namespace: str, recorder: Recorder) -> None:
+    """Save the longest run of each type that a server has."""
     client = await Client.connect(address, namespace=namespace)
     for known in WORKFLOWS:
         name = known.__name__
@@ -173,46 +264,57 @@ async def take(address: str, namespace: str, label: str) -> None:
         ]
         if fitting:
             _, workflow_id, run_id = max(fitting)
-            await save(client.get_workflow_handle(workflow_id, run_id=run_id), f"{name}.{label}")
+            handle = client.get_workflow_handle(workflow_id, run_id=run_id)
+            await recorder.save(handle, name)
 
 
-def run_scenarios(home: Path) -> None:
-    """Servers, scenarios, files."""
+# Each has a database and a server of its own.
+_SCENARIOS = {"checks": record_checks, "rewind": record_rewind, "notices": record_notices}
+_SERVER_SETTINGS = {"notices": ("limit.historyCount.suggestContinueAsNew=60",)}
+
+
+def run_scenarios(home: Path, recorder: Recorder) -> None:
+    """Start servers, run the scenarios, write the files."""
     postgres = Postgres(home=home, port=free_port(), fsync=False)
     with running(postgres):
         migrate(postgres.url)
-        for name, dynamic in (
-            ("checks", ()),
-            ("notices", ("limit.historyCount.suggestContinueAsNew=60",)),
-        ):
+        for name in _SCENARIOS:
             folder = home / name
             folder.mkdir()
             server = Temporal(
-                home=folder, port=free_port(), ui_port=0, headless=True, dynamic=dynamic
+                home=folder,
+                port=free_port(),
+                ui_port=0,
+                headless=True,
+                dynamic=_SERVER_SETTINGS.get(name, ()),
             )
             postgres.create_database(name, template="freshet")
             with running(server):
-                asyncio.run(_scenario(name, postgres.url_of(name), server.address, folder))
+                url = postgres.url_of(name)
+                asyncio.run(_scenario(name, url, server.address, folder, recorder))
 
 
-async def _scenario(name: str, database_url: str, address: str, folder: Path) -> None:
+async def _scenario(
+    name: str, database_url: str, address: str, folder: Path, recorder: Recorder
+) -> None:
     env = await make_env(database_url, TemporalEnv(address))
-    await (record_checks(env, folder) if name == "checks" else record_notices(env))
+    await _SCENARIOS[name](env, folder, recorder)
 
 
 def main() -> None:
-    """See the module."""
+    """Record from a server, or run the scenarios."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--address")
     parser.add_argument("--namespace", default="freshet")
-    parser.add_argument("--label", default="recorded")
+    today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+    parser.add_argument("--label", default=today, help="a word that no history has yet")
     arguments = parser.parse_args()
-    HISTORIES.mkdir(exist_ok=True)
+    recorder = Recorder(arguments.label)
     if arguments.address:
-        asyncio.run(take(arguments.address, arguments.namespace, arguments.label))
+        asyncio.run(take(arguments.address, arguments.namespace, recorder))
         return
     with tempfile.TemporaryDirectory(prefix="freshet-record-") as home:
-        run_scenarios(Path(home))
+        run_scenarios(Path(home), recorder)
 
 
 if __name__ == "__main__":

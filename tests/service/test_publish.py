@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from corpus.answer.await_fresh import current_outcome
-from corpus.batch import BatchInput, ExpiryOrder, PublishRequest
+from corpus.batch import BatchInput, Expire, PublishRequest
 from corpus.clean.cleaner import Cleaner
 from corpus.errors import (
     BatchNumberTakenError,
@@ -641,12 +641,8 @@ def test_what_is_overdue_although_it_was_sent_again_stays_withdrawn(pipeline: Pi
 
 def test_an_order_that_waited_is_judged_by_the_rule_of_now(pipeline: Pipeline) -> None:
     pipeline.ingest(seconds_ago(make_event("a", 1, "one"), 100))
-    order = ExpiryOrder(
-        request_id="1", rule="expire_after=60s", expire_after_seconds=60, max_ratio=1.0
-    )
-    batch = BatchInput(
-        source="s", batch=pipeline.number(), refs=(), first_in_line=True, expire_documents=order
-    )
+    order = Expire(request_id="1", rule="expire_after=60s", expire_after_seconds=60, max_ratio=1.0)
+    batch = BatchInput.of(order, source="s", batch=pipeline.number(), first_in_line=True)
     report = pipeline.publisher.publish(
         PublishRequest(batch=batch, prepared=None, workflow_id="w", run_id="r")
     )

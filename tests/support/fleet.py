@@ -1,4 +1,4 @@
-"""All of Freshet's workers in this process, on real Kafka, Temporal and PostgreSQL, with the embedder that needs no model."""
+"""All workers of Freshet in this process, on real Kafka, Temporal and PostgreSQL; the embedder needs no model."""
 
 import asyncio
 import itertools
@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Producer
+from psycopg.rows import namedtuple_row
 from psycopg.types.json import Jsonb
+from psycopg_pool import ConnectionPool
 from temporalio.client import Client
 from temporalio.worker import Worker
 
@@ -33,6 +35,7 @@ from ingest.hand_over import hand_over
 from ingest.kafka import Cluster, properties
 from ingest.workflows import SourceWorkflow
 from tests.support.fakes import HashEmbedder
+from tests.support.polling import until
 from workers.roles import orchestrator as deliveries
 from workers.temporal import sandbox
 
@@ -66,74 +69,106 @@ class Fleet:
         """Produce events, keyed by id; returns how many."""
         count = 0
         for event in events:
-            key = event["id"].encode() if isinstance(event, dict) else b"raw"
-            self.producer.produce(
-                topic, json.dumps(event).encode() if isinstance(event, dict) else event, key=key
-            )
+            key, value = _record(event)
+            self.producer.produce(topic, value, key=key)
             count += 1
             self.producer.poll(0)
         assert self.producer.flush(30) == 0
         return count
 
     async def drained(self, *sources: str, timeout: float = 60) -> None:
-        """Wait until every position row stands at its partition's end."""
-        end = time.monotonic() + timeout
-        while True:
-            lag = await asyncio.to_thread(self._lag, sources)
-            if lag == 0:
-                return
-            state = self.connection.execute(
-                "SELECT source, state, state_reason FROM freshet.source"
-            ).fetchall()
-            assert time.monotonic() < end, f"{lag} records are not in the corpus: {state}"
-            await asyncio.sleep(0.1)
+        """Wait until the position row of every partition is at its end; of all sources if none is named."""
+        last = ""
 
-    def _lag(self, sources: Sequence[str]) -> int:
-        rows = self.connection.execute("SELECT source, spec FROM freshet.source").fetchall()
+        def nothing_lags() -> bool:
+            nonlocal last
+            lags = {row.source: self._lag(row.source, row.spec) for row in self._sources(sources)}
+            last = f"records that are not in the corpus: {lags}; {self._sources(sources)}"
+            return not any(lags.values())
+
+        try:
+            await until(nothing_lags, seconds=timeout)
+        except AssertionError as error:
+            raise AssertionError(last) from error
+
+    def _sources(self, names: Sequence[str]) -> Sequence[Any]:
+        rows = self.rows("SELECT source, state, state_reason, spec FROM freshet.source")
+        return [row for row in rows if not names or row.source in names]
+
+    def _lag(self, source: str, spec: dict[str, Any]) -> int:
+        topics = self.cluster.topics(SourceSpec.from_json(spec).topics)
+        partitions: list[tuple[str, int]] = []
+        for topic in topics.values():
+            partitions += itertools.product([topic.topic], range(topic.partitions))
+        rows = self.rows(
+            "SELECT topic, partition, next_offset FROM freshet.source_position WHERE source = %s",
+            source,
+        )
+        positions = {(row.topic, row.partition): row.next_offset for row in rows}
         lag = 0
-        for source, spec in rows:
-            if sources and source not in sources:
-                continue
-            topics = self.cluster.topics(SourceSpec.from_json(spec).topics)
-            places = [
-                (state.topic, partition)
-                for state in topics.values()
-                for partition in range(state.partitions)
-            ]
-            positions = {
-                (topic, partition): offset
-                for topic, partition, offset in self.connection.execute(
-                    "SELECT topic, partition, next_offset FROM freshet.source_position WHERE source = %s",
-                    (source,),
-                ).fetchall()
-            }
-            lag += sum(
-                end - positions.get(place, 0)
-                for place, (start, end) in self.cluster.offsets(places).items()
-                if end > start
-            )
+        for partition, (start, end) in self.cluster.offsets(partitions).items():
+            if end > start:
+                lag += end - positions.get(partition, 0)
         return lag
+
+    def rows(self, statement: str, *values: Any) -> Sequence[Any]:
+        """The rows of a query, by column name."""
+        with self.connection.cursor(row_factory=namedtuple_row) as cursor:
+            return cursor.execute(statement, values).fetchall()
 
     def visible(self, source: str) -> dict[str, int]:
         """Document id -> version."""
-        rows = self.connection.execute(
-            "SELECT document_id, version FROM freshet.document WHERE source = %s AND visible_to IS NULL",
-            (source,),
-        ).fetchall()
-        return dict(rows)
+        rows = self.rows(
+            """SELECT document_id, version FROM freshet.document
+               WHERE source = %s AND visible_to IS NULL""",
+            source,
+        )
+        return {row.document_id: row.version for row in rows}
+
+    def ranges(self, source: str) -> Sequence[Any]:
+        """What the ledger says was published: partition, first_offset, next_offset, in the order of the log."""
+        return self.rows(
+            """SELECT partition, first_offset, next_offset FROM freshet.batch_range
+               WHERE source = %s ORDER BY partition, first_offset""",
+            source,
+        )
+
+    def epoch(self, source: str) -> int:
+        """How often the source was rewound or resumed."""
+        [row] = self.rows("SELECT epoch FROM freshet.source WHERE source = %s", source)
+        return row.epoch
+
+    def raise_epoch(self) -> None:
+        """First half of `source resume`: consumers read again from the position rows."""
+        self.connection.execute("UPDATE freshet.source SET epoch = epoch + 1")
 
     async def status(self, source: str) -> Any:
         """State of the source's entity."""
-        return await self.client.get_workflow_handle(source_workflow_id(source)).query(
-            SourceWorkflow.status
-        )
+        handle = self.client.get_workflow_handle(source_workflow_id(source))
+        return await handle.query(SourceWorkflow.status)
+
+
+def check_that_ranges_meet(ranges: Sequence[Any]) -> None:
+    """Every offset of every partition belongs to exactly one batch."""
+    for _, of_partition in itertools.groupby(ranges, key=lambda row: row.partition):
+        expected = 0
+        for row in of_partition:
+            assert row.first_offset == expected
+            expected = row.next_offset
+
+
+def _record(event: dict[str, Any] | bytes) -> tuple[bytes, bytes]:
+    """Key and value of a Kafka record."""
+    if isinstance(event, dict):
+        return event["id"].encode(), json.dumps(event).encode()
+    return b"raw", event
 
 
 @asynccontextmanager
 async def fleet(
     client: Client, database_url: str, bootstrap: str, folder: Path
 ) -> AsyncIterator[Fleet]:
-    """Run the fleet."""
+    """Run the fleet: one worker per task queue, and a consumer."""
     store = StagingStore(folder.as_uri())
     embedder = HashEmbedder()
     cluster = Cluster(bootstrap, {})
@@ -141,44 +176,52 @@ async def fleet(
         pool = stack.enter_context(open_pool(database_url, size=12))
         connection = stack.enter_context(connect(database_url))
         cleaner = stack.enter_context(Cleaner(processes=1))
-        preparer = Preparer(
-            store=store, pool=pool, cleaner=cleaner, spaces=SpaceRegistry(), content_of=content_of
+        steps = _steps(store, pool, cleaner, embedder)
+        for queue, activities in steps.items():
+            await stack.enter_async_context(_worker(client, queue, activities))
+        orchestrator = _worker(
+            client,
+            task_queues.WORKFLOWS,
+            deliveries.activities(pool),
+            workflows=deliveries.WORKFLOWS,
+            workflow_runner=sandbox.runner(),
         )
-        step = EmbedStep(store=store, pool=pool, embedder_of=embedder.with_fingerprint, shard=64)
-        publisher = Publisher(store=store, pool=pool)
-        publishing = PublishActivities(
-            publisher.publish, publisher.load_source, publisher.rewind_source
-        )
-        for queue, activities in (
-            (task_queues.PREPARE, [PrepareActivities(preparer.prepare).prepare]),
-            (task_queues.EMBED, [EmbedActivities(step.embed).embed]),
-            (
-                task_queues.STORE,
-                [publishing.publish, publishing.load_source, publishing.rewind_source],
-            ),
-        ):
-            await stack.enter_async_context(
-                Worker(
-                    client,
-                    task_queue=queue,
-                    activities=activities,
-                    activity_executor=ThreadPoolExecutor(4),
-                    max_concurrent_activities=4,
-                )
-            )
-        await stack.enter_async_context(
-            Worker(
-                client,
-                task_queue=task_queues.WORKFLOWS,
-                workflows=deliveries.WORKFLOWS,
-                activities=deliveries.activities(pool),
-                activity_executor=ThreadPoolExecutor(4),
-                max_concurrent_activities=4,
-                workflow_runner=sandbox.runner(),
-            )
-        )
+        await stack.enter_async_context(orchestrator)
         await stack.enter_async_context(consuming(client, database_url, bootstrap, store, cluster))
         yield Fleet(client, database_url, bootstrap, connection, embedder, cluster, store)
+
+
+def _worker(client: Client, queue: str, activities: Sequence[Any], **options: Any) -> Worker:
+    return Worker(
+        client,
+        task_queue=queue,
+        activities=activities,
+        activity_executor=ThreadPoolExecutor(4),
+        max_concurrent_activities=4,
+        **options,
+    )
+
+
+def _steps(
+    store: StagingStore,
+    pool: ConnectionPool[Connection],
+    cleaner: Cleaner,
+    embedder: HashEmbedder,
+) -> dict[str, Sequence[Any]]:
+    """The activities of each task queue that runs a step of a batch."""
+    preparer = Preparer(
+        store=store, pool=pool, cleaner=cleaner, spaces=SpaceRegistry(), content_of=content_of
+    )
+    step = EmbedStep(store=store, pool=pool, embedder_of=embedder.with_fingerprint, shard=64)
+    publisher = Publisher(store=store, pool=pool)
+    publishing = PublishActivities(
+        publisher.publish, publisher.load_source, publisher.rewind_source
+    )
+    return {
+        task_queues.PREPARE: [PrepareActivities(preparer.prepare).prepare],
+        task_queues.EMBED: [EmbedActivities(step.embed).embed],
+        task_queues.STORE: [publishing.publish, publishing.load_source, publishing.rewind_source],
+    }
 
 
 @asynccontextmanager

@@ -17,7 +17,8 @@ from corpus.batch import (
     BatchRef,
     BatchReport,
     EmbedRequest,
-    ExpiryOrder,
+    Expire,
+    Ingest,
     PreparedBatch,
     PrepareRequest,
     PublishRequest,
@@ -211,8 +212,8 @@ class Pipeline:
         self, refs: Sequence[BatchRef], prepared: PreparedBatch, number: int, *, run_id: str = ""
     ) -> BatchReport:
         """The publish step."""
-        batch = BatchInput(
-            source=self.spec.source, batch=number, refs=tuple(refs), first_in_line=True
+        batch = BatchInput.of(
+            Ingest(refs=tuple(refs)), source=self.spec.source, batch=number, first_in_line=True
         )
         request = PublishRequest(
             batch=batch,
@@ -251,19 +252,13 @@ class Pipeline:
         )
         self.configure()
         number = self.number()
-        order = ExpiryOrder(
+        order = Expire(
             request_id=str(number),
             rule=f"expire_after={after_seconds}s",
             expire_after_seconds=after_seconds,
             max_ratio=max_ratio,
         )
-        batch = BatchInput(
-            source=self.spec.source,
-            batch=number,
-            refs=(),
-            first_in_line=True,
-            expire_documents=order,
-        )
+        batch = BatchInput.of(order, source=self.spec.source, batch=number, first_in_line=True)
         return self.publisher.publish(
             PublishRequest(
                 batch=batch, prepared=None, workflow_id=f"batch:{number}", run_id=uuid.uuid4().hex

@@ -222,7 +222,7 @@ SELECT count(*) FROM freshet.embedding WHERE source = %(source)s AND batch = %(b
 INSERT INTO freshet.batch (source, batch, kind, state, records, applied, unchanged, superseded, dead_lettered, ignored, documents_written,
     documents_deleted, documents_expired, chunks_opened, chunks_closed, chunks_reused, texts_embedded, reason, workflow_id, run_id,
     pipeline, space_id, staged_at, published_at)
-VALUES (%(source)s, %(batch)s, %(kind)s, 'published', %(records)s, %(applied)s, %(unchanged)s, %(superseded)s, %(dead_lettered)s,
+VALUES (%(source)s, %(batch)s, %(kind)s, %(state)s, %(records)s, %(applied)s, %(unchanged)s, %(superseded)s, %(dead_lettered)s,
     %(ignored)s, %(documents_written)s, %(documents_deleted)s, %(documents_expired)s, %(chunks_opened)s, %(chunks_closed)s,
     %(chunks_reused)s, %(texts_embedded)s, %(reason)s, %(workflow_id)s, %(run_id)s, %(pipeline)s, %(space_id)s, %(staged_at)s,
     %(published_at)s);

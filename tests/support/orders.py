@@ -1,0 +1,35 @@
+"""References and orders for tests that need no staged files."""
+
+from corpus.batch import BatchRef, Expire
+
+
+def make_ref(
+    first_offset: int,
+    next_offset: int,
+    *,
+    partition: int = 0,
+    staged_bytes: int = 100,
+    epoch: int = 0,
+    topic_id: str = "i",
+) -> BatchRef:
+    """A reference to records of topic `t` of source `s`; its file does not exist."""
+    return BatchRef(
+        source="s",
+        cluster_id="c",
+        topic="t",
+        topic_id=topic_id,
+        partition=partition,
+        first_offset=first_offset,
+        next_offset=next_offset,
+        records=next_offset - first_offset,
+        staged_bytes=staged_bytes,
+        url=f"{partition}/{first_offset}",
+        sha256="",
+        staged_at_ms=0,
+        epoch=epoch,
+    )
+
+
+def make_expiry(request_id: str = "r") -> Expire:
+    """An order to expire whatever was not observed for a second."""
+    return Expire(request_id=request_id, rule="expire_after=1s", expire_after_seconds=1)

@@ -1,0 +1,264 @@
+"""The decisions of BatchWorkflow, without a server."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from temporalio.exceptions import ActivityError, CancelledError
+
+from corpus.batch import (
+    BatchInput,
+    BatchKind,
+    BatchReport,
+    BatchState,
+    EmbeddedBatch,
+    Ingest,
+    Order,
+    PreparedBatch,
+    StagedFile,
+)
+from corpus.workflows import BatchWorkflow
+from tests.support.fake_temporal import (
+    FakeWorkflowModule,
+    activity_error,
+    application_error,
+    settle,
+)
+from tests.support.orders import make_expiry, make_ref
+
+INGEST = Ingest(refs=(make_ref(0, 10),))
+EXPIRE = make_expiry()
+
+
+def staged_file(rows: int) -> StagedFile:
+    return StagedFile(url="u", sha256="", rows=rows, file_bytes=1)
+
+
+def prepared_batch(texts: int) -> PreparedBatch:
+    return PreparedBatch(
+        source="s",
+        batch=3,
+        events=staged_file(1),
+        documents=staged_file(1),
+        chunks=staged_file(1),
+        texts=staged_file(texts),
+        model="m",
+        prefix="",
+        space_id=1,
+        space_fingerprint="f",
+        pipeline="p",
+    )
+
+
+class Steps:
+    """The activities of one batch: each gives the next of its prepared results, or raises it."""
+
+    def __init__(self, **results: list[Any]) -> None:
+        report = BatchReport(
+            source="s", batch=3, kind=BatchKind.INGEST, state=BatchState.PUBLISHED, subscribers=()
+        )
+        defaults = {
+            "prepare": prepared_batch(texts=5),
+            "embed": EmbeddedBatch(embedded=5, found=0),
+            "publish": report,
+            "wake": None,
+        }
+        self.results = {name: [*results.get(name, []), last] for name, last in defaults.items()}
+        self.calls: list[tuple[str, str]] = []  # activity, state of the batch when it was called
+        self.arguments: dict[str, Any] = {}
+        self.module = FakeWorkflowModule(self._run)
+        self.workflow: BatchWorkflow | None = None
+
+    async def _run(self, name: str, argument: Any) -> Any:
+        assert self.workflow is not None
+        self.calls.append((name, self.workflow.state()))
+        self.arguments[name] = argument
+        results = self.results[name]
+        result = results.pop(0) if len(results) > 1 else results[0]
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name, _ in self.calls]
+
+    @contextmanager
+    def start(self, order: Order, *, first_in_line: bool = True) -> Iterator[asyncio.Task[Any]]:
+        batch = BatchInput.of(order, source="s", batch=3, first_in_line=first_in_line)
+        self.workflow = BatchWorkflow(batch)
+        with patch("corpus.workflows.workflow", self.module):
+            task = asyncio.create_task(self.workflow.run(batch))
+            try:
+                yield task
+            finally:
+                task.cancel()
+
+    async def run(self, order: Order) -> BatchReport:
+        with self.start(order) as task:
+            return await task
+
+    @property
+    def state(self) -> str:
+        assert self.workflow is not None
+        return self.workflow.state()
+
+
+async def test_an_ingest_is_prepared_embedded_and_published() -> None:
+    steps = Steps()
+    report = await steps.run(INGEST)
+    assert steps.calls == [("prepare", "staged"), ("embed", "prepared"), ("publish", "embedded")]
+    assert steps.state == "published"
+    assert report.state is BatchState.PUBLISHED
+    assert steps.arguments["prepare"].refs == INGEST.refs
+    assert steps.arguments["publish"].prepared == prepared_batch(texts=5)
+    assert steps.arguments["publish"].batch.order == INGEST
+
+
+async def test_without_new_texts_nothing_is_embedded() -> None:
+    steps = Steps(prepare=[prepared_batch(texts=0)])
+    await steps.run(INGEST)
+    assert steps.calls == [("prepare", "staged"), ("publish", "embedded")]
+
+
+async def test_an_expiry_is_published_only() -> None:
+    steps = Steps()
+    await steps.run(EXPIRE)
+    assert steps.calls == [("publish", "embedded")]
+    assert steps.arguments["publish"].prepared is None
+    assert steps.arguments["publish"].batch.order == EXPIRE
+    assert steps.state == "published"
+
+
+@pytest.mark.parametrize("order", [INGEST, EXPIRE], ids=["ingest", "expire"])
+async def test_a_batch_behind_others_waits_for_permission(order: Order) -> None:
+    steps = Steps()
+    with steps.start(order, first_in_line=False) as task:
+        await settle()
+        assert "publish" not in steps.names
+        assert steps.state == "embedded"
+        assert steps.workflow is not None
+        steps.workflow.allow_publishing()
+        steps.workflow.allow_publishing()  # a repeated signal
+        await task
+    assert steps.names.count("publish") == 1
+
+
+async def test_permission_that_comes_early_is_kept() -> None:
+    steps = Steps()
+    with steps.start(INGEST, first_in_line=False) as task:
+        assert steps.workflow is not None
+        steps.workflow.allow_publishing()
+        await task
+    assert steps.state == "published"
+
+
+@pytest.mark.parametrize("name", ["StalePreparationError", "MissingVectorError"])
+async def test_a_batch_that_is_outdated_is_prepared_and_embedded_again(name: str) -> None:
+    outdated = activity_error(application_error(name))
+    steps = Steps(publish=[outdated, outdated])
+    await steps.run(INGEST)
+    once = [("prepare", "staged"), ("embed", "prepared"), ("publish", "embedded")]
+    assert steps.calls == once * 3
+    assert len(steps.module.pauses) == 2  # so that a wrong diagnosis does not spin
+    assert steps.state == "published"
+
+
+async def test_what_is_prepared_again_is_what_is_published() -> None:
+    outdated = activity_error(application_error("StalePreparationError"))
+    steps = Steps(prepare=[prepared_batch(texts=5), prepared_batch(texts=0)], publish=[outdated])
+    await steps.run(INGEST)
+    assert steps.names == ["prepare", "embed", "publish", "prepare", "publish"]
+    assert steps.arguments["publish"].prepared == prepared_batch(texts=0)
+
+
+async def test_an_order_without_texts_is_not_prepared_again() -> None:
+    steps = Steps(publish=[activity_error(application_error("StalePreparationError"))])
+    with pytest.raises(ActivityError):
+        await steps.run(EXPIRE)
+    assert steps.names == ["publish"]
+    assert steps.state == "rejected"
+
+
+@pytest.mark.parametrize(
+    ("step", "calls"),
+    [
+        ("prepare", ["prepare"]),
+        ("embed", ["prepare", "embed"]),
+        ("publish", ["prepare", "embed", "publish"]),
+    ],
+)
+async def test_a_permanent_error_rejects_the_batch(step: str, calls: list[str]) -> None:
+    steps = Steps(**{step: [activity_error(application_error("StagedFileError"))]})
+    with pytest.raises(ActivityError):
+        await steps.run(INGEST)
+    assert steps.names == calls
+    assert steps.state == "rejected"
+
+
+async def test_an_error_while_it_is_prepared_again_rejects_the_batch() -> None:
+    outdated = activity_error(application_error("StalePreparationError"))
+    gone = activity_error(application_error("StagedFileError"))
+    steps = Steps(prepare=[prepared_batch(texts=5), gone], publish=[outdated])
+    with pytest.raises(ActivityError):
+        await steps.run(INGEST)
+    assert steps.state == "rejected"
+
+
+async def test_a_batch_that_is_cancelled_while_it_waits_publishes_nothing() -> None:
+    steps = Steps()
+    with steps.start(INGEST, first_in_line=False) as task:
+        await settle()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert "publish" not in steps.names
+    assert steps.state == "embedded"
+
+
+async def test_a_cancelled_step_does_not_claim_that_nothing_is_visible() -> None:
+    """The transaction may have committed; the ledger knows."""
+    steps = Steps(publish=[activity_error(CancelledError())])
+    with pytest.raises(ActivityError):
+        await steps.run(INGEST)
+    assert steps.state == "embedded"
+
+
+async def test_subscribers_are_notified_after_the_batch_is_published() -> None:
+    report = BatchReport(
+        source="s",
+        batch=3,
+        kind=BatchKind.INGEST,
+        state=BatchState.PUBLISHED,
+        subscribers=("a", "b"),
+    )
+    steps = Steps(publish=[report])
+    await steps.run(INGEST)
+    assert steps.calls[-1] == ("wake", "published")
+    wake = steps.arguments["wake"]
+    assert (wake.source, wake.batch, wake.subscribers) == ("s", 3, ("a", "b"))
+
+
+async def test_a_published_batch_stays_published_when_no_delivery_can_be_woken() -> None:
+    report = BatchReport(
+        source="s",
+        batch=3,
+        kind=BatchKind.INGEST,
+        state=BatchState.PUBLISHED,
+        subscribers=("a",),
+    )
+    steps = Steps(publish=[report], wake=[activity_error(application_error("PermanentError"))])
+    with pytest.raises(ActivityError):
+        await steps.run(INGEST)
+    assert steps.state == "published"
+
+
+async def test_the_state_of_the_report_goes_through_the_diagram() -> None:
+    """A publisher that reports a state which cannot follow is a mistake of the program, not a batch that is done."""
+    report = BatchReport(source="s", batch=3, kind=BatchKind.INGEST, state=BatchState.PREPARED)
+    steps = Steps(publish=[report])
+    with pytest.raises(ValueError, match="cannot go from embedded to prepared"):
+        await steps.run(INGEST)
