@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict, dataclass
 
 # Raised when cleaning or splitting gives another result for the same input, so that stored fingerprints tell.
-PREPARATION_VERSION = 1
+PREPARATION_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

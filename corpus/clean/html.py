@@ -7,8 +7,8 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from corpus.clean.blocks import Block, BlockKind, CleanedDocument
 from corpus.clean.html_depth import names, nests_deeper, strip_tags, without_noscript
-from corpus.clean.markup import plain_blocks
 from corpus.clean.normalise import normalise, whole_code_points
+from corpus.clean.plain import plain_blocks
 
 _NEVER_TEXT = (
     "script, style, template, noscript, noframes, noembed, iframe, frame, object, embed, applet, video, audio, canvas, svg, map, head, "

@@ -1,0 +1,297 @@
+"""Markdown → text without noise, and its blocks.
+
+The structure is markdown-it's: its block rules give exact line ranges. Nothing is rendered, so the text stays as its
+author wrote it. What a comment, script or style sheet is follows CommonMark: it begins outside of code, and it ends
+where its block ends at the latest; what does not end is text.
+"""
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import NamedTuple
+
+from markdown_it import MarkdownIt
+from markdown_it.rules_block.html_block import HTML_SEQUENCES
+from markdown_it.token import Token
+from mdit_py_plugins.footnote import footnote_plugin
+
+from corpus.clean.block_builder import first_visible
+from corpus.clean.blocks import Block, BlockKind
+from corpus.clean.normalise import tidy_lines
+from corpus.clean.plain import plain_blocks
+
+# Definitions of links stay text, so the rule that takes them out is off. What nests deeper than the parser's limit (20
+# containers) has no tokens; it is read as plain text.
+_PARSER = MarkdownIt("commonmark").enable("table").disable("reference").use(footnote_plugin)
+_PARSER_WITHOUT_HTML = (
+    MarkdownIt("commonmark")
+    .enable("table")
+    .disable(["reference", "html_block"])
+    .use(footnote_plugin)
+)
+
+_KINDS = {
+    "heading_open": BlockKind.HEADING,
+    "paragraph_open": BlockKind.PARAGRAPH,
+    "hr": BlockKind.PARAGRAPH,
+    "fence": BlockKind.CODE,
+    "code_block": BlockKind.CODE,
+    "table_open": BlockKind.TABLE,
+}
+
+
+class _Span(NamedTuple):
+    """Lines of one block."""
+
+    first: int
+    end: int
+    kind: BlockKind
+    level: int
+
+
+class _Lines:
+    """Where each line of a text is."""
+
+    def __init__(self, text: str) -> None:
+        self._lines = text.split("\n")
+        lengths = [len(line) + 1 for line in self._lines]
+        self._starts = list(accumulate(lengths, initial=0))
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def start(self, number: int) -> int:
+        """Offset of a line's first character."""
+        return self._starts[number]
+
+    def end(self, number: int) -> int:
+        """Offset behind the last character before line `number`."""
+        return self._starts[number] - 1
+
+    def without_blank_end(self, first: int, end: int) -> int:
+        """Return `end` without the blank lines before it."""
+        while end > first and not self._lines[end - 1]:
+            end -= 1
+        return end
+
+
+def markdown_blocks(text: str) -> tuple[Block, ...]:
+    """Return headings, code, tables, list items and paragraphs.
+
+    1. what the parser names
+    2. between it (HTML, what nests too deep, an empty item) paragraphs and list items, as in plain text
+    """
+    lines = _Lines(text)
+    blocks: list[Block] = []
+    covered = 0
+    for span in _spans(_parse(text)):
+        # 2.
+        _append_unnamed(blocks, text, lines, covered, span.first)
+        # 1.
+        end = lines.without_blank_end(span.first, span.end)
+        blocks.append(_block(text, lines.start(span.first), lines.end(end), span))
+        covered = end
+    _append_unnamed(blocks, text, lines, covered, len(lines))
+    return tuple(blocks)
+
+
+def without_markdown_noise(text: str) -> str:
+    """Take out front matter, comments, scripts and style sheets; code keeps them, since there they are text."""
+    text = _without_front_matter(text)
+    if _NOISE.search(text) is None:
+        return text
+    kept: list[str] = []
+    at = 0
+    for start, end in _noise(text):
+        kept.append(text[at:start])
+        at = end
+    kept.append(text[at:])
+    return tidy_lines("".join(kept))
+
+
+# Structure
+
+
+def _parse(text: str) -> list[Token]:
+    """Return the block tokens.
+
+    By the letter of CommonMark, a comment (script, ...) without an end hides the rest of the document. It is more likely
+    a slip than a wish, so from there on the document is read as if Markdown had no HTML blocks.
+    """
+    tokens = _block_tokens(_PARSER, text)
+    last_line = text.count("\n") + 1
+    for number, token in enumerate(tokens):
+        if _never_ends(token, last_line) and token.map is not None:
+            return tokens[:number] + _tokens_without_html(text, token.map[0])
+    return tokens
+
+
+def _tokens_without_html(text: str, first_line: int) -> list[Token]:
+    """Return the tokens of the text from a line to the end."""
+    tokens = _block_tokens(_PARSER_WITHOUT_HTML, text[_Lines(text).start(first_line) :])
+    for token in tokens:
+        if token.map is not None:
+            token.map = [line + first_line for line in token.map]
+    return tokens
+
+
+def _block_tokens(parser: MarkdownIt, text: str) -> list[Token]:
+    tokens: list[Token] = []
+    parser.block.parse(text, parser, {}, tokens)
+    return tokens
+
+
+def _never_ends(token: Token, last_line: int) -> bool:
+    if token.type != "html_block" or token.map is None or token.map[1] < last_line:
+        return False
+    for opening, closing, _ in HTML_SEQUENCES:
+        if opening.search(token.content):
+            ends_at_blank_line = closing.search("") is not None
+            return not ends_at_blank_line and closing.search(token.content) is None
+    return False
+
+
+def _spans(tokens: list[Token]) -> Iterator[_Span]:
+    item_line = -1
+    for token in tokens:
+        if token.map is None:
+            continue
+        first, end = token.map
+        if token.type == "list_item_open":
+            item_line = first
+        kind = _KINDS.get(token.type)
+        if kind is None:
+            continue
+        level = 0
+        if kind is BlockKind.HEADING:
+            # A heading in a quote or a list is no part of the document's outline.
+            kind = BlockKind.PARAGRAPH if token.level else kind
+            level = 0 if token.level else int(token.tag[1:])
+        if kind is BlockKind.PARAGRAPH and first == item_line:
+            kind = BlockKind.LIST_ITEM
+        yield _Span(first, end, kind, level)
+
+
+def _block(text: str, start: int, end: int, span: _Span) -> Block:
+    if span.kind is not BlockKind.CODE:  # code keeps the indentation of its first line
+        start = first_visible(text, start, end)
+    return Block(start, end, span.kind, span.level)
+
+
+def _append_unnamed(blocks: list[Block], text: str, lines: _Lines, first: int, end: int) -> None:
+    """Append the blocks of lines that the parser names nothing for."""
+    end = lines.without_blank_end(first, end)
+    if end == first:
+        return
+    offset = lines.start(first)
+    for block in plain_blocks(text[offset : lines.end(end)]):
+        moved = Block(block.start + offset, block.end + offset, block.kind)
+        if blocks and _continues(text, blocks[-1], moved):
+            moved = Block(blocks[-1].start, moved.end, blocks[-1].kind)
+            blocks.pop()
+        blocks.append(moved)
+
+
+def _continues(text: str, before: Block, block: Block) -> bool:
+    """Is `block` but marks at the end of the paragraph before it, such as the ">" of a quote's empty line?"""
+    if before.kind not in (BlockKind.PARAGRAPH, BlockKind.LIST_ITEM):
+        return False
+    if block.kind is not BlockKind.PARAGRAPH:
+        return False
+    adjoins = text[before.end : block.start].strip(" \t") == "\n"
+    return adjoins and not any(map(str.isalnum, text[block.start : block.end]))
+
+
+# Noise
+
+# By hand: the plugin for front matter takes everything between two thematic breaks, and knows no TOML. A thematic break
+# looks like the start of YAML; only a key after it tells.
+_FRONT_MATTER = re.compile(
+    r"(?:(?P<yaml>---)\n(?:#.*\n|\n)*[\w\"'-][\w \"'.-]*:(?:\s|$)"
+    r"|(?P<toml>\+\+\+)\n(?:#.*\n|\n)*[\w\"'.\[-]+\s*[=\].])"
+)
+_FRONT_MATTER_END = {
+    "yaml": re.compile(r"\n(?:---|\.\.\.)(?:\n|$)"),
+    "toml": re.compile(r"\n\+\+\+(?:\n|$)"),
+}
+
+
+def _without_front_matter(text: str) -> str:
+    """Take out YAML or TOML between two marks at the very beginning."""
+    opening = _FRONT_MATTER.match(text)
+    if opening is None:
+        return text
+    end = _FRONT_MATTER_END[str(opening.lastgroup)].search(text, 3)
+    if end is None:
+        return text
+    return text[end.end() :].strip("\n")
+
+
+# By hand: markdown-it's inline rules give no offsets, and its rule for inline HTML is quadratic in what never ends.
+_NOISE = re.compile(r"<!--|<(?P<element>script|style)(?=[\s>/])", re.IGNORECASE)
+_INLINE = re.compile(rf"\\.|(?P<ticks>`+)|{_NOISE.pattern}", re.IGNORECASE)
+_TICKS = re.compile("`+")
+_CELL = re.compile(r"(?:[^|\\]+|\\.)+")
+_ENDS = {
+    "comment": re.compile("-->"),
+    "script": re.compile(r"</script\s*>", re.IGNORECASE),
+    "style": re.compile(r"</style\s*>", re.IGNORECASE),
+}
+_WITH_INLINE = ("paragraph_open", "heading_open")
+
+
+def _noise(text: str) -> Iterator[tuple[int, int]]:
+    """Yield the character ranges that are no text, in order."""
+    lines = _Lines(text)
+    for token in _parse(text):
+        if token.map is None:
+            continue
+        start, end = lines.start(token.map[0]), lines.end(token.map[1])
+        if token.type == "html_block":
+            yield from _noise_between(_NOISE, text, start, end)
+        elif token.type in _WITH_INLINE:
+            yield from _noise_between(_INLINE, text, start, end)
+        elif token.type == "tr_open":
+            for cell in _CELL.finditer(text, start, end):
+                yield from _noise_between(_INLINE, text, *cell.span())
+
+
+def _noise_between(
+    marks: re.Pattern[str], text: str, start: int, end: int
+) -> Iterator[tuple[int, int]]:
+    """Yield ranges between two offsets; with `_INLINE`, outside of code spans and not where a backslash stands before."""
+    if _NOISE.search(text, start, end) is None:
+        return
+    code = _CodeSpans(text, start, end)
+    endless: set[str] = set()
+    at = start
+    while (mark := marks.search(text, at, end)) is not None:
+        at = mark.end()
+        if mark.lastgroup == "ticks":
+            at = code.end(mark)
+        elif mark.group().startswith("<"):
+            kind = (mark.groupdict()["element"] or "comment").lower()
+            closing = None if kind in endless else _ENDS[kind].search(text, mark.start() + 2, end)
+            if closing is None:
+                endless.add(kind)  # nor does a later one end, so it is not searched for again
+            else:
+                at = closing.end()
+                yield mark.start(), at
+
+
+class _CodeSpans:
+    """Which runs of back-ticks end a code span: the next one of the same length."""
+
+    def __init__(self, text: str, start: int, end: int) -> None:
+        self._ends: dict[int, list[int]] = {}
+        for run in _TICKS.finditer(text, start, end):
+            self._ends.setdefault(len(run.group()), []).append(run.end())
+
+    def end(self, opening: re.Match[str]) -> int:
+        """Return the offset behind the code span that starts here, or behind the ticks if it never ends."""
+        ends = self._ends.get(len(opening.group()), [])
+        following = bisect_left(ends, opening.end() + 1)
+        if following == len(ends):
+            return opening.end()
+        return ends[following]
