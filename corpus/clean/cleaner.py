@@ -75,8 +75,8 @@ def format_of(content_type: str | None, spec: PreparationSpec) -> str | Cleaning
     stated = spec.content_type or content_type
     if stated is None or not stated.strip():
         return "plain"
-    match = _MEDIA_TYPE.match(stated)
-    media_type = match.group(1).lower() if match else ""
+    match = _MEDIA_TYPE.match(stated.lower())
+    media_type = match[1] if match else ""
     if media_type in _FORMATS:
         return _FORMATS[media_type]
     if media_type.startswith("text/") or spec.unknown_content_type == "text":
@@ -241,7 +241,8 @@ def _start_process() -> None:
     except ImportError:
         return
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    limit = _POOL_MEMORY_BYTES if hard < 0 else min(_POOL_MEMORY_BYTES, hard)
+    limits = [_POOL_MEMORY_BYTES, hard]
+    limit = min(limit for limit in limits if limit >= 0)  # -1: no limit
     resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
 
 

@@ -6,7 +6,7 @@ where its block ends at the latest; what does not end is text.
 """
 
 import re
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import accumulate
 from typing import NamedTuple
@@ -116,14 +116,15 @@ def without_markdown_noise(text: str) -> str:
 def _parse(text: str) -> list[Token]:
     """Return the block tokens.
 
-    By the letter of CommonMark, a comment (script, ...) without an end hides the rest of the document. It is more likely
-    a slip than a wish, so from there on the document is read as if Markdown had no HTML blocks.
+    By the letter of CommonMark, a comment (script, ...) without an end hides the rest of the document. It is more
+    likely a slip than a wish, so from there on the document is read as if Markdown had no HTML blocks.
     """
     tokens = _block_tokens(_PARSER, text)
     last_line = text.count("\n") + 1
     for number, token in enumerate(tokens):
-        if _never_ends(token, last_line) and token.map is not None:
-            return tokens[:number] + _tokens_without_html(text, token.map[0])
+        first_line, end_line = token.map or (0, 0)
+        if end_line == last_line and _never_ends(token):
+            return tokens[:number] + _tokens_without_html(text, first_line)
     return tokens
 
 
@@ -142,8 +143,9 @@ def _block_tokens(parser: MarkdownIt, text: str) -> list[Token]:
     return tokens
 
 
-def _never_ends(token: Token, last_line: int) -> bool:
-    if token.type != "html_block" or token.map is None or token.map[1] < last_line:
+def _never_ends(token: Token) -> bool:
+    """Does an HTML block lack the end that it must have?"""
+    if token.type != "html_block":
         return False
     for opening, closing, _ in HTML_SEQUENCES:
         if opening.search(token.content):
@@ -160,17 +162,26 @@ def _spans(tokens: list[Token]) -> Iterator[_Span]:
         first, end = token.map
         if token.type == "list_item_open":
             item_line = first
-        kind = _KINDS.get(token.type)
-        if kind is None:
-            continue
-        level = 0
-        if kind is BlockKind.HEADING:
-            # A heading in a quote or a list is no part of the document's outline.
-            kind = BlockKind.PARAGRAPH if token.level else kind
-            level = 0 if token.level else int(token.tag[1:])
+        kind = _kind(token)
         if kind is BlockKind.PARAGRAPH and first == item_line:
             kind = BlockKind.LIST_ITEM
-        yield _Span(first, end, kind, level)
+        if kind is not None:
+            yield _Span(first, end, kind, _level(token, kind))
+
+
+def _kind(token: Token) -> BlockKind | None:
+    kind = _KINDS.get(token.type)
+    if kind is BlockKind.HEADING and token.level:
+        return (
+            BlockKind.PARAGRAPH
+        )  # in a quote or a list, where it is no part of the document's outline
+    return kind
+
+
+def _level(token: Token, kind: BlockKind) -> int:
+    if kind is not BlockKind.HEADING:
+        return 0
+    return int(token.tag.removeprefix("h"))
 
 
 def _block(text: str, start: int, end: int, span: _Span) -> Block:
@@ -185,22 +196,23 @@ def _append_unnamed(blocks: list[Block], text: str, lines: _Lines, first: int, e
     if end == first:
         return
     offset = lines.start(first)
-    for block in plain_blocks(text[offset : lines.end(end)]):
-        moved = Block(block.start + offset, block.end + offset, block.kind)
-        if blocks and _continues(text, blocks[-1], moved):
-            moved = Block(blocks[-1].start, moved.end, blocks[-1].kind)
-            blocks.pop()
-        blocks.append(moved)
+    for relative in plain_blocks(text[offset : lines.end(end)]):
+        block = Block(relative.start + offset, relative.end + offset, relative.kind)
+        if blocks and _continues(text, blocks[-1], block):
+            before = blocks.pop()
+            block = Block(before.start, block.end, before.kind)
+        blocks.append(block)
 
 
 def _continues(text: str, before: Block, block: Block) -> bool:
-    """Is `block` but marks at the end of the paragraph before it, such as the ">" of a quote's empty line?"""
+    """Is `block` nothing but marks at the end of the paragraph before it, such as the ">" of a quote's empty line?"""
     if before.kind not in (BlockKind.PARAGRAPH, BlockKind.LIST_ITEM):
         return False
     if block.kind is not BlockKind.PARAGRAPH:
         return False
-    adjoins = text[before.end : block.start].strip(" \t") == "\n"
-    return adjoins and not any(map(str.isalnum, text[block.start : block.end]))
+    between = text[before.end : block.start]
+    content = text[block.start : block.end]
+    return between.count("\n") == 1 and not any(map(str.isalnum, content))
 
 
 # Noise
@@ -247,37 +259,48 @@ def _noise(text: str) -> Iterator[tuple[int, int]]:
     for token in _parse(text):
         if token.map is None:
             continue
-        start, end = lines.start(token.map[0]), lines.end(token.map[1])
+        first, end = token.map
+        span = (lines.start(first), lines.end(end))
         if token.type == "html_block":
-            yield from _noise_between(_NOISE, text, start, end)
+            yield from _noise_between(_NOISE, text, *span)
         elif token.type in _WITH_INLINE:
-            yield from _noise_between(_INLINE, text, start, end)
+            yield from _noise_between(_INLINE, text, *span)
         elif token.type == "tr_open":
-            for cell in _CELL.finditer(text, start, end):
+            for cell in _CELL.finditer(text, *span):
                 yield from _noise_between(_INLINE, text, *cell.span())
 
 
 def _noise_between(
     marks: re.Pattern[str], text: str, start: int, end: int
 ) -> Iterator[tuple[int, int]]:
-    """Yield ranges between two offsets; with `_INLINE`, outside of code spans and not where a backslash stands before."""
+    """Yield ranges between two offsets; with `_INLINE`, outside of code spans and not after a backslash."""
     if _NOISE.search(text, start, end) is None:
         return
-    code = _CodeSpans(text, start, end)
+    code_spans = _CodeSpans(text, start, end)
     endless: set[str] = set()
     at = start
     while (mark := marks.search(text, at, end)) is not None:
         at = mark.end()
         if mark.lastgroup == "ticks":
-            at = code.end(mark)
-        elif mark.group().startswith("<"):
-            kind = (mark.groupdict()["element"] or "comment").lower()
-            closing = None if kind in endless else _ENDS[kind].search(text, mark.start() + 2, end)
-            if closing is None:
-                endless.add(kind)  # nor does a later one end, so it is not searched for again
-            else:
-                at = closing.end()
-                yield mark.start(), at
+            at = code_spans.end(mark)
+            continue
+        kind = _noise_kind(mark)
+        if kind is None or kind in endless:
+            continue
+        closing = _ENDS[kind].search(text, mark.start() + 2, end)
+        if closing is None:
+            endless.add(kind)  # nor does a later one end, so it is not searched for again
+            continue
+        at = closing.end()
+        yield mark.start(), at
+
+
+def _noise_kind(mark: re.Match[str]) -> str | None:
+    """Return what begins here; None: an escaped character."""
+    if mark.group().startswith("\\"):
+        return None
+    element = mark.group("element") or "comment"
+    return element.lower()
 
 
 class _CodeSpans:
@@ -290,8 +313,9 @@ class _CodeSpans:
 
     def end(self, opening: re.Match[str]) -> int:
         """Return the offset behind the code span that starts here, or behind the ticks if it never ends."""
-        ends = self._ends.get(len(opening.group()), [])
-        following = bisect_left(ends, opening.end() + 1)
+        ticks = opening.group()
+        ends = self._ends.get(len(ticks), [])
+        following = bisect_right(ends, opening.end())
         if following == len(ends):
             return opening.end()
         return ends[following]

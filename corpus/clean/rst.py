@@ -46,9 +46,10 @@ class _Scanner:
     def blocks(self) -> tuple[Block, ...]:
         number = offset = 0
         while number < len(self._lines):
-            used = self._read(number, offset)
-            offset += sum(len(line) + 1 for line in self._lines[number : number + used])
-            number += used
+            end = number + self._read(number, offset)
+            while number < end:
+                offset += len(self._lines[number]) + 1
+                number += 1
         return self._builder.finish()
 
     def _read(self, number: int, offset: int) -> int:
@@ -99,8 +100,9 @@ def _heading_at(lines: Sequence[str]) -> _Heading | None:
     if not underline:
         return None
     if _RULE.match(title):
-        overlined = underline.strip() and rest[:1] == [title]
-        return _Heading(title[0] * 2, 3) if overlined else None
+        if underline.strip() and rest[:1] == [title]:
+            return _Heading(title[0] * 2, 3)
+        return None
     long_enough = len(underline) >= len(title) - 3
     if _RULE.match(underline) and long_enough and not title.startswith(" "):
         return _Heading(underline[0], 2)

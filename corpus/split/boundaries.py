@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from hashlib import blake2b
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,16 +80,18 @@ class Boundaries:
 
 def structural(text: str, blocks: tuple[Block, ...], tokens: TokenMap, budget: int) -> Boundaries:
     """Return the boundaries between blocks, and inside the blocks that have more than `budget` tokens."""
-    places: list[tuple[Rank | int, int]] = []
-    first_tokens = tokens.first_at([block.start for block in blocks])
-    for number, block in enumerate(blocks):
-        if number:
-            places.append((_rank(text, blocks[number - 1], block), block.start))
-        end = first_tokens[number + 1] if number + 1 < len(blocks) else len(tokens.ids)
-        if end - first_tokens[number] > budget:
+    places: list[tuple[int, int]] = []
+    for before, block in pairwise(blocks):
+        rank = _rank(text, before, block)
+        places.append((rank, block.start))
+    edges = tokens.first_at([block.start for block in blocks])
+    edges.append(len(tokens.ids))
+    for block, (first, end) in zip(blocks, pairwise(edges), strict=True):
+        if end - first > budget:
             places += _inside(text, block)
     at = tokens.first_at([offset for _, offset in places])
-    return _ordered(at, (_key(rank, text, offset) for rank, offset in places))
+    keys = (_key(rank, text, offset) for rank, offset in places)
+    return _ordered(at, keys)
 
 
 def words(text: str, tokens: TokenMap, first: int, end: int) -> Boundaries:
@@ -135,9 +138,12 @@ def _inside(text: str, block: Block) -> Iterator[tuple[Rank, int]]:
     newline = text.find("\n", block.start, block.end)
     while newline >= 0:
         next_line = newline + 1
-        if text[next_line] != "\n":
-            after_blank_line = text[newline - 1] == "\n"
-            yield (Rank.BLANK_LINE if after_blank_line else Rank.LINE), next_line
+        if text[next_line] == "\n":
+            pass  # the place is behind the last of several
+        elif text[newline - 1] == "\n":
+            yield Rank.BLANK_LINE, next_line
+        else:
+            yield Rank.LINE, next_line
         newline = text.find("\n", next_line, block.end)
 
 

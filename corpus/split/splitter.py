@@ -1,7 +1,7 @@
 """Cleaned text → chunks, which end where the structure is, at places that an edit elsewhere does not move.
 
 A span of text that the model can read at once is a chunk. A longer one is divided at its best boundary, and each side
-is looked at again. *Best* is a property of the place alone (see `boundaries`), so an edit changes the boundaries next to
+is looked at again. *Best* is a property of the place alone (see `boundaries`), so an edit changes the boundaries beside
 it and no others. Small neighbours are then joined again, within a few chunks' distance.
 """
 
