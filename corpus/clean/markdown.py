@@ -31,6 +31,9 @@ _PARSER_WITHOUT_HTML = (
     .use(footnote_plugin)
 )
 
+# An end tag as browsers read it; CommonMark allows no space.
+_SPACED_END = re.compile(r"</(?:script|style)\s+>", re.IGNORECASE)
+
 _KINDS = {
     "heading_open": BlockKind.HEADING,
     "paragraph_open": BlockKind.PARAGRAPH,
@@ -145,7 +148,7 @@ def _block_tokens(parser: MarkdownIt, text: str) -> list[Token]:
 
 def _never_ends(token: Token) -> bool:
     """Does an HTML block lack the end that it must have?"""
-    if token.type != "html_block":
+    if token.type != "html_block" or _SPACED_END.search(token.content):
         return False
     for opening, closing, _ in HTML_SEQUENCES:
         if opening.search(token.content):
