@@ -14,7 +14,7 @@ MODEL = "all-MiniLM-L6-v2"
 
 
 class HashEmbedder:
-    """A text's vector is the sum of pseudo-random vectors of its tokens, at unit length: similar texts are near each other.
+    """A text's vector is the sum of pseudo-random vectors of its tokens, at unit length: similar texts are near.
 
     Attributes:
         embedded: how often each text was embedded.

@@ -11,7 +11,10 @@ def page(body: str, *, main: bool = True) -> CleanedDocument:
     return clean_html(body, main=main, max_nesting=512)
 
 
-PROSE = "<p>Reservoir levels rose after the spring melt, and the gauging station at the weir recorded its highest flow.</p>"
+PROSE = (
+    "<p>Reservoir levels rose after the spring melt, and the gauging station at the weir recorded "
+    "its highest flow.</p>"
+)
 
 
 def test_html_structure() -> None:
