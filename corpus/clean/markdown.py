@@ -6,13 +6,13 @@ where its block ends at the latest; what does not end is text.
 """
 
 import re
-from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 from typing import NamedTuple
 
 from markdown_it import MarkdownIt
 from markdown_it.rules_block.html_block import HTML_SEQUENCES
+from markdown_it.rules_inline import StateInline, html_inline
 from markdown_it.token import Token
 from mdit_py_plugins.footnote import footnote_plugin
 
@@ -243,16 +243,13 @@ def _without_front_matter(text: str) -> str:
     return text[end.end() :].strip("\n")
 
 
-# By hand: markdown-it's inline rules give no offsets, and its rule for inline HTML is quadratic in what never ends.
-_NOISE = re.compile(r"<!--|<(?P<element>script|style)(?=[\s>/])", re.IGNORECASE)
-_INLINE = re.compile(rf"\\.|(?P<ticks>`+)|{_NOISE.pattern}", re.IGNORECASE)
-_TICKS = re.compile("`+")
-_CELL = re.compile(r"(?:[^|\\]+|\\.)+")
+_NOISE = re.compile(r"<!--|<(script|style)(?=[\s>/])", re.IGNORECASE)
 _ENDS = {
     "comment": re.compile("-->"),
     "script": re.compile(r"</script\s*>", re.IGNORECASE),
     "style": re.compile(r"</style\s*>", re.IGNORECASE),
 }
+_CELL = re.compile(r"(?:[^|\\]+|\\.)+")
 _WITH_INLINE = ("paragraph_open", "heading_open")
 
 
@@ -265,60 +262,65 @@ def _noise(text: str) -> Iterator[tuple[int, int]]:
         first, end = token.map
         span = (lines.start(first), lines.end(end))
         if token.type == "html_block":
-            yield from _noise_between(_NOISE, text, *span)
+            yield from _noise_between(*span, text, _marks_in_block)
         elif token.type in _WITH_INLINE:
-            yield from _noise_between(_INLINE, text, *span)
+            yield from _noise_between(*span, text, _marks_in_lines)
         elif token.type == "tr_open":
             for cell in _CELL.finditer(text, *span):
-                yield from _noise_between(_INLINE, text, *cell.span())
+                yield from _noise_between(*cell.span(), text, _marks_in_lines)
+
+
+_FindMarks = Callable[[str, int, int], Iterable[int]]
 
 
 def _noise_between(
-    marks: re.Pattern[str], text: str, start: int, end: int
+    start: int, end: int, text: str, find_marks: _FindMarks
 ) -> Iterator[tuple[int, int]]:
-    """Yield ranges between two offsets; with `_INLINE`, outside of code spans and not after a backslash."""
+    """Yield the ranges between two offsets, of those that begin at a mark."""
     if _NOISE.search(text, start, end) is None:
         return
-    code_spans = _CodeSpans(text, start, end)
     endless: set[str] = set()
-    at = start
-    while (mark := marks.search(text, at, end)) is not None:
-        at = mark.end()
-        if mark.lastgroup == "ticks":
-            at = code_spans.end(mark)
+    noise_end = start
+    for place in find_marks(text, start, end):
+        mark = _NOISE.match(text, place)
+        if mark is None or place < noise_end:
             continue
-        kind = _noise_kind(mark)
-        if kind is None or kind in endless:
+        kind = (mark[1] or "comment").lower()
+        if kind in endless:
             continue
-        closing = _ENDS[kind].search(text, mark.start() + 2, end)
+        closing = _ENDS[kind].search(text, place + 2, end)
         if closing is None:
             endless.add(kind)  # nor does a later one end, so it is not searched for again
             continue
-        at = closing.end()
-        yield mark.start(), at
+        noise_end = closing.end()
+        yield place, noise_end
 
 
-def _noise_kind(mark: re.Match[str]) -> str | None:
-    """Return what begins here; None: an escaped character."""
-    if mark.group().startswith("\\"):
-        return None
-    element = mark.group("element") or "comment"
-    return element.lower()
+def _marks_in_block(text: str, start: int, end: int) -> Iterator[int]:
+    for mark in _NOISE.finditer(text, start, end):
+        yield mark.start()
 
 
-class _CodeSpans:
-    """Which runs of back-ticks end a code span: the next one of the same length."""
+def _marks_in_lines(text: str, start: int, end: int) -> list[int]:
+    """Return where HTML begins, outside of code spans and not after a backslash."""
+    places: list[int] = []
+    state = StateInline(text[start:end], _INLINE_PARSER, {_PLACES: places}, [])
+    _INLINE_PARSER.inline.tokenize(state)
+    return [place + start for place in places]
 
-    def __init__(self, text: str, start: int, end: int) -> None:
-        self._ends: dict[int, list[int]] = {}
-        for run in _TICKS.finditer(text, start, end):
-            self._ends.setdefault(len(run.group()), []).append(run.end())
 
-    def end(self, opening: re.Match[str]) -> int:
-        """Return the offset behind the code span that starts here, or behind the ticks if it never ends."""
-        ticks = opening.group()
-        ends = self._ends.get(len(ticks), [])
-        following = bisect_right(ends, opening.end())
-        if following == len(ends):
-            return opening.end()
-        return ends[following]
+_PLACES = "places"
+
+
+def _note_place(state: StateInline, silent: bool) -> bool:
+    """The rule for inline HTML, which also notes where it begins: tokens inside a line have no offsets."""
+    place = state.pos
+    matches = html_inline(state, silent)
+    if matches:
+        state.env[_PLACES].append(place)
+    return matches
+
+
+_INLINE_PARSER = MarkdownIt("commonmark")
+_INLINE_PARSER.inline.ruler.enableOnly(["text", "escape", "backticks", "html_inline"])
+_INLINE_PARSER.inline.ruler.at("html_inline", _note_place)
