@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 # Raised when cleaning or splitting gives another result for the same input, so that stored fingerprints differ.
-PREPARATION_VERSION = 1
+PREPARATION_VERSION = 2
 
 # Limits decide whether there is a result, not which one; they are no part of the fingerprint.
 _LIMITS = frozenset({"max_document_bytes", "max_chunks", "clean_timeout_seconds"})

@@ -1,4 +1,4 @@
-"""A cleaned text and the structure that was found in it, or why there is none."""
+"""A cleaned text and its structure, or the reason why there is none."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,13 +7,16 @@ from corpus.dead_letter import DeadLetterReason
 
 
 class BlockKind(StrEnum):
-    """What a block is; the splitter cuts before, between and, last of all, inside them."""
+    """What a block is; the splitter divides before, between and, last of all, inside blocks."""
 
-    HEADING = "heading"  # belongs to what follows it
+    HEADING = "heading"
+    """Belongs to what follows it."""
     PARAGRAPH = "paragraph"
     LIST_ITEM = "list_item"
-    CODE = "code"  # lines mean something: cut at blank lines, then at lines
-    TABLE = "table"  # one row a line
+    CODE = "code"
+    """Lines have a meaning: divided at blank lines, then at lines."""
+    TABLE = "table"
+    """Each row is one line."""
 
 
 @dataclass(frozen=True, slots=True)

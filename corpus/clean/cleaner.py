@@ -1,7 +1,8 @@
 """Documents as received → cleaned documents, or the reason why not.
 
-Plain text, Markdown and reStructuredText are read by linear scanners in this process. HTML goes to a pool of processes
-that can be killed: no input can block a worker or its heartbeats for longer than its time limit.
+HTML and Markdown are read by parsers of others, in a pool of processes that can be killed: no input can block a worker
+or its heartbeats for longer than its time limit. Plain text and reStructuredText are read by scanners that look at each
+line once, in the calling process.
 """
 
 import multiprocessing
@@ -18,8 +19,10 @@ from pebble import ProcessExpired, ProcessPool
 
 from corpus.clean.blocks import Block, CleanedDocument, CleaningFailure
 from corpus.clean.html import clean_html
-from corpus.clean.markup import markdown_blocks, plain_blocks, rst_blocks, without_markdown_noise
+from corpus.clean.markdown import markdown_blocks, without_markdown_noise
 from corpus.clean.normalise import normalise
+from corpus.clean.plain import plain_blocks
+from corpus.clean.rst import rst_blocks
 from corpus.dead_letter import DeadLetterReason
 from corpus.preparation import PreparationSpec
 
@@ -35,7 +38,8 @@ class RawDocument:
     """A document as an event carries it."""
 
     content: str
-    content_type: str | None = None  # media type, with or without parameters; None: plain text
+    content_type: str | None = None
+    """Media type, with or without parameters; None: plain text."""
 
 
 _FORMATS = {
@@ -47,14 +51,23 @@ _FORMATS = {
     "text/html": "html",
     "application/xhtml+xml": "html",
 }
+_POOLED_FORMATS = frozenset(("markdown", "html"))
 _BLOCKS: dict[str, Callable[[str], tuple[Block, ...]]] = {
     "plain": plain_blocks,
     "markdown": markdown_blocks,
     "rst": rst_blocks,
 }
-_TYPE = re.compile(r"\s*([a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+)\s*(?:;|$)", re.IGNORECASE)
+_MEDIA_TYPE = re.compile(r"\s*([a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+)\s*(?:;|$)", re.IGNORECASE)
 
 Cleaned = CleanedDocument | CleaningFailure
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A document for the pool."""
+
+    content: str
+    text_format: str
 
 
 def format_of(content_type: str | None, spec: PreparationSpec) -> str | CleaningFailure:
@@ -62,18 +75,20 @@ def format_of(content_type: str | None, spec: PreparationSpec) -> str | Cleaning
     stated = spec.content_type or content_type
     if stated is None or not stated.strip():
         return "plain"
-    match = _TYPE.match(stated)
-    media_type = match.group(1).lower() if match else ""
+    match = _MEDIA_TYPE.match(stated.lower())
+    media_type = match[1] if match else ""
     if media_type in _FORMATS:
         return _FORMATS[media_type]
     if media_type.startswith("text/") or spec.unknown_content_type == "text":
         return "plain"
-    detail = f'content type {stated[:100]!r} is not text; send text, or set unknown_content_type = "text"'
-    return CleaningFailure(DeadLetterReason.UNSUPPORTED_CONTENT, detail)
+    return CleaningFailure(
+        DeadLetterReason.UNSUPPORTED_CONTENT,
+        f'content type {stated[:100]!r} is not text; send text, or set unknown_content_type = "text"',
+    )
 
 
 def clean_text(content: str, text_format: str) -> CleanedDocument:
-    """Clean plain text, Markdown or reStructuredText."""
+    """Clean "plain", "markdown" or "rst" text in this process."""
     text = normalise(content)
     if text_format == "markdown":
         text = without_markdown_noise(text)
@@ -81,9 +96,9 @@ def clean_text(content: str, text_format: str) -> CleanedDocument:
 
 
 class Cleaner:
-    """Cleans documents; holds processes, so use it in a `with` statement, once a process.
+    """Cleans documents; holds processes, so use it in a `with` statement, once per process.
 
-    The processes are started when the first HTML document comes.
+    Its processes start with the first document that needs one.
     """
 
     def __init__(self, processes: int = 1) -> None:
@@ -112,59 +127,56 @@ class Cleaner:
 
     def clean(self, documents: Sequence[RawDocument], spec: PreparationSpec) -> list[Cleaned]:
         """Clean each document; results are in the documents' order. Failures are results, not errors."""
-        results: list[Cleaned | None] = [None] * len(documents)
-        markup: list[int] = []
+        results: dict[int, Cleaned] = {}
+        pooled: dict[int, _Work] = {}
         for number, document in enumerate(documents):
             text_format = format_of(document.content_type, spec)
             if isinstance(text_format, CleaningFailure):
                 results[number] = text_format
             elif (too_large := _too_large(document.content, spec)) is not None:
                 results[number] = too_large
-            elif text_format == "html":
-                markup.append(number)
+            elif text_format in _POOLED_FORMATS:
+                pooled[number] = _Work(document.content, text_format)
             else:
                 results[number] = clean_text(document.content, text_format)
-        for number, cleaned in zip(
-            markup,
-            self._clean_html([documents[number].content for number in markup], spec),
-            strict=True,
-        ):
-            results[number] = cleaned
-        return [result for result in results if result is not None]
+        cleaned = self._clean_in_pool(list(pooled.values()), spec)
+        results.update(zip(pooled, cleaned, strict=True))
+        return [results[number] for number in range(len(documents))]
 
-    def _clean_html(self, contents: list[str], spec: PreparationSpec) -> list[Cleaned]:
+    def _clean_in_pool(self, work: list[_Work], spec: PreparationSpec) -> list[Cleaned]:
         """Hand groups to the pool; a group that fails is handed over again one by one, so that one document pays."""
-        if not contents:
-            return []
-        groups = _groups(contents)
-        futures = [self._schedule(contents[first:end], spec) for first, end in groups]
-        results: list[Cleaned] = []
-        for (first, end), future in zip(groups, futures, strict=True):
-            found = _result(future, spec)
-            if isinstance(found, CleaningFailure) and end - first > 1:
-                for number in range(first, end):
-                    alone = _result(self._schedule(contents[number : number + 1], spec), spec)
-                    results += [alone] if isinstance(alone, CleaningFailure) else alone
+        groups = _groups(work)
+        futures = [self._schedule(group, spec) for group in groups]
+        cleaned: list[Cleaned] = []
+        for group, future in zip(groups, futures, strict=True):
+            result = _result(future, spec)
+            if not isinstance(result, CleaningFailure):
+                cleaned += result
+            elif len(group) == 1:
+                cleaned.append(result)
             else:
-                results += [found] if isinstance(found, CleaningFailure) else found
-        return results
+                cleaned += [self._clean_alone(document, spec) for document in group]
+        return cleaned
 
-    def _schedule(
-        self, contents: list[str], spec: PreparationSpec
-    ) -> Any:  # pebble's future is generic in a private way
+    def _clean_alone(self, document: _Work, spec: PreparationSpec) -> Cleaned:
+        result = _result(self._schedule([document], spec), spec)
+        return result if isinstance(result, CleaningFailure) else result[0]
+
+    # The future is pebble's, which is generic in a private way.
+    def _schedule(self, group: list[_Work], spec: PreparationSpec) -> Any:
         with self._lock:
             if self._pool is None or not self._pool.active:
                 self._pool = _start_pool(self._processes)
             return self._pool.schedule(
                 _clean_group,
-                args=(contents, spec.html, spec.max_nesting),
+                args=(group, spec.html, spec.max_nesting),
                 timeout=spec.clean_timeout_seconds,
             )
 
 
 def _too_large(content: str, spec: PreparationSpec) -> CleaningFailure | None:
     limit = spec.max_document_bytes
-    if len(content) * 4 <= limit:
+    if len(content) * 4 <= limit:  # no character has more than four bytes
         return None
     size = len(content.encode("utf-8", "surrogatepass"))
     if size <= limit:
@@ -175,18 +187,17 @@ def _too_large(content: str, spec: PreparationSpec) -> CleaningFailure | None:
     )
 
 
-def _groups(contents: list[str]) -> list[tuple[int, int]]:
-    """Ranges of neighbours that are small enough to share a task."""
-    groups: list[tuple[int, int]] = []
-    first = characters = 0
-    for number, content in enumerate(contents):
-        if number > first and (
-            number - first == _GROUP_DOCUMENTS or characters + len(content) > _GROUP_CHARACTERS
-        ):
-            groups.append((first, number))
-            first, characters = number, 0
-        characters += len(content)
-    groups.append((first, len(contents)))
+def _groups(work: list[_Work]) -> list[list[_Work]]:
+    """Divide documents, in order, into groups that are small enough to share a task."""
+    groups: list[list[_Work]] = []
+    characters = 0
+    for document in work:
+        characters += len(document.content)
+        full = not groups or len(groups[-1]) == _GROUP_DOCUMENTS
+        if full or characters > _GROUP_CHARACTERS:
+            groups.append([])
+            characters = len(document.content)
+        groups[-1].append(document)
     return groups
 
 
@@ -214,15 +225,14 @@ def _result(future: Any, spec: PreparationSpec) -> list[Cleaned] | CleaningFailu
 
 def _start_pool(processes: int) -> ProcessPool:
     # A fork of a process with threads (this one has them) can hang; the fork server forks from a clean one, preloaded.
-    context = multiprocessing.get_context(
-        "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    )
+    has_fork_server = "forkserver" in multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if has_fork_server else "spawn")
     context.set_forkserver_preload(["corpus.clean.cleaner"])
     return ProcessPool(max_workers=processes, initializer=_start_process, context=context)
 
 
 def _start_process() -> None:
-    """Die with the parent, and before the machine's memory is gone."""
+    """End this process with its parent, and before it takes the machine's memory."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=lambda: (parent.join(), os._exit(0)), daemon=True).start()
@@ -231,13 +241,17 @@ def _start_process() -> None:
     except ImportError:
         return
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(
-        resource.RLIMIT_AS,
-        (_POOL_MEMORY_BYTES if hard < 0 else min(_POOL_MEMORY_BYTES, hard), hard),
-    )
+    limits = [_POOL_MEMORY_BYTES, hard]
+    limit = min(limit for limit in limits if limit >= 0)  # -1: no limit
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
 
 
-def _clean_group(contents: list[str], html: str, max_nesting: int) -> list[Cleaned]:
-    return [
-        clean_html(content, main=html == "main", max_nesting=max_nesting) for content in contents
-    ]
+def _clean_group(group: list[_Work], html: str, max_nesting: int) -> list[Cleaned]:
+    cleaned: list[Cleaned] = []
+    for document in group:
+        if document.text_format == "html":
+            main = html == "main"
+            cleaned.append(clean_html(document.content, main=main, max_nesting=max_nesting))
+        else:
+            cleaned.append(clean_text(document.content, document.text_format))
+    return cleaned

@@ -1,4 +1,4 @@
-"""How deep HTML nests, counted in one pass; and its text without any structure, for what nests too deep.
+"""How deep HTML nests, counted in one pass; and the text of a page that nests too deep, without its structure.
 
 Parsers that build a tree are quadratic in its depth (200 KB of open elements: ten seconds), so depth is known before.
 """
@@ -25,12 +25,14 @@ _SELF_ENDING = names(
 _FORMATTING = names("a b big code em font i nobr s small strike strong tt u")
 _UNCOUNTED = _VOID | _SELF_ENDING
 
+_COMMENT = "!--"
 _NOSCRIPT = re.compile(r"<(noscript)(?=[\s>/])", re.IGNORECASE)
 _DROPPED = re.compile(
     r"<(script|style|template|noscript|iframe|object|svg|head)(?=[\s>/])|<!--", re.IGNORECASE
 )
 _BREAKING = re.compile(
-    r"</?(?:address|article|aside|blockquote|br|dd|div|dl|dt|figure|footer|form|h[1-6]|header|hr|li|main|nav|ol|p|pre|section|table|td|th|tr|ul)(?=[\s>/])[^<>]*>",
+    r"</?(?:address|article|aside|blockquote|br|dd|div|dl|dt|figure|footer|form|h[1-6]|header|hr|li"
+    r"|main|nav|ol|p|pre|section|table|td|th|tr|ul)(?=[\s>/])[^<>]*>",
     re.IGNORECASE,
 )
 _ANY_TAG = re.compile(r"<[/!?a-zA-Z][^<>]*>")
@@ -40,76 +42,94 @@ def nests_deeper(content: str, limit: int) -> bool:
     """Would a tree of `content` be deeper than about `limit` elements? Counts too much rather than too little."""
     if content.count("<") <= limit or not _counts_more(content, limit):
         return False
-    return _counts_more(
-        _without(_DROPPED, content), limit
-    )  # what looks like tags in scripts does not nest
+    # What looks like tags in scripts does not nest.
+    return _counts_more(_without(_DROPPED, content), limit)
 
 
 def _counts_more(content: str, limit: int) -> bool:
-    opened: list[str] = []
-    inside: Counter[str] = Counter()
-    formatting: Counter[str] = Counter()
-    left_open = 0
-    for start in _TAG.finditer(content):
-        closing, tag = start.group(1), start.group(2).lower()
-        if tag in _UNCOUNTED:
+    depth = _Depth()
+    for tag in _TAG.finditer(content):
+        closing, name = tag.group(1), tag.group(2).lower()
+        if name in _UNCOUNTED:
             continue
-        if tag in _FORMATTING:
-            change = -1 if closing and formatting[tag] else 0 if closing else 1
-            formatting[tag] += change
-            left_open += change
-        elif not closing:
-            opened.append(tag)
-            inside[tag] += 1
+        if closing:
+            depth.leave(name)
         else:
-            _close(tag, opened, inside)
-        if len(opened) + left_open > limit:
+            depth.enter(name)
+        if depth.total > limit:
             return True
     return False
 
 
-def _close(tag: str, opened: list[str], inside: Counter[str]) -> None:
-    """An end tag ends everything inside its element; one without a start ends nothing."""
-    while inside[tag]:
-        last = opened.pop()
-        inside[last] -= 1
-        if last == tag:
+class _Depth:
+    """How many elements are open."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._open: list[str] = []
+        self._open_by_name: Counter[str] = Counter()
+
+    def enter(self, name: str) -> None:
+        self.total += 1
+        self._open_by_name[name] += 1
+        if name not in _FORMATTING:
+            self._open.append(name)
+
+    def leave(self, name: str) -> None:
+        """An end tag ends everything inside its element but formatting; one without a start ends nothing."""
+        if not self._open_by_name[name]:
             return
+        if name in _FORMATTING:
+            self._count_end(name)
+            return
+        while self._open_by_name[name]:
+            last = self._open.pop()
+            self._count_end(last)
+            if last == name:
+                return
+
+    def _count_end(self, name: str) -> None:
+        self.total -= 1
+        self._open_by_name[name] -= 1
 
 
 def strip_tags(content: str) -> str:
-    """Return the text between tags, a line a block element, in linear time."""
-    text = _ANY_TAG.sub("", _BREAKING.sub("\n\n", _without(_DROPPED, content)))
+    """Return the text between tags, one line per block element, in linear time."""
+    visible = _without(_DROPPED, content)
+    in_lines = _BREAKING.sub("\n\n", visible)
+    text = _ANY_TAG.sub("", in_lines)
     return html.unescape(text)
 
 
 def without_noscript(content: str) -> str:
     """Take out what is shown only where scripts do not run; in a page's head a parser would make body text of it."""
-    return _without(_NOSCRIPT, content) if _NOSCRIPT.search(content) else content
+    if _NOSCRIPT.search(content) is None:
+        return content
+    return _without(_NOSCRIPT, content)
 
 
 def _without(elements: re.Pattern[str], content: str) -> str:
-    parts: list[str] = []
-    kept = at = 0
+    """Take out elements and comments from their start to their end; one without an end stays."""
+    kept: list[str] = []
     endless: set[str] = set()
+    kept_until = at = 0
     while (start := elements.search(content, at)) is not None:
         at = start.end()
-        kind = (start.group(1) or "").lower()
+        kind = (start.group(1) or _COMMENT).lower()
         if kind in endless:
             continue
         end = _end_of(kind, content, at)
-        if end < 0:
+        if end is None:
             endless.add(kind)
             continue
-        parts.append(content[kept : start.start()])
-        kept = at = end
-    parts.append(content[kept:])
-    return "".join(parts)
+        kept.append(content[kept_until : start.start()])
+        kept_until = at = end
+    kept.append(content[kept_until:])
+    return "".join(kept)
 
 
-def _end_of(kind: str, content: str, at: int) -> int:
-    if not kind:
-        found = content.find("-->", at)
-        return found + 3 if found >= 0 else -1
-    end = re.compile(rf"</{kind}\s*>", re.IGNORECASE).search(content, at)
-    return end.end() if end else -1
+def _end_of(kind: str, content: str, at: int) -> int | None:
+    end_tag = rf"</{kind}\s*>"
+    pattern = re.compile("-->" if kind == _COMMENT else end_tag, re.IGNORECASE)
+    end = pattern.search(content, at)
+    return end.end() if end else None

@@ -1,4 +1,4 @@
-"""Received text → normal text: one form a character, one kind of line end, nothing invisible that is not spelling.
+"""Received text → normal text: one form per character, one kind of line end, nothing invisible that is not spelling.
 
 `normalise(normalise(x)) == normalise(x)`, and the time is linear in the text's length.
 """
@@ -10,7 +10,8 @@ from functools import cache
 # Not text: C0 and C1 controls, soft hyphen, zero-width space and word joiner, byte order marks, direction marks and
 # overrides, invisible operators, interlinear annotations, tags, noncharacters. Tab and newline stay.
 _INVISIBLE = re.compile(
-    "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e00ff]"
+    "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f"
+    "\ufeff\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e00ff]"
 )
 _INVISIBLE_ASCII = re.compile("[\x00-\x08\x0e-\x1f\x7f]")
 _NEWLINES = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
@@ -19,7 +20,11 @@ _SPACES = re.compile("[\xa0\u2000-\u200a\u202f\u205f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # The only three flags that are spelled with tag characters: England, Scotland, Wales.
 _TAG_FLAG = re.compile(
-    "\U0001f3f4\U000e0067\U000e0062(?:\U000e0065\U000e006e\U000e0067|\U000e0073\U000e0063\U000e0074|\U000e0077\U000e006c\U000e0073)\U000e007f"
+    "\U0001f3f4\U000e0067\U000e0062"
+    "(?:\U000e0065\U000e006e\U000e0067"
+    "|\U000e0073\U000e0063\U000e0074"
+    "|\U000e0077\U000e006c\U000e0073)"
+    "\U000e007f"
 )
 _OVERSTRIKE = (
     (re.compile("([^\n\b])(?:\b\\1)+"), r"\1"),
@@ -30,16 +35,18 @@ _MANY_BLANK_LINES = re.compile("\n{4,}")
 
 _SELECTORS = "\ufe00-\ufe0f\U000e0100-\U000e01ef"
 _JOINERS = "\u200c\u200d"
-_JOINING_RUN = re.compile(
-    f"[{_SELECTORS}{_JOINERS}][{_SELECTORS}{_JOINERS}]*"
-)  # a class first: the search skips by it
-# A joiner is spelling after letters of scripts that join or stack (Hebrew to Mongolian, and their later blocks) and in emoji.
+# A class first: the search skips by it.
+_JOINING_RUN = re.compile(f"[{_SELECTORS}{_JOINERS}][{_SELECTORS}{_JOINERS}]*")
+# A joiner is spelling after letters of scripts that join or stack (Hebrew to Mongolian, and their later blocks) and in
+# emoji.
 _TAKES_JOINER = re.compile(
-    "[\u0590-\u1cff\u2190-\u2bff\u3030\u303d\ufb1d-\ufdff\ufe70-\ufefc\ua800-\uabff\U00010800-\U0001ffff]"
+    "[\u0590-\u1cff\u2190-\u2bff\u3030\u303d\ufb1d-\ufdff\ufe70-\ufefc\ua800-\uabff"
+    "\U00010800-\U0001ffff]"
 )
 # A selector chooses a form of an emoji, a symbol, a keycap's digit, or an ideograph; elsewhere it hides bytes.
 _TAKES_SELECTOR = re.compile(
-    "[#*0-9\xa9\xae\u1000-\u109f\u1820-\u18af\u2010-\u2027\u2030-\u205e\u20e3\u2100-\u2bff\u3000-\u303f\u3200-\u9fff\ua840-\ua877\uf900-\ufaff"
+    "[#*0-9\xa9\xae\u1000-\u109f\u1820-\u18af\u2010-\u2027\u2030-\u205e\u20e3\u2100-\u2bff\u3000-\u303f"
+    "\u3200-\u9fff\ua840-\ua877\uf900-\ufaff"
     "\U00010ac0-\U00010aff\U0001f000-\U0001faff\U00020000-\U0003ffff]"
 )
 _IDEOGRAPH = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
@@ -47,45 +54,55 @@ _IDEOGRAPH = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 # Marks on one letter that are kept: what Unicode's Stream-Safe Text Format allows. Ordering longer runs is quadratic.
 _MARKS = 30
 # Blocks of Unicode that have marks, letters among them: nine times as fast to search for as the marks themselves.
-_SOME_MARKS = "\u0300-\u1dff\u20d0-\u20ff\u2cef-\u2dff\u302a-\u309a\ua66f-\uabff\ufb1e\ufe20-\ufe2f\U000101fd-\U0001e94a"
+_SOME_MARKS = (
+    "\u0300-\u1dff\u20d0-\u20ff\u2cef-\u2dff\u302a-\u309a\ua66f-\uabff\ufb1e\ufe20-\ufe2f"
+    "\U000101fd-\U0001e94a"
+)
 _PERHAPS_MANY_MARKS = re.compile(f"[{_SOME_MARKS}][{_SOME_MARKS}]{{{_MARKS}}}")
 
 
 def normalise(text: str) -> str:
     """Return the normal form of `text`, without blank lines around it.
 
-    1. one code point a character (surrogates joined or replaced), one kind of line end
+    1. one code point per character (surrogates joined or replaced), one kind of line end
     2. what is not text goes
     3. NFC, marks capped, joiners and variation selectors only where they are spelling
     4. no space at a line's end, at most two blank lines together
     """
-    # 1., 2., 3.
-    if text.isascii():
-        text = _one_line_end(text, _NEWLINES_ASCII)
-        if _INVISIBLE_ASCII.search(text):
-            text = _INVISIBLE_ASCII.sub("", _without_overstrike(text))
-    else:
-        text = _one_line_end(whole_code_points(text), _NEWLINES)
-        text = _SPACES.sub(" ", text)
-        if _INVISIBLE.search(text):
-            text = _without_invisible(_without_overstrike(text))
-        text = _joined_where_spelling(_composed(text))
-    # 4.
-    return tidy_lines(text)
+    visible = _visible_ascii(text) if text.isascii() else _visible(text)  # 1., 2., 3.
+    return tidy_lines(visible)  # 4.
+
+
+def _visible_ascii(text: str) -> str:
+    text = _one_line_end(text, _NEWLINES_ASCII)
+    if _INVISIBLE_ASCII.search(text) is None:
+        return text
+    return _INVISIBLE_ASCII.sub("", _without_overstrike(text))
+
+
+def _visible(text: str) -> str:
+    text = _one_line_end(whole_code_points(text), _NEWLINES)
+    text = _SPACES.sub(" ", text)
+    if _INVISIBLE.search(text):
+        text = _without_invisible(_without_overstrike(text))
+    return _joined_where_spelling(_composed(text))
 
 
 def tidy_lines(text: str) -> str:
-    """No space at a line's end, at most two blank lines together, none around the text."""
-    spaced = " \n" in text or "\t\n" in text or not text.isascii()
-    text = "\n".join(line.rstrip() for line in text.split("\n")) if spaced else text.rstrip()
+    """Return the text with no space at a line's end, at most two blank lines together, none around it."""
+    may_have_spaces = " \n" in text or "\t\n" in text or not text.isascii()
+    if may_have_spaces:
+        text = "\n".join(map(str.rstrip, text.split("\n")))
+    text = text.rstrip()
     if "\n\n\n\n" in text:
         text = _MANY_BLANK_LINES.sub("\n\n\n", text)
-    text = text.strip("\n")
-    return "" if text.isspace() else text
+    return text.lstrip("\n")
 
 
 def _one_line_end(text: str, newlines: re.Pattern[str]) -> str:
-    return newlines.sub("\n", text) if newlines.search(text) else text
+    if newlines.search(text) is None:
+        return text
+    return newlines.sub("\n", text)
 
 
 def whole_code_points(text: str) -> str:
@@ -96,7 +113,7 @@ def whole_code_points(text: str) -> str:
 
 
 def _without_overstrike(text: str) -> str:
-    """Bold and underline of a line printer ("x BACKSPACE x") become the letter."""
+    """Return the text with bold and underline of a line printer ("x BACKSPACE x") as plain letters."""
     if "\b" in text:
         for pattern, kept in _OVERSTRIKE:
             text = pattern.sub(kept, text)
@@ -107,40 +124,43 @@ def _without_invisible(text: str) -> str:
     if "\U000e007f" not in text:
         return _INVISIBLE.sub("", text)
     parts: list[str] = []
-    done = 0
+    after_flag = 0
     for flag in _TAG_FLAG.finditer(text):
-        parts += (_INVISIBLE.sub("", text[done : flag.start()]), flag.group())
-        done = flag.end()
-    parts.append(_INVISIBLE.sub("", text[done:]))
+        between = text[after_flag : flag.start()]
+        parts += (_INVISIBLE.sub("", between), flag.group())
+        after_flag = flag.end()
+    parts.append(_INVISIBLE.sub("", text[after_flag:]))
     return "".join(parts)
 
 
 @cache
 def _too_many_marks() -> re.Pattern[str]:
-    """Pattern of the marks after the thirtieth on one letter."""
-    ranges: list[list[int]] = []
-    for code in range(0x300, 0x1E950):
-        if unicodedata.combining(chr(code)):
-            if ranges and ranges[-1][1] == code - 1:
-                ranges[-1][1] = code
-            else:
-                ranges.append([code, code])
-    marks = "".join(f"{chr(first)}-{chr(last)}" for first, last in ranges)
-    return re.compile(f"([{marks}][{marks}]{{{_MARKS - 1}}})[{marks}]+")
+    """Return the pattern of the marks after the thirtieth on one letter."""
+    marks: list[str] = []
+    first: int | None = None
+    for code in range(0x300, 0x1E951):
+        is_mark = unicodedata.combining(chr(code)) > 0
+        if is_mark and first is None:
+            first = code
+        elif not is_mark and first is not None:
+            marks.append(f"{chr(first)}-{chr(code - 1)}")
+            first = None
+    mark = f"[{''.join(marks)}]"
+    return re.compile(f"({mark}{mark}{{{_MARKS - 1}}}){mark}+")
 
 
 def _composed(text: str) -> str:
-    """NFC; marks capped before, since ordering a long run is slow, and after, since some decompose into two."""
+    """Return NFC; marks capped before, since ordering a long run is slow, and after, since some decompose into two."""
     text = _capped(text)
-    return (
-        text
-        if unicodedata.is_normalized("NFC", text)
-        else _capped(unicodedata.normalize("NFC", text))
-    )
+    if unicodedata.is_normalized("NFC", text):
+        return text
+    return _capped(unicodedata.normalize("NFC", text))
 
 
 def _capped(text: str) -> str:
-    return _too_many_marks().sub(r"\1", text) if _PERHAPS_MANY_MARKS.search(text) else text
+    if _PERHAPS_MANY_MARKS.search(text) is None:
+        return text
+    return _too_many_marks().sub(r"\1", text)
 
 
 def _joined_where_spelling(text: str) -> str:
@@ -150,18 +170,25 @@ def _joined_where_spelling(text: str) -> str:
 
 
 def _kept_of_run(run: re.Match[str]) -> str:
-    """Of a run of joiners and selectors: at most one selector, then at most one joiner, if the character before takes them."""
-    start = run.start()
-    before = run.string[start - 1] if start else ""
-    selector = joiner = ""
-    for character in run.group():
+    """Return what stays of a run of joiners and selectors.
+
+    At most one selector, then at most one joiner, each if the character before takes it.
+    """
+    before = run.string[run.start() - 1 : run.start()]
+    joiners = [character for character in run.group() if character in _JOINERS]
+    selector = _selector_before_joiners(run.group(), before)
+    takes_joiner = selector or _TAKES_JOINER.match(before)
+    if joiners and takes_joiner:
+        return selector + joiners[0]
+    return selector
+
+
+def _selector_before_joiners(run: str, before: str) -> str:
+    """Return the first selector of a run that the character before takes; none behind a joiner counts."""
+    for character in run:
         if character in _JOINERS:
-            joiner = joiner or character
-        elif not selector and not joiner:
-            ideographic = character >= "\U000e0100"
-            selector = (
-                character if (_IDEOGRAPH if ideographic else _TAKES_SELECTOR).match(before) else ""
-            )
-    if joiner and not (selector or _TAKES_JOINER.match(before)):
-        joiner = ""
-    return selector + joiner
+            break
+        takes = _IDEOGRAPH if character >= "\U000e0100" else _TAKES_SELECTOR
+        if takes.match(before):
+            return character
+    return ""

@@ -1,4 +1,4 @@
-"""The model: token ids in, vectors out. Loaded once a process; bf16 where it is faithful and faster, else fp32.
+"""The model: token ids in, vectors out. It is loaded once per process, in bf16 where that is faithful and faster.
 
 The fast path feeds token ids that the splitter already has, sorted by length, straight into the model's modules. Query
 texts go through sentence-transformers' own `encode_query`.
@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -25,12 +25,14 @@ logger = logging.getLogger(__name__)
 
 Vectors = npt.NDArray[np.float32]
 
-# bf16 is taken where the device has units for it (others emulate it, slowly) and its vectors point where fp32's do
-# (measured on all-MiniLM-L6-v2: mean 0.99995, least 0.99989).
-_FAITHFUL_MEAN = 0.9999
-_FAITHFUL_LEAST = 0.9995
-# Small batches of like lengths waste the least padding; a CPU gains nothing by larger ones.
+# bf16 is used where the device has units for it (others emulate it, slowly) and its vectors point where fp32's do
+# (measured on all-MiniLM-L6-v2: mean cosine 0.99995, smallest 0.99989).
+_MIN_MEAN_COSINE = 0.9999
+_MIN_COSINE = 0.9995
+# Small batches of similar lengths waste the least padding; a CPU gains nothing by larger ones.
 _CPU_BATCH = 8
+# A vector whose length differs from 1 by less was normalised by its model.
+_UNIT_LENGTH_TOLERANCE = 0.02
 _PROBES = (
     "The gauging station at the weir recorded its highest level since 1962.",
     "def fold(events): return {event.id: event for event in sorted(events, key=lambda event: event.version)}",
@@ -50,11 +52,15 @@ class Embedder(Protocol):
     dimensions: int
 
     def embed_tokens(self, token_ids: Sequence[Sequence[int]]) -> Vectors:
-        """Vectors (n, dimensions), float32, in the order given, of texts as token ids without special tokens."""
+        """Return vectors (n, dimensions), float32, in the order given.
+
+        Args:
+            token_ids: of each text, without special tokens.
+        """
         ...
 
     def embed_query(self, text: str) -> Vectors:
-        """Vector (dimensions,), float32, of a query."""
+        """Return the vector (dimensions,), float32, of a query."""
         ...
 
 
@@ -64,11 +70,11 @@ class SentenceTransformerEmbedder:
     Args:
         model: as configured: a folder, the bundled model's name, or a hub name.
         prefix: put before every document text.
-        device: "auto", or what torch calls a device.
+        device: "auto", or a device's name in torch.
         precision: "auto", "fp32" or "bf16".
         backend: sentence-transformers' backend: "torch", "onnx", "openvino".
-        batch: texts a forward pass; 0: 8 on a CPU, else all of a call.
-        threads: forward passes side by side on a CPU, each on one core; 0: one a core.
+        batch: texts per forward pass; 0: 8 on a CPU, else all of a call.
+        threads: parallel forward passes on a CPU, each on one core; 0: one per core.
 
     Raises:
         ConfigurationError: the model cannot be loaded.
@@ -86,52 +92,55 @@ class SentenceTransformerEmbedder:
         threads: int = 0,
     ) -> None:
         self._tokenizer = load_tokenizer(model, prefix)
-        self._model = _load(model, device, backend)
+        # Torch's and sentence-transformers' own types are unknown in part, so the model is used without types.
+        self._model: Any = _load(model, device, backend)
         self.device = str(self._model.device)
         self._batch = batch or (_CPU_BATCH if self.device == "cpu" else sys.maxsize)
-        self._passes = ThreadPoolExecutor(
-            self._side_by_side(backend, threads), thread_name_prefix="forward"
-        )
+        passes = self._parallel_passes(backend, threads)
+        self._passes = ThreadPoolExecutor(passes, thread_name_prefix="forward")
         self._pad = int(getattr(self._model.tokenizer, "pad_token_id", 0) or 0)
         self.dimensions = int(self._model.get_embedding_dimension() or 0)
         self.precision = self._choose_precision(precision if backend == "torch" else "fp32")
-        logger.info(
-            "model loaded",
-            extra={
-                "action": "model_loaded",
-                "model": model,
-                "device": self.device,
-                "precision": self.precision,
-                "backend": backend,
-            },
-        )
+        context = {
+            "action": "model_loaded",
+            "model": model,
+            "device": self.device,
+            "precision": self.precision,
+            "backend": backend,
+        }
+        logger.info("model loaded", extra=context)
 
     def embed_tokens(self, token_ids: Sequence[Sequence[int]]) -> Vectors:
-        """Vectors (n, dimensions), float32, unit length where the model normalises; batched by length."""
-        order = sorted(range(len(token_ids)), key=lambda place: len(token_ids[place]), reverse=True)
-        size = min(self._batch, max(1, len(order)))
-        batches = [order[start : start + size] for start in range(0, len(order), size)]
-        vectors = np.empty((len(token_ids), self.dimensions), dtype=np.float32)
-        texts = ([token_ids[place] for place in places] for places in batches)
-        for places, found in zip(batches, self._passes.map(self._forward, texts), strict=True):
-            vectors[places] = found
+        """Return vectors (n, dimensions), float32, unit length where the model normalises; batched by length."""
+        count = len(token_ids)
+        vectors = np.empty((count, self.dimensions), dtype=np.float32)
+        lengths = [len(tokens) for tokens in token_ids]
+        longest_first = sorted(range(count), key=lengths.__getitem__, reverse=True)
+        size = min(self._batch, max(1, count))
+        batches = [longest_first[start : start + size] for start in range(0, count, size)]
+        texts = ([token_ids[number] for number in batch] for batch in batches)
+        for batch, batch_vectors in zip(
+            batches, self._passes.map(self._forward, texts), strict=True
+        ):
+            vectors[batch] = batch_vectors
         return vectors
 
     def embed_query(self, text: str) -> Vectors:
-        """Vector (dimensions,), float32."""
+        """Return the vector (dimensions,), float32."""
         vector = self._model.encode_query(
             text, convert_to_numpy=False, convert_to_tensor=True, show_progress_bar=False
         )
-        return _float32(vector)[0] if vector.ndim == 2 else _float32(vector[None])[0]
+        row = vector if vector.ndim == 2 else vector[None]
+        return _float32(row)[0]
 
-    def _side_by_side(self, backend: str, threads: int) -> int:
-        """Forward passes at a time.
+    def _parallel_passes(self, backend: str, threads: int) -> int:
+        """Return how many forward passes run at a time.
 
-        On a CPU one a core, each on one thread: several threads in one pass wait for each other, and for every moment that
-        another process takes one of their cores (measured on two cores: 13 % faster alone).
+        On a CPU it is one per core, each on one thread: several threads in one pass wait for each other, and whenever
+        another process takes one of their cores (measured on two cores: 13 % faster, alone on the machine).
         """
         if backend != "torch" or self.device != "cpu":
-            return 1  # these bring their own
+            return 1  # these bring their own threads
         import torch
 
         torch.set_num_threads(1)
@@ -140,53 +149,61 @@ class SentenceTransformerEmbedder:
     def _forward(self, token_ids: Sequence[Sequence[int]]) -> Vectors:
         import torch
 
-        before, after = self._tokenizer.prefix_ids, self._tokenizer.suffix_ids
-        width = max(map(len, token_ids)) + len(before) + len(after)
-        ids = np.full((len(token_ids), width), self._pad, dtype=np.int64)
-        mask = np.zeros((len(token_ids), width), dtype=np.int64)
-        for row, tokens in enumerate(token_ids):
-            length = len(before) + len(tokens) + len(after)
-            ids[row, :length] = (*before, *tokens, *after)
-            mask[row, :length] = 1
+        ids, mask = self._padded(token_ids)
         device = self._model.device
+        tensors: Any = torch
         features = {
-            "input_ids": torch.from_numpy(ids).to(device),
-            "attention_mask": torch.from_numpy(mask).to(device),
+            "input_ids": tensors.from_numpy(ids).to(device),
+            "attention_mask": tensors.from_numpy(mask).to(device),
         }
         with torch.inference_mode():
             return _float32(self._model.forward(features)["sentence_embedding"])
 
+    def _padded(
+        self, token_ids: Sequence[Sequence[int]]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return ids (n, longest) with special tokens and padding, and the mask (n, longest) that is 1 on tokens."""
+        before, after = self._tokenizer.prefix_ids, self._tokenizer.suffix_ids
+        width = max(map(len, token_ids)) + self._tokenizer.special_tokens
+        shape = (len(token_ids), width)
+        ids = np.full(shape, self._pad, dtype=np.int64)
+        mask = np.zeros(shape, dtype=np.int64)
+        for row, tokens in enumerate(token_ids):
+            whole = (*before, *tokens, *after)
+            ids[row, : len(whole)] = whole
+            mask[row, : len(whole)] = 1
+        return ids, mask
+
     def _choose_precision(self, wanted: str) -> str:
         if wanted == "fp32" or (wanted == "auto" and not _has_bf16_units(self.device)):
             return "fp32"
-        probes = [
-            self._tokenizer.encode(text)[0][
-                : self._tokenizer.limit - self._tokenizer.special_tokens
-            ]
-            for text in _PROBES
-        ]
-        exact = self.embed_tokens(probes)
-        self._model.bfloat16()
-        fast = self.embed_tokens(probes)
-        cosines = (exact * fast).sum(1) / (
-            np.linalg.norm(exact, axis=1) * np.linalg.norm(fast, axis=1)
-        )
-        logger.info(
-            "precision probed",
-            extra={
-                "action": "precision_probed",
-                "cosine_mean": round(float(cosines.mean()), 6),
-                "cosine_least": round(float(cosines.min()), 6),
-            },
-        )
-        if cosines.mean() >= _FAITHFUL_MEAN and cosines.min() >= _FAITHFUL_LEAST:
+        cosines = self._bf16_cosines()
+        mean, smallest = float(cosines.mean()), float(cosines.min())
+        context = {
+            "action": "precision_probed",
+            "cosine_mean": round(mean, 6),
+            "cosine_least": round(smallest, 6),
+        }
+        logger.info("precision probed", extra=context)
+        if mean >= _MIN_MEAN_COSINE and smallest >= _MIN_COSINE:
             return "bf16"
         if wanted == "bf16":
             raise ConfigurationError(
-                f"FRESHET_PRECISION=bf16, but bf16 vectors of this model leave fp32's (cosine {cosines.min():.5f}); use fp32 or auto"
+                "FRESHET_PRECISION=bf16, but bf16 vectors of this model differ from fp32's "
+                f"(cosine {smallest:.5f}); use fp32 or auto"
             )
         self._model.float()
         return "fp32"
+
+    def _bf16_cosines(self) -> Vectors:
+        """Switch the model to bf16; return the cosine of each probe's vector to its fp32 vector."""
+        budget = self._tokenizer.limit - self._tokenizer.special_tokens
+        probes = [self._tokenizer.encode(text)[0][:budget] for text in _PROBES]
+        exact = self.embed_tokens(probes)
+        self._model.bfloat16()
+        fast = self.embed_tokens(probes)
+        lengths = np.linalg.norm(exact, axis=1) * np.linalg.norm(fast, axis=1)
+        return (exact * fast).sum(1) / lengths
 
 
 def _has_bf16_units(device: str) -> bool:
@@ -194,21 +211,23 @@ def _has_bf16_units(device: str) -> bool:
 
     if device.startswith("cuda"):
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    asks = (
-        getattr(torch.cpu, name, None)
-        for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    )
-    return device == "cpu" and any(ask is not None and ask() for ask in asks)
+    if device != "cpu":
+        return False
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    checks = (getattr(torch.cpu, name, None) for name in names)
+    return any(check is not None and check() for check in checks)
 
 
 def _float32(tensor: Any) -> Vectors:
-    """To float32 on the CPU, at unit length again if it nearly was: bf16 leaves an error of a few thousandths."""
+    """Convert to float32 on the CPU; a vector that was nearly at unit length is at unit length again.
+
+    bf16 leaves an error of a few thousandths. A model that does not normalise has other lengths, and keeps them.
+    """
     vectors: Vectors = tensor.detach().float().cpu().numpy()
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    nearly_unit = (
-        np.abs(norms - 1) < 0.02
-    )  # a model that does not normalise has other lengths, and keeps them
-    return np.where(nearly_unit, vectors / np.maximum(norms, 1e-12), vectors).astype(np.float32)
+    nearly_unit = np.abs(norms - 1) < _UNIT_LENGTH_TOLERANCE
+    at_unit_length = vectors / np.maximum(norms, 1e-12)
+    return np.where(nearly_unit, at_unit_length, vectors).astype(np.float32)
 
 
 def _load(model: str, device: str, backend: str) -> "SentenceTransformer":
@@ -222,7 +241,7 @@ def _load(model: str, device: str, backend: str) -> "SentenceTransformer":
     name = str(local_folder(model) or model)
     chosen_device = None if device == "auto" else device
     try:
-        loaded = SentenceTransformer(name, device=chosen_device, backend=backend)  # type: ignore[arg-type]
+        loaded = SentenceTransformer(name, device=chosen_device, backend=cast("Any", backend))
         return loaded.eval()
     except (OSError, ValueError, RuntimeError) as error:
         raise ConfigurationError(

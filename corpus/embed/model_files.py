@@ -3,9 +3,10 @@
 import hashlib
 import importlib.util
 import json
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard, cast
 
 from corpus.embed.spec import EmbeddingSpec
 from corpus.errors import ConfigurationError
@@ -21,11 +22,8 @@ _TRANSFORMER_CONFIGS = (
     "sentence_distilbert_config.json",
     "sentence_xlm-roberta_config.json",
 )
-_SMALL_FILES = [
-    "*.json",
-    "*.txt",
-    "*.model",
-]  # all that is read here; the weights are the embedder's business
+# All that is read here; the embedder loads the weights.
+_SMALL_FILES = ["*.json", "*.txt", "*.model"]
 _POOLING_FLAGS = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -37,9 +35,17 @@ _POOLING_FLAGS = {
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 # Tokenizers without a limit store 1e30 or the like.
 _NO_LIMIT = 1_000_000
-_DEFAULT_LIMIT = (
-    512  # tokens; what sentence-transformers' models without any statement were trained with
-)
+# Tokens; sentence-transformers' models without any statement were trained with this limit.
+_DEFAULT_LIMIT = 512
+
+
+@dataclass(slots=True)
+class _Layers:
+    """What a model's modules say together."""
+
+    pooling: str
+    dimensions: Any
+    normalised: bool
 
 
 def model_folder(model: str) -> Path:
@@ -52,111 +58,45 @@ def model_folder(model: str) -> Path:
 
 
 def token_limit(folder: Path) -> int:
-    """Tokens that the model reads, special tokens included; what sentence-transformers would take."""
+    """Return how many tokens the model reads, special tokens included, as sentence-transformers decides it."""
     for name in _TRANSFORMER_CONFIGS:
         stated = _read(folder, name).get("max_seq_length")
-        if isinstance(stated, int) and 0 < stated < _NO_LIMIT:
-            return stated
+        if _is_limit(stated):
+            return int(stated)
     candidates = (
         _read(folder, "tokenizer_config.json").get("model_max_length"),
         _read(folder, "config.json").get("max_position_embeddings"),
     )
-    return min(
-        (
-            int(value)
-            for value in candidates
-            if isinstance(value, int | float) and 0 < value < _NO_LIMIT
-        ),
-        default=_DEFAULT_LIMIT,
-    )
+    limits = [int(value) for value in candidates if _is_limit(value)]
+    return min(limits, default=_DEFAULT_LIMIT)
+
+
+def _is_limit(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and 0 < value < _NO_LIMIT
 
 
 def read_embedding_spec(model: str, prefix: str = "") -> EmbeddingSpec:
     """Describe the space that `model` puts texts into.
 
     Raises:
-        ConfigurationError: the model cannot be found, or does not say how many dimensions it has.
+        ConfigurationError: the model is not available, or does not say how many dimensions it has.
     """
     folder = model_folder(model)
-    pooling, dimensions, normalised = "mean", _read(folder, "config.json").get("hidden_size"), False
-    for module in _modules(folder):
-        kind = str(module.get("type", "")).rsplit(".", 1)[-1]
-        settings = _read(folder / str(module.get("path", "")), "config.json")
-        if kind == "Pooling":
-            pooling = _pooling(settings)
-            per_token = settings.get(
-                "embedding_dimension", settings.get("word_embedding_dimension", dimensions)
-            )
-            dimensions = per_token * len(pooling.split("+")) if per_token else None
-        elif kind == "Dense":
-            dimensions = settings.get("out_features", dimensions)
-        elif kind == "Normalize":
-            normalised = True
-    if not isinstance(dimensions, int):
+    layers = _read_layers(folder)
+    if not isinstance(layers.dimensions, int):
         raise ConfigurationError(
-            f"model {model!r} does not say how many dimensions its vectors have (no hidden_size in {folder / 'config.json'})"
+            f"model {model!r} does not say how many dimensions its vectors have "
+            f"(no hidden_size in {folder / 'config.json'})"
         )
     return EmbeddingSpec(
         model=Path(model).name if local_folder(model) else model,
         weights=_weights_identity(folder),
-        pooling=pooling,
+        pooling=layers.pooling,
         prefix=prefix,
-        dimensions=dimensions,
-        normalised=normalised,
+        dimensions=layers.dimensions,
+        normalised=layers.normalised,
         token_limit=token_limit(folder),
     )
-
-
-def _modules(folder: Path) -> list[dict[str, Any]]:
-    file = folder / "modules.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
-
-
-def _read(folder: Path, name: str) -> dict[str, Any]:
-    file = folder / name
-    if not file.is_file():
-        return {}
-    found = json.loads(file.read_text(encoding="utf-8"))
-    return found if isinstance(found, dict) else {}
-
-
-def _pooling(settings: dict[str, Any]) -> str:
-    """Newer files name the mode; older ones have a flag a mode."""
-    named = settings.get("pooling_mode")
-    if named:
-        return named if isinstance(named, str) else "+".join(named)
-    modes = [name for flag, name in _POOLING_FLAGS.items() if settings.get(flag)]
-    return "+".join(modes) or "mean"
-
-
-def _weights_identity(folder: Path) -> str:
-    """The hub's revision, or the SHA-256 of the weights.
-
-    Raises:
-        ConfigurationError: a local folder has no weights.
-    """
-    if folder.parent.name == "snapshots":
-        return folder.name
-    files = next((found for pattern in _WEIGHTS if (found := sorted(folder.glob(pattern)))), [])
-    if not files:
-        raise ConfigurationError(
-            f"model folder {folder} has no weights ({' or '.join(_WEIGHTS)}); copy the whole model"
-        )
-    digests = [
-        _file_sha256(file, status.st_size, status.st_mtime_ns)
-        for file in files
-        for status in (file.stat(),)
-    ]
-    return (
-        digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
-    )
-
-
-@cache
-def _file_sha256(file: Path, size: int, mtime_ns: int) -> str:
-    """Of a file as it stands; size and time are the cache's key."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def local_folder(model: str) -> Path | None:
@@ -165,9 +105,9 @@ def local_folder(model: str) -> Path | None:
     Raises:
         ConfigurationError: it is written as a path, and there is no such folder.
     """
-    package = _BUNDLED.get(model)
-    if package and (found := importlib.util.find_spec(package)) and found.origin:
-        return Path(found.origin).parent / "model"
+    bundled = _bundled_folder(model)
+    if bundled is not None:
+        return bundled
     folder = Path(model).expanduser()
     if folder.is_dir():
         return folder
@@ -178,22 +118,137 @@ def local_folder(model: str) -> Path | None:
     return None
 
 
+def _bundled_folder(model: str) -> Path | None:
+    package = _BUNDLED.get(model)
+    if package is None:
+        return None
+    module = importlib.util.find_spec(package)
+    if module is None or module.origin is None:
+        return None
+    folder = Path(module.origin).parent
+    return folder / "model"
+
+
+# Configuration
+
+
+def _read_layers(folder: Path) -> _Layers:
+    hidden_size = _read(folder, "config.json").get("hidden_size")
+    layers = _Layers("mean", hidden_size, normalised=False)
+    for module in _modules(folder):
+        class_name = str(module.get("type", ""))
+        kind = class_name.rpartition(".")[2]
+        path = str(module.get("path", ""))
+        settings = _read(folder / path, "config.json")
+        if kind == "Pooling":
+            _add_pooling(layers, settings)
+        elif kind == "Dense":
+            layers.dimensions = settings.get("out_features", layers.dimensions)
+        elif kind == "Normalize":
+            layers.normalised = True
+    return layers
+
+
+def _add_pooling(layers: _Layers, settings: dict[str, Any]) -> None:
+    """Each mode of pooling gives as many dimensions as a token has."""
+    layers.pooling = _pooling(settings)
+    older = settings.get("word_embedding_dimension", layers.dimensions)
+    per_token = settings.get("embedding_dimension", older)
+    modes = len(layers.pooling.split("+"))
+    layers.dimensions = per_token * modes if per_token else None
+
+
+def _pooling(settings: dict[str, Any]) -> str:
+    """Return the mode, several joined by "+". Newer files name it, older ones have one flag per mode."""
+    named = settings.get("pooling_mode")
+    if isinstance(named, str) and named:
+        return named
+    if named:
+        return "+".join(named)
+    modes = [name for flag, name in _POOLING_FLAGS.items() if settings.get(flag)]
+    return "+".join(modes) or "mean"
+
+
+def _modules(folder: Path) -> list[dict[str, Any]]:
+    modules = _json(folder / "modules.json")
+    return modules or []
+
+
+def _read(folder: Path, name: str) -> dict[str, Any]:
+    """Return the object in a JSON file; empty if the file is missing or holds something else."""
+    content = _json(folder / name)
+    if not isinstance(content, dict):
+        return {}
+    return cast("dict[str, Any]", content)
+
+
+def _json(file: Path) -> Any:
+    """Return what a file holds; None if there is no such file."""
+    if not file.is_file():
+        return None
+    text = file.read_text(encoding="utf-8")
+    return json.loads(text)
+
+
+# Weights
+
+
+def _weights_identity(folder: Path) -> str:
+    """Return the hub's revision, or the SHA-256 of the weights.
+
+    Raises:
+        ConfigurationError: a local folder has no weights.
+    """
+    if folder.parent.name == "snapshots":
+        return folder.name
+    files = _weights_files(folder)
+    if not files:
+        raise ConfigurationError(
+            f"model folder {folder} has no weights ({' or '.join(_WEIGHTS)}); copy the whole model"
+        )
+    digests = [_current_sha256(file) for file in files]
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _weights_files(folder: Path) -> list[Path]:
+    for pattern in _WEIGHTS:
+        files = sorted(folder.glob(pattern))
+        if files:
+            return files
+    return []
+
+
+def _current_sha256(file: Path) -> str:
+    status = file.stat()
+    return _file_sha256(file, status.st_size, status.st_mtime_ns)
+
+
+@cache
+def _file_sha256(file: Path, size: int, mtime_ns: int) -> str:
+    """Return the digest of a file; its size and time are a part of the cache's key."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+# Hub
+
+
 @cache
 def _from_hub(model: str) -> Path:
-    from huggingface_hub import snapshot_download
+    import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+    # A bare name means the organisation whose names sentence-transformers takes without it.
+    name = model if "/" in model else f"sentence-transformers/{model}"
+    hub: Any = huggingface_hub
     try:
-        # A bare name means the organisation whose names sentence-transformers takes without it.
-        return Path(
-            snapshot_download(
-                model if "/" in model else f"sentence-transformers/{model}",
-                allow_patterns=_SMALL_FILES,
-            )
-        )
+        return Path(hub.snapshot_download(name, allow_patterns=_SMALL_FILES))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         bundled = ", ".join(name for name in _BUNDLED if "/" not in name)
         raise ConfigurationError(
-            f"model {model!r} is neither a folder, nor installed, nor to be had from the Hugging Face hub ({type(error).__name__}); "
-            f"give a folder's path, install the package of a bundled one ({bundled}), or set HF_HUB_OFFLINE=0 where the hub can be reached"
+            f"model {model!r} is not a folder, is not installed, and is not available from the Hugging Face hub "
+            f"({type(error).__name__}); name a folder, install the package of a bundled model ({bundled}), "
+            "or set HF_HUB_OFFLINE=0 where the hub can be reached"
         ) from error

@@ -1,51 +1,58 @@
-"""Whose shard goes through the model next, when several batches want it at the same time."""
+"""The order in which batches use the model, when several want it at the same time."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 
 @dataclass(eq=False, slots=True)
-class Turn:
-    """A batch that wants the model again and again."""
+class QueuedBatch:
+    """A batch that uses the model once per shard."""
 
     source: str
     batch: int
-    remaining: int  # texts
+    remaining: int
+    """Texts that are still to be embedded."""
 
 
-class Turns:
-    """One at a time.
+class ModelQueue:
+    """Gives the model to one batch at a time.
 
-    A source's older batch goes first, since batches are published in order and its publishing then hides behind the next one's embedding; among sources the smallest remainder goes first, so that an edit does not wait for a
-    backfill of somebody else.
+    The older batch of a source goes first: batches are published in order, and publishing it then takes place while the
+    next one is embedded. Among sources, the batch with the fewest remaining texts goes first, so that an edit does not
+    wait for the backfill of another source.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._waiting: list[Turn] = []
-        self._busy = False
+        self._waiting: list[QueuedBatch] = []
+        self._in_use = False
 
     @contextmanager
-    def take(self, turn: Turn) -> Iterator[None]:
-        """Wait for the turn, hold it for the length of the body."""
+    def acquire(self, batch: QueuedBatch) -> Generator[None]:
+        """Wait until `batch` is next, then hold the model for the length of the body."""
         with self._changed:
-            self._waiting.append(turn)
-            self._changed.wait_for(lambda: not self._busy and self._next() is turn)
-            self._waiting.remove(turn)
-            self._busy = True
+            self._waiting.append(batch)
+            try:
+                self._changed.wait_for(lambda: self._is_next(batch))
+            finally:
+                self._waiting.remove(batch)
+            self._in_use = True
         try:
             yield
         finally:
             with self._changed:
-                self._busy = False
+                self._in_use = False
                 self._changed.notify_all()
 
-    def _next(self) -> Turn:
-        oldest: dict[str, Turn] = {}
-        for turn in self._waiting:
-            known = oldest.get(turn.source)
-            if known is None or turn.batch < known.batch:
-                oldest[turn.source] = turn
-        return min(oldest.values(), key=lambda turn: turn.remaining)
+    def _is_next(self, batch: QueuedBatch) -> bool:
+        return not self._in_use and self._next() is batch
+
+    def _next(self) -> QueuedBatch:
+        oldest: dict[str, QueuedBatch] = {}
+        for batch in self._waiting:
+            known = oldest.setdefault(batch.source, batch)
+            if batch.batch < known.batch:
+                oldest[batch.source] = batch
+        return min(oldest.values(), key=lambda batch: batch.remaining)

@@ -1,7 +1,9 @@
 """Embedding spaces in the database, and the tokenizer that belongs to each."""
 
 import threading
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+
+from psycopg.rows import scalar_row
 
 from corpus.database import Connection
 from corpus.embed.spec import EmbeddingSpec
@@ -21,41 +23,34 @@ class Space:
 
 def register(connection: Connection, spec: EmbeddingSpec) -> int:
     """Register a space and its vector index; the same space again gives the same id."""
-    row = connection.execute(
-        query("register_space"),
-        {
-            "fingerprint": spec.fingerprint(),
-            "model": spec.model,
-            "weights": spec.weights,
-            "pooling": spec.pooling,
-            "prefix": spec.prefix,
-            "dimensions": spec.dimensions,
-            "normalised": spec.normalised,
-            "token_limit": spec.token_limit,
-        },
-    ).fetchone()
-    assert row is not None
-    return int(row[0])
+    parameters = {"fingerprint": spec.fingerprint(), **asdict(spec)}
+    with connection.cursor(row_factory=scalar_row) as cursor:
+        cursor.execute(query("register_space"), parameters)
+        space_id = cursor.fetchone()
+    assert space_id is not None
+    return int(space_id)
 
 
 class SpaceRegistry:
-    """Spaces by (model, prefix); a model's files are read once a process."""
+    """Spaces by (model, prefix). A model's files are read once per process."""
 
     def __init__(self) -> None:
         self._spaces: dict[tuple[str, str], Space] = {}
         self._lock = threading.Lock()
 
     def of(self, connection: Connection, model: str, prefix: str) -> Space:
-        """The space of a model, registered.
+        """Return the space of a model; it is registered first if it is new.
 
         Raises:
-            ConfigurationError: the model's files cannot be had.
+            ConfigurationError: the model's files are not available.
         """
         with self._lock:
-            space = self._spaces.get((model, prefix))
-            if space is None:
-                spec = read_embedding_spec(model, prefix)
-                space_id = register(connection, spec)
-                space = Space(space_id, spec.fingerprint(), spec, load_tokenizer(model, prefix))
-                self._spaces[model, prefix] = space
-            return space
+            if (model, prefix) not in self._spaces:
+                self._spaces[model, prefix] = _space(connection, model, prefix)
+            return self._spaces[model, prefix]
+
+
+def _space(connection: Connection, model: str, prefix: str) -> Space:
+    spec = read_embedding_spec(model, prefix)
+    space_id = register(connection, spec)
+    return Space(space_id, spec.fingerprint(), spec, load_tokenizer(model, prefix))

@@ -7,15 +7,23 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingSpec:
-    """Everything that changes a vector. Precision is not in it: bf16 and fp32 of one model may be mixed (see README)."""
+    """Everything that changes a vector.
 
-    model: str  # as the user named it, or the folder's name for a local one
-    weights: str  # sha256 of the weights file, or the hub's revision
-    pooling: str  # "mean", "cls", ... as the model's own configuration says
-    prefix: str  # put before every document text; empty for most models
+    Precision is not a part of it: vectors of one model in bf16 and fp32 may be mixed (see the README).
+    """
+
+    model: str
+    """As the user named it, or the folder's name for a local one."""
+    weights: str
+    """SHA-256 of the weights, or the hub's revision."""
+    pooling: str
+    """As the model's own configuration says: mean, cls or another mode."""
+    prefix: str
+    """Put before every document text; empty for most models."""
     dimensions: int
     normalised: bool
-    token_limit: int  # tokens the model reads, special tokens included
+    token_limit: int
+    """Tokens that the model reads, special tokens included."""
 
     def fingerprint(self) -> str:
         """16 hex digits over all fields but the model's display name."""

@@ -1,43 +1,52 @@
-"""Embed a batch's texts: only what nobody has embedded, in shards that are kept as soon as they exist (promise 6).
+"""Embed a batch's texts: only those without a vector, in shards that are stored as soon as they exist (promise 6).
 
-A shard is claimed text by text with `pg_try_advisory_xact_lock`, looked up once more, embedded, written, committed: the claim
-ends with the transaction, also when the process is killed. So a text is embedded once however many batches, sources and
-workers want it at the same moment, and a crash loses at most the shards in flight (one that computes, one that is written).
+A shard is claimed text by text with `pg_try_advisory_xact_lock`, looked up once more, embedded, written and committed.
+The claim ends with the transaction, also when the process is killed. So a text is embedded once, however many batches,
+sources and workers want it at the same moment, and a crash loses at most the shards in flight: one that is computed and
+one that is written.
 """
 
 import io
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import polars as pl
 import psycopg
+from psycopg.rows import class_row, scalar_row
 from psycopg_pool import ConnectionPool
 
 from corpus.batch import EmbeddedBatch, EmbedRequest
 from corpus.database import Connection, database_errors_translated
 from corpus.embed.embedder import Embedder, Vectors
-from corpus.embed.model_queue import Turn, Turns
+from corpus.embed.model_queue import ModelQueue, QueuedBatch
 from corpus.errors import SpaceMismatchError
 from corpus.sql import query
 from corpus.staging.store import StagingStore
 
 logger = logging.getLogger(__name__)
 
-# Looking again for texts that another worker has claimed; it needs seconds at most.
-_CLAIMED_ELSEWHERE_SECONDS = 0.2
+# Pause before texts that another worker has claimed are looked up again; embedding them takes it seconds at most.
+_CLAIMED_RETRY_SECONDS = 0.2
 
-Shard = list[tuple[bytes, list[int]]]  # (hash of the text, token ids)
+
+class _Text(NamedTuple):
+    """A text to embed."""
+
+    sha256: bytes
+    token_ids: list[int]
 
 
 class EmbedStep:
     """The embed step.
 
     Args:
-        embedder_of: gives the embedder of (model, prefix), loaded once, with its space's fingerprint.
-        shard: texts a shard.
+        embedder_of: returns the embedder of (model, prefix), loaded once, with its space's fingerprint.
+        shard: texts per shard.
     """
 
     def __init__(
@@ -53,132 +62,164 @@ class EmbedStep:
         self._embedder_of = embedder_of
         self._shard = shard
         self._loading = threading.Lock()
-        self._turns = Turns()
+        self._model_queue = ModelQueue()
 
     def embed(self, request: EmbedRequest) -> EmbeddedBatch:
-        """Give every text of the file a vector in the space.
+        """Give every text of the staged file a vector in the space.
 
         1. read the texts, longest first, so that texts of a shard are alike
         2. claim a shard, leave out what has a vector by now, embed it while the shard before is written
-        3. come back for texts that somebody else had claimed
+        3. return to the texts that other workers had claimed
 
         Raises:
             SpaceMismatchError: this worker's model makes vectors of another space.
-            StagedFileError, DependencyError: as they say.
+            StagedFileError: the file of texts is missing or altered.
+            DependencyError: the database or the store does not answer.
         """
+        embedder = self._embedder_for(request)
+        # 1.
+        waiting = self._read_texts(request)
+        total = len(waiting)
+        embedded = 0
+        with database_errors_translated():
+            while waiting:
+                # 2.
+                embedded_now, waiting = self._embed_shards(request, embedder, waiting)
+                embedded += embedded_now
+                # 3.
+                if waiting:
+                    time.sleep(_CLAIMED_RETRY_SECONDS)
+        return EmbeddedBatch(embedded=embedded, found=total - embedded)
+
+    def _embedder_for(self, request: EmbedRequest) -> Embedder:
         with self._loading:
             embedder, fingerprint = self._embedder_of(request.model, request.prefix)
         if fingerprint != request.space_fingerprint:
             raise SpaceMismatchError(
-                f"this embedder's model {request.model!r} makes vectors of space {fingerprint}, the batch wants {request.space_fingerprint}: "
+                f"this embedder's model {request.model!r} makes vectors of space {fingerprint}, "
+                f"the batch wants {request.space_fingerprint}: "
                 "its weights or settings differ from those of the preparing worker"
             )
-        # Step 1.
-        frame = pl.read_parquet(io.BytesIO(self._store.get(request.texts)))
-        frame = frame.sort(pl.col("token_ids").list.len(), descending=True, maintain_order=True)
-        waiting: Shard = list(
-            zip(frame["text_sha256"].to_list(), frame["token_ids"].to_list(), strict=True)
-        )
-        embedded = 0
-        total = len(waiting)
-        with database_errors_translated():
-            while waiting:
-                done, waiting = self._round(request, embedder, waiting)  # Steps 2, 3.
-                embedded += done
-                if waiting:
-                    time.sleep(_CLAIMED_ELSEWHERE_SECONDS)
-        return EmbeddedBatch(embedded=embedded, found=total - embedded)
+        return embedder
 
-    def _round(
-        self, request: EmbedRequest, embedder: Embedder, waiting: Shard
-    ) -> tuple[int, Shard]:
-        """Go through all shards once; returns (texts embedded, texts that others have claimed)."""
-        elsewhere: Shard = []
-        embedded = 0
-        writing: Future[None] | None = None
-        turn = Turn(request.source, request.batch, len(waiting))
-        with ThreadPoolExecutor(1, thread_name_prefix="keep") as keeper:
-            for start in range(0, len(waiting), self._shard):
-                # Claimed inside the turn: a batch that waits holds nothing that the one before it may want.
-                with self._turns.take(turn):
-                    claim = _Claim(self._pool, request, waiting[start : start + self._shard])
-                    try:
-                        vectors = self._through_the_model(request, embedder, claim.mine)
-                        if writing is not None:
-                            writing.result()  # one shard is written while the next one computes, not more
-                    except BaseException:
-                        claim.drop()
-                        raise
-                elsewhere += claim.elsewhere
-                writing = keeper.submit(claim.keep, vectors)
-                embedded += len(claim.mine)
-                turn.remaining -= self._shard
-            if writing is not None:
-                writing.result()
-        return embedded, elsewhere
+    def _read_texts(self, request: EmbedRequest) -> list[_Text]:
+        content = self._store.get(request.texts)
+        frame = pl.read_parquet(io.BytesIO(content))
+        length = pl.col("token_ids").list.len()
+        frame = frame.sort(length, descending=True, maintain_order=True)
+        hashes = frame["text_sha256"].to_list()
+        token_ids = frame["token_ids"].to_list()
+        return list(map(_Text, hashes, token_ids))
 
-    def _through_the_model(
-        self, request: EmbedRequest, embedder: Embedder, shard: Shard
-    ) -> Vectors | None:
-        if not shard:
-            return None
-        started = time.perf_counter()
-        vectors = embedder.embed_tokens([token_ids for _, token_ids in shard])
-        tokens = sum(len(token_ids) for _, token_ids in shard)
-        took = round(time.perf_counter() - started, 4)
-        context = {
-            "action": "shard_embedded",
-            "source": request.source,
-            "batch": request.batch,
-            "texts": len(shard),
-            "tokens": tokens,
-            "seconds": took,
-        }
-        logger.info("shard embedded", extra=context)
-        return vectors
+    def _embed_shards(
+        self, request: EmbedRequest, embedder: Embedder, texts: list[_Text]
+    ) -> tuple[int, list[_Text]]:
+        """Go through all shards once; return how many texts were embedded and the texts that other workers hold."""
+        queued = QueuedBatch(request.source, request.batch, len(texts))
+        held_by_others: list[_Text] = []
+        embedded = 0
+        previous_write = _finished()
+        with ThreadPoolExecutor(1, thread_name_prefix="write-vectors") as writer:
+            for shard in _shards(texts, self._shard):
+                # Claimed while it has the model: a batch that waits holds nothing that the batch before it may want.
+                with self._model_queue.acquire(queued):
+                    claim = _Claim(self._pool, request, shard)
+                    vectors = _compute(request, embedder, claim, previous_write)
+                previous_write = writer.submit(claim.commit, vectors)
+                held_by_others += claim.held_by_others
+                embedded += len(claim.texts)
+                queued.remaining -= len(shard)
+            previous_write.result()
+        return embedded, held_by_others
+
+
+def _shards(texts: list[_Text], size: int) -> Iterator[list[_Text]]:
+    for start in range(0, len(texts), size):
+        yield texts[start : start + size]
+
+
+def _finished() -> Future[None]:
+    future: Future[None] = Future()
+    future.set_result(None)
+    return future
+
+
+def _compute(
+    request: EmbedRequest, embedder: Embedder, claim: "_Claim", previous_write: Future[None]
+) -> Vectors | None:
+    """Embed a claimed shard; at most one shard is written meanwhile. The claim ends if this fails."""
+    try:
+        vectors = _run_model(request, embedder, claim.texts)
+        previous_write.result()
+    except BaseException:
+        claim.release()
+        raise
+    return vectors
+
+
+def _run_model(request: EmbedRequest, embedder: Embedder, texts: list[_Text]) -> Vectors | None:
+    if not texts:
+        return None
+    started = time.perf_counter()
+    vectors = embedder.embed_tokens([text.token_ids for text in texts])
+    context = {
+        "action": "shard_embedded",
+        "source": request.source,
+        "batch": request.batch,
+        "texts": len(texts),
+        "tokens": sum(len(text.token_ids) for text in texts),
+        "seconds": round(time.perf_counter() - started, 4),
+    }
+    logger.info("shard embedded", extra=context)
+    return vectors
+
+
+@dataclass(frozen=True, slots=True)
+class _ClaimedText:
+    """A row of `claim_texts`."""
+
+    hash: bytes
+    claimed: bool
+    """False: another worker holds the text."""
 
 
 class _Claim:
-    """A shard under claim: one transaction that holds the locks until the vectors are written."""
+    """A claimed shard: one transaction that holds the locks until the vectors are written.
+
+    Attributes:
+        texts: claimed, and without a vector: to be embedded.
+        held_by_others: claimed by other workers.
+    """
 
     def __init__(
-        self, pool: ConnectionPool[Connection], request: EmbedRequest, shard: Shard
+        self, pool: ConnectionPool[Connection], request: EmbedRequest, shard: list[_Text]
     ) -> None:
         self._pool = pool
         self._request = request
         self._connection = pool.getconn()
         try:
-            # The pool's connections commit by themselves; this one must not, until its vectors are written.
+            # The pool's connections commit each statement; this one must not, until its vectors are written.
             self._connection.autocommit = False
-            values = {"space_id": request.space_id, "hashes": [digest for digest, _ in shard]}
-            rows = self._connection.execute(query("claim_texts"), values).fetchall()
-            claimed = {bytes(row[0]) for row in rows if row[1]}
-            # A second look, after the locks: who held them before us may have just written.
-            values["hashes"] = list(claimed)
-            seen = {
-                bytes(row[0])
-                for row in self._connection.execute(query("embedded_texts"), values).fetchall()
-            }
+            claimed = self._claim([text.sha256 for text in shard])
+            # A second look, after the locks: the worker that held them before may have just written.
+            embedded = self._embedded(claimed)
         except BaseException:
-            self.drop()
+            self.release()
             raise
-        self.mine: Shard = [
-            (digest, tokens) for digest, tokens in shard if digest in claimed - seen
-        ]
-        self.elsewhere: Shard = [
-            (digest, tokens) for digest, tokens in shard if digest not in claimed
-        ]
+        wanted = claimed - embedded
+        self.texts = [text for text in shard if text.sha256 in wanted]
+        self.held_by_others = [text for text in shard if text.sha256 not in claimed]
 
-    def keep(self, vectors: Vectors | None) -> None:
-        """Write the vectors and end the claim."""
+    def commit(self, vectors: Vectors | None) -> None:
+        """Write the vectors of `texts` and end the claim."""
         try:
             if vectors is not None:
-                self._copy(self.mine, vectors)
+                self._copy(vectors)
             self._connection.commit()
         finally:
-            self.drop()
+            self.release()
 
-    def drop(self) -> None:
+    def release(self) -> None:
         """End the claim; what was not committed is gone."""
         connection = self._connection
         try:
@@ -190,11 +231,35 @@ class _Claim:
         finally:
             self._pool.putconn(connection)
 
-    def _copy(self, shard: Sequence[tuple[bytes, list[int]]], vectors: Vectors) -> None:
+    def _claim(self, hashes: list[bytes]) -> set[bytes]:
+        """Return those that this transaction holds now."""
+        parameters = self._parameters(hashes)
+        with self._connection.cursor(row_factory=class_row(_ClaimedText)) as cursor:
+            cursor.execute(query("claim_texts"), parameters)
+            rows = cursor.fetchall()
+        return {row.hash for row in rows if row.claimed}
+
+    def _embedded(self, hashes: set[bytes]) -> set[bytes]:
+        """Return those that have a vector."""
+        parameters = self._parameters(list(hashes))
+        with self._connection.cursor(row_factory=scalar_row) as cursor:
+            cursor.execute(query("embedded_texts"), parameters)
+            return set(cursor.fetchall())
+
+    def _parameters(self, hashes: list[bytes]) -> dict[str, object]:
+        return {"space_id": self._request.space_id, "hashes": hashes}
+
+    def _copy(self, vectors: Vectors) -> None:
         request = self._request
         with self._connection.cursor() as cursor, cursor.copy(query("copy_embeddings")) as copy:
             copy.set_types(("int2", "bytea", "int4", "vector", "text", "int8"))
-            for (digest, _), vector in zip(shard, vectors, strict=True):
-                copy.write_row(
-                    (request.space_id, digest, len(vector), vector, request.source, request.batch)
+            for text, vector in zip(self.texts, vectors, strict=True):
+                columns = (
+                    request.space_id,
+                    text.sha256,
+                    len(vector),
+                    vector,
+                    request.source,
+                    request.batch,
                 )
+                copy.write_row(columns)

@@ -1,4 +1,4 @@
-"""The tokenizer that a model reads with, without the model: what decides how long a chunk may be.
+"""The tokenizer that a model reads with, without the model: it decides how long a chunk may be.
 
 Imports neither torch nor transformers, so splitting stays light and exact.
 """
@@ -17,24 +17,31 @@ _WORD_BY_WORD = ("BertPreTokenizer", "Whitespace", "WhitespaceSplit")
 
 
 class ChunkTokenizer:
-    """Texts → token ids with their places in the text; nothing is added and nothing is cut off."""
+    """Texts → token ids with their offsets in the text; nothing is added and nothing is truncated.
+
+    Attributes:
+        limit: tokens that the model reads, special tokens included.
+        prefix_ids: token ids before every text: special tokens and the prefix.
+        suffix_ids: token ids after every text.
+        special_tokens: how many tokens these are together.
+        word_by_word: whether a slice of a text's tokens is what the slice's own text gives.
+    """
 
     def __init__(self, tokenizer: Tokenizer, limit: int, prefix: str = "") -> None:
         """Take over `tokenizer`.
 
         Args:
             tokenizer: of the model; its truncation and padding are switched off.
-            limit: tokens the model reads, special tokens included.
+            limit: tokens that the model reads, special tokens included.
             prefix: put before every text; counted as special tokens.
         """
         tokenizer.no_truncation()
         tokenizer.no_padding()
         self._tokenizer = tokenizer
         before, after = _special_ids(tokenizer)
+        prefix_tokens = tokenizer.encode(prefix, add_special_tokens=False)
         self.limit = limit
-        self.prefix_ids: tuple[int, ...] = before + tuple(
-            tokenizer.encode(prefix, add_special_tokens=False).ids
-        )
+        self.prefix_ids: tuple[int, ...] = (*before, *prefix_tokens.ids)
         self.suffix_ids: tuple[int, ...] = after
         self.special_tokens = len(self.prefix_ids) + len(self.suffix_ids)
         self.word_by_word = type(tokenizer.pre_tokenizer).__name__ in _WORD_BY_WORD
@@ -45,11 +52,10 @@ class ChunkTokenizer:
         return encoding.ids, encoding.offsets
 
     def encode_batch(self, texts: Sequence[str]) -> list[tuple[list[int], list[tuple[int, int]]]]:
-        """`encode` of each, side by side where there are cores."""
-        return [(encoding.ids, encoding.offsets) for encoding in self.encodings(texts)]
+        """Return `encode` of each text; texts are encoded in parallel where there are cores."""
+        return [(encoding.ids, encoding.offsets) for encoding in self._encodings(texts)]
 
-    def encodings(self, texts: Sequence[str]) -> list[Encoding]:
-        """As `encode_batch`, with what else the tokenizer knows (words)."""
+    def _encodings(self, texts: Sequence[str]) -> list[Encoding]:
         return self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
 
 
@@ -57,21 +63,25 @@ def load_tokenizer(model: str, prefix: str = "") -> ChunkTokenizer:
     """Load the tokenizer of a local folder, of the bundled model, or of a model on the Hugging Face hub.
 
     Raises:
-        ConfigurationError: the model cannot be found, or has no fast tokenizer; the message names it.
+        ConfigurationError: the model is not available, or has no fast tokenizer; the message names it.
     """
     folder = model_folder(model)
     file = folder / "tokenizer.json"
     if not file.is_file():
         raise ConfigurationError(
-            f"model {model!r} has no tokenizer.json in {folder}; choose a model with a fast tokenizer, or save one with transformers' save_pretrained"
+            f"model {model!r} has no tokenizer.json in {folder}; "
+            "choose a model with a fast tokenizer, or save one with transformers' save_pretrained"
         )
     return ChunkTokenizer(Tokenizer.from_file(str(file)), token_limit(folder), prefix)
 
 
 def _special_ids(tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Ids that the model wants before and after a text."""
+    """Return the ids that the model wants before and after a text."""
     encoding = tokenizer.encode("a", add_special_tokens=True)
-    own = [place for place, special in enumerate(encoding.special_tokens_mask) if not special]
-    if not own:
-        return (), tuple(encoding.ids)
-    return tuple(encoding.ids[: own[0]]), tuple(encoding.ids[own[-1] + 1 :])
+    ids = tuple(encoding.ids)
+    mask = encoding.special_tokens_mask
+    if 0 not in mask:
+        return (), ids
+    first = mask.index(0)
+    last = len(mask) - 1 - mask[::-1].index(0)
+    return ids[:first], ids[last + 1 :]

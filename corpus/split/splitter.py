@@ -1,38 +1,64 @@
-"""Cleaned text → chunks: cut where the structure is, at places that an edit elsewhere does not move.
+"""Cleaned text → chunks, which end where the structure is, at places that an edit elsewhere does not move.
 
-A span of text that the model can read at once is a chunk. A longer one is cut at its best boundary, and each side is
-looked at again. *Best* is a property of the place alone (see `boundaries`), so an edit changes the cuts next to it and
-no others. Small neighbours are then joined again, within a few chunks' distance.
+A span of text that the model can read at once is a chunk. A longer one is divided at its best boundary, and each side
+is looked at again. *Best* is a property of the place alone (see `boundaries`), so an edit changes the boundaries beside
+it and no others. Small neighbours are then joined again, within a few chunks' distance.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from corpus.chunk import Chunk
-from corpus.clean.blocks import BlockKind, CleanedDocument
+from corpus.clean.blocks import Block, BlockKind, CleanedDocument
 from corpus.embed.tokenizer import ChunkTokenizer
 from corpus.preparation import PreparationSpec
 from corpus.split.boundaries import Boundaries, structural, words
 from corpus.split.token_map import TokenMap, map_tokens
 
-# Characters a token: text with less than one token in so many is cut as if it were longer. An index row stays small.
+# A text with more characters per token is divided as if it had more tokens, so that a row of the index stays small.
 _CHARACTERS_PER_TOKEN = 16
 # Pieces are joined where they fit in spans of so many budgets and less, so that no edit is felt further away than this.
 _LOCAL_BUDGETS = 8
-_MAX_DEPTH = 100  # cuts above each other; real texts stay below 40. Beyond it the middle is taken whatever its key.
-_HEADING_CHARACTERS = 200
+# Divisions inside each other; real texts stay below 40. Beyond it the middle is taken, whatever its key.
+_MAX_DEPTH = 100
+_MAX_HEADING_CHARACTERS = 200
 
 
 class TooManyChunks(Exception):
     """The document has more chunks than `max_chunks`."""
 
 
+class _Span(NamedTuple):
+    """A range of token numbers."""
+
+    first: int
+    end: int
+
+    @property
+    def tokens(self) -> int:
+        return self.end - self.first
+
+
+class _Slice(NamedTuple):
+    """A piece of the text that becomes a chunk."""
+
+    start: int
+    text: str
+    token_ids: tuple[int, ...]
+
+
+class _Heading(NamedTuple):
+    start: int
+    path: str
+
+
 def split(
     document: CleanedDocument, tokenizer: ChunkTokenizer, spec: PreparationSpec
 ) -> list[Chunk]:
-    """MicroBatch a document into chunks that the model reads whole.
+    """Divide a document into chunks that the model reads whole.
 
     Together, in order, the chunks hold all of the text but white space; each is a slice of it.
 
@@ -45,164 +71,215 @@ def split(
     budget = max(limit - tokenizer.special_tokens, 1)
     if spec.chunker == "whole":
         return [_whole(document, tokenizer, budget)]
-    chunks = _Splitter(document, tokenizer, budget, min(spec.min_tokens, budget)).chunks()
+    min_tokens = min(spec.min_tokens, budget)
+    chunks = _Splitter(document, tokenizer, budget, min_tokens).chunks()
     if len(chunks) > spec.max_chunks:
         raise TooManyChunks(
-            f"the document has {len(chunks)} chunks, more than max_chunks = {spec.max_chunks}; raise the limit or split the document at its source"
+            f"the document has {len(chunks)} chunks, more than max_chunks = {spec.max_chunks}; "
+            "raise the limit or split the document at its source"
         )
     return chunks
 
 
 def _whole(document: CleanedDocument, tokenizer: ChunkTokenizer, budget: int) -> Chunk:
     tokens = map_tokens(document.text, tokenizer)
-    ids = tuple(tokens.ids[:budget].tolist())
     text = document.text.strip()
+    headings = _headings(document)
     return Chunk(
         document.text.find(text),
         text,
-        ids,
-        next(_headings(document), (0, None))[1],
+        tuple(tokens.ids[:budget].tolist()),
+        headings[0].path if headings else None,
         truncated=len(tokens.ids) > budget,
     )
 
 
 class _Splitter:
-    """One document on its way; spans are ranges of token numbers."""
+    """Divides one document.
+
+    Args:
+        budget: tokens per chunk.
+        min_tokens: smaller pieces are joined to a neighbour where they fit.
+    """
 
     def __init__(
-        self, document: CleanedDocument, tokenizer: ChunkTokenizer, budget: int, small: int
+        self,
+        document: CleanedDocument,
+        tokenizer: ChunkTokenizer,
+        budget: int,
+        min_tokens: int,
     ) -> None:
-        self.document = document
-        self.text = document.text
-        self.tokenizer = tokenizer
-        self.budget = budget
-        self.small = small
-        self.widest = budget * _CHARACTERS_PER_TOKEN
-        self.tokens: TokenMap = map_tokens(self.text, tokenizer)
+        self._document = document
+        self._text = document.text
+        self._tokenizer = tokenizer
+        self._budget = budget
+        self._min_tokens = min_tokens
+        self._max_characters = budget * _CHARACTERS_PER_TOKEN
+        self._tokens: TokenMap = map_tokens(self._text, tokenizer)
 
     def chunks(self) -> list[Chunk]:
         """1. find the spans, 2. slice text and tokens, 3. name the headings above each."""
         # 1.
-        count = len(self.tokens.ids)
-        boundaries = structural(self.text, self.document.blocks, self.tokens, self.budget)
-        spans = self._cut(0, count, boundaries, 0) if count else []
+        spans = self._spans()
         # 2.
-        edges = [0, *self.tokens.starts[[first for first, _ in spans[1:]]].tolist(), len(self.text)]
-        slices = [
-            piece
-            for number in range(len(edges) - 1)
-            for piece in self._slices(edges[number], edges[number + 1], spans[number : number + 1])
-        ]
+        slices = list(self._slices(spans))
         # 3.
-        headings = list(_headings(self.document))
-        begins = [start for start, _ in headings]
+        headings = _headings(self._document)
+        starts = [heading.start for heading in headings]
         chunks: list[Chunk] = []
-        for start, text, ids in slices:
-            above = bisect_right(begins, start)
-            chunks.append(Chunk(start, text, ids, headings[above - 1][1] if above else None))
+        for start, text, token_ids in slices:
+            above = bisect_right(starts, start)
+            path = headings[above - 1].path if above else None
+            chunks.append(Chunk(start, text, token_ids, path))
         return chunks
 
-    # Cutting
+    # Spans
 
-    def _fits(self, first: int, end: int) -> bool:
-        return (
-            end - first <= self.budget
-            and int(self.tokens.ends[end - 1] - self.tokens.starts[first]) <= self.widest
-        )
+    def _spans(self) -> list[_Span]:
+        whole = _Span(0, len(self._tokens.ids))
+        if not whole.tokens:
+            return []
+        blocks = self._document.blocks
+        boundaries = structural(self._text, blocks, self._tokens, self._budget)
+        return self._divide(whole, boundaries, depth=0)
 
-    def _cut(
-        self, first: int, end: int, boundaries: Boundaries, depth: int
-    ) -> list[tuple[int, int]]:
-        """MicroBatch a span into spans that fit."""
-        if end - first <= 1 or self._fits(first, end):
-            return [(first, end)]
-        low, high = boundaries.between(first, end)
-        if low == high:
-            boundaries = words(self.text, self.tokens, first, end)
-            low, high = boundaries.between(first, end)
-        places, keys = boundaries.tokens[low:high], boundaries.keys[low:high]
-        best = places[keys == keys.min()] if depth < _MAX_DEPTH else places
-        at = int(
-            best[np.abs(best - (first + end) // 2).argmin()]
-        )  # of equals the one in the middle
-        left = self._cut(first, at, boundaries, depth + 1)
-        right = self._cut(at, end, boundaries, depth + 1)
-        return self._joined(left, right, local=end - first <= _LOCAL_BUDGETS * self.budget)
+    def _divide(self, span: _Span, boundaries: Boundaries, depth: int) -> list[_Span]:
+        """Divide a span into spans that fit."""
+        if span.tokens <= 1 or self._fits(span):
+            return [span]
+        if not boundaries.has_any_inside(span.first, span.end):
+            boundaries = words(self._text, self._tokens, span.first, span.end)
+        middle = (span.first + span.end) // 2
+        places = boundaries.places_inside(span.first, span.end, best_only=depth < _MAX_DEPTH)
+        place = int(places[np.abs(places - middle).argmin()])
+        left = self._divide(_Span(span.first, place), boundaries, depth + 1)
+        right = self._divide(_Span(place, span.end), boundaries, depth + 1)
+        local = span.tokens <= _LOCAL_BUDGETS * self._budget
+        return self._put_together(left, right, local=local)
 
-    def _joined(
-        self, left: list[tuple[int, int]], right: list[tuple[int, int]], *, local: bool
-    ) -> list[tuple[int, int]]:
-        """Put two lists of spans together, joining the spans that meet if they fit into one."""
-        (first, middle), (_, end) = left[-1], right[0]
-        if self._fits(first, end) and (local or min(middle - first, end - middle) < self.small):
-            return [*left[:-1], (first, end), *right[1:]]
+    def _put_together(self, left: list[_Span], right: list[_Span], *, local: bool) -> list[_Span]:
+        """Return both lists as one; the spans that meet are joined if they fit into one chunk."""
+        before, after = left[-1], right[0]
+        joined = _Span(before.first, after.end)
+        small = min(before.tokens, after.tokens) < self._min_tokens
+        if (local or small) and self._fits(joined):
+            return [*left[:-1], joined, *right[1:]]
         return left + right
 
-    # Slicing
+    def _fits(self, span: _Span) -> bool:
+        if span.tokens > self._budget:
+            return False
+        start = self._tokens.starts[span.first]
+        end = self._tokens.ends[span.end - 1]
+        return int(end - start) <= self._max_characters
 
-    def _slices(
-        self, start: int, end: int, span: list[tuple[int, int]]
-    ) -> Iterator[tuple[int, str, tuple[int, ...]]]:
-        """Yield start, text and token ids of a chunk; of several, where its tokens have to be made again and are more."""
-        text = self.text[start:end].strip()
+    # Slices
+
+    def _slices(self, spans: list[_Span]) -> Iterator[_Slice]:
+        """Yield the slices of the text, in order. A text without tokens is one slice."""
+        if not spans:
+            yield from self._encoded(0, len(self._text))
+            return
+        first_tokens = [span.first for span in spans[1:]]
+        inner_edges = self._tokens.starts[first_tokens].tolist()
+        edges = [0, *inner_edges, len(self._text)]
+        for number, span in enumerate(spans):
+            yield from self._slice(edges[number], edges[number + 1], span)
+
+    def _slice(self, start: int, end: int, span: _Span) -> Iterator[_Slice]:
+        """Yield the slice of a span; several, if it has to be encoded again and has more tokens then."""
+        begin, text = self._stripped(start, end)
+        if text and self._keeps_its_tokens(begin, text):
+            token_ids = self._tokens.ids[span.first : span.end]
+            yield _Slice(begin, text, tuple(token_ids.tolist()))
+        elif text:
+            yield from self._encoded(begin, begin + len(text))
+
+    def _encoded(self, start: int, end: int) -> Iterator[_Slice]:
+        """Yield slices with the tokens of their own text, as many as are needed for each to fit."""
+        begin, text = self._stripped(start, end)
         if not text:
             return
-        begin = start + self.text[start:end].index(text[0]) if self.text[start].isspace() else start
-        if (
-            span
-            and len(text) <= 2 * self.widest
-            and self.tokenizer.word_by_word
-            and self._exact(begin, begin + len(text))
-        ):
-            first, last = span[0]
-            yield begin, text, tuple(self.tokens.ids[first:last].tolist())
+        token_ids, offsets = self._tokenizer.encode(text)
+        fits = len(token_ids) <= self._budget and self._is_short(text)
+        if fits or len(text) <= 1:
+            yield _Slice(begin, text, tuple(token_ids))
             return
-        ids, offsets = self.tokenizer.encode(text)
-        if len(text) <= 1 or (len(ids) <= self.budget and len(text) <= 2 * self.widest):
-            yield begin, text, tuple(ids)
-            return
-        # Where tokens end in the middle, else in the middle of the text.
-        half = (
-            offsets[len(offsets) // 2][0]
-            if len(offsets) > 1 and offsets[len(offsets) // 2][0]
-            else len(text) // 2
-        )
-        yield from self._slices(begin, begin + half, [])
-        yield from self._slices(begin + half, begin + len(text), [])
+        middle = begin + _middle(text, offsets)
+        yield from self._encoded(begin, middle)
+        yield from self._encoded(middle, begin + len(text))
 
-    def _exact(self, start: int, end: int) -> bool:
-        """Are the tokens of this slice what the slice by itself would give? Not if a word was cut."""
-        text = self.text
-        if (start and _may_join(text[start - 1], text[start])) or (
-            end < len(text) and _may_join(text[end - 1], text[end])
-        ):
+    def _stripped(self, start: int, end: int) -> tuple[int, str]:
+        """Return the text between two offsets without white space around it, and where it begins."""
+        whole = self._text[start:end]
+        text = whole.lstrip()
+        begin = start + len(whole) - len(text)
+        return begin, text.rstrip()
+
+    def _is_short(self, text: str) -> bool:
+        return len(text) <= 2 * self._max_characters
+
+    def _keeps_its_tokens(self, start: int, text: str) -> bool:
+        """Are the tokens of this slice what the slice by itself would give? Not if a word was divided."""
+        if not self._tokenizer.word_by_word or not self._is_short(text):
             return False
-        return not any(start <= at <= end for at in self.tokens.forced)
+        end = start + len(text)
+        if _may_join(self._text, start) or _may_join(self._text, end):
+            return False
+        return not any(start <= place <= end for place in self._tokens.forced)
 
 
-def _may_join(left: str, right: str) -> bool:
-    """Whether a tokenizer may read the two as parts of one word: beyond ASCII, marks that it drops stand between letters."""
+def _middle(text: str, offsets: Sequence[tuple[int, int]]) -> int:
+    """Return where the middle token begins; without one, the middle of the text."""
+    if len(offsets) > 1:
+        start, _ = offsets[len(offsets) // 2]
+        if start:
+            return start
+    return len(text) // 2
+
+
+def _may_join(text: str, place: int) -> bool:
+    """Could a tokenizer read the characters beside a place as parts of one word?
+
+    Beyond ASCII there are marks between letters which it drops.
+    """
+    if not 0 < place < len(text):
+        return False
+    left, right = text[place - 1], text[place]
     if left.isspace() or right.isspace():
         return False
-    return (left.isalnum() and right.isalnum()) or not (left.isascii() and right.isascii())
+    both_letters = left.isalnum() and right.isalnum()
+    both_ascii = left.isascii() and right.isascii()
+    return both_letters or not both_ascii
 
 
-def _headings(document: CleanedDocument) -> Iterator[tuple[int, str | None]]:
-    """Yield, for every heading, its offset and the path that leads to it."""
-    path: list[tuple[int, str]] = []
+# Headings
+
+
+def _headings(document: CleanedDocument) -> list[_Heading]:
+    """Return every heading's offset and the path that leads to it ("Book > Chapter > Section")."""
+    above: list[tuple[int, str]] = []
+    headings: list[_Heading] = []
     for block in document.blocks:
-        if block.kind is BlockKind.HEADING:
-            path = [(level, title) for level, title in path if level < block.level]
-            path.append((block.level, _title(document.text[block.start : block.end])))
-            yield block.start, " > ".join(title for _, title in path)[:_HEADING_CHARACTERS]
+        if block.kind is not BlockKind.HEADING:
+            continue
+        while above and above[-1][0] >= block.level:
+            above.pop()
+        above.append((block.level, _title(document.text, block)))
+        path = " > ".join(title for _, title in above)
+        headings.append(_Heading(block.start, path[:_MAX_HEADING_CHARACTERS]))
+    return headings
 
 
-def _title(heading: str) -> str:
-    """The words of a heading, without the marks that make it one."""
-    lines = [line.strip() for line in heading.split("\n")]
-    words_of = next(
-        (line for line in lines if any(character.isalnum() for character in line)), lines[0]
-    )
-    return (
-        words_of.lstrip("#").rstrip("#").strip() if words_of.startswith(("# ", "##")) else words_of
-    )
+def _title(text: str, heading: Block) -> str:
+    """Return the words of a heading, without the marks that make it one."""
+    lines = text[heading.start : heading.end].split("\n")
+    named = [line.strip() for line in lines if any(map(str.isalnum, line))]
+    title = " ".join(named) or lines[0].strip()
+    if not title.startswith(("# ", "##")):
+        return title
+    title = title.lstrip("#").strip()
+    without_closing = title.rstrip("#")
+    if without_closing.endswith(" "):  # "C #" is closed, "C#" is not
+        return without_closing.rstrip()
+    return title

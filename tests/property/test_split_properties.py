@@ -3,39 +3,76 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from corpus.chunk import Chunk
+from corpus.clean.blocks import BlockKind, CleanedDocument
 from corpus.clean.cleaner import clean_text
 from corpus.embed.tokenizer import load_tokenizer
 from corpus.preparation import PreparationSpec
 from corpus.split.splitter import split
+from corpus.split.token_map import map_tokens
 
 TOKENIZER = load_tokenizer("all-MiniLM-L6-v2")
 LIMIT = 48  # small, so that small documents have many chunks
 SPEC = PreparationSpec(max_tokens=LIMIT, min_tokens=8)
 
-WORDS = "weir gauge Sluice. melt, flow unbelievable 42 \u6c34\u95e8 caf\xe9 \U0001f600 \ufffd a.b.c e\u0301 x\u200dy"
+WORDS = (
+    "weir gauge Sluice. melt, flow unbelievable 42 \u6c34\u95e8 caf\xe9 \U0001f600 \ufffd a.b.c e\u0301 "
+    "x\u200dy"
+)
 words = st.sampled_from(WORDS.split())
 paragraphs = st.lists(words, min_size=1, max_size=60).map(" ".join)
+long_paragraphs = st.lists(words, min_size=20, max_size=40).map(" ".join)
 lines = st.one_of(
     paragraphs,
-    st.sampled_from(["# One", "## Two", "- item", "```", "| a | b |", ""]),
+    st.sampled_from(["# One", "## Two", "- item", "```", "| a | b |", "> quote", "    code", ""]),
     st.text(max_size=30),
 )
 documents = st.lists(lines, max_size=25).map("\n\n".join)
+formats = st.sampled_from(["plain", "markdown", "rst"])
 
 
-@given(documents, st.sampled_from(["plain", "markdown", "rst"]))
-@settings(deadline=None)
-def test_chunks_cover_the_text_and_fit(text: str, text_format: str) -> None:
-    document = clean_text(text, text_format)
-    chunks = split(document, TOKENIZER, SPEC)
-    assert "".join(document.text.split()) == "".join(
-        "".join(chunk.text.split()) for chunk in chunks
-    )
+def chunks_of(paragraphs_of_text: list[str]) -> list[Chunk]:
+    return split(clean_text("\n\n".join(paragraphs_of_text), "plain"), TOKENIZER, SPEC)
+
+
+def assert_covered(document: CleanedDocument, chunks: list[Chunk]) -> None:
+    """Each chunk is a slice at its offset; between two there is nothing but white space."""
+    end = 0
     for chunk in chunks:
-        assert document.text[chunk.start :].startswith(chunk.text)
-        assert len(chunk.token_ids) + TOKENIZER.special_tokens <= LIMIT
+        assert document.text.startswith(chunk.text, chunk.start)
+        assert chunk.text == chunk.text.strip() != ""
+        assert chunk.start >= end
+        assert not document.text[end : chunk.start].strip()
+        end = chunk.start + len(chunk.text)
+    assert not document.text[end:].strip()
+
+
+@given(documents, formats, st.integers(4, LIMIT), st.integers(0, LIMIT))
+@settings(deadline=None)
+def test_chunks_cover_the_text_and_fit(
+    text: str, text_format: str, max_tokens: int, min_tokens: int
+) -> None:
+    document = clean_text(text, text_format)
+    spec = PreparationSpec(max_tokens=max_tokens, min_tokens=min_tokens)
+    chunks = split(document, TOKENIZER, spec)
+    assert_covered(document, chunks)
+    for chunk in chunks:
+        assert len(chunk.token_ids) + TOKENIZER.special_tokens <= max_tokens
         assert list(chunk.token_ids) == TOKENIZER.encode(chunk.text)[0]
-    assert chunks == split(document, TOKENIZER, SPEC)
+        assert not chunk.truncated
+    assert chunks == split(document, TOKENIZER, spec)
+
+
+@given(documents, formats)
+@settings(deadline=None)
+def test_the_heading_of_a_chunk_is_the_last_one_above_its_beginning(
+    text: str, text_format: str
+) -> None:
+    document = clean_text(text, text_format)
+    headings = [block for block in document.blocks if block.kind is BlockKind.HEADING]
+    for chunk in split(document, TOKENIZER, SPEC):
+        above = [block for block in headings if block.start <= chunk.start]
+        assert (chunk.heading is None) == (not above)
 
 
 @given(st.lists(paragraphs, min_size=60, max_size=90, unique=True), st.integers(25, 35), paragraphs)
@@ -43,13 +80,30 @@ def test_chunks_cover_the_text_and_fit(text: str, text_format: str) -> None:
 def test_an_edit_in_the_middle_is_felt_nearby_only(
     text: list[str], place: int, edited: str
 ) -> None:
-    before = {
-        chunk.text for chunk in split(clean_text("\n\n".join(text), "plain"), TOKENIZER, SPEC)
-    }
-    after = split(
-        clean_text("\n\n".join([*text[:place], edited, *text[place + 1 :]]), "plain"),
-        TOKENIZER,
-        SPEC,
-    )
+    before = {chunk.text for chunk in chunks_of(text)}
+    after = chunks_of([*text[:place], edited, *text[place + 1 :]])
     # Joins reach over spans of eight budgets on either side of the paragraph, whatever the document's length.
     assert len([chunk for chunk in after if chunk.text not in before]) <= 20
+
+
+@given(st.lists(long_paragraphs, min_size=40, max_size=60), st.integers(0, 3))
+@settings(deadline=None, max_examples=30)
+def test_a_removed_paragraph_moves_no_boundary_at_the_other_end(
+    text: list[str], place: int
+) -> None:
+    numbered = [f"Paragraph {number} {words}" for number, words in enumerate(text)]
+    before = [chunk.text for chunk in chunks_of(numbered)]
+    after = [chunk.text for chunk in chunks_of([*numbered[:place], *numbered[place + 1 :]])]
+    assert len(before) > 24
+    assert after[-8:] == before[-8:]
+
+
+@given(documents)
+@settings(deadline=None)
+def test_a_text_is_tokenised_once_and_in_order(text: str) -> None:
+    document = clean_text(text, "plain")
+    tokens = map_tokens(document.text, TOKENIZER)
+    assert len(tokens.ids) == len(tokens.starts) == len(tokens.ends)
+    assert (tokens.starts[1:] >= tokens.starts[:-1]).all()
+    assert (tokens.starts < tokens.ends).all()
+    assert (tokens.ends <= len(document.text)).all()

@@ -1,5 +1,6 @@
-"""The embed step against a real database: a text is embedded once (promise 6), whoever wants it and whatever dies on the way."""
+"""The embed step against a real database: a text is embedded once (promise 6), whatever wants it and whatever dies."""
 
+import json
 import subprocess
 import sys
 import textwrap
@@ -7,6 +8,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 import psycopg
@@ -16,13 +18,14 @@ from corpus.batch import PreparedBatch
 from corpus.clean.cleaner import Cleaner
 from corpus.embed.embedder import Vectors
 from corpus.embed.step import EmbedStep
-from corpus.errors import DependencyError
+from corpus.errors import DependencyError, SpaceMismatchError
 from tests.support.fakes import HashEmbedder
 from tests.support.pipeline import Pipeline, make_event
+from tests.support.polling import wait_until
 
 
 class SlowEmbedder(HashEmbedder):
-    """Takes its time, so that steps really overlap; may be told to do something on each shard."""
+    """Pauses on each shard, so that steps really overlap; a subclass does something on each shard."""
 
     def __init__(self, pause: float = 0.02) -> None:
         super().__init__()
@@ -130,21 +133,22 @@ def test_the_ledger_counts_what_a_failed_attempt_embedded_too(pipeline: Pipeline
 def test_lost_connections_are_no_lost_places_in_the_pool(
     pipeline: Pipeline, database_url: str
 ) -> None:
-    """PostgreSQL restarts, again and again, while a shard computes: each claim gives its connection back."""
+    """Connections break, again and again, while a shard is computed: each claim returns its connection to the pool."""
 
-    class MicroBatch(SlowEmbedder):
-        cuts = 10  # two an attempt: the shard that is written and the one that computes
+    class LosesConnections(SlowEmbedder):
+        losses = 10  # two per attempt: the shard that is written and the one that is computed
 
         def on_shard(self) -> None:
-            if self.cuts:
-                self.cuts -= 1
+            if self.losses:
+                self.losses -= 1
                 with psycopg.connect(database_url, autocommit=True) as killer:
                     killer.execute(
-                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
                         " AND state = 'idle in transaction'"
                     )
 
-    pipeline.embedder = MicroBatch()
+    pipeline.embedder = LosesConnections()
     in_shards_of(pipeline, 10)
     batch = prepared(pipeline, range(30), 1)
     for _ in range(5):  # more often than the pool has connections
@@ -154,15 +158,15 @@ def test_lost_connections_are_no_lost_places_in_the_pool(
     assert stored(pipeline) == 30
 
 
-_KILLED = textwrap.dedent(
+# A worker that hangs on its second shard.
+_HANGING_WORKER = textwrap.dedent(
     """
-    import sys, time
+    import json, sys, time
+    from corpus.batch import EmbedRequest, StagedFile
     from corpus.database import open_pool
     from corpus.embed.step import EmbedStep
-    from corpus.batch import EmbedRequest, StagedFile
     from corpus.staging.store import StagingStore
-    from tests.fakes import HashEmbedder
-    import json
+    from tests.support.fakes import HashEmbedder
 
     class Hangs(HashEmbedder):
         def embed_tokens(self, token_ids):
@@ -175,7 +179,10 @@ _KILLED = textwrap.dedent(
     request["texts"] = StagedFile(**request["texts"])
     embedder = Hangs()
     with open_pool(url, size=4) as pool:
-        EmbedStep(store=StagingStore(staging), pool=pool, embedder_of=embedder.with_fingerprint, shard=10).embed(EmbedRequest(**request))
+        step = EmbedStep(
+            store=StagingStore(staging), pool=pool, embedder_of=embedder.with_fingerprint, shard=10
+        )
+        step.embed(EmbedRequest(**request))
     """
 )
 
@@ -183,9 +190,6 @@ _KILLED = textwrap.dedent(
 def test_a_killed_worker_frees_its_claim_and_keeps_what_it_finished(
     pipeline: Pipeline, database_url: str
 ) -> None:
-    import json
-    from dataclasses import asdict
-
     batch = prepared(pipeline, range(40), 1)
     request = {
         name: getattr(batch, name)
@@ -195,7 +199,7 @@ def test_a_killed_worker_frees_its_claim_and_keeps_what_it_finished(
     arguments = [
         sys.executable,
         "-c",
-        _KILLED,
+        _HANGING_WORKER,
         database_url,
         pipeline.store.url,
         json.dumps(request),
@@ -203,11 +207,53 @@ def test_a_killed_worker_frees_its_claim_and_keeps_what_it_finished(
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as worker:
         assert worker.stdout is not None
         assert worker.stdout.readline() == "hanging\n"
-        for _ in range(200):  # the first shard is written while the second one computes
-            if stored(pipeline) == 10:
-                break
-            time.sleep(0.05)
+        # The first shard is written while the second one computes.
+        wait_until(lambda: stored(pipeline) == 10, seconds=10)
         worker.kill()
     assert stored(pipeline) == 10
     assert pipeline.embed(batch) == 30
     assert stored(pipeline) == 40
+
+
+def test_a_model_of_another_space_embeds_nothing(pipeline: Pipeline) -> None:
+    batch = prepared(pipeline, range(5), 1)
+    other = HashEmbedder()
+
+    def with_another_fingerprint(_model: str, _prefix: str) -> tuple[HashEmbedder, str]:
+        return other, "0" * 16
+
+    pipeline.embed_step = EmbedStep(
+        store=pipeline.store,
+        pool=pipeline.pool,
+        embedder_of=with_another_fingerprint,
+        shard=10,
+    )
+    with pytest.raises(SpaceMismatchError, match="weights or settings differ"):
+        pipeline.embed(batch)
+    assert not other.embedded
+    assert stored(pipeline) == 0
+
+
+def test_a_model_that_returns_too_few_vectors_writes_none(pipeline: Pipeline) -> None:
+    class Forgets(HashEmbedder):
+        def embed_tokens(self, token_ids: Sequence[Sequence[int]]) -> Vectors:
+            return super().embed_tokens(token_ids)[:-1]
+
+    pipeline.embedder = Forgets()
+    in_shards_of(pipeline, 10)
+    batch = prepared(pipeline, range(10), 1)
+    with pytest.raises(ValueError, match="shorter"):
+        pipeline.embed(batch)
+    assert stored(pipeline) == 0
+    pipeline.embedder = HashEmbedder()
+    in_shards_of(pipeline, 10)
+    assert pipeline.embed(batch) == 10
+
+
+def test_every_text_has_a_vector_already_and_the_model_is_not_used(pipeline: Pipeline) -> None:
+    batch = prepared(pipeline, range(30), 1)
+    assert pipeline.embed(batch) == 30
+    pipeline.embedder = HashEmbedder()
+    in_shards_of(pipeline, 10)
+    assert pipeline.embed(batch) == 0
+    assert not pipeline.embedder.embedded

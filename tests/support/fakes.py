@@ -1,4 +1,4 @@
-"""The only fake: an embedder without a model. Held to the same contract test as the real one."""
+"""The only fake: an embedder without a model."""
 
 import hashlib
 from collections import Counter
@@ -14,24 +14,28 @@ MODEL = "all-MiniLM-L6-v2"
 
 
 class HashEmbedder:
-    """A text's vector is the sum of pseudo-random vectors of its tokens, at unit length: like texts are near each other."""
+    """A text's vector is the sum of pseudo-random vectors of its tokens, at unit length: similar texts are near.
+
+    Attributes:
+        embedded: how often each text was embedded.
+    """
 
     def __init__(self) -> None:
         self.dimensions = read_embedding_spec(MODEL).dimensions
-        self.embedded: Counter[tuple[int, ...]] = Counter()  # how often each text was sent through
+        self.embedded: Counter[tuple[int, ...]] = Counter()
         self._tokenizer = load_tokenizer(MODEL)
-        self._words: dict[int, Vectors] = {}
+        self._tokens: dict[int, Vectors] = {}
 
     def embed_tokens(self, token_ids: Sequence[Sequence[int]]) -> Vectors:
-        self.embedded.update(tuple(tokens) for tokens in token_ids)
-        return (
-            np.stack([self._vector(tokens) for tokens in token_ids])
-            if token_ids
-            else np.empty((0, self.dimensions), np.float32)
-        )
+        self.embedded.update(map(tuple, token_ids))
+        vectors = np.empty((len(token_ids), self.dimensions), np.float32)
+        for row, tokens in enumerate(token_ids):
+            vectors[row] = self._vector(tokens)
+        return vectors
 
     def embed_query(self, text: str) -> Vectors:
-        return self._vector(self._tokenizer.encode(text)[0])
+        token_ids, _ = self._tokenizer.encode(text)
+        return self._vector(token_ids)
 
     def with_fingerprint(self, model: str, prefix: str) -> tuple["HashEmbedder", str]:
         """As workers.roles.models.LoadedModels does."""
@@ -44,10 +48,14 @@ class HashEmbedder:
     def _vector(self, tokens: Sequence[int]) -> Vectors:
         total = np.zeros(self.dimensions, np.float32)
         for token in tokens:
-            if token not in self._words:
-                seed = int.from_bytes(hashlib.sha256(str(token).encode()).digest()[:8], "big")
-                self._words[token] = np.random.default_rng(seed).standard_normal(
-                    self.dimensions, np.float32
-                )
-            total += self._words[token]
-        return (total / max(float(np.linalg.norm(total)), 1e-9)).astype(np.float32)
+            total += self._token_vector(token)
+        length = max(float(np.linalg.norm(total)), 1e-9)
+        return (total / length).astype(np.float32)
+
+    def _token_vector(self, token: int) -> Vectors:
+        if token not in self._tokens:
+            digest = hashlib.sha256(str(token).encode()).digest()
+            seed = int.from_bytes(digest[:8], "big")
+            generator = np.random.default_rng(seed)
+            self._tokens[token] = generator.standard_normal(self.dimensions, np.float32)
+        return self._tokens[token]

@@ -10,6 +10,7 @@ from corpus.clean.cleaner import clean_text
 from corpus.clean.html import clean_html
 from corpus.embed.tokenizer import load_tokenizer
 from corpus.preparation import PreparationSpec
+from corpus.split import splitter
 from corpus.split.splitter import TooManyChunks, split
 
 TOKENIZER = load_tokenizer("all-MiniLM-L6-v2")
@@ -103,11 +104,38 @@ def test_blank_is_no_chunk_and_small_is_one() -> None:
 
 
 def test_headings_above_a_chunk() -> None:
-    text = f"# Book\n\n## One\n\n{make_paragraph(1, 20)}\n\n### Deep\n\n{make_paragraph(2, 20)}\n\n## Two\n\n{make_paragraph(3, 20)}"
+    one, deep, two = (make_paragraph(seed, 20) for seed in (1, 2, 3))
+    text = f"# Book\n\n## One\n\n{one}\n\n### Deep\n\n{deep}\n\n## Two\n\n{two}"
     paths = [chunk.heading for chunk in chunks_of(text, min_tokens=0)]
     assert paths[0] == "Book"
     assert "Book > One > Deep" in paths
     assert paths[-1] == "Book > Two"
+
+
+@pytest.mark.parametrize(
+    ("heading", "title"),
+    [
+        ("# A", "A"),
+        ("## A ##", "A"),
+        ("# C#", "C#"),
+        ("# C# #", "C#"),
+        ("# #hash", "#hash"),
+        ("#", "#"),
+        ("# ???", "???"),
+        ("Two\nlines\n===", "Two lines"),
+        ("# " + "long " * 100, ("long " * 100)[:200]),
+    ],
+)
+def test_the_title_of_a_heading_is_its_words(heading: str, title: str) -> None:
+    (chunk,) = chunks_of(f"{heading}\n\ntext")
+    assert chunk.heading == title
+
+
+def test_a_heading_of_a_higher_level_ends_those_below() -> None:
+    text = "### A\n\n###### B\n\n# C\n\n#### D\n\n## E\n\n"
+    document = clean_text(text, "markdown")
+    paths = [heading.path for heading in splitter._headings(document)]
+    assert paths == ["A", "A > B", "C", "C > D", "C > E"]
 
 
 def test_a_heading_stays_with_its_text() -> None:
@@ -151,8 +179,11 @@ def test_an_edit_changes_the_chunks_at_its_place_only(edited: int) -> None:
     assert 1 <= len([text for text in after if text not in before]) <= 4
 
 
-def test_a_chunk_has_the_tokens_of_its_text_whatever_stands_beside_it() -> None:
-    """The vector is kept under the text: whoever comes first must not decide what it is. BERT drops marks between letters."""
+def test_a_chunk_has_the_tokens_of_its_text_whatever_is_beside_it() -> None:
+    """The vector is kept under the text, so the first document with it must not decide what it is.
+
+    BERT drops marks between letters.
+    """
     tokenizer = load_tokenizer("all-MiniLM-L6-v2")
     pieces = [
         "# H",
@@ -172,3 +203,34 @@ def test_a_chunk_has_the_tokens_of_its_text_whatever_stands_beside_it() -> None:
         document = clean_text("".join(rng.choices(pieces, k=rng.randint(2, 8))), "plain")
         for chunk in split(document, tokenizer, PreparationSpec(max_tokens=8, min_tokens=1)):
             assert list(chunk.token_ids) == tokenizer.encode(chunk.text)[0], (document.text, chunk)
+
+
+def test_a_text_that_the_tokenizer_drops_is_one_chunk_without_tokens() -> None:
+    document = CleanedDocument("\u0301", ())
+    (chunk,) = split(document, TOKENIZER, PreparationSpec())
+    assert (chunk.start, chunk.text, chunk.token_ids) == (0, "\u0301", ())
+
+
+@pytest.mark.parametrize("budget", [1, 2, 3])
+def test_the_smallest_budgets_still_give_chunks_that_fit(budget: int) -> None:
+    spec = PreparationSpec(max_tokens=budget + TOKENIZER.special_tokens, min_tokens=0)
+    document = clean_text("# Weir\n\nunbelievable hydrodynamics.\n\n- 水门", "markdown")
+    for chunk in split(document, TOKENIZER, spec):
+        assert len(chunk.token_ids) <= budget
+
+
+def test_a_limit_of_fewer_tokens_than_the_special_ones_is_one_token() -> None:
+    chunks = chunks_of("one two three", max_tokens=1, min_tokens=0)
+    assert [chunk.text for chunk in chunks] == ["one", "two", "three"]
+
+
+def test_the_greatest_number_of_chunks_is_accepted() -> None:
+    count = len(chunks_of("\n\n".join(make_document())))
+    assert len(chunks_of("\n\n".join(make_document()), max_chunks=count)) == count
+
+
+def test_boundaries_of_equal_keys_are_taken_from_the_middle() -> None:
+    """Else a document of equal lines would be divided as deep as it has lines."""
+    lines = "\n".join(["the same line"] * 4_000)
+    chunks = chunks_of(lines, "plain")
+    assert len(chunks) < 200

@@ -1,0 +1,326 @@
+"""Markdown → text without noise, and its blocks.
+
+The structure is markdown-it's: its block rules give exact line ranges. Nothing is rendered, so the text stays as its
+author wrote it. What a comment, script or style sheet is follows CommonMark: it begins outside of code, and it ends
+where its block ends at the latest; what does not end is text.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate
+from typing import NamedTuple
+
+from markdown_it import MarkdownIt
+from markdown_it.rules_block.html_block import HTML_SEQUENCES
+from markdown_it.rules_inline import StateInline, html_inline
+from markdown_it.token import Token
+from mdit_py_plugins.footnote import footnote_plugin
+
+from corpus.clean.block_builder import first_visible
+from corpus.clean.blocks import Block, BlockKind
+from corpus.clean.normalise import tidy_lines
+from corpus.clean.plain import plain_blocks
+
+# Definitions of links stay text, so the rule that takes them out is off. What nests deeper than the parser's limit (20
+# containers) has no tokens; it is read as plain text.
+_PARSER = MarkdownIt("commonmark").enable("table").disable("reference").use(footnote_plugin)
+_PARSER_WITHOUT_HTML = (
+    MarkdownIt("commonmark")
+    .enable("table")
+    .disable(["reference", "html_block"])
+    .use(footnote_plugin)
+)
+
+# An end tag as browsers read it; CommonMark allows no space.
+_SPACED_END = re.compile(r"</(?:script|style)\s+>", re.IGNORECASE)
+
+_KINDS = {
+    "heading_open": BlockKind.HEADING,
+    "paragraph_open": BlockKind.PARAGRAPH,
+    "hr": BlockKind.PARAGRAPH,
+    "fence": BlockKind.CODE,
+    "code_block": BlockKind.CODE,
+    "table_open": BlockKind.TABLE,
+}
+
+
+class _Span(NamedTuple):
+    """Lines of one block."""
+
+    first: int
+    end: int
+    kind: BlockKind
+    level: int
+
+
+class _Lines:
+    """Where each line of a text is."""
+
+    def __init__(self, text: str) -> None:
+        self._lines = text.split("\n")
+        lengths = [len(line) + 1 for line in self._lines]
+        self._starts = list(accumulate(lengths, initial=0))
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def start(self, number: int) -> int:
+        """Offset of a line's first character."""
+        return self._starts[number]
+
+    def end(self, number: int) -> int:
+        """Offset behind the last character before line `number`."""
+        return self._starts[number] - 1
+
+    def without_blank_end(self, first: int, end: int) -> int:
+        """Return `end` without the blank lines before it."""
+        while end > first and not self._lines[end - 1]:
+            end -= 1
+        return end
+
+
+def markdown_blocks(text: str) -> tuple[Block, ...]:
+    """Return headings, code, tables, list items and paragraphs.
+
+    1. what the parser names
+    2. between it (HTML, what nests too deep, an empty item) paragraphs and list items, as in plain text
+    """
+    lines = _Lines(text)
+    blocks: list[Block] = []
+    covered = 0
+    for span in _spans(_parse(text)):
+        # 2.
+        _append_unnamed(blocks, text, lines, covered, span.first)
+        # 1.
+        end = lines.without_blank_end(span.first, span.end)
+        blocks.append(_block(text, lines.start(span.first), lines.end(end), span))
+        covered = end
+    _append_unnamed(blocks, text, lines, covered, len(lines))
+    return tuple(blocks)
+
+
+def without_markdown_noise(text: str) -> str:
+    """Take out front matter, comments, scripts and style sheets; code keeps them, since there they are text."""
+    text = _without_front_matter(text)
+    if _NOISE.search(text) is None:
+        return text
+    kept: list[str] = []
+    at = 0
+    for start, end in _noise(text):
+        kept.append(text[at:start])
+        at = end
+    kept.append(text[at:])
+    return tidy_lines("".join(kept))
+
+
+# Structure
+
+
+def _parse(text: str) -> list[Token]:
+    """Return the block tokens.
+
+    By the letter of CommonMark, a comment (script, ...) without an end hides the rest of the document. It is more
+    likely a slip than a wish, so from there on the document is read as if Markdown had no HTML blocks.
+    """
+    tokens = _block_tokens(_PARSER, text)
+    last_line = text.count("\n") + 1
+    for number, token in enumerate(tokens):
+        first_line, end_line = token.map or (0, 0)
+        if end_line == last_line and _never_ends(token):
+            return tokens[:number] + _tokens_without_html(text, first_line)
+    return tokens
+
+
+def _tokens_without_html(text: str, first_line: int) -> list[Token]:
+    """Return the tokens of the text from a line to the end."""
+    tokens = _block_tokens(_PARSER_WITHOUT_HTML, text[_Lines(text).start(first_line) :])
+    for token in tokens:
+        if token.map is not None:
+            token.map = [line + first_line for line in token.map]
+    return tokens
+
+
+def _block_tokens(parser: MarkdownIt, text: str) -> list[Token]:
+    tokens: list[Token] = []
+    parser.block.parse(text, parser, {}, tokens)
+    return tokens
+
+
+def _never_ends(token: Token) -> bool:
+    """Does an HTML block lack the end that it must have?"""
+    if token.type != "html_block" or _SPACED_END.search(token.content):
+        return False
+    for opening, closing, _ in HTML_SEQUENCES:
+        if opening.search(token.content):
+            ends_at_blank_line = closing.search("") is not None
+            return not ends_at_blank_line and closing.search(token.content) is None
+    return False
+
+
+def _spans(tokens: list[Token]) -> Iterator[_Span]:
+    item_line = -1
+    for token in tokens:
+        if token.map is None:
+            continue
+        first, end = token.map
+        if token.type == "list_item_open":
+            item_line = first
+        kind = _kind(token)
+        if kind is BlockKind.PARAGRAPH and first == item_line:
+            kind = BlockKind.LIST_ITEM
+        if kind is not None:
+            yield _Span(first, end, kind, _level(token, kind))
+
+
+def _kind(token: Token) -> BlockKind | None:
+    kind = _KINDS.get(token.type)
+    if kind is BlockKind.HEADING and token.level:
+        return (
+            BlockKind.PARAGRAPH
+        )  # in a quote or a list, where it is no part of the document's outline
+    return kind
+
+
+def _level(token: Token, kind: BlockKind) -> int:
+    if kind is not BlockKind.HEADING:
+        return 0
+    return int(token.tag.removeprefix("h"))
+
+
+def _block(text: str, start: int, end: int, span: _Span) -> Block:
+    if span.kind is not BlockKind.CODE:  # code keeps the indentation of its first line
+        start = first_visible(text, start, end)
+    return Block(start, end, span.kind, span.level)
+
+
+def _append_unnamed(blocks: list[Block], text: str, lines: _Lines, first: int, end: int) -> None:
+    """Append the blocks of lines that the parser names nothing for."""
+    end = lines.without_blank_end(first, end)
+    if end == first:
+        return
+    offset = lines.start(first)
+    for relative in plain_blocks(text[offset : lines.end(end)]):
+        block = Block(relative.start + offset, relative.end + offset, relative.kind)
+        if blocks and _continues(text, blocks[-1], block):
+            before = blocks.pop()
+            block = Block(before.start, block.end, before.kind)
+        blocks.append(block)
+
+
+def _continues(text: str, before: Block, block: Block) -> bool:
+    """Is `block` nothing but marks at the end of the paragraph before it, such as the ">" of a quote's empty line?"""
+    if before.kind not in (BlockKind.PARAGRAPH, BlockKind.LIST_ITEM):
+        return False
+    if block.kind is not BlockKind.PARAGRAPH:
+        return False
+    between = text[before.end : block.start]
+    content = text[block.start : block.end]
+    return between.count("\n") == 1 and not any(map(str.isalnum, content))
+
+
+# Noise
+
+# By hand: the plugin for front matter takes everything between two thematic breaks, and knows no TOML. A thematic break
+# looks like the start of YAML; only a key after it tells.
+_FRONT_MATTER = re.compile(
+    r"(?:(?P<yaml>---)\n(?:#.*\n|\n)*[\w\"'-][\w \"'.-]*:(?:\s|$)"
+    r"|(?P<toml>\+\+\+)\n(?:#.*\n|\n)*[\w\"'.\[-]+\s*[=\].])"
+)
+_FRONT_MATTER_END = {
+    "yaml": re.compile(r"\n(?:---|\.\.\.)(?:\n|$)"),
+    "toml": re.compile(r"\n\+\+\+(?:\n|$)"),
+}
+
+
+def _without_front_matter(text: str) -> str:
+    """Take out YAML or TOML between two marks at the very beginning."""
+    opening = _FRONT_MATTER.match(text)
+    if opening is None:
+        return text
+    end = _FRONT_MATTER_END[str(opening.lastgroup)].search(text, 3)
+    if end is None:
+        return text
+    return text[end.end() :].strip("\n")
+
+
+_NOISE = re.compile(r"<!--|<(script|style)(?=[\s>/])", re.IGNORECASE)
+_ENDS = {
+    "comment": re.compile("-->"),
+    "script": re.compile(r"</script\s*>", re.IGNORECASE),
+    "style": re.compile(r"</style\s*>", re.IGNORECASE),
+}
+_CELL = re.compile(r"(?:[^|\\]+|\\.)+")
+_WITH_INLINE = ("paragraph_open", "heading_open")
+
+
+def _noise(text: str) -> Iterator[tuple[int, int]]:
+    """Yield the character ranges that are no text, in order."""
+    lines = _Lines(text)
+    for token in _parse(text):
+        if token.map is None:
+            continue
+        first, end = token.map
+        span = (lines.start(first), lines.end(end))
+        if token.type == "html_block":
+            yield from _noise_between(*span, text, _marks_in_block)
+        elif token.type in _WITH_INLINE:
+            yield from _noise_between(*span, text, _marks_in_lines)
+        elif token.type == "tr_open":
+            for cell in _CELL.finditer(text, *span):
+                yield from _noise_between(*cell.span(), text, _marks_in_lines)
+
+
+_FindMarks = Callable[[str, int, int], Iterable[int]]
+
+
+def _noise_between(
+    start: int, end: int, text: str, find_marks: _FindMarks
+) -> Iterator[tuple[int, int]]:
+    """Yield the ranges between two offsets, of those that begin at a mark."""
+    if _NOISE.search(text, start, end) is None:
+        return
+    endless: set[str] = set()
+    noise_end = start
+    for place in find_marks(text, start, end):
+        mark = _NOISE.match(text, place)
+        if mark is None or place < noise_end:
+            continue
+        kind = (mark[1] or "comment").lower()
+        if kind in endless:
+            continue
+        closing = _ENDS[kind].search(text, place + 2, end)
+        if closing is None:
+            endless.add(kind)  # nor does a later one end, so it is not searched for again
+            continue
+        noise_end = closing.end()
+        yield place, noise_end
+
+
+def _marks_in_block(text: str, start: int, end: int) -> Iterator[int]:
+    for mark in _NOISE.finditer(text, start, end):
+        yield mark.start()
+
+
+def _marks_in_lines(text: str, start: int, end: int) -> list[int]:
+    """Return where HTML begins, outside of code spans and not after a backslash."""
+    places: list[int] = []
+    state = StateInline(text[start:end], _INLINE_PARSER, {_PLACES: places}, [])
+    _INLINE_PARSER.inline.tokenize(state)
+    return [place + start for place in places]
+
+
+_PLACES = "places"
+
+
+def _note_place(state: StateInline, silent: bool) -> bool:
+    """The rule for inline HTML, which also notes where it begins: tokens inside a line have no offsets."""
+    place = state.pos
+    matches = html_inline(state, silent)
+    if matches:
+        state.env[_PLACES].append(place)
+    return matches
+
+
+_INLINE_PARSER = MarkdownIt("commonmark")
+_INLINE_PARSER.inline.ruler.enableOnly(["text", "escape", "backticks", "html_inline"])
+_INLINE_PARSER.inline.ruler.at("html_inline", _note_place)

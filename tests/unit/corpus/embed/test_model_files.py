@@ -1,0 +1,187 @@
+"""What a model's files say about its vectors."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corpus.embed.model_files import model_folder, read_embedding_spec, token_limit
+from corpus.embed.tokenizer import load_tokenizer
+from corpus.errors import ConfigurationError
+
+MODEL = "all-MiniLM-L6-v2"
+
+
+def write(folder: Path, files: dict[str, Any]) -> Path:
+    """Write JSON files, and weights."""
+    for name, content in files.items():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(content), encoding="utf-8")
+    (folder / "model.safetensors").write_bytes(b"weights")
+    return folder
+
+
+def modules(*kinds: str) -> list[dict[str, str]]:
+    return [{"path": f"{number}_{kind}", "type": f"x.{kind}"} for number, kind in enumerate(kinds)]
+
+
+def test_the_space_is_described_by_the_models_own_files() -> None:
+    spec = read_embedding_spec(f"sentence-transformers/{MODEL}", "")
+    assert (spec.dimensions, spec.pooling, spec.normalised, spec.token_limit) == (
+        384,
+        "mean",
+        True,
+        256,
+    )
+    assert len(spec.weights) == 64
+    assert spec.fingerprint() == read_embedding_spec(MODEL, "").fingerprint()
+    assert spec.fingerprint() != read_embedding_spec(MODEL, "passage: ").fingerprint()
+
+
+def test_newer_files_say_the_same(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    (folder / "1_Pooling").mkdir(parents=True)
+    module = "sentence_transformers.sentence_transformer.modules.pooling.Pooling"
+    (folder / "modules.json").write_text(
+        json.dumps([{"path": "", "type": "x.Transformer"}, {"path": "1_Pooling", "type": module}])
+    )
+    (folder / "1_Pooling" / "config.json").write_text(
+        json.dumps({"embedding_dimension": 8, "pooling_mode": "cls"})
+    )
+    (folder / "config.json").write_text(
+        json.dumps({"hidden_size": 8, "max_position_embeddings": 512})
+    )
+    (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 128}))
+    (folder / "model.safetensors").write_bytes(b"weights")
+    spec = read_embedding_spec(str(folder), "")
+    assert (spec.model, spec.dimensions, spec.pooling, spec.normalised, spec.token_limit) == (
+        "mine",
+        8,
+        "cls",
+        False,
+        128,
+    )
+    (folder / "model.safetensors").write_bytes(b"other weights")
+    assert read_embedding_spec(str(folder), "").fingerprint() != spec.fingerprint()
+
+
+def test_no_limit_stated_is_not_taken_for_one(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 10**30}))
+    assert token_limit(tmp_path) == 512
+
+
+def test_a_model_that_cannot_be_had_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ConfigurationError, match="nobody/nothing"):
+        load_tokenizer("nobody/nothing")
+    with pytest.raises(ConfigurationError, match=r"\./nowhere"):
+        load_tokenizer("./nowhere")
+
+
+def test_local_folder_is_itself() -> None:
+    folder = model_folder(MODEL)
+    assert model_folder(str(folder)) == folder
+
+
+@pytest.mark.parametrize(
+    ("settings", "pooling", "dimensions"),
+    [
+        ({"word_embedding_dimension": 8, "pooling_mode_cls_token": True}, "cls", 8),
+        ({"embedding_dimension": 8, "pooling_mode": ["cls", "mean"]}, "cls+mean", 16),
+        (
+            {
+                "word_embedding_dimension": 8,
+                "pooling_mode_max_tokens": True,
+                "pooling_mode_mean_tokens": True,
+            },
+            "max+mean",
+            16,
+        ),
+        ({}, "mean", 4),
+        ({"pooling_mode": ""}, "mean", 4),
+    ],
+)
+def test_pooling(tmp_path: Path, settings: dict[str, Any], pooling: str, dimensions: int) -> None:
+    files = {
+        "config.json": {"hidden_size": 4},
+        "modules.json": modules("Transformer", "Pooling"),
+        "1_Pooling/config.json": settings,
+    }
+    spec = read_embedding_spec(str(write(tmp_path, files)))
+    assert (spec.pooling, spec.dimensions, spec.normalised) == (pooling, dimensions, False)
+
+
+def test_a_dense_layer_changes_the_dimensions_and_a_last_one_normalises(tmp_path: Path) -> None:
+    files = {
+        "config.json": {"hidden_size": 4},
+        "modules.json": modules("Transformer", "Pooling", "Dense", "Normalize"),
+        "2_Dense/config.json": {"out_features": 99},
+    }
+    spec = read_embedding_spec(str(write(tmp_path, files)))
+    assert (spec.dimensions, spec.normalised) == (99, True)
+
+
+@pytest.mark.parametrize("config", [{}, {"hidden_size": "4"}, [], "text"])
+def test_a_model_without_dimensions_is_named(tmp_path: Path, config: Any) -> None:
+    write(tmp_path, {"config.json": config})
+    with pytest.raises(ConfigurationError, match="dimensions"):
+        read_embedding_spec(str(tmp_path))
+
+
+def test_a_model_without_weights_is_named(tmp_path: Path) -> None:
+    write(tmp_path, {"config.json": {"hidden_size": 4}})
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(ConfigurationError, match="copy the whole model"):
+        read_embedding_spec(str(tmp_path))
+
+
+def test_several_files_of_weights_are_one_identity(tmp_path: Path) -> None:
+    write(tmp_path, {"config.json": {"hidden_size": 4}})
+    one = read_embedding_spec(str(tmp_path)).weights
+    (tmp_path / "model-2.safetensors").write_bytes(b"more")
+    two = read_embedding_spec(str(tmp_path)).weights
+    (tmp_path / "model-2.safetensors").write_bytes(b"else")
+    three = read_embedding_spec(str(tmp_path)).weights
+    assert len({one, two, three}) == 3
+
+
+def test_a_snapshot_of_the_hub_is_its_revision(tmp_path: Path) -> None:
+    folder = tmp_path / "snapshots" / "abc123"
+    write(folder, {"config.json": {"hidden_size": 4}})
+    assert read_embedding_spec(str(folder)).weights == "abc123"
+
+
+@pytest.mark.parametrize(
+    ("files", "limit"),
+    [
+        ({}, 512),
+        ({"sentence_bert_config.json": {"max_seq_length": 64}}, 64),
+        ({"sentence_bert_config.json": {"max_seq_length": None}}, 512),
+        ({"sentence_bert_config.json": {"max_seq_length": 0}}, 512),
+        ({"config.json": {"max_position_embeddings": 128}}, 128),
+        ({"tokenizer_config.json": {"model_max_length": 32.0}}, 32),
+        ({"tokenizer_config.json": {"model_max_length": 1e30}}, 512),
+        ({"tokenizer_config.json": {"model_max_length": -1}}, 512),
+        (
+            {
+                "tokenizer_config.json": {"model_max_length": 256},
+                "config.json": {"max_position_embeddings": 128},
+            },
+            128,
+        ),
+    ],
+)
+def test_token_limits(tmp_path: Path, files: dict[str, Any], limit: int) -> None:
+    assert token_limit(write(tmp_path, files)) == limit
+
+
+@pytest.mark.parametrize("model", ["./nowhere", "/nowhere/at/all", "~/nowhere-at-all", "."])
+def test_what_is_written_as_a_path_is_no_name_of_the_hub(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(ConfigurationError):
+        read_embedding_spec(model)
