@@ -16,7 +16,7 @@ class Op(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KafkaRecord:
-    """A record as it came, free of any client library."""
+    """A record as it came, without the types of a client library."""
 
     topic: str
     partition: int
@@ -25,7 +25,7 @@ class KafkaRecord:
     key: bytes | None
     value: bytes | None  # None: a tombstone
     headers: tuple[tuple[str, bytes | None], ...] = ()
-    unreadable: str | None = None  # what of the record could not be read, and so is missing above
+    unreadable: str | None = None  # which part could not be read, and so is missing above
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,17 +34,16 @@ class ChangeEvent:
 
     op: Op
     document_id: str  # opaque, non-blank, at most 1,000 bytes of UTF-8, no control characters
-    version: (
-        int | None
-    )  # 0 .. 2^63-1; None: relative, acts on whatever version is there (a tombstone)
+    # 0 .. 2^63-1. None: relative, the event acts on whatever version is there (a tombstone).
+    version: int | None
     uri: str | None = None
     title: str | None = None
     content_type: str | None = None  # media type in lower case without parameters
     content: str | None = None  # as received; None for a delete
-    metadata: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict[str, Any])
     acl: tuple[str, ...] | None = None
     event_at_ms: int | None = None  # the source's own time, epoch milliseconds UTC
-    expires_at_ms: int | None = None  # the document's own end
+    expires_at_ms: int | None = None  # when the document says that it ends
     content_bytes: int | None = None  # of the content as received, UTF-8
     content_sha256: bytes | None = None  # of the content as received, UTF-8
     raw_sha256: bytes = b""  # of the Kafka value
@@ -52,16 +51,16 @@ class ChangeEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Undecodable:
-    """Why a record is no event: goes to the dead letters with its bytes."""
+    """Why a record is not an event; the record becomes a dead letter, with its bytes."""
 
     reason: DeadLetterReason
     detail: str  # one line for people, with the offending value cut short
-    document_id: str | None = None  # where it could be read
+    document_id: str | None = None  # None: it could not be read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ignored:
-    """A record that is no change and no mistake, with the rule that says so."""
+    """A record that is neither a change nor a mistake, with the rule that says so."""
 
     rule: str
 

@@ -1,37 +1,36 @@
-"""Field by field: what an event's id, version, time, text and metadata may be, and how far they are repaired.
+"""What an event's id, version, content and other fields may be, and how far each is repaired.
 
-Repairs never touch an id (two ids could become one) and never guess an access list or an expiry; they may touch titles,
-contents and metadata, where one bad byte should cost a character and not the document.
+An id is never repaired, since two ids could become one, and an access list is never guessed. Titles, contents and
+metadata are repaired: there, one bad byte should cost a character and not the document. Times are in `times.py`.
 """
 
+import hashlib
 import math
 import re
-from datetime import UTC, datetime, timedelta, timezone
-from typing import Any
+from typing import Any, cast
 
 from corpus.dead_letter import DeadLetterReason
 from corpus.source import VersionRule
-from ingest.event import KafkaRecord
+from ingest.event import KafkaRecord, Op
 
 MAX_ID_BYTES = 1_000  # fits a btree row and a Temporal id
 MAX_TITLE = 1_000  # characters; a longer title is cut
 MAX_URI = 8_192  # characters; a longer uri is left out, since half an address is none
+MAX_CONTENT_TYPE = 200  # characters; a longer media type is cut
 MAX_METADATA_DEPTH = 256
 MAX_ACL = 1_000  # entries
 _BIGINT = 2**63
-# Milliseconds of 0001-01-02 and 9999-12-31: what both Python and PostgreSQL can store in any time zone.
-_MIN_MS, _MAX_MS = -62_135_510_400_000, 253_402_214_400_000
+_MAX_EXACT_FLOAT = 2**53  # above, neighbouring whole numbers are one float
+_MAX_BIGINT_DIGITS = 19
+_MAX_DECIMAL_BITS = 4_000  # Python refuses to write longer integers in decimal (4,300 digits)
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _NOT_IN_ID = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _INVISIBLE = re.compile(
-    "[\\s\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff]+"
+    "[\\s\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f"
+    "\u2028-\u202f\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff]+"
 )
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-_TIME = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)(?:[Tt _](\d\d):?(\d\d)(?::?(\d\d)(?:[.,](\d{1,12}))?)?\s*(Z|z|UTC|[+-]\d\d(?::?\d\d)?)?)?",
-    re.ASCII,
-)
 
 
 class FieldError(Exception):
@@ -44,27 +43,28 @@ class FieldError(Exception):
 
 
 def invalid(name: str, value: Any, wanted: str) -> FieldError:
-    """A FieldError that names field, value and what is allowed."""
+    """A FieldError that names the field, its value and what is allowed."""
     return FieldError(
         DeadLetterReason.INVALID_FIELD, f"{name} is {shown(value)}; it must be {wanted}"
     )
 
 
+def _invalid_id(detail: str) -> FieldError:
+    return FieldError(DeadLetterReason.INVALID_ID, detail)
+
+
 def shown(value: Any, limit: int = 60) -> str:
-    """A value on one line, cut short, safe to log and to store."""
-    # repr escapes control characters and lone surrogates
-    text = (
-        repr(value[: limit * 4])
-        if isinstance(value, (str, bytes))
-        else f"{value!r:.200}"
-        if isinstance(value, (int, float))
-        else repr(value)[:200]
-    )
-    return text if len(text) <= limit else text[: limit - 2] + "…" + text[-1]
+    """A value on one line of at most `limit` characters, safe to log and to store."""
+    if isinstance(value, (str, bytes)):
+        value = value[: limit * 4]  # the repr of a large content would be made only to be cut
+    text = repr(value)  # escapes control characters and lone surrogates
+    if len(text) <= limit:
+        return text
+    return text[: limit - 2] + "…" + text[-1]
 
 
 def repair(text: str) -> str:
-    """Join surrogate pairs, put U+FFFD for lone halves and undecodable bytes, drop NUL (PostgreSQL has none)."""
+    """Join surrogate pairs, replace lone halves and undecodable bytes by U+FFFD, and drop NUL (PostgreSQL has none)."""
     if "\x00" in text:
         text = text.replace("\x00", "")
     if _SURROGATE.search(text):
@@ -72,27 +72,31 @@ def repair(text: str) -> str:
     return text
 
 
+# ── id, version, operation ──────────────────────────────────────────────────────────────────────────────────────────
+
+
 def document_id(value: Any) -> str:
-    """An id as it is: opaque, case- and space-sensitive.
+    """An id as it is: opaque, case-sensitive and space-sensitive. A whole number becomes its digits.
 
     Raises:
-        FieldError: it is no text, blank, too long, or has control characters or broken Unicode.
+        FieldError: it is not text, blank, too long, or has control characters or broken Unicode.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
-        raise FieldError(DeadLetterReason.INVALID_ID, f"id is {shown(value)}; it must be text")
+        raise _invalid_id(f"id is {shown(value)}; it must be text")
     if bad := _NOT_IN_ID.search(value):
-        raise FieldError(
-            DeadLetterReason.INVALID_ID,
-            f"id {shown(value)} has the character U+{ord(bad[0]):04X}, a control character or half of one",
+        raise _invalid_id(
+            f"id {shown(value)} has the character U+{ord(bad[0]):04X}, "
+            "a control character or half of a surrogate pair"
         )
     if not _INVISIBLE.sub("", value):
-        raise FieldError(DeadLetterReason.INVALID_ID, f"id {shown(value)} is blank")
+        raise _invalid_id(f"id {shown(value)} is blank")
+    # A character has at most four bytes: a short id need not be encoded to be measured.
     if len(value) > MAX_ID_BYTES // 4 and len(value.encode()) > MAX_ID_BYTES:
-        raise FieldError(
-            DeadLetterReason.INVALID_ID,
-            f"id {shown(value)} has {len(value.encode()):,} bytes; at most {MAX_ID_BYTES:,} are allowed",
+        raise _invalid_id(
+            f"id {shown(value)} has {len(value.encode()):,} bytes; "
+            f"at most {MAX_ID_BYTES:,} are allowed"
         )
     return value
 
@@ -101,43 +105,57 @@ def key_as_id(key: bytes | None) -> str:
     """The Kafka key as a document id.
 
     Raises:
-        FieldError: there is no key, or it is no id.
+        FieldError: there is no key, or it is not an id.
     """
     if key is None:
-        raise FieldError(
-            DeadLetterReason.INVALID_ID, "no id, and the record has no key to take its place"
-        )
+        raise _invalid_id("the event has no id, and the record has no key to take its place")
     try:
         return document_id(key.decode("utf-8"))
     except UnicodeDecodeError:
-        raise FieldError(
-            DeadLetterReason.INVALID_ID, f"the key {shown(key)} stands for the id and is not UTF-8"
-        ) from None
+        raise _invalid_id(f"the key {shown(key)} is used as the id and is not UTF-8") from None
 
 
 def version(value: Any) -> int | None:
     """An event's own version; None where it has none.
 
     Raises:
-        FieldError: it is no whole number from 0 to 2^63-1.
+        FieldError: it is not a whole number from 0 to 2^63-1.
     """
     if value is None or value == "":
         return None
-    if isinstance(value, str) and len(value) <= 19 and value.isascii() and value.isdigit():
-        value = int(value)
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _BIGINT:
+    number = _whole_number(value)
+    if number is None or not 0 <= number < _BIGINT:
         raise invalid("version", value, "a whole number from 0 to 2^63-1")
-    return value
+    return number
+
+
+def _whole_number(value: Any) -> int | None:
+    """Numbers of JSON, `3.0` included, and digits as text; None for anything else."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, str):
+        return digits_as_number(value)
+    if isinstance(value, float) and value.is_integer() and abs(value) < _MAX_EXACT_FLOAT:
+        return int(value)
+    return None
+
+
+def digits_as_number(text: str) -> int | None:
+    """A number of ASCII digits that may fit a bigint; None for any other text. `isdigit` alone takes a superscript."""
+    if len(text) <= _MAX_BIGINT_DIGITS and text.isascii() and text.isdigit():
+        return int(text)
+    return None
 
 
 def record_version(record: KafkaRecord) -> int:
-    """A version from the record: `timestamp_ms * 2^20 + offset % 2^20`, in a bigint until the year 2248.
+    """A version from the record: `timestamp_ms * 2^20 + offset % 2^20`, which fits a bigint until the year 2248.
 
-    Time first, since a document may move to another partition (more partitions, another key) where offsets start anew; the
-    offset orders what one millisecond holds. Two records of one document in one millisecond compare wrongly only where the
-    offset passes a multiple of 1,048,576 between them. A record without a timestamp counts as older than all that have one.
+    Time comes first, because offsets begin again at 0 when a document moves to another partition (more partitions, or
+    another key); the offset orders the records of one millisecond. Two records of one document in one millisecond are
+    compared wrongly only where the offset passes a multiple of 1,048,576 between them. A record without a timestamp
+    counts as older than all that have one.
     """
     if record.timestamp_ms is None or record.timestamp_ms < 0:
         return record.offset
@@ -145,101 +163,72 @@ def record_version(record: KafkaRecord) -> int:
 
 
 def effective_version(
-    own: int | None, record: KafkaRecord, rule: VersionRule, *, relative: bool
+    own: Any, record: KafkaRecord, rule: VersionRule, *, relative: bool
 ) -> int | None:
-    """The version by the source's rule. `relative`: a delete that names none acts on what is there (None)."""
+    """The version by the source's rule.
+
+    Args:
+        own: the event's own version as it came; it is read only where the rule says so.
+        record: the record of the event.
+        rule: the source's rule.
+        relative: a delete that names no version acts on whatever version is there, and has None.
+
+    Raises:
+        FieldError: `own` is read and is not a version.
+    """
     if rule is VersionRule.OFFSET:
         return record.offset
     if rule is VersionRule.RECORD:
         return record_version(record)
-    if own is not None:
-        return own
-    return None if relative else record_version(record)
+    own_version = version(own)
+    if own_version is None and not relative:
+        return record_version(record)
+    return own_version
 
 
-def time_ms(value: Any) -> int | None:
-    """A time as epoch milliseconds UTC: RFC 3339 with any fraction, or epoch seconds, milliseconds, micro- or nanoseconds.
-
-    None where it is absent, malformed or outside what can be stored. A time without an offset is UTC.
-    """
-    if isinstance(value, bool) or value is None:
-        return None
-    if isinstance(value, (int, float)):
-        return _epoch_ms(value)
-    if not isinstance(value, str):
-        return None
-    if len(value) == 20 and value[10] == "T" and value[19] == "Z":  # nearly all of them
-        try:
-            return int(datetime.fromisoformat(value).timestamp() * 1000)
-        except (ValueError, OverflowError):
-            pass
-    found = _TIME.fullmatch(value.strip()[:80])
-    if found is None:
-        return None
-    year, month, day, hour, minute, second, fraction, zone = found.groups()
-    try:
-        moment = datetime(
-            int(year),
-            int(month),
-            int(day),
-            int(hour or 0),
-            int(minute or 0),
-            min(int(second or 0), 59),
-            tzinfo=UTC,
-        )
-        milliseconds = int(
-            (moment - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(milliseconds=1)
-        ) - _offset_ms(zone)
-    except (ValueError, OverflowError):
-        return None
-    return _storable(milliseconds + int(f"{fraction or 0:0<3}"[:3]))
-
-
-def _offset_ms(zone: str | None) -> int:
-    if zone is None or zone[0] not in "+-":
-        return 0
-    digits = zone[1:].replace(":", "").ljust(4, "0")
-    offset = timezone(timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))).utcoffset(None)
-    return int(offset.total_seconds()) * 1000 * (1 if zone[0] == "+" else -1)
-
-
-def _epoch_ms(value: int | float) -> int | None:
-    # Seconds reach the year 5138 below 1e11; milliseconds start in 1973 there; likewise for the finer units.
-    size = abs(value)
-    if not size < 1e20:
-        return None
-    if size < 1e11:
-        return _storable(int(value * 1000))
-    if size < 1e14:
-        return _storable(int(value))
-    return _storable(int(value // 1_000 if size < 1e17 else value // 1_000_000))
-
-
-def _storable(milliseconds: int) -> int | None:
-    return milliseconds if _MIN_MS <= milliseconds <= _MAX_MS else None
-
-
-def expiry_ms(value: Any) -> int | None:
-    """Like `time_ms`, but a time that cannot be read is an error: without it the document would never expire.
+def operation(value: Any) -> Op:
+    """`upsert` (also where none is named) or `delete`, in upper or lower case.
 
     Raises:
-        FieldError: it is there and cannot be read.
+        FieldError: it is neither.
     """
-    if value is None or value == "":
-        return None
-    moment = time_ms(value)
-    if moment is None:
-        raise invalid(
-            "expires_at", value, "a time such as 2026-01-31T12:00:00Z, or epoch milliseconds"
-        )
-    return moment
+    if value is None:
+        return Op.UPSERT
+    if isinstance(value, str):
+        name = value.strip().lower()
+        if name in ("upsert", "delete"):
+            return Op(name)
+    raise invalid("op", value, "upsert or delete")
+
+
+# ── content and what describes it ───────────────────────────────────────────────────────────────────────────────────
+
+
+def content(value: Any) -> tuple[str, int, bytes]:
+    """The text without NUL, and the size in bytes and the SHA-256 of its UTF-8 as received.
+
+    Raises:
+        FieldError: it is absent or not text.
+    """
+    if value is None:
+        raise invalid("content", value, "text for an upsert (it may be empty, but not absent)")
+    if not isinstance(value, str):
+        raise invalid("content", value, "text")
+    try:
+        received = value.encode()
+    except UnicodeEncodeError:
+        value = repair(value)
+        received = value.encode()
+    if "\x00" in value:
+        value = value.replace("\x00", "")
+    return value, len(received), hashlib.sha256(received).digest()
 
 
 def optional_text(name: str, value: Any) -> str | None:
     """An optional text field.
 
     Raises:
-        FieldError: it is there and no text.
+        FieldError: it is present and not text.
     """
     if value is None or value == "":
         return None
@@ -253,12 +242,12 @@ def title(value: Any) -> str | None:
     text = optional_text("title", value)
     if text is None:
         return None
-    text = repair(
-        _CONTROLS.sub(" ", text[: MAX_TITLE * 4])
-        if len(text) > MAX_TITLE or not text.isprintable()
-        else text
-    ).strip()
-    return (text if len(text) <= MAX_TITLE else text[: MAX_TITLE - 1] + "…") or None
+    if len(text) > MAX_TITLE or not text.isprintable():
+        text = repair(_CONTROLS.sub(" ", text[: MAX_TITLE * 4]))
+    text = text.strip()
+    if len(text) > MAX_TITLE:
+        text = text[: MAX_TITLE - 1] + "…"
+    return text or None
 
 
 def uri(value: Any) -> str | None:
@@ -266,7 +255,9 @@ def uri(value: Any) -> str | None:
     text = optional_text("uri", value)
     if text is None or len(text) > MAX_URI:
         return None
-    return repair(text if text.isprintable() else _CONTROLS.sub("", text)).strip() or None
+    if not text.isprintable():
+        text = repair(_CONTROLS.sub("", text))
+    return text.strip() or None
 
 
 def content_type(value: Any) -> str | None:
@@ -274,54 +265,73 @@ def content_type(value: Any) -> str | None:
     text = optional_text("content_type", value)
     if text is None:
         return None
-    return repair(_CONTROLS.sub("", text.partition(";")[0])).strip().lower()[:200] or None
+    media_type = repair(_CONTROLS.sub("", text.partition(";")[0]))
+    return media_type.strip().lower()[:MAX_CONTENT_TYPE] or None
 
 
 def acl(value: Any) -> tuple[str, ...] | None:
-    """Who may read; refused when malformed, since guessing would show a document to the wrong people.
+    """Who may read. A malformed list is refused, since a guess would show a document to the wrong people.
 
     Raises:
-        FieldError: it is there and no list of texts.
+        FieldError: it is present and not a list of texts.
     """
     if value is None:
         return None
-    if (
-        not isinstance(value, list)
-        or len(value) > MAX_ACL
-        or not all(isinstance(name, str) and name and not _NOT_IN_ID.search(name) for name in value)
-    ):
-        raise invalid("acl", value, f"a list of at most {MAX_ACL} names")
-    return tuple(value)
+    wanted = f"a list of at most {MAX_ACL} names"
+    if not isinstance(value, list):
+        raise invalid("acl", value, wanted)
+    names = cast("list[Any]", value)
+    if len(names) > MAX_ACL or not all(map(_is_reader, names)):
+        raise invalid("acl", names, wanted)
+    return tuple(names)
+
+
+def _is_reader(name: Any) -> bool:
+    return isinstance(name, str) and name != "" and not _NOT_IN_ID.search(name)
 
 
 def metadata(value: Any) -> dict[str, Any]:
-    """Metadata that PostgreSQL can store as jsonb: repaired keys and texts, no endless nesting, no endless numbers.
+    """Metadata that PostgreSQL can store as jsonb: keys and texts repaired, depth and numbers bounded.
 
     Raises:
-        FieldError: it is there and no object, or nested too deeply.
+        FieldError: it is present and not an object, is nested too deeply, or has a number that is not finite.
     """
     if value is None:
         return {}
     if not isinstance(value, dict):
         raise invalid("metadata", value, "an object")
-    return _storable_json(value, 0)
+    return _storable_object(cast("dict[str, Any]", value), 0)
+
+
+def _storable_object(value: dict[str, Any], depth: int) -> dict[str, Any]:
+    if depth >= MAX_METADATA_DEPTH:
+        raise _too_deep()
+    return {repair(key): _storable_json(item, depth + 1) for key, item in value.items()}
 
 
 def _storable_json(value: Any, depth: int) -> Any:
     if isinstance(value, str):
         return repair(value)
-    if depth > MAX_METADATA_DEPTH:
-        raise FieldError(
-            DeadLetterReason.INVALID_FIELD,
-            f"metadata is nested more than {MAX_METADATA_DEPTH} levels deep",
-        )
     if isinstance(value, dict):
-        return {repair(key): _storable_json(item, depth + 1) for key, item in value.items()}
+        return _storable_object(cast("dict[str, Any]", value), depth)
     if isinstance(value, list):
-        return [_storable_json(item, depth + 1) for item in value]
-    # Beyond 64 bits readers disagree about numbers (JavaScript, Polars, Go); as text they survive.
+        if depth >= MAX_METADATA_DEPTH:
+            raise _too_deep()
+        return [_storable_json(item, depth + 1) for item in cast("list[Any]", value)]
+    return _storable_number(value)
+
+
+def _storable_number(value: Any) -> Any:
+    # Readers disagree about numbers beyond 64 bits (JavaScript, Polars, Go); as text they survive.
     if isinstance(value, int) and not -_BIGINT <= value < _BIGINT:
-        return hex(value) if value.bit_length() > 4_000 else str(value)
+        return hex(value) if value.bit_length() > _MAX_DECIMAL_BITS else str(value)
     if isinstance(value, float) and not math.isfinite(value):
         raise invalid("a number in metadata", value, "finite")
     return value
+
+
+def _too_deep() -> FieldError:
+    return FieldError(
+        DeadLetterReason.INVALID_FIELD,
+        f"metadata is nested more than {MAX_METADATA_DEPTH} levels deep",
+    )

@@ -1,0 +1,72 @@
+"""JSON by Python's parser, for what the fast parser refuses: bad bytes, repeated names, a message that says where."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Collection
+from typing import Any, cast
+
+from corpus.dead_letter import DeadLetterReason
+from ingest.decode.fields import FieldError, shown
+
+_Pairs = list[tuple[str, Any]]
+
+
+def load_json(text: str) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        FieldError: it is not JSON; the message names the character and its surroundings.
+        RecursionError: it is nested too deeply.
+    """
+    return _load(text, None)
+
+
+def load_object(text: str, unrepeated: Collection[str]) -> dict[str, Any]:
+    """The object of a JSON text. Of a repeated name the last value counts, as in most parsers.
+
+    Args:
+        text: the JSON.
+        unrepeated: names of the outermost object that may not appear twice.
+
+    Raises:
+        FieldError: it is not a JSON object, or has one of these names twice.
+        RecursionError: it is nested too deeply.
+    """
+    outermost: _Pairs = []
+
+    def remember(pairs: _Pairs) -> dict[str, Any]:
+        nonlocal outermost
+        outermost = pairs  # the outermost object is read last
+        return dict(pairs)
+
+    value = _load(text, remember)
+    if not isinstance(value, dict):
+        raise _not_decodable(f"the value is {shown(value)}, not a JSON object")
+    counts = Counter(name for name, _ in outermost)
+    for name in unrepeated:
+        if counts[name] > 1:
+            raise _not_decodable(
+                f"the field {name} appears {counts[name]} times in the event; "
+                "which one counts is not guessed"
+            )
+    return cast("dict[str, Any]", value)
+
+
+def _load(text: str, hook: Callable[[_Pairs], Any] | None) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=hook, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        around = text[max(error.pos - 10, 0) : error.pos + 20]
+        raise _not_decodable(
+            f"not JSON: {error.msg} at character {error.pos}: {shown(around)}"
+        ) from None
+    except ValueError as error:  # an integer of more digits than Python reads
+        raise _not_decodable(f"the JSON cannot be read: {shown(str(error))}") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise _not_decodable(f"not JSON: {name} is not a JSON number")
+
+
+def _not_decodable(detail: str) -> FieldError:
+    return FieldError(DeadLetterReason.NOT_DECODABLE, detail)

@@ -1,0 +1,103 @@
+"""The fields of an event as a format found them become a change event, by rules that all formats share."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from corpus.source import SourceSpec
+from ingest.decode import fields, times
+from ingest.decode.fields import FieldError
+from ingest.event import ChangeEvent, Decoded, KafkaRecord, Op, Undecodable
+
+
+class ReceivedFields(msgspec.Struct):
+    """The fields as they came, of any type; None where a field is absent, except for the id."""
+
+    id: Any = msgspec.UNSET  # unset: the record's key takes its place; null is an error
+    op: Any = None
+    uri: Any = None
+    title: Any = None
+    content_type: Any = None
+    content: Any = None
+    updated_at: Any = None
+    version: Any = None
+    metadata: Any = None
+    expires_at: Any = None
+    acl: Any = None
+
+
+def change_event(
+    event: ReceivedFields,
+    record: KafkaRecord,
+    spec: SourceSpec,
+    *,
+    raw_sha256: bytes,
+    read_metadata: Callable[[Any], dict[str, Any]] = fields.metadata,
+) -> Decoded:
+    """Check every field.
+
+    Args:
+        event: the fields as they came.
+        record: their record.
+        spec: the source, for its version rule.
+        raw_sha256: of all that makes this event; two events with one hash are the same event.
+        read_metadata: checks the metadata, in the form that the format left it in.
+
+    Raises:
+        FieldError: the event has no usable id; any other field makes an Undecodable that names the document.
+    """
+    if event.id is msgspec.UNSET:
+        document_id = fields.key_as_id(record.key)
+    else:
+        document_id = fields.document_id(event.id)
+    try:
+        op = fields.operation(event.op)
+        if op is Op.DELETE:
+            return _delete(event, record, spec, document_id, raw_sha256)
+        return _upsert(event, record, spec, document_id, raw_sha256, read_metadata)
+    except FieldError as error:
+        return Undecodable(reason=error.reason, detail=error.detail, document_id=document_id)
+
+
+def _delete(
+    event: ReceivedFields,
+    record: KafkaRecord,
+    spec: SourceSpec,
+    document_id: str,
+    raw_sha256: bytes,
+) -> ChangeEvent:
+    return ChangeEvent(
+        op=Op.DELETE,
+        document_id=document_id,
+        version=fields.effective_version(event.version, record, spec.version_rule, relative=True),
+        event_at_ms=times.time_ms(event.updated_at),
+        raw_sha256=raw_sha256,
+    )
+
+
+def _upsert(
+    event: ReceivedFields,
+    record: KafkaRecord,
+    spec: SourceSpec,
+    document_id: str,
+    raw_sha256: bytes,
+    read_metadata: Callable[[Any], dict[str, Any]],
+) -> ChangeEvent:
+    content, content_bytes, content_sha256 = fields.content(event.content)
+    return ChangeEvent(
+        op=Op.UPSERT,
+        document_id=document_id,
+        version=fields.effective_version(event.version, record, spec.version_rule, relative=False),
+        uri=fields.uri(event.uri),
+        title=fields.title(event.title),
+        content_type=fields.content_type(event.content_type),
+        content=content,
+        metadata=read_metadata(event.metadata),
+        acl=fields.acl(event.acl),
+        event_at_ms=times.time_ms(event.updated_at),
+        expires_at_ms=times.expiry_ms(event.expires_at),
+        content_bytes=content_bytes,
+        content_sha256=content_sha256,
+        raw_sha256=raw_sha256,
+    )

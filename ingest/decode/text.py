@@ -1,0 +1,98 @@
+"""Format `text`: the value is the document (text, Markdown or HTML), and headers describe it."""
+
+import hashlib
+import json
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from corpus.source import SourceSpec
+from ingest.decode import fields
+from ingest.decode.encoding import document_text
+from ingest.decode.received import ReceivedFields, change_event
+from ingest.event import ChangeEvent, Decoded, KafkaRecord, Op
+
+# Headers that a wrong character would change the meaning of; in the others it becomes U+FFFD.
+_STRICT_HEADERS = frozenset({"id", "op", "acl", "version", "expires-at"})
+_HEADERS = _STRICT_HEADERS | {"uri", "title", "content-type", "updated-at"}
+_METADATA_PREFIX = "meta-"
+
+
+def decode_text(record: KafkaRecord, spec: SourceSpec) -> Decoded:
+    """Read a document. Header `id`, else the key, names it; headers `meta-*` are its metadata.
+
+    Raises:
+        FieldError: the event has no usable id, a header that decides something is not UTF-8, or the value is not text.
+    """
+    value = record.value or b""
+    headers = _known_headers(record)
+    event = ReceivedFields(
+        id=headers.get("id", msgspec.UNSET),
+        op=headers.get("op"),
+        uri=headers.get("uri"),
+        title=headers.get("title"),
+        content_type=headers.get("content-type"),
+        updated_at=_number_or_text(headers.get("updated-at")),
+        version=headers.get("version"),
+        metadata=_metadata(headers),
+        expires_at=_number_or_text(headers.get("expires-at")),
+        acl=_readers(headers.get("acl")),
+    )
+    if fields.operation(event.op) is Op.UPSERT:
+        event.content = fields.repair(document_text(value, headers.get("content-type", "")))
+    decoded = change_event(event, record, spec, raw_sha256=_sha256_of_record(value, headers))
+    if isinstance(decoded, ChangeEvent) and decoded.event_at_ms is None:
+        return replace(decoded, event_at_ms=record.timestamp_ms)
+    return decoded
+
+
+def _known_headers(record: KafkaRecord) -> dict[str, str]:
+    """The headers that have a meaning here. Names are in upper or lower case; the last header of a name counts."""
+    known: dict[str, str] = {}
+    for original_name, value in record.headers:
+        name = original_name.lower()
+        if value is not None and (name in _HEADERS or name.startswith(_METADATA_PREFIX)):
+            known[name] = _header_text(name, value)
+    return known
+
+
+def _header_text(name: str, value: bytes) -> str:
+    if name not in _STRICT_HEADERS:
+        return value.decode("utf-8", "replace")
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        raise fields.invalid(f"header {name}", value, "UTF-8") from None
+
+
+def _metadata(headers: dict[str, str]) -> dict[str, str]:
+    return {
+        name.removeprefix(_METADATA_PREFIX): value
+        for name, value in headers.items()
+        if name.startswith(_METADATA_PREFIX)
+    }
+
+
+def _readers(value: str | None) -> list[str] | None:
+    if value is None:
+        return None
+    return [name.strip() for name in value.split(",")]
+
+
+def _number_or_text(value: str | None) -> Any:
+    """Epoch times are numbers in JSON, and digits in a header."""
+    if value is None:
+        return None
+    number = fields.digits_as_number(value)
+    return value if number is None else number
+
+
+def _sha256_of_record(value: bytes, headers: dict[str, str]) -> bytes:
+    """Of the value and the known headers: with the value alone, a new title over the same text would be nothing new."""
+    digest = hashlib.sha256(value)
+    # The version is left out, because versions are compared apart.
+    described = [(name, headers[name]) for name in sorted(headers) if name != "version"]
+    if described:
+        digest.update(json.dumps(described).encode())
+    return digest.digest()

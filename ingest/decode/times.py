@@ -1,0 +1,108 @@
+"""Times of an event: RFC 3339 text or a number since 1970, as epoch milliseconds UTC."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from ingest.decode.fields import invalid
+
+# Milliseconds of 0001-01-02 and 9999-12-31: both Python and PostgreSQL can store these in any time zone.
+_MIN_MS, _MAX_MS = -62_135_510_400_000, 253_402_214_400_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_MAX_TIME_CHARACTERS = 80
+_LONGEST_DATE = len("2024-05-01")
+_SEPARATORS = frozenset("Tt _")  # after 2024-05-01, 20240501, 2024-W18-3, 2024W183, 2024W18
+
+# `datetime.fromisoformat` reads the text; these two expressions mend what it refuses.
+# PostgreSQL and most libraries have no leap second either, so it becomes the second before it.
+_LEAP_SECOND = re.compile(r"([T _]\d\d:?\d\d:?)60", re.ASCII)
+_SPACED_ZONE = re.compile(r"\s+(?=(?:Z|UTC|[+-][0-9:.]+)$)")
+
+
+def time_ms(value: Any) -> int | None:
+    """A time as epoch milliseconds UTC.
+
+    Args:
+        value: ISO 8601 text as RFC 3339 has it, with a fraction of any length; or a number of seconds, milliseconds,
+            microseconds or nanoseconds since 1970, whose size says which. A text without an offset is in UTC.
+
+    Returns:
+        None where the time is absent, malformed or outside what can be stored. Fractions of a millisecond are cut off.
+    """
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, (int, float)):
+        return _epoch_ms(value)
+    if isinstance(value, str):
+        return _text_ms(value)
+    return None
+
+
+def _text_ms(text: str) -> int | None:
+    moment = _parse(text)
+    if moment is None:
+        moment = _parse(_normalised(text))
+    if moment is None:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    # Whole numbers all the way: `timestamp() * 1000` is off by one for some milliseconds.
+    return _storable((moment - _EPOCH) // _MILLISECOND)
+
+
+def _parse(text: str) -> datetime | None:
+    # `fromisoformat` takes any character between date and time: it reads the epoch milliseconds
+    # "1700010112345" as 23:45 of a day in 1700.
+    if len(text) > _LONGEST_DATE and _SEPARATORS.isdisjoint(text[7:11]):
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def _normalised(text: str) -> str:
+    """What `fromisoformat` refuses and senders write: leap seconds, spaces before the zone, `UTC`, a small `z`."""
+    text = text[:_MAX_TIME_CHARACTERS].strip().upper()
+    text = _LEAP_SECOND.sub(r"\g<1>59", text)
+    text = _SPACED_ZONE.sub("", text)
+    if text.endswith("UTC"):
+        return text.removesuffix("UTC") + "Z"
+    return text
+
+
+def _epoch_ms(value: float) -> int | None:
+    # Seconds reach the year 5138 below 1e11, where milliseconds are in 1973; likewise for the finer units.
+    size = abs(value)
+    if size < 1e11:
+        return _storable(int(value * 1000))
+    if size < 1e14:
+        return _storable(int(value))
+    if size < 1e17:
+        return _storable(int(value // 1_000))
+    if size < 1e20:
+        return _storable(int(value // 1_000_000))
+    return None  # also for NaN, which is not smaller than anything
+
+
+def _storable(milliseconds: int) -> int | None:
+    if _MIN_MS <= milliseconds <= _MAX_MS:
+        return milliseconds
+    return None
+
+
+def expiry_ms(value: Any) -> int | None:
+    """Like `time_ms`, but a time that cannot be read is an error: without it the document would never expire.
+
+    Raises:
+        FieldError: the value is present and cannot be read.
+    """
+    if value is None or value == "":
+        return None
+    moment = time_ms(value)
+    if moment is None:
+        raise invalid(
+            "expires_at", value, "a time such as 2026-01-31T12:00:00Z, or epoch milliseconds"
+        )
+    return moment
