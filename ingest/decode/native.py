@@ -20,6 +20,9 @@ from ingest.event import Decoded, KafkaRecord
 # Parsers differ on which of two values counts; for these fields that is never guessed.
 UNREPEATED_FIELDS = ("id", "op", "version", "content", "acl", "expires_at")
 _QUOTED_FIELDS = tuple(f'"{name}"'.encode() for name in UNREPEATED_FIELDS)
+# A field's name may be written with escapes; serialisers do not escape small letters, so this is rare in a text.
+_ESCAPE = b"\\u00"
+_ESCAPED_NAME = re.compile(rb"\\u00(?:5f|6[0-9a-f]|7[0-9a])", re.IGNORECASE)
 
 # What metadata may need repair for: long numbers, NUL, and halves of surrogate pairs.
 _LONG_NUMBER = re.compile(rb"[0-9]{19}|[eE][+-]?[0-9]{3}")
@@ -61,6 +64,8 @@ def decode_native(record: KafkaRecord, spec: SourceSpec) -> Decoded:
 def _read_fast(value: bytes) -> ReceivedFields | None:
     """The event; None where the value is damaged or may have a field twice."""
     if any(value.count(name) > 1 for name in _QUOTED_FIELDS):
+        return None
+    if _ESCAPE in value and _ESCAPED_NAME.search(value):
         return None
     try:
         return _event_decoder.decode(value)

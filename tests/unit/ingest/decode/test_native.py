@@ -57,9 +57,16 @@ def test_what_cannot_be_used_says_why(value: bytes, reason: DeadLetterReason, wo
 
 
 @pytest.mark.parametrize("name", UNREPEATED_FIELDS)
-def test_a_field_that_decides_something_is_not_repeated(name: str) -> None:
-    value = f'{{"{name}": "a", "title": "t", "{name}": "b"}}'.encode()
+@pytest.mark.parametrize("escaped", [False, True], ids=["plain", "escaped"])
+def test_a_field_that_decides_something_is_not_repeated(name: str, escaped: bool) -> None:
+    again = f"\\u{ord(name[0]):04X}{name[1:]}" if escaped else name
+    value = f'{{"{name}": "a", "title": "t", "{again}": "b"}}'.encode()
     refused(decode(record(value), NATIVE), NOT_DECODABLE, f"{name} appears 2 times")
+
+
+def test_an_underscore_may_be_escaped_too() -> None:
+    value = rb'{"id":"a","content":"x","expires_at":1893456000,"expires\u005fat":null}'
+    refused(decode(record(value), NATIVE), NOT_DECODABLE, "expires_at appears 2 times")
 
 
 def test_a_field_written_with_escapes_is_read() -> None:
