@@ -1,26 +1,20 @@
-"""Put change events from JSON Lines files on a topic: for trying things, tests, and small imports."""
+"""Put change events from JSON Lines files on a topic: for first steps, tests, and small imports."""
 
-import hashlib
-import io
-import json
-import os
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import msgspec
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from corpus.errors import ConfigurationError, DependencyError
+from ingest.event_file import LINE_BREAK, UTF8_MARK, ResumeFile, key_of, lines_of
 from ingest.kafka import MAX_MESSAGE_BYTES
 
 _FLUSH_SECONDS = 120
 _SAVE_SECONDS = 1.0
-_COMPRESSED_BYTES = 16_384  # taken at a time: what they hold, however well compressed, is in memory
+_PROGRESS_SECONDS = 0.2
 
 
 @dataclass(slots=True, kw_only=True)
@@ -32,14 +26,19 @@ class Produced:
     value_bytes: int = 0
     skipped: int = 0  # acknowledged by an earlier run (--resume)
     seconds: float = 0.0
-    files: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list[str])
 
 
-class _Event(msgspec.Struct):
-    id: str
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProduceProgress:
+    """How far the work is, for a display."""
 
-
-_reader = msgspec.json.Decoder(_Event)
+    file: str
+    sent: int  # records handed to the client, in this run
+    acknowledged: int  # records acknowledged by the broker, in this run
+    acknowledged_bytes: int
+    seconds: float  # since this file was begun
+    is_read: bool  # the whole file is read; only acknowledgements are waited for
 
 
 class FileProducer:
@@ -47,11 +46,11 @@ class FileProducer:
 
     Args:
         kafka: librdkafka properties, address included.
-        topic: where to.
+        topic: the topic's name.
         raw: send every line as it is, without a key, whatever it holds.
-        rate: records a second at most; 0 for as fast as it goes.
+        rate: records per second at most; 0 for as fast as possible.
         limit: records at most; None for all.
-        progress: called about every 0.2 s with what was done.
+        progress: called about every 0.2 s.
     """
 
     def __init__(
@@ -62,22 +61,25 @@ class FileProducer:
         raw: bool = False,
         rate: float = 0,
         limit: int | None = None,
-        progress: Callable[[Produced], None] | None = None,
+        progress: Callable[[ProduceProgress], None] | None = None,
     ) -> None:
-        self._producer = Producer(
-            {
-                "enable.idempotence": True,
-                "message.max.bytes": MAX_MESSAGE_BYTES,
-                "linger.ms": 5,
-                "compression.type": "lz4",
-                "batch.size": 1_000_000,
-                "queue.buffering.max.kbytes": 131_072,
-                "queue.buffering.max.messages": 50_000,
-                "delivery.timeout.ms": 120_000,
-                **kafka,
-            }
-        )
-        self._raw, self._rate, self._limit, self._progress = raw, rate, limit, progress
+        properties = {
+            "enable.idempotence": True,
+            "message.max.bytes": MAX_MESSAGE_BYTES,
+            "linger.ms": 5,
+            "compression.type": "lz4",
+            "batch.size": 1_000_000,
+            "queue.buffering.max.kbytes": 131_072,
+            "queue.buffering.max.messages": 50_000,
+            "delivery.timeout.ms": 120_000,
+            **kafka,
+        }
+        self._producer = Producer(properties)
+        self._max_line_bytes = int(properties["message.max.bytes"]) + len(LINE_BREAK)
+        self._raw = raw
+        self._rate = rate
+        self._limit = limit
+        self._progress = progress
         self.result = Produced(topic=topic)
         self._sent = 0
         self._failure: KafkaError | None = None
@@ -86,59 +88,59 @@ class FileProducer:
     def send(self, path: str, *, resume_folder: Path | None = None) -> None:
         """Send one file (`-` is standard input; `.zst` is decompressed).
 
+        1. skip the lines that an earlier run had acknowledged
+        2. send the others
+        3. wait for their acknowledgements, also after an error, and remember how far they reach
+
         Args:
             path: the file.
-            resume_folder: where to remember what was acknowledged, and to look what an earlier run had; None: start anew.
+            resume_folder: where to remember the lines that are acknowledged, and to look up those of an earlier run;
+                None: send all lines and remember nothing.
 
         Raises:
-            ConfigurationError: it cannot be read, or a line is no event; what came before is sent.
-            DependencyError: Kafka does not take it.
+            ConfigurationError: the file cannot be read, or a line is not an event; the lines before it are sent.
+            DependencyError: Kafka does not take the records.
         """
-        state = (
-            ResumeFile(path, self.result.topic, resume_folder)
-            if resume_folder and path != "-"
-            else None
-        )
-        first = state.read() if state else 0
+        resume = None
+        if resume_folder is not None and path != "-":
+            resume = ResumeFile(path, self.result.topic, resume_folder)
+        first = 0 if resume is None else resume.read()
         self.result.skipped += first
         self.result.files.append(path)
         self._acknowledged = _Contiguous(first)
-        started = saved = told = time.monotonic()
-        before = self._sent
+        run = _Run(path, resume)
         try:
-            for number, line in enumerate(_lines(path), 1):
-                if number <= first:
-                    continue
-                if self._limit is not None and self._sent >= self._limit:
-                    break
-                self._wait_for_rate(started, self._sent - before)
-                self._send_line(number, line, path)
-                now = time.monotonic()
-                if self._progress and now - told > 0.2:
-                    told = now
-                    self._progress(self.result)
-                if state and now - saved > _SAVE_SECONDS:
-                    saved = now
-                    state.write(self._acknowledged.upto)
+            self._send_lines(run, first)  # 1, 2
         finally:
-            left = self._producer.flush(_FLUSH_SECONDS)
-            self.result.seconds += time.monotonic() - started
-            if state:
-                state.write(self._acknowledged.upto)
-            if self._progress:
-                self._progress(self.result)
+            unacknowledged = self._flush(run)  # 3
+            self.result.seconds += run.seconds()
+            self._save(run)
+            self._show(run, is_read=True)
         self._raise_failure()
-        if left:
+        if unacknowledged:
             raise DependencyError(
-                f"Kafka did not acknowledge {left} records within {_FLUSH_SECONDS} s"
+                f"Kafka did not acknowledge {unacknowledged} records within {_FLUSH_SECONDS} s"
             )
 
+    def _send_lines(self, run: "_Run", first: int) -> None:
+        before = self._sent
+        for number, line in enumerate(lines_of(run.path, self._max_line_bytes), 1):
+            if number <= first:
+                continue
+            if self._limit is not None and self._sent >= self._limit:
+                break
+            self._wait_for_rate(run, self._sent - before)
+            self._send_line(number, line, run.path)
+            self._keep_current(run)
+
     def _send_line(self, number: int, line: bytes, path: str) -> None:
+        if number == 1 and not self._raw:
+            line = line.removeprefix(UTF8_MARK)
         if not line.strip():
             self._acknowledged.add(number)
             return
-        key = None if self._raw else _key(line, number, path)
-        value = line.rstrip(b"\r\n")
+        key = None if self._raw else key_of(line, number, path)
+        value = line.rstrip(LINE_BREAK)
 
         def acknowledged(error: KafkaError | None, _: Any) -> None:
             if error is not None:
@@ -148,112 +150,116 @@ class FileProducer:
             self.result.records += 1
             self.result.value_bytes += len(value)
 
+        try:
+            self._enqueue(key, value, acknowledged)
+        except KafkaException as error:
+            raise ConfigurationError(
+                f"{path}:{number}: Kafka does not take these {len(value):,} bytes: "
+                f"{error.args[0].str()}"
+            ) from error
+        self._sent += 1
+        self._producer.poll(0)
+        self._raise_failure()
+
+    def _enqueue(self, key: bytes | None, value: bytes, acknowledged: Callable[..., None]) -> None:
+        """Hand a record to the client, and wait while its queue is full."""
         while True:
             try:
                 self._producer.produce(
                     self.result.topic, key=key, value=value, on_delivery=acknowledged
                 )
-                break
+                return
             except BufferError:
                 self._producer.poll(0.1)
-            except KafkaException as error:
-                raise ConfigurationError(
-                    f"{path}:{number}: {len(value):,} bytes are too large for Kafka: {error.args[0].str()}"
-                ) from error
             self._raise_failure()
-        self._sent += 1
-        self._producer.poll(0)
-        self._raise_failure()
 
-    def _wait_for_rate(self, started: float, sent: int) -> None:
-        if self._rate:
-            while (ahead := started + sent / self._rate - time.monotonic()) > 0:
-                self._producer.poll(min(ahead, 0.1))
+    def _flush(self, run: "_Run") -> int:
+        """Wait for acknowledgements; returns how many records have none."""
+        deadline = time.monotonic() + _FLUSH_SECONDS
+        while unacknowledged := self._producer.flush(_PROGRESS_SECONDS):
+            self._keep_current(run, is_read=True)
+            if time.monotonic() > deadline:
+                break
+        return unacknowledged
+
+    def _wait_for_rate(self, run: "_Run", sent: int) -> None:
+        if not self._rate:
+            return
+        while (ahead := sent / self._rate - run.seconds()) > 0:
+            self._producer.poll(min(ahead, 0.1))
+            self._keep_current(run)
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
             hint = _HINTS.get(self._failure.code(), "")
             raise DependencyError(
-                f"Kafka does not take records for topic {self.result.topic}: {self._failure.str()}{hint}"
+                f"Kafka does not take records for topic {self.result.topic}: "
+                f"{self._failure.str()}{hint}"
             )
+
+    def _keep_current(self, run: "_Run", *, is_read: bool = False) -> None:
+        if run.show.is_due():
+            self._show(run, is_read=is_read)
+        if run.save.is_due():
+            self._save(run)
+
+    def _show(self, run: "_Run", *, is_read: bool) -> None:
+        if self._progress is None:
+            return
+        progress = ProduceProgress(
+            file=run.path,
+            sent=self._sent,
+            acknowledged=self.result.records,
+            acknowledged_bytes=self.result.value_bytes,
+            seconds=run.seconds(),
+            is_read=is_read,
+        )
+        self._progress(progress)
+
+    def _save(self, run: "_Run") -> None:
+        if run.resume is not None:
+            run.resume.write(self._acknowledged.upto)
 
 
 _HINTS = {
-    KafkaError._MSG_TIMED_OUT: "; is the broker up, and is the topic there (--create-topic makes it)?",
+    KafkaError._MSG_TIMED_OUT: "; does the broker run, and does the topic exist (--create-topic creates it)?",
     KafkaError._UNKNOWN_TOPIC: "; create it with --create-topic, or with `freshet apply`",
     KafkaError.UNKNOWN_TOPIC_OR_PART: "; create it with --create-topic, or with `freshet apply`",
     KafkaError.MSG_SIZE_TOO_LARGE: "; raise the topic's max.message.bytes",
 }
 
 
-def _key(line: bytes, number: int, path: str) -> bytes:
-    try:
-        return _reader.decode(line).id.encode()
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise ConfigurationError(
-            f"{path}:{number}: not an event with a text `id`: {error}. --raw sends lines as they are."
-        ) from error
+class _Interval:
+    """Says once in so many seconds that something is due."""
 
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._next = time.monotonic() + seconds
 
-@contextmanager
-def _opened(path: str) -> Iterator[IO[bytes]]:
-    if path == "-":
-        yield sys.stdin.buffer
-        return
-    with Path(path).open("rb") as file:
-        if not path.endswith(".zst"):
-            yield file
-            return
-        yield io.BufferedReader(_Frames(file, path), 1 << 20)
-
-
-class _Frames(io.RawIOBase):
-    """Decompresses zstd frame after frame. `zstandard`'s own reader takes a file that ends inside a frame for a whole one."""
-
-    def __init__(self, file: IO[bytes], path: str) -> None:
-        import zstandard
-
-        self._file, self._path = file, path
-        self._decompressor = zstandard.ZstdDecompressor()
-        self._frame = self._decompressor.decompressobj()
-        self._waiting = memoryview(b"")
-        self._between = False  # the last frame is whole, and nothing of another one was read
-
-    def readable(self) -> bool:
+    def is_due(self) -> bool:
+        now = time.monotonic()
+        if now < self._next:
+            return False
+        self._next = now + self._seconds
         return True
 
-    def readinto(self, buffer: Any, /) -> int:
-        while not self._waiting:
-            compressed = (self._frame.unused_data if self._frame.eof else b"") or self._file.read(
-                _COMPRESSED_BYTES
-            )
-            if not compressed:
-                if not self._between:
-                    raise ConfigurationError(f"{self._path} is cut: it ends inside a zstd frame")
-                return 0
-            if self._frame.eof:
-                self._frame = self._decompressor.decompressobj()
-            self._waiting = memoryview(self._frame.decompress(compressed))
-            self._between = self._frame.eof and not self._frame.unused_data
-        size = min(len(buffer), len(self._waiting))
-        buffer[:size], self._waiting = self._waiting[:size], self._waiting[size:]
-        return size
 
+class _Run:
+    """One file on its way."""
 
-def _lines(path: str) -> Iterator[bytes]:
-    try:
-        with _opened(path) as file:
-            yield from file
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error}") from error
-    except Exception as error:
-        if type(error).__module__.startswith("zstandard"):
-            raise ConfigurationError(f"{path} is not zstd, or is cut: {error}") from error
-        raise
+    def __init__(self, path: str, resume: ResumeFile | None) -> None:
+        self.path = path
+        self.resume = resume
+        self.show = _Interval(_PROGRESS_SECONDS)
+        self.save = _Interval(_SAVE_SECONDS)
+        self._started = time.monotonic()
+
+    def seconds(self) -> float:
+        return time.monotonic() - self._started
 
 
 class _Contiguous:
-    """The line up to which every one is acknowledged, whatever order acknowledgements come in."""
+    """The line up to which every one is acknowledged, in whatever order the acknowledgements come."""
 
     def __init__(self, upto: int = 0) -> None:
         self.upto = upto
@@ -264,42 +270,3 @@ class _Contiguous:
         while self.upto + 1 in self._later:
             self.upto += 1
             self._later.remove(self.upto)
-
-
-class ResumeFile:
-    """Lines of a file that a topic has acknowledged, one small file a (file, topic).
-
-    It belongs to the contents: a file whose size or beginning changed starts anew.
-    """
-
-    def __init__(self, path: str, topic: str, folder: Path) -> None:
-        try:
-            with Path(path).open("rb") as file:
-                beginning = file.read(65_536)
-                size = os.fstat(file.fileno()).st_size
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigurationError(
-                f"{error.filename or path} cannot be read: {error.strerror}"
-            ) from error
-        where = hashlib.sha256(f"{Path(path).resolve()}\0{topic}".encode()).hexdigest()[:16]
-        self._path = folder / f"{where}.json"
-        self._identity = hashlib.sha256(beginning + str(size).encode()).hexdigest()[:16]
-
-    def read(self) -> int:
-        """Lines acknowledged by earlier runs."""
-        try:
-            stored = json.loads(self._path.read_text(encoding="utf-8"))
-            return int(stored["lines"]) if stored["file"] == self._identity else 0
-        except FileNotFoundError:
-            return 0
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ConfigurationError(
-                f"{self._path} cannot be read ({error}); remove it to start from the first line"
-            ) from error
-
-    def write(self, lines: int) -> None:
-        """Remember, atomically."""
-        temporary = self._path.with_suffix(f".{os.getpid()}")
-        temporary.write_text(json.dumps({"file": self._identity, "lines": lines}), encoding="utf-8")
-        temporary.replace(self._path)

@@ -1,12 +1,11 @@
 """The real inputs (shared/data, or FRESHET_DATA)."""
 
-import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import zstandard
+from backports import zstd
 
 from tests.support.inputs import DATA
 
@@ -16,10 +15,8 @@ def events(name: str) -> Iterator[dict[str, Any]]:
     path = DATA / name
     if not path.exists():
         raise SystemExit(f"{path} is missing; set FRESHET_DATA to the folder of the real inputs")
-    with path.open("rb") as file:
-        for line in io.TextIOWrapper(
-            zstandard.ZstdDecompressor().stream_reader(file), encoding="utf-8"
-        ):
+    with zstd.open(path, "rt", encoding="utf-8") as lines:
+        for line in lines:
             yield json.loads(line)
 
 

@@ -7,7 +7,7 @@ import statistics
 import time
 from typing import Any
 
-import zstandard
+from backports import zstd
 
 from corpus.embed.embedder import SentenceTransformerEmbedder
 from tests.bench import data
@@ -30,13 +30,8 @@ def run() -> dict[str, Any]:
     folder = DATA / "retrieval" / "scifact"
     with Stack() as stack:
         stack.apply(TOML)
-        documents = [
-            json.loads(line)
-            for line in zstandard.ZstdDecompressor()
-            .stream_reader((folder / "corpus.jsonl.zst").open("rb"))
-            .read()
-            .splitlines()
-        ]
+        with zstd.open(folder / "corpus.jsonl.zst") as lines:
+            documents = [json.loads(line) for line in lines]
         events = [
             {
                 "id": str(document["_id"]),

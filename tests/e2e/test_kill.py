@@ -4,7 +4,6 @@ The seed and the kills are in the failure message; the supervisor starts what wa
 promises 1, 2, 4, 5 and 6; nothing is said of how long it takes.
 """
 
-import io
 import json
 import random
 import threading
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import zstandard
+from backports import zstd
 
 from tests.bench.converge import accounts, drain_patiently, produce_patiently
 from tests.bench.stack import PARTS, ROOT, Reader, Stack, chaos
@@ -22,13 +21,8 @@ SEED = 703
 
 
 def _events(path: Path) -> list[dict[str, Any]]:
-    with path.open("rb") as file:
-        return [
-            json.loads(line)
-            for line in io.TextIOWrapper(
-                zstandard.ZstdDecompressor().stream_reader(file), encoding="utf-8"
-            )
-        ]
+    with zstd.open(path, "rt", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
 
 
 def _folded(events: list[dict[str, Any]]) -> dict[str, int]:

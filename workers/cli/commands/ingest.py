@@ -17,7 +17,7 @@ from workers.cli.console import (
 )
 
 if TYPE_CHECKING:
-    from ingest.produce import Produced
+    from ingest.produce import Produced, ProduceProgress
     from workers.apply.change import Change
     from workers.config.settings import Settings
 
@@ -341,8 +341,8 @@ def _progress(as_json: bool) -> "Any":
     if as_json or not sys.stderr.isatty():
         return None
 
-    def show(result: "Produced") -> None:
-        sys.stderr.write(f"\r{result.records:>10,} records\x1b[K")
+    def show(progress: "ProduceProgress") -> None:
+        sys.stderr.write(f"\r{progress.acknowledged:>10,} records\x1b[K")
         sys.stderr.flush()
 
     return show
