@@ -1,18 +1,58 @@
-"""Wait until what is in the topics is in the corpus."""
+"""Wait until all records that are in the topics are in the corpus.
+
+What decides is the position rows. What the batches do meanwhile is read from Temporal and shown, and decides nothing.
+"""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from corpus.database import connect
+from psycopg.rows import class_row
+
+from corpus.database import Connection, connect
 from corpus.errors import ConfigurationError
 from corpus.source import SourceSpec
 from corpus.sql import query
+from ingest.kafka import Cluster
 from workers.config.settings import Settings
+from workers.stages import SourceStages, StageWatcher, progress_sentence
 
 _LOOK_SECONDS = 0.25
-# Without progress for so long, it is worth a look whether anything is left to come but holes of the log.
+_COUNT_SECONDS = 1.0
+# After so long without progress, it is worth a look whether only holes of the log are left.
 _STANDSTILL_SECONDS = 2.0
+
+Partition = tuple[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceRow:
+    """A source as the database has it."""
+
+    source: str
+    spec: dict[str, Any]
+    state: str
+    state_reason: str | None
+    last_batch: int
+    positions: dict[str, int]  # "topic/partition" -> next offset
+
+    @cached_property
+    def topics(self) -> frozenset[str]:
+        return frozenset(SourceSpec.from_json(self.spec).topics)
+
+    def position(self, partition: Partition) -> int | None:
+        topic, number = partition
+        return self.positions.get(f"{topic}/{number}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """Offsets of a partition when the waiting began."""
+
+    first: int
+    end: int  # exclusive
 
 
 def drain(
@@ -24,99 +64,162 @@ def drain(
 ) -> dict[str, Any]:
     """Wait for every partition of the sources that are not retired.
 
+    Args:
+        settings: addresses of the services.
+        source: only this source; None for all.
+        timeout: seconds; 0 looks once.
+        on_progress: called several times per second with a line that says how far the work is.
+
     Returns:
-        `drained`, `why` (empty when drained), `lag` (records not yet in the corpus), `records` (of the topics), `seconds`.
+        `drained`; `why` (empty when drained); `lag`, the records that are not in the corpus; `records` of the topics;
+        `seconds`; `sources`, the lag of each.
 
     Raises:
         ConfigurationError: there is no such source.
         DependencyError: a service does not answer.
     """
-    from ingest.kafka import Cluster
-
     cluster = Cluster(settings.kafka_bootstrap, settings.kafka_properties)
-    started = time.monotonic()
-    said = ""
-    with connect(settings.database_url) as connection:
-        rows = connection.execute(query("drain_state"), {"source": source}).fetchall()
-        if source and not rows:
+    with connect(settings.database_url, application="freshet-drain") as connection:
+        waiting = Waiting(connection, cluster, source)
+        if on_progress is None:
+            return waiting.until(timeout)
+        with StageWatcher(settings) as watcher:
+            return waiting.until(timeout, lambda: on_progress(waiting.progress(watcher)))
+
+
+class Waiting:
+    """The records that are waited for, and how many of them are missing."""
+
+    def __init__(self, connection: Connection, cluster: Cluster, source: str | None) -> None:
+        self._connection = connection
+        self._cluster = cluster
+        self._source = source
+        self._rows = self._read_rows()
+        if source and not self._rows:
             raise ConfigurationError(f"there is no source {source!r}; `freshet sources` lists them")
-        goal = _goal(cluster, rows)
-        before, since = -1, started
+        self._goal = self._read_goal()
+        self._lags = self._compute_lags()
+        self._embedded: dict[str, dict[int, int]] = {}
+        self._counted_at = 0.0
+
+    def until(self, timeout: float, show: Callable[[], None] | None = None) -> dict[str, Any]:
+        """Look again and again until nothing is missing, a source has stopped, or the time is over."""
+        started = progressed = time.monotonic()
         while True:
-            rows = connection.execute(query("drain_state"), {"source": source}).fetchall()
-            lags, stopped = _lags(rows, goal)
-            lag, seconds = sum(lags.values()), time.monotonic() - started
-            result = {
-                "drained": False,
-                "why": "",
-                "lag": lag,
-                "records": sum(goal.values()),
-                "seconds": round(seconds, 3),
-                "sources": lags,
-            }
-            if not lag:
-                return result | {"drained": True}
-            if stopped:
-                return result | {"why": stopped}
-            if seconds >= timeout:
-                return result | {
-                    "why": f"{lag} records are not in the corpus after {timeout:g} s ({_listed(lags)})"
-                }
-            if lag != before:
-                before, since = lag, time.monotonic()
-            elif time.monotonic() - since > _STANDSTILL_SECONDS:
-                _leave_out_holes(cluster, rows, goal)
-                since = time.monotonic()
-            line = f"{lag} records to go ({_listed(lags)})"
-            if on_progress and line != said and seconds > 1:
-                on_progress(line)
-                said = line
+            now = time.monotonic()
+            why = self._stopped() or self._late(now - started, timeout)
+            if why or not any(self._lags.values()):
+                return self._result(why, now - started)
+            if show is not None:
+                show()
             time.sleep(_LOOK_SECONDS)
+            if now - progressed > _STANDSTILL_SECONDS:
+                self._leave_out_holes()
+                progressed = now
+            before = sum(self._lags.values())
+            self._rows = self._read_rows()
+            self._lags = self._compute_lags()
+            if sum(self._lags.values()) != before:
+                progressed = now
 
-
-def _goal(cluster: Any, rows: list[tuple[Any, ...]]) -> dict[tuple[str, int], int]:
-    """Next offset of every partition, as the topics stand now."""
-    topics = sorted({topic for row in rows for topic in SourceSpec.from_json(row[1]).topics})
-    states = cluster.topics(topics)
-    places = [
-        (state.topic, partition)
-        for state in states.values()
-        for partition in range(state.partitions)
-    ]
-    return {place: end for place, (start, end) in cluster.offsets(places).items() if end > start}
-
-
-def _leave_out_holes(
-    cluster: Any, rows: list[tuple[Any, ...]], goal: dict[tuple[str, int], int]
-) -> None:
-    """Where nothing but transaction markers and aborted records is left before the goal, the furthest source is at the goal."""
-    for (topic, partition), end in goal.items():
-        positions = [
-            row[5][f"{topic}/{partition}"] for row in rows if f"{topic}/{partition}" in row[5]
-        ]
-        if positions and max(positions) < end:
-            found = cluster.next_record(topic, partition, max(positions))
-            if found is None or found >= end:
-                goal[topic, partition] = max(positions)
-
-
-def _lags(
-    rows: list[tuple[Any, ...]], goal: dict[tuple[str, int], int]
-) -> tuple[dict[str, int], str]:
-    lags: dict[str, int] = {}
-    stopped = ""
-    for source, stored, state, reason, _, positions in rows:
-        topics = SourceSpec.from_json(stored).topics
-        lag = sum(
-            max(0, end - positions.get(f"{topic}/{partition}", 0))
-            for (topic, partition), end in goal.items()
-            if topic in topics
+    def progress(self, watcher: StageWatcher) -> str:
+        """One line: how many records are in the corpus, and what the batches do."""
+        self._count_embedded()
+        unfinished = {row.source: row.last_batch for row in self._rows if self._lags[row.source]}
+        stages = watcher.stages(unfinished)
+        total = sum(range_.end - range_.first for range_ in self._goal.values())
+        return progress_sentence(
+            done=max(0, total - sum(self._lags.values())),
+            total=total,
+            sources={
+                source: stages.get(source, SourceStages()).with_counts(
+                    self._embedded.get(source, {})
+                )
+                for source in unfinished
+            },
         )
-        lags[source] = lag
-        if lag and state in ("halted", "paused"):
-            stopped = f"source {source!r} is {state}{f': {reason}' if reason else ''}"
-    return lags, stopped
+
+    # ── what is read ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _read_rows(self) -> list[SourceRow]:
+        with self._connection.cursor(row_factory=class_row(SourceRow)) as cursor:
+            return cursor.execute(query("drain_state"), {"source": self._source}).fetchall()
+
+    def _read_goal(self) -> dict[Partition, Range]:
+        """Offsets of every partition that has records, as the topics are now."""
+        topics = frozenset[str]().union(*(row.topics for row in self._rows))
+        states = self._cluster.topics(sorted(topics))
+        partitions: list[Partition] = []
+        for state in states.values():
+            partitions += [(state.topic, number) for number in range(state.partitions)]
+        offsets = self._cluster.offsets(partitions)
+        return {
+            partition: Range(first=first, end=end)
+            for partition, (first, end) in offsets.items()
+            if end > first
+        }
+
+    def _count_embedded(self) -> None:
+        """Texts embedded for batches that are not published; at most once per second."""
+        now = time.monotonic()
+        if now - self._counted_at < _COUNT_SECONDS:
+            return
+        self._counted_at = now
+        for row in self._rows:
+            values = {"source": row.source, "batch": row.last_batch}
+            counts = self._connection.execute(query("texts_embedded_after"), values).fetchall()
+            self._embedded[row.source] = dict(counts)
+
+    # ── what is missing ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _compute_lags(self) -> dict[str, int]:
+        return {row.source: self._lag(row) for row in self._rows}
+
+    def _lag(self, row: SourceRow) -> int:
+        lag = 0
+        for partition, range_ in self._goal.items():
+            if partition[0] in row.topics:
+                position = row.position(partition)
+                reached = range_.first if position is None else position
+                lag += max(0, range_.end - reached)
+        return lag
+
+    def _leave_out_holes(self) -> None:
+        """Move the goal back to the furthest position where only markers and aborted records are left before it."""
+        for partition, range_ in self._goal.items():
+            positions = [row.position(partition) for row in self._rows]
+            furthest = max((position for position in positions if position is not None), default=0)
+            if not 0 < furthest < range_.end:
+                continue
+            following = self._cluster.next_record(*partition, furthest)
+            if following is None or following >= range_.end:
+                self._goal[partition] = Range(first=range_.first, end=furthest)
+
+    def _stopped(self) -> str:
+        """Why no progress can come; empty where it can."""
+        for row in self._rows:
+            if self._lags[row.source] and row.state in ("halted", "paused"):
+                reason = f": {row.state_reason}" if row.state_reason else ""
+                return f"source {row.source!r} is {row.state}{reason}"
+        return ""
+
+    def _late(self, seconds: float, timeout: float) -> str:
+        lag = sum(self._lags.values())
+        if not lag or seconds < timeout:
+            return ""
+        per_source = _listed(self._lags)
+        return f"{lag} records are not in the corpus after {timeout:g} s ({per_source})"
+
+    def _result(self, why: str, seconds: float) -> dict[str, Any]:
+        return {
+            "drained": not why,
+            "why": why,
+            "lag": sum(self._lags.values()),
+            "records": sum(range_.end for range_ in self._goal.values()),
+            "seconds": round(seconds, 3),
+            "sources": self._lags,
+        }
 
 
-def _listed(lags: dict[str, int]) -> str:
+def _listed(lags: Mapping[str, int]) -> str:
     return ", ".join(f"{source}: {lag}" for source, lag in lags.items() if lag)

@@ -1,20 +1,26 @@
-"""Every command explains itself, and answers bad input with one clear line: exit code 2, or 3 where a service has no address."""
+"""Every command explains itself, and answers bad input with one clear line and exit code 2 (3: a service has no address).
 
-import os
+The commands run in the test's process, except where only a process shows it.
+"""
+
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.support.commands import commands
-from workers.cli.main import usage_problem, without_debug
+from tests.support.commands import NO_STACK, ROOT, CommandLine, commands
+from workers.cli.main import take_debug_option, usage_problem
 
-ROOT = Path(__file__).resolve().parents[2]
 TREE = dict(commands())
-NO_STACK = "Run `freshet up`"
+NOWHERE = {
+    "FRESHET_DATABASE_URL": "host=127.0.0.1 port=1",
+    "FRESHET_KAFKA_BOOTSTRAP": "127.0.0.1:1",
+    "TEMPORAL_ADDRESS": "127.0.0.1:1",
+}
 
-# Words of the command line, and what the line must say. Files stand in the test's folder.
+# Words of the command line, and what the line must say. The files are in the test's folder.
 BAD = [
     ("nonsense", "No such command 'nonsense'. See `freshet --help`."),
     ("search --nope x", "No such option: --nope"),
@@ -76,13 +82,14 @@ BAD = [
         "produce --topic t --create-topic --partitions 100000000 right.toml",
         "Invalid value for '--partitions'",
     ),
+    ("produce --topic t --partitions 0 right.toml", "Invalid value for '--partitions'"),
     ("produce --topic t --rate nan right.toml", "Invalid value for '--rate'"),
     ("produce right.toml", "Missing option '--topic'"),
     ("dead-letters list --state lost", "--state 'lost' is not one of"),
     ("dead-letters list --limit 99999999999999999999", "Invalid value for '--limit'"),
     ("dead-letters show x", "Invalid value for 'number'"),
     ("dead-letters show 99999999999999999999", "there is no dead letter 99999999999999999999"),
-    ("dead-letters redrive", "say which: numbers, or --all"),
+    ("dead-letters redrive", "name the dead letters: either their numbers, or --all"),
     ("dead-letters redrive 1", NO_STACK),
     ("dead-letters discard 1", NO_STACK),
     ("freshness report", NO_STACK),
@@ -117,50 +124,33 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def freshet(folder: Path, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    path = {"PYTHONPATH": str(ROOT), "FRESHET_HOME": str(folder / "home")}
-    command = [sys.executable, "-m", "workers", *words]
-    return subprocess.run(
-        command,
-        cwd=folder,
-        env=os.environ | path | settings,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+@pytest.fixture
+def freshet(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> CommandLine:
+    return CommandLine(folder, monkeypatch, capsys)
 
 
-@pytest.mark.parametrize(("line", "told"), BAD, ids=[ascii(line[:80]) for line, _ in BAD])
-def test_bad_input_is_one_line_and_exit_code_2(folder: Path, line: str, told: str) -> None:
-    done = freshet(folder, *line.split())
-    assert done.returncode == (3 if told == NO_STACK else 2), done.stderr
-    assert told in done.stderr
+@pytest.mark.parametrize(("line", "message"), BAD, ids=[ascii(line[:80]) for line, _ in BAD])
+def test_bad_input_is_one_line_and_exit_code_2(
+    freshet: CommandLine, line: str, message: str
+) -> None:
+    done = freshet(*line.split())
+    assert done.code == (3 if message == NO_STACK else 2), done.stderr
+    assert message in done.stderr
     assert done.stderr.startswith("freshet: ")
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
 
 
 def test_every_group_is_tried() -> None:
-    assert {path.split()[0] for path in TREE} - {line.split()[0] for line, _ in BAD} <= {
-        "down",
-        "status",
-        "doctor",
-    }  # these take anything
+    take_anything = {"down", "status", "doctor"}
+    tried = {line.split()[0] for line, _ in BAD}
+    assert {path.split()[0] for path in TREE} - tried <= take_anything
 
 
 @pytest.mark.parametrize(
-    "words", ["search x --as-of nonsense --debug", "--debug search x --as-of nonsense"]
-)
-def test_debug_shows_a_trace(folder: Path, words: str) -> None:
-    done = freshet(folder, *words.split())
-    assert done.returncode == 2
-    assert "Traceback" in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("freshet: --as-of 'nonsense'")
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "message"),
     [
         (
             "FRESHET_EMBED_SHARD",
@@ -191,53 +181,49 @@ def test_debug_shows_a_trace(folder: Path, words: str) -> None:
         ),
     ],
 )
-def test_a_wrong_setting_is_named(folder: Path, name: str, value: str, told: str) -> None:
-    addresses = {
-        "FRESHET_DATABASE_URL": "host=127.0.0.1 port=1",
-        "FRESHET_KAFKA_BOOTSTRAP": "127.0.0.1:1",
-        "TEMPORAL_ADDRESS": "127.0.0.1:1",
-    }
-    done = freshet(folder, "worker", "storer", **(addresses | {name: value}))
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
-    assert told in done.stderr
+def test_a_wrong_setting_is_named(
+    freshet: CommandLine, name: str, value: str, message: str
+) -> None:
+    done = freshet("worker", "storer", **(NOWHERE | {name: value}))
+    assert (done.code, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert message in done.stderr
     assert "garbage" not in done.stderr  # a connection string holds a password
 
 
-def test_wrong_addresses_and_properties_are_named(folder: Path) -> None:
-    (folder / "wrong.properties").write_text("nope=1\n", encoding="utf-8")
-    addresses = {
-        "FRESHET_DATABASE_URL": "host=127.0.0.1 port=1",
-        "FRESHET_KAFKA_BOOTSTRAP": "127.0.0.1:1",
-        "TEMPORAL_ADDRESS": "a b:x",
-    }
-    done = freshet(folder, "freshness", "schedules", **addresses)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+def test_a_wrong_address_is_named(freshet: CommandLine) -> None:
+    done = freshet("freshness", "schedules", **(NOWHERE | {"TEMPORAL_ADDRESS": "a b:x"}))
+    assert (done.code, done.stderr.count("\n")) == (2, 1), done.stderr
     assert "Temporal's address 'a b:x' (TEMPORAL_ADDRESS)" in done.stderr
-    done = freshet(
-        folder,
-        "produce",
-        "--topic",
-        "t",
-        "right.toml",
-        **addresses,
-        FRESHET_KAFKA_PROPERTIES="wrong.properties",
-    )
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+
+
+def test_a_wrong_property_is_named(freshet: CommandLine, folder: Path) -> None:
+    (folder / "wrong.properties").write_text("nope=1\n", encoding="utf-8")
+    properties = {"FRESHET_KAFKA_PROPERTIES": "wrong.properties"}
+    done = freshet("produce", "--topic", "t", "right.toml", **NOWHERE, **properties)
+    assert (done.code, done.stderr.count("\n")) == (2, 1), done.stderr
     assert (
         'FRESHET_KAFKA_PROPERTIES or an argument is wrong: No such configuration property: "nope"'
         in done.stderr
     )
-    done = freshet(folder, "up", "--detach", FRESHET_KAFKA_PORT="²")
-    assert (done.returncode, done.stderr) == (
-        2,
-        "freshet: FRESHET_KAFKA_PORT='²' is not a port from 1 to 65535\n",
-    )
 
 
-def test_an_empty_topic_is_refused(folder: Path) -> None:
-    done = freshet(folder, "produce", "--topic", "", "right.toml")
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+def test_a_wrong_port_is_named(freshet: CommandLine) -> None:
+    done = freshet("up", "--detach", FRESHET_KAFKA_PORT="²")
+    message = "freshet: FRESHET_KAFKA_PORT='²' is not a port from 1 to 65535\n"
+    assert (done.code, done.stderr) == (2, message)
+
+
+def test_an_empty_topic_is_refused(freshet: CommandLine) -> None:
+    done = freshet("produce", "--topic", "", "right.toml")
+    assert (done.code, done.stderr.count("\n")) == (2, 1), done.stderr
     assert "--topic ''" in done.stderr
+
+
+def test_a_service_that_is_down_is_exit_code_3(freshet: CommandLine) -> None:
+    done = freshet("batches", **NOWHERE)
+    assert done.code == 3, done.stderr
+    assert done.stderr.startswith("freshet: PostgreSQL does not answer")
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -249,30 +235,52 @@ def test_an_empty_topic_is_refused(folder: Path) -> None:
     ],
 )
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
-def test_no_room_for_the_answer(folder: Path, words: str, what: str) -> None:
-    path = {"PYTHONPATH": str(ROOT), "FRESHET_HOME": str(folder / "home")}
+def test_no_room_for_the_answer(
+    freshet: CommandLine, monkeypatch: pytest.MonkeyPatch, words: str, what: str
+) -> None:
     with Path("/dev/full").open("w", encoding="utf-8") as full:
-        command = [sys.executable, "-m", "workers", *words.split()]
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env=os.environ | path,
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-    assert (done.returncode, done.stderr) == (3, f"freshet: {what}: No space left on device\n")
+        monkeypatch.setattr(sys, "stdout", full)
+        done = freshet(*words.split())
+        with suppress(OSError):
+            full.close()
+    assert (done.code, done.stderr) == (3, f"freshet: {what}: No space left on device\n")
 
 
-def test_a_reader_that_leaves_is_no_error(folder: Path) -> None:
-    path = {"PYTHONPATH": str(ROOT), "FRESHET_HOME": str(folder / "home")}
+# ── debug ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "words", ["search x --as-of nonsense --debug", "--debug search x --as-of nonsense"]
+)
+def test_debug_shows_a_trace(freshet: CommandLine, words: str) -> None:
+    done = freshet(*words.split())
+    assert done.code == 2
+    assert "Traceback" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("freshet: --as-of 'nonsense'")
+
+
+def test_debug_is_taken_wherever_it_is() -> None:
+    assert take_debug_option(["search", "x", "--debug"]) == (["search", "x"], True)
+    assert take_debug_option(["--debug", "search", "x"]) == (["search", "x"], True)
+    assert take_debug_option(["search", "--", "--debug"]) == (["search", "--", "--debug"], False)
+
+
+# ── what only a process shows ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_process_ends_with_the_exit_code_and_one_line(freshet: CommandLine) -> None:
+    done = freshet.process("search", "x", "--as-of", "nonsense")
+    assert (done.code, done.stdout) == (2, "")
+    assert done.stderr.startswith("freshet: --as-of 'nonsense'")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_reader_that_leaves_is_no_error(freshet: CommandLine, folder: Path) -> None:
     line = f"{sys.executable} -m workers config schema | true"
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", line],
         cwd=folder,
-        env=os.environ | path,
+        env=freshet.environment(),
         capture_output=True,
         text=True,
         check=False,
@@ -280,34 +288,29 @@ def test_a_reader_that_leaves_is_no_error(folder: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_service_that_is_down_is_exit_code_3(folder: Path) -> None:
-    nowhere = {
-        "FRESHET_DATABASE_URL": "host=127.0.0.1 port=1",
-        "FRESHET_KAFKA_BOOTSTRAP": "127.0.0.1:1",
-        "TEMPORAL_ADDRESS": "127.0.0.1:1",
-    }
-    done = freshet(folder, "batches", **nowhere)
-    assert done.returncode == 3, done.stderr
-    assert done.stderr.startswith("freshet: PostgreSQL does not answer")
-    assert done.stderr.count("\n") == 1
-
-
-def test_nobody_expected_this_one(folder: Path) -> None:
-    """A mistake of ours: one line that says how to see more, and an exit code of its own."""
+def test_an_unexpected_error_is_one_line_that_says_how_to_see_more() -> None:
     code = "from workers.cli.console import run_command; run_command(lambda: {}['x'], debug=False)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (
         4,
-        "freshet: a mistake in Freshet: KeyError: 'x'. The same command with --debug shows where.\n",
+        "freshet: internal error: KeyError: 'x'. "
+        "Run the command again with --debug to see where it happened.\n",
     )
 
 
-def test_debug_is_taken_wherever_it_stands() -> None:
-    assert without_debug(["search", "x", "--debug"]) == (["search", "x"], True)
-    assert without_debug(["--debug", "search", "x"]) == (["search", "x"], True)
-    assert without_debug(["search", "--", "--debug"]) == (["search", "--", "--debug"], False)
+def test_the_command_tree_imports_no_heavy_library() -> None:
+    """A command imports what it needs when it runs, so that every other one starts at once."""
+    heavy = {"pydantic", "polars", "numpy", "psycopg", "confluent_kafka", "temporalio", "torch"}
+    code = "import sys, typer.main, workers.cli.main as m; typer.main.get_command(m.build()); print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert not heavy & {name.partition(".")[0] for name in done.stdout.split()}
+
+
+# ── help ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("path", TREE)
@@ -348,10 +351,17 @@ def test_every_read_has_json() -> None:
         assert any("--json" in parameter.opts for parameter in TREE[path].params), path
 
 
-def test_a_group_without_a_command_shows_its_help(folder: Path) -> None:
-    done = freshet(folder, "source")
-    assert done.returncode == 2
+def test_a_group_without_a_command_shows_its_help(freshet: CommandLine) -> None:
+    done = freshet("source")
+    assert done.code == 2
     assert "resume" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("words", ["--help", "produce -h", "dead-letters redrive --help"])
+def test_help_is_data_and_no_error(freshet: CommandLine, words: str) -> None:
+    done = freshet(*words.split())
+    assert (done.code, done.stderr) == (0, "")
+    assert "Usage: freshet" in done.stdout
 
 
 def test_a_usage_problem_is_one_line() -> None:

@@ -71,6 +71,6 @@ async def test_subscriptions(env, capsys):
         1,
         "idle",
     )
-    with pytest.raises(CommandError, match="'team' is not told of source 'other'"):
+    with pytest.raises(CommandError, match="'team' has no subscription to source 'other'"):
         subscriptions.resume("team", "other")
     await asyncio.to_thread(subscriptions.resume, "team", "peps")

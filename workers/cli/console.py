@@ -1,7 +1,7 @@
-"""What every command does alike: JSON or a table, one clear error, exit codes.
+"""What every command has in common: output for people and for programs, one clear error, exit codes.
 
-Exit codes: 0 done; 1 a check failed (stale, lagging, unhealthy); 2 wrong usage or bad input; 3 a service is down;
-4 a mistake in Freshet; 130 interrupted.
+Exit codes: 0 done; 1 check failed (stale, not drained, unhealthy); 2 wrong usage or bad input; 3 a service is down;
+4 internal error; 130 interrupted.
 """
 
 import contextlib
@@ -9,16 +9,27 @@ import errno
 import json
 import logging
 import os
+import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import traceback
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from enum import IntEnum
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 MAX_ROWS = 10_000_000  # that one command may be asked for
-MAX_WAIT_SECONDS = 10_000_000  # seconds
+MAX_WAIT_SECONDS = 10_000_000
 MAX_BIGINT = 2**63 - 1  # of a batch, a chunk, a dead letter: PostgreSQL's bigint
+_MAX_DIGITS = 1_000  # no number of ours is longer, and Python refuses to read much longer ones
+_PIPE_COLUMNS = 200  # width of a table that is not written to a terminal
+# A terminal obeys these. They come from documents, topics and failures, so they are never sent to one.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f]")
+
+logger = logging.getLogger(__name__)
 
 
 class ExitCode(IntEnum):
@@ -29,163 +40,234 @@ class ExitCode(IntEnum):
     USAGE = 2
     UNAVAILABLE = 3
     INTERNAL_ERROR = 4
+    INTERRUPTED = 130
 
 
 class CommandError(Exception):
-    """Ends a command with one clear message and an exit code."""
+    """Ends a command with one clear message and an exit code. An empty message: all was shown already."""
 
     def __init__(self, message: str, code: ExitCode = ExitCode.USAGE) -> None:
         super().__init__(message)
         self.code = code
 
 
-def say(text: str) -> None:
-    """Talk to the person: standard error, so that standard output stays data."""
+def whole_number(text: str) -> int | None:
+    """A whole number in ASCII digits, or None. `isdigit` alone takes a superscript two."""
+    if text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS:
+        return int(text)
+    return None
+
+
+# ── output ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def one_line(text: str) -> str:
+    """Text of others for a line on a terminal: white space becomes single spaces, control characters U+FFFD."""
+    return _CONTROLS.sub("\ufffd", " ".join(text.split()))
+
+
+def write_message(text: str) -> None:
+    """Write a line for people to standard error, so that standard output has nothing but data."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
 
 
 @contextmanager
-def _standard_output() -> Iterator[None]:
-    """A full disk under standard output is one clear line; a reader that has left (`head`) is none at all."""
+def _standard_output() -> Generator[None]:
+    """A full disk under standard output is one clear line; a reader that has closed it (`head`) is no error."""
     try:
         yield
     except BrokenPipeError:
-        os._exit(0)
+        os._exit(ExitCode.OK)
     except OSError as error:
         raise CommandError(f"standard output: {error.strerror}", ExitCode.UNAVAILABLE) from error
 
 
 def write(text: str) -> None:
-    """Data: standard output."""
+    """Write a line of data to standard output."""
     with _standard_output():
         sys.stdout.write(text + "\n")
 
 
 def write_bytes(data: bytes) -> None:
-    """Data as it is: standard output."""
+    """Write data as it is to standard output."""
     with _standard_output():
         sys.stdout.buffer.write(data)
 
 
 def write_json(value: Any) -> None:
-    """Data as JSON, indented, times in ISO 8601."""
-    write(json.dumps(value, indent=2, default=_plain, ensure_ascii=False))
+    """Write data as indented JSON, with times in ISO 8601 and bytes in hexadecimal."""
+    write(json.dumps(value, indent=2, default=_json_value, ensure_ascii=False))
 
 
-def write_table(
-    columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str = "nothing"
-) -> None:
-    """A plain table; numbers to the right. `empty` is said (to standard error) when there is no row."""
-    from rich.console import Console
-    from rich.table import Table
-
-    rows = [list(row) for row in rows]
-    if not rows:
-        say(empty)
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for index, name in enumerate(columns):
-        numeric = all(isinstance(row[index], (int, float)) or row[index] is None for row in rows)
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(_cell(value) for value in row))
-    width = None if sys.stdout.isatty() else 200
-    with _standard_output():
-        Console(width=width).print(table)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, datetime):
-        return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return str(value).replace("[", "\\[")
-
-
-def _plain(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, (set, frozenset, tuple)):
-        return list(value)
+        return list(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
     return str(value)
 
 
-def end(code: int) -> NoReturn:
-    """Leave at once: Temporal's client library may crash while the interpreter shuts down (temporalio/sdk-python#300)."""
+def write_table(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str = "no rows"
+) -> None:
+    """Write a plain table with numbers to the right; `empty` is the message where there is no row."""
+    from rich.console import Console
+    from rich.table import Table
+
+    all_rows = [list(row) for row in rows]
+    if not all_rows:
+        write_message(empty)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for index, name in enumerate(columns):
+        numeric = all(_is_number_or_absent(row[index]) for row in all_rows)
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in all_rows:
+        table.add_row(*map(_cell, row))
+    width = None if sys.stdout.isatty() else _PIPE_COLUMNS
+    with _standard_output():
+        Console(width=width).print(table)
+
+
+def _is_number_or_absent(value: Any) -> bool:
+    return value is None or isinstance(value, (int, float))
+
+
+def _cell(value: Any) -> "Text":
+    from rich.text import Text
+
+    # A `Text` is shown as it is. A string would be read as markup, in which "[/b]" is an error.
+    return Text(one_line(_cell_text(value)))
+
+
+def _cell_text(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, datetime):
+        return _local_time(value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value)
+
+
+def _local_time(moment: datetime) -> str:
+    try:
+        return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    except (
+        ValueError,
+        OverflowError,
+    ):  # the first and the last day of the calendar, in some time zones
+        return moment.isoformat(sep=" ", timespec="seconds")
+
+
+# ── the end of a command ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def exit_process(code: int) -> NoReturn:
+    """End the process at once.
+
+    Temporal's client library may crash while the interpreter shuts down (temporalio/sdk-python#300).
+    """
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError):  # said already, or there is nobody to say it to
+        with contextlib.suppress(OSError):  # it was reported already, or cannot be
             stream.flush()
     os._exit(code)
 
 
 def run_command(command: Callable[[], Any], *, debug: bool) -> NoReturn:
-    """Run the command line; turn every expected error into one line and an exit code."""
+    """Run a command, then end the process with its exit code."""
+    exit_process(exit_code_of(command, debug=debug))
+
+
+def exit_code_of(command: Callable[[], Any], *, debug: bool) -> int:
+    """Run a command; every expected error becomes one line on standard error.
+
+    Args:
+        command: returns an exit code, or anything else for 0.
+        debug: write the trace of an error, too.
+    """
     try:
         code = command()
         with _standard_output():
             sys.stdout.flush()
     except KeyboardInterrupt:
-        end(130)
+        return ExitCode.INTERRUPTED
     except BrokenPipeError:
-        os._exit(0)
+        os._exit(ExitCode.OK)
     except Exception as error:
-        code, told = judge(error)
+        code, message = exit_code_and_message(error)
         if code == ExitCode.INTERNAL_ERROR:
-            _report_internal_error(error, debug)
+            _report_internal_error(error, debug=debug)
         else:
-            _complain(error, told, debug)
-        end(code)
-    end(code if isinstance(code, int) else ExitCode.OK)
+            _report_error(error, message, debug=debug)
+        return code
+    return code if isinstance(code, int) else ExitCode.OK
 
 
-def judge(error: Exception) -> tuple[ExitCode, str]:
-    """Exit code of an error, and what is said."""
+def exit_code_and_message(error: Exception) -> tuple[ExitCode, str]:
+    """The exit code of an error, and the one line that is written for it."""
+    message = " ".join(str(error).split()) or type(error).__name__
+    for classify in (_own_error, _write_error, _database_error, _kafka_error, _temporal_error):
+        classified = classify(error, message)
+        if classified is not None:
+            return classified
+    return ExitCode.INTERNAL_ERROR, message
+
+
+def _own_error(error: Exception, message: str) -> tuple[ExitCode, str] | None:
+    if isinstance(error, CommandError):
+        return error.code, message if str(error) else ""
+    if (
+        "corpus.errors" not in sys.modules
+    ):  # it takes half a second to import, and none of it was raised
+        return None
     from corpus.errors import DependencyError, FreshetError
 
-    told = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, CommandError):
-        return error.code, "" if not str(
-            error
-        ) else told  # an empty one: the help was shown, nothing is left to say
+    if isinstance(error, DependencyError):
+        return ExitCode.UNAVAILABLE, message
     if isinstance(error, FreshetError):
-        return ExitCode.UNAVAILABLE if isinstance(error, DependencyError) else ExitCode.USAGE, told
-    if isinstance(error, OSError) and error.errno in _NO_ROOM:
-        return ExitCode.UNAVAILABLE, f"{error.filename or 'cannot write'}: {error.strerror}"
-    home = type(error).__module__
-    if home.startswith("psycopg"):
-        return _judge_database(error, told)
-    if type(error).__name__ == "KafkaException":  # its module is that of the compiled part, "cimpl"
-        return _judge_kafka(error)
-    return ExitCode.UNAVAILABLE if home.startswith("temporalio") else ExitCode.INTERNAL_ERROR, told
+        return ExitCode.USAGE, message
+    return None
 
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
-def _judge_database(error: Exception, told: str) -> tuple[ExitCode, str]:
+def _write_error(error: Exception, _message: str) -> tuple[ExitCode, str] | None:
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return ExitCode.UNAVAILABLE, f"{error.filename or 'cannot write'}: {error.strerror}"
+    return None
+
+
+def _database_error(error: Exception, message: str) -> tuple[ExitCode, str] | None:
+    if not type(error).__module__.startswith("psycopg"):
+        return None
     from psycopg import DataError, InterfaceError, OperationalError, errors
 
     if isinstance(error, (OperationalError, InterfaceError)):
-        return ExitCode.UNAVAILABLE, told
+        return ExitCode.UNAVAILABLE, message
     if isinstance(error, (errors.UndefinedTable, errors.UndefinedColumn, errors.InvalidSchemaName)):
         return (
             ExitCode.USAGE,
-            f"the database's schema is missing or older than this version; run `freshet migrate` ({told})",
+            "the database's schema is missing or older than this version; "
+            f"run `freshet migrate` ({message})",
         )
     if isinstance(error, errors.InsufficientPrivilege):
         return (
             ExitCode.USAGE,
-            f"the database user may not do this; give it the right, or name another one ({told})",
+            f"the database user may not do this; grant it the right, or use another user ({message})",
         )
-    return ExitCode.USAGE if isinstance(error, DataError) else ExitCode.INTERNAL_ERROR, told
+    if isinstance(error, DataError):
+        return ExitCode.USAGE, message
+    return None
 
 
-def _judge_kafka(error: Exception) -> tuple[ExitCode, str]:
+def _kafka_error(error: Exception, _message: str) -> tuple[ExitCode, str] | None:
+    if type(error).__name__ != "KafkaException":  # its module is the compiled part, "cimpl"
+        return None
     from confluent_kafka import KafkaError
 
     cause = error.args[0] if error.args else None
@@ -196,28 +278,26 @@ def _judge_kafka(error: Exception) -> tuple[ExitCode, str]:
     return ExitCode.UNAVAILABLE, f"Kafka: {cause.str()}"
 
 
-def _complain(error: BaseException, told: str, debug: bool) -> None:
-    if debug:
-        import traceback
+def _temporal_error(error: Exception, message: str) -> tuple[ExitCode, str] | None:
+    if type(error).__module__.startswith("temporalio"):
+        return ExitCode.UNAVAILABLE, message
+    return None
 
+
+def _report_error(error: Exception, message: str, *, debug: bool) -> None:
+    if debug:
         traceback.print_exception(error)
-    if told:
-        say(f"freshet: {told}")
+    if message:
+        write_message(f"freshet: {message}")
 
 
-def _report_internal_error(error: Exception, debug: bool) -> None:
-    """Nobody expected this error: the trace goes to the log of a process that keeps one; a person is told how to see it."""
+def _report_internal_error(error: Exception, *, debug: bool) -> None:
+    """An unexpected error: its trace goes to the log of a process that keeps one, else a line says how to see it."""
     if logging.getLogger().handlers:
-        logging.getLogger(__name__).critical(
-            "unexpected error", exc_info=error, extra={"action": "unexpected_error"}
-        )
+        logger.critical("unexpected error", exc_info=error, extra={"action": "unexpected_error"})
         return
-    told = " ".join(f"{type(error).__name__}: {error}".split())
-    say(
-        f"freshet: a mistake in Freshet: {told}"
-        + ("" if debug else ". The same command with --debug shows where.")
-    )
+    summary = " ".join(f"{type(error).__name__}: {error}".split())
+    hint = "" if debug else ". Run the command again with --debug to see where it happened."
+    write_message(f"freshet: internal error: {summary}{hint}")
     if debug:
-        import traceback
-
         traceback.print_exception(error)

@@ -1,84 +1,106 @@
-"""The command line. Commands live in `workers.cli.commands`, an area a file; heavy libraries are imported when one runs."""
+"""The command line. `workers.cli.commands` has one file per area; a command imports heavy libraries when it runs."""
 
 import os
 import sys
+from collections.abc import Sequence
+from functools import cache
+from importlib import import_module
 from typing import Any
 
 import typer
 
-from workers.cli.console import CommandError, run_command
+from workers.cli.console import CommandError, ExitCode, exit_code_of, exit_process
 
-AREAS = ("stack", "ingest", "dead_letters", "corpus", "freshness", "subscriptions", "roles")
+AREAS = (
+    *("stack", "ingest", "produce", "dead_letters", "search", "corpus"),
+    *("drain", "freshness", "subscriptions", "roles"),
+)
 
 
+@cache
 def build() -> typer.Typer:
     """The whole command tree."""
-    from importlib import import_module
-
     app = typer.Typer(
         name="freshet",
-        help="A streaming data-prep service that keeps a RAG corpus true. Start with `freshet up`, then `freshet apply freshet.toml`.",
+        help="A streaming data-prep service that keeps a RAG corpus true. "
+        "Start with `freshet up`, then `freshet apply freshet.toml`.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-
-    @app.callback()
-    def options(
-        home: str = typer.Option(
-            "", "--home", help="State directory of the local stack (FRESHET_HOME)."
-        ),
-        debug: bool = typer.Option(False, "--debug", help="Show traces of errors."),
-    ) -> None:
-        if home:
-            os.environ["FRESHET_HOME"] = home
-
+    app.callback()(_global_options)
     for area in AREAS:
         import_module(f"workers.cli.commands.{area}").register(app)
     return app
 
 
+def _global_options(
+    home: str = typer.Option(
+        "", "--home", help="State directory of the local stack (FRESHET_HOME)."
+    ),
+    debug: bool = typer.Option(False, "--debug", help="Show traces of errors."),
+) -> None:
+    if home:
+        os.environ["FRESHET_HOME"] = home
+
+
 def main() -> None:
     """Console script `freshet`."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    arguments, debug = without_debug(sys.argv[1:])
+    for stream in (sys.stdout, sys.stderr):
+        # A character that the terminal's encoding lacks is written as an escape; it does not end the command.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    exit_process(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line; returns its exit code."""
+    words, debug = take_debug_option(list(arguments))
 
     def command() -> int:
-        require_text(arguments)
-        try:
-            result = build()(args=arguments, prog_name="freshet", standalone_mode=False)
-        except typer.Exit as leaving:
-            return leaving.exit_code
-        except typer.Abort:
-            return 130
-        except Exception as error:
-            if hasattr(error, "format_message") and hasattr(
-                error, "ctx"
-            ):  # a usage error of the command-line library
-                raise CommandError(usage_problem(error)) from error
+        require_utf8(words)
+        return _invoke(words)
+
+    return exit_code_of(command, debug=debug)
+
+
+def _invoke(words: list[str]) -> int:
+    try:
+        result = build()(args=words, prog_name="freshet", standalone_mode=False)
+    except typer.Exit as leaving:
+        return leaving.exit_code
+    except typer.Abort:
+        return ExitCode.INTERRUPTED
+    except Exception as error:
+        if not _is_usage_error(error):
             raise
-        return result if isinstance(result, int) else 0
+        raise CommandError(usage_problem(error)) from error
+    return result if isinstance(result, int) else ExitCode.OK
 
-    run_command(command, debug=debug)
+
+def _is_usage_error(error: Exception) -> bool:
+    """Of the command-line library, which has no public name for them."""
+    return hasattr(error, "format_message") and hasattr(error, "ctx")
 
 
-def require_text(arguments: list[str]) -> None:
+def require_utf8(arguments: list[str]) -> None:
     """Bytes that are not UTF-8 arrive as lone surrogates, which no service takes.
 
     Raises:
         CommandError: names the argument.
     """
     for argument in arguments:
-        if not argument.isascii() and any(
-            "\udc80" <= character <= "\udcff" for character in argument
-        ):
+        if any("\udc80" <= character <= "\udcff" for character in argument):
             shown = argument.encode("utf-8", "surrogateescape")
             raise CommandError(f"argument {str(shown)[1:]} is not UTF-8; give it as UTF-8 text")
 
 
-def without_debug(arguments: list[str]) -> tuple[list[str], bool]:
-    """Take `--debug` out wherever it stands (before a `--`): people add it to the end of the command that failed."""
+def take_debug_option(arguments: list[str]) -> tuple[list[str], bool]:
+    """The arguments without `--debug`, and whether it was there.
+
+    It may be anywhere before a `--`, because people add it to the end of the command that failed.
+    """
     end = arguments.index("--") if "--" in arguments else len(arguments)
     kept = [argument for argument in arguments[:end] if argument != "--debug"]
     return kept + arguments[end:], len(kept) < end
@@ -89,5 +111,5 @@ def usage_problem(error: Any) -> str:
     message = " ".join(error.format_message().split())
     if not message:
         return ""
-    path = error.ctx.command_path if error.ctx is not None else "freshet"
+    path = "freshet" if error.ctx is None else error.ctx.command_path
     return f"{message.rstrip('.')}. See `{path} --help`."

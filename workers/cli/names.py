@@ -1,6 +1,10 @@
-"""What several commands look up first, so that a wrong name is an error and not an empty answer."""
+"""What several commands look up, so that a wrong name is an error and not an empty answer."""
 
-from corpus.database import Connection, database_errors_translated
+from typing import Any
+
+from psycopg.rows import dict_row
+
+from corpus.database import Connection, connect, database_errors_translated
 from corpus.sql import query
 from workers.cli.console import CommandError
 
@@ -15,6 +19,32 @@ def require_source(connection: Connection, source: str | None) -> None:
     if source is None:
         return
     with database_errors_translated():
-        found = connection.execute(query("source_spec"), {"source": source}).fetchone()
-    if found is None:
+        row = connection.execute(query("source_spec"), {"source": source}).fetchone()
+    if row is None:
         raise CommandError(f"there is no source {source!r}; `freshet sources` lists them")
+
+
+def query_rows(
+    name: str, values: dict[str, Any], *, source: str | None = None
+) -> list[dict[str, Any]]:
+    """The rows of a query.
+
+    Args:
+        name: of the query.
+        values: its parameters.
+        source: must exist if it is named.
+
+    Raises:
+        ConfigurationError: there is no address of PostgreSQL.
+        CommandError: there is no such source.
+        DependencyError: PostgreSQL does not answer.
+    """
+    from workers.config.settings import load
+
+    with (
+        database_errors_translated(),
+        connect(load().database_url) as connection,
+        connection.cursor(row_factory=dict_row) as cursor,
+    ):
+        require_source(connection, source)
+        return cursor.execute(query(name), values).fetchall()

@@ -18,7 +18,7 @@ ORDER BY source, document_id, visible_from DESC LIMIT %(limit)s;
 
 -- name: export_source
 -- What is visible of a source: id, version, hash of the content as received, visible chunks.
-SELECT d.document_id, d.version, encode(d.content_sha256, 'hex'), count(c.chunk_id)
+SELECT d.document_id AS id, d.version, encode(d.content_sha256, 'hex') AS content_sha256, count(c.chunk_id) AS chunks
 FROM freshet.document d
 LEFT JOIN freshet.chunk c ON c.source = d.source AND c.document_id = d.document_id AND c.visible_to IS NULL
 WHERE d.source = %(source)s AND d.visible_to IS NULL
@@ -51,13 +51,6 @@ SELECT source, document_id FROM freshet.chunk WHERE chunk_id = %(chunk_id)s;
 -- name: lineage_told
 -- Who was told of a batch.
 SELECT subscriber, acknowledged_at FROM freshet.delivered_notice WHERE source = %(source)s AND batch = %(batch)s ORDER BY subscriber;
-
--- name: drain_state
--- Where every partition of the active sources stands, and how far the ledger is.
-SELECT s.source, s.spec, s.state, s.state_reason, s.last_batch,
-       coalesce((SELECT jsonb_object_agg(p.topic || '/' || p.partition, p.next_offset) FROM freshet.source_position p WHERE p.source = s.source), '{}')
-FROM freshet.source s
-WHERE s.state <> 'retired' AND (%(source)s::text IS NULL OR s.source = %(source)s::text) ORDER BY s.source;
 
 -- name: ledger_sums
 -- What was done since an instant, for live displays.

@@ -1,7 +1,7 @@
 """`freshet dead-letters list|show|redrive|discard`: events that could not be used."""
 
 import base64
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,12 +10,20 @@ from workers.cli.console import (
     MAX_ROWS,
     CommandError,
     ExitCode,
-    say,
+    one_line,
     write,
     write_bytes,
     write_json,
+    write_message,
     write_table,
 )
+
+if TYPE_CHECKING:
+    from corpus.database import Connection
+
+_STATES = ("open", "redriven", "discarded", "any")
+_MAX_CHOSEN = 1_000_000
+_BYTES_SHOWN = 200
 
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 Numbers = Annotated[
@@ -28,56 +36,50 @@ ByReason = Annotated[
     str | None, typer.Option("--reason", help="Only with this reason.", show_default=False)
 ]
 All = Annotated[bool, typer.Option("--all", help="Every open one that the filters leave.")]
+State = Annotated[str, typer.Option(help="open, redriven, discarded, or any.")]
+Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=MAX_ROWS, help="Rows at most.")]
+ValueOnly = Annotated[
+    bool, typer.Option("--value", help="Write the original bytes of the value, nothing else.")
+]
 
 
-def list_(
+def list_dead_letters(
     source: BySource = None,
     reason: ByReason = None,
-    state: Annotated[str, typer.Option(help="open, redriven, discarded, or any.")] = "open",
-    most: Annotated[
-        int, typer.Option("--limit", "-n", min=1, max=MAX_ROWS, help="Rows at most.")
-    ] = 100,
+    state: State = "open",
+    limit: Limit = 100,
     as_json: Json = False,
 ) -> None:
     """Newest first."""
     from ingest.dead_letters.redrive import Selection, find
     from workers.cli.names import require_source
 
-    _known_filters(reason, state)
-    selection = Selection(
-        source=source, reason=reason, state=None if state == "any" else state, most=most
-    )
-    with _database() as connection:
+    _require_known_filters(reason, state)
+    wanted_state = None if state == "any" else state
+    selection = Selection(source=source, reason=reason, state=wanted_state, most=limit)
+    with _connect() as connection:
         require_source(connection, source)
         rows = find(connection, selection)
     if as_json:
         write_json(rows)
         return
-    table = [
-        [
-            r["dead_letter"],
-            r["source"],
-            f"{r['topic']}/{r['partition']}/{r['record_offset']}",
-            r["document_id"],
-            r["reason"],
-            r["detail"],
-            r["state"],
-        ]
-        for r in rows
-    ]
     write_table(
         ["dead letter", "source", "position", "document", "reason", "detail", "state"],
-        table,
-        empty="no dead letters",
+        map(_cells, rows),
+        empty="there are no dead letters",
     )
 
 
-def show_(
+def _cells(row: dict[str, Any]) -> list[Any]:
+    position = f"{row['topic']}/{row['partition']}/{row['record_offset']}"
+    described = [row[name] for name in ("document_id", "reason", "detail", "state")]
+    return [row["dead_letter"], row["source"], position, *described]
+
+
+def show_dead_letter(
     number: Annotated[int, typer.Argument(help="Number of the dead letter.")],
     as_json: Json = False,
-    value: Annotated[
-        bool, typer.Option("--value", help="Write the original bytes of the value, nothing else.")
-    ] = False,
+    value: ValueOnly = False,
 ) -> None:
     """One, with its reason and its original bytes."""
     from ingest.dead_letters.redrive import show
@@ -86,31 +88,32 @@ def show_(
         raise CommandError(
             f"there is no dead letter {number}; see `freshet dead-letters list --state any`"
         )
-    with _database() as connection:
+    with _connect() as connection:
         row = show(connection, number)
     if value:
         write_bytes(row["value"] or b"")
-        return
-    if as_json:
-        write_json(
-            {
-                name: base64.b64encode(item).decode() if isinstance(item, bytes) else item
-                for name, item in row.items()
-            }
-        )
-        return
-    for name, item in row.items():
-        text = (
-            f"{len(item):,} bytes, beginning {item[:200]!r}"
-            if isinstance(item, bytes)
-            else "-"
-            if item is None
-            else str(item)
-        )
-        write(f"{name:<14} {text}")
+    elif as_json:
+        write_json({name: _json_item(item) for name, item in row.items()})
+    else:
+        for name, item in row.items():
+            write(f"{name:<14} {_text_item(item)}")
 
 
-def redrive_(
+def _json_item(item: Any) -> Any:
+    if isinstance(item, bytes):
+        return base64.b64encode(item).decode()
+    return item
+
+
+def _text_item(item: Any) -> str:
+    if item is None:
+        return "-"
+    if isinstance(item, bytes):
+        return f"{len(item):,} bytes, beginning {item[:_BYTES_SHOWN]!r}"
+    return one_line(str(item))
+
+
+def redrive_dead_letters(
     numbers: Numbers = None,
     source: BySource = None,
     reason: ByReason = None,
@@ -122,89 +125,95 @@ def redrive_(
     from ingest.kafka import properties
     from workers.config import settings
 
-    _known_choice(numbers, reason, everything)
+    _require_one_choice(numbers, reason, everything=everything)
     resolved = settings.load()
-    with _database() as connection:
+    with _connect() as connection:
         chosen = _chosen(connection, numbers, source, reason)
-        done = redrive(
-            connection, properties(resolved.kafka_bootstrap, resolved.kafka_properties), chosen
-        )
-    _tell_settled("redriven", done, len(chosen), as_json)
+        kafka = properties(resolved.kafka_bootstrap, resolved.kafka_properties)
+        done = redrive(connection, kafka, chosen)
+    _show_settled("redriven", done, len(chosen), as_json=as_json)
 
 
-def discard_(
+def discard_dead_letters(
     numbers: Numbers = None,
     source: BySource = None,
     reason: ByReason = None,
     everything: All = False,
     as_json: Json = False,
 ) -> None:
-    """Put them aside: they stay, and are no longer open."""
+    """Close them: they are kept, but are no longer open."""
     from ingest.dead_letters.redrive import settle
 
-    _known_choice(numbers, reason, everything)
-    with _database() as connection:
+    _require_one_choice(numbers, reason, everything=everything)
+    with _connect() as connection:
         chosen = _chosen(connection, numbers, source, reason)
         done = settle(connection, chosen, "discarded")
-    _tell_settled("discarded", done, len(chosen), as_json)
+    _show_settled("discarded", done, len(chosen), as_json=as_json)
 
 
 def _chosen(
-    connection: Any, numbers: list[int] | None, source: str | None, reason: str | None
+    connection: "Connection", numbers: list[int] | None, source: str | None, reason: str | None
 ) -> list[int]:
+    """The open dead letters that the arguments name."""
     from ingest.dead_letters.redrive import Selection, find
     from workers.cli.names import require_source
 
     require_source(connection, source)
-    rows = find(
-        connection,
-        Selection(
-            source=source,
-            reason=reason,
-            state="open",
-            dead_letters=_possible(numbers),
-            most=1_000_000,
-        ),
+    selection = Selection(
+        source=source,
+        reason=reason,
+        state="open",
+        dead_letters=_possible(numbers),
+        most=_MAX_CHOSEN,
     )
-    missing = sorted(set(numbers or ()) - {row["dead_letter"] for row in rows})
+    chosen = [row["dead_letter"] for row in find(connection, selection)]
+    missing = sorted(set(numbers or ()) - set(chosen))
     if missing:
-        raise CommandError(f"not open, or not there: {', '.join(map(str, missing))}")
-    return [row["dead_letter"] for row in rows]
+        listed = ", ".join(map(str, missing))
+        raise CommandError(
+            f"no open dead letter has the number {listed}; `freshet dead-letters list` lists them"
+        )
+    return chosen
 
 
 def _possible(numbers: list[int] | None) -> list[int] | None:
-    """Without those beyond any number of the database, which it would refuse as such; they are told as missing."""
-    return [number for number in numbers if abs(number) <= MAX_BIGINT] if numbers else None
+    """Without numbers that no bigint holds, which PostgreSQL would refuse; they are reported as missing."""
+    if not numbers:
+        return None
+    return [number for number in numbers if abs(number) <= MAX_BIGINT]
 
 
-def _known_choice(numbers: list[int] | None, reason: str | None, everything: bool) -> None:
-    _known_filters(reason, "open")
+def _require_one_choice(numbers: list[int] | None, reason: str | None, *, everything: bool) -> None:
+    _require_known_filters(reason, "open")
     if bool(numbers) == everything:
-        raise CommandError("say which: numbers, or --all with the filters you like (not both)")
+        raise CommandError(
+            "name the dead letters: either their numbers, or --all with any filters, not both"
+        )
 
 
-def _known_filters(reason: str | None, state: str) -> None:
+def _require_known_filters(reason: str | None, state: str) -> None:
     from corpus.dead_letter import DeadLetterReason
 
     if reason is not None and reason not in set(DeadLetterReason):
         raise CommandError(f"--reason {reason!r} is not one of {', '.join(DeadLetterReason)}")
-    if state not in ("open", "redriven", "discarded", "any"):
-        raise CommandError(f"--state {state!r} is not one of open, redriven, discarded, any")
+    if state not in _STATES:
+        raise CommandError(f"--state {state!r} is not one of {', '.join(_STATES)}")
 
 
-def _tell_settled(what: str, done: list[int], asked: int, as_json: bool) -> None:
+def _show_settled(what: str, done: list[int], chosen: int, *, as_json: bool) -> None:
     if as_json:
         write_json({what: done})
     else:
-        say(f"{len(done)} of {asked} dead letters {what}")
-    if len(done) < asked:
+        write_message(f"{len(done)} of {chosen} dead letters {what}")
+    if len(done) < chosen:
         raise CommandError(
-            f"{asked - len(done)} of them were not {what}: Kafka refused them, or somebody was faster",
+            f"{chosen - len(done)} of them were not {what}: Kafka refused them, "
+            "or another command settled them first",
             ExitCode.CHECK_FAILED,
         )
 
 
-def _database() -> Any:
+def _connect() -> "Connection":
     from corpus.database import connect
     from workers.config import settings
 
@@ -214,8 +223,8 @@ def _database() -> Any:
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(help="Events that could not be used.", no_args_is_help=True)
-    group.command("list")(list_)
-    group.command("show")(show_)
-    group.command("redrive")(redrive_)
-    group.command("discard")(discard_)
+    group.command("list")(list_dead_letters)
+    group.command("show")(show_dead_letter)
+    group.command("redrive")(redrive_dead_letters)
+    group.command("discard")(discard_dead_letters)
     app.add_typer(group, name="dead-letters")

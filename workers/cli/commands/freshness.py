@@ -10,69 +10,84 @@ from workers.cli.console import (
     MAX_WAIT_SECONDS,
     CommandError,
     ExitCode,
-    say,
     write_json,
+    write_message,
     write_table,
 )
 
 if TYPE_CHECKING:
+    from temporalio.client import ScheduleDescription
+
     from corpus.database import Connection
     from freshness.report import FreshnessReport
     from workers.config.settings import Settings
 
+_SCHEDULE_COLUMNS = ("schedule", "every", "last", "next", "paused", "missed")
+_REPORT_COLUMNS = (
+    *("source", "status", "newest event", "oldest document"),
+    *("documents", "overdue", "expired", "why"),
+)
+
 Json = Annotated[bool, typer.Option("--json", help="As JSON, with dbt's keys (sources.json).")]
+PlainJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
+OneSource = Annotated[
+    str | None, typer.Option("--source", "-s", help="Only this source.", show_default=False)
+]
+Timeout = Annotated[
+    int, typer.Option(min=1, max=MAX_WAIT_SECONDS, help="Seconds to wait for the result.")
+]
 
 
-def report(
-    source: Annotated[
-        str | None, typer.Option("--source", "-s", help="Only this source.", show_default=False)
-    ] = None,
-    as_json: Json = False,
-) -> int:
-    """Show the newest check of every source, measured anew if it was before the first event. Exit code as dbt's: 0 for pass and warn, 1 for error and runtime error."""
+def report(source: OneSource = None, as_json: Json = False) -> int:
+    """Show the newest check of every source. One from before the first event is measured again.
+
+    Exit code as dbt's: 0 for pass and warn, 1 for error and runtime error.
+    """
     from corpus.database import connect
     from freshness import scan
     from workers.config import settings
 
     with connect(settings.load().database_url) as connection:
         reports, now_ms = scan.latest(connection, source)
-        reports = [_with_first_event(connection, found) for found in reports]
+        reports = [_with_first_event(connection, each) for each in reports]
     if not reports and not as_json:
-        say("there is no source; configure one and run `freshet apply freshet.toml`")
+        write_message("there is no source; configure one and run `freshet apply freshet.toml`")
     return _show(reports, now_ms, as_json=as_json)
 
 
-def _with_first_event(connection: "Connection", found: "FreshnessReport") -> "FreshnessReport":
-    """A check from before the first event (`apply` starts one) is no news once there are events: measure now, and judge that.
+def _with_first_event(connection: "Connection", checked: "FreshnessReport") -> "FreshnessReport":
+    """A check from before the first event (`apply` starts one) is outdated once there are events: measure again.
 
-    A check that found an event is left as it is, however old: the schedule says how often a source is judged.
+    A check that saw an event is left as it is, however old: the schedule says how often a source is judged.
     """
     from dataclasses import replace
 
     from freshness import scan
     from freshness.policy import FreshnessStatus
 
-    if found.newest_ms is not None or found.status not in (
-        FreshnessStatus.WARN,
-        FreshnessStatus.ERROR,
-    ):
-        return found
-    now = scan.measure(connection, found.source)
+    is_late = checked.status in (FreshnessStatus.WARN, FreshnessStatus.ERROR)
+    if checked.newest_ms is not None or not is_late:
+        return checked
+    now = scan.measure(connection, checked.source)
     if now.newest_ms is None:
-        return found
+        return checked
     verdict = now.verdict()
-    values = {
-        name: getattr(now, name)
-        for name in ("spec", "snapshotted_at_ms", "newest_ms", "oldest_ms", "documents", "overdue")
-    }
-    return replace(found, status=verdict.status, error="; ".join(verdict.reasons) or None, **values)
+    return replace(
+        checked,
+        status=verdict.status,
+        error="; ".join(verdict.reasons) or None,
+        spec=now.spec,
+        snapshotted_at_ms=now.snapshotted_at_ms,
+        newest_ms=now.newest_ms,
+        oldest_ms=now.oldest_ms,
+        documents=now.documents,
+        overdue=now.overdue,
+    )
 
 
 def check(
     source: Annotated[str, typer.Argument(help="Which source.")],
-    timeout: Annotated[
-        int, typer.Option(min=1, max=MAX_WAIT_SECONDS, help="Seconds to wait for the result.")
-    ] = 600,
+    timeout: Timeout = 600,
     as_json: Json = False,
 ) -> int:
     """Check a source now: measure, expire what is overdue, report. Exit code as of `report`."""
@@ -82,9 +97,8 @@ def check(
 
     resolved = settings.load()
     with connect(resolved.database_url) as connection:
-        scan.measure(
-            connection, source
-        )  # a source that does not exist is the caller's mistake, not a failed check
+        # A source that does not exist is an error here, not a failed check.
+        scan.measure(connection, source)
         checked = asyncio.run(_check(resolved, source, timeout))
         _, now_ms = scan.latest(connection, source)
     return _show([checked], now_ms, as_json=as_json)
@@ -110,12 +124,13 @@ async def _check(settings: "Settings", source: str, seconds: int) -> "FreshnessR
         return await asyncio.wait_for(handle.result(), seconds)
     except TimeoutError as error:
         raise CommandError(
-            f"the check of {source!r} has no result after {seconds} s; it goes on as workflow {handle.id}. Do the workers run? See `freshet status`.",
+            f"the check of {source!r} has no result after {seconds} s; it continues as workflow "
+            f"{handle.id}. Do the workers run? See `freshet status`.",
             ExitCode.UNAVAILABLE,
         ) from error
 
 
-def schedules(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+def schedules(as_json: PlainJson = False) -> None:
     """Show the schedules: when they ran last, when they run next, whether somebody paused them."""
     from workers.config import settings
 
@@ -123,41 +138,40 @@ def schedules(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] 
     if as_json:
         write_json(rows)
         return
-    columns = ("schedule", "every", "last", "next", "paused", "missed")
     write_table(
-        columns,
-        [[row[name] for name in columns] for row in rows],
+        _SCHEDULE_COLUMNS,
+        ([row[name] for name in _SCHEDULE_COLUMNS] for row in rows),
         empty="there is no schedule; run `freshet apply freshet.toml`",
     )
 
 
 async def _schedules(settings: "Settings") -> list[dict[str, Any]]:
-    from freshness.policy import format_duration
     from workers.temporal.client import temporal
 
     client = await temporal(settings)
     rows: list[dict[str, Any]] = []
     async for listed in await client.list_schedules():
-        if not (listed.id.startswith("freshet/") and listed.id.endswith("/freshness")):
-            continue
-        described = await client.get_schedule_handle(listed.id).describe()
-        info, schedule = described.info, described.schedule
-        rows.append(
-            {
-                "schedule": listed.id,
-                "every": ", ".join(
-                    format_duration(round(interval.every.total_seconds()))
-                    for interval in schedule.spec.intervals
-                ),
-                "last": info.recent_actions[-1].started_at if info.recent_actions else None,
-                "next": info.next_action_times[0]
-                if info.next_action_times and not schedule.state.paused
-                else None,
-                "paused": schedule.state.paused,
-                "missed": info.num_actions_missed_catchup_window,
-            }
-        )
+        if listed.id.startswith("freshet/") and listed.id.endswith("/freshness"):
+            described = await client.get_schedule_handle(listed.id).describe()
+            rows.append(_schedule_row(described))
     return sorted(rows, key=lambda row: row["schedule"])
+
+
+def _schedule_row(described: "ScheduleDescription") -> dict[str, Any]:
+    from freshness.policy import format_duration
+
+    info, schedule = described.info, described.schedule
+    intervals = [round(each.every.total_seconds()) for each in schedule.spec.intervals]
+    last = [action.started_at for action in info.recent_actions[-1:]]
+    following = list(info.next_action_times[:1])
+    return {
+        "schedule": described.id,
+        "every": ", ".join(map(format_duration, intervals)),
+        "last": next(iter(last), None),
+        "next": None if schedule.state.paused else next(iter(following), None),
+        "paused": schedule.state.paused,
+        "missed": info.num_actions_missed_catchup_window,
+    }
 
 
 def _show(reports: "list[FreshnessReport]", now_ms: int, *, as_json: bool) -> int:
@@ -167,43 +181,37 @@ def _show(reports: "list[FreshnessReport]", now_ms: int, *, as_json: bool) -> in
     from freshness.report import exit_code, sources_json
 
     if as_json:
+        invocation = str(uuid4())
         write_json(
             sources_json(
-                reports, generated_at_ms=now_ms, version=version("freshet"), invocation=str(uuid4())
+                reports,
+                generated_at_ms=now_ms,
+                version=version("freshet"),
+                invocation=invocation,
             )
         )
     elif reports:
-        write_table(
-            (
-                "source",
-                "status",
-                "newest event",
-                "oldest document",
-                "documents",
-                "overdue",
-                "expired",
-                "why",
-            ),
-            map(_row, reports),
-        )
+        write_table(_REPORT_COLUMNS, map(_cells, reports))
     return exit_code(reports)
 
 
-def _row(shown: "FreshnessReport") -> list[Any]:
+def _cells(checked: "FreshnessReport") -> list[Any]:
     return [
-        shown.source,
-        str(shown.status),
-        _when(shown.newest_ms),
-        _when(shown.oldest_ms),
-        shown.documents,
-        shown.overdue,
-        shown.expired,
-        shown.error or "",
+        checked.source,
+        str(checked.status),
+        _time(checked.newest_ms),
+        _time(checked.oldest_ms),
+        checked.documents,
+        checked.overdue,
+        checked.expired,
+        checked.error or "",
     ]
 
 
-def _when(epoch_ms: int | None) -> datetime | None:
-    return None if epoch_ms is None else datetime.fromtimestamp(epoch_ms / 1000, UTC)
+def _time(epoch_ms: int | None) -> datetime | None:
+    if epoch_ms is None:
+        return None
+    return datetime.fromtimestamp(epoch_ms / 1000, UTC)
 
 
 def register(app: typer.Typer) -> None:

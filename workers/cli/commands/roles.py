@@ -4,14 +4,14 @@ from typing import Annotated
 
 import typer
 
-from workers.cli.console import say
+from workers.cli.console import write_message
 from workers.roles.table import ROLES
 
 
 def worker(
     role: Annotated[str, typer.Argument(help=f"One of {', '.join(ROLES)}.")],
 ) -> int:
-    """Run one worker role until it is told to stop (SIGTERM)."""
+    """Run one worker role until SIGTERM or SIGINT."""
     import asyncio
 
     from workers.roles.run import run_role
@@ -26,7 +26,10 @@ def migrate() -> None:
     from workers.config.settings import load
 
     done = apply_migrations(load().database_url)
-    say(f"applied {', '.join(done)}" if done else "the schema is current")
+    if done:
+        write_message(f"applied {', '.join(done)}")
+    else:
+        write_message("the schema is up to date")
 
 
 def register(app: typer.Typer) -> None:

@@ -1,0 +1,12 @@
+-- name: drain_state
+-- Where every partition of the active sources stands, and how far the ledger is.
+SELECT s.source, s.spec, s.state, s.state_reason, s.last_batch,
+       coalesce((SELECT jsonb_object_agg(p.topic || '/' || p.partition, p.next_offset) FROM freshet.source_position p WHERE p.source = s.source), '{}')
+       AS positions
+FROM freshet.source s
+WHERE s.state <> 'retired' AND (%(source)s::text IS NULL OR s.source = %(source)s::text) ORDER BY s.source;
+
+-- name: texts_embedded_after
+-- Texts that were embedded for batches of a source that are not published yet.
+SELECT batch, count(*) AS texts FROM freshet.embedding
+WHERE source = %(source)s::text AND batch > %(batch)s::bigint GROUP BY batch;

@@ -1,0 +1,261 @@
+"""Which stage the batches of a source are in, for people who wait: read from Temporal, which may not answer."""
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from temporalio.api.enums.v1 import EventType, PendingActivityState
+from temporalio.api.workflow.v1 import PendingActivityInfo
+from temporalio.client import Client, WorkflowExecutionDescription, WorkflowHandle
+from temporalio.service import RPCError, RPCStatusCode
+
+from corpus import search_attributes
+from corpus.batch import PreparedBatch
+from corpus.source import source_workflow_id
+from ingest.source_state import SourceState
+from workers.temporal.client import temporal
+
+if TYPE_CHECKING:
+    from workers.config.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 1.0
+_ANSWER = timedelta(seconds=3)  # of one call; a query waits for a worker, which may not run
+_STOP_SECONDS = 5.0
+_MAX_PROBLEM = 80  # characters
+_MAX_BATCHES = 3  # shown on one line
+
+# Activity of a batch -> what it does, and the role that runs it.
+_STAGES = {
+    "corpus.prepare": ("cleaning", "preparer"),
+    "corpus.embed": ("embedding", "embedder"),
+    "corpus.publish": ("publishing", "storer"),
+}
+_PREPARE = "corpus.prepare"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchStage:
+    """What a batch that is not published does."""
+
+    batch: int
+    stage: str  # "cleaning", "embedding", "publishing", "waiting for its turn"
+    texts: int | None = None  # to embed; None: not known
+    embedded: int = 0  # of them
+    waits_for: str = ""  # the role that no process of has taken the work
+    problem: str = ""  # of the last attempt
+
+    def __str__(self) -> str:
+        what = self.stage
+        if self.waits_for:
+            what += f" (no {self.waits_for} has taken it yet)"
+        elif self.stage == "embedding":
+            what += f" {self._counts()}"
+        if self.problem:
+            what += f" ({self.problem})"
+        return f"batch {self.batch}: {what}"
+
+    def _counts(self) -> str:
+        if self.texts is None:
+            return f"{self.embedded:,} texts"
+        return f"{min(self.embedded, self.texts):,} of {self.texts:,} texts"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceStages:
+    """What is on its way in a source. Empty: nothing is known."""
+
+    batches: tuple[BatchStage, ...] = ()  # oldest first
+    staged: int = 0  # records that wait for a batch
+    is_rewinding: bool = False  # a batch failed, and its records are read again
+    is_known: bool = False  # Temporal answered
+
+    def with_counts(self, embedded: Mapping[int, int]) -> "SourceStages":
+        """With the texts that the database has by now; they are all that is known where Temporal does not answer."""
+        if not self.is_known:
+            stages = [
+                BatchStage(batch=batch, stage="embedding", embedded=texts)
+                for batch, texts in sorted(embedded.items())
+            ]
+            return replace(self, batches=tuple(stages))
+        counted = [replace(stage, embedded=embedded.get(stage.batch, 0)) for stage in self.batches]
+        return replace(self, batches=tuple(counted))
+
+    def __str__(self) -> str:
+        parts = [str(stage) for stage in self.batches[:_MAX_BATCHES]]
+        if len(self.batches) > _MAX_BATCHES:
+            parts.append(f"{len(self.batches) - _MAX_BATCHES} more batches")
+        if self.is_rewinding:
+            parts.append("a batch failed, its records are read again")
+        if self.staged:
+            parts.append(f"{self.staged:,} records staged")
+        if not parts and self.is_known:
+            parts.append("waiting for the consumer")
+        return ", ".join(parts)
+
+
+def progress_sentence(*, done: int, total: int, sources: Mapping[str, SourceStages]) -> str:
+    """One line about all sources that are not finished."""
+    line = f"{done:,} of {total:,} records are in the corpus"
+    described = {source: str(stages) for source, stages in sources.items()}
+    for source, text in described.items():
+        if text:
+            line += f"; {source}: {text}" if len(described) > 1 else f"; {text}"
+    return line
+
+
+# ── Temporal ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class StageWatcher:
+    """Looks about once per second, in a thread of its own: whoever waits is never held up by it.
+
+    It describes workflows, which the server answers also while no worker runs, and asks the entity one query.
+    """
+
+    def __init__(self, settings: "Settings") -> None:
+        self._settings = settings
+        self._wanted: dict[str, int] = {}  # source -> newest batch that is published
+        self._stages: dict[str, SourceStages] = {}
+        self._texts: dict[str, int] = {}  # workflow run -> texts to embed
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="stages", daemon=True)
+
+    def __enter__(self) -> "StageWatcher":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join(_STOP_SECONDS)
+
+    def stages(self, unfinished: Mapping[str, int]) -> dict[str, SourceStages]:
+        """The newest answers about these sources.
+
+        Args:
+            unfinished: the newest published batch of each source; stages of older batches are left out.
+        """
+        self._wanted = dict(unfinished)
+        return {
+            source: _after(self._stages[source], batch)
+            for source, batch in unfinished.items()
+            if source in self._stages
+        }
+
+    def _run(self) -> None:
+        asyncio.run(self._watch())
+
+    async def _watch(self) -> None:
+        client: Client | None = None
+        while not self._stopped.is_set():
+            try:
+                if client is None:
+                    client = await temporal(self._settings)
+                await self._look(client)
+            except Exception:  # a display must not end what it shows
+                self._stages = {}
+                logger.debug("stages are not known", exc_info=True, extra={"action": "stages"})
+            await asyncio.to_thread(self._stopped.wait, _LOOK_SECONDS)
+
+    async def _look(self, client: Client) -> None:
+        sources = list(self._wanted)
+        answers = await asyncio.gather(*(self._source_stages(client, name) for name in sources))
+        self._stages = dict(zip(sources, answers, strict=True))
+
+    async def _source_stages(self, client: Client, source: str) -> SourceStages:
+        entity = client.get_workflow_handle(source_workflow_id(source))
+        try:
+            described = await entity.describe(rpc_timeout=_ANSWER)
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return SourceStages(is_known=True)  # nothing was staged yet
+            raise
+        children = described.raw_description.pending_children
+        batches = await asyncio.gather(
+            *(self._batch_stage(client, child.workflow_id, child.run_id) for child in children)
+        )
+        state = described.typed_search_attributes.get(search_attributes.STATE)
+        return SourceStages(
+            batches=tuple(sorted(batches, key=lambda stage: stage.batch)),
+            staged=await _staged_records(entity),
+            is_rewinding=state == "rewinding",
+            is_known=True,
+        )
+
+    async def _batch_stage(self, client: Client, workflow_id: str, run_id: str) -> BatchStage:
+        handle = client.get_workflow_handle(workflow_id, run_id=run_id)
+        described = await handle.describe(rpc_timeout=_ANSWER)
+        stage = stage_of(described)
+        if stage.stage == "embedding":
+            if run_id not in self._texts:
+                self._texts[run_id] = await _texts_to_embed(client, handle)
+            stage = replace(stage, texts=self._texts[run_id])
+        return stage
+
+
+def _after(stages: SourceStages, batch: int) -> SourceStages:
+    return replace(stages, batches=tuple(s for s in stages.batches if s.batch > batch))
+
+
+def stage_of(described: WorkflowExecutionDescription) -> BatchStage:
+    """The stage of a BatchWorkflow, by the activity that it waits for."""
+    number = int(described.id.rpartition(":")[2])
+    for activity in described.raw_description.pending_activities:
+        stage, role = _STAGES.get(activity.activity_type.name, ("", ""))
+        if stage:
+            return BatchStage(
+                batch=number,
+                stage=stage,
+                waits_for=role if _is_untaken(activity) else "",
+                problem=_problem(activity),
+            )
+    return BatchStage(batch=number, stage="waiting for its turn")
+
+
+def _is_untaken(activity: PendingActivityInfo) -> bool:
+    """No worker has taken the first attempt."""
+    is_scheduled = activity.state == PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
+    return is_scheduled and activity.attempt <= 1
+
+
+def _problem(activity: PendingActivityInfo) -> str:
+    if activity.attempt <= 1 or not activity.HasField("last_failure"):
+        return ""
+    message = " ".join(activity.last_failure.message.split())
+    return f"attempt {activity.attempt}: {message}"[:_MAX_PROBLEM]
+
+
+async def _staged_records(entity: WorkflowHandle[Any, Any]) -> int:
+    """Records that the entity holds for later batches; 0 where no worker answers."""
+    state: SourceState | None = None
+    with contextlib.suppress(Exception):
+        state = await entity.query("status", result_type=SourceState, rpc_timeout=_ANSWER)
+    return 0 if state is None else sum(ref.records for ref in state.pending)
+
+
+async def _texts_to_embed(client: Client, handle: WorkflowHandle[Any, Any]) -> int:
+    """By the newest result of the prepare step in the batch's history, which has some ten events."""
+    texts = 0
+    names: dict[int, str] = {}
+    async for event in handle.fetch_history_events():
+        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+            scheduled = event.activity_task_scheduled_event_attributes
+            names[event.event_id] = scheduled.activity_type.name
+        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
+            completed = event.activity_task_completed_event_attributes
+            if names.get(completed.scheduled_event_id) == _PREPARE:
+                texts = await _texts_of(client, completed.result.payloads)
+    return texts
+
+
+async def _texts_of(client: Client, payloads: Iterable[Any]) -> int:
+    prepared: list[PreparedBatch] = await client.data_converter.decode(
+        list(payloads), [PreparedBatch]
+    )
+    return prepared[0].texts.rows
