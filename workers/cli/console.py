@@ -124,7 +124,7 @@ def write_table(
     table = Table(box=None, pad_edge=False, header_style="bold")
     for index, name in enumerate(columns):
         numeric = all(_is_number_or_absent(row[index]) for row in all_rows)
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(_cell(name), justify="right" if numeric else "left", overflow="fold")
     for row in all_rows:
         table.add_row(*map(_cell, row))
     width = None if sys.stdout.isatty() else _PIPE_COLUMNS

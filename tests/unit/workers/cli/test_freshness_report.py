@@ -1,4 +1,4 @@
-"""`freshet freshness report`: a check from before the first event is not told as if it were news."""
+"""`freshet freshness report`: a check from before the first event is not reported as if it were news."""
 
 from dataclasses import replace
 from typing import Any
@@ -46,8 +46,14 @@ def shown(
 
 
 def test_the_first_event_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = shown(monkeypatch, AT_APPLY, NOW)
-    assert (told.status, told.error, told.documents, told.newest_ms, told.snapshotted_at_ms) == (
+    report = shown(monkeypatch, AT_APPLY, NOW)
+    assert (
+        report.status,
+        report.error,
+        report.documents,
+        report.newest_ms,
+        report.snapshotted_at_ms,
+    ) == (
         "pass",
         None,
         3,
@@ -57,9 +63,9 @@ def test_the_first_event_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_old_first_event_is_still_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = shown(monkeypatch, AT_APPLY, replace(NOW, newest_ms=HOUR))
-    assert told.status == "error"
-    assert told.error == "newest event is 60.0m old, error after 1m"
+    report = shown(monkeypatch, AT_APPLY, replace(NOW, newest_ms=HOUR))
+    assert report.status == "error"
+    assert report.error == "newest event is 60.0m old, error after 1m"
 
 
 @pytest.mark.parametrize(
@@ -70,7 +76,7 @@ def test_an_old_first_event_is_still_an_error(monkeypatch: pytest.MonkeyPatch) -
         (replace(AT_APPLY, status=FreshnessStatus.RUNTIME_ERROR), NOW),
     ],
 )
-def test_any_other_check_is_told_as_it_was(
+def test_any_other_check_is_reported_as_it_was(
     monkeypatch: pytest.MonkeyPatch, found: FreshnessReport, now: FreshnessSnapshot
 ) -> None:
     assert shown(monkeypatch, found, now) is found

@@ -1,0 +1,337 @@
+"""Waiting for the corpus: what is missing, what stops it, and the line that says how far it is."""
+
+from collections import deque
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from corpus.errors import ConfigurationError
+from corpus.source import SourceSpec
+from tests.support.polling import wait_until
+from workers import drain as drain_module
+from workers import stages
+from workers.drain import SourceRow, Waiting
+from workers.stages import BatchStage, SourceStages, StageWatcher, progress_sentence, stage_of
+
+
+class FakeDatabase:
+    """Answers `drain_state` with these states one after the other; the last one stays."""
+
+    def __init__(self, *states: list[SourceRow], embedded: dict[int, int] | None = None) -> None:
+        self.states = deque(states)
+        self.embedded = embedded or {}
+
+    def cursor(self, **_: Any) -> Any:
+        return self
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def execute(self, text: str, values: dict[str, Any]) -> Any:
+        if "embedding" in text:
+            return SimpleNamespace(fetchall=lambda: list(self.embedded.items()))
+        state = self.states.popleft() if len(self.states) > 1 else self.states[0]
+        return SimpleNamespace(fetchall=lambda: state)
+
+
+class FakeCluster:
+    """Topics with one partition each: name -> (first, end)."""
+
+    def __init__(self, offsets: dict[str, tuple[int, int]], holes: int | None = None) -> None:
+        self._offsets = offsets
+        self._holes = holes
+
+    def topics(self, names: Any) -> Any:
+        return {
+            name: SimpleNamespace(topic=name, partitions=1)
+            for name in names
+            if name in self._offsets
+        }
+
+    def offsets(self, partitions: Any) -> Any:
+        return {(topic, number): self._offsets[topic] for topic, number in partitions}
+
+    def next_record(self, topic: str, partition: int, offset: int) -> int | None:
+        return self._holes
+
+
+def row(
+    position: int | None,
+    *,
+    source: str = "s",
+    topic: str = "t",
+    state: str = "active",
+    reason: str | None = None,
+) -> SourceRow:
+    return SourceRow(
+        source=source,
+        spec=SourceSpec(source=source, topics=(topic,)).to_json(),
+        state=state,
+        state_reason=reason,
+        last_batch=4,
+        positions={} if position is None else {f"{topic}/0": position},
+    )
+
+
+def waiting(*states: list[SourceRow], cluster: FakeCluster | None = None, **more: Any) -> Waiting:
+    database: Any = FakeDatabase(*states, **more)
+    kafka: Any = cluster or FakeCluster({"t": (0, 10)})
+    return Waiting(database, kafka, None)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drain_module, "_LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(drain_module, "_STANDSTILL_SECONDS", 0.01)
+
+
+# ── what is missing ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_it_ends_when_every_position_is_at_the_end() -> None:
+    result = waiting([row(0)], [row(4)], [row(10)]).until(5)
+    assert (result["drained"], result["why"], result["lag"]) == (True, "", 0)
+    assert (result["records"], result["sources"]) == (10, {"s": 0})
+    assert set(result) == {"drained", "why", "lag", "records", "seconds", "sources"}
+
+
+@pytest.mark.parametrize(
+    ("offsets", "position", "lag"),
+    [
+        ((0, 10), None, 10),
+        ((0, 10), 3, 7),
+        ((0, 10), 10, 0),
+        ((0, 10), 12, 0),
+        ((6, 10), None, 4),  # retention removed the first ones
+        ((10, 10), None, 0),
+        ((0, 0), None, 0),
+    ],
+)
+def test_the_lag_of_a_partition(offsets: tuple[int, int], position: int | None, lag: int) -> None:
+    result = waiting([row(position)], cluster=FakeCluster({"t": offsets})).until(0)
+    assert (result["lag"], result["drained"]) == (lag, lag == 0)
+
+
+def test_a_topic_that_two_sources_read_counts_for_both() -> None:
+    result = waiting([row(10, source="a"), row(4, source="b")]).until(0)
+    assert result["sources"] == {"a": 0, "b": 6}
+    assert result["why"] == "6 records are not in the corpus after 0 s (b: 6)"
+
+
+def test_a_missing_topic_has_no_records() -> None:
+    assert waiting([row(None)], cluster=FakeCluster({})).until(0)["drained"]
+
+
+def test_no_time_looks_once() -> None:
+    result = waiting([row(0)], [row(10)]).until(0)
+    assert (result["drained"], result["lag"]) == (False, 10)
+
+
+@pytest.mark.parametrize("state", ["halted", "paused"])
+def test_a_stopped_source_that_has_records_ends_it_at_once(state: str) -> None:
+    stopped = [row(4, state=state, reason="batch 5: no memory")]
+    result = waiting([row(4)], stopped).until(60)
+    assert result["why"] == f"source 's' is {state}: batch 5: no memory"
+
+
+def test_a_stopped_source_without_records_does_not() -> None:
+    assert waiting([row(10, state="paused")]).until(60)["drained"]
+
+
+def test_an_unknown_source_is_named() -> None:
+    database: Any = FakeDatabase([])
+    kafka: Any = FakeCluster({})
+    with pytest.raises(ConfigurationError, match="there is no source 'nope'"):
+        Waiting(database, kafka, "nope")
+
+
+@pytest.mark.parametrize("following", [None, 10, 12])
+def test_holes_at_the_end_of_the_log_are_not_waited_for(following: int | None) -> None:
+    cluster = FakeCluster({"t": (0, 10)}, holes=following)
+    assert waiting([row(9)], cluster=cluster).until(5)["drained"]
+
+
+def test_a_record_before_the_end_is_waited_for() -> None:
+    cluster = FakeCluster({"t": (0, 10)}, holes=9)
+    assert waiting([row(8)], cluster=cluster).until(0.1)["lag"] == 2
+
+
+@settings(deadline=None)
+@given(st.integers(0, 50), st.integers(0, 50), st.none() | st.integers(0, 120), st.integers(0, 120))
+def test_the_lag_is_never_more_than_the_topic_holds(
+    first: int, size: int, before: int | None, after: int
+) -> None:
+    cluster = FakeCluster({"t": (first, first + size)})
+    one = waiting([row(before)], [row(after)], cluster=cluster).until(0)
+    position = first if before is None else before
+    assert one["lag"] == max(0, first + size - position) * bool(size)
+
+
+# ── the line ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class FakeWatcher:
+    def __init__(self, **known: SourceStages) -> None:
+        self._known = known
+
+    def stages(self, unfinished: Any) -> dict[str, SourceStages]:
+        return {source: self._known[source] for source in unfinished if source in self._known}
+
+
+EMBEDDING = SourceStages(
+    is_known=True, batches=(BatchStage(batch=5, stage="embedding", texts=940),)
+)
+
+
+def line_of(waits: Waiting, **known: SourceStages) -> str:
+    watcher: Any = FakeWatcher(**known)
+    return waits.progress(watcher)
+
+
+def test_the_line_says_which_stage_each_batch_is_in() -> None:
+    waits = waiting([row(4)], embedded={5: 128})
+    assert line_of(waits, s=EMBEDDING) == (
+        "4 of 10 records are in the corpus; batch 5: embedding 128 of 940 texts"
+    )
+
+
+def test_without_temporal_the_line_has_what_the_database_says() -> None:
+    assert line_of(waiting([row(4)])) == "4 of 10 records are in the corpus"
+    assert line_of(waiting([row(4)], embedded={6: 2, 5: 128})) == (
+        "4 of 10 records are in the corpus; "
+        "batch 5: embedding 128 texts, batch 6: embedding 2 texts"
+    )
+
+
+def test_only_unfinished_sources_are_described() -> None:
+    waits = waiting([row(4, source="a"), row(10, source="b")])
+    assert "embedding" in line_of(waits, a=EMBEDDING, b=EMBEDDING)
+    assert "b:" not in line_of(waits, a=EMBEDDING, b=EMBEDDING)
+
+
+def test_with_several_sources_each_is_named() -> None:
+    waits = waiting([row(4, source="a"), row(3, source="b")])
+    line = line_of(waits, a=EMBEDDING, b=SourceStages(is_known=True, staged=1_200))
+    assert "; a: batch 5: embedding 0 of 940 texts; b: 1,200 records staged" in line
+
+
+@pytest.mark.parametrize(
+    ("known", "text"),
+    [
+        (SourceStages(), ""),
+        (SourceStages(is_known=True), "waiting for the consumer"),
+        (SourceStages(is_known=True, staged=12), "12 records staged"),
+        (
+            SourceStages(is_known=True, is_rewinding=True),
+            "a batch failed, its records are read again",
+        ),
+    ],
+)
+def test_a_source_without_batches(known: SourceStages, text: str) -> None:
+    assert str(known) == text
+
+
+@pytest.mark.parametrize(
+    ("stage", "text"),
+    [
+        (BatchStage(batch=1, stage="cleaning"), "batch 1: cleaning"),
+        (
+            BatchStage(batch=1, stage="embedding", texts=2_000, embedded=1_280),
+            "batch 1: embedding 1,280 of 2,000 texts",
+        ),
+        (  # texts of a failed attempt are counted, too
+            BatchStage(batch=1, stage="embedding", texts=5, embedded=9),
+            "batch 1: embedding 5 of 5 texts",
+        ),
+        (
+            BatchStage(batch=1, stage="embedding", waits_for="embedder"),
+            "batch 1: embedding (no embedder has taken it yet)",
+        ),
+        (
+            BatchStage(batch=1, stage="publishing", problem="attempt 3: lost"),
+            "batch 1: publishing (attempt 3: lost)",
+        ),
+    ],
+)
+def test_what_a_batch_does(stage: BatchStage, text: str) -> None:
+    assert str(stage) == text
+
+
+def test_a_line_stays_short_with_many_batches() -> None:
+    many = tuple(BatchStage(batch=number, stage="cleaning") for number in range(1, 9))
+    text = str(SourceStages(is_known=True, batches=many))
+    assert text == "batch 1: cleaning, batch 2: cleaning, batch 3: cleaning, 5 more batches"
+
+
+def test_a_sentence_without_sources() -> None:
+    assert progress_sentence(done=0, total=0, sources={}) == "0 of 0 records are in the corpus"
+
+
+# ── Temporal ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def activity(name: str, *, started: bool = True, attempt: int = 1, failure: str = "") -> Any:
+    states = stages.PendingActivityState
+    state = (
+        states.PENDING_ACTIVITY_STATE_STARTED
+        if started
+        else states.PENDING_ACTIVITY_STATE_SCHEDULED
+    )
+    info = stages.PendingActivityInfo(attempt=attempt, state=state)
+    info.activity_type.name = name
+    if failure:
+        info.last_failure.message = failure
+    return info
+
+
+def described(*activities: Any) -> Any:
+    raw = SimpleNamespace(pending_activities=list(activities))
+    return SimpleNamespace(id="batch:s:with:colons:17", raw_description=raw)
+
+
+@pytest.mark.parametrize(
+    ("activities", "text"),
+    [
+        ([], "batch 17: waiting for its turn"),
+        ([activity("corpus.prepare")], "batch 17: cleaning"),
+        ([activity("corpus.publish")], "batch 17: publishing"),
+        ([activity("corpus.wake_deliveries")], "batch 17: waiting for its turn"),
+        (
+            [activity("corpus.embed", started=False)],
+            "batch 17: embedding (no embedder has taken it yet)",
+        ),
+        (
+            [activity("corpus.publish", started=False, attempt=3, failure="lost\n it")],
+            "batch 17: publishing (attempt 3: lost it)",
+        ),
+    ],
+)
+def test_the_stage_is_the_activity_that_a_batch_waits_for(activities: list[Any], text: str) -> None:
+    assert str(stage_of(described(*activities))) == text
+
+
+def test_a_long_failure_is_cut() -> None:
+    stage = stage_of(described(activity("corpus.embed", attempt=2, failure="x" * 1_000)))
+    assert len(stage.problem) == 80
+
+
+def test_a_temporal_that_does_not_answer_leaves_the_stages_unknown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tries: list[int] = []
+
+    async def refuse(settings: Any) -> Any:
+        tries.append(1)
+        raise OSError("no route")
+
+    monkeypatch.setattr(stages, "temporal", refuse)
+    monkeypatch.setattr(stages, "_LOOK_SECONDS", 0.01)
+    nowhere: Any = None
+    with StageWatcher(nowhere) as watcher:
+        wait_until(lambda: len(tries) > 2, 10)
+        assert watcher.stages({"s": 1}) == {}
