@@ -133,7 +133,9 @@ class ResumeFile:
             raise ConfigurationError(
                 f"{self._path} cannot be read ({error}); remove it to start from the first line"
             ) from error
-        return stored.lines if stored.file == self._identity else 0
+        if stored.file != self._identity:
+            return 0
+        return stored.lines
 
     def write(self, lines: int) -> None:
         """Remember, atomically.

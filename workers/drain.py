@@ -42,9 +42,10 @@ class SourceRow:
     def topics(self) -> frozenset[str]:
         return frozenset(SourceSpec.from_json(self.spec).topics)
 
-    def position(self, partition: Partition) -> int | None:
+    def position(self, partition: Partition, default: int = 0) -> int:
+        """The next offset to be read; `default` where the partition was never read."""
         topic, number = partition
-        return self.positions.get(f"{topic}/{number}")
+        return self.positions.get(f"{topic}/{number}", default)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,16 +180,14 @@ class Waiting:
         lag = 0
         for partition, range_ in self._goal.items():
             if partition[0] in row.topics:
-                position = row.position(partition)
-                reached = range_.first if position is None else position
-                lag += max(0, range_.end - reached)
+                position = row.position(partition, range_.first)
+                lag += max(0, range_.end - position)
         return lag
 
     def _leave_out_holes(self) -> None:
         """Move the goal back to the furthest position where only markers and aborted records are left before it."""
         for partition, range_ in self._goal.items():
-            positions = [row.position(partition) for row in self._rows]
-            furthest = max((position for position in positions if position is not None), default=0)
+            furthest = max(row.position(partition) for row in self._rows)
             if not 0 < furthest < range_.end:
                 continue
             following = self._cluster.next_record(*partition, furthest)

@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line (or plain text), a constant message, an `action`, and context fields."""
+"""Logs: one JSON object per line (or plain text), with a constant message, an `action`, and context fields."""
 
 import json
 import logging
@@ -11,12 +11,12 @@ _STANDARD = set(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "ta
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one line of JSON; line breaks in values are escaped, so nothing can forge a line."""
+    """A record as one line of JSON; line breaks in values are escaped, so no text can forge a line."""
 
     def format(self, record: logging.LogRecord) -> str:
+        second = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         line: dict[str, Any] = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-            + f".{int(record.msecs):03d}Z",
+            "time": f"{second}.{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
@@ -31,11 +31,22 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str, ensure_ascii=False)
 
 
+def _formatter(role: str, form: str) -> logging.Formatter:
+    if form == "json":
+        return JsonFormatter()
+    return logging.Formatter(f"%(asctime)s %(levelname)s {role} %(name)s: %(message)s")
+
+
 def configure(role: str, *, level: str, form: str) -> None:
-    """Set up a process's logs on standard error."""
+    """Set up a process's logs on standard error.
+
+    Args:
+        role: of the process; a line of text names it.
+        level: name of the lowest level that is written.
+        form: "json" or "text".
+    """
     handler = logging.StreamHandler(sys.stderr)
-    text = logging.Formatter(f"%(asctime)s %(levelname)s {role} %(name)s: %(message)s")
-    handler.setFormatter(JsonFormatter() if form == "json" else text)
+    handler.setFormatter(_formatter(role, form))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for noisy in ("httpx", "httpx2", "sentence_transformers", "transformers", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

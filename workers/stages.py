@@ -1,7 +1,6 @@
 """Which stage the batches of a source are in, for people who wait: read from Temporal, which may not answer."""
 
 import asyncio
-import contextlib
 import logging
 import threading
 from collections.abc import Iterable, Mapping
@@ -11,7 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from temporalio.api.enums.v1 import EventType, PendingActivityState
 from temporalio.api.workflow.v1 import PendingActivityInfo
-from temporalio.client import Client, WorkflowExecutionDescription, WorkflowHandle
+from temporalio.client import (
+    Client,
+    WorkflowExecutionDescription,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+)
 from temporalio.service import RPCError, RPCStatusCode
 
 from corpus import search_attributes
@@ -102,12 +106,14 @@ class SourceStages:
 
 def progress_sentence(*, done: int, total: int, sources: Mapping[str, SourceStages]) -> str:
     """One line about all sources that are not finished."""
-    line = f"{done:,} of {total:,} records are in the corpus"
-    described = {source: str(stages) for source, stages in sources.items()}
-    for source, text in described.items():
+    parts = [f"{done:,} of {total:,} records are in the corpus"]
+    for source, stages in sources.items():
+        text = str(stages)
+        if text and len(sources) > 1:
+            text = f"{source}: {text}"
         if text:
-            line += f"; {source}: {text}" if len(described) > 1 else f"; {text}"
-    return line
+            parts.append(text)
+    return "; ".join(parts)
 
 
 # ── Temporal ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -207,14 +213,13 @@ def stage_of(described: WorkflowExecutionDescription) -> BatchStage:
     """The stage of a BatchWorkflow, by the activity that it waits for."""
     number = int(described.id.rpartition(":")[2])
     for activity in described.raw_description.pending_activities:
-        stage, role = _STAGES.get(activity.activity_type.name, ("", ""))
-        if stage:
-            return BatchStage(
-                batch=number,
-                stage=stage,
-                waits_for=role if _is_untaken(activity) else "",
-                problem=_problem(activity),
-            )
+        name = activity.activity_type.name
+        if name in _STAGES:
+            stage, role = _STAGES[name]
+            taken = BatchStage(batch=number, stage=stage, problem=_problem(activity))
+            if _is_untaken(activity):
+                return replace(taken, waits_for=role)
+            return taken
     return BatchStage(batch=number, stage="waiting for its turn")
 
 
@@ -233,10 +238,13 @@ def _problem(activity: PendingActivityInfo) -> str:
 
 async def _staged_records(entity: WorkflowHandle[Any, Any]) -> int:
     """Records that the entity holds for later batches; 0 where no worker answers."""
-    state: SourceState | None = None
-    with contextlib.suppress(Exception):
-        state = await entity.query("status", result_type=SourceState, rpc_timeout=_ANSWER)
-    return 0 if state is None else sum(ref.records for ref in state.pending)
+    try:
+        state: SourceState = await entity.query(
+            "status", result_type=SourceState, rpc_timeout=_ANSWER
+        )
+    except (RPCError, WorkflowQueryFailedError):
+        return 0
+    return sum(ref.records for ref in state.pending)
 
 
 async def _texts_to_embed(client: Client, handle: WorkflowHandle[Any, Any]) -> int:

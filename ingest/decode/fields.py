@@ -323,8 +323,10 @@ def _storable_json(value: Any, depth: int) -> Any:
 
 def _storable_number(value: Any) -> Any:
     # Readers disagree about numbers beyond 64 bits (JavaScript, Polars, Go); as text they survive.
+    if isinstance(value, int) and value.bit_length() > _MAX_DECIMAL_BITS:
+        return hex(value)
     if isinstance(value, int) and not -_BIGINT <= value < _BIGINT:
-        return hex(value) if value.bit_length() > _MAX_DECIMAL_BITS else str(value)
+        return str(value)
     if isinstance(value, float) and not math.isfinite(value):
         raise invalid("a number in metadata", value, "finite")
     return value

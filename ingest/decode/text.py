@@ -85,7 +85,9 @@ def _number_or_text(value: str | None) -> Any:
     if value is None:
         return None
     number = fields.digits_as_number(value)
-    return value if number is None else number
+    if number is None:
+        return value
+    return number
 
 
 def _sha256_of_record(value: bytes, headers: dict[str, str]) -> bytes:

@@ -1,7 +1,7 @@
 """What every command has in common: output for people and for programs, one clear error, exit codes.
 
-Exit codes: 0 done; 1 check failed (stale, not drained, unhealthy); 2 wrong usage or bad input; 3 a service is down;
-4 internal error; 130 interrupted.
+Exit codes. 0: done. 1: check failed (stale, not drained, unhealthy). 2: wrong usage or bad input.
+3: a service is down. 4: internal error. 130: interrupted.
 """
 
 import contextlib
@@ -204,7 +204,21 @@ def exit_code_of(command: Callable[[], Any], *, debug: bool) -> int:
         else:
             _report_error(error, message, debug=debug)
         return code
-    return code if isinstance(code, int) else ExitCode.OK
+    return as_exit_code(code)
+
+
+def as_exit_code(result: Any) -> int:
+    """What a command returned, as an exit code: anything but a number is success."""
+    if isinstance(result, int):
+        return result
+    return ExitCode.OK
+
+
+def check_exit_code(*, passed: bool) -> ExitCode:
+    """The exit code of a check."""
+    if passed:
+        return ExitCode.OK
+    return ExitCode.CHECK_FAILED
 
 
 def exit_code_and_message(error: Exception) -> tuple[ExitCode, str]:
@@ -219,7 +233,9 @@ def exit_code_and_message(error: Exception) -> tuple[ExitCode, str]:
 
 def _own_error(error: Exception, message: str) -> tuple[ExitCode, str] | None:
     if isinstance(error, CommandError):
-        return error.code, message if str(error) else ""
+        if not str(error):
+            return error.code, ""
+        return error.code, message
     if (
         "corpus.errors" not in sys.modules
     ):  # it takes half a second to import, and none of it was raised
@@ -270,7 +286,7 @@ def _kafka_error(error: Exception, _message: str) -> tuple[ExitCode, str] | None
         return None
     from confluent_kafka import KafkaError
 
-    cause = error.args[0] if error.args else None
+    cause = next(iter(error.args), None)
     if not isinstance(cause, KafkaError):
         return ExitCode.UNAVAILABLE, f"Kafka: {error}"
     if cause.code() == KafkaError._INVALID_ARG:
@@ -297,7 +313,9 @@ def _report_internal_error(error: Exception, *, debug: bool) -> None:
         logger.critical("unexpected error", exc_info=error, extra={"action": "unexpected_error"})
         return
     summary = " ".join(f"{type(error).__name__}: {error}".split())
-    hint = "" if debug else ". Run the command again with --debug to see where it happened."
-    write_message(f"freshet: internal error: {summary}{hint}")
     if debug:
+        write_message(f"freshet: internal error: {summary}")
         traceback.print_exception(error)
+        return
+    hint = "Run the command again with --debug to see where it happened."
+    write_message(f"freshet: internal error: {summary}. {hint}")

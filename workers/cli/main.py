@@ -1,6 +1,7 @@
 """The command line. `workers.cli.commands` has one file per area; a command imports heavy libraries when it runs."""
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from functools import cache
@@ -9,12 +10,19 @@ from typing import Any
 
 import typer
 
-from workers.cli.console import CommandError, ExitCode, exit_code_of, exit_process
+from workers.cli.console import (
+    CommandError,
+    ExitCode,
+    as_exit_code,
+    exit_code_of,
+    exit_process,
+)
 
 AREAS = (
     *("stack", "ingest", "produce", "dead_letters", "search", "corpus"),
     *("drain", "freshness", "subscriptions", "roles"),
 )
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")
 
 
 @cache
@@ -76,7 +84,7 @@ def _invoke(words: list[str]) -> int:
         if not _is_usage_error(error):
             raise
         raise CommandError(usage_problem(error)) from error
-    return result if isinstance(result, int) else ExitCode.OK
+    return as_exit_code(result)
 
 
 def _is_usage_error(error: Exception) -> bool:
@@ -91,9 +99,10 @@ def require_utf8(arguments: list[str]) -> None:
         CommandError: names the argument.
     """
     for argument in arguments:
-        if any("\udc80" <= character <= "\udcff" for character in argument):
-            shown = argument.encode("utf-8", "surrogateescape")
-            raise CommandError(f"argument {str(shown)[1:]} is not UTF-8; give it as UTF-8 text")
+        if _NOT_UTF8.search(argument):
+            received = argument.encode("utf-8", "surrogateescape")
+            quoted = repr(received).removeprefix("b")
+            raise CommandError(f"argument {quoted} is not UTF-8; give it as UTF-8 text")
 
 
 def take_debug_option(arguments: list[str]) -> tuple[list[str], bool]:
@@ -111,5 +120,6 @@ def usage_problem(error: Any) -> str:
     message = " ".join(error.format_message().split())
     if not message:
         return ""
-    path = "freshet" if error.ctx is None else error.ctx.command_path
-    return f"{message.rstrip('.')}. See `{path} --help`."
+    path = getattr(error.ctx, "command_path", "freshet")
+    problem = message.rstrip(".")
+    return f"{problem}. See `{path} --help`."

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from workers.cli.console import MAX_WAIT_SECONDS, ExitCode, write_json, write_message
+from workers.cli.console import MAX_WAIT_SECONDS, check_exit_code, write_json, write_message
 from workers.cli.progress import progress_line
 
 Timeout = Annotated[
@@ -37,7 +37,7 @@ def drain(timeout: Timeout = 60.0, source: Source = None, as_json: Json = False)
         )
     else:
         write_message(f"not up to date: {result['why']}")
-    return ExitCode.OK if result["drained"] else ExitCode.CHECK_FAILED
+    return check_exit_code(passed=result["drained"])
 
 
 def register(app: typer.Typer) -> None:

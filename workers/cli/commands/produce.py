@@ -132,17 +132,21 @@ def progress_sentence(progress: "ProduceProgress") -> str:
 
 
 def _per_second(records: int, seconds: float) -> float:
-    return records / seconds if seconds else 0.0
+    if not seconds:
+        return 0.0
+    return records / seconds
 
 
 def _summary(result: "Produced") -> str:
     rate = _per_second(result.records, result.seconds)
     megabytes = result.value_bytes / 1e6
-    skipped = f"; {result.skipped:,} were sent by an earlier run" if result.skipped else ""
-    return (
+    summary = (
         f"{result.records:,} records ({megabytes:,.1f} MB) are on topic {result.topic} "
-        f"({result.seconds:.1f} s, {rate:,.0f} per second){skipped}"
+        f"({result.seconds:.1f} s, {rate:,.0f} per second)"
     )
+    if result.skipped:
+        summary += f"; {result.skipped:,} were sent by an earlier run"
+    return summary
 
 
 def _show_result(result: "Produced", *, as_json: bool) -> None:

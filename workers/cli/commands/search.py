@@ -102,12 +102,16 @@ def _find(request: "SearchRequest", as_of_batch: tuple[str, int] | None) -> "lis
 def _show_hit(number: int, hit: "SearchHit") -> None:
     title = one_line(hit.title or hit.document_id)
     document = f"{hit.source}:{hit.document_id} v{hit.version}"
-    heading = f"  > {hit.heading}" if hit.heading else ""
-    record = f"{hit.topic}/{hit.partition}@{hit.offset}"
     write(f"{number}. {title}  [{document}, score {hit.score:.4f}]")
-    write(f"   {one_line((hit.uri or '-') + heading)}")
-    write(f"   {one_line(hit.text)[:_HIT_CHARACTERS]}")
-    write(f"   batch {hit.batch}, {record}, observed {_iso(hit.observed_at_ms)}\n")
+    address = one_line(hit.uri or "-")
+    if hit.heading:
+        address += f"  > {one_line(hit.heading)}"
+    write(f"   {address}")
+    text = one_line(hit.text)
+    write(f"   {text[:_HIT_CHARACTERS]}")
+    record = f"{hit.topic}/{hit.partition}@{hit.offset}"
+    observed = _iso(hit.observed_at_ms)
+    write(f"   batch {hit.batch}, {record}, observed {observed}\n")
 
 
 def _metadata(pairs: list[str]) -> str:
@@ -120,7 +124,9 @@ def _metadata(pairs: list[str]) -> str:
         filters[name] = _json_or_text(pair, value)
         if problem := _unstorable_part(filters[name]):
             raise CommandError(f"--where {pair!r}: metadata never holds {problem}")
-    return json.dumps(filters) if filters else ""
+    if not filters:
+        return ""
+    return json.dumps(filters)
 
 
 def _json_or_text(pair: str, value: str) -> Any:
@@ -142,7 +148,10 @@ def _unstorable_part(value: Any) -> str:
         return "half of a character (a lone surrogate)"
     except ValueError:
         return "NaN or Infinity; for the text, write it in double quotes"
-    return "the character U+0000" if "\\u0000" in text.replace("\\\\", "") else ""
+    unescaped = text.replace("\\\\", "")
+    if "\\u0000" in unescaped:
+        return "the character U+0000"
+    return ""
 
 
 # ── a point in time ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -185,7 +194,9 @@ def _instant_ms(text: str) -> int | None:
             f"--as-of {text!r} is neither an ISO 8601 instant nor SOURCE:BATCH"
         ) from error
     try:
-        return _ceil_ms(instant if instant.tzinfo else instant.astimezone())
+        if instant.tzinfo is None:
+            instant = instant.astimezone()
+        return _ceil_ms(instant)
     except (ValueError, OverflowError, OSError) as error:  # the year 1 has no local time
         raise CommandError(
             f"--as-of {text!r} is out of range; give an instant since 1970"

@@ -15,6 +15,7 @@ from workers.cli.console import (
     MAX_WAIT_SECONDS,
     CommandError,
     ExitCode,
+    check_exit_code,
     write,
     write_json,
     write_message,
@@ -24,6 +25,7 @@ from workers.cli.parts_display import part_display
 
 if TYPE_CHECKING:
     from compose.local.commands import UpResult
+    from compose.local.doctor import Check
     from compose.local.parts.part import PartStatus
 
 _FOLLOW_SECONDS = 0.2
@@ -211,8 +213,7 @@ def status(json: Json = False, home: Home = "") -> int:
             "the supervisor does not run: a part that ends is not started again. "
             "`freshet up --detach` starts one for the parts that run."
         )
-    all_usable = all(row["usable"] for row in rows)
-    return ExitCode.OK if all_usable else ExitCode.CHECK_FAILED
+    return check_exit_code(passed=all(row["usable"] for row in rows))
 
 
 def _show_status(rows: list[dict[str, Any]], home: Path) -> None:
@@ -228,10 +229,13 @@ def _row(part: "PartStatus") -> dict[str, Any]:
 
     process = part.process
     alive = process is None or process.alive()
+    state = str(part.state)
+    if not alive:
+        state = "dead"
     uptime = uptime_seconds(process)
     return {
         "part": part.name,
-        "state": str(part.state) if alive else "dead",
+        "state": state,
         "usable": part.state.usable and alive,
         "pid": part.pid,
         "uptime_s": None if uptime is None else round(uptime),
@@ -253,13 +257,14 @@ def doctor(json: Json = False, home: Home = "") -> int:
             [{"check": c.name, "ok": c.ok, "found": c.observed, "remedy": c.remedy} for c in checks]
         )
     else:
-        rows = [
-            (c.name, "ok", c.observed, "") if c.ok else (c.name, "FAILED", c.observed, c.remedy)
-            for c in checks
-        ]
-        write_table(("check", "", "found", "what to do"), rows)
-    all_ok = all(check.ok for check in checks)
-    return ExitCode.OK if all_ok else ExitCode.CHECK_FAILED
+        write_table(("check", "", "found", "what to do"), map(_check_cells, checks))
+    return check_exit_code(passed=all(check.ok for check in checks))
+
+
+def _check_cells(check: "Check") -> list[str]:
+    if check.ok:
+        return [check.name, "ok", check.observed, ""]
+    return [check.name, "FAILED", check.observed, check.remedy]
 
 
 def _home(given: str) -> Path:
@@ -300,7 +305,9 @@ def _log_files(folder: Path, part: str) -> Sequence[Path]:
 
 
 def _labelled(line: str, path: Path, *, alone: bool) -> str:
-    return line if alone else f"{path.stem:<13} {line}"
+    if alone:
+        return line
+    return f"{path.stem:<13} {line}"
 
 
 def write_new_lines(path: Path, end: int, *, alone: bool) -> int:
@@ -310,7 +317,9 @@ def write_new_lines(path: Path, end: int, *, alone: bool) -> int:
     """
     try:
         with path.open("rb") as log:
-            begin = end if path.stat().st_size >= end else 0
+            begin = end
+            if path.stat().st_size < end:
+                begin = 0
             log.seek(begin)
             grown = log.read()
     except OSError:
