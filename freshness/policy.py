@@ -97,7 +97,7 @@ def _format_age(seconds: float) -> str:
     if seconds == _NEVER:
         return "not there"
     for unit, size in _UNITS:
-        if seconds >= 2 * size:
-            in_units = seconds / size
+        in_units = seconds / size
+        if in_units >= 2:
             return f"{in_units:.1f}{unit} old"
     return f"{seconds:.1f}s old"

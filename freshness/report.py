@@ -157,7 +157,8 @@ def _period(seconds: int | None) -> dict[str, Any]:
 def _iso(epoch_ms: int | None) -> str | None:
     if epoch_ms is None:
         return None
-    instant = _EPOCH + timedelta(milliseconds=epoch_ms)
+    since_epoch = timedelta(milliseconds=epoch_ms)
+    instant = _EPOCH + since_epoch
     text = instant.isoformat(timespec="milliseconds")
     return text.replace("+00:00", "Z")
 

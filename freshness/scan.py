@@ -82,8 +82,9 @@ def record(connection: Connection, report: FreshnessReport) -> None:
 def stored_form(report: FreshnessReport) -> dict[str, Any]:
     """The columns of a stored report; `report_of` reads them back."""
     columns: dict[str, Any] = asdict(report)
+    spec = columns.pop("spec")
+    columns["criteria"] = json.dumps(spec)
     columns["status"] = str(report.status)
-    columns["criteria"] = json.dumps(columns.pop("spec"))
     return columns
 
 

@@ -30,6 +30,7 @@ from freshness.workflows import FreshnessCheck, FreshnessWorkflow
 _BUILD_REVISION = 1
 # Checks that an outage prevented are made up for within this time; the server's default is a year.
 _CATCHUP_WINDOW = timedelta(minutes=10)
+_MAX_JITTER = timedelta(seconds=30)  # spreads the checks of many sources
 
 
 def schedule_id(source: str) -> str:
@@ -66,7 +67,7 @@ def build(spec: SourceSpec) -> Schedule:
         ),
         spec=ScheduleSpec(
             intervals=[ScheduleIntervalSpec(every=every)],
-            jitter=min(every / 10, timedelta(seconds=30)),
+            jitter=min(every / 10, _MAX_JITTER),
         ),
         policy=SchedulePolicy(
             overlap=ScheduleOverlapPolicy.SKIP,
@@ -80,15 +81,21 @@ def build(spec: SourceSpec) -> Schedule:
 async def list_ids(client: Client) -> list[str]:
     """Ids of the schedules that Freshet made; none where the namespace does not exist.
 
-    The list runs a little behind.
+    The server's list is a little behind its schedules.
     """
     try:
-        ids = [listed.id async for listed in await client.list_schedules()]
+        listing = await client.list_schedules()
+        names = [listed.id async for listed in listing]
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             return []
         raise
-    return [name for name in ids if name.startswith("freshet/") and name.endswith("/freshness")]
+    return [name for name in names if is_freshness_schedule(name)]
+
+
+def is_freshness_schedule(name: str) -> bool:
+    """Whether a schedule of this id is one that `schedule_id` names."""
+    return name.startswith("freshet/") and name.endswith("/freshness")
 
 
 async def describe(client: Client, name: str) -> ScheduleDescription | None:
@@ -104,17 +111,22 @@ async def describe(client: Client, name: str) -> ScheduleDescription | None:
 async def write(client: Client, spec: SourceSpec) -> None:
     """Create a source's schedule, which checks at once, or update it. An operator's pause is kept."""
     name = schedule_id(spec.source)
-    attributes = TypedSearchAttributes([SearchAttributePair(SPEC_HASH, spec_hash(spec))])
+    hashed = SearchAttributePair(SPEC_HASH, spec_hash(spec))
+    attributes = TypedSearchAttributes([hashed])
 
     def update(current: ScheduleUpdateInput) -> ScheduleUpdate:
-        schedule, state = build(spec), current.description.schedule.state
-        schedule.state.paused = state.paused
-        schedule.state.note = state.note or schedule.state.note
+        schedule = build(spec)
+        kept = current.description.schedule.state
+        schedule.state.paused = kept.paused
+        schedule.state.note = kept.note or schedule.state.note
         return ScheduleUpdate(schedule=schedule, search_attributes=attributes)
 
     try:
         await client.create_schedule(
-            name, build(spec), trigger_immediately=True, search_attributes=attributes
+            name,
+            build(spec),
+            trigger_immediately=True,
+            search_attributes=attributes,
         )
     except ScheduleAlreadyRunningError:
         await client.get_schedule_handle(name).update(update)

@@ -185,7 +185,8 @@ def _version_in(value: bytes | None) -> int | None:
         return None
     if not isinstance(event, dict):
         return None
-    version = cast("dict[str, Any]", event).get("version")
+    fields = cast("dict[str, Any]", event)
+    version = fields.get("version")
     if isinstance(version, bool) or not isinstance(version, int):
         return None
     return version

@@ -113,11 +113,12 @@ def _given(request: AwaitFreshRequest, fields: Iterable[str]) -> list[bool]:
 
 
 def _source_problem(source: str) -> str | None:
-    if not source:
+    characters = len(source)
+    if not characters:
         return "source is empty"
-    if len(source) > MAX_SOURCE_CHARACTERS:
+    if characters > MAX_SOURCE_CHARACTERS:
         limit = f"give at most {MAX_SOURCE_CHARACTERS}"
-        return f"source has {len(source)} characters; {limit}"
+        return f"source has {characters} characters; {limit}"
     return _text_problem("source", source)
 
 

@@ -155,7 +155,8 @@ def _instant(epoch_ms: int | None) -> datetime | None:
     if epoch_ms is None:
         return None
     try:
-        return datetime.fromtimestamp(epoch_ms / 1000, UTC)
+        seconds = epoch_ms / 1000
+        return datetime.fromtimestamp(seconds, UTC)
     except (ValueError, OverflowError, OSError) as error:
         raise ConfigurationError(f"as_of_ms is {epoch_ms}, which is not a time: {error}") from error
 

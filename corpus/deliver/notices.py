@@ -83,13 +83,14 @@ def build_notice(
 ) -> BatchNotice:
     """A notice of bounded size; the changes that do not fit are counted."""
     listed = tuple(changes[:MAX_CHANGES])
+    left_out = batch.documents_changed() - len(listed)
     columns: dict[str, Any] = asdict(batch)
     return BatchNotice(
         notice_id=f"{source}:{batch.batch}",
         source=source,
         ranges=tuple(ranges[:MAX_RANGES]),
         changes=listed,
-        changes_left_out=max(0, batch.documents_changed() - len(listed)),
+        changes_left_out=max(0, left_out),
         **columns,
     )
 
@@ -101,9 +102,13 @@ def _batch_after(connection: Connection, source: str, cursor_batch: int) -> Batc
 
 
 def _ranges(connection: Connection, source: str, batch: int) -> list[OffsetRange]:
-    key = {"source": source, "batch": batch, "most": MAX_RANGES}
+    parameters = {
+        "source": source,
+        "batch": batch,
+        "most": MAX_RANGES,
+    }
     with connection.cursor(row_factory=class_row(OffsetRange)) as cursor:
-        cursor.execute(query("batch_ranges"), key)
+        cursor.execute(query("batch_ranges"), parameters)
         return cursor.fetchall()
 
 

@@ -18,11 +18,13 @@ async def connect(stack: str | None = None) -> Client:
     Args:
         stack: path of a local stack's stack.json; None: FRESHET_HOME/stack.json.
     """
-    options: dict[str, Any] = dict(ClientConfig.load_client_connect_config())
+    configured = ClientConfig.load_client_connect_config()
+    options: dict[str, Any] = dict(configured)
     if "target_host" not in options:
-        path = Path(stack) if stack else home() / "stack.json"
-        options["target_host"] = temporal_address(path)
-    options["namespace"] = os.environ.get("TEMPORAL_NAMESPACE") or NAMESPACE
+        default = home() / "stack.json"
+        options["target_host"] = temporal_address(Path(stack or default))
+    namespace = os.environ.get("TEMPORAL_NAMESPACE")
+    options["namespace"] = namespace or NAMESPACE
     return await Client.connect(**options)
 
 

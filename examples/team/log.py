@@ -15,9 +15,10 @@ class NoticeLog:
     """Appends each notice once, also when an attempt is repeated."""
 
     def __init__(self, path: str | None) -> None:
-        self._path = Path(path) if path else None
+        self._path: Path | None = None
         self._logged: set[str] = set()
-        if self._path and self._path.exists():
+        if path:
+            self._path = Path(path)
             self._logged = notice_ids(self._path)
 
     @activity.defn
@@ -35,9 +36,12 @@ class NoticeLog:
 
 
 def notice_ids(path: Path) -> set[str]:
-    """The notices in a log."""
+    """The notices in a log; none where there is no file yet."""
     ids: set[str] = set()
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    if not path.exists():
+        return ids
+    text = path.read_text(encoding="utf-8", errors="replace")
+    for line in text.splitlines():
         try:
             ids.add(json.loads(line)["notice_id"])
         except (ValueError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""Promise 7: every published batch, in order, at least once, never before it is visible; nobody is delayed by the dead."""
+"""Promise 7: every published batch, in order, at least once, never before it is visible; a dead team delays no other."""
 
 import json
 from contextlib import asynccontextmanager
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.service
 
 @service_handler(service=BatchSubscriberService)
 class Recorder:
-    """A team in this process: notes what it is told, declines what it is told to."""
+    """A team in this process: keeps the notices it gets, declines the batches in `decline`."""
 
     def __init__(self):
         self.seen: list[BatchNotice] = []
@@ -136,18 +136,16 @@ async def test_a_large_batch_makes_a_small_notice(env, db):
     assert len(str(team.seen[0])) < 100_000
 
 
-async def test_nothing_is_told_before_it_is_visible(env, db):
+async def test_no_notice_comes_before_its_batch_is_visible(env, db):
     make_source(db)
     await env.reconcile(env.subscriber("peps"))
     async with env.light_worker(), listening(env.team) as team:
         with connection_to(env) as publisher, publisher.transaction():
             add_batch(publisher, "peps", 1)  # not committed
             handle = await workflow_of(env)
-            looks = await until(lambda: _looks(handle))
+            checks = await until(lambda: _checks(handle))
             await wake_delivery(env.client, "team", "peps", 1)
-            await until(
-                lambda: _looks(handle, more_than=looks), what="woken, looked, found nothing"
-            )
+            await until(lambda: _checks(handle, more_than=checks), what="woken, checked, no batch")
             assert team.seen == []
         await wake_delivery(env.client, "team", "peps", 1)
         await until(lambda: team.seen)
@@ -155,15 +153,15 @@ async def test_nothing_is_told_before_it_is_visible(env, db):
             assert reader.execute("SELECT 1 FROM freshet.batch WHERE batch = 1").fetchone()
 
 
-async def _looks(handle, more_than=0):
-    """How often it looked at the ledger, once it waits again."""
-    looked = [
+async def _checks(handle, more_than=0):
+    """How often the delivery read the ledger, once it waits again."""
+    checks = [
         event
         async for event in handle.fetch_history_events()
         if event.HasField("activity_task_completed_event_attributes")
     ]
     waits = (await handle.query(DeliveryWorkflow.status)).waiting_for == "a batch"
-    return len(looked) if waits and len(looked) > more_than else 0
+    return len(checks) if waits and len(checks) > more_than else 0
 
 
 async def test_a_lost_wake_up_strands_nothing(env, db, monkeypatch):
@@ -172,7 +170,7 @@ async def test_a_lost_wake_up_strands_nothing(env, db, monkeypatch):
     await env.reconcile(env.subscriber("peps"))
     async with env.light_worker(sandbox=False), listening(env.team) as team:
         await until(lambda: delivery(db)["delivery"] == "idle")
-        add_batch(db, "peps", 1)  # and nobody says so
+        add_batch(db, "peps", 1)  # without a wake-up
         await until(lambda: team.batches() == [1])
 
 
@@ -224,7 +222,7 @@ async def test_a_missing_endpoint_parks_instead_of_wedging(env, db, monkeypatch)
         await until(lambda: delivery(db)["delivery"] == "idle")
 
 
-async def test_a_dead_subscriber_delays_nobody(env, db):
+async def test_a_dead_subscriber_delays_no_other(env, db):
     make_source(db)
     dead = env.subscriber(
         "peps", subscriber="dead", endpoint=f"{env.endpoint}-dead", task_queue="nobody"
@@ -239,8 +237,8 @@ async def test_a_dead_subscriber_delays_nobody(env, db):
         assert delivery(db, subscriber="dead")["delivery"] == "delivering"
 
 
-async def test_a_team_that_was_down_long_is_called_anew(env, db, monkeypatch):
-    """One operation's own retries back off up to an hour; the delivery calls again instead, and says what holds it up."""
+async def test_a_team_that_was_down_long_is_called_again(env, db, monkeypatch):
+    """One operation's own retries back off up to an hour; the delivery calls again instead, and shows what holds it up."""
     monkeypatch.setattr(attempts, "CALL_TIMEOUT", timedelta(seconds=2))
     make_source(db)
     add_batch(db, "peps", 1)
@@ -318,7 +316,7 @@ async def test_kill_9_of_team_and_delivery_loses_nothing(env, db, tmp_path):
             if batch % 15 == 0:
                 name = "team" if batch % 30 else "delivery"
                 await until((tmp_path / name).exists)
-                await until(lambda told=batch - 14: len(notices(log)) >= told, seconds=60)
+                await until(lambda least=batch - 14: len(notices(log)) >= least, seconds=60)
                 processes[name].kill()
                 processes[name].wait()
                 processes[name] = start[name]()
@@ -328,9 +326,9 @@ async def test_kill_9_of_team_and_delivery_loses_nothing(env, db, tmp_path):
         for process in processes.values():
             process.kill()
             process.wait()
-    told = notices(log)
-    assert [notice["batch"] for notice in told] == [*range(1, total + 1)]
-    assert [notice["previous_batch"] for notice in told] == [*range(total)]
+    logged = notices(log)
+    assert [notice["batch"] for notice in logged] == [*range(1, total + 1)]
+    assert [notice["previous_batch"] for notice in logged] == [*range(total)]
     assert db.execute(
         "SELECT count(*), max(delivered) FROM freshet.delivered_notice, freshet.delivery"
     ).fetchone() == (total, total)

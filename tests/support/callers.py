@@ -1,4 +1,4 @@
-"""Workflows that call the contract as a team would; light, since the sandbox imports this file anew."""
+"""Workflows that call the contract as a team would; light, since the sandbox imports this file again."""
 
 from datetime import timedelta
 
@@ -10,7 +10,7 @@ with workflow.unsafe.imports_passed_through():
 
 @workflow.defn
 class DescribeCaller:
-    """Asks how a source stands."""
+    """Describes a source in one line."""
 
     @workflow.run
     async def run(self, source: str, endpoint: str) -> str:

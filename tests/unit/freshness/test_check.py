@@ -1,20 +1,16 @@
-"""The pure parts of a check: the reason of a failure, the lookup of an expiry, the identity of a schedule."""
+"""The pure parts of a check: the reason of a failure and the lookup of an expiry."""
 
-from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from temporalio.exceptions import ActivityError, ApplicationError, RetryState, TimeoutError
 
 from corpus.errors import DependencyError
-from corpus.source import FreshnessSpec, SourceSpec
-from freshness import schedules
+from corpus.source import FreshnessSpec
 from freshness.activities import ExpiryLookup, ExpiryResult, FreshnessActivities
 from freshness.report import ExpiredDocuments, FreshnessSnapshot
 from freshness.workflows import reason_of
 
-SOURCE = SourceSpec(source="peps", topics=("peps",))
 LOOKUP = ExpiryLookup(source="peps", after_batch=4)
 
 
@@ -120,34 +116,3 @@ def test_a_database_that_is_away_is_tried_again() -> None:
         with pytest.raises(ApplicationError, match="no database") as raised:
             call()
         assert (raised.value.type, raised.value.non_retryable) == ("DependencyError", False)
-
-
-# ── schedules ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_the_hash_of_a_schedule_never_changes() -> None:
-    """Another hash would update every schedule in production at the next apply."""
-    assert schedules.spec_hash(SOURCE) == "689b92e62c773c94"
-
-
-@pytest.mark.parametrize(
-    ("fields", "same"),
-    [
-        ({"check_every_seconds": 301}, False),
-        ({"warn_after_seconds": 1}, True),  # the check reads it from the database
-        ({"max_expiry_ratio": 0.1}, True),
-    ],
-    ids=repr,
-)
-def test_only_what_a_schedule_is_built_from_updates_it(fields: dict[str, Any], same: bool) -> None:
-    other = replace(SOURCE, freshness=replace(SOURCE.freshness, **fields))
-    assert (schedules.spec_hash(SOURCE) == schedules.spec_hash(other)) is same
-
-
-@pytest.mark.parametrize(("every", "jitter"), [(60, 6), (300, 30), (3_600, 30), (1, 0.1)], ids=repr)
-def test_the_jitter_of_a_schedule_has_a_maximum(every: int, jitter: float) -> None:
-    spec = replace(SOURCE, freshness=FreshnessSpec(check_every_seconds=every))
-    built = schedules.build(spec)
-    assert built.spec.jitter == timedelta(seconds=jitter)
-    assert built.spec.intervals[0].every == timedelta(seconds=every)
-    assert built.policy.catchup_window == timedelta(minutes=10)
