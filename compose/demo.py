@@ -145,15 +145,17 @@ class _Display:
     def _show(self) -> None:
         now = time.monotonic()
         if sys.stderr.isatty():
-            sys.stderr.write(_CLEAR_LINE + self._text())
+            text = self._text()
+            sys.stderr.write(f"{_CLEAR_LINE}{text}")
             sys.stderr.flush()
         elif now - self._printed > _LINE_SECONDS:
-            _print(self._text())
             self._printed = now
+            _print(self._text())
 
     def _text(self) -> str:
         seconds = time.monotonic() - self._began
-        return describe_progress(read_sums(self._connection).since(self._before), seconds)
+        sums = read_sums(self._connection)
+        return describe_progress(sums.since(self._before), seconds)
 
 
 def read_sums(connection: Connection) -> Sums:
@@ -271,7 +273,8 @@ def _seconds_until(connection: Connection, instant: datetime) -> float:
 @contextmanager
 def _team(notices: Path) -> Generator[None, None, None]:
     """Run the team's worker for the length of the block."""
-    environment = os.environ | {"FRESHET_HOME": str(default_home())}
+    environment = dict(os.environ)
+    environment["FRESHET_HOME"] = str(default_home())
     command = [sys.executable, "-m", "examples.team.worker", "--log", str(notices)]
     worker = subprocess.Popen(command, cwd=ROOT, env=environment)
     try:

@@ -1,21 +1,21 @@
-"""Makes env.example from the table of settings: `python -m compose.env_example > compose/env.example`."""
+"""Make env.example from the table of settings: `python -m compose.env_example > compose/env.example`."""
 
 import sys
 
 from workers.config.settings import SETTINGS
 
 _HEAD = """\
-# Settings of Freshet. Copy to .env beside compose.yaml, take the # away where you change one.
-# Made from workers/config/settings.py by `python -m compose.env_example`; a test says when it is out of date.
-# compose.yaml itself sets the addresses of its services. TEMPORAL_* and PG* keep their usual meaning.
+# Settings of Freshet. Copy this file to .env beside compose.yaml, and remove the # from a line to change its setting.
+# The file is made from workers/config/settings.py by `python -m compose.env_example`; a test fails if it is outdated.
+# compose.yaml sets the addresses of its own services. TEMPORAL_* and PG* keep their usual meaning.
 
-# Password of the database in compose.yaml.
+# password of the database in compose.yaml
 #POSTGRES_PASSWORD=freshet
 """
 
 
 def render() -> str:
-    """The file's text."""
+    """Return the text of the file."""
     lines = [_HEAD]
     for setting in SETTINGS:
         secret = " (secret)" if setting.secret else ""

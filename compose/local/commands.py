@@ -217,11 +217,13 @@ def _refuse_special_characters(home: Path) -> None:
 
 
 def _start_supervisor(home: Path) -> None:
-    search_path = [str(_ROOT), os.environ.get("PYTHONPATH", "")]
+    search_path = [str(_ROOT)]
+    if os.environ.get("PYTHONPATH"):
+        search_path.append(os.environ["PYTHONPATH"])
     child = spawn(
         [sys.executable, "-m", "compose.local.supervisor", str(home)],
         mark="",
-        environment={"PYTHONPATH": os.pathsep.join(filter(None, search_path))},
+        environment={"PYTHONPATH": os.pathsep.join(search_path)},
         log=home / "logs" / "supervisor.log",
         cwd=home,
     )

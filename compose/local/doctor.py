@@ -42,10 +42,12 @@ def _python(home: Path) -> str:
 
 
 def _disk(home: Path) -> str:
-    existing = next(path for path in (home, *home.parents) if path.exists())
-    free = shutil.disk_usage(existing).free
-    text = f"{free / 1e9:.1f} GB free at {existing}"
-    if free < _MIN_DISK_BYTES:
+    existing = home
+    while not existing.exists():
+        existing = existing.parent
+    usage = shutil.disk_usage(existing)
+    text = f"{usage.free / 1e9:.1f} GB free at {existing}"
+    if usage.free < _MIN_DISK_BYTES:
         raise CheckFailedError(text)
     return text
 
@@ -104,17 +106,23 @@ def _model(home: Path) -> str:
     from corpus.embed.embedder import SentenceTransformerEmbedder
     from corpus.source import SourceSpec
 
-    model = SourceSpec(source="doctor", topics=()).model
-    embedder = SentenceTransformerEmbedder(model, device="cpu", precision="fp32")
-    return f"{model} loads, {embedder.embed_query('freshet').shape[0]} dimensions"
+    default = SourceSpec(source="doctor", topics=())
+    embedder = SentenceTransformerEmbedder(default.model, device="cpu", precision="fp32")
+    vector = embedder.embed_query("freshet")
+    dimensions = vector.shape[0]
+    return f"{default.model} loads, {dimensions} dimensions"
 
 
 def _addresses(home: Path) -> str:
     from workers.config.settings import load
 
     settings = load(home)
-    temporal = settings.temporal_address or "by profile"
-    return f"Kafka {settings.kafka_bootstrap}, Temporal {temporal}, staging {settings.staging_url}"
+    addresses = {
+        "Kafka": settings.kafka_bootstrap,
+        "Temporal": settings.temporal_address or "by profile",
+        "staging": settings.staging_url,
+    }
+    return ", ".join(f"{name} {address}" for name, address in addresses.items())
 
 
 MACHINE_CHECKS = (

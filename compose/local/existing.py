@@ -21,8 +21,9 @@ def existing_postgres(home: Path, url: str) -> ExistingServer:
         from corpus.database import connect
 
         with connect(url, application="freshet-up") as connection:
-            major, minor = divmod(connection.info.server_version, 10_000)
-            return f"{major}.{minor}"
+            number = connection.info.server_version
+        major, minor = divmod(number, 10_000)
+        return f"{major}.{minor}"
 
     return ExistingServer(home=home, name="postgres", address=address_of(url), check=check)
 

@@ -105,10 +105,11 @@ class PartRunner:
 
     def _wait_until_serving(self, process: ProcessId) -> bool:
         deadline = time.monotonic() + _ADOPT_SECONDS
-        while process.alive() and time.monotonic() < deadline and not self._stopping.is_set():
+        while process.alive() and time.monotonic() < deadline:
             if self.part.is_ready(process):
                 return True
-            self._stopping.wait(_WATCH_SECONDS)
+            if self._stopping.wait(_WATCH_SECONDS):
+                break
         return False
 
     def _bring_up(self) -> None:
@@ -192,17 +193,19 @@ class PartRunner:
 
     def _watch(self) -> float:
         """Wait until the process ends or the stack stops; return the seconds."""
-        since = time.monotonic()
+        began = time.monotonic()
         process = self._status.process
-        while process is not None and not self._stopping.is_set() and self._is_alive(process):
-            self._stopping.wait(_WATCH_SECONDS)
-        return time.monotonic() - since
+        while process is not None and self._is_alive(process):
+            if self._stopping.wait(_WATCH_SECONDS):
+                break
+        return time.monotonic() - began
 
     def _is_alive(self, process: ProcessId) -> bool:
         child = self._child
-        if child is not None and child.pid == process.pid:
-            return child.poll() is None  # takes the exit status, so that no zombie remains
-        return process.alive()
+        if child is None or child.pid != process.pid:
+            return process.alive()
+        code = child.poll()  # takes the exit status, so that no zombie remains
+        return code is None
 
     def _end_process(self) -> None:
         process = self._status.process
@@ -215,12 +218,23 @@ class PartRunner:
 
     def _record_usable(self, state: PartState, began: float, **values: object) -> None:
         took_seconds = time.monotonic() - began
-        self._board.update(self._status, state=state, took_seconds=took_seconds, error="", **values)
+        self._board.update(
+            self._status,
+            state=state,
+            took_seconds=took_seconds,
+            error="",
+            **values,
+        )
 
     def _record_end(self) -> None:
-        error = f"ended{self._describe_end()}{self._describe_output()}"
+        ending = self._describe_end()
+        output = self._describe_output()
         self._board.update(
-            self._status, state=PartState.RESTARTING, error=error, pid=None, started=None
+            self._status,
+            state=PartState.RESTARTING,
+            error=f"ended{ending}{output}",
+            pid=None,
+            started=None,
         )
 
     def _record_failure(self, error: Exception) -> bool:

@@ -16,21 +16,24 @@ def _postgres(home: Path) -> str:
     from corpus.database import connect
     from workers.config.settings import load
 
-    with connect(load(home).database_url, application=_APPLICATION) as connection:
-        major, minor = divmod(connection.info.server_version, 10_000)
+    url = load(home).database_url
+    with connect(url, application=_APPLICATION) as connection:
+        number = connection.info.server_version
+    major, minor = divmod(number, 10_000)
     return f"{major}.{minor}"
 
 
 def _pgvector(home: Path) -> str:
     from corpus.database import MIN_PGVECTOR
 
-    version = _read_scalar(home, "pgvector_version")
+    version: str | None = _read_scalar(home, "pgvector_version")
     if version is None:
         raise CheckFailedError("the extension is not in the database")
-    numbers = [int(number) for number in str(version).split(".")]
-    if tuple(numbers[:3]) < MIN_PGVECTOR:
-        raise CheckFailedError(str(version))
-    return str(version)
+    words = version.split(".")
+    numbers = tuple(int(word) for word in words[:3])
+    if numbers < MIN_PGVECTOR:
+        raise CheckFailedError(version)
+    return version
 
 
 def _iterative_scans(home: Path) -> str:
@@ -57,10 +60,12 @@ def _kafka(home: Path) -> str:
     from workers.config.settings import load
 
     settings = load(home)
-    properties = {**settings.kafka_properties, "bootstrap.servers": settings.kafka_bootstrap}
+    bootstrap = settings.kafka_bootstrap
+    properties = dict(settings.kafka_properties)
+    properties["bootstrap.servers"] = bootstrap
     names = brokers(properties, timeout=_KAFKA_SECONDS)
     if not names:
-        raise CheckFailedError(f"no answer from {settings.kafka_bootstrap}")
+        raise CheckFailedError(f"no answer from {bootstrap}")
     return ", ".join(names)
 
 

@@ -20,10 +20,11 @@ def end_parts(
     """
     running = {name: status for name, status in statuses.items() if status.running}
     while running:
-        names = _unneeded(running, statuses)
-        for name in names:
+        together: list[PartStatus] = []
+        for name in _unneeded(running, statuses):
             on_stop(name)
-        _stop_together([running.pop(name) for name in names])
+            together.append(running.pop(name))
+        _stop_together(together)
     kill_marked(str(home))
 
 

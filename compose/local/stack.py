@@ -75,7 +75,11 @@ def make_url(host: str, port: int, database: str, user: str, password: str) -> s
     from psycopg.conninfo import make_conninfo
 
     return make_conninfo(
-        "", host=host, port=port, dbname=database, user=user, password=password or None
+        host=host,
+        port=port,
+        dbname=database,
+        user=user,
+        password=password or None,
     )
 
 
@@ -93,7 +97,11 @@ def _kafka(home: Path, ports: Mapping[str, int]) -> Part:
     bootstrap = os.environ.get("FRESHET_KAFKA_BOOTSTRAP")
     if bootstrap:
         return existing_kafka(home, bootstrap)
-    return Kafka(home=home, port=ports["kafka"], controller_port=ports["kafka-controller"])
+    return Kafka(
+        home=home,
+        port=ports["kafka"],
+        controller_port=ports["kafka-controller"],
+    )
 
 
 def _temporal(home: Path, ports: Mapping[str, int]) -> Part:
@@ -104,7 +112,10 @@ def _temporal(home: Path, ports: Mapping[str, int]) -> Part:
     if profile is not None:
         return existing_temporal(home, profile, namespace)
     return Temporal(
-        home=home, port=ports["temporal"], ui_port=ports["temporal-ui"], namespaces=(namespace,)
+        home=home,
+        port=ports["temporal"],
+        ui_port=ports["temporal-ui"],
+        namespaces=(namespace,),
     )
 
 

@@ -68,7 +68,8 @@ class StatusBoard:
         needed = list(names)
         with self.lock:
             while not stopping.is_set():
-                if all(self._is_usable(name) for name in needed):
+                unusable = [name for name in needed if not self._is_usable(name)]
+                if not unusable:
                     return True
                 self.lock.wait(_WAIT_SECONDS)
         return False

@@ -155,8 +155,12 @@ def _describe_holder(port: int) -> str:
     """The program that listens on the port, in words; empty if the system does not show it."""
     try:
         for connection in psutil.net_connections("tcp"):
-            if connection.laddr and connection.laddr.port == port and connection.pid:
-                return f" by {psutil.Process(connection.pid).name()} (pid {connection.pid})"
+            pid = connection.pid
+            if not pid or not connection.laddr:
+                continue
+            if connection.laddr.port == port:
+                process = psutil.Process(pid)
+                return f" by {process.name()} (pid {pid})"
     except psutil.Error:
         return ""
     return ""

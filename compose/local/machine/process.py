@@ -219,11 +219,14 @@ def last_lines(log: Path, count: int) -> list[str]:
 def _wait_for_end(processes: Iterable[ProcessId], seconds: float) -> list[ProcessId]:
     """Wait until the processes have ended, at most `seconds`; return those that still run."""
     deadline = time.monotonic() + seconds
-    remaining = [process for process in processes if process.alive()]
-    while remaining and time.monotonic() < deadline:
-        time.sleep(_POLL_SECONDS)
+    remaining = list(processes)
+    while True:
         remaining = [process for process in remaining if process.alive()]
-    return remaining
+        if not remaining:
+            return []
+        if time.monotonic() > deadline:
+            return remaining
+        time.sleep(_POLL_SECONDS)
 
 
 def _send_signal(pid: int, number: signal.Signals) -> None:

@@ -56,7 +56,8 @@ def java_version(program: str) -> int:
         )
     except (OSError, subprocess.TimeoutExpired):
         return 0
-    match = re.search(r'version "(?:1\.)?(\d+)', completed.stderr + completed.stdout)
+    output = completed.stderr + completed.stdout
+    match = re.search(r'version "(?:1\.)?(\d+)', output)
     if match is None or completed.returncode != 0:
         return 0
     return int(match.group(1))

@@ -39,7 +39,9 @@ class Role(Part):
 
     def environment(self) -> dict[str, str]:
         """Return where the stack is, and which file to write when the worker is ready."""
-        search_path = [str(_ROOT), os.environ.get("PYTHONPATH", "")]
+        search_path = [str(_ROOT)]
+        if os.environ.get("PYTHONPATH"):
+            search_path.append(os.environ["PYTHONPATH"])
         return {
             "FRESHET_HOME": str(self.home),
             "FRESHET_READY_FILE": str(self.ready_file),
@@ -47,7 +49,7 @@ class Role(Part):
             "FRESHET_PRELOAD_AFTER": str(self.home / "run" / "embedder.ready"),
             "PYTHONUNBUFFERED": "1",
             # The checkout is on the path in any working directory, also where Freshet is not installed.
-            "PYTHONPATH": os.pathsep.join(filter(None, search_path)),
+            "PYTHONPATH": os.pathsep.join(search_path),
         }
 
     def is_ready(self, process: ProcessId) -> bool:

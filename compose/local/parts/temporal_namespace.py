@@ -43,8 +43,7 @@ async def prepare_namespace(client: "Client", namespace: str) -> bool:
     from workers.apply.namespaces import ensure_namespace
 
     created = await ensure_namespace(client, namespace)
-    if created:
-        await wait_for_namespace(client, namespace)
+    await wait_for_namespace(client, namespace)  # another process may have registered it just now
     await add_search_attributes(client, namespace)
     return created
 

@@ -39,13 +39,14 @@ def _candidates() -> Iterator[Path]:
     on_path = shutil.which("temporal")
     if on_path:
         yield Path(on_path)
-    go_bin = os.environ.get("GOBIN")
-    if go_bin:
-        yield Path(go_bin) / "temporal"
+    go_folder = os.environ.get("GOBIN")
+    if go_folder:
+        yield Path(go_folder, "temporal")
     go_path = os.environ.get("GOPATH")
     if go_path:
-        yield Path(go_path) / "bin" / "temporal"
-    yield Path.home() / "go" / "bin" / "temporal"
+        yield Path(go_path, "bin", "temporal")
+    home = Path.home()
+    yield home / "go" / "bin" / "temporal"
     yield _cached_binary()
 
 

@@ -84,7 +84,9 @@ def test_temporal_has_the_same_options() -> None:
 def test_postgres_has_the_same_memory_and_stops_fast() -> None:
     service = SERVICES["postgres"]
     settings = dict(word.split("=") for word in service["command"] if "=" in word)
+    assert len(settings) == len(service["command"]) - 1
     for name, value in settings.items():
+        name = name.removeprefix("--")
         assert postgres._SETTINGS[name] == value
     part = postgres.Postgres(home=Path("/home"), port=1)
     assert service["stop_signal"] == part.stop_signal.name

@@ -17,10 +17,12 @@ from compose.local.parts.temporal_namespace import (
     SEARCH_ATTRIBUTES,
     add_search_attributes,
     create_namespace,
+    prepare_namespace,
     wait_for_namespace,
 )
 from compose.local.parts.temporal_program import installed_binary, temporal_binary
 from corpus.errors import ConfigurationError, DependencyError
+from workers.apply import namespaces
 
 KEYWORD = 2  # IndexedValueType
 
@@ -199,6 +201,20 @@ class FakeServer:
 
 def refusal(status: RPCStatusCode) -> RPCError:
     return RPCError("refused", status, b"")
+
+
+async def test_a_namespace_that_another_process_registered_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def ensure(_client: object, _namespace: str) -> bool:
+        return False
+
+    monkeypatch.setattr(namespaces, "ensure_namespace", ensure)
+    monkeypatch.setattr(namespace_module, "_POLL_SECONDS", 0.001)
+    server = FakeServer(hidden=3)
+    assert await prepare_namespace(server.client, "x") is False
+    assert server.hidden == 0
+    assert server.added == sorted(SEARCH_ATTRIBUTES)
 
 
 async def test_a_namespace_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
