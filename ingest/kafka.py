@@ -201,8 +201,11 @@ class Cluster:
         if not keys:
             return {}
         firsts = self._list_offsets(keys, OffsetSpec.earliest())
-        lasts = self._list_offsets(keys, OffsetSpec.latest())
-        return {key: LogBounds(firsts[key], lasts[key]) for key in keys}
+        ends = self._list_offsets(keys, OffsetSpec.latest())
+        bounds: dict[PartitionKey, LogBounds] = {}
+        for key in keys:
+            bounds[key] = LogBounds(first_offset=firsts[key], next_offset=ends[key])
+        return bounds
 
     def _list_offsets(
         self, keys: Sequence[PartitionKey], spec: OffsetSpec | None

@@ -1,6 +1,6 @@
 """State, outcomes and lag of every source."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,21 +19,31 @@ def overview(connection: Connection, cluster: Cluster) -> list[dict[str, Any]]:
 
     Where Kafka does not answer, `lag` is None and `kafka` says why; the other fields are complete.
     """
-    rows = connection.cursor(row_factory=dict_row).execute(query("source_overview")).fetchall()
+    cursor = connection.cursor(row_factory=dict_row)
+    rows = cursor.execute(query("source_overview")).fetchall()
     specs = {row["source"]: SourceSpec.from_json(row.pop("spec")) for row in rows}
-    offsets: dict[str, dict[PartitionKey, int]] = {source: {} for source in specs}
-    for position in positions_of(connection, list(specs)):
-        offsets[position.source][position.key] = position.next_offset
-    logs = _read_logs(cluster, {topic for spec in specs.values() for topic in spec.topics})
+    topics = {topic for spec in specs.values() for topic in spec.topics}
+    logs = _read_logs(cluster, topics)
+    offsets = _offsets_of(connection, specs)
     for row in rows:
         source = row["source"]
-        topics = [_topic(topic, offsets[source], logs) for topic in specs[source].topics]
-        row["topics"] = topics
+        described = [_topic(topic, offsets[source], logs) for topic in specs[source].topics]
+        row["topics"] = described
         row["lag"] = None
         if logs.problem is None:
-            row["lag"] = _sum_of_lags(topics)
+            row["lag"] = _sum_of_lags(described)
         row["kafka"] = logs.problem
     return rows
+
+
+def _offsets_of(
+    connection: Connection, sources: Collection[str]
+) -> dict[str, dict[PartitionKey, int]]:
+    """Next offsets by source and partition."""
+    offsets: dict[str, dict[PartitionKey, int]] = {source: {} for source in sources}
+    for position in positions_of(connection, sources):
+        offsets[position.source][position.key] = position.next_offset
+    return offsets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,15 +78,17 @@ def _topic(topic: str, offsets: Mapping[PartitionKey, int], logs: _Logs) -> dict
         offsets: the source's next offsets.
         logs: what Kafka knows.
     """
-    is_missing = logs.problem is None and topic not in logs.partitions
-    partitions = []
-    if not is_missing:
-        keys = _partitions_of(topic, offsets, logs)
-        partitions = [_partition(key, offsets.get(key), logs.bounds.get(key)) for key in keys]
+    if logs.problem is None and topic not in logs.partitions:
+        return {"topic": topic, "missing": True, "lag": None, "partitions": []}
+    partitions: list[dict[str, Any]] = []
+    for key in _partitions_of(topic, offsets, logs):
+        next_offset = offsets.get(key)
+        bounds = logs.bounds.get(key)
+        partitions.append(_partition(key, next_offset, bounds))
     lag = None
-    if logs.problem is None and not is_missing:
+    if logs.problem is None:
         lag = _sum_of_lags(partitions)
-    return {"topic": topic, "missing": is_missing, "lag": lag, "partitions": partitions}
+    return {"topic": topic, "missing": False, "lag": lag, "partitions": partitions}
 
 
 def _partitions_of(

@@ -14,18 +14,24 @@ MAX_HELD_BYTES = 96_000_000
 
 def held_bytes(partitions: Iterable[AssignedPartition]) -> int:
     """Bytes of records in memory."""
-    return sum(
-        reader.held_bytes for partition in partitions for reader in partition.readers.values()
-    )
+    held = 0
+    for partition in partitions:
+        for reader in partition.readers.values():
+            held += reader.held_bytes
+    return held
 
 
 def sources_behind(partitions: Iterable[AssignedPartition], share: float = 1.0) -> frozenset[str]:
     """Sources that have handed over more than this share of what may be unpublished."""
-    by_source: defaultdict[str, list[PartitionReader]] = defaultdict(list)
+    readers_of: defaultdict[str, list[PartitionReader]] = defaultdict(list)
     for partition in partitions:
         for source, reader in partition.readers.items():
-            by_source[source].append(reader)
-    return frozenset(source for source, readers in by_source.items() if is_behind(readers, share))
+            readers_of[source].append(reader)
+    behind: set[str] = set()
+    for source, readers in readers_of.items():
+        if is_behind(readers, share):
+            behind.add(source)
+    return frozenset(behind)
 
 
 def must_pause(partition: AssignedPartition, behind: Collection[str], held: int) -> bool:

@@ -151,14 +151,20 @@ class Poller:
         if code in _LOG_CHANGED and key in self.assignment.partitions:
             self.assignment.reopen(key)
             return
-        extra = {"action": "kafka_error", "code": error.name(), "topic": key.topic}
-        kind = f"{error.name()}/{key.topic}"
-        logger.warning("Kafka: %s", error.str(), extra={**extra, "kind": kind})
+        name = error.name()
+        extra = {
+            "action": "kafka_error",
+            "kind": f"{name}/{key.topic}",
+            "code": name,
+            "topic": key.topic,
+        }
+        logger.warning("Kafka: %s", error.str(), extra=extra)
 
     def _halt_readers(
         self, key: PartitionKey, partition: AssignedPartition, offset: int, mistake: Exception
     ) -> None:
-        extra = {"action": "halt", "topic": key.topic, "partition": key.partition, "offset": offset}
+        where = {"topic": key.topic, "partition": key.partition, "offset": offset}
+        extra = {"action": "halt", **where}
         logger.error("a record cannot be read", exc_info=mistake, extra=extra)
         reason = f"{key}: offset {offset} cannot be read: {type(mistake).__name__}: {mistake}"
         for name, reader in list(partition.readers.items()):

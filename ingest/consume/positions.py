@@ -11,7 +11,7 @@ from corpus.database import Connection, database_errors_translated
 from corpus.source import SourceSpec
 from corpus.sql import query
 from ingest.consume.partition_state import PartitionLog, Position
-from ingest.kafka import Cluster, LogBounds, PartitionKey, TopicState
+from ingest.kafka import Cluster, PartitionKey, TopicState
 
 _CONNECTION_SECONDS = 5.0
 
@@ -55,26 +55,22 @@ def partition_logs(
     keys = [PartitionKey(*key) for key in keys]
     topics = cluster.topics(key.topic for key in keys)
     existing = [key for key in keys if _exists(key, topics)]
-    bounds = cluster.offsets(existing)
-    return {key: _log_of(cluster, key, topics[key.topic], bounds[key]) for key in existing}
+    logs: dict[PartitionKey, PartitionLog] = {}
+    for key, bounds in cluster.offsets(existing).items():
+        logs[key] = PartitionLog(
+            cluster_id=cluster.cluster_id(),
+            topic=key.topic,
+            topic_id=topics[key.topic].topic_id,
+            partition=key.partition,
+            first_offset=bounds.first_offset,
+            next_offset=bounds.next_offset,
+        )
+    return logs
 
 
 def _exists(key: PartitionKey, topics: Mapping[str, TopicState]) -> bool:
     topic = topics.get(key.topic)
     return topic is not None and key.partition < topic.partitions
-
-
-def _log_of(
-    cluster: Cluster, key: PartitionKey, topic: TopicState, bounds: LogBounds
-) -> PartitionLog:
-    return PartitionLog(
-        cluster_id=cluster.cluster_id(),
-        topic=key.topic,
-        topic_id=topic.topic_id,
-        partition=key.partition,
-        first_offset=bounds.first_offset,
-        next_offset=bounds.next_offset,
-    )
 
 
 class Positions:
@@ -87,11 +83,13 @@ class Positions:
     def active_sources(self) -> list[ActiveSource]:
         """Every source in state active."""
         with database_errors_translated(), self._pool.connection(_CONNECTION_SECONDS) as connection:
-            rows = connection.cursor(row_factory=dict_row).execute(query("sources_active"))
-            return [
-                ActiveSource(spec=SourceSpec.from_json(row["spec"]), epoch=row["epoch"])
-                for row in rows
-            ]
+            cursor = connection.cursor(row_factory=dict_row)
+            rows = cursor.execute(query("sources_active")).fetchall()
+        active: list[ActiveSource] = []
+        for row in rows:
+            spec = SourceSpec.from_json(row["spec"])
+            active.append(ActiveSource(spec=spec, epoch=row["epoch"]))
+        return active
 
     def of_sources(self, sources: Collection[str]) -> list[Position]:
         """Every position row of these sources."""

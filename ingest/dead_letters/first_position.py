@@ -38,7 +38,10 @@ class FirstPosition:
         timestamp = _NO_TIMESTAMP
         if self.timestamp_ms is not None:
             timestamp = str(self.timestamp_ms).encode()
-        return [(REDRIVEN_FROM, position.encode()), (REDRIVEN_TIMESTAMP, timestamp)]
+        return [
+            (REDRIVEN_FROM, position.encode()),
+            (REDRIVEN_TIMESTAMP, timestamp),
+        ]
 
 
 def first_position_of(headers: Headers) -> FirstPosition | None:
