@@ -1,5 +1,5 @@
 -- name: await_source
--- How the source stands.
+-- The state of a source.
 SELECT state, state_reason, last_batch FROM freshet.source WHERE source = %(source)s::text;
 
 -- name: await_batch
@@ -18,20 +18,21 @@ SELECT p.next_offset, r.batch
  ORDER BY r.batch DESC NULLS LAST LIMIT 1;
 
 -- name: await_offset_document
--- What a record became, if it became a document version.
-SELECT document_id, version, kind, visible_to IS NULL AS visible, end_reason, end_detail, batch FROM freshet.document
- WHERE source = %(source)s::text AND batch = %(batch)s::bigint AND topic = %(topic)s::text AND partition = %(partition)s::int
-   AND record_offset = %(offset)s::bigint LIMIT 1;
+-- The document version that a record became, if it became one.
+SELECT document_id, version, kind, visible_to IS NULL AS visible, end_reason, end_detail, batch
+  FROM freshet.document
+ WHERE source = %(source)s::text AND batch = %(batch)s::bigint AND topic = %(topic)s::text
+   AND partition = %(partition)s::int AND record_offset = %(offset)s::bigint LIMIT 1;
 
 -- name: await_offset_dead_letter
 -- Why a record could not be used.
 SELECT reason, detail, batch FROM freshet.dead_letter
- WHERE source = %(source)s::text AND topic = %(topic)s::text AND partition = %(partition)s::int AND record_offset = %(offset)s::bigint
-   AND batch = %(batch)s::bigint
+ WHERE source = %(source)s::text AND topic = %(topic)s::text AND partition = %(partition)s::int
+   AND record_offset = %(offset)s::bigint AND batch = %(batch)s::bigint
  ORDER BY dead_letter DESC LIMIT 1;
 
 -- name: await_document_version
--- A document at a version, the newest row of it.
+-- The newest row of a document at one version.
 SELECT version, kind, visible_to IS NULL AS visible, end_reason, end_detail, batch, end_batch FROM freshet.document
  WHERE source = %(source)s::text AND document_id = %(document_id)s::text AND version = %(version)s::bigint
  ORDER BY document_key DESC LIMIT 1;
@@ -42,11 +43,12 @@ SELECT version, kind, batch FROM freshet.document
  WHERE source = %(source)s::text AND document_id = %(document_id)s::text AND is_head;
 
 -- name: await_document_dead_letters
--- Newest unusable events of a document; their version stands in their value, if anywhere.
+-- The newest unusable events of a document. Their version, if they have one, can only be read from their value.
 SELECT reason, detail, batch, value FROM freshet.dead_letter
  WHERE source = %(source)s::text AND document_id = %(document_id)s::text AND state = 'open'
    AND octet_length(value) <= 1000000 ORDER BY dead_letter DESC LIMIT 20;
 
 -- name: await_newest_event
 -- Record time of the newest event in the corpus.
-SELECT (extract(epoch FROM max(observed_at)) * 1000)::bigint AS newest_ms FROM freshet.document WHERE source = %(source)s::text;
+SELECT (extract(epoch FROM max(observed_at)) * 1000)::bigint AS newest_ms
+  FROM freshet.document WHERE source = %(source)s::text;

@@ -1,19 +1,22 @@
 -- name: dead_letters_unproduced
--- What does not stand on its dead-letter topic yet, oldest first; not of the sources that have to wait.
-SELECT l.dead_letter, l.source, s.spec, l.batch, l.topic, l.partition, l.record_offset, l.document_id, l.reason, l.detail, l.key, l.value, l.headers
+-- Dead letters that are not on their topic yet, oldest first, except those of the sources that have to wait.
+SELECT l.dead_letter, l.source, s.spec, l.batch, l.topic, l.partition, l.record_offset, l.document_id, l.reason,
+       l.detail, l.key, l.value, l.headers
   FROM freshet.dead_letter l JOIN freshet.source s USING (source)
  WHERE l.produced_at IS NULL AND l.source <> ALL(%(without)s::text[])
  ORDER BY l.dead_letter
  LIMIT %(most)s::integer;
 
 -- name: dead_letters_produced
--- They stand on the dead-letter topic now.
-UPDATE freshet.dead_letter SET produced_at = now() WHERE dead_letter = ANY(%(dead_letters)s::bigint[]) AND produced_at IS NULL;
+-- Mark dead letters as written to their topic.
+UPDATE freshet.dead_letter SET produced_at = now()
+ WHERE dead_letter = ANY(%(dead_letters)s::bigint[]) AND produced_at IS NULL;
 
 -- name: list_dead_letters
--- Newest first, without their bytes. A filter that is null does not filter.
+-- Dead letters without their bytes, newest first. A filter that is null does not filter.
 SELECT dead_letter, source, batch, topic, partition, record_offset, document_id, reason, detail,
-       octet_length(key) AS key_bytes, octet_length(value) AS value_bytes, record_at, created_at, state, state_at, produced_at
+       octet_length(key) AS key_bytes, octet_length(value) AS value_bytes, record_at, created_at, state, state_at,
+       produced_at
   FROM freshet.dead_letter
  WHERE (%(source)s::text IS NULL OR source = %(source)s::text)
    AND (%(reason)s::text IS NULL OR reason = %(reason)s::text)
@@ -23,13 +26,13 @@ SELECT dead_letter, source, batch, topic, partition, record_offset, document_id,
  LIMIT %(most)s::bigint;
 
 -- name: show_dead_letter
--- One, with its bytes.
+-- One dead letter with its bytes.
 SELECT dead_letter, source, batch, topic, partition, record_offset, document_id, reason, detail, key, value, headers,
        record_at, created_at, state, state_at, produced_at
   FROM freshet.dead_letter WHERE dead_letter = %(dead_letter)s::bigint;
 
 -- name: settle_dead_letters
--- An operator has dealt with these open dead letters; answers which ones.
+-- Close open dead letters that an operator has dealt with. Returns those that were open.
 UPDATE freshet.dead_letter
    SET state = %(state)s::text, state_at = now()
  WHERE dead_letter = ANY(%(dead_letters)s::bigint[]) AND state = 'open'

@@ -1,14 +1,22 @@
 -- name: freshness_measure
 -- Ages and counts of a source, by the database's clock.
 SELECT (extract(epoch FROM now()) * 1000)::bigint AS snapshotted_at_ms, s.spec, s.last_batch,
-       (SELECT (extract(epoch FROM max(d.observed_at)) * 1000)::bigint FROM freshet.document d WHERE d.source = s.source) AS newest_ms,
+       (
+           SELECT (extract(epoch FROM max(d.observed_at)) * 1000)::bigint
+             FROM freshet.document d WHERE d.source = s.source
+       ) AS newest_ms,
        v.documents, v.oldest_ms, v.overdue
   FROM freshet.source s,
        LATERAL (
-           SELECT count(*) AS documents, (extract(epoch FROM min(greatest(d.observed_at, d.verified_at))) * 1000)::bigint AS oldest_ms,
+           SELECT count(*) AS documents,
+                  (extract(epoch FROM min(greatest(d.observed_at, d.verified_at))) * 1000)::bigint AS oldest_ms,
                   count(*) FILTER (
-                      WHERE coalesce(d.expires_at, greatest(d.observed_at, d.verified_at)
-                            + make_interval(secs => (s.spec -> 'freshness' ->> 'expire_after_seconds')::double precision)) <= now()
+                      WHERE coalesce(
+                          d.expires_at,
+                          greatest(d.observed_at, d.verified_at) + make_interval(
+                              secs => (s.spec -> 'freshness' ->> 'expire_after_seconds')::double precision
+                          )
+                      ) <= now()
                   ) AS overdue
              FROM freshet.document d WHERE d.source = s.source AND d.visible_to IS NULL
        ) v
@@ -20,23 +28,26 @@ SELECT count(*) AS batches, coalesce(sum(documents_expired), 0)::bigint AS docum
  WHERE source = %(source)s::text AND kind = 'expiry' AND batch > %(after)s::bigint AND state = 'published';
 
 -- name: record_freshness
--- Keep a check's result, once a run. The database dates a check that could not even ask it the time.
-INSERT INTO freshet.freshness_report (source, snapshotted_at, status, max_loaded_at, oldest_verified_at, documents, overdue, expired, error,
-       criteria, duration_seconds, workflow_id, run_id)
+-- Keep the result of a check, once per run. A check that could not ask the database for the time is dated by now().
+INSERT INTO freshet.freshness_report (source, snapshotted_at, status, max_loaded_at, oldest_verified_at, documents,
+       overdue, expired, error, criteria, duration_seconds, workflow_id, run_id)
 SELECT source, coalesce(to_timestamp(%(snapshotted_at_ms)s::double precision / 1000), now()), %(status)s::text,
        to_timestamp(%(newest_ms)s::double precision / 1000), to_timestamp(%(oldest_ms)s::double precision / 1000),
        %(documents)s::bigint, %(overdue)s::bigint, %(expired)s::bigint, %(error)s::text, %(criteria)s::jsonb,
        %(duration_seconds)s::double precision, %(workflow_id)s::text, %(run_id)s::text
   FROM freshet.source WHERE source = %(source)s::text
-   AND NOT EXISTS (SELECT 1 FROM freshet.freshness_report r WHERE r.source = %(source)s::text AND r.run_id = %(run_id)s::text)
+   AND NOT EXISTS (
+       SELECT 1 FROM freshet.freshness_report r WHERE r.source = %(source)s::text AND r.run_id = %(run_id)s::text
+   )
 ON CONFLICT DO NOTHING;
 
 -- name: latest_freshness
--- The newest check of every configured source, and how old it is.
+-- The newest check of every configured source, and its age.
 SELECT s.source, s.spec, (extract(epoch FROM now()) * 1000)::bigint AS now_ms,
        extract(epoch FROM now() - r.snapshotted_at)::double precision AS checked_seconds_ago,
        (extract(epoch FROM r.snapshotted_at) * 1000)::bigint AS snapshotted_at_ms, r.status,
-       (extract(epoch FROM r.max_loaded_at) * 1000)::bigint AS newest_ms, (extract(epoch FROM r.oldest_verified_at) * 1000)::bigint AS oldest_ms,
+       (extract(epoch FROM r.max_loaded_at) * 1000)::bigint AS newest_ms,
+       (extract(epoch FROM r.oldest_verified_at) * 1000)::bigint AS oldest_ms,
        r.documents, r.overdue, r.expired, r.error, r.criteria, r.duration_seconds, r.workflow_id, r.run_id
   FROM freshet.source s
   LEFT JOIN LATERAL (
@@ -46,13 +57,18 @@ SELECT s.source, s.spec, (extract(epoch FROM now()) * 1000)::bigint AS now_ms,
  ORDER BY s.source;
 
 -- name: describe_source
--- How a source stands, for other teams.
-SELECT s.source, s.state, s.state_reason, s.last_batch, (extract(epoch FROM s.last_published_at) * 1000)::bigint AS last_published_at_ms,
+-- The state of a source, for other teams.
+SELECT s.source, s.state, s.state_reason, s.last_batch,
+       (extract(epoch FROM s.last_published_at) * 1000)::bigint AS last_published_at_ms,
        (SELECT count(*) FROM freshet.document d WHERE d.source = s.source AND d.visible_to IS NULL) AS documents,
-       (SELECT (extract(epoch FROM max(d.observed_at)) * 1000)::bigint FROM freshet.document d WHERE d.source = s.source) AS newest_event_at_ms,
+       (
+           SELECT (extract(epoch FROM max(d.observed_at)) * 1000)::bigint
+             FROM freshet.document d WHERE d.source = s.source
+       ) AS newest_event_at_ms,
        r.status AS freshness, (extract(epoch FROM r.snapshotted_at) * 1000)::bigint AS checked_at_ms
   FROM freshet.source s
   LEFT JOIN LATERAL (
-      SELECT status, snapshotted_at FROM freshet.freshness_report f WHERE f.source = s.source ORDER BY f.snapshotted_at DESC LIMIT 1
+      SELECT status, snapshotted_at FROM freshet.freshness_report f
+       WHERE f.source = s.source ORDER BY f.snapshotted_at DESC LIMIT 1
   ) r ON true
  WHERE s.source = %(source)s::text;

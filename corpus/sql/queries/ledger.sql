@@ -1,15 +1,16 @@
 -- name: list_batches
 -- Newest batches of the ledger.
-SELECT source, batch, kind, state, records, applied, unchanged, superseded, dead_lettered, ignored, documents_written, documents_deleted,
-       documents_expired, chunks_opened, chunks_closed, chunks_reused, texts_embedded, reason, workflow_id, run_id, staged_at, published_at
+SELECT source, batch, kind, state, records, applied, unchanged, superseded, dead_lettered, ignored, documents_written,
+       documents_deleted, documents_expired, chunks_opened, chunks_closed, chunks_reused, texts_embedded, reason,
+       workflow_id, run_id, staged_at, published_at
 FROM freshet.batch WHERE (%(source)s::text IS NULL OR source = %(source)s::text)
 ORDER BY published_at DESC, source, batch DESC LIMIT %(limit)s;
 
 -- name: list_documents
 -- Documents as they are now; with `history`, every version.
-SELECT source, document_id, version, kind, CASE WHEN visible_to IS NULL THEN 'visible' ELSE end_reason END AS state, title, uri,
-       cardinality(chunk_ids) AS chunks, content_bytes, visible_from, visible_to, end_detail, event_at, observed_at, verified_at,
-       expires_at, batch, topic, partition, record_offset
+SELECT source, document_id, version, kind, CASE WHEN visible_to IS NULL THEN 'visible' ELSE end_reason END AS state,
+       title, uri, cardinality(chunk_ids) AS chunks, content_bytes, visible_from, visible_to, end_detail, event_at,
+       observed_at, verified_at, expires_at, batch, topic, partition, record_offset
 FROM freshet.document
 WHERE (%(source)s::text IS NULL OR source = %(source)s::text)
   AND (%(document_id)s::text IS NULL OR document_id = %(document_id)s::text)
@@ -17,7 +18,7 @@ WHERE (%(source)s::text IS NULL OR source = %(source)s::text)
 ORDER BY source, document_id, visible_from DESC LIMIT %(limit)s;
 
 -- name: export_source
--- What is visible of a source: id, version, hash of the content as received, visible chunks.
+-- The visible documents of a source: id, version, hash of the content as received, visible chunks.
 SELECT d.document_id AS id, d.version, encode(d.content_sha256, 'hex') AS content_sha256, count(c.chunk_id) AS chunks
 FROM freshet.document d
 LEFT JOIN freshet.chunk c ON c.source = d.source AND c.document_id = d.document_id AND c.visible_to IS NULL
@@ -25,12 +26,12 @@ WHERE d.source = %(source)s AND d.visible_to IS NULL
 GROUP BY d.document_id, d.version, d.content_sha256 ORDER BY d.document_id COLLATE "C";
 
 -- name: lineage_versions
--- Every version of a document, from the newest: where it came from, what made it, what ended it.
-SELECT d.source, d.document_id, d.version, d.kind, d.visible_from, d.visible_to, d.end_reason, d.end_detail, d.end_batch, d.title, d.uri,
-       d.topic, d.partition, d.record_offset, d.event_at, d.observed_at, d.verified_at, encode(d.raw_sha256, 'hex') AS raw_sha256,
-       encode(d.content_sha256, 'hex') AS content_sha256, encode(d.cleaned_sha256, 'hex') AS cleaned_sha256, d.pipeline,
-       s.fingerprint AS embedding_space, s.model, d.batch, b.kind AS batch_kind, b.workflow_id, b.run_id, b.approver, b.published_at,
-       d.chunk_ids
+-- Every version of a document, newest first: its origin, what made it and what ended it.
+SELECT d.source, d.document_id, d.version, d.kind, d.visible_from, d.visible_to, d.end_reason, d.end_detail,
+       d.end_batch, d.title, d.uri, d.topic, d.partition, d.record_offset, d.event_at, d.observed_at, d.verified_at,
+       encode(d.raw_sha256, 'hex') AS raw_sha256, encode(d.content_sha256, 'hex') AS content_sha256,
+       encode(d.cleaned_sha256, 'hex') AS cleaned_sha256, d.pipeline, s.fingerprint AS embedding_space, s.model,
+       d.batch, b.kind AS batch_kind, b.workflow_id, b.run_id, b.approver, b.published_at, d.chunk_ids
 FROM freshet.document d
 JOIN freshet.batch b ON b.source = d.source AND b.batch = d.batch
 LEFT JOIN freshet.embedding_space s ON s.space_id = d.space_id
@@ -39,31 +40,29 @@ ORDER BY d.source, d.visible_from DESC, d.document_key DESC;
 
 -- name: lineage_chunks
 -- Chunks of a document version, in reading order: which batch opened each, and whether it is still open.
-SELECT place.n - 1 AS position, c.chunk_id, c.token_count, c.batch AS opened_by_batch, c.visible_from, c.visible_to, c.end_batch,
-       encode(c.text_sha256, 'hex') AS text_sha256, left(c.text, 80) AS beginning
-FROM unnest(%(chunk_ids)s::bigint[]) WITH ORDINALITY AS place (chunk_id, n)
-JOIN freshet.chunk c USING (chunk_id) ORDER BY place.n;
+SELECT listed.ordinal - 1 AS position, c.chunk_id, c.token_count, c.batch AS opened_by_batch, c.visible_from,
+       c.visible_to, c.end_batch, encode(c.text_sha256, 'hex') AS text_sha256, left(c.text, 80) AS beginning
+FROM unnest(%(chunk_ids)s::bigint[]) WITH ORDINALITY AS listed (chunk_id, ordinal)
+JOIN freshet.chunk c USING (chunk_id) ORDER BY listed.ordinal;
 
 -- name: chunk_document
 -- The document that a chunk belongs to.
 SELECT source, document_id FROM freshet.chunk WHERE chunk_id = %(chunk_id)s;
 
 -- name: lineage_told
--- Who was told of a batch.
-SELECT subscriber, acknowledged_at FROM freshet.delivered_notice WHERE source = %(source)s AND batch = %(batch)s ORDER BY subscriber;
+-- The subscribers that were notified of a batch.
+SELECT subscriber, acknowledged_at FROM freshet.delivered_notice
+WHERE source = %(source)s AND batch = %(batch)s ORDER BY subscriber;
 
 -- name: ledger_sums
--- What was done since an instant, for live displays.
-SELECT count(*) AS batches,
-       coalesce(sum(records), 0)::bigint AS records,
-       coalesce(sum(applied), 0)::bigint AS applied,
-       coalesce(sum(unchanged), 0)::bigint AS unchanged,
-       coalesce(sum(superseded), 0)::bigint AS superseded,
-       coalesce(sum(dead_lettered), 0)::bigint AS dead_lettered,
+-- Sums over the batches since an instant, for live displays.
+SELECT count(*) AS batches, coalesce(sum(records), 0)::bigint AS records, coalesce(sum(applied), 0)::bigint AS applied,
+       coalesce(sum(unchanged), 0)::bigint AS unchanged, coalesce(sum(superseded), 0)::bigint AS superseded,
        coalesce(sum(texts_embedded), 0)::bigint AS texts_embedded,
-       coalesce(sum(chunks_reused), 0)::bigint AS chunks_reused
+       coalesce(sum(chunks_reused), 0)::bigint AS chunks_reused,
+       coalesce(sum(dead_lettered), 0)::bigint AS dead_lettered
 FROM freshet.batch WHERE published_at >= %(since)s AND (%(source)s::text IS NULL OR source = %(source)s::text);
 
 -- name: clock
 -- The database's clock.
-SELECT clock_timestamp();
+SELECT clock_timestamp() AS now;

@@ -1,17 +1,17 @@
 -- name: migration_table_exists
--- NULL where no migration was ever applied.
-SELECT to_regclass('freshet.migration')::text;
+-- Whether any migration was ever applied to this database.
+SELECT to_regclass('freshet.migration') IS NOT NULL AS "exists";
 
 -- name: migrations_applied
--- What the database has.
+-- The migrations that the database has.
 SELECT name, sha256 FROM freshet.migration ORDER BY name;
 
 -- name: migration_lock
--- One migrator at a time; released when its connection closes.
+-- One migrator at a time; the lock is released when its connection closes.
 SELECT pg_advisory_lock(%(key)s::bigint);
 
 -- name: create_migration_table
--- Where applied migrations are remembered.
+-- The table of applied migrations.
 CREATE SCHEMA IF NOT EXISTS freshet;
 CREATE TABLE IF NOT EXISTS freshet.migration (
     name       text PRIMARY KEY,
@@ -20,11 +20,11 @@ CREATE TABLE IF NOT EXISTS freshet.migration (
 );
 
 -- name: record_migration
--- Remember one.
+-- Record that a migration was applied.
 INSERT INTO freshet.migration (name, sha256) VALUES (%(name)s, %(sha256)s);
 
 -- name: create_pgvector
--- The extension lives in public, where every client finds the type.
+-- The extension is installed in the schema public, where every client finds the type.
 CREATE EXTENSION IF NOT EXISTS vector SCHEMA public;
 
 -- name: pgvector_version

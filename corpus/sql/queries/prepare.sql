@@ -1,5 +1,5 @@
 -- name: source_spec
--- The configuration of a source.
+-- The specification of a source.
 SELECT spec FROM freshet.source WHERE source = %(source)s;
 
 -- name: position_next_offset
@@ -9,17 +9,18 @@ WHERE source = %(source)s AND topic = %(topic)s AND partition = %(partition)s AN
 
 -- name: document_heads
 -- The newest known version of some documents, visible or not.
-SELECT document_id, document_key, version, visible_to IS NULL, coalesce(end_reason = 'expired', false),
-       content_sha256, cleaned_sha256, pipeline, space_id, content_type
+SELECT document_id, document_key, version, visible_to IS NULL AS visible,
+       coalesce(end_reason = 'expired', false) AS expired, content_sha256, cleaned_sha256, pipeline, space_id,
+       content_type
 FROM freshet.document
 WHERE source = %(source)s AND is_head AND document_id = ANY(%(document_ids)s::text[]);
 
 -- name: embedded_texts
--- Which of these texts have a vector in the space.
+-- The texts among these that have a vector in the space.
 SELECT text_sha256 FROM freshet.embedding
 WHERE space_id = %(space_id)s AND text_sha256 = ANY(%(hashes)s::bytea[]);
 
 -- name: register_space
--- Register an embedding space and its vector index.
-SELECT freshet.register_space(%(fingerprint)s::text, %(model)s::text, %(weights)s::text, %(pooling)s::text, %(prefix)s::text,
-    %(dimensions)s::integer, %(normalised)s::boolean, %(token_limit)s::integer);
+-- Register an embedding space and its vector index; the same space again gives the same id.
+SELECT freshet.register_space(%(fingerprint)s::text, %(model)s::text, %(weights)s::text, %(pooling)s::text,
+    %(prefix)s::text, %(dimensions)s::integer, %(normalised)s::boolean, %(token_limit)s::integer) AS space_id;

@@ -1,58 +1,65 @@
 -- name: create_incoming
--- Where a batch lands before it is judged; kept a session, emptied at commit, so that no catalog rows churn.
+-- Tables that receive a batch before it is judged. They live as long as the session and are emptied at commit, so that
+-- the catalog does not churn. Columns up to those of the judgement: `corpus.staging.layout`.
 CREATE TEMP TABLE IF NOT EXISTS incoming_event (
     topic text, partition integer, record_offset bigint, outcome text, reason text, detail text, document_id text,
     record_at timestamptz, key bytea, value bytea, headers text
 ) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS incoming_document (
-    document_id text, topic text, partition integer, record_offset bigint, record_at timestamptz, op text, version bigint,
-    tombstone_offset bigint, tombstone_floor bigint, reuse_key bigint, uri text, title text, content_type text, metadata text,
-    acl text[], event_at timestamptz, expires_at timestamptz, content_bytes bigint, content_sha256 bytea, cleaned_sha256 bytea,
-    raw_sha256 bytea, decision text, new_version bigint, head_key bigint
+    document_id text, topic text, partition integer, record_offset bigint, record_at timestamptz, op text,
+    version bigint, tombstone_offset bigint, tombstone_floor bigint, reuse_key bigint, uri text, title text,
+    content_type text, metadata text, acl text[], event_at timestamptz, expires_at timestamptz, content_bytes bigint,
+    content_sha256 bytea, cleaned_sha256 bytea, raw_sha256 bytea,
+    decision text, new_version bigint, head_key bigint  -- the judgement; see `decide`
 ) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS incoming_chunk (
-    document_id text, ordinal integer, start integer, text_sha256 bytea, heading text, token_count integer, truncated boolean, text text
+    document_id text, ordinal integer, start integer, text_sha256 bytea, heading text, token_count integer,
+    truncated boolean, text text
 ) ON COMMIT DELETE ROWS;
 
 -- name: lock_publishing
--- Before the batch's instant is taken: what is visible as of an instant is settled when nobody who took an earlier one holds this
--- (freshet.settle).
+-- Held from before the batch's instant is taken until the commit. When no transaction with an earlier instant holds it,
+-- what is visible as of an instant cannot change any more (freshet.settle).
 SELECT pg_advisory_xact_lock(hashtext('freshet.publish'), hashtext(%(source)s));
 
 -- name: lock_source
--- One publisher at a time a source, and an instant later than every published one. Not FOR UPDATE: rows that refer to the source
--- (a consumer's new position, a subscription) may be inserted meanwhile.
-SELECT greatest(clock_timestamp(), last_published_at + interval '1 microsecond') AS published_at, epoch, spec, last_batch
+-- One publisher at a time per source, and an instant later than every published one. Not FOR UPDATE: rows that refer to
+-- the source (a consumer's new position, a subscription) may be inserted meanwhile.
+SELECT greatest(clock_timestamp(), last_published_at + interval '1 microsecond') AS published_at, epoch, spec,
+       last_batch
 FROM freshet.source WHERE source = %(source)s FOR NO KEY UPDATE;
 
 -- name: ledger_row
--- What became of a batch, if it was published.
-SELECT run_id, kind, state, records, applied, unchanged, superseded, dead_lettered, ignored, documents_written, documents_deleted,
-       documents_expired, chunks_opened, chunks_closed, chunks_reused, texts_embedded, published_at
+-- The report of a batch, if it was published.
+SELECT run_id, kind, records, applied, unchanged, superseded, dead_lettered, ignored, documents_written,
+       documents_deleted, documents_expired, chunks_opened, chunks_closed, chunks_reused, texts_embedded, published_at
 FROM freshet.batch WHERE source = %(source)s AND batch = %(batch)s;
 
 -- name: lock_position
--- Where a partition stands.
+-- The position of a partition, locked.
 SELECT next_offset, topic_id FROM freshet.source_position
 WHERE source = %(source)s AND topic = %(topic)s AND partition = %(partition)s FOR UPDATE;
 
 -- name: copy_events
 -- Events of the batch.
-COPY incoming_event (topic, partition, record_offset, outcome, reason, detail, document_id, record_at, key, value, headers)
+COPY incoming_event (topic, partition, record_offset, outcome, reason, detail, document_id, record_at, key, value,
+    headers)
 FROM STDIN (FORMAT BINARY);
 
 -- name: copy_documents
 -- Documents of the batch.
-COPY incoming_document (document_id, topic, partition, record_offset, record_at, op, version, tombstone_offset, tombstone_floor,
-    reuse_key, uri, title, content_type, metadata, acl, event_at, expires_at, content_bytes, content_sha256, cleaned_sha256, raw_sha256)
+COPY incoming_document (document_id, topic, partition, record_offset, record_at, op, version, tombstone_offset,
+    tombstone_floor, reuse_key, uri, title, content_type, metadata, acl, event_at, expires_at, content_bytes,
+    content_sha256, cleaned_sha256, raw_sha256)
 FROM STDIN (FORMAT BINARY);
 
 -- name: copy_chunks
 -- Chunks of the batch's documents.
-COPY incoming_chunk (document_id, ordinal, start, text_sha256, heading, token_count, truncated, text) FROM STDIN (FORMAT BINARY);
+COPY incoming_chunk (document_id, ordinal, start, text_sha256, heading, token_count, truncated, text)
+FROM STDIN (FORMAT BINARY);
 
 -- name: analyze_incoming
--- Sizes for the planner, worth it for large batches.
+-- Table sizes for the planner; worth its cost for large batches.
 ANALYZE incoming_document, incoming_chunk, incoming_event;
 
 -- name: decide
@@ -62,12 +69,15 @@ WITH judged AS (
            greatest(coalesce(h.version, -1), coalesce(i.tombstone_floor, -1)) AS floor,
            i.tombstone_offset IS NOT NULL AS has_tombstone,
            h.kind AS head_kind, h.version AS head_version,
-           -- It expired, and its source sent it again since it was last observed: the same version comes back, unless that is
-           -- overdue by now, too.
+           -- The document expired, and its source sent it again after it was last observed: the same version comes
+           -- back, unless that is overdue by now, too.
            i.version = h.version AND i.op = 'upsert' AND h.end_reason = 'expired' AND i.record_at > h.observed_at
                AND i.tombstone_offset IS NULL
-               AND coalesce(coalesce(i.expires_at, i.record_at + make_interval(secs => %(expire_after)s::double precision))
-                            > %(published_at)s, true) AS restored,
+               AND coalesce(
+                   coalesce(i.expires_at, i.record_at + make_interval(secs => %(expire_after)s::double precision))
+                       > %(published_at)s,
+                   true
+               ) AS restored,
            i.version = h.version AND coalesce(h.end_reason, '') <> 'expired'
                AND CASE i.op WHEN 'upsert' THEN h.kind = 'document' AND h.content_sha256 = i.content_sha256
                              ELSE h.kind = 'tombstone' END AS same
@@ -87,39 +97,45 @@ SET head_key = j.head_key,
 FROM judged j WHERE j.document_id = i.document_id;
 
 -- name: analyze_decided
--- Decisions for the planner: taken for rare, they make opening documents quadratic (3,000 documents: 2.1 s in place of 0.07 s).
+-- Decisions for the planner: when it believes them rare, opening documents becomes quadratic (3,000 documents: 2.1 s
+-- instead of 0.07 s).
 ANALYZE incoming_document;
 
 -- name: stale_preparation
--- Documents whose preparation took something from the corpus that has changed since.
-SELECT count(*), min(i.document_id) FROM incoming_document i
+-- Documents whose preparation used a row of the corpus that has changed since.
+SELECT count(*) AS documents, min(i.document_id) AS example FROM incoming_document i
 LEFT JOIN freshet.document h ON h.document_key = i.reuse_key AND h.is_head AND h.visible_to IS NULL
 WHERE i.decision = 'upsert' AND (i.cleaned_sha256 IS NULL OR (i.reuse_key IS NOT NULL AND h.document_key IS NULL));
 
 -- name: missing_vectors
--- Texts without a vector in the batch's space.
-SELECT count(*) FROM (
+-- Texts that have no vector in the batch's space.
+SELECT count(*) AS texts FROM (
     SELECT DISTINCT k.text_sha256 FROM incoming_chunk k
     JOIN incoming_document i USING (document_id)
     WHERE i.decision = 'upsert' AND i.reuse_key IS NULL
-) wanted
-WHERE NOT EXISTS (SELECT FROM freshet.embedding e WHERE e.space_id = %(space_id)s AND e.text_sha256 = wanted.text_sha256);
+) needed
+WHERE NOT EXISTS (
+    SELECT FROM freshet.embedding e WHERE e.space_id = %(space_id)s AND e.text_sha256 = needed.text_sha256
+);
 
 -- name: close_chunks
--- Chunks that the new versions no longer hold.
+-- Close the chunks that the new versions do not contain.
 UPDATE freshet.chunk c SET visible_to = %(published_at)s, end_batch = %(batch)s
 FROM incoming_document i
 WHERE c.source = %(source)s AND c.document_id = i.document_id AND c.visible_to IS NULL
   AND i.decision IN ('upsert', 'delete', 'tombstone') AND (i.decision <> 'upsert' OR i.reuse_key IS NULL)
   AND (i.decision <> 'upsert' OR c.space_id <> %(space_id)s
-       OR NOT EXISTS (SELECT FROM incoming_chunk k WHERE k.document_id = c.document_id AND k.text_sha256 = c.text_sha256));
+       OR NOT EXISTS (
+           SELECT FROM incoming_chunk k WHERE k.document_id = c.document_id AND k.text_sha256 = c.text_sha256
+       ));
 
 -- name: open_chunks
--- Chunks that were not there, with their vectors. A tsvector holds 1 MB at most: of a longer chunk (`chunker = "whole"` only) text
--- search knows the beginning.
-INSERT INTO freshet.chunk (source, document_id, text_sha256, text, token_count, truncated, search_text, space_id, dimensions,
-    embedding, visible_from, batch)
-SELECT %(source)s, k.document_id, k.text_sha256, k.text, k.token_count, k.truncated, to_tsvector(%(language)s::regconfig, left(k.text, 200000)),
+-- Open the chunks that are new, with their vectors. A tsvector holds at most 1 MB: of a longer chunk
+-- (`chunker = "whole"` only), text search knows the beginning.
+INSERT INTO freshet.chunk (source, document_id, text_sha256, text, token_count, truncated, search_text, space_id,
+    dimensions, embedding, visible_from, batch)
+SELECT %(source)s, k.document_id, k.text_sha256, k.text, k.token_count, k.truncated,
+       to_tsvector(%(language)s::regconfig, left(k.text, 200000)),
        e.space_id, e.dimensions, e.embedding, %(published_at)s, %(batch)s
 FROM (
     SELECT DISTINCT ON (k.document_id, k.text_sha256) k.* FROM incoming_chunk k
@@ -129,18 +145,18 @@ FROM (
 ) k
 JOIN freshet.embedding e ON e.space_id = %(space_id)s AND e.text_sha256 = k.text_sha256
 WHERE NOT EXISTS (
-    SELECT FROM freshet.chunk c WHERE c.source = %(source)s AND c.document_id = k.document_id AND c.text_sha256 = k.text_sha256
-      AND c.space_id = %(space_id)s AND c.visible_to IS NULL);
+    SELECT FROM freshet.chunk c
+    WHERE c.source = %(source)s AND c.document_id = k.document_id AND c.text_sha256 = k.text_sha256
+      AND c.space_id = %(space_id)s AND c.visible_to IS NULL
+);
 
 -- name: count_reused
 -- Chunks that stay as they are in new document versions.
-SELECT coalesce(sum(n), 0)::bigint FROM (
-    SELECT count(*) AS n FROM freshet.chunk c JOIN incoming_document i ON i.document_id = c.document_id
-    WHERE c.source = %(source)s AND i.decision = 'upsert' AND c.visible_to IS NULL AND c.visible_from < %(published_at)s
-) reused;
+SELECT count(*) AS chunks FROM freshet.chunk c JOIN incoming_document i ON i.document_id = c.document_id
+WHERE c.source = %(source)s AND i.decision = 'upsert' AND c.visible_to IS NULL AND c.visible_from < %(published_at)s;
 
 -- name: close_heads
--- The versions that were newest until now.
+-- Close the versions that were the newest until now.
 UPDATE freshet.document d
 SET is_head = false,
     end_batch = CASE WHEN d.visible_to IS NULL THEN %(batch)s ELSE d.end_batch END,
@@ -150,19 +166,22 @@ FROM incoming_document i
 WHERE d.document_key = i.head_key AND i.decision IN ('upsert', 'delete', 'tombstone');
 
 -- name: open_documents
--- The new versions, with their chunks in reading order.
-INSERT INTO freshet.document (source, document_id, version, kind, is_head, visible_from, uri, title, content_type, metadata, acl,
-    raw_sha256, content_sha256, cleaned_sha256, content_bytes, pipeline, space_id, chunk_ids, chunk_starts, chunk_headings,
-    event_at, observed_at, expires_at, batch, topic, partition, record_offset)
+-- Open the new versions, with their chunks in reading order.
+INSERT INTO freshet.document (source, document_id, version, kind, is_head, visible_from, uri, title, content_type,
+    metadata, acl, raw_sha256, content_sha256, cleaned_sha256, content_bytes, pipeline, space_id, chunk_ids,
+    chunk_starts, chunk_headings, event_at, observed_at, expires_at, batch, topic, partition, record_offset)
 SELECT %(source)s, i.document_id, i.new_version, 'document', true, %(published_at)s, i.uri, i.title, i.content_type,
-       coalesce(i.metadata, '{}')::jsonb, i.acl, i.raw_sha256, i.content_sha256, i.cleaned_sha256, i.content_bytes, %(pipeline)s,
-       %(space_id)s, coalesce(h.chunk_ids, p.chunk_ids, '{}'), coalesce(h.chunk_starts, p.chunk_starts, '{}'),
-       coalesce(h.chunk_headings, p.chunk_headings, '{}'), i.event_at, least(coalesce(i.record_at, %(published_at)s), %(published_at)s), i.expires_at, %(batch)s,
+       coalesce(i.metadata, '{}')::jsonb, i.acl, i.raw_sha256, i.content_sha256, i.cleaned_sha256, i.content_bytes,
+       %(pipeline)s, %(space_id)s, coalesce(h.chunk_ids, p.chunk_ids, '{}'),
+       coalesce(h.chunk_starts, p.chunk_starts, '{}'), coalesce(h.chunk_headings, p.chunk_headings, '{}'),
+       i.event_at, least(coalesce(i.record_at, %(published_at)s), %(published_at)s), i.expires_at, %(batch)s,
        i.topic, i.partition, i.record_offset
 FROM incoming_document i
 LEFT JOIN freshet.document h ON h.document_key = i.reuse_key
 LEFT JOIN (
-    SELECT k.document_id, array_agg(c.chunk_id ORDER BY k.ordinal) AS chunk_ids, array_agg(k.start ORDER BY k.ordinal) AS chunk_starts,
+    SELECT k.document_id,
+           array_agg(c.chunk_id ORDER BY k.ordinal) AS chunk_ids,
+           array_agg(k.start ORDER BY k.ordinal) AS chunk_starts,
            array_agg(coalesce(k.heading, '') ORDER BY k.ordinal) AS chunk_headings
     FROM incoming_chunk k
     JOIN freshet.chunk c ON c.source = %(source)s AND c.document_id = k.document_id AND c.text_sha256 = k.text_sha256
@@ -172,26 +191,33 @@ LEFT JOIN (
 WHERE i.decision = 'upsert';
 
 -- name: open_tombstones
--- Deletions, remembered under the version that they had or met.
-INSERT INTO freshet.document (source, document_id, version, kind, is_head, visible_from, visible_to, end_reason, end_batch, metadata,
-    raw_sha256, event_at, observed_at, batch, topic, partition, record_offset)
-SELECT %(source)s, i.document_id, i.new_version, 'tombstone', true, %(published_at)s, %(published_at)s, 'deleted', %(batch)s, '{}',
-       i.raw_sha256, i.event_at, least(coalesce(i.record_at, %(published_at)s), %(published_at)s), %(batch)s, i.topic, i.partition,
+-- Remember deletions: under their own version, or under the version that they deleted.
+INSERT INTO freshet.document (source, document_id, version, kind, is_head, visible_from, visible_to, end_reason,
+    end_batch, metadata, raw_sha256, event_at, observed_at, batch, topic, partition, record_offset)
+SELECT %(source)s, i.document_id, i.new_version, 'tombstone', true, %(published_at)s, %(published_at)s, 'deleted',
+       %(batch)s, '{}', i.raw_sha256, i.event_at,
+       least(coalesce(i.record_at, %(published_at)s), %(published_at)s), %(batch)s, i.topic, i.partition,
        CASE i.decision WHEN 'tombstone' THEN i.tombstone_offset ELSE i.record_offset END
 FROM incoming_document i WHERE i.decision IN ('delete', 'tombstone');
 
 -- name: observe_unchanged
--- What was sent again unchanged was observed again.
+-- A document that was sent again unchanged was observed again.
 UPDATE freshet.document d SET observed_at = least(i.record_at, %(published_at)s)
 FROM incoming_document i
-WHERE d.document_key = i.head_key AND i.decision = 'unchanged' AND i.op = 'upsert' AND least(i.record_at, %(published_at)s) > d.observed_at;
+WHERE d.document_key = i.head_key AND i.decision = 'unchanged' AND i.op = 'upsert'
+  AND least(i.record_at, %(published_at)s) > d.observed_at;
 
 -- name: settle_events
--- Every event's final outcome (promise 4).
-UPDATE incoming_event e SET outcome = CASE
-        WHEN e.record_offset = i.tombstone_offset
-             AND (i.op IS NULL OR (e.topic, e.partition, e.record_offset) <> (i.topic, i.partition, i.record_offset)) THEN CASE i.decision
-            WHEN 'tombstone' THEN 'applied' WHEN 'upsert' THEN 'superseded' WHEN 'delete' THEN 'superseded' ELSE i.decision END
+-- The final outcome of every event (promise 4).
+UPDATE incoming_event e
+SET outcome = CASE
+        WHEN e.record_offset = i.tombstone_offset AND (
+            i.op IS NULL OR (e.topic, e.partition, e.record_offset) <> (i.topic, i.partition, i.record_offset)
+        ) THEN CASE i.decision
+            WHEN 'tombstone' THEN 'applied'
+            WHEN 'upsert' THEN 'superseded'
+            WHEN 'delete' THEN 'superseded'
+            ELSE i.decision END
         WHEN i.decision IN ('upsert', 'delete') THEN 'applied'
         WHEN i.tombstone_offset IS NOT NULL THEN 'superseded'
         ELSE i.decision END
@@ -200,35 +226,32 @@ WHERE e.outcome = 'event' AND e.document_id = i.document_id;
 
 -- name: count_events
 -- Outcomes of a batch.
-SELECT outcome, count(*) FROM incoming_event GROUP BY outcome;
-
--- name: count_decisions
--- What happened to documents.
-SELECT decision, count(*) FROM incoming_document GROUP BY decision;
+SELECT outcome, count(*) AS events FROM incoming_event GROUP BY outcome;
 
 -- name: insert_dead_letters
--- Events that cannot be used, with their bytes.
-INSERT INTO freshet.dead_letter (source, batch, topic, partition, record_offset, document_id, reason, detail, key, value, headers, record_at)
+-- Keep the events that cannot be used, with their bytes.
+INSERT INTO freshet.dead_letter (source, batch, topic, partition, record_offset, document_id, reason, detail, key,
+    value, headers, record_at)
 SELECT %(source)s, %(batch)s, topic, partition, record_offset, document_id, reason, coalesce(detail, ''), key, value,
        coalesce(headers, '[]')::jsonb, record_at
 FROM incoming_event WHERE outcome = 'dead_letter';
 
 -- name: count_embedded
--- Texts that were embedded for this batch: counted where they stand, since an attempt that was killed reports nothing.
-SELECT count(*) FROM freshet.embedding WHERE source = %(source)s AND batch = %(batch)s;
+-- Texts that were embedded for this batch. They are counted in the table, since a killed attempt reports nothing.
+SELECT count(*) AS texts FROM freshet.embedding WHERE source = %(source)s AND batch = %(batch)s;
 
 -- name: insert_ledger
--- The batch in the ledger.
-INSERT INTO freshet.batch (source, batch, kind, state, records, applied, unchanged, superseded, dead_lettered, ignored, documents_written,
-    documents_deleted, documents_expired, chunks_opened, chunks_closed, chunks_reused, texts_embedded, reason, workflow_id, run_id,
-    pipeline, space_id, staged_at, published_at)
-VALUES (%(source)s, %(batch)s, %(kind)s, %(state)s, %(records)s, %(applied)s, %(unchanged)s, %(superseded)s, %(dead_lettered)s,
-    %(ignored)s, %(documents_written)s, %(documents_deleted)s, %(documents_expired)s, %(chunks_opened)s, %(chunks_closed)s,
-    %(chunks_reused)s, %(texts_embedded)s, %(reason)s, %(workflow_id)s, %(run_id)s, %(pipeline)s, %(space_id)s, %(staged_at)s,
-    %(published_at)s);
+-- Write the batch to the ledger.
+INSERT INTO freshet.batch (source, batch, kind, state, records, applied, unchanged, superseded, dead_lettered, ignored,
+    documents_written, documents_deleted, documents_expired, chunks_opened, chunks_closed, chunks_reused,
+    texts_embedded, reason, workflow_id, run_id, pipeline, space_id, staged_at, published_at)
+VALUES (%(source)s, %(batch)s, %(kind)s, %(state)s, %(records)s, %(applied)s, %(unchanged)s, %(superseded)s,
+    %(dead_lettered)s, %(ignored)s, %(documents_written)s, %(documents_deleted)s, %(documents_expired)s,
+    %(chunks_opened)s, %(chunks_closed)s, %(chunks_reused)s, %(texts_embedded)s, %(reason)s, %(workflow_id)s,
+    %(run_id)s, %(pipeline)s, %(space_id)s, %(staged_at)s, %(published_at)s);
 
 -- name: insert_range
--- The offsets of the batch.
+-- Write the offsets of the batch in one partition.
 INSERT INTO freshet.batch_range (source, batch, topic, partition, epoch, first_offset, next_offset, records)
 VALUES (%(source)s, %(batch)s, %(topic)s, %(partition)s, %(epoch)s, %(first_offset)s, %(next_offset)s, %(records)s);
 
@@ -238,45 +261,57 @@ UPDATE freshet.source_position SET next_offset = %(next_offset)s, updated_at = n
 WHERE source = %(source)s AND topic = %(topic)s AND partition = %(partition)s AND next_offset = %(first_offset)s;
 
 -- name: source_published
--- The source's newest batch.
-UPDATE freshet.source SET last_batch = greatest(last_batch, %(batch)s), last_published_at = %(published_at)s WHERE source = %(source)s;
+-- Record the source's newest batch and its instant.
+UPDATE freshet.source SET last_batch = greatest(last_batch, %(batch)s), last_published_at = %(published_at)s
+WHERE source = %(source)s;
 
 -- name: notify_published
--- Wake whoever listens (`freshet drain`, live displays).
+-- Notify every session that listens (`freshet drain`, live displays).
 SELECT pg_notify('freshet_published', %(payload)s);
 
 -- name: active_subscribers
--- Who is told.
+-- The subscribers that are notified of the source's batches.
 SELECT subscriber FROM freshet.subscription WHERE source = %(source)s AND state = 'active' ORDER BY subscriber;
 
 -- name: count_overdue
--- Visible documents, and those that are overdue now; an event's own end overrides the source's rule.
-SELECT count(*), count(*) FILTER (
-    WHERE coalesce(expires_at, greatest(observed_at, verified_at) + make_interval(secs => %(expire_after)s::double precision)) <= %(published_at)s)
+-- Visible documents, and those that are overdue now; an event's own `expires_at` overrides the source's rule.
+SELECT count(*) AS visible,
+       count(*) FILTER (
+           WHERE coalesce(
+               expires_at,
+               greatest(observed_at, verified_at) + make_interval(secs => %(expire_after)s::double precision)
+           ) <= %(published_at)s
+       ) AS overdue
 FROM freshet.document WHERE source = %(source)s AND visible_to IS NULL;
 
 -- name: expire_documents
--- Withdraw what is overdue; the head stays, so only a newer event (or the same one, sent again) brings it back.
+-- Withdraw what is overdue. The head stays, so that only a newer event, or the same event sent again, brings it back.
 WITH ended AS (
     UPDATE freshet.document
     SET visible_to = %(published_at)s, end_reason = 'expired', end_detail = %(rule)s, end_batch = %(batch)s
     WHERE source = %(source)s AND visible_to IS NULL
-      AND coalesce(expires_at, greatest(observed_at, verified_at) + make_interval(secs => %(expire_after)s::double precision)) <= %(published_at)s
+      AND coalesce(
+          expires_at,
+          greatest(observed_at, verified_at) + make_interval(secs => %(expire_after)s::double precision)
+      ) <= %(published_at)s
     RETURNING document_id
 ), closed AS (
     UPDATE freshet.chunk c SET visible_to = %(published_at)s, end_batch = %(batch)s
     FROM ended WHERE c.source = %(source)s AND c.document_id = ended.document_id AND c.visible_to IS NULL
     RETURNING c.chunk_id
 )
-SELECT (SELECT count(*) FROM ended), (SELECT count(*) FROM closed);
+SELECT (SELECT count(*) FROM ended) AS documents, (SELECT count(*) FROM closed) AS chunks;
 
 -- name: load_source
--- What a source's entity starts from.
-SELECT s.spec, s.epoch, greatest(s.last_batch, coalesce((SELECT max(batch) FROM freshet.batch b WHERE b.source = s.source), 0))
+-- The values that a source's entity starts from.
+SELECT s.spec, s.epoch,
+       greatest(
+           s.last_batch, coalesce((SELECT max(batch) FROM freshet.batch b WHERE b.source = s.source), 0)
+       ) AS last_batch
 FROM freshet.source s WHERE s.source = %(source)s;
 
 -- name: rewind_source
--- Consumers seek to the position rows again; a halt waits for a person.
+-- Let consumers seek to the position rows again; with `halt`, stop the source until a person resumes it.
 UPDATE freshet.source
 SET epoch = epoch + 1,
     state = CASE WHEN %(halt)s THEN 'halted' ELSE state END,

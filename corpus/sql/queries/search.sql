@@ -1,16 +1,16 @@
 -- name: search
--- Retrieve; see freshet.search in the schema.
-SELECT score, source, document_id, version, ordinal, start, heading, text, title, uri, metadata::text, chunk_id, batch, topic, partition,
-       record_offset, event_at, observed_at, verified_at, expires_at
-FROM freshet.search(%(query)s::vector, %(text)s::text, %(k)s::integer, %(mode)s::text, %(space_id)s::smallint, %(sources)s::text[],
-    %(metadata)s::jsonb, %(as_of)s::timestamptz, %(language)s::regconfig);
+-- Retrieve chunks; see freshet.search in the schema.
+SELECT score, source, document_id, version, ordinal, start, heading, text, title, uri, metadata::text, chunk_id, batch,
+       topic, partition, record_offset, event_at, observed_at, verified_at, expires_at
+FROM freshet.search(%(query)s::vector, %(text)s::text, %(k)s::integer, %(mode)s::text, %(space_id)s::smallint,
+    %(sources)s::text[], %(metadata)s::jsonb, %(as_of)s::timestamptz, %(language)s::regconfig);
 
 -- name: settle
--- Wait for what is being committed; see freshet.settle in the schema.
+-- Wait for batches that are being committed; see freshet.settle in the schema.
 SELECT freshet.settle(%(as_of)s::timestamptz, %(sources)s::text[]);
 
 -- name: search_spaces
--- Embedding spaces and languages of the sources that a search covers.
+-- Specifications of the sources that a search covers; they name the embedding spaces and the languages.
 SELECT s.source, s.spec FROM freshet.source s
 WHERE (%(sources)s::text[] IS NULL OR s.source = ANY(%(sources)s::text[])) ORDER BY s.source;
 
@@ -19,5 +19,5 @@ WHERE (%(sources)s::text[] IS NULL OR s.source = ANY(%(sources)s::text[])) ORDER
 SELECT space_id FROM freshet.embedding_space WHERE fingerprint = %(fingerprint)s;
 
 -- name: batch_published_at
--- When a batch became visible; a search as of a batch is one as of that instant.
+-- The instant at which a batch became visible; a search as of a batch is a search as of that instant.
 SELECT published_at FROM freshet.batch WHERE source = %(source)s AND batch = %(batch)s;

@@ -1,31 +1,32 @@
 -- name: sources_active
--- What the consumer reads: every source that is to be consumed.
+-- The sources that the consumer reads.
 SELECT source, spec, revision, epoch FROM freshet.source WHERE state = 'active' ORDER BY source;
 
 -- name: positions_of_sources
--- The truth about where these sources stand.
+-- The positions of these sources.
 SELECT source, topic, partition, cluster_id, topic_id, next_offset
   FROM freshet.source_position
  WHERE source = ANY(%(sources)s::text[]);
 
 -- name: begin_position
--- Where a partition that was never read begins.
+-- The first position of a partition that was never read.
 INSERT INTO freshet.source_position (source, cluster_id, topic, topic_id, partition, next_offset)
-VALUES (%(source)s::text, %(cluster_id)s::text, %(topic)s::text, %(topic_id)s::text, %(partition)s::integer, %(next_offset)s::bigint)
+VALUES (%(source)s::text, %(cluster_id)s::text, %(topic)s::text, %(topic_id)s::text, %(partition)s::integer,
+    %(next_offset)s::bigint)
 ON CONFLICT DO NOTHING;
 
 -- name: halt_source
--- Stop an active source and say why; a source that is already stopped keeps its first reason.
+-- Stop an active source with a reason; a source that is already stopped keeps its first reason.
 UPDATE freshet.source
    SET state = 'halted', state_reason = %(reason)s::text, updated_at = now()
  WHERE source = %(source)s::text AND state = 'active' AND epoch = %(epoch)s::bigint;
 
 -- name: sources_configured
--- Every source as it stands, for `apply`.
+-- Every source with its state, for `freshet apply`.
 SELECT source, spec, revision, state, state_reason FROM freshet.source ORDER BY source;
 
 -- name: sources_with_documents
--- Sources of which the corpus holds documents, visible or not.
+-- Sources that have documents in the corpus, visible or not.
 SELECT s.source FROM freshet.source s
 WHERE EXISTS (SELECT FROM freshet.document d WHERE d.source = s.source AND d.is_head AND d.kind = 'document');
 
@@ -34,7 +35,7 @@ WHERE EXISTS (SELECT FROM freshet.document d WHERE d.source = s.source AND d.is_
 INSERT INTO freshet.source (source, spec) VALUES (%(source)s::text, %(spec)s::jsonb);
 
 -- name: change_source
--- Another specification; one that was retired comes back.
+-- Change the specification; a source that was retired becomes active again.
 UPDATE freshet.source
    SET spec = %(spec)s::jsonb, revision = revision + 1, updated_at = now(),
        state = CASE WHEN state = 'retired' THEN 'active' ELSE state END,
@@ -42,41 +43,46 @@ UPDATE freshet.source
  WHERE source = %(source)s::text;
 
 -- name: retire_source
--- No longer configured: not consumed any more; its documents stay.
+-- A source that is no longer configured: it is not consumed any more, and its documents stay.
 UPDATE freshet.source
    SET state = 'retired', state_reason = 'no longer configured', updated_at = now()
  WHERE source = %(source)s::text AND state <> 'retired';
 
 -- name: pause_source
--- By an operator: the consumer lets go of its partitions.
+-- Pause a source at an operator's request: the consumer releases its partitions.
 UPDATE freshet.source
    SET state = 'paused', state_reason = %(reason)s::text, updated_at = now()
  WHERE source = %(source)s::text AND state IN ('active', 'paused');
 
 -- name: resume_source
--- Go on. The epoch rises, so that consumers read again from the position rows.
+-- Resume a source. The epoch rises, so that consumers read again from the position rows.
 UPDATE freshet.source
    SET state = 'active', state_reason = NULL, epoch = epoch + 1, updated_at = now()
  WHERE source = %(source)s::text AND state IN ('active', 'paused', 'halted');
 
 -- name: skip_gap
--- An operator accepts that offsets are missing: the position is where the log can be read.
+-- An operator accepts that offsets are missing: the position moves to the first offset that the log still has.
 UPDATE freshet.source_position
-   SET cluster_id = %(cluster_id)s::text, topic_id = %(topic_id)s::text, next_offset = %(next_offset)s::bigint, updated_at = now()
+   SET cluster_id = %(cluster_id)s::text, topic_id = %(topic_id)s::text, next_offset = %(next_offset)s::bigint,
+       updated_at = now()
  WHERE source = %(source)s::text AND topic = %(topic)s::text AND partition = %(partition)s::integer
    AND next_offset = %(was)s::bigint AND topic_id = %(was_topic_id)s::text;
 
 -- name: source_overview
--- One row a source: what it holds and what became of every record it read.
+-- One row per source: its documents, and the outcomes of every record that it read.
 SELECT s.source, s.spec, s.state, s.state_reason, s.revision, s.last_batch, s.last_published_at,
-       (SELECT count(*) FROM freshet.document d WHERE d.source = s.source AND d.visible_to IS NULL AND d.kind = 'document') AS documents,
+       (
+           SELECT count(*) FROM freshet.document d
+            WHERE d.source = s.source AND d.visible_to IS NULL AND d.kind = 'document'
+       ) AS documents,
        (SELECT count(*) FROM freshet.chunk c WHERE c.source = s.source AND c.visible_to IS NULL) AS chunks,
        (SELECT count(*) FROM freshet.dead_letter l WHERE l.source = s.source AND l.state = 'open') AS dead_letters,
        b.batches, b.records, b.applied, b.unchanged, b.superseded, b.dead_lettered, b.ignored, b.texts_embedded
   FROM freshet.source s
  CROSS JOIN LATERAL (
-       SELECT count(*) AS batches, coalesce(sum(records), 0)::bigint AS records, coalesce(sum(applied), 0)::bigint AS applied,
-              coalesce(sum(unchanged), 0)::bigint AS unchanged, coalesce(sum(superseded), 0)::bigint AS superseded,
+       SELECT count(*) AS batches, coalesce(sum(records), 0)::bigint AS records,
+              coalesce(sum(applied), 0)::bigint AS applied, coalesce(sum(unchanged), 0)::bigint AS unchanged,
+              coalesce(sum(superseded), 0)::bigint AS superseded,
               coalesce(sum(dead_lettered), 0)::bigint AS dead_lettered, coalesce(sum(ignored), 0)::bigint AS ignored,
               coalesce(sum(texts_embedded), 0)::bigint AS texts_embedded
          FROM freshet.batch WHERE source = s.source AND state = 'published' AND kind = 'ingest') b

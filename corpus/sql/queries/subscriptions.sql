@@ -1,5 +1,5 @@
 -- name: upsert_subscription
--- Add or change one; answers whether it is new. A new one without a wish starts after the newest batch (-1), or where asked.
+-- Add or change a subscription; returns whether it is new. `from_batch` below 0 starts after the newest batch.
 INSERT INTO freshet.subscription (subscriber, source, endpoint, from_batch)
 SELECT %(subscriber)s::text, source, %(endpoint)s::text,
        CASE WHEN %(from_batch)s::bigint < 0 THEN last_batch ELSE %(from_batch)s::bigint END
@@ -8,18 +8,19 @@ ON CONFLICT (subscriber, source) DO UPDATE SET endpoint = excluded.endpoint, sta
 RETURNING (xmax = 0) AS added;
 
 -- name: ensure_delivery
--- The cursor of a subscription; one that exists keeps its place.
+-- Create the cursor of a subscription; a cursor that exists is not moved.
 INSERT INTO freshet.delivery (subscriber, source, cursor_batch)
 SELECT subscriber, source, from_batch FROM freshet.subscription
  WHERE subscriber = %(subscriber)s::text AND source = %(source)s::text
 ON CONFLICT (subscriber, source) DO NOTHING;
 
 -- name: end_subscription
--- No further notices; the cursor stays, so that a later return misses nothing.
-UPDATE freshet.subscription SET state = 'ended' WHERE subscriber = %(subscriber)s::text AND source = %(source)s::text;
+-- End a subscription. The cursor stays, so that a subscriber that returns misses nothing.
+UPDATE freshet.subscription SET state = 'ended'
+ WHERE subscriber = %(subscriber)s::text AND source = %(source)s::text;
 
 -- name: subscriptions
--- Every subscription with its delivery, for people and for reconciling.
+-- Every subscription with its delivery, for display and for reconciling.
 SELECT s.subscriber, s.source, s.endpoint, s.from_batch, s.state, coalesce(d.state, 'idle') AS delivery,
        coalesce(d.cursor_batch, s.from_batch) AS cursor_batch, c.last_batch, coalesce(d.delivered, 0) AS delivered,
        d.last_error, d.updated_at
@@ -30,7 +31,7 @@ SELECT s.subscriber, s.source, s.endpoint, s.from_batch, s.state, coalesce(d.sta
  ORDER BY s.subscriber, s.source;
 
 -- name: delivery_cursor
--- Where a delivery stands, and whether anybody still wants it.
+-- The cursor of a delivery, and whether its subscription is active.
 SELECT s.state, s.endpoint, coalesce(d.cursor_batch, s.from_batch) AS cursor_batch
   FROM freshet.subscription s LEFT JOIN freshet.delivery d USING (subscriber, source)
  WHERE s.subscriber = %(subscriber)s::text AND s.source = %(source)s::text;
@@ -48,7 +49,8 @@ SELECT b.batch, b.kind, (extract(epoch FROM b.published_at) * 1000)::bigint AS p
 -- name: batch_ranges
 -- Offsets of a batch.
 SELECT topic, partition, first_offset, next_offset FROM freshet.batch_range
- WHERE source = %(source)s::text AND batch = %(batch)s::bigint ORDER BY topic, partition, first_offset LIMIT %(most)s::int;
+ WHERE source = %(source)s::text AND batch = %(batch)s::bigint
+ ORDER BY topic, partition, first_offset LIMIT %(most)s::int;
 
 -- name: batch_changes
 -- Documents that a batch wrote or deleted.
@@ -63,31 +65,33 @@ SELECT document_id, version, 'expired' AS change FROM freshet.document
  ORDER BY document_key LIMIT %(most)s::int;
 
 -- name: delivery_begins
--- A notice is on its way; what held it up stays readable until it has arrived.
+-- A notice is being sent; the last error stays readable until the notice is acknowledged.
 UPDATE freshet.delivery SET state = 'delivering', updated_at = now()
  WHERE subscriber = %(subscriber)s::text AND source = %(source)s::text AND state = 'idle';
 
 -- name: delivery_idle
--- Told of everything.
+-- Every batch has been delivered.
 UPDATE freshet.delivery SET state = 'idle', last_error = NULL, updated_at = now()
  WHERE subscriber = %(subscriber)s::text AND source = %(source)s::text AND state <> 'idle';
 
 -- name: park_delivery
--- Stands still, visibly; or goes on, and this is why it takes long.
-UPDATE freshet.delivery SET state = CASE WHEN %(parked)s::boolean THEN 'parked' ELSE 'delivering' END, last_error = %(error)s::text, updated_at = now()
+-- Record why a delivery is parked, or why it takes long.
+UPDATE freshet.delivery
+   SET state = CASE WHEN %(parked)s::boolean THEN 'parked' ELSE 'delivering' END, last_error = %(error)s::text,
+       updated_at = now()
  WHERE subscriber = %(subscriber)s::text AND source = %(source)s::text;
 
 -- name: acknowledge_notice
--- Move the cursor and remember who was told; a repeat changes nothing.
-WITH told AS (
+-- Move the cursor and remember that the subscriber was notified; a repeat changes nothing.
+WITH acknowledged AS (
     INSERT INTO freshet.delivered_notice (subscriber, source, batch)
     VALUES (%(subscriber)s::text, %(source)s::text, %(batch)s::bigint) ON CONFLICT DO NOTHING RETURNING batch
 )
 UPDATE freshet.delivery
-   SET cursor_batch = %(batch)s::bigint, delivered = delivered + (SELECT count(*) FROM told), state = 'delivering', last_error = NULL,
-       updated_at = now()
+   SET cursor_batch = %(batch)s::bigint, delivered = delivered + (SELECT count(*) FROM acknowledged),
+       state = 'delivering', last_error = NULL, updated_at = now()
  WHERE subscriber = %(subscriber)s::text AND source = %(source)s::text AND cursor_batch < %(batch)s::bigint;
 
 -- name: active_sources
--- Sources that are configured.
+-- The sources that are configured.
 SELECT source, spec FROM freshet.source WHERE state <> 'retired' ORDER BY source;
