@@ -2,11 +2,10 @@
 
 import base64
 import hashlib
-import io
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,51 +14,31 @@ import polars as pl
 from corpus.batch import BatchRef, StagedFile
 from corpus.dead_letter import DeadLetterReason
 from corpus.source import SourceSpec
-from corpus.staging.layout import EVENT_COLUMNS, events_name
+from corpus.staging.frames import schema_of, to_parquet
+from corpus.staging.layout import STAGED_EVENTS, events_name
 from ingest.dead_letters.first_position import as_first_written
 from ingest.decode import fields
 from ingest.decode.decoder import decode
 from ingest.event import ChangeEvent, Decoded, Ignored, KafkaRecord, Undecodable
 
-log = logging.getLogger("freshet.stage")
+logger = logging.getLogger(__name__)
 
-EVENT_SCHEMA: dict[str, Any] = {
-    "topic": pl.String,
-    "partition": pl.Int32,
-    "offset": pl.Int64,
-    "timestamp_ms": pl.Int64,
-    "outcome": pl.String,
-    "op": pl.String,
-    "document_id": pl.String,
-    "version": pl.Int64,
-    "uri": pl.String,
-    "title": pl.String,
-    "content_type": pl.String,
-    "metadata": pl.String,
-    "acl": pl.List(pl.String),
-    "event_at_ms": pl.Int64,
-    "expires_at_ms": pl.Int64,
-    "content_bytes": pl.Int64,
-    "content_sha256": pl.Binary,
-    "raw_sha256": pl.Binary,
-    "reason": pl.String,
-    "detail": pl.String,
-    "key": pl.Binary,
-    "value": pl.Binary,
-    "headers": pl.String,
-}
-assert tuple(EVENT_SCHEMA) == EVENT_COLUMNS
+_SCHEMA = schema_of(STAGED_EVENTS)
+_MAX_DETAIL_CHARACTERS = 200
+
+# Values by column name; a column that is missing is null.
+Row = Mapping[str, Any]
 
 
 class Store(Protocol):
-    """Takes a file (`corpus.store.StagingStore`)."""
+    """Takes a file (`corpus.staging.store.StagingStore`)."""
 
     def put(self, name: str, content: bytes, *, rows: int) -> StagedFile: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OffsetRange:
-    """Where a micro-batch stands: a contiguous range of one partition, holes that Kafka left included."""
+    """The range of a micro-batch: contiguous, of one partition, including holes that Kafka left."""
 
     cluster_id: str
     topic: str
@@ -79,20 +58,19 @@ def stage(
         records: in offset order, all inside `offsets`.
         spec: the source's; its format, version rule and limits are applied.
         offsets: the range that the batch accounts for.
-        store: where to.
+        store: receives the file.
 
     Raises:
-        DependencyError: the store does not take the file.
+        DependencyError: the store does not accept the file.
     """
-    content = _content([_row(record, spec) for record in records], records)
-    digest = hashlib.sha256(content).hexdigest()
+    content = _content(records, spec)
     name = events_name(
         spec.source,
         offsets.topic,
         offsets.partition,
         offsets.first_offset,
         offsets.next_offset,
-        digest,
+        hashlib.sha256(content).hexdigest(),
     )
     staged = store.put(name, content, rows=len(records))
     return BatchRef(
@@ -112,112 +90,120 @@ def stage(
     )
 
 
-def parquet(rows: Sequence[tuple[Any, ...]]) -> bytes:
-    """Rows (in the order of EVENT_COLUMNS) as a Parquet file, zstd level 1: fastest, and nearly as small."""
-    columns = list(zip(*rows, strict=True)) if rows else [()] * len(EVENT_SCHEMA)
-    frame = pl.DataFrame(
-        [
-            pl.Series(name, values, dtype=kind)
-            for (name, kind), values in zip(EVENT_SCHEMA.items(), columns, strict=True)
-        ]
-    )
-    buffer = io.BytesIO()
-    frame.write_parquet(buffer, compression="zstd", compression_level=1, statistics=False)
-    return buffer.getvalue()
+def parquet(rows: Sequence[Row]) -> bytes:
+    """Staged events as a Parquet file. Statistics are left out: no reader filters by them."""
+    columns = [
+        pl.Series(name, [row.get(name) for row in rows], dtype=kind)
+        for name, kind in _SCHEMA.items()
+    ]
+    return to_parquet(pl.DataFrame(columns), statistics=False)
 
 
-def _content(rows: list[tuple[Any, ...]], records: Sequence[KafkaRecord]) -> bytes:
-    """The file; a row that does not go into one becomes a dead letter, whatever mistake of ours let it come this far."""
+# ── rows ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _content(records: Sequence[KafkaRecord], spec: SourceSpec) -> bytes:
+    """The file. A row that Parquet cannot hold becomes a dead letter, whichever mistake of ours produced it."""
+    rows = [_row(record, spec) for record in records]
     try:
         return parquet(rows)
     except MemoryError:
         raise
     except Exception:
-        return parquet([_checked(row, record) for row, record in zip(rows, records, strict=True)])
+        return parquet([_storable(row, record) for row, record in zip(rows, records, strict=True)])
 
 
-def _checked(row: tuple[Any, ...], record: KafkaRecord) -> tuple[Any, ...]:
+def _storable(row: Row, record: KafkaRecord) -> Row:
+    """The row, or that of a dead letter if Parquet cannot hold it."""
     try:
         parquet([row])
-        return row
     except Exception as error:
-        return _refused(record, error)
+        return _dead_letter_row(record, error)
+    return row
 
 
-def _row(record: KafkaRecord, spec: SourceSpec) -> tuple[Any, ...]:
+def _row(record: KafkaRecord, spec: SourceSpec) -> Row:
     try:
-        return _described(record, decode(record, spec))
+        return _record_values(record) | _event_values(decode(record, spec))
     except MemoryError:
         raise
-    except (
-        Exception
-    ) as error:  # a mistake of ours costs one record, which is kept, and not its source
-        return _refused(record, error)
+    except Exception as error:
+        # A mistake of ours costs one record, which is kept, and does not stop its source.
+        return _dead_letter_row(record, error)
 
 
-def _refused(record: KafkaRecord, error: Exception) -> tuple[Any, ...]:
-    log.error(
+def _dead_letter_row(record: KafkaRecord, error: Exception) -> Row:
+    logger.error(
         "a record cannot be staged",
         exc_info=error,
         extra={"action": "dead_letter", "topic": record.topic, "offset": record.offset},
     )
-    detail = f"cannot be staged: {type(error).__name__}: {fields.shown(str(error), 200)}"
-    return _described(record, Undecodable(reason=DeadLetterReason.NOT_DECODABLE, detail=detail))
-
-
-def _described(record: KafkaRecord, event: Decoded) -> tuple[Any, ...]:
-    place = (record.topic, record.partition, record.offset, as_first_written(record).timestamp_ms)
-    original = (record.key, record.value, headers_json(record.headers))
-    if isinstance(event, ChangeEvent):
-        metadata = (
-            json.dumps(event.metadata, ensure_ascii=False, separators=(",", ":"))
-            if event.metadata
-            else "{}"
-        )
-        acl = None if event.acl is None else list(event.acl)
-        described = (
-            event.uri,
-            event.title,
-            event.content_type,
-            metadata,
-            acl,
-            event.event_at_ms,
-            event.expires_at_ms,
-        )
-        hashes = (event.content_bytes, event.content_sha256, event.raw_sha256)
-        return (
-            *place,
-            "event",
-            event.op.value,
-            event.document_id,
-            event.version,
-            *described,
-            *hashes,
-            None,
-            None,
-            *original,
-        )
-    if isinstance(event, Ignored):
-        return (*place, "ignored", *(None,) * 13, event.rule, None, *original)
-    return (
-        *place,
-        "dead_letter",
-        None,
-        event.document_id,
-        *(None,) * 11,
-        event.reason.value,
-        event.detail,
-        *original,
+    message = fields.shown(str(error), _MAX_DETAIL_CHARACTERS)
+    undecodable = Undecodable(
+        reason=DeadLetterReason.NOT_DECODABLE,
+        detail=f"cannot be staged: {type(error).__name__}: {message}",
     )
+    return _record_values(record) | _event_values(undecodable)
+
+
+def _record_values(record: KafkaRecord) -> dict[str, Any]:
+    return {
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "timestamp_ms": as_first_written(record).timestamp_ms,
+        "key": record.key,
+        "value": record.value,
+        "headers": headers_json(record.headers),
+    }
+
+
+def _event_values(event: Decoded) -> dict[str, Any]:
+    match event:
+        case ChangeEvent():
+            return _change_values(event)
+        case Ignored():
+            return {"outcome": "ignored", "reason": event.rule}
+        case Undecodable():
+            return {
+                "outcome": "dead_letter",
+                "document_id": event.document_id,
+                "reason": event.reason.value,
+                "detail": event.detail,
+            }
+
+
+def _change_values(event: ChangeEvent) -> dict[str, Any]:
+    return {
+        "outcome": "event",
+        "op": event.op.value,
+        "document_id": event.document_id,
+        "version": event.version,
+        "uri": event.uri,
+        "title": event.title,
+        "content_type": event.content_type,
+        "metadata": _metadata_json(event.metadata),
+        "acl": None if event.acl is None else list(event.acl),
+        "event_at_ms": event.event_at_ms,
+        "expires_at_ms": event.expires_at_ms,
+        "content_bytes": event.content_bytes,
+        "content_sha256": event.content_sha256,
+        "raw_sha256": event.raw_sha256,
+    }
+
+
+def _metadata_json(metadata: Mapping[str, Any]) -> str:
+    if not metadata:
+        return "{}"
+    return json.dumps(metadata, ensure_ascii=False, separators=(",", ":"))
 
 
 def headers_json(headers: Sequence[tuple[str, bytes | None]]) -> str:
-    """[[name, base64 or null], ...]: what a header holds is bytes."""
+    """Headers as JSON: [[name, base64 or null], ...], since a header's value is bytes."""
     if not headers:
         return "[]"
-    return json.dumps(
-        [
-            [name.replace("\x00", ""), None if value is None else base64.b64encode(value).decode()]
-            for name, value in headers
-        ]
-    )
+    return json.dumps([[name.replace("\x00", ""), _base64(value)] for name, value in headers])
+
+
+def _base64(value: bytes | None) -> str | None:
+    return None if value is None else base64.b64encode(value).decode()

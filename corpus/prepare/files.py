@@ -1,82 +1,94 @@
-"""The files of a prepared batch: what stands in which column. `corpus.publish.copy_in` copies them into the database in this order."""
+"""The files of a prepared batch, as frames; their columns are declared in `corpus.staging.layout`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from corpus.chunk import Chunk
-
-EVENT_SCHEMA = {
-    "topic": pl.String,
-    "partition": pl.Int32,
-    "offset": pl.Int64,
-    "outcome": pl.String,
-    "reason": pl.String,
-    "detail": pl.String,
-    "document_id": pl.String,
-    "timestamp_ms": pl.Int64,
-    "key": pl.Binary,
-    "value": pl.Binary,
-    "headers": pl.String,
-}
-DOCUMENT_SCHEMA = {
-    "document_id": pl.String,
-    "topic": pl.String,
-    "partition": pl.Int32,
-    "offset": pl.Int64,
-    "timestamp_ms": pl.Int64,
-    "op": pl.String,
-    "version": pl.Int64,
-    "tombstone_offset": pl.Int64,
-    "tombstone_floor": pl.Int64,
-    "reuse_key": pl.Int64,
-    "uri": pl.String,
-    "title": pl.String,
-    "content_type": pl.String,
-    "metadata": pl.String,
-    "acl": pl.List(pl.String),
-    "event_at_ms": pl.Int64,
-    "expires_at_ms": pl.Int64,
-    "content_bytes": pl.Int64,
-    "content_sha256": pl.Binary,
-    "cleaned_sha256": pl.Binary,
-    "raw_sha256": pl.Binary,
-}
-CHUNK_SCHEMA = {
-    "document_id": pl.String,
-    "ordinal": pl.Int32,
-    "start": pl.Int32,
-    "text_sha256": pl.Binary,
-    "heading": pl.String,
-    "token_count": pl.Int32,
-    "truncated": pl.Boolean,
-    "text": pl.String,
-}
-TEXT_SCHEMA = {"text_sha256": pl.Binary, "text": pl.String, "token_ids": pl.List(pl.Int32)}
+from corpus.prepare.events import JudgedEvents
+from corpus.prepare.fold import FoldedDocument
+from corpus.prepare.heads import Head
+from corpus.staging.frames import schema_of
+from corpus.staging.layout import CHUNKS, DOCUMENTS, TEXTS
 
 
-def chunk_frame(chunks: Iterable[tuple[str, Chunk, int]], special_tokens: int) -> pl.DataFrame:
-    """One row a chunk: (document id, chunk, ordinal)."""
+class DocumentChunk(NamedTuple):
+    """One occurrence of a chunk in a document."""
+
+    document_id: str
+    ordinal: int  # in reading order, from 0
+    chunk: Chunk
+
+
+def document_row(
+    events: JudgedEvents,
+    document_id: str,
+    document: FoldedDocument,
+    *,
+    reused: Head | None = None,
+    cleaned_sha256: bytes | None = None,
+) -> dict[str, Any]:
+    """One row of the documents file.
+
+    Args:
+        events: of the batch.
+        document_id: of the document.
+        document: what its events come to.
+        reused: the version whose chunks stay as they are.
+        cleaned_sha256: of the cleaned text, where the document was cleaned.
+    """
+    event = events.values(document.acting[-1])
+    row = {column.name: event.get(column.name) for column in DOCUMENTS}
+    row["document_id"] = document_id
+    row["cleaned_sha256"] = cleaned_sha256
+    if document.winner is None:
+        row["op"] = row["version"] = None
+    if document.tombstone is not None:
+        row["tombstone_offset"] = events.value("offset", document.tombstone)
+        row["tombstone_floor"] = document.tombstone_floor
+    if reused is not None:
+        row["reuse_key"] = reused.document_key
+        row["cleaned_sha256"] = reused.cleaned_sha256
+    return row
+
+
+def document_frame(rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
+    """One row per document, from `document_row`."""
+    return pl.DataFrame(list(rows), schema=schema_of(DOCUMENTS), orient="row")
+
+
+def chunk_frame(chunks: Iterable[DocumentChunk], special_tokens: int) -> pl.DataFrame:
+    """One row per occurrence of a chunk.
+
+    Args:
+        chunks: of the batch's documents.
+        special_tokens: that the model adds to every text; they count as tokens of it.
+    """
     rows = [
-        (
-            document_id,
-            ordinal,
-            chunk.start,
-            chunk.sha256(),
-            chunk.heading,
-            len(chunk.token_ids) + special_tokens,
-            chunk.truncated,
-            chunk.text,
-        )
-        for document_id, chunk, ordinal in chunks
+        {
+            "document_id": document_id,
+            "ordinal": ordinal,
+            "start": chunk.start,
+            "text_sha256": chunk.sha256(),
+            "heading": chunk.heading,
+            "token_count": len(chunk.token_ids) + special_tokens,
+            "truncated": chunk.truncated,
+            "text": chunk.text,
+        }
+        for document_id, ordinal, chunk in chunks
     ]
-    return pl.DataFrame(rows, schema=CHUNK_SCHEMA, orient="row")
+    return pl.DataFrame(rows, schema=schema_of(CHUNKS), orient="row")
 
 
-def text_frame(unseen: Iterable[tuple[bytes, Chunk]]) -> pl.DataFrame:
-    """One row a text that is to be embedded."""
-    return pl.DataFrame(
-        [(digest, chunk.text, list(chunk.token_ids)) for digest, chunk in unseen],
-        schema=TEXT_SCHEMA,
-        orient="row",
-    )
+def text_frame(chunks: Mapping[bytes, Chunk]) -> pl.DataFrame:
+    """One row per text that is to be embedded.
+
+    Args:
+        chunks: by `Chunk.sha256`.
+    """
+    rows = [
+        {"text_sha256": digest, "text": chunk.text, "token_ids": list(chunk.token_ids)}
+        for digest, chunk in chunks.items()
+    ]
+    return pl.DataFrame(rows, schema=schema_of(TEXTS), orient="row")

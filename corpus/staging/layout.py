@@ -1,59 +1,165 @@
-"""Files that lie between the steps (claim check), their names and their columns.
+"""Files between the steps of a batch (claim check): their names and their columns.
 
-A name comes from what the file holds, so a repeated attempt writes the same file; a writer puts a temporary name first and
-moves it. Workflows carry pointers (`BatchRef`, `StagedFile`) and never open them. `corpus.staging.store` reads and writes.
+A file's name is derived from its content, so that a repeated attempt writes the same file. Workflows carry pointers
+(`BatchRef`, `StagedFile`) and never open them. `corpus.staging.store` keeps the files, `corpus.staging.frames` reads
+and writes them as Parquet.
+
+Every column is declared here, once: the Polars schemas of the files, the types of the COPY statements and their order
+are derived from these tables. The columns of the tables `incoming_*` that a batch is copied into
+(`sql/queries/publish.sql`) are compared with them by a test. The module uses the standard library only.
 """
 
-# events/{source}/{topic}/{partition}/{first}-{next}-{digest}.parquet, written by the consumer: one row a Kafka record.
+from dataclasses import dataclass
+from enum import Enum
+
+
+class ColumnType(Enum):
+    """The type of a column: its name in Polars, and in PostgreSQL."""
+
+    TEXT = ("String", "text")
+    INT4 = ("Int32", "int4")
+    INT8 = ("Int64", "int8")
+    BOOL = ("Boolean", "bool")
+    BYTES = ("Binary", "bytea")
+    EPOCH_MS = ("Int64", "timestamptz")  # milliseconds since 1970 UTC in the file
+    TEXTS = ("List(String)", "text[]")
+    INT4S = ("List(Int32)", "int4[]")
+
+    def __init__(self, polars: str, postgres: str) -> None:
+        self.polars = polars
+        self.postgres = postgres
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a file."""
+
+    name: str
+    type: ColumnType
+    renamed: str | None = None
+    """Its name in the database, where that is another one."""
+
+    @property
+    def database_name(self) -> str:
+        """Its name in the table that it is copied into."""
+        return self.renamed or self.name
+
+
+Columns = tuple[Column, ...]
+
+_DOCUMENT_ID = Column("document_id", ColumnType.TEXT)
+_OUTCOME = Column("outcome", ColumnType.TEXT)
+_OP = Column("op", ColumnType.TEXT)  # "upsert" or "delete"
+_VERSION = Column("version", ColumnType.INT8)  # null: relative, see STAGED_EVENTS
+_RAW_SHA256 = Column("raw_sha256", ColumnType.BYTES)  # of the Kafka value
+_TEXT_SHA256 = Column("text_sha256", ColumnType.BYTES)  # of a chunk: `Chunk.sha256`
+_TEXT = Column("text", ColumnType.TEXT)
+
+# Where a Kafka record was, and its time.
+_RECORD = (
+    Column("topic", ColumnType.TEXT),
+    Column("partition", ColumnType.INT4),
+    Column("offset", ColumnType.INT8, renamed="record_offset"),
+    Column("timestamp_ms", ColumnType.EPOCH_MS, renamed="record_at"),  # null: the record has none
+)
+# The record as it came.
+_ORIGINAL = (
+    Column("key", ColumnType.BYTES),
+    Column("value", ColumnType.BYTES),
+    Column("headers", ColumnType.TEXT),  # JSON: [[name, base64 or null], ...]
+)
+# Why a record became no document.
+_REASON = (
+    Column("reason", ColumnType.TEXT),  # a DeadLetterReason, or the rule that ignored the record
+    Column("detail", ColumnType.TEXT),  # one line for a person
+)
+# What an event says about its document, apart from the content.
+_DESCRIPTION = (
+    Column("uri", ColumnType.TEXT),
+    Column("title", ColumnType.TEXT),
+    Column("content_type", ColumnType.TEXT),
+    Column("metadata", ColumnType.TEXT),  # a JSON object
+    Column("acl", ColumnType.TEXTS),
+    Column("event_at_ms", ColumnType.EPOCH_MS, renamed="event_at"),
+    Column("expires_at_ms", ColumnType.EPOCH_MS, renamed="expires_at"),
+    Column("content_bytes", ColumnType.INT8),  # of the content as received, UTF-8
+    Column("content_sha256", ColumnType.BYTES),  # of the content as received, UTF-8
+)
+
+# A micro-batch of the consumer, one row per Kafka record. The outcome decides which columns have values, besides those
+# of the record itself:
 #
-#   always:                   topic str, partition int32, offset int64, timestamp_ms int64 null, outcome str,
-#                             key binary null, value binary null (the record as it came), headers str (JSON [[name, base64|null], ...])
-#   outcome = "event":        op str ("upsert" | "delete"), document_id str, version int64 null (null: relative, see below),
-#                             uri str null, title str null, content_type str null, metadata str (JSON object), acl list[str] null,
-#                             event_at_ms int64 null, expires_at_ms int64 null, content_bytes int64 null,
-#                             content_sha256 binary null (content as received, UTF-8), raw_sha256 binary (the Kafka value)
-#   outcome = "dead_letter":  reason str, detail str, document_id str null
-#   outcome = "ignored":      reason str (the rule)
+#   "event"        op, document_id, version, the description, raw_sha256
+#   "dead_letter"  reason, detail, and document_id where it could be read
+#   "ignored"      reason: the rule
 #
-# The content itself is not a column: it lies in `value`, and only documents that really changed are decoded again for it.
-# So an unchanged document costs no copy of its text, and whatever fails later still has its original bytes.
+# The content is not a column: it is in `value`, and only documents that really changed are decoded again for it. So an
+# unchanged document costs no copy of its text, and an event that fails later still has its original bytes.
 #
-# A relative event (a Kafka tombstone where versions come from the event) acts on whatever version is there when its turn
-# comes; it is remembered under that version.
-EVENT_COLUMNS = (
-    "topic",
-    "partition",
-    "offset",
-    "timestamp_ms",
-    "outcome",
-    "op",
-    "document_id",
-    "version",
-    "uri",
-    "title",
-    "content_type",
-    "metadata",
-    "acl",
-    "event_at_ms",
-    "expires_at_ms",
-    "content_bytes",
-    "content_sha256",
-    "raw_sha256",
-    "reason",
-    "detail",
-    "key",
-    "value",
-    "headers",
+# A relative event (a Kafka tombstone where versions come from the event) acts on the version that it meets, and is
+# remembered under that version.
+STAGED_EVENTS: Columns = (
+    *_RECORD,
+    _OUTCOME,
+    _OP,
+    _DOCUMENT_ID,
+    _VERSION,
+    *_DESCRIPTION,
+    _RAW_SHA256,
+    *_REASON,
+    *_ORIGINAL,
+)
+
+# The events of a prepared batch. Outcomes: "event" (the publishing transaction decides), "superseded", "unchanged",
+# "dead_letter", "ignored". Original bytes are kept for dead letters only.
+PREPARED_EVENTS: Columns = (*_RECORD, _OUTCOME, *_REASON, _DOCUMENT_ID, *_ORIGINAL)
+
+# The documents of a prepared batch, one row per document whose events may act: first the tombstone, then the winner.
+DOCUMENTS: Columns = (
+    _DOCUMENT_ID,
+    *_RECORD,  # of the winner, or of the tombstone where there is no winner
+    _OP,  # null: only a relative tombstone acts
+    _VERSION,  # of the winner
+    Column("tombstone_offset", ColumnType.INT8),  # of the last relative tombstone
+    Column(
+        "tombstone_floor", ColumnType.INT8
+    ),  # the greatest version of this batch before it, or -1
+    Column(
+        "reuse_key", ColumnType.INT8
+    ),  # `document_key` of the version whose chunks stay as they are
+    *_DESCRIPTION,
+    Column("cleaned_sha256", ColumnType.BYTES),  # of the cleaned text
+    _RAW_SHA256,
+)
+
+# The chunks of a prepared batch's documents, one row per occurrence in a document.
+CHUNKS: Columns = (
+    _DOCUMENT_ID,
+    Column("ordinal", ColumnType.INT4),  # in reading order, from 0
+    Column("start", ColumnType.INT4),  # character offset in the cleaned text
+    _TEXT_SHA256,
+    Column("heading", ColumnType.TEXT),  # headings above it, joined by " > "
+    Column("token_count", ColumnType.INT4),  # special tokens included
+    Column("truncated", ColumnType.BOOL),  # the model reads only the beginning
+    _TEXT,
+)
+
+# Texts that the embedding space has not seen, one row per text. They are read by the embed step and not copied.
+TEXTS: Columns = (
+    _TEXT_SHA256,
+    _TEXT,
+    Column("token_ids", ColumnType.INT4S),  # without special tokens
 )
 
 
 def events_name(
     source: str, topic: str, partition: int, first_offset: int, next_offset: int, digest: str
 ) -> str:
-    """Name of a staged micro-batch."""
-    return f"events/{source}/{topic}/{partition}/{first_offset}-{next_offset}-{digest[:16]}.parquet"
+    """Name of a staged micro-batch; `digest` is the SHA-256 of its content, hex."""
+    offsets = f"{first_offset}-{next_offset}"
+    return f"events/{source}/{topic}/{partition}/{offsets}-{digest[:16]}.parquet"
 
 
 def batch_file_name(source: str, batch: int, part: str, digest: str) -> str:
-    """Name of a file between two steps of a batch."""
+    """Name of a file between two steps of a batch; `digest` is the SHA-256 of its content, hex."""
     return f"batches/{source}/{batch}/{part}-{digest[:16]}.parquet"

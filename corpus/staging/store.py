@@ -1,20 +1,24 @@
 """The staging store (claim check): a folder or an object store, by URL.
 
-A put is atomic (temporary name, then moved), a get verifies the checksum that came with the pointer.
+A write is atomic (a temporary name, then a move); a read verifies the checksum that came with the pointer.
 """
 
 import hashlib
-from contextlib import suppress
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 import obstore
-from obstore.exceptions import BaseError, NotFoundError
-from obstore.store import LocalStore, from_url
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, ObjectStore, from_url
 
 from corpus.batch import StagedFile
 from corpus.errors import ConfigurationError, DependencyError, StagedFileError
+
+_OWNER_ONLY = 0o700
+_SHOWN_DIGITS = 12  # of a checksum, in messages
 
 
 class Pointer(Protocol):
@@ -30,80 +34,94 @@ class StagingStore:
     """Files between the steps.
 
     Args:
-        url: `file:///folder`, `s3://bucket/prefix`, or what else obstore knows. A folder is made where it is missing,
-            readable by its owner only.
+        url: `file:///folder`, `s3://bucket/prefix`, or another URL that obstore knows. A folder that does not exist is
+            created, readable by its owner only.
+
+    Raises:
+        ConfigurationError: the URL is wrong, or its folder cannot be created.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url
-        parts = urlsplit(url)
         try:
-            if parts.scheme == "file":
-                folder = Path(unquote(parts.path))
-                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-                self._store = LocalStore(prefix=folder)
-            else:
-                self._store = from_url(url)
+            self._store = _open(url)
         except (BaseError, OSError, ValueError) as error:
             raise ConfigurationError(f"staging store {url!r} cannot be opened: {error}") from error
 
     def put(self, name: str, content: bytes, *, rows: int) -> StagedFile:
-        """Write one file; the same name with the same content may be written again.
+        """Write one file; a repeated write of the same name and content changes nothing.
 
         Raises:
-            DependencyError: the store does not take it (full, gone, not allowed).
+            DependencyError: the store does not accept it (full, gone, not allowed).
         """
-        try:
+        with self._errors_translated(f"write {name}"):
             obstore.put(self._store, name, content)
-        except (BaseError, OSError) as error:
-            raise DependencyError(
-                f"staging store {self.url} does not take {name}: {error}"
-            ) from error
-        return StagedFile(
-            url=name, sha256=hashlib.sha256(content).hexdigest(), rows=rows, file_bytes=len(content)
-        )
+        return StagedFile(url=name, sha256=_digest(content), rows=rows, file_bytes=len(content))
 
     def get(self, pointer: Pointer) -> bytes:
         """Read one file and verify it.
 
         Raises:
-            StagedFileError: it is missing, cut or altered.
+            StagedFileError: the file is missing, truncated or altered.
             DependencyError: the store does not answer.
         """
-        try:
-            content = bytes(obstore.get(self._store, pointer.url).bytes())
-        except (NotFoundError, FileNotFoundError) as error:
-            raise StagedFileError(
-                f"staged file {pointer.url} is missing from {self.url}"
-            ) from error
-        except (BaseError, OSError) as error:
-            raise DependencyError(
-                f"staging store {self.url} does not give {pointer.url}: {error}"
-            ) from error
-        digest = hashlib.sha256(content).hexdigest()
+        with self._errors_translated(f"read {pointer.url}"):
+            try:
+                content = bytes(obstore.get(self._store, pointer.url).bytes())
+            except FileNotFoundError as error:
+                raise StagedFileError(
+                    f"staged file {pointer.url} is missing from {self.url}"
+                ) from error
+        digest = _digest(content)
         if digest != pointer.sha256:
             raise StagedFileError(
-                f"staged file {pointer.url} was altered: sha256 {digest[:12]}..., expected {pointer.sha256[:12]}..."
+                f"staged file {pointer.url} was altered: its sha256 is {digest[:_SHOWN_DIGITS]}..., "
+                f"expected {pointer.sha256[:_SHOWN_DIGITS]}..."
             )
         return content
 
-    def delete(self, names: list[str]) -> None:
-        """Remove files; missing ones are no error."""
-        try:
+    def delete(self, names: Sequence[str]) -> None:
+        """Remove files; a missing file is not an error.
+
+        Raises:
+            DependencyError: the store does not answer or does not allow it.
+        """
+        with self._errors_translated(f"remove {len(names)} files"):
             try:
-                obstore.delete(self._store, names)
-            except (NotFoundError, FileNotFoundError):
-                # It gave up at the first one that is missing and left others behind: one by one.
+                obstore.delete(self._store, list(names))
+            except FileNotFoundError:
+                # It stopped at the first file that is missing and left others behind: remove them one by one.
                 for name in names:
-                    with suppress(NotFoundError, FileNotFoundError):
+                    with suppress(FileNotFoundError):
                         obstore.delete(self._store, name)
-        except (BaseError, OSError) as error:
-            raise DependencyError(
-                f"staging store {self.url} does not remove {len(names)} files: {error}"
-            ) from error
 
     def names(self, prefix: str) -> list[str]:
-        """Names under a prefix."""
-        return [
-            entry["path"] for page in obstore.list(self._store, prefix=prefix) for entry in page
-        ]
+        """Names under a prefix, which is a whole folder name.
+
+        Raises:
+            DependencyError: the store does not answer.
+        """
+        with self._errors_translated(f"list {prefix}"):
+            # The stub of `list` names a type of a package that is not installed (arro3).
+            pages = obstore.list(self._store, prefix)  # pyright: ignore[reportUnknownMemberType]
+            return [entry["path"] for page in pages for entry in page]
+
+    @contextmanager
+    def _errors_translated(self, action: str) -> Generator[None]:
+        try:
+            yield
+        except (BaseError, OSError) as error:
+            raise DependencyError(f"staging store {self.url} cannot {action}: {error}") from error
+
+
+def _open(url: str) -> ObjectStore:
+    parts = urlsplit(url)
+    if parts.scheme != "file":
+        return from_url(url)
+    folder = Path(unquote(parts.path))
+    folder.mkdir(parents=True, exist_ok=True, mode=_OWNER_ONLY)
+    return LocalStore(prefix=folder)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

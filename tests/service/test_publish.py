@@ -205,7 +205,7 @@ def test_what_another_batch_applied_since_is_folded_anew(pipeline: Pipeline) -> 
     pipeline.embed(prepared)
     pipeline.run(second)
     with pytest.raises(
-        StalePreparationError, match="s/1 stands at 2, what was prepared begins at 0"
+        StalePreparationError, match="s/1 is at offset 2, the prepared batch begins at 0"
     ):
         pipeline.publish([first, second], prepared, number)
     report = pipeline.run(first, second)
@@ -582,7 +582,7 @@ def test_what_was_prepared_before_a_failover_skips_nothing(pipeline: Pipeline) -
     pipeline.connection.execute("UPDATE freshet.source_position SET next_offset = 0")
     pipeline.connection.execute("UPDATE freshet.source SET last_batch = 0")
     with pytest.raises(
-        StalePreparationError, match="s/0 stands at 0, what was prepared begins at 2"
+        StalePreparationError, match="s/0 is at offset 0, the prepared batch begins at 2"
     ):
         pipeline.publish([ref], again, number)
     assert pipeline.position(0) == 0

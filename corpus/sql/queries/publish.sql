@@ -2,8 +2,8 @@
 -- Tables that receive a batch before it is judged. They live as long as the session and are emptied at commit, so that
 -- the catalog does not churn. Columns up to those of the judgement: `corpus.staging.layout`.
 CREATE TEMP TABLE IF NOT EXISTS incoming_event (
-    topic text, partition integer, record_offset bigint, outcome text, reason text, detail text, document_id text,
-    record_at timestamptz, key bytea, value bytea, headers text
+    topic text, partition integer, record_offset bigint, record_at timestamptz, outcome text, reason text, detail text,
+    document_id text, key bytea, value bytea, headers text
 ) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS incoming_document (
     document_id text, topic text, partition integer, record_offset bigint, record_at timestamptz, op text,
@@ -42,7 +42,7 @@ WHERE source = %(source)s AND topic = %(topic)s AND partition = %(partition)s FO
 
 -- name: copy_events
 -- Events of the batch.
-COPY incoming_event (topic, partition, record_offset, outcome, reason, detail, document_id, record_at, key, value,
+COPY incoming_event (topic, partition, record_offset, record_at, outcome, reason, detail, document_id, key, value,
     headers)
 FROM STDIN (FORMAT BINARY);
 

@@ -66,7 +66,7 @@ def test_an_error_that_is_not_of_the_database_is_not_translated() -> None:
 
 
 def test_no_server_is_a_dependency_error_that_says_where_to_look() -> None:
-    with pytest.raises(DependencyError, match="does not answer: .*`freshet status`"):
+    with pytest.raises(DependencyError, match=r"does not answer: .*`freshet status`"):
         connect("host=127.0.0.1 port=1 connect_timeout=2")
 
 
@@ -82,7 +82,7 @@ def test_a_database_of_this_code_has_a_known_history() -> None:
 def test_a_migration_that_is_unknown_or_changed_is_refused() -> None:
     known = dict(migrations())
     first = min(known)
-    with pytest.raises(ConfigurationError, match="has migration 9999_x.sql, this code does not"):
+    with pytest.raises(ConfigurationError, match=r"has migration 9999_x\.sql, this code does not"):
         database._check_history({"9999_x.sql": "0" * 64}, known)
     with pytest.raises(ConfigurationError, match=f"{first} was changed after it was applied"):
         database._check_history(checksums() | {first: "0" * 64}, known)

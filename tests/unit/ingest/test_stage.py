@@ -1,21 +1,26 @@
-"""A staged file holds exactly the columns that the preparation reads."""
+"""A staged file holds exactly the columns that the preparation reads, whatever the records hold."""
 
+import base64
 import dataclasses
 import io
 import json
 from pathlib import Path
 from random import Random
-from typing import cast
+from typing import Any, cast
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import ingest.stage as stage_module
+from corpus.errors import DependencyError
 from corpus.source import SourceSpec
-from corpus.staging.layout import EVENT_COLUMNS
+from corpus.staging.frames import read_frame, schema_of
+from corpus.staging.layout import STAGED_EVENTS
 from corpus.staging.store import StagingStore
-from ingest.event import ChangeEvent, Decoded, KafkaRecord
-from ingest.stage import EVENT_SCHEMA, OffsetRange, parquet, stage
+from ingest.event import ChangeEvent, Decoded, Ignored, KafkaRecord
+from ingest.stage import OffsetRange, headers_json, parquet, stage
 
 SPEC = SourceSpec(source="s", topics=("t",))
 RANGE = OffsetRange(
@@ -23,78 +28,123 @@ RANGE = OffsetRange(
 )
 
 
+@pytest.fixture
+def store(tmp_path: Path) -> StagingStore:
+    return StagingStore(tmp_path.as_uri())
+
+
+def kafka_record(
+    offset: int, value: bytes | None, headers: tuple[tuple[str, bytes | None], ...] = ()
+) -> KafkaRecord:
+    return KafkaRecord(
+        topic="t",
+        partition=2,
+        offset=offset,
+        timestamp_ms=1,
+        key=b"a",
+        value=value,
+        headers=headers,
+    )
+
+
 def records() -> list[KafkaRecord]:
-    values = [
-        json.dumps(
-            {"id": "a", "content": "text", "version": 4, "acl": ["x"], "metadata": {"k": "é"}}
-        ).encode(),
-        b"{broken",
-        None,
-    ]
-    return [
-        KafkaRecord(
-            topic="t",
-            partition=2,
-            offset=10 + number,
-            timestamp_ms=1,
-            key=b"a",
-            value=value,
-            headers=(("h", b"\xff"), ("n", None)),
-        )
-        for number, value in enumerate(values)
-    ]
+    event = {"id": "a", "content": "text", "version": 4, "acl": ["x"], "metadata": {"k": "é"}}
+    headers = (("h", b"\xff"), ("n", None))
+    values = [json.dumps(event).encode(), b"{broken", None]
+    return [kafka_record(10 + number, value, headers) for number, value in enumerate(values)]
 
 
-def test_staged_rows(tmp_path: Path) -> None:
-    store = StagingStore(tmp_path.as_uri())
+def staged(values: list[bytes], store: StagingStore) -> pl.DataFrame:
+    made = [kafka_record(number, value) for number, value in enumerate(values)]
+    return read_frame(store, stage(made, SPEC, RANGE, store), STAGED_EVENTS)
+
+
+def test_staged_rows(store: StagingStore) -> None:
     ref = stage(records(), SPEC, RANGE, store)
-    frame = pl.read_parquet(io.BytesIO(store.get(ref)))
-    assert tuple(frame.columns) == EVENT_COLUMNS
+    frame = read_frame(store, ref, STAGED_EVENTS)
     assert frame["outcome"].to_list() == ["event", "dead_letter", "event"]
     assert frame["op"].to_list() == ["upsert", None, "delete"]
     assert frame["version"].to_list() == [4, None, None]
     assert frame["reason"].to_list() == [None, "not_decodable", None]
     assert frame["value"].to_list() == [record.value for record in records()]
-    assert frame["metadata"][0] == '{"k":"é"}'
+    assert frame["acl"].to_list() == [["x"], None, None]
+    assert frame["metadata"].to_list() == ['{"k":"é"}', None, "{}"]
     assert json.loads(frame["headers"][1]) == [["h", "/w=="], ["n", None]]
-    assert (ref.records, ref.first_offset, ref.next_offset, ref.epoch, ref.partition) == (
-        3,
-        10,
-        15,
-        3,
-        2,
-    )
+
+
+def test_the_reference_describes_the_file(store: StagingStore) -> None:
+    ref = stage(records(), SPEC, RANGE, store)
+    expected = dataclasses.asdict(RANGE) | {"source": "s", "records": 3}
+    assert {name: getattr(ref, name) for name in expected} == expected
     assert ref.staged_bytes == sum(len(record.value or b"") for record in records())
+    assert ref.url.startswith("events/s/t/2/10-15-")
+    assert ref.url in store.names("events")
 
 
-def test_the_same_records_are_the_same_file(tmp_path: Path) -> None:
-    store = StagingStore(tmp_path.as_uri())
+def test_the_same_records_are_the_same_file(store: StagingStore) -> None:
     assert stage(records(), SPEC, RANGE, store).url == stage(records(), SPEC, RANGE, store).url
 
 
 def test_an_empty_file_has_the_schema() -> None:
-    assert dict(pl.read_parquet(io.BytesIO(parquet([]))).schema) == EVENT_SCHEMA
+    assert pl.read_parquet(io.BytesIO(parquet([]))).schema == schema_of(STAGED_EVENTS)
 
 
-def staged(values: list[bytes], store: StagingStore) -> pl.DataFrame:
-    made = [
-        KafkaRecord(topic="t", partition=2, offset=number, timestamp_ms=1, key=b"a", value=value)
-        for number, value in enumerate(values)
-    ]
-    return pl.read_parquet(io.BytesIO(store.get(stage(made, SPEC, RANGE, store))))
+def test_no_records_are_a_file_too(store: StagingStore) -> None:
+    """A range may consist of holes that Kafka left; the position has to move over it."""
+    assert staged([], store).is_empty()
 
 
-def test_a_bad_byte_in_metadata_costs_a_character(tmp_path: Path) -> None:
+def test_an_ignored_record_keeps_its_rule(
+    store: StagingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage_module, "decode", lambda *_: Ignored(rule="schema change event"))
+    frame = staged([b"x"], store)
+    assert frame.row(0, named=True) == {
+        **dict.fromkeys(frame.columns),
+        "topic": "t",
+        "partition": 2,
+        "offset": 0,
+        "timestamp_ms": 1,
+        "outcome": "ignored",
+        "reason": "schema change event",
+        "key": b"a",
+        "value": b"x",
+        "headers": "[]",
+    }
+
+
+def test_a_bad_byte_in_metadata_costs_a_character(store: StagingStore) -> None:
     value = '{"id":"a","version":1,"content":"x","metadata":{"author":"José"}}'.encode("latin-1")
-    frame = staged([value], StagingStore(tmp_path.as_uri()))
-    assert (frame["outcome"].to_list(), frame["metadata"].to_list()) == (
-        ["event"],
-        ['{"author":"Jos\ufffd"}'],
-    )
+    frame = staged([value], store)
+    assert frame["outcome"].to_list() == ["event"]
+    assert frame["metadata"].to_list() == ['{"author":"Jos\ufffd"}']
+
+
+def test_a_store_that_refuses_the_file_is_not_a_dead_letter(store: StagingStore) -> None:
+    class Full:
+        def put(self, name: str, content: bytes, *, rows: int) -> Any:
+            raise DependencyError("no space left")
+
+    with pytest.raises(DependencyError, match="no space left"):
+        stage(records(), SPEC, RANGE, Full())
+
+
+@pytest.mark.parametrize("function", ["decode", "parquet"])
+def test_a_lack_of_memory_is_not_a_dead_letter(
+    function: str, store: StagingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process ends, and another attempt stages the records."""
+
+    def fail(*_: object) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(stage_module, function, fail)
+    with pytest.raises(MemoryError):
+        stage(records(), SPEC, RANGE, store)
 
 
 def test_a_record_that_our_code_fails_on_is_a_dead_letter_and_the_others_are_staged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: StagingStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = stage_module.decode
 
@@ -107,17 +157,33 @@ def test_a_record_that_our_code_fails_on_is_a_dead_letter_and_the_others_are_sta
         return event
 
     monkeypatch.setattr(stage_module, "decode", mistaken)
-    frame = staged([b'{"id":"a","version":1,"content":"x"}'] * 4, StagingStore(tmp_path.as_uri()))
+    frame = staged([b'{"id":"a","version":1,"content":"x"}'] * 4, store)
     assert frame["outcome"].to_list() == ["event", "dead_letter", "dead_letter", "event"]
     assert "ZeroDivisionError: 'a mistake'" in frame["detail"][1]
     assert frame["value"].null_count() == 0
 
 
+NAMES = st.text(max_size=10)
+HEADERS = st.lists(st.tuples(NAMES, st.none() | st.binary(max_size=10)), max_size=4)
+
+
+@given(HEADERS)
+def test_headers_come_back_without_nul(headers: list[tuple[str, bytes | None]]) -> None:
+    """PostgreSQL's jsonb stores no U+0000."""
+    text = headers_json(headers)
+    assert "\\u0000" not in text
+    read = [
+        (name, None if value is None else base64.b64decode(value))
+        for name, value in json.loads(text)
+    ]
+    assert read == [(name.replace("\x00", ""), value) for name, value in headers]
+
+
 def test_records_with_flipped_bytes_are_always_staged(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    store: StagingStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever is done to an event, staging raises nothing and finds no mistake of its own."""
-    random, store = Random(7), StagingStore(tmp_path.as_uri())
+    """However the bytes of an event change, staging raises nothing and finds no mistake of its own."""
+    random = Random(7)
     whole = {
         "id": "a",
         "version": 1,

@@ -1,0 +1,155 @@
+"""The events of a batch: read from their staged files, and the outcome of each so far."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+from psycopg.rows import scalar_row
+
+from corpus.batch import BatchRef, PreparedFrom
+from corpus.database import Connection, fetch_one
+from corpus.errors import StagedFileError
+from corpus.prepare.fold import FoldableEvent, FoldedDocument, fold
+from corpus.staging.frames import read_frame, schema_of
+from corpus.staging.layout import PREPARED_EVENTS, STAGED_EVENTS
+from corpus.staging.store import StagingStore
+
+_POSITION = ("topic", "partition", "offset")
+_ORIGINAL = ("key", "value", "headers")
+# Outcomes that no fold changes.
+_FINAL = ("dead_letter", "ignored")
+
+
+@dataclass(frozen=True, slots=True)
+class StagedEvents:
+    """Events that the position rows do not cover yet, in the order of the log, and where they begin."""
+
+    frame: pl.DataFrame
+    starts: tuple[PreparedFrom, ...]  # one per partition
+
+
+def read_staged_events(
+    connection: Connection, store: StagingStore, refs: Sequence[BatchRef]
+) -> StagedEvents:
+    """Read what the references point to and the corpus has not applied yet.
+
+    Raises:
+        StagedFileError: a file is missing or altered, and its range is not applied yet.
+        DependencyError: the staging store does not answer.
+    """
+    frames = [pl.DataFrame(schema=schema_of(STAGED_EVENTS))]
+    starts: dict[tuple[str, int], int] = {}
+    for ref in refs:
+        next_offset = _next_offset(connection, ref)
+        partition = (ref.topic, ref.partition)
+        start = max(next_offset, ref.first_offset)
+        starts[partition] = min(starts.get(partition, sys.maxsize), start)
+        frame = _read_unapplied(connection, store, ref, next_offset)
+        if frame is not None:
+            frames.append(frame.filter(pl.col("offset") >= next_offset))
+    # Two references may overlap after a consumer restarted: one row per offset.
+    distinct = pl.concat(frames).unique(_POSITION, keep="first")
+    return StagedEvents(
+        frame=distinct.sort(_POSITION),
+        starts=tuple(
+            PreparedFrom(topic=topic, partition=partition, offset=offset)
+            for (topic, partition), offset in starts.items()
+        ),
+    )
+
+
+def _read_unapplied(
+    connection: Connection, store: StagingStore, ref: BatchRef, next_offset: int
+) -> pl.DataFrame | None:
+    """The reference's file; None if all of it is applied, since the file may be removed then."""
+    if ref.next_offset <= next_offset:
+        return None
+    try:
+        return read_frame(store, ref, STAGED_EVENTS)
+    except StagedFileError:
+        # Another batch may have applied it and removed the file since the position was read.
+        if ref.next_offset <= _next_offset(connection, ref):
+            return None
+        raise
+
+
+def _next_offset(connection: Connection, ref: BatchRef) -> int:
+    values = {
+        "source": ref.source,
+        "topic": ref.topic,
+        "partition": ref.partition,
+        "topic_id": ref.topic_id,
+    }
+    return fetch_one(connection, scalar_row, "position_next_offset", values) or 0
+
+
+class JudgedEvents:
+    """The events of a batch with the outcome of each so far. An event is named by its row."""
+
+    def __init__(self, frame: pl.DataFrame) -> None:
+        self._frame = frame
+        # A row of it is read for every document; the original bytes are large and are not needed there.
+        self._described = frame.drop(_ORIGINAL)
+        self._outcomes: list[str] = frame["outcome"].to_list()
+        self._reasons: list[str | None] = frame["reason"].to_list()
+        self._details: list[str | None] = frame["detail"].to_list()
+
+    def value(self, name: str, row: int) -> Any:
+        """One value of one event; the names are those of `STAGED_EVENTS`."""
+        return self._frame[name][row]
+
+    def values(self, row: int) -> Mapping[str, Any]:
+        """The values of one event by name, without the original bytes."""
+        return self._described.row(row, named=True)
+
+    def is_upsert(self, row: int) -> bool:
+        """Whether the event carries a document; else it deletes one."""
+        return self.value("op", row) == "upsert"
+
+    def dead_letter(self, row: int, reason: str, detail: str) -> None:
+        """Record that an event cannot be used."""
+        self._outcomes[row] = "dead_letter"
+        self._reasons[row] = str(reason)
+        self._details[row] = detail
+
+    def fold(self, *, only: set[str] | None = None) -> dict[str, FoldedDocument]:
+        """Fold the usable events and record what does not act.
+
+        Args:
+            only: ids of the documents to fold; None: all.
+
+        Returns:
+            A folded document per id.
+        """
+        usable = [event for event in self._usable() if only is None or event.document_id in only]
+        folded = fold(usable)
+        for event in usable:
+            self._outcomes[event.row] = "event"
+        for row in folded.superseded:
+            self._outcomes[row] = "superseded"
+        for row in folded.repeated:
+            self._outcomes[row] = "unchanged"
+        return folded.documents
+
+    def _usable(self) -> list[FoldableEvent]:
+        columns = self._frame.select("document_id", "version", "raw_sha256")
+        return [
+            FoldableEvent(row, document_id, version, raw_sha256 or b"")
+            for row, (document_id, version, raw_sha256) in enumerate(columns.iter_rows())
+            if self._outcomes[row] not in _FINAL
+        ]
+
+    def prepared(self) -> pl.DataFrame:
+        """The events as a prepared batch holds them; original bytes only in dead letters, which need them again."""
+        judged = self._frame.with_columns(
+            pl.Series("outcome", self._outcomes, pl.String),
+            pl.Series("reason", self._reasons, pl.String),
+            pl.Series("detail", self._details, pl.String),
+        )
+        is_dead_letter = pl.col("outcome") == "dead_letter"
+        return judged.select(*schema_of(PREPARED_EVENTS)).with_columns(
+            pl.when(is_dead_letter).then(pl.col(name)).otherwise(None).alias(name)
+            for name in _ORIGINAL
+        )

@@ -1,0 +1,205 @@
+"""Which documents are cleaned, and what becomes of those that cannot be used; without a database."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import polars as pl
+import pytest
+
+from corpus.chunk import text_sha256
+from corpus.clean.blocks import CleanedDocument, CleaningFailure
+from corpus.clean.cleaner import RawDocument
+from corpus.dead_letter import DeadLetterReason
+from corpus.embed.spaces import Space
+from corpus.embed.tokenizer import load_tokenizer, read_embedding_spec
+from corpus.preparation import PreparationSpec
+from corpus.prepare import preparer as preparer_module
+from corpus.prepare.events import JudgedEvents
+from corpus.prepare.heads import Head
+from corpus.prepare.preparer import Preparer
+from corpus.source import SourceSpec
+from corpus.staging.frames import schema_of
+from corpus.staging.layout import STAGED_EVENTS
+from tests.support.fakes import MODEL
+
+SPEC = SourceSpec(source="s", topics=("t",), pipeline=PreparationSpec(max_chunks=2, max_tokens=16))
+PIPELINE = SPEC.pipeline.fingerprint()
+TOO_LONG = "A sentence that is long enough. " * 20
+BROKEN = "cannot be cleaned"
+
+
+@dataclass
+class FakeCleaner:
+    """Lower-cases contents, and remembers them."""
+
+    cleaned: list[str] = field(default_factory=list)
+
+    def clean(
+        self, documents: Sequence[RawDocument], _spec: PreparationSpec
+    ) -> list[CleanedDocument | CleaningFailure]:
+        self.cleaned += [document.content for document in documents]
+        return [
+            CleaningFailure(DeadLetterReason.CLEANING_FAILED, "broken")
+            if document.content == BROKEN
+            else CleanedDocument(document.content.lower())
+            for document in documents
+        ]
+
+
+@pytest.fixture(scope="module")
+def space() -> Space:
+    spec = read_embedding_spec(MODEL, "")
+    return Space(1, spec.fingerprint(), spec, load_tokenizer(MODEL, ""))
+
+
+def content_of(_spec: SourceSpec, _key: Any, value: bytes, _headers: str, _hash: bytes) -> str:
+    return json.loads(value)["content"]
+
+
+def upsert(document_id: str, version: int, content: str) -> dict[str, Any]:
+    return {
+        "op": "upsert",
+        "document_id": document_id,
+        "version": version,
+        "content_type": "text/plain",
+        "value": json.dumps({"content": content}).encode(),
+        "content_sha256": text_sha256(content),
+        "raw_sha256": text_sha256(f"{document_id} {version} {content}"),
+    }
+
+
+def delete(document_id: str, version: int | None) -> dict[str, Any]:
+    """A deletion; version None: a relative tombstone."""
+    return {"op": "delete", "document_id": document_id, "version": version, "raw_sha256": b""}
+
+
+def head(document_id: str, version: int, content: str) -> Head:
+    return Head(
+        document_id=document_id,
+        document_key=10 + version,
+        version=version,
+        visible=True,
+        expired=False,
+        content_sha256=text_sha256(content),
+        cleaned_sha256=text_sha256(content.lower()),
+        pipeline=PIPELINE,
+        space_id=1,
+        content_type="text/plain",
+    )
+
+
+class Judged:
+    """A batch that was judged: its documents by id, the outcomes of its events, and the contents that were cleaned."""
+
+    def __init__(self, space: Space, events: list[dict[str, Any]], heads: Sequence[Head]) -> None:
+        columns = dict.fromkeys(schema_of(STAGED_EVENTS))
+        record = {"topic": "t", "partition": 0, "outcome": "event", "headers": "[]"}
+        rows = [columns | record | {"offset": n} | event for n, event in enumerate(events)]
+        frame = pl.DataFrame(rows, schema=schema_of(STAGED_EVENTS), orient="row")
+        cleaner = FakeCleaner()
+        preparer = Preparer(
+            store=None,  # type: ignore[arg-type]
+            pool=None,  # type: ignore[arg-type]
+            cleaner=cleaner,  # type: ignore[arg-type]
+            spaces=None,  # type: ignore[arg-type]
+            content_of=content_of,
+        )
+        judged = JudgedEvents(frame)
+        by_id = {known.document_id: known for known in heads}
+        batch = preparer_module._BatchState(SPEC, space, judged, by_id, PIPELINE)
+        preparer._judge(batch, judged.fold())
+        self.documents = {row["document_id"]: row for row in batch.documents}
+        self.chunks = [(chunk.document_id, chunk.chunk.text) for chunk in batch.chunks]
+        self.outcomes = judged.prepared()["outcome"].to_list()
+        self.cleaned = cleaner.cleaned
+
+
+def test_a_new_document_is_cleaned_and_split(space: Space) -> None:
+    judged = Judged(space, [upsert("a", 1, "One")], [])
+    assert judged.chunks == [("a", "one")]
+    assert judged.documents["a"]["cleaned_sha256"] == text_sha256("one")
+    assert judged.documents["a"]["reuse_key"] is None
+
+
+def test_the_same_bytes_are_not_cleaned(space: Space) -> None:
+    judged = Judged(space, [upsert("a", 2, "One")], [head("a", 1, "One")])
+    assert (judged.cleaned, judged.chunks) == ([], [])
+    assert judged.documents["a"]["reuse_key"] == 11
+
+
+def test_the_same_cleaned_text_keeps_its_chunks(space: Space) -> None:
+    judged = Judged(space, [upsert("a", 2, "ONE")], [head("a", 1, "One")])
+    assert (judged.cleaned, judged.chunks) == (["ONE"], [])
+    assert judged.documents["a"]["reuse_key"] == 11
+
+
+def test_an_older_version_is_not_cleaned(space: Space) -> None:
+    judged = Judged(space, [upsert("a", 1, "Zero")], [head("a", 1, "One")])
+    assert judged.cleaned == []
+    assert judged.documents["a"]["cleaned_sha256"] is None
+
+
+def test_another_preparation_cleans_the_same_bytes_again(space: Space) -> None:
+    known = replace(head("a", 1, "One"), pipeline="another")
+    judged = Judged(space, [upsert("a", 2, "One")], [known])
+    assert (judged.cleaned, judged.documents["a"]["reuse_key"]) == (["One"], None)
+
+
+def test_a_document_after_its_tombstone_reuses_nothing(space: Space) -> None:
+    """The tombstone closes the chunks that could have been reused."""
+    events = [delete("a", None), upsert("a", 2, "One")]
+    judged = Judged(space, events, [head("a", 1, "One")])
+    assert judged.documents["a"]["reuse_key"] is None
+    assert judged.chunks == [("a", "one")]
+
+
+def test_a_delete_needs_no_content(space: Space) -> None:
+    judged = Judged(space, [delete("a", 2), delete("b", None)], [head("a", 1, "One")])
+    assert judged.cleaned == []
+    assert [judged.documents[name]["op"] for name in "ab"] == ["delete", None]
+
+
+@pytest.mark.parametrize("content", [BROKEN, TOO_LONG], ids=["not cleaned", "too many chunks"])
+def test_an_event_that_cannot_be_used_gives_way_to_the_next_best(
+    content: str, space: Space
+) -> None:
+    events = [upsert("a", 1, "One"), upsert("a", 3, content), upsert("a", 2, "Two")]
+    judged = Judged(space, events, [])
+    assert judged.outcomes == ["superseded", "dead_letter", "event"]
+    assert judged.chunks == [("a", "two")]
+    assert judged.documents["a"]["version"] == 2
+
+
+def test_a_document_without_any_usable_event_is_not_published(space: Space) -> None:
+    judged = Judged(space, [upsert("a", 1, BROKEN), upsert("a", 2, BROKEN)], [])
+    assert judged.documents == {}
+    assert judged.outcomes == ["dead_letter", "dead_letter"]
+
+
+def test_a_deleted_version_that_cannot_be_used_keeps_nothing_out(space: Space) -> None:
+    events = [upsert("a", 7, BROKEN), delete("a", None), upsert("a", 6, "Six")]
+    judged = Judged(space, events, [])
+    assert judged.outcomes == ["dead_letter", "event", "event"]
+    assert judged.documents["a"]["tombstone_floor"] == -1
+    assert judged.chunks == [("a", "six")]
+
+
+def test_a_deleted_version_that_can_be_used_keeps_older_ones_out(space: Space) -> None:
+    events = [upsert("a", 7, "Seven"), delete("a", None), upsert("a", 6, "Six")]
+    judged = Judged(space, events, [])
+    assert judged.outcomes == ["superseded", "event", "superseded"]
+    assert judged.documents["a"]["tombstone_floor"] == 7
+    assert judged.chunks == []
+
+
+def test_a_text_that_repeats_is_listed_at_every_place(space: Space) -> None:
+    judged = Judged(space, [upsert("a", 1, "One"), upsert("b", 1, "ONE")], [])
+    assert judged.chunks == [("a", "one"), ("b", "one")]
+
+
+def test_an_empty_document_has_no_chunks_and_is_published(space: Space) -> None:
+    judged = Judged(space, [upsert("a", 1, "")], [])
+    assert (judged.outcomes, judged.chunks) == (["event"], [])
+    assert judged.documents["a"]["cleaned_sha256"] == text_sha256("")
