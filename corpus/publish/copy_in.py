@@ -1,7 +1,7 @@
 """Copy a prepared batch into the session's tables `incoming_*`, by binary COPY."""
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -13,6 +13,7 @@ from corpus.staging.layout import CHUNKS, DOCUMENTS, PREPARED_EVENTS, Columns, C
 # 0001-01-02 and 9999-12-31: Python and PostgreSQL can both hold these in any time zone.
 MIN_EPOCH_MS = -62_135_510_400_000
 MAX_EPOCH_MS = 253_402_214_400_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def copy_in(
@@ -51,4 +52,4 @@ def from_epoch_ms(epoch_ms: int | None) -> datetime | None:
     """
     if epoch_ms is None or not MIN_EPOCH_MS <= epoch_ms <= MAX_EPOCH_MS:
         return None
-    return datetime.fromtimestamp(epoch_ms / 1000, UTC)
+    return _EPOCH + timedelta(milliseconds=epoch_ms)
