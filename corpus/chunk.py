@@ -1,11 +1,11 @@
-"""A chunk: a piece of a document that is retrieved and embedded as one."""
+"""A chunk: a piece of a document that is retrieved and embedded as a whole."""
 
 import hashlib
 from dataclasses import dataclass
 
 
 def text_sha256(text: str) -> bytes:
-    """Hash of a chunk's text (UTF-8): what "the same text" means everywhere."""
+    """Hash of a text (UTF-8). Two texts with one hash are "the same text" everywhere in the corpus."""
     return hashlib.sha256(text.encode()).digest()
 
 
@@ -16,14 +16,16 @@ class Chunk:
     start: int
     """Character offset in the cleaned text."""
     text: str
-    """Never longer, in tokens, than the model reads, unless `truncated`."""
+    """At most as long, in tokens, as the model reads, unless `truncated`."""
     token_ids: tuple[int, ...]
-    """Of the text, without special tokens; already cut to what the model reads when `truncated`."""
+    """Of the text, without special tokens; when `truncated`, only those that the model reads."""
     heading: str | None = None
     """Headings above it, joined by " > "."""
     truncated: bool = False
     """The model reads only the beginning; only by explicit choice (`chunker = "whole"`)."""
 
     def sha256(self) -> bytes:
-        """What tells chunks apart: the text; where only a part of it is embedded, how many tokens of it, too."""
-        return text_sha256(f"{self.text}\0{len(self.token_ids)}" if self.truncated else self.text)
+        """Identifies what is embedded: the text, and of a truncated one how many tokens the model reads."""
+        if self.truncated:
+            return text_sha256(f"{self.text}\0{len(self.token_ids)}")
+        return text_sha256(self.text)

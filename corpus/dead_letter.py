@@ -1,4 +1,4 @@
-"""An event that cannot be used: why, and its original bytes."""
+"""Why an event cannot be used; the dead letter keeps this reason with the event's original bytes."""
 
 from enum import StrEnum
 
@@ -6,11 +6,11 @@ from enum import StrEnum
 class DeadLetterReason(StrEnum):
     """Why an event cannot be used. Values are stored and shown; they do not change."""
 
-    NOT_DECODABLE = "not_decodable"  # the value is not what the topic's format says
+    NOT_DECODABLE = "not_decodable"  # the value does not match the topic's format
     INVALID_FIELD = "invalid_field"  # a field is missing or has a wrong type or value
     INVALID_ID = "invalid_id"  # no usable document id
     TOO_LARGE = "too_large"  # larger than `max_document_bytes`
     TOO_MANY_CHUNKS = "too_many_chunks"  # more than `max_chunks`
     UNSUPPORTED_CONTENT = "unsupported_content"  # no text: unknown media type, binary
-    CLEANING_FAILED = "cleaning_failed"  # the cleaner gave up
+    CLEANING_FAILED = "cleaning_failed"  # the cleaner failed
     CLEANING_TIMEOUT = "cleaning_timeout"  # the cleaner took longer than `clean_timeout_seconds`

@@ -3,32 +3,46 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from typing import Literal
 
-# Raised when cleaning or splitting gives another result for the same input, so that stored fingerprints tell.
+# Raised when cleaning or splitting gives another result for the same input, so that stored fingerprints differ.
 PREPARATION_VERSION = 1
+
+# Limits decide whether there is a result, not which one; they are no part of the fingerprint.
+_LIMITS = frozenset({"max_document_bytes", "max_chunks", "clean_timeout_seconds"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparationSpec:
-    """One source's preparation."""
+    """The preparation of one source: every setting with its default, its unit and its meaning.
 
-    content_type: str | None = (
-        None  # forces a type for every document; None: the event's, else text/plain
-    )
-    unknown_content_type: str = "reject"  # or "text": take an unknown media type as plain text
-    html: str = "main"  # "main": only the main text; "all": every visible text
-    chunker: str = "structure"  # "structure": at headings, paragraphs, sentences; "whole": one chunk a document, cut by the model
-    max_tokens: int | None = None  # a chunk's limit, special tokens included; None: the model's
-    min_tokens: int = 32  # smaller pieces are joined to a neighbour where they fit
-    max_document_bytes: int = 32_000_000  # UTF-8; larger documents are dead-lettered
-    max_chunks: int = 50_000  # a document; more are dead-lettered
-    max_nesting: int = 512  # depth of HTML elements; deeper documents are read without structure
-    clean_timeout_seconds: float = 20.0  # a document; slower ones are dead-lettered
+    The tables of `freshet.toml` take defaults from here.
+    """
+
+    # Media type of every document, regardless of its event; None: the event's, else text/plain.
+    content_type: str | None = None
+    # An unknown media type: "reject" makes a dead letter, "text" reads it as plain text.
+    unknown_content_type: Literal["reject", "text"] = "reject"
+    # "main": only the main text of HTML; "all": every visible text.
+    html: Literal["main", "all"] = "main"
+    # "structure": chunks end at headings, paragraphs, sentences; "whole": one chunk per document, truncated by the model.
+    chunker: Literal["structure", "whole"] = "structure"
+    # Greatest number of tokens per chunk, special tokens included; None: the model's limit.
+    max_tokens: int | None = None
+    # Smaller pieces are joined to a neighbour where they fit.
+    min_tokens: int = 32
+    # UTF-8 bytes per document; a larger one is a dead letter.
+    max_document_bytes: int = 32_000_000
+    # Chunks per document; a document of more is a dead letter.
+    max_chunks: int = 50_000
+    # Depth of HTML elements; a deeper document is read without structure.
+    max_nesting: int = 512
+    # Time to clean one document; a slower one is a dead letter.
+    clean_timeout_seconds: float = 20.0
 
     def fingerprint(self) -> str:
-        """16 hex digits over all that changes the result."""
-        fields = asdict(self) | {"preparation": PREPARATION_VERSION}
-        for limit in ("max_document_bytes", "max_chunks", "clean_timeout_seconds"):
-            del fields[limit]  # limits decide whether there is a result, not which
-        canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+        """16 hex digits over everything that changes the result."""
+        settings = {name: value for name, value in asdict(self).items() if name not in _LIMITS}
+        settings["preparation"] = PREPARATION_VERSION
+        canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]

@@ -1,19 +1,19 @@
 """A source: a named origin of documents with its topics, its preparation, its policies and one entity workflow."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from corpus.preparation import PreparationSpec
 
 
 class VersionRule(StrEnum):
-    """Where a document's version comes from. A wrong choice loses data silently, so it is a choice."""
+    """Where a document's version comes from. A wrong choice loses data silently, so it is a setting."""
 
     EVENT = "event"  # the event's `version`; where it has none, the record's timestamp and offset
     RECORD = "record"  # always the record's timestamp and offset
     OFFSET = (
-        "offset"  # always the record's offset (one partition a document, topic never recreated)
+        "offset"  # always the record's offset (one partition per document, topic never recreated)
     )
 
 
@@ -22,41 +22,48 @@ class SourceStatus(StrEnum):
 
     ACTIVE = "active"  # consumed
     PAUSED = "paused"  # by an operator
-    HALTED = "halted"  # by Freshet: going on would lose or skip something; the reason says what
+    HALTED = "halted"  # by Freshet: to continue would lose or skip something; the reason says what
     RETIRED = "retired"  # no longer configured; its documents stay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchLimits:
-    """Limits of micro-batches and of how far a source may run ahead."""
+    """Limits of micro-batches, and of how far a source may run ahead of publishing.
 
-    max_records: int = 5_000  # a batch
-    max_bytes: int = (
-        8_000_000  # a batch, decoded contents; one larger document makes a batch of its own
-    )
-    linger_ms: int = 0  # wait this long for more before a micro-batch is cut
-    max_in_flight: int = (
-        3  # batches of one source that are worked on side by side; published in order
-    )
-    max_pending_records: int = (
-        20_000  # handed over, not yet published; above it the source's partitions pause
-    )
-    max_pending_bytes: int = 64_000_000  # likewise
+    Every setting with its default, its unit and its meaning; the tables of `freshet.toml` take defaults from here.
+    """
+
+    # Records per batch.
+    max_records: int = 5_000
+    # Bytes of decoded contents per batch; one larger document makes a batch of its own.
+    max_bytes: int = 8_000_000
+    # Time to wait for more records before a micro-batch ends.
+    linger_ms: int = 0
+    # Batches of one source that are worked on side by side; they are published in order.
+    max_in_flight: int = 3
+    # Records handed over and not yet published; above it, the source's partitions pause.
+    max_pending_records: int = 20_000
+    # Bytes handed over and not yet published; above it, the source's partitions pause.
+    max_pending_bytes: int = 64_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FreshnessSpec:
-    """Ages in seconds; None switches a judgement off."""
+    """Ages at which a source is stale; None: the age is not judged.
 
-    warn_after_seconds: int | None = (
-        None  # age of the newest event, or of the oldest unverified document
-    )
-    error_after_seconds: int | None = None  # likewise
-    expire_after_seconds: int | None = None  # age since a document was last observed or verified
-    check_every_seconds: int = 300  # the schedule's interval
-    max_expiry_ratio: float = (
-        0.5  # of the visible documents; a check that would expire more stops and says so
-    )
+    Every setting with its default, its unit and its meaning; the tables of `freshet.toml` take defaults from here.
+    """
+
+    # Age of the newest event, or of the oldest document that was not verified since, for WARN.
+    warn_after_seconds: int | None = None
+    # The same age for ERROR.
+    error_after_seconds: int | None = None
+    # Age since a document was last observed or verified; an older one is withdrawn.
+    expire_after_seconds: int | None = None
+    # Interval of the check.
+    check_every_seconds: int = 300
+    # Ratio of the visible documents; a check that would expire more of them stops and names the ratio.
+    max_expiry_ratio: float = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,32 +72,37 @@ class SourceSpec:
 
     source: str
     topics: tuple[str, ...]
-    format: str = "native"  # "native": JSON events; "text": the value is the document, the rest stands in headers
+    # "native": JSON events; "text": the value is the document, the headers hold the rest.
+    format: Literal["native", "text"] = "native"
+    # Embedding model, as sentence-transformers names it.
     model: str = "all-MiniLM-L6-v2"
-    prefix: str = ""  # put before every document text, for models that want one
+    # Put before every document text, for models that expect one.
+    prefix: str = ""
     version_rule: VersionRule = VersionRule.EVENT
-    text_search_language: str = "english"  # a PostgreSQL text search configuration
-    dead_letter_topic: str | None = None  # None: "{first topic}.dead-letters"
+    # A PostgreSQL text search configuration.
+    text_search_language: str = "english"
+    # None: "{first topic}.dead-letters".
+    dead_letter_topic: str | None = None
+    # The name in stored JSON is older than that of the class.
     pipeline: PreparationSpec = field(default_factory=PreparationSpec)
     limits: BatchLimits = field(default_factory=BatchLimits)
     freshness: FreshnessSpec = field(default_factory=FreshnessSpec)
 
     def to_json(self) -> dict[str, Any]:
-        """As stored."""
+        """The specification as it is stored."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> "SourceSpec":
-        """From what `to_json` gave; unknown keys are left out, so that old code reads newer rows."""
-        known = _only(cls, stored)
+        """The specification from what `to_json` returned.
+
+        Unknown keys are left out, so that old code reads rows that newer code wrote; missing keys have their defaults.
+        """
+        known = _known(cls, stored)
         known["topics"] = tuple(known["topics"])
         known["version_rule"] = VersionRule(known.get("version_rule", VersionRule.EVENT))
-        for name, kind in (
-            ("pipeline", PreparationSpec),
-            ("limits", BatchLimits),
-            ("freshness", FreshnessSpec),
-        ):
-            known[name] = kind(**_only(kind, known.get(name, {})))
+        for name, part in _PARTS.items():
+            known[name] = part(**_known(part, known.get(name, {})))
         return cls(**known)
 
     def dead_letters_to(self) -> str:
@@ -98,8 +110,20 @@ class SourceSpec:
         return self.dead_letter_topic or f"{self.topics[0]}.dead-letters"
 
 
-def _only(cls: type, stored: dict[str, Any]) -> dict[str, Any]:
-    return {name: stored[name] for name in cls.__dataclass_fields__ if name in stored}
+# Fields of a specification that are specifications themselves.
+_PARTS: dict[str, type[PreparationSpec | BatchLimits | FreshnessSpec]] = {
+    "pipeline": PreparationSpec,
+    "limits": BatchLimits,
+    "freshness": FreshnessSpec,
+}
+
+
+def _known(
+    kind: type[SourceSpec | PreparationSpec | BatchLimits | FreshnessSpec], stored: dict[str, Any]
+) -> dict[str, Any]:
+    """The stored values that are fields of `kind`."""
+    names = {declared.name for declared in fields(kind)}
+    return {name: value for name, value in stored.items() if name in names}
 
 
 def source_workflow_id(source: str) -> str:
