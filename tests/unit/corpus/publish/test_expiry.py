@@ -2,13 +2,11 @@
 
 import pytest
 
-from corpus.batch import ExpiryOrder
+from corpus.batch import Expire
 from corpus.publish.expiry import as_configured
 from corpus.source import FreshnessSpec
 
-ORDER = ExpiryOrder(
-    request_id="1", rule="expire_after=60s", expire_after_seconds=60, max_ratio=0.25
-)
+ORDER = Expire(request_id="1", rule="expire_after=60s", expire_after_seconds=60, max_ratio=0.25)
 
 
 @pytest.mark.parametrize(
