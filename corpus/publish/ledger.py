@@ -20,8 +20,9 @@ from corpus.publish.copy_in import from_epoch_ms
 from corpus.publish.positions import PartitionRange
 from corpus.publish.transaction import PublishTransaction
 
-# What this step does to a batch.
-PUBLISHED = next_state(BatchState.EMBEDDED, BatchState.PUBLISHED)
+# The state that this step gives a batch.
+_PUBLISHED = next_state(BatchState.EMBEDDED, BatchState.PUBLISHED)
+
 # Outcome of an event -> its column in the ledger.
 _OUTCOMES = {
     "applied": "applied",
@@ -109,7 +110,7 @@ def report(
         source=batch.source,
         batch=batch.batch,
         kind=kind,
-        state=PUBLISHED,
+        state=_PUBLISHED,
         published_at_ms=published_at_ms,
         **{field.name: getattr(counts, field.name) for field in fields(Counts)},
     )
@@ -152,7 +153,7 @@ def record_batch(
         "insert_ledger",
         **asdict(counts),
         kind=kind.value,
-        state=PUBLISHED.value,
+        state=_PUBLISHED.value,
         reason=reason,
         workflow_id=request.workflow_id,
         run_id=request.run_id,

@@ -6,7 +6,7 @@ from itertools import groupby
 
 from psycopg.rows import class_row
 
-from corpus.batch import BatchRef, PreparedBatch, staged_refs
+from corpus.batch import BatchRef, PreparedBatch
 from corpus.errors import PositionGapError, StalePreparationError
 from corpus.publish.transaction import PublishTransaction
 
@@ -34,14 +34,13 @@ class LockedPosition:
     topic_id: str
 
 
-def lock_ranges(transaction: PublishTransaction) -> list[PartitionRange]:
+def lock_ranges(transaction: PublishTransaction, refs: Sequence[BatchRef]) -> list[PartitionRange]:
     """Lock the positions of the batch's partitions and find the offsets that it moves them over.
 
     Raises:
         PositionGapError: offsets are missing before a reference, or it belongs to another incarnation of the topic.
     """
-    refs = staged_refs(transaction.batch.order)
-    return [_lock_range(transaction, part) for part in by_partition(refs)]
+    return [_lock_range(transaction, group) for group in by_partition(refs)]
 
 
 def by_partition(refs: Iterable[BatchRef]) -> list[list[BatchRef]]:

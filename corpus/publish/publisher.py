@@ -13,6 +13,7 @@ from corpus.batch import (
     BatchKind,
     BatchReport,
     Expire,
+    Ingest,
     LoadedSource,
     PreparedBatch,
     PublishRequest,
@@ -103,19 +104,20 @@ class Publisher:
         published = published_report(transaction)  # Step 1.
         if published is not None:
             return published
-        order = transaction.batch.order
-        if isinstance(order, Expire):
-            return expire(transaction, order)
-        prepared = transaction.request.prepared
-        assert prepared is not None, "a batch of events is prepared before it is published"
-        return self._publish_events(transaction, prepared)
+        match transaction.batch.order:
+            case Expire() as order:
+                return expire(transaction, order)
+            case Ingest() as order:
+                prepared = transaction.request.prepared
+                assert prepared is not None, "a batch of events is prepared before it is published"
+                return self._publish_events(transaction, order, prepared)
 
     def _publish_events(
-        self, transaction: PublishTransaction, prepared: PreparedBatch
+        self, transaction: PublishTransaction, order: Ingest, prepared: PreparedBatch
     ) -> BatchReport:
         batch = transaction.batch
         # Step 2.
-        ranges = lock_ranges(transaction)
+        ranges = lock_ranges(transaction, order.refs)
         check_starts(prepared, ranges)
         moved = [partition_range for partition_range in ranges if not partition_range.is_empty]
         if not moved:  # everything was applied before

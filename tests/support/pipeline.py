@@ -60,6 +60,25 @@ def make_event(
     return event
 
 
+# Paragraphs that make several chunks; an edit of one leaves the others as they are.
+LONG_TEXT = "\n\n".join(
+    f"Paragraph {n}: " + "the gauging station at the weir recorded a level. " * 12
+    for n in range(30)
+)
+
+
+def tombstone(document_id: str) -> KafkaRecord:
+    """A Kafka tombstone: a deletion without a version."""
+    return KafkaRecord(
+        topic="", partition=0, offset=0, timestamp_ms=NOW_MS, key=document_id.encode(), value=None
+    )
+
+
+def with_time(record: KafkaRecord, timestamp_ms: int) -> KafkaRecord:
+    """The record with another time."""
+    return replace(record, timestamp_ms=timestamp_ms)
+
+
 class Pipeline:
     """One source's corpus, driven by hand. Use it in a `with` statement."""
 

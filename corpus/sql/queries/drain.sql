@@ -1,8 +1,13 @@
 -- name: drain_state
--- Where every partition of the active sources stands, and how far the ledger is.
+-- The position of every partition of the sources that are not retired, and the newest batch of each source.
 SELECT s.source, s.spec, s.state, s.state_reason, s.last_batch,
-       coalesce((SELECT jsonb_object_agg(p.topic || '/' || p.partition, p.next_offset) FROM freshet.source_position p WHERE p.source = s.source), '{}')
-       AS positions
+       coalesce(
+           (
+               SELECT jsonb_object_agg(p.topic || '/' || p.partition, p.next_offset)
+                 FROM freshet.source_position p WHERE p.source = s.source
+           ),
+           '{}'
+       ) AS positions
 FROM freshet.source s
 WHERE s.state <> 'retired' AND (%(source)s::text IS NULL OR s.source = %(source)s::text) ORDER BY s.source;
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 
-from corpus.batch import BatchInput, BatchKind, BatchRef, BatchReport, BatchState, Ingest
+from corpus.batch import BatchInput, BatchKind, BatchRef, BatchReport, BatchState
 from corpus.dead_letter import DeadLetterReason
 from corpus.publish.ledger import _OUTCOMES, Counts, LedgerRow, report
 from corpus.sql import query
@@ -24,7 +24,7 @@ REF = BatchRef(
     sha256="0",
     staged_at_ms=0,
 )
-BATCH = BatchInput.of(Ingest(refs=(REF,)), source="s", batch=3, first_in_line=True)
+BATCH = BatchInput(source="s", batch=3, refs=(REF,), first_in_line=True)
 
 
 def test_a_report_has_every_count() -> None:
