@@ -35,7 +35,9 @@ def payload_types() -> list[Any]:
             for kind in (operation.input_type, operation.output_type):
                 kinds[str(kind)] = kind
     kinds.pop(str(type(None)), None)
-    return list(kinds.values())
+    return [
+        kinds[name] for name in sorted(kinds)
+    ]  # the order of operations differs between processes
 
 
 def _methods() -> Iterator[Callable[..., Any]]:

@@ -25,7 +25,7 @@ from workers.cli.parts_display import part_display
 
 if TYPE_CHECKING:
     from compose.local.commands import UpResult
-    from compose.local.doctor import Check
+    from compose.local.doctor import CheckResult
     from compose.local.parts.part import PartStatus
 
 _FOLLOW_SECONDS = 0.2
@@ -261,7 +261,7 @@ def doctor(json: Json = False, home: Home = "") -> int:
     return check_exit_code(passed=all(check.ok for check in checks))
 
 
-def _check_cells(check: "Check") -> list[str]:
+def _check_cells(check: "CheckResult") -> list[str]:
     if check.ok:
         return [check.name, "ok", check.observed, ""]
     return [check.name, "FAILED", check.observed, check.remedy]

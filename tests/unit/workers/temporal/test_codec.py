@@ -1,7 +1,6 @@
 """Payload encryption: nothing readable leaves, keys rotate, a wrong or altered one is told apart."""
 
 import base64
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from workers.config.settings import load
 from workers.temporal.client import data_converter
 from workers.temporal.codec import EncryptionCodec
 
-OLD, NEW = os.urandom(32), os.urandom(32)
+OLD, NEW = bytes(range(32)), bytes(range(32, 64))
 SECRET = Payload(
     metadata={"encoding": b"json/plain", "note": b"also secret"}, data=b'"the levee breaks at noon"'
 )
