@@ -47,10 +47,7 @@ def change_event(
     Raises:
         FieldError: the event has no usable id; any other field makes an Undecodable that names the document.
     """
-    if event.id is msgspec.UNSET:
-        document_id = fields.key_as_id(record.key)
-    else:
-        document_id = fields.document_id(event.id)
+    document_id = _document_id(event, record)
     try:
         op = fields.operation(event.op)
         if op is Op.DELETE:
@@ -58,6 +55,12 @@ def change_event(
         return _upsert(event, record, spec, document_id, raw_sha256, read_metadata)
     except FieldError as error:
         return Undecodable(reason=error.reason, detail=error.detail, document_id=document_id)
+
+
+def _document_id(event: ReceivedFields, record: KafkaRecord) -> str:
+    if event.id is msgspec.UNSET:
+        return fields.key_as_id(record.key)
+    return fields.document_id(event.id)
 
 
 def _delete(

@@ -242,5 +242,5 @@ def test_the_order_is_what_each_kind_needs() -> None:
 
 
 def test_a_stale_plan_is_an_expected_error() -> None:
-    """Exit code 2 and one line, not a mistake in Freshet."""
+    """Exit code 2 and one line, not an internal error."""
     assert issubclass(StalePlanError, FreshetError)
