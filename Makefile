@@ -88,6 +88,7 @@ lock: ## resolve the dependencies again into requirements.lock
 docs: setup ## regenerate the generated pages: settings table, env.example, JSON Schema, table of the code's shape
 	$(BIN)/python -m workers.readme
 	$(BIN)/python -m compose.env_example > compose/env.example.new && mv compose/env.example.new compose/env.example
+	$(BIN)/python -m workers config schema > examples/freshet.schema.json.new && mv examples/freshet.schema.json.new examples/freshet.schema.json
 	$(BIN)/python -m tests.bench.shape --write
 
 hooks: setup ## let git run the quick checks before each commit

@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Annotated, Protocol
 
 import msgspec
-from backports import zstd
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 from corpus.errors import ConfigurationError
 

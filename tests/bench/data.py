@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from backports import zstd
-
+from ingest.event_file import zstd
 from tests.support.inputs import DATA
 
 

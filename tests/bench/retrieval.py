@@ -7,9 +7,8 @@ import statistics
 import time
 from typing import Any
 
-from backports import zstd
-
 from corpus.embed.embedder import SentenceTransformerEmbedder
+from ingest.event_file import zstd
 from tests.bench import data
 from tests.bench.stack import Stack
 from tests.support.inputs import DATA

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from backports import zstd
 
+from ingest.event_file import zstd
 from tests.bench.converge import accounts, drain_patiently, produce_patiently
 from tests.bench.stack import PARTS, ROOT, Reader, Stack, chaos
 

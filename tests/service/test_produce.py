@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from backports import zstd
 
 from corpus.errors import ConfigurationError, DependencyError
+from ingest.event_file import zstd
 from ingest.kafka import Cluster, properties
 from ingest.produce import FileProducer
 

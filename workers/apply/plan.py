@@ -127,17 +127,28 @@ async def execute(
         raise ValueError(f"no kind carries out {', '.join(sorted(unknown))}")
     done: Plan = []
     for kind in kinds:
-        planned = [change for change in changes if change.kind == kind.name]
-        for group in [planned] if kind.is_atomic else [[change] for change in planned]:
+        for group in _groups(kind, changes):
             written = await _write(kind, services, group)
             done += group
-            for change in group:
-                if report is not None:
+            if report is not None:
+                for change in group:
                     report(change)
-            for change in written:
-                with _named(change):
-                    await kind.finish(services, change)
+            await _finish(kind, services, written)
     return done
+
+
+def _groups(kind: Kind[Any], changes: Plan) -> list[Plan]:
+    """The changes of one kind, in the groups that are written together."""
+    planned = [change for change in changes if change.kind == kind.name]
+    if kind.is_atomic:
+        return [planned]
+    return [[change] for change in planned]
+
+
+async def _finish(kind: Kind[Any], services: Services, written: Plan) -> None:
+    for change in written:
+        with _named(change):
+            await kind.finish(services, change)
 
 
 async def _write(kind: Kind[Any], services: Services, group: Plan) -> Plan:

@@ -91,7 +91,3 @@ UPDATE freshet.delivery
    SET cursor_batch = %(batch)s::bigint, delivered = delivered + (SELECT count(*) FROM acknowledged),
        state = 'delivering', last_error = NULL, updated_at = now()
  WHERE subscriber = %(subscriber)s::text AND source = %(source)s::text AND cursor_batch < %(batch)s::bigint;
-
--- name: active_sources
--- The sources that are configured.
-SELECT source, spec FROM freshet.source WHERE state <> 'retired' ORDER BY source;

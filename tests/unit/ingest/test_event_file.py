@@ -6,12 +6,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from backports import zstd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus.errors import ConfigurationError
-from ingest.event_file import ResumeFile, key_of, lines_of
+from ingest.event_file import ResumeFile, key_of, lines_of, zstd
 
 TEXT = b"".join(b'{"id": "%d", "content": "%d"}\n' % (n, n**5) for n in range(2_000))
 FRAME = zstd.compress(TEXT)

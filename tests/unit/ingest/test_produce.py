@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from backports import zstd
 from confluent_kafka import KafkaError, KafkaException
 
 from corpus.errors import ConfigurationError, DependencyError
 from ingest import produce
-from ingest.event_file import ResumeFile
+from ingest.event_file import ResumeFile, zstd
 from ingest.produce import FileProducer, ProduceProgress
 
 
