@@ -55,6 +55,22 @@ async def test_a_namespace_has_our_search_attributes(temporal_env, temporal_name
     assert {"FreshetSource", "FreshetState", "FreshetSpecHash"} <= set(listed.custom_attributes)
 
 
+async def test_a_namespace_that_was_asked_for_too_early_is_waited_for(temporal_env) -> None:
+    from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+    from temporalio.client import Client
+    from temporalio.service import RPCError
+
+    from compose.local.parts.temporal_namespace import prepare_namespace
+
+    client = await Client.connect(temporal_env.address)
+    with pytest.raises(RPCError, match="not found"):
+        await client.workflow_service.describe_namespace(
+            DescribeNamespaceRequest(namespace="early")
+        )
+    assert await prepare_namespace(client, "early") is True
+    assert await prepare_namespace(client, "early") is False
+
+
 async def test_namespaces_of_two_tests_differ(temporal_client, temporal_namespace) -> None:
     assert temporal_client.namespace != await temporal_namespace()
 

@@ -53,6 +53,18 @@ async def ensure_namespace(client: Client, name: str) -> bool:
     """
     if await _exists(client, name):
         return False
+    return await register_namespace(client, name)
+
+
+async def register_namespace(client: Client, name: str) -> bool:
+    """Register a namespace without looking for it; return whether this call registered it.
+
+    A frontend remembers for a second that a namespace it was asked for is missing. A server of our own is therefore
+    not asked first: the namespace can be used at once.
+
+    Raises:
+        DependencyError: the server does not answer, or refuses.
+    """
     retention = Duration()
     retention.FromTimedelta(_RETENTION)
     try:

@@ -20,7 +20,7 @@ _POLL_SECONDS = 0.05
 
 
 async def create_namespace(address: str, namespace: str) -> bool:
-    """Connect to a server without TLS, and prepare a namespace there.
+    """Prepare a namespace on a server of our own, which has no TLS and lets us register it.
 
     Returns:
         Whether the namespace was registered by this call.
@@ -28,11 +28,17 @@ async def create_namespace(address: str, namespace: str) -> bool:
     Raises:
         DependencyError: the server refuses, or does not answer.
     """
-    return await prepare_namespace(await _connect(address), namespace)
+    from workers.apply.namespaces import register_namespace
+
+    client = await _connect(address)
+    created = await register_namespace(client, namespace)
+    await wait_for_namespace(client, namespace)
+    await add_search_attributes(client, namespace)
+    return created
 
 
 async def prepare_namespace(client: "Client", namespace: str) -> bool:
-    """Register a namespace if it is missing, wait until it is served, and register Freshet's search attributes.
+    """Prepare a namespace on any server: register it if it is missing, and Freshet's search attributes.
 
     Returns:
         Whether the namespace was registered by this call.
@@ -51,7 +57,8 @@ async def prepare_namespace(client: "Client", namespace: str) -> bool:
 async def wait_for_namespace(client: "Client", namespace: str) -> None:
     """Wait until the frontend serves a new namespace.
 
-    The frontend reads its namespaces from time to time. Until then calls fail with NOT_FOUND.
+    The frontend remembers for a second that a namespace it was asked for is missing. Until then calls fail with
+    NOT_FOUND, while DescribeNamespace, which reads the database, already finds the namespace.
 
     Raises:
         DependencyError: the frontend does not serve it within 30 s.
@@ -71,18 +78,16 @@ async def is_served(client: "Client", namespace: str) -> bool:
     Raises:
         DependencyError: the server does not answer, or refuses the question.
     """
-    from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+    from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
     from temporalio.service import RPCError, RPCStatusCode
 
-    request = DescribeNamespaceRequest(namespace=namespace)
+    request = ListSearchAttributesRequest(namespace=namespace)
     try:
-        await client.workflow_service.describe_namespace(request)
+        await client.operator_service.list_search_attributes(request)
     except RPCError as error:
         if error.status == RPCStatusCode.NOT_FOUND:
             return False
-        raise DependencyError(
-            f"namespace {namespace} cannot be described: {error.message}"
-        ) from error
+        raise DependencyError(f"namespace {namespace} cannot be used: {error.message}") from error
     return True
 
 

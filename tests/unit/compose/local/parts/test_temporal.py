@@ -180,17 +180,16 @@ class FakeServer:
         self.hidden = hidden
         self.present = dict(present or {})
         self.added: list[str] = []
-        self.refusal: RPCError | None = None
+        self.denial: RPCError | None = None  # of questions
+        self.refusal: RPCError | None = None  # of changes
         self.client: Any = SimpleNamespace(workflow_service=self, operator_service=self)
 
-    async def describe_namespace(self, _request: object) -> None:
-        if self.refusal is not None:
-            raise self.refusal
+    async def list_search_attributes(self, _request: object) -> SimpleNamespace:
+        if self.denial is not None:
+            raise self.denial
         if self.hidden > 0:
             self.hidden -= 1
             raise refusal(RPCStatusCode.NOT_FOUND)
-
-    async def list_search_attributes(self, _request: object) -> SimpleNamespace:
         return SimpleNamespace(custom_attributes=self.present)
 
     async def add_search_attributes(self, request: Any) -> None:
@@ -224,8 +223,8 @@ async def test_a_namespace_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(DependencyError, match=r"namespace x was made .* is not served yet"):
         await wait_for_namespace(FakeServer(hidden=50).client, "x")
     denied = FakeServer()
-    denied.refusal = refusal(RPCStatusCode.PERMISSION_DENIED)
-    with pytest.raises(DependencyError, match="namespace x cannot be described: refused"):
+    denied.denial = refusal(RPCStatusCode.PERMISSION_DENIED)
+    with pytest.raises(DependencyError, match="namespace x cannot be used: refused"):
         await wait_for_namespace(denied.client, "x")
 
 
