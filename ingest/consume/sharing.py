@@ -52,7 +52,7 @@ def suspend_and_resume(
             reading.remove(reader)
             changed = True
     if changed:
-        partition.seek_to = partition.read_offset
+        partition.request_seek()
 
 
 def _resume_if_due(
