@@ -136,7 +136,7 @@ class Assignment:
                 continue
             for source in sources.values():
                 self._open_reader(key, source, start)
-            partition.seek_to = partition.read_offset
+            partition.request_seek()
         self.request_positions()
 
     def _open_reader(self, key: PartitionKey, wanted: ActiveSource, start: PartitionStart) -> None:

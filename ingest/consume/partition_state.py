@@ -133,9 +133,9 @@ class HandedOver:
     value_bytes: int
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class PartitionReader:
-    """One source's reading of one partition. Only the polling thread changes it.
+    """One source's reading of one partition. Only the polling thread changes it; two of them are never equal.
 
     Offsets only rise: `handed_over_offset <= batch_offset <= expected_offset`. Everything below the first is with the
     source's workflow, from there to the second in flight, from there to the third in the buffer.
@@ -301,7 +301,9 @@ class AssignedPartition:
     paused: bool = True  # whether librdkafka holds the partition paused
     seek_to: int | None = None  # where to continue reading, until librdkafka has accepted it
     after_seek: bool = False  # whether the next record is the first one after a seek
-    hole: tuple[int, int] | None = None  # offset of the last seek, and of the first record after it
+    hole: tuple[int, int] | None = (
+        None  # target of the seek before this one, and the first record after it
+    )
     positions_requested: bool = False
     topic_missing: bool = False  # until the sources are read again, when Kafka is asked again
 
@@ -318,6 +320,11 @@ class AssignedPartition:
         """Every offset below this one is with the workflows of all sources; None where no source reads."""
         return min((reader.handed_over_offset for reader in self.readers.values()), default=None)
 
+    def request_seek(self) -> None:
+        """Have reading continue at `read_offset`."""
+        self.seek_to = self.read_offset
+        self.hole = None
+
     def accepts(self, offset: int) -> bool:
         """Whether a record of this offset may be buffered."""
         if self.seek_to is not None or not self.readers:
@@ -328,7 +335,7 @@ class AssignedPartition:
         """Whether a record of this offset must not be buffered, since it follows a seek and lies beyond its target.
 
         A seek that was lost looks like a hole that Kafka left (an aborted transaction, compaction). No offset may be
-        skipped silently, so a hole is believed only when a further seek leads to the same record again: after a seek
+        skipped silently, so a hole is believed only when the next seek leads to the same record again: after a seek
         that was lost, only later records come.
         """
         if not self.after_seek:

@@ -204,6 +204,14 @@ def test_a_hole_is_not_believed_for_another_offset() -> None:
     assert partition.seek_to == 3
 
 
+def test_a_hole_is_not_believed_when_another_seek_came_between() -> None:
+    partition = make_partition(s=5)
+    assert not after_seek(partition).accepts(8)
+    partition.request_seek()  # a source was opened; librdkafka is moved back, and what it sends is left alone
+    assert not partition.accepts(5)
+    assert not after_seek(partition).accepts(8)  # this seek was lost
+
+
 def test_the_record_that_was_sought_ends_the_hole_check() -> None:
     partition = make_partition(s=5)
     assert not after_seek(partition).accepts(8)

@@ -1,17 +1,16 @@
 """Sources that share a partition, under any sequence of records, hand-overs, suspensions, moves and lost seeks.
 
-The machine below does what a round of the polling thread does, on a log and a consumer that are lists and numbers. Whatever
+The class below does what a round of the polling thread does, on a log and a consumer that are lists and numbers. Whatever
 happens: of each source, every offset is in exactly one micro-batch, in order; memory stays within its bound; and once
 every service answers, every source reaches the end of the log.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from random import Random
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ingest.consume import backpressure
 from ingest.consume.backpressure import held_bytes, must_pause, sources_behind
@@ -31,25 +30,40 @@ LIMITS: dict[str, dict[str, int]] = {
 }
 
 
-class Reading(RuleBasedStateMachine):
-    def __init__(self) -> None:
-        super().__init__()
+class Reading:
+    """One partition, its sources, and what Kafka and the services do to them, by chance."""
+
+    def __init__(self, chance: Random) -> None:
+        self.chance = chance
         self.now = 100.0
         self.log: list[KafkaRecord] = []
         self.log_end = 0
         self.fetch_offset = 0  # librdkafka's
         self.generation = 0
         self.partition = AssignedPartition()
-        # Of each source: what is published, what the readers since the last move handed over, and what is in flight.
+        # Of each source: what is published, where its reader began, and what that reader handed over.
         self.published = dict.fromkeys(SOURCES, 0)
         self.start = dict.fromkeys(SOURCES, 0)
         self.handed_over: dict[str, list[MicroBatch]] = {source: [] for source in SOURCES}
         self.in_flight: list[tuple[PartitionReader, MicroBatch]] = []
-
-    @initialize(sources=st.sets(st.sampled_from(SOURCES), min_size=1))
-    def assign(self, sources: set[str]) -> None:
-        for source in sorted(sources):
+        self.suspensions = 0
+        for source in SOURCES[: chance.randint(1, len(SOURCES))]:
             self.open(source)
+
+    def act(self) -> None:
+        """One thing that can happen."""
+        actions = {
+            self.produce: 3,
+            self.run_round: 12,
+            self.run_rounds_while_no_service_answers: 1,
+            self.confirm: 6,
+            self.publish: 4,
+            self.move: 0.5,
+            self.stop_source: 0.3,
+            self.rebalance: 0.3,
+        }
+        (action,) = self.chance.choices(list(actions), list(actions.values()))
+        action()
 
     def open(self, source: str) -> None:
         self.generation += 1
@@ -58,24 +72,22 @@ class Reading(RuleBasedStateMachine):
         self.partition.readers[source] = reader
         self.start[source] = self.published[source]
         self.handed_over[source] = []
-        self.partition.seek_to = self.partition.read_offset
+        self.partition.request_seek()
 
     # ── what Kafka does ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    @rule(sizes=st.lists(st.integers(0, 700), max_size=20), hole=st.integers(0, 3))
-    def produce(self, sizes: list[int], hole: int) -> None:
-        self.log_end += hole  # an aborted transaction, compaction
-        for size in sizes:
-            self.log.append(make_record(self.log_end, size))
+    def produce(self) -> None:
+        self.log_end += self.chance.choice([0, 0, 0, 1, 3])  # an aborted transaction, compaction
+        for _ in range(self.chance.randint(0, 12)):
+            self.log.append(make_record(self.log_end, self.chance.randint(0, 700)))
             self.log_end += 1
 
-    @rule(
-        burst=st.integers(0, MAX_BURST),
-        seconds=st.sampled_from([0.01, 0.5, 1.0, 2.5]),
-        lose_seek=st.booleans(),
-    )
-    def run_round(self, burst: int, seconds: float, *, lose_seek: bool) -> None:
-        self.now += seconds
+    def run_round(self) -> None:
+        self.now += self.chance.choice([0.01, 0.1, 0.5, 1.0])
+        self.poll(self.chance.randint(0, MAX_BURST), lose_seek=self.chance.random() < 0.3)
+
+    def poll(self, burst: int, *, lose_seek: bool) -> None:
+        """As `Poller._run_once`."""
         if not self.partition.paused:
             self.receive(burst)
         self.seek(lose=lose_seek)
@@ -84,6 +96,7 @@ class Reading(RuleBasedStateMachine):
         if self.partition.seek_to is None:
             suspend_and_resume(self.partition, behind, relieved, self.now)
         for reader in self.partition.readers.values():
+            self.suspensions += reader.suspended_at == self.now
             self.take_batch(reader, behind)
         self.partition.paused = must_pause(self.partition, behind, held_bytes([self.partition]))
 
@@ -109,42 +122,39 @@ class Reading(RuleBasedStateMachine):
         if reader.due_at(self.log_end) <= self.now:
             self.in_flight.append((reader, reader.take_batch(self.now)))
 
-    # ── what the services do ────────────────────────────────────────────────────────────────────────────────────────
+    # ── what the services and operators do ──────────────────────────────────────────────────────────────────────────
 
-    @precondition(lambda self: self.in_flight)
-    @rule(data=st.data())
-    def confirm(self, data: st.DataObject) -> None:
-        index = data.draw(st.integers(0, len(self.in_flight) - 1))
+    def run_rounds_while_no_service_answers(self) -> None:
+        for _ in range(self.chance.randint(2, 8)):
+            self.now += 1.0
+            self.poll(MAX_BURST, lose_seek=False)
+
+    def confirm(self) -> None:
+        if not self.in_flight:
+            return
+        index = self.chance.randrange(len(self.in_flight))
         reader, batch = self.in_flight.pop(index)
         if reader.confirm(batch):
             self.handed_over[reader.spec.source].append(batch)
 
-    @rule(source=st.sampled_from(SOURCES), references=st.integers(1, 3))
-    def publish(self, source: str, references: int) -> None:
-        reader = self.partition.readers.get(source)
-        if reader is None or not reader.outstanding:
-            return
-        newest = list(reader.outstanding)[:references][-1]
-        self.published[source] = newest.next_offset
-        reader.forget_published(newest.next_offset)
+    def publish(self) -> None:
+        source = self.chance.choice(list(self.partition.readers))
+        outstanding = list(self.partition.readers[source].outstanding)
+        if outstanding:
+            newest = outstanding[: self.chance.randint(1, 3)][-1]
+            self.published[source] = newest.next_offset
+            self.partition.readers[source].forget_published(newest.next_offset)
 
-    @rule(burst=st.integers(1, MAX_BURST), count=st.integers(2, 6))
-    def run_rounds_while_no_service_answers(self, burst: int, count: int) -> None:
-        for _ in range(count):
-            self.run_round(burst, 1.0, lose_seek=False)
-
-    @rule(source=st.sampled_from(SOURCES))
-    def move(self, source: str) -> None:
-        """The source is read again from what is published: a new epoch, or a new source."""
+    def move(self) -> None:
+        """A source is read again from what is published: a new epoch, or a new source."""
+        source = self.chance.choice(SOURCES)
         self.partition.close_reader(source)
         self.open(source)
 
-    @rule(source=st.sampled_from(SOURCES))
-    def stop_source(self, source: str) -> None:
+    def stop_source(self) -> None:
         if len(self.partition.readers) > 1:
-            self.partition.close_reader(source)
+            self.partition.close_reader(self.chance.choice(SOURCES))
 
-    @rule()
     def rebalance(self) -> None:
         sources = list(self.partition.readers)
         self.partition.close()
@@ -153,21 +163,41 @@ class Reading(RuleBasedStateMachine):
         for source in sources:
             self.open(source)
 
+    def drain(self) -> None:
+        """Every service answers from now on, and no seek is lost."""
+        self.log.append(
+            make_record(self.log_end)
+        )  # a seek that was lost is noticed with the next record
+        self.log_end += 1
+        end = self.log_end
+        for _ in range(400 + 40 * len(self.log)):
+            readers = self.partition.readers.values()
+            if all(reader.handed_over_offset == end for reader in readers):
+                return
+            self.now += 0.5
+            self.poll(MAX_BURST, lose_seek=False)
+            while self.in_flight:
+                self.confirm()
+            for source, reader in self.partition.readers.items():
+                self.published[source] = reader.handed_over_offset
+                reader.forget_published(reader.handed_over_offset)
+        pytest.fail(f"not drained: {self.partition}")
+
     # ── what must hold ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    @invariant()
-    def every_offset_is_in_exactly_one_micro_batch_in_order(self) -> None:
+    def check_ranges(self) -> None:
+        """Every offset is in exactly one micro-batch of each source, in order."""
         for source, batches in self.handed_over.items():
             covered = self.start[source]
             for batch in batches:
                 assert batch.first_offset == covered
                 covered = batch.next_offset
             handed_over = [record.offset for batch in batches for record in batch.records]
-            in_range = (record.offset for record in self.log)
-            assert handed_over == [at for at in in_range if self.start[source] <= at < covered]
+            in_log = (record.offset for record in self.log)
+            assert handed_over == [at for at in in_log if self.start[source] <= at < covered]
 
-    @invariant()
-    def memory_and_what_is_unpublished_are_bounded(self) -> None:
+    def check_bounds(self) -> None:
+        """Memory and what is unpublished stay within their limits."""
         readers = self.partition.readers.values()
         burst = MAX_BURST * len(readers) * MAX_RECORD_BYTES
         assert held_bytes([self.partition]) <= MAX_HELD + burst
@@ -175,11 +205,10 @@ class Reading(RuleBasedStateMachine):
             limits = reader.spec.limits
             records = sum(batch.records for batch in reader.outstanding)
             assert records <= limits.max_pending_records + limits.max_records
-            held = sum(map(len, (record.value or b"" for record in reader.buffer)))
-            assert held <= reader.held_bytes
+            assert sum(len(record.value or b"") for record in reader.buffer) <= reader.held_bytes
 
-    @invariant()
-    def offsets_of_a_reader_are_in_order(self) -> None:
+    def check_offsets(self) -> None:
+        """What a reader holds is between what it handed over and what it expects."""
         for reader in self.partition.readers.values():
             assert reader.handed_over_offset <= reader.batch_offset <= reader.expected_offset
             buffered = [record.offset for record in reader.buffer]
@@ -187,44 +216,38 @@ class Reading(RuleBasedStateMachine):
             assert all(reader.batch_offset <= at < reader.expected_offset for at in buffered)
             assert not (reader.is_suspended and buffered)
 
-    def teardown(self) -> None:
-        """Every service answers from now on: every source reaches the end, however it was shared until now."""
-        self.produce([10], 0)  # a seek that was lost is noticed with the next record
-        for _ in range(400 + 40 * len(self.log)):
-            if self.is_drained():
-                break
-            self.run_round(MAX_BURST, 0.5, lose_seek=False)
-            while self.in_flight:
-                reader, batch = self.in_flight.pop(0)
-                if reader.confirm(batch):
-                    self.handed_over[reader.spec.source].append(batch)
-            for source in SOURCES:
-                self.publish(source, 100)
-        self.every_offset_is_in_exactly_one_micro_batch_in_order()
-        assert self.is_drained()
 
-    def is_drained(self) -> bool:
-        if not self.log:
-            return True
-        end = self.log[-1].offset + 1
-        return all(
-            reader.handed_over_offset == end or self.start[source] >= end
-            for source, reader in self.partition.readers.items()
-        )
-
-
-TestReading: Any = Reading.TestCase
-TestReading.settings = settings(
-    max_examples=60,
-    stateful_step_count=50,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def little_memory() -> Iterator[None]:
-    patch = pytest.MonkeyPatch()
-    patch.setattr(backpressure, "MAX_HELD_BYTES", MAX_HELD)
+@pytest.fixture
+def little_memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(backpressure, "MAX_HELD_BYTES", MAX_HELD)
     yield
-    patch.undo()
+
+
+@pytest.mark.usefixtures("little_memory")
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(seed=st.integers(0, 2**64))
+def test_whatever_happens_each_source_gets_every_record_once_and_in_order(seed: int) -> None:
+    reading = Reading(Random(seed))
+    for step in range(300):
+        reading.act()
+        reading.check_bounds()
+        reading.check_offsets()
+        if step % 20 == 0:
+            reading.check_ranges()
+    reading.check_ranges()
+    reading.drain()
+    reading.check_ranges()
+
+
+def test_the_sequences_do_suspend_readers_and_hand_over_a_lot() -> None:
+    """The test above would prove little on a partition where nothing happens."""
+    readings = [Reading(Random(seed)) for seed in range(10)]
+    for reading in readings:
+        for _ in range(300):
+            reading.act()
+    assert sum(reading.suspensions for reading in readings) > 10
+    assert (
+        sum(len(batches) for reading in readings for batches in reading.handed_over.values()) > 60
+    )
