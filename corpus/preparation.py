@@ -25,7 +25,8 @@ class PreparationSpec:
     unknown_content_type: Literal["reject", "text"] = "reject"
     # "main": only the main text of HTML; "all": every visible text.
     html: Literal["main", "all"] = "main"
-    # "structure": chunks end at headings, paragraphs, sentences; "whole": one chunk per document, truncated by the model.
+    # "structure": chunks end at headings, paragraphs, sentences.
+    # "whole": one chunk per document, truncated by the model.
     chunker: Literal["structure", "whole"] = "structure"
     # Greatest number of tokens per chunk, special tokens included; None: the model's limit.
     max_tokens: int | None = None

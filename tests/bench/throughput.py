@@ -1,8 +1,8 @@
 """First ingest against raw `encode()` of exactly the same texts; the same corpus again.
 
 One run, one machine, one after the other: the whole stack ingests, then, with the stack down, the same texts go
-through the library's `encode()` in the same backend and precision, through its fp32, which is what others use, and, stricter
-than either, through Freshet's own embedder with nothing around it (`bare`).
+through the library's `encode()` in the same backend and precision, through its fp32, which is what others use, and,
+stricter than either, through Freshet's own embedder with nothing around it (`bare`).
 """
 
 import json

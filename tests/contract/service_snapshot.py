@@ -1,7 +1,8 @@
-"""The contract with other teams as data: `python -m tests.contract.service_snapshot` records an addition in service.json.
+"""The contract with other teams, kept as data in service.json.
 
-Anything but an addition is refused, since other teams' code was built against what service.json holds. Names of Python
-classes are not on the wire, so a class may get a new name, provided that its former name can still be imported.
+`python -m tests.contract.service_snapshot` records an addition. Anything but an addition is refused, since other
+teams' code was built against what service.json holds. Names of Python classes are not on the wire, so a class may get
+a new name, provided that its former name can still be imported.
 """
 
 import dataclasses

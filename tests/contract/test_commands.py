@@ -1,6 +1,7 @@
-"""Every command explains itself, and answers bad input with one clear line and exit code 2 (3: a service has no address).
+"""Every command explains itself, and answers bad input with one clear line and an exit code.
 
-The commands run in the test's process, except where only a process shows it.
+The code is 2, or 3 where a service has no address. The commands run in the test's process, except where only a
+process of its own shows the behaviour.
 """
 
 import subprocess

@@ -129,14 +129,17 @@ def test_an_old_pgvector_is_refused(database_url: str, monkeypatch: pytest.Monke
 def dump(url: str) -> dict[str, list[tuple[object, ...]]]:
     """What the catalogue says of schema freshet: columns, constraints, indexes, functions."""
     looks = {
-        "columns": """SELECT table_name, column_name, data_type, is_nullable, column_default, is_identity, generation_expression
-                      FROM information_schema.columns WHERE table_schema = 'freshet' ORDER BY table_name, ordinal_position""",
+        "columns": """SELECT table_name, column_name, data_type, is_nullable, column_default, is_identity,
+                             generation_expression
+                      FROM information_schema.columns WHERE table_schema = 'freshet'
+                      ORDER BY table_name, ordinal_position""",
         "constraints": """SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
                           WHERE connamespace = 'freshet'::regnamespace ORDER BY 1, 2""",
         "indexes": "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'freshet' ORDER BY 1, 2",
-        "functions": """SELECT proname, pg_get_function_identity_arguments(oid), md5(pg_get_functiondef(oid)) FROM pg_proc
-                        WHERE pronamespace = 'freshet'::regnamespace ORDER BY 1, 2""",
-        "options": "SELECT relname, reloptions::text FROM pg_class WHERE relnamespace = 'freshet'::regnamespace ORDER BY 1",
+        "functions": """SELECT proname, pg_get_function_identity_arguments(oid), md5(pg_get_functiondef(oid))
+                        FROM pg_proc WHERE pronamespace = 'freshet'::regnamespace ORDER BY 1, 2""",
+        "options": """SELECT relname, reloptions::text FROM pg_class
+                      WHERE relnamespace = 'freshet'::regnamespace ORDER BY 1""",
     }
     with connect(url) as connection:
         return {name: connection.execute(text).fetchall() for name, text in looks.items()}

@@ -1,8 +1,8 @@
 """Promises 1, 2, 3, 4, 6, 9 over whatever may happen on the way: the visible corpus is the fold of the log.
 
-Any log of few documents (versions, deletes, deletes without a version, contents that come again, records of no use), dealt to
-partitions by key, cut into references anywhere, delivered again and overlapping, grouped into batches in any way, and prepared
-ahead of the publication of what stands before them.
+Any log of few documents (versions, deletes, deletes without a version, contents that come again, records of no use),
+dealt to partitions by key, cut into references anywhere, delivered again and overlapping, grouped into batches in any
+way, and prepared ahead of the publication of what precedes them.
 """
 
 import hashlib
@@ -154,7 +154,10 @@ def deal(pipeline: Pipeline, log: list[Change], cuts: list[MicroBatch]) -> list[
 def publish_all(
     pipeline: Pipeline, batches: list[list[BatchRef]], ahead: int
 ) -> dict[datetime, dict[str, tuple[int, str]]]:
-    """Publish in order, each batch prepared while up to `ahead` before it are not published; returns what was visible after each."""
+    """Publish in order, and return what was visible after each batch.
+
+    Each batch is prepared while up to `ahead` batches before it are not published.
+    """
     prepared: dict[int, PreparedBatch] = {}
     seen: dict[datetime, dict[str, tuple[int, str]]] = {}
     for place, refs in enumerate(batches):
@@ -181,7 +184,10 @@ def publish_all(
 
 
 def visible(pipeline: Pipeline, instant: datetime | None) -> dict[str, tuple[int, str]]:
-    """Document id -> (version, hash of the content); checked: exactly the chunks that the documents list are visible."""
+    """Return document id -> (version, hash of the content).
+
+    Checks that exactly the chunks that the documents list are visible.
+    """
     then = (
         "visible_to IS NULL"
         if instant is None
@@ -189,7 +195,8 @@ def visible(pipeline: Pipeline, instant: datetime | None) -> dict[str, tuple[int
     )
     values = {"source": pipeline.spec.source, "at": instant}
     rows = pipeline.connection.execute(
-        f"SELECT document_id, version, encode(content_sha256, 'hex'), chunk_ids FROM freshet.document WHERE source = %(source)s AND {then}",
+        f"""SELECT document_id, version, encode(content_sha256, 'hex'), chunk_ids
+            FROM freshet.document WHERE source = %(source)s AND {then}""",
         values,
     ).fetchall()
     assert len({row[0] for row in rows}) == len(rows), "two versions of one document"
@@ -241,7 +248,8 @@ def test_the_corpus_is_the_fold_of_the_log(
             assert visible(pipeline, instant) == expected
         assert max(embedder.embedded.values(), default=1) == 1
         sums = pipeline.connection.execute(
-            "SELECT sum(records), sum(applied + unchanged + superseded + dead_lettered + ignored), sum(dead_lettered) FROM freshet.batch WHERE source = %s",
+            """SELECT sum(records), sum(applied + unchanged + superseded + dead_lettered + ignored), sum(dead_lettered)
+               FROM freshet.batch WHERE source = %s""",
             (pipeline.spec.source,),
         ).fetchone()
         assert sums == (len(log), len(log), sum(change.op == "poison" for change in log))

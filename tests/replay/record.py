@@ -1,8 +1,8 @@
 """Record histories: `python -m tests.replay.record` runs scenarios on servers of its own.
 
 It writes `histories/{workflow}.{scenario}.{label}.json`; `--label WORD` defaults to the date. With
-`--address HOST:PORT --namespace N` it takes the longest run of each workflow type from a running server instead. A label
-is used once: old files are kept, since they show what code in production has done.
+`--address HOST:PORT --namespace N` it takes the longest run of each workflow type from a running server instead.
+A label is used once: old files are kept, since they show what code in production has done.
 """
 
 import argparse

@@ -1,4 +1,7 @@
-"""`freshet apply` on real PostgreSQL, Kafka and Temporal: what is planned is what is done, once, and never against another."""
+"""`freshet apply` on real PostgreSQL, Kafka and Temporal.
+
+What is planned is what is done, once, and never against another.
+"""
 
 import asyncio
 import itertools

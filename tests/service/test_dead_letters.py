@@ -28,10 +28,12 @@ from tests.support.pipeline import NOW_MS, Pipeline, make_event
 pytestmark = pytest.mark.service
 _GROUPS = itertools.count(1)
 INSERT_BATCH = """
-    INSERT INTO freshet.batch (source, batch, kind, state, records, dead_lettered, workflow_id, run_id, staged_at, published_at)
+    INSERT INTO freshet.batch
+        (source, batch, kind, state, records, dead_lettered, workflow_id, run_id, staged_at, published_at)
     VALUES (%s, 1, 'ingest', 'published', 3, 3, 'w', 'r', now(), now()) ON CONFLICT DO NOTHING"""
 INSERT_DEAD_LETTER = """
-    INSERT INTO freshet.dead_letter (source, batch, topic, partition, record_offset, reason, detail, key, value, headers)
+    INSERT INTO freshet.dead_letter
+        (source, batch, topic, partition, record_offset, reason, detail, key, value, headers)
     VALUES (%s, 1, %s, 0, %s, 'invalid_id', 'id is blank', %s, %s, %s) RETURNING dead_letter"""
 
 
@@ -199,7 +201,8 @@ def test_redriving_again_tells_the_first_place_and_goes_to_the_same_partition(
     ):  # t/2/3#4, 5
         numbers.append(add(stand, topic, 7 + len(numbers)))
         stand.execute(
-            "UPDATE freshet.dead_letter SET partition = 2, headers = %s, record_at = '2026-01-01T00:00:00.123Z' WHERE dead_letter = %s",
+            """UPDATE freshet.dead_letter
+               SET partition = 2, headers = %s, record_at = '2026-01-01T00:00:00.123Z' WHERE dead_letter = %s""",
             json.dumps(headers),
             numbers[-1],
         )

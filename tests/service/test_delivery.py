@@ -1,4 +1,7 @@
-"""Promise 7: every published batch, in order, at least once, never before it is visible; a dead team delays no other."""
+"""Promise 7: every published batch is delivered in order and at least once.
+
+No batch is delivered before it is visible, and a dead team delays no other.
+"""
 
 import json
 from contextlib import asynccontextmanager
@@ -238,7 +241,10 @@ async def test_a_dead_subscriber_delays_no_other(env, db):
 
 
 async def test_a_team_that_was_down_long_is_called_again(env, db, monkeypatch):
-    """One operation's own retries back off up to an hour; the delivery calls again instead, and shows what holds it up."""
+    """The delivery calls again, and shows what delays it.
+
+    One operation's own retries back off up to an hour.
+    """
     monkeypatch.setattr(attempts, "CALL_TIMEOUT", timedelta(seconds=2))
     make_source(db)
     add_batch(db, "peps", 1)

@@ -1,4 +1,7 @@
-"""With payload keys, a real Temporal server holds nothing readable: inputs, results, signals, messages of failures (promise 10)."""
+"""Promise 10: with payload keys, a real Temporal server holds nothing readable.
+
+This covers inputs, results, signals and messages of failures.
+"""
 
 import base64
 import dataclasses

@@ -203,7 +203,8 @@ def test_a_check_that_does_not_run_is_a_runtime_error(env, db):
     (never,), _ = scan.latest(db)
     assert (never.status, "never ran" in never.error) == (FreshnessStatus.RUNTIME_ERROR, True)
     db.execute(
-        "INSERT INTO freshet.freshness_report (source, snapshotted_at, status, criteria, duration_seconds, workflow_id, run_id)"
+        "INSERT INTO freshet.freshness_report"
+        " (source, snapshotted_at, status, criteria, duration_seconds, workflow_id, run_id)"
         " VALUES ('peps', now() - interval '901 seconds', 'pass', %s, 0, 'w', 'r')",
         (json.dumps({}),),
     )

@@ -24,7 +24,8 @@ from ingest.kafka import Cluster, properties
 
 INSERT_SOURCE = "INSERT INTO freshet.source (source, spec) VALUES (%s, %s)"
 UPSERT_POSITION = """
-    INSERT INTO freshet.source_position (source, cluster_id, topic, topic_id, partition, next_offset) VALUES (%s, %s, %s, %s, %s, %s)
+    INSERT INTO freshet.source_position (source, cluster_id, topic, topic_id, partition, next_offset)
+    VALUES (%s, %s, %s, %s, %s, %s)
     ON CONFLICT (source, topic, partition) DO UPDATE SET next_offset = excluded.next_offset"""
 
 
@@ -120,7 +121,10 @@ class Bench:
         assert producer.flush(30) == 0
 
     def produce_with_unreadable_header(self, topic: str) -> None:
-        """A record with a header whose name is not UTF-8; the Python client writes none, the C library under it does."""
+        """Produce a record with a header whose name is not UTF-8.
+
+        The Python client cannot write one; the C library under it can.
+        """
         library = ctypes.CDLL(
             str(
                 next(

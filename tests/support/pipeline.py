@@ -1,4 +1,7 @@
-"""The whole way of a batch in one process, without Kafka and Temporal: stage, prepare, embed, publish on a real database."""
+"""All stages of a batch in one process, on a real database and without Kafka and Temporal.
+
+The stages are stage, prepare, embed and publish.
+"""
 
 import itertools
 import json
@@ -132,7 +135,8 @@ class Pipeline:
     def configure(self) -> None:
         """Write the source's row and one position row, as `apply` and the consumer do."""
         self.connection.execute(
-            "INSERT INTO freshet.source (source, spec) VALUES (%s, %s) ON CONFLICT (source) DO UPDATE SET spec = excluded.spec",
+            """INSERT INTO freshet.source (source, spec) VALUES (%s, %s)
+               ON CONFLICT (source) DO UPDATE SET spec = excluded.spec""",
             (self.spec.source, Jsonb(self.spec.to_json())),
         )
         self.position(0)

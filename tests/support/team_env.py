@@ -1,4 +1,7 @@
-"""What the tests of deliveries, Nexus and freshness share: a source with a ledger, a subscribed team, worker processes."""
+"""What the tests of deliveries, Nexus and freshness share.
+
+That is a source with a ledger, a subscribed team and worker processes.
+"""
 
 import itertools
 import json
@@ -133,7 +136,8 @@ def add_batch(connection: Connection, source: str, batch: int, **columns: Any) -
     names = ", ".join(row)
     with connection.transaction():
         connection.execute(
-            f"INSERT INTO freshet.batch ({names}, staged_at, published_at) VALUES ({', '.join('%s' for _ in row)}, now(), clock_timestamp())",
+            f"INSERT INTO freshet.batch ({names}, staged_at, published_at)"
+            f" VALUES ({', '.join('%s' for _ in row)}, now(), clock_timestamp())",
             tuple(row.values()),
         )
         connection.execute(
@@ -146,8 +150,8 @@ def add_document(
     connection: Connection, source: str, document_id: str, version: int, batch: int, **columns: Any
 ) -> None:
     row = {
-        "source": source, "document_id": document_id, "version": version, "batch": batch, "kind": "document", "is_head": True,
-        "visible_from": "now", "observed_at": "now",
+        "source": source, "document_id": document_id, "version": version, "batch": batch,
+        "kind": "document", "is_head": True, "visible_from": "now", "observed_at": "now",
     } | columns  # fmt: skip
     connection.execute(
         f"INSERT INTO freshet.document ({', '.join(row)}) VALUES ({', '.join('%s' for _ in row)})",

@@ -69,7 +69,7 @@ def test_holes_that_kafka_leaves_are_counted_apart(pipeline: Pipeline) -> None:
 
 
 def test_what_was_prepared_before_a_failover_skips_nothing(pipeline: Pipeline) -> None:
-    """A repeated reference is prepared as applied already; then a standby takes over that lacks the last transactions."""
+    """A repeated reference is prepared as applied already; then a standby without the last transactions takes over."""
     ref = pipeline.stage(pipeline.records([make_event("a", 1, "one"), make_event("b", 1, "two")]))
     pipeline.run(ref)
     number = pipeline.number()

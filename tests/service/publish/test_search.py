@@ -26,7 +26,7 @@ def test_k_hits_when_k_exist_under_a_narrow_filter(pipeline: Pipeline) -> None:
 
 
 def test_k_hits_by_text_though_the_rare_term_has_fewer(pipeline: Pipeline) -> None:
-    """Common terms widen the search where the rare ones leave less than was asked for: by themselves, or under a filter."""
+    """Common terms widen the search where the rare ones yield fewer than k hits, alone or under a filter."""
     team = {0: "rare"}
     events = [
         make_event(

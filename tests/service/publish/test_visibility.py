@@ -28,7 +28,8 @@ def test_a_reader_never_sees_half_a_change(pipeline: Pipeline, database_url: str
             while not stop.is_set():
                 rows = connection.execute(
                     """SELECT d.version, c.text FROM freshet.document d
-                       LEFT JOIN freshet.chunk c ON c.source = d.source AND c.document_id = d.document_id AND c.visible_to IS NULL
+                       LEFT JOIN freshet.chunk c
+                         ON c.source = d.source AND c.document_id = d.document_id AND c.visible_to IS NULL
                        WHERE d.visible_to IS NULL"""
                 ).fetchall()
                 version = rows[0][0]
@@ -70,7 +71,10 @@ def test_as_of_a_batch_gives_what_was_visible_then(pipeline: Pipeline) -> None:
 
 
 class SlowStore:
-    """A staging store that stops before it answers, until told to go on: a publisher in the middle of its transaction."""
+    """A staging store that waits for `go_on` before it answers.
+
+    It holds a publisher in the middle of its transaction.
+    """
 
     def __init__(self, store: Any) -> None:
         self._store = store
@@ -103,7 +107,8 @@ def test_as_of_an_instant_waits_for_the_batch_that_is_being_committed(
             now = math.ceil(time.time() * 1000)
             looking = threads.submit(pipeline.search, "sluice", as_of_ms=now)
             with psycopg.connect(database_url, autocommit=True) as other:
-                waits = b"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock' AND NOT granted"
+                waits = b"""SELECT count(*) FROM pg_locks
+                            WHERE locktype = 'advisory' AND mode = 'ShareLock' AND NOT granted"""
                 wait_until(lambda: other.execute(waits).fetchone() == (1,))
             assert not looking.done()
         finally:

@@ -45,8 +45,8 @@ def test_document_has_dbts_keys():
     (result,) = made["results"]
     # The keys of dbt's sources v3, no more: its schema forbids others.
     assert set(result) == {
-        "unique_id", "max_loaded_at", "snapshotted_at", "max_loaded_at_time_ago_in_s", "status", "criteria", "adapter_response", "timing",
-        "thread_id", "execution_time",
+        "unique_id", "max_loaded_at", "snapshotted_at", "max_loaded_at_time_ago_in_s", "status", "criteria",
+        "adapter_response", "timing", "thread_id", "execution_time",
     }  # fmt: skip
     assert result["unique_id"] == "source.freshet.peps"
     assert result["max_loaded_at_time_ago_in_s"] == 12.5

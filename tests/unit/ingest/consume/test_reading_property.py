@@ -1,8 +1,8 @@
 """Sources that share a partition, under any sequence of records, hand-overs, suspensions, moves and lost seeks.
 
-The class below does what a round of the polling thread does, on a log and a consumer that are lists and numbers. Whatever
-happens: of each source, every offset is in exactly one micro-batch, in order; memory stays within its bound; and once
-every service answers, every source reaches the end of the log.
+The class below does what a round of the polling thread does, on a log and a consumer that are lists and numbers.
+In every case, each offset of each source is in exactly one micro-batch, in order; memory stays within its bound; and
+once every service answers, every source reaches the end of the log.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,7 @@
-"""What `apply` refuses since PostgreSQL or the corpus rules it out, and what becomes of sources that are not in the file."""
+"""What `apply` refuses because PostgreSQL or the corpus rules it out.
+
+Also what becomes of sources that are not in the file.
+"""
 
 import asyncio
 from types import SimpleNamespace

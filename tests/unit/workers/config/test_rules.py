@@ -51,7 +51,10 @@ def test_topics_that_are_one_to_kafka(text: str) -> None:
     assert "are one to Kafka" in refused(text)
 
 
-TEAM = '[source.a]\n[subscriber.one]\nsources = {sources}\nendpoint = "{endpoint}"\nnamespace = "{namespace}"\ntask_queue = "{queue}"\n'
+TEAM = (
+    "[source.a]\n[subscriber.one]\nsources = {sources}\n"
+    'endpoint = "{endpoint}"\nnamespace = "{namespace}"\ntask_queue = "{queue}"\n'
+)
 
 
 @pytest.mark.parametrize(

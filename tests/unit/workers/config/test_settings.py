@@ -1,4 +1,7 @@
-"""Settings: each wrong value is one clear error with the setting's name; where a value comes from; what no error shows."""
+"""Settings: each wrong value is one clear error with the setting's name.
+
+Also where a value comes from, and what no error shows.
+"""
 
 import json
 from pathlib import Path

@@ -42,7 +42,11 @@ async def test_nothing_readable_and_nothing_repeated() -> None:
 
 
 async def test_rotation(tmp_path: Path) -> None:
-    """1. the new key is put first; 2. what the old one wrote stays readable; 3. without the old one it is not, and says so."""
+    """A key is rotated in three steps.
+
+    1. The new key is put first. 2. What the old key wrote stays readable. 3. Without the old key it is not readable,
+    and the error shows why.
+    """
     written = await EncryptionCodec({"old": OLD}).encode([SECRET])
     file = tmp_path / "keys"
     file.write_text("# newest first\n\n" + line("new", NEW) + line("old", OLD))

@@ -18,7 +18,10 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     file = tmp_path / "temporalio" / "temporal.toml"
     file.parent.mkdir()
-    text = '[profile.default]\naddress = "cloud:7233"\napi_key = "k"\n[profile.own]\naddress = "own:7233"\nnamespace = "docs"\n'
+    text = (
+        '[profile.default]\naddress = "cloud:7233"\napi_key = "k"\n'
+        '[profile.own]\naddress = "own:7233"\nnamespace = "docs"\n'
+    )
     file.write_text(text, encoding="utf-8")
     return file
 
@@ -66,7 +69,8 @@ def test_a_profile_that_is_not_there_is_named(
         ("other", b"profile = 3"),
         (
             "tls",
-            b'[profile.default]\naddress = "a:1"\n[profile.default.tls]\nclient_cert_path = "/nope"\nclient_key_path = "/nope"',
+            b'[profile.default]\naddress = "a:1"\n'
+            b'[profile.default.tls]\nclient_cert_path = "/nope"\nclient_key_path = "/nope"',
         ),
     ],
 )
