@@ -66,24 +66,32 @@ def main() -> int:
         _print(f"\nThe demo stopped: {error}")
         return 1
     except KeyboardInterrupt:
-        _print("\nYou stopped the demo. `make demo` continues it; `make down` ends the stack.")
+        _print(
+            "\nYou stopped the demo. `make demo` continues it; `make down` ends the stack."
+        )
         return 130
     return 0
 
 
 def _run() -> None:
-    _print_title("1. The stack starts: PostgreSQL with pgvector, Kafka, Temporal and six workers.")
+    _print_title(
+        "1. The stack starts: PostgreSQL with pgvector, Kafka, Temporal and six workers."
+    )
     _freshet("up", "--detach")
     _freshet("apply", str(EXAMPLE / "freshet.toml"))
     notices = Path(tempfile.mkdtemp(prefix="freshet-demo-")) / "notices.jsonl"
     with _team(notices), connect(load().database_url) as connection:
-        _print_title("2. An application team waits for news in its own Temporal namespace.")
+        _print_title(
+            "2. An application team waits for news in its own Temporal namespace."
+        )
         _print(f"   Its code is in examples/team. It writes every notice to {notices}.")
         _print_title("3. Sixty documents arrive, then every change since 2024-01-01.")
         count = _count_lines(notices)
         _stream(connection)
         _show_notice(notices, count)
-        _print_title("4. Three questions. A text that changed on the way answers each of them.")
+        _print_title(
+            "4. Three questions. A text that changed on the way answers each of them."
+        )
         for question in QUESTIONS:
             _freshet("search", question, "-k", "1")
         _print_title(f"   Where {LINEAGE_OF} comes from, and who was notified of it:")
@@ -194,7 +202,9 @@ def _produce(connection: Connection, file: str, *options: str) -> None:
     drain = ["drain", "--timeout", str(_DRAIN_SECONDS), "--json"]
     _print_command(produce)
     display = _Display(connection)
-    producing = subprocess.Popen([*FRESHET, *produce, "--json"], stdout=subprocess.DEVNULL)
+    producing = subprocess.Popen(
+        [*FRESHET, *produce, "--json"], stdout=subprocess.DEVNULL
+    )
     display.follow(producing)
     _require_success(produce, producing.returncode)
     draining = subprocess.Popen([*FRESHET, *drain], stdout=subprocess.PIPE, text=True)
@@ -253,7 +263,11 @@ def _produce_event(event: dict[str, Any]) -> None:
     produce = ["produce", "--topic", SOURCE, "-"]
     _print_command(produce)
     completed = subprocess.run(
-        [*FRESHET, *produce], input=json.dumps(event) + "\n", text=True, check=False, cwd=ROOT
+        [*FRESHET, *produce],
+        input=json.dumps(event) + "\n",
+        text=True,
+        check=False,
+        cwd=ROOT,
     )
     _require_success(produce, completed.returncode)
     _freshet("drain", "--timeout", "60", "--source", SOURCE)

@@ -71,7 +71,9 @@ class BatchRef:
     topic_id: str  # Kafka's id of the topic; changes when the topic is recreated
     partition: int
     first_offset: int  # inclusive
-    next_offset: int  # exclusive; holes left by compaction or transactions are inside the range
+    next_offset: (
+        int  # exclusive; holes left by compaction or transactions are inside the range
+    )
     records: int
     staged_bytes: int  # size of the decoded contents, for limits; not the file's size
     url: str  # name in the staging store, relative to its root
@@ -99,7 +101,9 @@ class Ingest:
 
     def __post_init__(self) -> None:
         if not self.refs:
-            raise ValueError("an order to ingest needs at least one reference to staged events")
+            raise ValueError(
+                "an order to ingest needs at least one reference to staged events"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,9 +151,7 @@ class BatchInput:
     source: str
     batch: int  # counts up by one per source
     refs: tuple[BatchRef, ...]  # of Ingest; else empty
-    first_in_line: (
-        bool  # no earlier batch of the source is in flight: publish without waiting for permission
-    )
+    first_in_line: bool  # no earlier batch of the source is in flight: publish without waiting for permission
     spec_revision: int = 0  # 0: the current one
     expire_documents: Expire | None = None  # Expire itself; else None
 
@@ -161,7 +163,9 @@ class BatchInput:
             )
 
     @classmethod
-    def of(cls, order: Order, *, source: str, batch: int, first_in_line: bool) -> "BatchInput":
+    def of(
+        cls, order: Order, *, source: str, batch: int, first_in_line: bool
+    ) -> "BatchInput":
         """Return the input for a batch that carries out `order`."""
         match order:
             case Ingest():
@@ -243,7 +247,9 @@ class EmbeddedBatch:
     """Result of the embed step."""
 
     embedded: int  # texts that this attempt sent through the model
-    found: int  # texts that already had a vector, from another batch or an earlier attempt
+    found: (
+        int  # texts that already had a vector, from another batch or an earlier attempt
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

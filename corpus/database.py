@@ -30,7 +30,9 @@ _RECONNECT_TIMEOUT_SECONDS = 86_400
 # ── connections ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def connect(url: str, *, application: str = "freshet", autocommit: bool = True) -> Connection:
+def connect(
+    url: str, *, application: str = "freshet", autocommit: bool = True
+) -> Connection:
     """Open one connection with `search_path` pinned and the vector type registered.
 
     Raises:
@@ -48,7 +50,9 @@ def connect(url: str, *, application: str = "freshet", autocommit: bool = True) 
     return connection
 
 
-def open_pool(url: str, *, size: int, application: str = "freshet") -> ConnectionPool[Connection]:
+def open_pool(
+    url: str, *, size: int, application: str = "freshet"
+) -> ConnectionPool[Connection]:
     """Open a pool of at most `size` connections.
 
     Broken connections are replaced, so that the pool survives a restart of PostgreSQL.
@@ -144,7 +148,9 @@ def database_errors_translated() -> Generator[None]:
         yield
     except psycopg.Error as error:
         if _is_transient(error):
-            raise DependencyError(f"PostgreSQL does not answer: {_one_line(error)}") from error
+            raise DependencyError(
+                f"PostgreSQL does not answer: {_one_line(error)}"
+            ) from error
         raise DatabaseRefusalError(
             f"PostgreSQL refuses the statement: {_one_line(error)}"
         ) from error

@@ -34,7 +34,9 @@ class LogLimit(logging.Filter):
         self._seconds = seconds
         self._clock = clock
         self._kinds: dict[str, _Kind] = {}
-        self._lock = threading.Lock()  # librdkafka and our own threads log at the same time
+        self._lock = (
+            threading.Lock()
+        )  # librdkafka and our own threads log at the same time
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the line passes."""

@@ -59,9 +59,11 @@ LOOK = _policy(task_queues.WORKFLOWS, timedelta(seconds=30), heartbeat=False)
 MEASURE = _policy(task_queues.WORKFLOWS, timedelta(seconds=60), heartbeat=False) | {
     "schedule_to_close_timeout": timedelta(minutes=2)
 }
-ORDER_EXPIRY = _policy(task_queues.WORKFLOWS, timedelta(seconds=15), heartbeat=False) | {
-    "schedule_to_close_timeout": timedelta(minutes=2)
-}
+ORDER_EXPIRY = _policy(
+    task_queues.WORKFLOWS, timedelta(seconds=15), heartbeat=False
+) | {"schedule_to_close_timeout": timedelta(minutes=2)}
 LOOK_FOR_EXPIRY = MEASURE
 # This one has no end: what must be reported is usually that the database is down, so it waits for the database.
-RECORD_FRESHNESS = _policy(task_queues.WORKFLOWS, timedelta(seconds=30), heartbeat=False)
+RECORD_FRESHNESS = _policy(
+    task_queues.WORKFLOWS, timedelta(seconds=30), heartbeat=False
+)

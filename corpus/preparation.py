@@ -43,7 +43,9 @@ class PreparationSpec:
 
     def fingerprint(self) -> str:
         """16 hex digits over everything that changes the result."""
-        settings = {name: value for name, value in asdict(self).items() if name not in _LIMITS}
+        settings = {
+            name: value for name, value in asdict(self).items() if name not in _LIMITS
+        }
         settings["preparation"] = PREPARATION_VERSION
         canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]

@@ -9,7 +9,12 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    wait_exponential,
+)
 
 from corpus.errors import FreshetError
 
@@ -73,7 +78,9 @@ async def until_answered(
             "attempt": state.attempt_number,
             **(context or {}),
         }
-        logger.warning("%s failed, trying again: %s", doing, _error_of(state), extra=fields)
+        logger.warning(
+            "%s failed, trying again: %s", doing, _error_of(state), extra=fields
+        )
 
     retrying = AsyncRetrying(
         retry=retry_if_exception_type(retry_on),

@@ -36,7 +36,9 @@ class SearchRequest:
     k: int = 10  # hits wanted, 1 to MAX_HITS
     mode: str = "hybrid"  # "vector", "text" or "hybrid"
     sources: tuple[str, ...] = ()  # empty: every source
-    metadata: str = ""  # a JSON object that the document's metadata must contain; empty: no filter
+    metadata: str = (
+        ""  # a JSON object that the document's metadata must contain; empty: no filter
+    )
     as_of_ms: int | None = None  # search what was visible at this time; None: now
 
 
@@ -62,8 +64,12 @@ class SearchHit:
     offset: int | None = None
     event_at_ms: int | None = None  # time of the change, as the source states it
     observed_at_ms: int | None = None  # time at which the source last sent the document
-    verified_at_ms: int | None = None  # time at which the origin last confirmed the document
-    fresh_until_ms: int | None = None  # the document expires then unless seen again; None: never
+    verified_at_ms: int | None = (
+        None  # time at which the origin last confirmed the document
+    )
+    fresh_until_ms: int | None = (
+        None  # the document expires then unless seen again; None: never
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +99,9 @@ class SourceDescription:
     documents: int = 0  # visible now
     last_batch: int = 0  # newest published batch; 0: none
     last_published_at_ms: int | None = None
-    newest_event_at_ms: int | None = None  # record time of the newest event in the corpus
+    newest_event_at_ms: int | None = (
+        None  # record time of the newest event in the corpus
+    )
     # Status of the last check: "pass", "warn", "error" or "runtime error"; None: not checked yet.
     freshness: str | None = None
     checked_at_ms: int | None = None  # time of that check
@@ -111,12 +119,16 @@ class WaitOutcome(StrEnum):
     SUPERSEDED = "superseded"  # the corpus has a greater version; `detail` names it
     EXPIRED = "expired"  # withdrawn as stale
     ERASED = "erased"  # erased on request
-    DEAD_LETTERED = "dead_lettered"  # the event could not be used; `detail` has the reason
+    DEAD_LETTERED = (
+        "dead_lettered"  # the event could not be used; `detail` has the reason
+    )
     # The event was superseded, ignored or unchanged; `detail` has the counts of its batch.
     NO_CHANGE = "no_change"
     NOT_PUBLISHED = "not_published"  # the batch was rejected, held or withdrawn
     SOURCE_UNKNOWN = "source_unknown"  # there is no such source
-    SOURCE_HALTED = "source_halted"  # an operator must act first; `detail` has the reason
+    SOURCE_HALTED = (
+        "source_halted"  # an operator must act first; `detail` has the reason
+    )
     SOURCE_RETIRED = "source_retired"  # the source is no longer configured
     TIMEOUT = "timeout"  # not yet; `detail` says what is missing
 
@@ -151,7 +163,9 @@ class AwaitFreshResponse:
     reached: bool  # true for RETRIEVABLE and UNCHANGED only
     why: WaitOutcome
     detail: str = ""  # one line for people
-    batch: int | None = None  # the batch of the target or of what decided it, where there is one
+    batch: int | None = (
+        None  # the batch of the target or of what decided it, where there is one
+    )
     published_at_ms: int | None = None  # time at which that batch became visible
 
 
@@ -211,7 +225,9 @@ class BatchNotice:
     batch: int
     kind: str  # "ingest", "expiry", "erasure" or "reembed"
     published_at_ms: int
-    previous_batch: int  # batch of the notice before this one, so that a gap shows; 0: none
+    previous_batch: (
+        int  # batch of the notice before this one, so that a gap shows; 0: none
+    )
     documents_written: int = 0
     documents_deleted: int = 0
     documents_expired: int = 0

@@ -12,9 +12,7 @@ class VersionRule(StrEnum):
 
     EVENT = "event"  # the event's `version`; where it has none, the record's timestamp and offset
     RECORD = "record"  # always the record's timestamp and offset
-    OFFSET = (
-        "offset"  # always the record's offset (one partition per document, topic never recreated)
-    )
+    OFFSET = "offset"  # always the record's offset (one partition per document, topic never recreated)
 
 
 class SourceStatus(StrEnum):
@@ -100,7 +98,9 @@ class SourceSpec:
         """
         known = _known(cls, stored)
         known["topics"] = tuple(known["topics"])
-        known["version_rule"] = VersionRule(known.get("version_rule", VersionRule.EVENT))
+        known["version_rule"] = VersionRule(
+            known.get("version_rule", VersionRule.EVENT)
+        )
         for name, part in _PARTS.items():
             known[name] = part(**_known(part, known.get(name, {})))
         return cls(**known)
@@ -119,7 +119,8 @@ _PARTS: dict[str, type[PreparationSpec | BatchLimits | FreshnessSpec]] = {
 
 
 def _known(
-    kind: type[SourceSpec | PreparationSpec | BatchLimits | FreshnessSpec], stored: dict[str, Any]
+    kind: type[SourceSpec | PreparationSpec | BatchLimits | FreshnessSpec],
+    stored: dict[str, Any],
 ) -> dict[str, Any]:
     """The stored values that are fields of `kind`."""
     names = {declared.name for declared in fields(kind)}

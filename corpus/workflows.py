@@ -4,7 +4,11 @@ from datetime import timedelta
 from typing import assert_never
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    is_cancelled_exception,
+)
 
 with workflow.unsafe.imports_passed_through():
     from corpus import policies
@@ -74,7 +78,9 @@ class BatchWorkflow:
             await workflow.execute_activity_method(
                 DeliveryActivities.wake,
                 WakeDeliveries(
-                    source=batch.source, batch=batch.batch, subscribers=report.subscribers
+                    source=batch.source,
+                    batch=batch.batch,
+                    subscribers=report.subscribers,
                 ),
                 **policies.WAKE_DELIVERIES,
             )
@@ -134,7 +140,9 @@ class BatchWorkflow:
             space_id=prepared.space_id,
             space_fingerprint=prepared.space_fingerprint,
         )
-        await workflow.execute_activity_method(EmbedActivities.embed, request, **policies.EMBED)
+        await workflow.execute_activity_method(
+            EmbedActivities.embed, request, **policies.EMBED
+        )
 
     async def _publish(self, prepared: PreparedBatch | None) -> BatchReport:
         info = workflow.info()
@@ -156,4 +164,7 @@ class BatchWorkflow:
 def _asks_to_prepare_again(error: ActivityError) -> bool:
     """Whether publishing found that the corpus changed since the preparation. It has then changed nothing itself."""
     cause = error.cause
-    return isinstance(cause, ApplicationError) and cause.type in policies.PREPARE_AGAIN_ERRORS
+    return (
+        isinstance(cause, ApplicationError)
+        and cause.type in policies.PREPARE_AGAIN_ERRORS
+    )

@@ -11,8 +11,12 @@ class FreshnessStatus(StrEnum):
 
     PASS = "pass"  # nothing is older than it may be
     WARN = "warn"  # something is older than `warn_after`
-    ERROR = "error"  # something is older than `error_after`, or an expiry did not happen
-    RUNTIME_ERROR = "runtime error"  # the check failed or did not run, so nothing is known
+    ERROR = (
+        "error"  # something is older than `error_after`, or an expiry did not happen
+    )
+    RUNTIME_ERROR = (
+        "runtime error"  # the check failed or did not run, so nothing is known
+    )
 
 
 _RANK = {status: rank for rank, status in enumerate(FreshnessStatus)}
@@ -61,7 +65,9 @@ def judge(
     return Verdict(FreshnessStatus.PASS)
 
 
-def _reasons(ages: dict[str, float], status: FreshnessStatus, limit: int | None) -> tuple[str, ...]:
+def _reasons(
+    ages: dict[str, float], status: FreshnessStatus, limit: int | None
+) -> tuple[str, ...]:
     """One reason per age above the limit; none where there is no limit."""
     if limit is None:
         return ()

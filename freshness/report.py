@@ -26,7 +26,9 @@ class FreshnessSnapshot:
     last_batch: int
     documents: int  # visible documents
     overdue: int  # visible documents that should have expired
-    newest_ms: int | None = None  # record time of the newest event; None: there was no event
+    newest_ms: int | None = (
+        None  # record time of the newest event; None: there was no event
+    )
     # When the document that was not seen for longest was last observed or verified; None: there is no document.
     oldest_ms: int | None = None
 
@@ -70,7 +72,9 @@ class FreshnessReport:
 
     source: str
     status: FreshnessStatus
-    snapshotted_at_ms: int | None  # None: the check could not ask, so the database sets it
+    snapshotted_at_ms: (
+        int | None
+    )  # None: the check could not ask, so the database sets it
     spec: FreshnessSpec
     duration_seconds: float
     workflow_id: str
@@ -87,7 +91,11 @@ class FreshnessReport:
 
 
 def sources_json(
-    reports: Iterable[FreshnessReport], *, generated_at_ms: int, version: str, invocation: str
+    reports: Iterable[FreshnessReport],
+    *,
+    generated_at_ms: int,
+    version: str,
+    invocation: str,
 ) -> dict[str, Any]:
     """All reports as dbt's `sources.json`. What dbt has no key for is in `adapter_response`."""
     results = [_result(report) for report in reports]
@@ -107,7 +115,11 @@ def sources_json(
 def _result(report: FreshnessReport) -> dict[str, Any]:
     unique_id = f"source.freshet.{report.source}"
     if report.status is FreshnessStatus.RUNTIME_ERROR:
-        return {"unique_id": unique_id, "error": report.error, "status": str(report.status)}
+        return {
+            "unique_id": unique_id,
+            "error": report.error,
+            "status": str(report.status),
+        }
     newest_ms = _NEVER_MS if report.newest_ms is None else report.newest_ms
     snapshotted_at_ms = report.snapshotted_at_ms or 0
     return {

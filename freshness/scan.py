@@ -12,7 +12,12 @@ from corpus.service import DescribeRequest, SourceDescription
 from corpus.source import FreshnessSpec, SourceSpec
 from corpus.sql import query
 from freshness.policy import FreshnessStatus, format_duration
-from freshness.report import STALE_INTERVALS, ExpiredDocuments, FreshnessReport, FreshnessSnapshot
+from freshness.report import (
+    STALE_INTERVALS,
+    ExpiredDocuments,
+    FreshnessReport,
+    FreshnessSnapshot,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +93,9 @@ def stored_form(report: FreshnessReport) -> dict[str, Any]:
     return columns
 
 
-def latest(connection: Connection, source: str | None = None) -> tuple[list[FreshnessReport], int]:
+def latest(
+    connection: Connection, source: str | None = None
+) -> tuple[list[FreshnessReport], int]:
     """The newest report of every configured source, and the database's time in epoch milliseconds.
 
     A source that was not checked within three intervals has the status runtime error, since nothing is known about it.
@@ -153,7 +160,9 @@ def _not_checked(row: CheckRow, spec: FreshnessSpec) -> FreshnessReport:
     )
 
 
-def describe(connection: Connection, request: DescribeRequest) -> SourceDescription | None:
+def describe(
+    connection: Connection, request: DescribeRequest
+) -> SourceDescription | None:
     """Describe a source for other teams; None where there is no such source."""
     with connection.cursor(row_factory=class_row(SourceDescription)) as cursor:
         cursor.execute(query("describe_source"), {"source": request.source})

@@ -4,7 +4,11 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    is_cancelled_exception,
+)
 
 with workflow.unsafe.imports_passed_through():
     from corpus import policies
@@ -16,7 +20,9 @@ with workflow.unsafe.imports_passed_through():
 
 # The entity may be behind batches that embed for long. If this check does not see the expiry, the next one does.
 EXPIRY_TIMEOUT = timedelta(minutes=5)
-MIN_CHECK_INTERVAL = timedelta(milliseconds=200)  # of the ledger, after an order; doubles
+MIN_CHECK_INTERVAL = timedelta(
+    milliseconds=200
+)  # of the ledger, after an order; doubles
 MAX_CHECK_INTERVAL = timedelta(seconds=5)
 _MAX_ERROR_CHARACTERS = 2_000
 

@@ -25,7 +25,9 @@ class KafkaRecord:
     key: bytes | None
     value: bytes | None  # None: a tombstone
     headers: tuple[tuple[str, bytes | None], ...] = ()
-    unreadable: str | None = None  # which part could not be read, and so is missing above
+    unreadable: str | None = (
+        None  # which part could not be read, and so is missing above
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +35,9 @@ class ChangeEvent:
     """One document changed."""
 
     op: Op
-    document_id: str  # opaque, non-blank, at most 1,000 bytes of UTF-8, no control characters
+    document_id: (
+        str  # opaque, non-blank, at most 1,000 bytes of UTF-8, no control characters
+    )
     # 0 .. 2^63-1. None: relative, the event acts on whatever version is there (a tombstone).
     version: int | None
     uri: str | None = None

@@ -17,7 +17,9 @@ else:
 
 from corpus.errors import ConfigurationError
 
-UTF8_MARK = b"\xef\xbb\xbf"  # some editors write a byte order mark before the first line
+UTF8_MARK = (
+    b"\xef\xbb\xbf"  # some editors write a byte order mark before the first line
+)
 LINE_BREAK = b"\r\n"
 
 
@@ -72,7 +74,9 @@ def lines_of(path: str, max_bytes: int) -> Iterator[bytes]:
             f"{path} is cut off: it ends inside a zstd frame; what came before is sent"
         ) from error
     except zstd.ZstdError as error:
-        raise ConfigurationError(f"{path} is not zstd, or is damaged: {error}") from error
+        raise ConfigurationError(
+            f"{path} is not zstd, or is damaged: {error}"
+        ) from error
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error}") from error
 
@@ -119,7 +123,9 @@ class ResumeFile:
             raise ConfigurationError(
                 f"{error.filename or path} cannot be read: {error.strerror}"
             ) from error
-        name = hashlib.sha256(f"{Path(path).resolve()}\0{topic}".encode()).hexdigest()[:16]
+        name = hashlib.sha256(f"{Path(path).resolve()}\0{topic}".encode()).hexdigest()[
+            :16
+        ]
         self._path = folder / f"{name}.json"
         self._identity = hashlib.sha256(beginning + str(size).encode()).hexdigest()[:16]
 
@@ -149,7 +155,9 @@ class ResumeFile:
         """
         temporary = self._path.with_suffix(f".{os.getpid()}")
         try:
-            temporary.write_bytes(msgspec.json.encode(_Resume(file=self._identity, lines=lines)))
+            temporary.write_bytes(
+                msgspec.json.encode(_Resume(file=self._identity, lines=lines))
+            )
             temporary.replace(self._path)
         except OSError as error:
             raise ConfigurationError(

@@ -90,7 +90,11 @@ def log_error(error: KafkaError) -> None:
         "Kafka: %s (%s)",
         error.str(),
         _HINTS.get(error.code(), "the client tries again until it succeeds"),
-        extra={"action": "kafka_error", "kind": f"error/{error.name()}", "code": error.name()},
+        extra={
+            "action": "kafka_error",
+            "kind": f"error/{error.name()}",
+            "code": error.name(),
+        },
     )
 
 
@@ -191,7 +195,9 @@ class Cluster:
             )
         return states
 
-    def offsets(self, partitions: Iterable[tuple[str, int]]) -> dict[PartitionKey, LogBounds]:
+    def offsets(
+        self, partitions: Iterable[tuple[str, int]]
+    ) -> dict[PartitionKey, LogBounds]:
         """The bounds of the log of each (topic, partition).
 
         Raises:
@@ -280,9 +286,13 @@ def _answer(future: "Future[Any]", doing: str) -> Any:
     try:
         return future.result(timeout=_ANSWER_SECONDS + 5)
     except KafkaException as error:
-        raise DependencyError(f"Kafka: {doing} failed: {error.args[0].str()}") from error
+        raise DependencyError(
+            f"Kafka: {doing} failed: {error.args[0].str()}"
+        ) from error
     except TimeoutError as error:
-        raise DependencyError(f"Kafka: {doing} took longer than {_ANSWER_SECONDS} s") from error
+        raise DependencyError(
+            f"Kafka: {doing} took longer than {_ANSWER_SECONDS} s"
+        ) from error
 
 
 def _is_answered(future: "Future[Any]", doing: str, *, unless: int) -> bool:
@@ -304,10 +314,14 @@ def record_of(message: Message) -> KafkaRecord:
     """
     headers, unreadable = (), None
     try:
-        headers = tuple((name, _bytes(value)) for name, value in message.headers() or ())
+        headers = tuple(
+            (name, _bytes(value)) for name, value in message.headers() or ()
+        )
     except (SystemError, ValueError) as error:
         why = error.__cause__ or error
-        unreadable = f"the headers cannot be read ({why}); a header's name must be UTF-8"
+        unreadable = (
+            f"the headers cannot be read ({why}); a header's name must be UTF-8"
+        )
     return KafkaRecord(
         topic=message.topic() or "",
         partition=message.partition() or 0,

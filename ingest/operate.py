@@ -66,7 +66,9 @@ def _configured(connection: Connection, source: str) -> ConfiguredSource:
     for configured in cursor.execute(query("sources_configured")):
         if configured.source == source:
             return configured
-    raise ConfigurationError(f"there is no source {source!r}; `freshet sources` lists them")
+    raise ConfigurationError(
+        f"there is no source {source!r}; `freshet sources` lists them"
+    )
 
 
 def _wrong_state(configured: ConfiguredSource, wanted: str) -> ConfigurationError:
@@ -78,7 +80,9 @@ def _wrong_state(configured: ConfiguredSource, wanted: str) -> ConfigurationErro
     )
 
 
-def skip_gaps(connection: Connection, cluster: Cluster, source: str) -> list[SkippedGap]:
+def skip_gaps(
+    connection: Connection, cluster: Cluster, source: str
+) -> list[SkippedGap]:
     """Move the positions that are in a gap to where the log can be read.
 
     A topic that was recreated and a log that was truncated are read from their oldest record; records that retention
@@ -90,7 +94,9 @@ def skip_gaps(connection: Connection, cluster: Cluster, source: str) -> list[Ski
     """
     spec = SourceSpec.from_json(_configured(connection, source).spec)
     positions = [
-        position for position in positions_of(connection, [source]) if position.topic in spec.topics
+        position
+        for position in positions_of(connection, [source])
+        if position.topic in spec.topics
     ]
     logs = partition_logs(cluster, [position.key for position in positions])
     with connection.transaction():

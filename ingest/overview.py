@@ -27,7 +27,9 @@ def overview(connection: Connection, cluster: Cluster) -> list[dict[str, Any]]:
     offsets = _offsets_of(connection, specs)
     for row in rows:
         source = row["source"]
-        described = [_topic(topic, offsets[source], logs) for topic in specs[source].topics]
+        described = [
+            _topic(topic, offsets[source], logs) for topic in specs[source].topics
+        ]
         row["topics"] = described
         row["lag"] = None
         if logs.problem is None:
@@ -50,8 +52,12 @@ def _offsets_of(
 class _Logs:
     """What Kafka knows of the topics."""
 
-    partitions: dict[str, int] = field(default_factory=dict[str, int])  # topic -> how many
-    bounds: dict[PartitionKey, LogBounds] = field(default_factory=dict[PartitionKey, LogBounds])
+    partitions: dict[str, int] = field(
+        default_factory=dict[str, int]
+    )  # topic -> how many
+    bounds: dict[PartitionKey, LogBounds] = field(
+        default_factory=dict[PartitionKey, LogBounds]
+    )
     problem: str | None = None  # why nothing is known
 
 
@@ -70,7 +76,9 @@ def _read_logs(cluster: Cluster, topics: Iterable[str]) -> _Logs:
         return _Logs(partitions=partitions, problem=str(error))
 
 
-def _topic(topic: str, offsets: Mapping[PartitionKey, int], logs: _Logs) -> dict[str, Any]:
+def _topic(
+    topic: str, offsets: Mapping[PartitionKey, int], logs: _Logs
+) -> dict[str, Any]:
     """One topic of a source.
 
     Args:

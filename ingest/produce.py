@@ -161,7 +161,9 @@ class FileProducer:
         self._producer.poll(0)
         self._raise_failure()
 
-    def _enqueue(self, key: bytes | None, value: bytes, acknowledged: Callable[..., None]) -> None:
+    def _enqueue(
+        self, key: bytes | None, value: bytes, acknowledged: Callable[..., None]
+    ) -> None:
         """Hand a record to the client, and wait while its queue is full."""
         while True:
             try:

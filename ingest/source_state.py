@@ -28,9 +28,7 @@ class Acceptance(StrEnum):
     """What became of a signalled order."""
 
     ACCEPTED = "accepted"
-    REPEATED = (
-        "repeated"  # the same range already waits or is in flight; the same expiry was accepted
-    )
+    REPEATED = "repeated"  # the same range already waits or is in flight; the same expiry was accepted
     OUTDATED = "outdated"  # read before the last rewind
 
 
@@ -59,7 +57,9 @@ class SourceState:
     # "topic/partition" -> lowest offset of a failed batch that was not published since
     stuck: dict[str, int] = field(default_factory=dict[str, int])
     pending: list[BatchRef] = field(default_factory=list[BatchRef])
-    in_flight: list[BatchRef] = field(default_factory=list[BatchRef])  # of batches that run now
+    in_flight: list[BatchRef] = field(
+        default_factory=list[BatchRef]
+    )  # of batches that run now
     expiries: list[Expire] = field(default_factory=list[Expire])  # at most one waits
     expiry_requests: list[str] = field(default_factory=list[str])  # newest ids
     repeated: int = 0  # references dropped as repeats
@@ -159,9 +159,13 @@ def accept_expiry(state: SourceState, order: Expire) -> Acceptance:
 
 def give_back_expiry(state: SourceState, order: Expire) -> None:
     """Let an expiry whose batch was cancelled wait again, unless a newer one waits."""
-    accepted = {request_id: number for number, request_id in enumerate(state.expiry_requests)}
+    accepted = {
+        request_id: number for number, request_id in enumerate(state.expiry_requests)
+    }
     waiting = [*state.expiries, order]
-    state.expiries = [max(waiting, key=lambda order: accepted.get(order.request_id, -1))]
+    state.expiries = [
+        max(waiting, key=lambda order: accepted.get(order.request_id, -1))
+    ]
 
 
 # ── orders go out ───────────────────────────────────────────────────────────────────────────────────────────────────

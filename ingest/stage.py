@@ -110,7 +110,9 @@ def _content(records: Sequence[KafkaRecord], spec: SourceSpec) -> bytes:
     except MemoryError:
         raise
     except Exception:
-        return parquet([_storable(row, record) for row, record in zip(rows, records, strict=True)])
+        return parquet(
+            [_storable(row, record) for row, record in zip(rows, records, strict=True)]
+        )
 
 
 def _storable(row: Row, record: KafkaRecord) -> Row:
@@ -202,7 +204,9 @@ def headers_json(headers: Sequence[tuple[str, bytes | None]]) -> str:
     """Headers as JSON: [[name, base64 or null], ...], since a header's value is bytes."""
     if not headers:
         return "[]"
-    return json.dumps([[name.replace("\x00", ""), _base64(value)] for name, value in headers])
+    return json.dumps(
+        [[name.replace("\x00", ""), _base64(value)] for name, value in headers]
+    )
 
 
 def _base64(value: bytes | None) -> str | None:

@@ -6,7 +6,11 @@ from datetime import timedelta
 from typing import assert_never
 
 from temporalio import workflow
-from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
+from temporalio.common import (
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDReusePolicy,
+)
 from temporalio.exceptions import ActivityError, ChildWorkflowError, FailureError
 from temporalio.workflow import ChildWorkflowHandle, ParentClosePolicy
 
@@ -143,7 +147,11 @@ class SourceWorkflow:
             self._list_status()
             await workflow.wait_condition(self._can_act)
             # Step 1.
-            if self._should_continue_as_new() and not self._tasks and self._failure is None:
+            if (
+                self._should_continue_as_new()
+                and not self._tasks
+                and self._failure is None
+            ):
                 await workflow.wait_condition(workflow.all_handlers_finished)
                 workflow.continue_as_new(self._state)
             try:
@@ -302,7 +310,11 @@ class SourceWorkflow:
                 # No event is lost with it: the next freshness check orders again what is still overdue.
                 workflow.logger.warning(
                     "expiry refused",
-                    extra={"action": "expiry_refused", "batch": batch.batch, "reason": reason},
+                    extra={
+                        "action": "expiry_refused",
+                        "batch": batch.batch,
+                        "reason": reason,
+                    },
                 )
             case _:
                 assert_never(order)
@@ -344,6 +356,9 @@ class SourceWorkflow:
 
 def _innermost_message(error: BaseException) -> str:
     """Return the message of the cause, as "PositionGapError: peps/0 ...": Temporal puts the type before the message."""
-    while isinstance(error, (ChildWorkflowError, ActivityError)) and error.cause is not None:
+    while (
+        isinstance(error, (ChildWorkflowError, ActivityError))
+        and error.cause is not None
+    ):
         error = error.cause
     return str(error)

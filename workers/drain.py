@@ -85,25 +85,33 @@ def drain(
         if on_progress is None:
             return waiting.until(timeout)
         with StageWatcher(settings) as watcher:
-            return waiting.until(timeout, lambda: on_progress(waiting.progress(watcher)))
+            return waiting.until(
+                timeout, lambda: on_progress(waiting.progress(watcher))
+            )
 
 
 class Waiting:
     """The records that are waited for, and how many of them are missing."""
 
-    def __init__(self, connection: Connection, cluster: Cluster, source: str | None) -> None:
+    def __init__(
+        self, connection: Connection, cluster: Cluster, source: str | None
+    ) -> None:
         self._connection = connection
         self._cluster = cluster
         self._source = source
         self._rows = self._read_rows()
         if source and not self._rows:
-            raise ConfigurationError(f"there is no source {source!r}; `freshet sources` lists them")
+            raise ConfigurationError(
+                f"there is no source {source!r}; `freshet sources` lists them"
+            )
         self._goal = self._read_goal()
         self._lags = self._compute_lags()
         self._embedded: dict[str, dict[int, int]] = {}
         self._counted_at = 0.0
 
-    def until(self, timeout: float, show: Callable[[], None] | None = None) -> dict[str, Any]:
+    def until(
+        self, timeout: float, show: Callable[[], None] | None = None
+    ) -> dict[str, Any]:
         """Look again and again until nothing is missing, a source has stopped, or the time is over."""
         started = progressed = time.monotonic()
         while True:
@@ -126,7 +134,9 @@ class Waiting:
     def progress(self, watcher: StageWatcher) -> str:
         """One line: how many records are in the corpus, and what the batches do."""
         self._count_embedded()
-        unfinished = {row.source: row.last_batch for row in self._rows if self._lags[row.source]}
+        unfinished = {
+            row.source: row.last_batch for row in self._rows if self._lags[row.source]
+        }
         stages = watcher.stages(unfinished)
         total = sum(range_.end - range_.first for range_ in self._goal.values())
         return progress_sentence(
@@ -144,7 +154,9 @@ class Waiting:
 
     def _read_rows(self) -> list[SourceRow]:
         with self._connection.cursor(row_factory=class_row(SourceRow)) as cursor:
-            return cursor.execute(query("drain_state"), {"source": self._source}).fetchall()
+            return cursor.execute(
+                query("drain_state"), {"source": self._source}
+            ).fetchall()
 
     def _read_goal(self) -> dict[Partition, Range]:
         """Offsets of every partition that has records, as the topics are now."""
@@ -168,7 +180,9 @@ class Waiting:
         self._counted_at = now
         for row in self._rows:
             values = {"source": row.source, "batch": row.last_batch}
-            counts = self._connection.execute(query("texts_embedded_after"), values).fetchall()
+            counts = self._connection.execute(
+                query("texts_embedded_after"), values
+            ).fetchall()
             self._embedded[row.source] = dict(counts)
 
     # ── what is missing ─────────────────────────────────────────────────────────────────────────────────────────────

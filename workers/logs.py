@@ -48,5 +48,11 @@ def configure(role: str, *, level: str, form: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_formatter(role, form))
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for noisy in ("httpx", "httpx2", "sentence_transformers", "transformers", "urllib3"):
+    for noisy in (
+        "httpx",
+        "httpx2",
+        "sentence_transformers",
+        "transformers",
+        "urllib3",
+    ):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -22,7 +22,11 @@ def with_tables(text: str) -> str:
 
 def _roles() -> list[str]:
     head = ("role", "task queue", "does", "install", "scales with", "needs")
-    return [_row(head), _row(["---"] * len(head)), *(_role(role) for role in ROLES.values())]
+    return [
+        _row(head),
+        _row(["---"] * len(head)),
+        *(_role(role) for role in ROLES.values()),
+    ]
 
 
 def _role(role: Role) -> str:
@@ -34,7 +38,11 @@ def _role(role: Role) -> str:
 
 def _settings() -> list[str]:
     head = ("name", "default", "what it is")
-    return [_row(head), _row(["---"] * len(head)), *(_setting(setting) for setting in SETTINGS)]
+    return [
+        _row(head),
+        _row(["---"] * len(head)),
+        *(_setting(setting) for setting in SETTINGS),
+    ]
 
 
 def _setting(setting: Setting) -> str:

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 1.0
-_ANSWER = timedelta(seconds=3)  # of one call; a query waits for a worker, which may not run
+_ANSWER = timedelta(
+    seconds=3
+)  # of one call; a query waits for a worker, which may not run
 _STOP_SECONDS = 5.0
 _MAX_PROBLEM = 80  # characters
 _MAX_BATCHES = 3  # shown on one line
@@ -88,7 +90,10 @@ class SourceStages:
                 for batch, texts in sorted(embedded.items())
             ]
             return replace(self, batches=tuple(stages))
-        counted = [replace(stage, embedded=embedded.get(stage.batch, 0)) for stage in self.batches]
+        counted = [
+            replace(stage, embedded=embedded.get(stage.batch, 0))
+            for stage in self.batches
+        ]
         return replace(self, batches=tuple(counted))
 
     def __str__(self) -> str:
@@ -104,7 +109,9 @@ class SourceStages:
         return ", ".join(parts)
 
 
-def progress_sentence(*, done: int, total: int, sources: Mapping[str, SourceStages]) -> str:
+def progress_sentence(
+    *, done: int, total: int, sources: Mapping[str, SourceStages]
+) -> str:
     """One line about all sources that are not finished."""
     parts = [f"{done:,} of {total:,} records are in the corpus"]
     for source, stages in sources.items():
@@ -166,12 +173,16 @@ class StageWatcher:
                 await self._look(client)
             except Exception:  # a display must not end what it shows
                 self._stages = {}
-                logger.debug("stages are not known", exc_info=True, extra={"action": "stages"})
+                logger.debug(
+                    "stages are not known", exc_info=True, extra={"action": "stages"}
+                )
             await asyncio.to_thread(self._stopped.wait, _LOOK_SECONDS)
 
     async def _look(self, client: Client) -> None:
         sources = list(self._wanted)
-        answers = await asyncio.gather(*(self._source_stages(client, name) for name in sources))
+        answers = await asyncio.gather(
+            *(self._source_stages(client, name) for name in sources)
+        )
         self._stages = dict(zip(sources, answers, strict=True))
 
     async def _source_stages(self, client: Client, source: str) -> SourceStages:
@@ -184,7 +195,10 @@ class StageWatcher:
             raise
         children = described.raw_description.pending_children
         batches = await asyncio.gather(
-            *(self._batch_stage(client, child.workflow_id, child.run_id) for child in children)
+            *(
+                self._batch_stage(client, child.workflow_id, child.run_id)
+                for child in children
+            )
         )
         state = described.typed_search_attributes.get(search_attributes.STATE)
         return SourceStages(
@@ -194,7 +208,9 @@ class StageWatcher:
             is_known=True,
         )
 
-    async def _batch_stage(self, client: Client, workflow_id: str, run_id: str) -> BatchStage:
+    async def _batch_stage(
+        self, client: Client, workflow_id: str, run_id: str
+    ) -> BatchStage:
         handle = client.get_workflow_handle(workflow_id, run_id=run_id)
         described = await handle.describe(rpc_timeout=_ANSWER)
         stage = stage_of(described)
@@ -225,7 +241,9 @@ def stage_of(described: WorkflowExecutionDescription) -> BatchStage:
 
 def _is_untaken(activity: PendingActivityInfo) -> bool:
     """No worker has taken the first attempt."""
-    is_scheduled = activity.state == PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
+    is_scheduled = (
+        activity.state == PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
+    )
     return is_scheduled and activity.attempt <= 1
 
 

@@ -52,5 +52,8 @@ def make_check(check: Check, home: Path) -> CheckResult:
     except Exception as error:
         observed = f"{type(error).__name__}: {error}"
     return CheckResult(
-        name=check.name, ok=False, observed=" ".join(observed.split()), remedy=check.remedy
+        name=check.name,
+        ok=False,
+        observed=" ".join(observed.split()),
+        remedy=check.remedy,
     )

@@ -11,7 +11,12 @@ from types import FrameType
 
 from compose.local.follow import OnChange, UpResult, follow
 from compose.local.machine import ports as local_ports
-from compose.local.machine.files import locked, make_private_folder, try_lock, write_private
+from compose.local.machine.files import (
+    locked,
+    make_private_folder,
+    try_lock,
+    write_private,
+)
 from compose.local.machine.process import ProcessId, spawn, stop
 from compose.local.parts.role import ROLES
 from compose.local.shutdown import end_parts
@@ -134,7 +139,9 @@ def up_attached(
     add_request(home, names, fresh=True)
     supervisor = Supervisor(home)
     outcome: list[bool] = []
-    runner = threading.Thread(target=lambda: outcome.append(supervisor.run()), name="supervisor")
+    runner = threading.Thread(
+        target=lambda: outcome.append(supervisor.run()), name="supervisor"
+    )
 
     def end(_number: int, _frame: FrameType | None) -> None:
         supervisor.stop()
@@ -208,7 +215,9 @@ def uptime_seconds(process: ProcessId | None) -> float | None:
 
 def _refuse_special_characters(home: Path) -> None:
     """Refuse a path that Kafka's settings or the marks of processes would split."""
-    special = sorted({character for character in str(home) if character in _SPECIAL_CHARACTERS})
+    special = sorted(
+        {character for character in str(home) if character in _SPECIAL_CHARACTERS}
+    )
     if special:
         raise ConfigurationError(
             f"the state directory {str(home)!r} contains {special}, which its servers cannot use; "

@@ -62,7 +62,9 @@ def _state_directory(home: Path) -> str:
 
 def _postgres_programs(home: Path) -> str:
     command = [str(binaries() / "postgres"), "--version"]
-    return run_tool(command, mark="", purpose="version of PostgreSQL", timeout=30).strip()
+    return run_tool(
+        command, mark="", purpose="version of PostgreSQL", timeout=30
+    ).strip()
 
 
 def _java(home: Path) -> str:
@@ -107,7 +109,9 @@ def _model(home: Path) -> str:
     from corpus.source import SourceSpec
 
     default = SourceSpec(source="doctor", topics=())
-    embedder = SentenceTransformerEmbedder(default.model, device="cpu", precision="fp32")
+    embedder = SentenceTransformerEmbedder(
+        default.model, device="cpu", precision="fp32"
+    )
     vector = embedder.embed_query("freshet")
     dimensions = vector.shape[0]
     return f"{default.model} loads, {dimensions} dimensions"
@@ -126,7 +130,9 @@ def _addresses(home: Path) -> str:
 
 
 MACHINE_CHECKS = (
-    Check("python", _python, f"install Python {'.'.join(map(str, MIN_PYTHON))} or newer"),
+    Check(
+        "python", _python, f"install Python {'.'.join(map(str, MIN_PYTHON))} or newer"
+    ),
     Check("disk", _disk, "free some space, or move the state directory with --home"),
     Check(
         "state directory",
@@ -148,7 +154,11 @@ MACHINE_CHECKS = (
         _temporal_program,
         "`freshet up` fetches it, or put `temporal` on PATH, or set TEMPORAL_ADDRESS",
     ),
-    Check("ports", _ports, "free the port, or choose another with `freshet up --...-port N`"),
+    Check(
+        "ports",
+        _ports,
+        "free the port, or choose another with `freshet up --...-port N`",
+    ),
     Check(
         "parts",
         _parts,
@@ -160,4 +170,6 @@ MACHINE_CHECKS = (
         "`uv pip install 'freshet[all]'`; a model by name needs the network once (HF_HUB_OFFLINE unset)",
     ),
 )
-ADDRESSES_CHECK = Check("addresses", _addresses, "`freshet up --detach`, or set what is missing")
+ADDRESSES_CHECK = Check(
+    "addresses", _addresses, "`freshet up --detach`, or set what is missing"
+)

@@ -25,7 +25,9 @@ def existing_postgres(home: Path, url: str) -> ExistingServer:
         major, minor = divmod(number, 10_000)
         return f"{major}.{minor}"
 
-    return ExistingServer(home=home, name="postgres", address=address_of(url), check=check)
+    return ExistingServer(
+        home=home, name="postgres", address=address_of(url), check=check
+    )
 
 
 def address_of(url: str) -> str:
@@ -38,7 +40,11 @@ def address_of(url: str) -> str:
     from psycopg.conninfo import conninfo_to_dict
 
     if not url:
-        return os.environ.get("PGHOST") or os.environ.get("PGSERVICE") or "libpq's defaults"
+        return (
+            os.environ.get("PGHOST")
+            or os.environ.get("PGSERVICE")
+            or "libpq's defaults"
+        )
     try:
         values = conninfo_to_dict(url)
     except (ProgrammingError, UnicodeEncodeError):
@@ -68,13 +74,17 @@ def existing_kafka(home: Path, bootstrap: str) -> ExistingServer:
     return ExistingServer(home=home, name="kafka", address=bootstrap, check=check)
 
 
-def existing_temporal(home: Path, profile: Mapping[str, Any], namespace: str) -> ExistingServer:
+def existing_temporal(
+    home: Path, profile: Mapping[str, Any], namespace: str
+) -> ExistingServer:
     """Temporal by a profile: arguments of Client.connect."""
 
     def check() -> str:
         return asyncio.run(_check_temporal(profile, namespace))
 
-    return ExistingServer(home=home, name="temporal", address=profile["target_host"], check=check)
+    return ExistingServer(
+        home=home, name="temporal", address=profile["target_host"], check=check
+    )
 
 
 async def _check_temporal(profile: Mapping[str, Any], namespace: str) -> str:

@@ -34,7 +34,9 @@ class PartRunner:
     Call `start()` once. The part's status is on the board from then on.
     """
 
-    def __init__(self, part: Part, board: StatusBoard, stopping: threading.Event) -> None:
+    def __init__(
+        self, part: Part, board: StatusBoard, stopping: threading.Event
+    ) -> None:
         self.part = part
         self._board = board
         self._recorded = board.recorded.get(part.name)
@@ -72,7 +74,9 @@ class PartRunner:
                 if self._stopping.is_set():
                     return
                 self._record_end()
-            except Exception as error:  # the thread must not end without an error in the status
+            except (
+                Exception
+            ) as error:  # the thread must not end without an error in the status
                 if self._stopping.is_set() or not self._record_failure(error):
                     return
             if ran_seconds > _RECOVERED_SECONDS:

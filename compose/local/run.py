@@ -5,7 +5,14 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from compose.local.machine.process import ProcessId, identify, kill_marked, last_lines, spawn, stop
+from compose.local.machine.process import (
+    ProcessId,
+    identify,
+    kill_marked,
+    last_lines,
+    spawn,
+    stop,
+)
 from compose.local.parts.part import Part
 from corpus.errors import DependencyError
 
@@ -36,7 +43,11 @@ def start(part: Part) -> subprocess.Popen[bytes]:
         DependencyError: the part ended, or was not ready in time; it does not run then.
     """
     child = spawn(
-        part.command(), mark=part.mark, environment=part.environment(), log=part.log, cwd=part.home
+        part.command(),
+        mark=part.mark,
+        environment=part.environment(),
+        log=part.log,
+        cwd=part.home,
     )
     process = identify(child)
     deadline = time.monotonic() + part.ready_seconds

@@ -85,10 +85,14 @@ async def _observe_temporal(home: Path) -> str:
     response = await client.operator_service.list_search_attributes(
         ListSearchAttributesRequest(namespace=namespace)
     )
-    missing = [name for name in SEARCH_ATTRIBUTES if name not in response.custom_attributes]
+    missing = [
+        name for name in SEARCH_ATTRIBUTES if name not in response.custom_attributes
+    ]
     if missing:
         names = ", ".join(missing)
-        raise CheckFailedError(f"namespace {namespace} lacks the search attributes {names}")
+        raise CheckFailedError(
+            f"namespace {namespace} lacks the search attributes {names}"
+        )
     info = await client.workflow_service.get_system_info(GetSystemInfoRequest())
     return f"{info.server_version}, namespace {namespace}"
 

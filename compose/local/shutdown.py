@@ -28,7 +28,9 @@ def end_parts(
     kill_marked(str(home))
 
 
-def _unneeded(running: Mapping[str, PartStatus], statuses: Mapping[str, PartStatus]) -> list[str]:
+def _unneeded(
+    running: Mapping[str, PartStatus], statuses: Mapping[str, PartStatus]
+) -> list[str]:
     """The running parts that no other running part needs; all of them if they need each other."""
     needed: set[str] = set()
     for status in running.values():

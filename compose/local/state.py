@@ -131,7 +131,8 @@ def add_request(home: Path, names: Iterable[str], *, fresh: bool) -> Request:
             before = read_request(home)
         except StateFileError as error:
             logger.warning(
-                "A request is replaced", extra={"action": "request", "reason": str(error)}
+                "A request is replaced",
+                extra={"action": "request", "reason": str(error)},
             )
             # The number must differ from every earlier one, which a counter that begins again would not.
             before = Request(number=int(time.time()))
@@ -152,7 +153,8 @@ def recover_stack_file(home: Path) -> None:
         read_stack(home)
     except StateFileError as error:
         logger.warning(
-            "stack.json is set aside", extra={"action": "recover_stack_file", "reason": str(error)}
+            "stack.json is set aside",
+            extra={"action": "recover_stack_file", "reason": str(error)},
         )
         path = _stack_path(home)
         path.replace(path.with_name("stack.json.unreadable"))

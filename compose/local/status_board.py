@@ -21,10 +21,14 @@ class StatusBoard:
         lock: held while something is decided by the statuses; a thread that holds it may change them.
     """
 
-    def __init__(self, home: Path, ports: Mapping[str, int], addresses: Mapping[str, str]) -> None:
+    def __init__(
+        self, home: Path, ports: Mapping[str, int], addresses: Mapping[str, str]
+    ) -> None:
         self.statuses: dict[str, PartStatus] = {}
         self.recorded = {
-            name: status for name, status in read_statuses(home).items() if status.running
+            name: status
+            for name, status in read_statuses(home).items()
+            if status.running
         }
         self.request = 0
         self._home = home

@@ -11,7 +11,9 @@ from corpus.service import AwaitFreshRequest, AwaitFreshResponse
 class AnswerActivities:
     """Queue `freshet`: decides by the ledger whether a wait is over."""
 
-    def __init__(self, current_outcome: Callable[[AwaitFreshRequest], AwaitFreshResponse]) -> None:
+    def __init__(
+        self, current_outcome: Callable[[AwaitFreshRequest], AwaitFreshResponse]
+    ) -> None:
         self._current_outcome = current_outcome
 
     @activity.defn(name="corpus.look")

@@ -23,7 +23,9 @@ _ENDED = {
 }
 
 
-def current_outcome(connection: Connection, request: AwaitFreshRequest) -> AwaitFreshResponse:
+def current_outcome(
+    connection: Connection, request: AwaitFreshRequest
+) -> AwaitFreshResponse:
     """The outcome of a wait as the database stands now.
 
     TIMEOUT means: not yet; `detail` says what is missing.
@@ -42,7 +44,9 @@ def decide(rows: AwaitRows, request: AwaitFreshRequest) -> AwaitFreshResponse:
     # Step 1.
     source = rows.source()
     if source is None:
-        return _never(WaitOutcome.SOURCE_UNKNOWN, f"there is no source {request.source!r}")
+        return _never(
+            WaitOutcome.SOURCE_UNKNOWN, f"there is no source {request.source!r}"
+        )
     # Step 2.
     response = _by_target(rows, request)
     # Step 3.
@@ -73,7 +77,9 @@ def _stopped(source: SourceRow, name: str) -> AwaitFreshResponse | None:
     if source.state == "halted":
         return _never(WaitOutcome.SOURCE_HALTED, source.state_reason or "")
     if source.state == "retired":
-        return _never(WaitOutcome.SOURCE_RETIRED, f"source {name!r} is no longer configured")
+        return _never(
+            WaitOutcome.SOURCE_RETIRED, f"source {name!r} is no longer configured"
+        )
     return None
 
 
@@ -210,10 +216,14 @@ def _time(rows: AwaitRows, time_ms: int) -> AwaitFreshResponse:
 
 
 def _retrievable(detail: str, batch: int | None = None) -> AwaitFreshResponse:
-    return AwaitFreshResponse(reached=True, why=WaitOutcome.RETRIEVABLE, detail=detail, batch=batch)
+    return AwaitFreshResponse(
+        reached=True, why=WaitOutcome.RETRIEVABLE, detail=detail, batch=batch
+    )
 
 
-def _never(why: WaitOutcome, detail: str, batch: int | None = None) -> AwaitFreshResponse:
+def _never(
+    why: WaitOutcome, detail: str, batch: int | None = None
+) -> AwaitFreshResponse:
     return AwaitFreshResponse(reached=False, why=why, detail=detail, batch=batch)
 
 
@@ -226,7 +236,9 @@ def _not_yet(detail: str) -> AwaitFreshResponse:
     return AwaitFreshResponse(reached=False, why=WaitOutcome.TIMEOUT, detail=detail)
 
 
-def _with_publication_time(rows: AwaitRows, response: AwaitFreshResponse) -> AwaitFreshResponse:
+def _with_publication_time(
+    rows: AwaitRows, response: AwaitFreshResponse
+) -> AwaitFreshResponse:
     if response.batch is None:
         return response
     batch = rows.batch(response.batch)

@@ -112,7 +112,9 @@ class AwaitRows:
     def position(self, record: RecordPosition) -> PositionRow | None:
         return self._row(PositionRow, "await_offset", **asdict(record))
 
-    def record_dead_letter(self, record: RecordPosition, batch: int) -> DeadLetterRow | None:
+    def record_dead_letter(
+        self, record: RecordPosition, batch: int
+    ) -> DeadLetterRow | None:
         key = asdict(record)
         return self._row(DeadLetterRow, "await_offset_dead_letter", batch=batch, **key)
 

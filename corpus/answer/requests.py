@@ -122,7 +122,9 @@ def _source_problem(source: str) -> str | None:
     return _text_problem("source", source)
 
 
-def _range_problem(name: str, value: int | None, least: int, greatest: int) -> str | None:
+def _range_problem(
+    name: str, value: int | None, least: int, greatest: int
+) -> str | None:
     if value is None or least <= value <= greatest:
         return None
     return f"{name} is {value}; give {least} to {greatest}"

@@ -97,7 +97,9 @@ def search(
         # Steps 3, 4.
         rows = _matching_chunks(connection, parameters)
     expire_after = {spec.source: spec.freshness.expire_after_seconds for spec in specs}
-    return SearchResponse(hits=tuple(hit_of(row, expire_after.get(row.source)) for row in rows))
+    return SearchResponse(
+        hits=tuple(hit_of(row, expire_after.get(row.source)) for row in rows)
+    )
 
 
 def _read_sources(connection: Connection, names: tuple[str, ...]) -> list[SourceSpec]:
@@ -158,10 +160,14 @@ def _instant(epoch_ms: int | None) -> datetime | None:
         seconds = epoch_ms / 1000
         return datetime.fromtimestamp(seconds, UTC)
     except (ValueError, OverflowError, OSError) as error:
-        raise ConfigurationError(f"as_of_ms is {epoch_ms}, which is not a time: {error}") from error
+        raise ConfigurationError(
+            f"as_of_ms is {epoch_ms}, which is not a time: {error}"
+        ) from error
 
 
-def _matching_chunks(connection: Connection, parameters: dict[str, Any]) -> list[HitRow]:
+def _matching_chunks(
+    connection: Connection, parameters: dict[str, Any]
+) -> list[HitRow]:
     hits = connection.cursor(row_factory=class_row(HitRow))
     with _refusals_translated(), hits as cursor:
         if parameters["as_of"] is not None:

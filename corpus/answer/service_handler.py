@@ -59,7 +59,9 @@ class CorpusServiceHandler:
             async with asyncio.timeout(SEARCH_TIMEOUT_SECONDS):
                 return await asyncio.to_thread(self._search, request)
         except TimeoutError as error:
-            message = f"the search took more than {SEARCH_TIMEOUT_SECONDS:g} s; search again"
+            message = (
+                f"the search took more than {SEARCH_TIMEOUT_SECONDS:g} s; search again"
+            )
             raise HandlerError(message, type=HandlerErrorType.UNAVAILABLE) from error
         except FreshetError as error:
             raise _as_handler_error(error) from error

@@ -16,7 +16,9 @@ class AwaitInput:
     """Input of an AwaitFreshWorkflow, also when it continues as new."""
 
     request: AwaitFreshRequest
-    began_ms: int | None = None  # start of the first run, epoch milliseconds; the first run sets it
+    began_ms: int | None = (
+        None  # start of the first run, epoch milliseconds; the first run sets it
+    )
 
 
 @workflow.defn(name="AwaitFreshWorkflow")
@@ -45,7 +47,11 @@ class AwaitFreshWorkflow:
             if response.why is not WaitOutcome.TIMEOUT or now >= deadline:
                 return response
             # Step 3.
-            await workflow.sleep(check_interval(waited=now - began, remaining=deadline - now))
+            await workflow.sleep(
+                check_interval(waited=now - began, remaining=deadline - now)
+            )
             if workflow.info().is_continue_as_new_suggested():
                 began_ms = round(began * 1000)
-                workflow.continue_as_new(AwaitInput(request=wait.request, began_ms=began_ms))
+                workflow.continue_as_new(
+                    AwaitInput(request=wait.request, began_ms=began_ms)
+                )

@@ -57,7 +57,9 @@ class BlockBuilder:
         if self._start < 0:
             return
         start = self._start
-        if self._kind is not BlockKind.CODE:  # code keeps the indentation of its first line
+        if (
+            self._kind is not BlockKind.CODE
+        ):  # code keeps the indentation of its first line
             start = first_visible(self._text, start, self._end)
         self._blocks.append(Block(start, self._end, self._kind))
         self._start = -1

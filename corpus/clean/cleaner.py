@@ -57,7 +57,9 @@ _BLOCKS: dict[str, Callable[[str], tuple[Block, ...]]] = {
     "markdown": markdown_blocks,
     "rst": rst_blocks,
 }
-_MEDIA_TYPE = re.compile(r"\s*([a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+)\s*(?:;|$)", re.IGNORECASE)
+_MEDIA_TYPE = re.compile(
+    r"\s*([a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+)\s*(?:;|$)", re.IGNORECASE
+)
 
 Cleaned = CleanedDocument | CleaningFailure
 
@@ -125,7 +127,9 @@ class Cleaner:
             pool.stop()
             pool.join()
 
-    def clean(self, documents: Sequence[RawDocument], spec: PreparationSpec) -> list[Cleaned]:
+    def clean(
+        self, documents: Sequence[RawDocument], spec: PreparationSpec
+    ) -> list[Cleaned]:
         """Clean each document; results are in the documents' order. Failures are results, not errors."""
         results: dict[int, Cleaned] = {}
         pooled: dict[int, _Work] = {}
@@ -216,7 +220,8 @@ def _result(future: Any, spec: PreparationSpec) -> list[Cleaned] | CleaningFailu
         )
     except Exception as error:
         return CleaningFailure(
-            DeadLetterReason.CLEANING_FAILED, f"{type(error).__name__}: {str(error)[:200]}"
+            DeadLetterReason.CLEANING_FAILED,
+            f"{type(error).__name__}: {str(error)[:200]}",
         )
 
 
@@ -228,14 +233,18 @@ def _start_pool(processes: int) -> ProcessPool:
     has_fork_server = "forkserver" in multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if has_fork_server else "spawn")
     context.set_forkserver_preload(["corpus.clean.cleaner"])
-    return ProcessPool(max_workers=processes, initializer=_start_process, context=context)
+    return ProcessPool(
+        max_workers=processes, initializer=_start_process, context=context
+    )
 
 
 def _start_process() -> None:
     """End this process with its parent, and before it takes the machine's memory."""
     parent = multiprocessing.parent_process()
     if parent is not None:
-        threading.Thread(target=lambda: (parent.join(), os._exit(0)), daemon=True).start()
+        threading.Thread(
+            target=lambda: (parent.join(), os._exit(0)), daemon=True
+        ).start()
     try:
         import resource
     except ImportError:
@@ -251,7 +260,9 @@ def _clean_group(group: list[_Work], html: str, max_nesting: int) -> list[Cleane
     for document in group:
         if document.text_format == "html":
             main = html == "main"
-            cleaned.append(clean_html(document.content, main=main, max_nesting=max_nesting))
+            cleaned.append(
+                clean_html(document.content, main=main, max_nesting=max_nesting)
+            )
         else:
             cleaned.append(clean_text(document.content, document.text_format))
     return cleaned

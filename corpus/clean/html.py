@@ -256,7 +256,11 @@ class _Walker:
     def _open(self, kind: BlockKind, level: int = 0) -> None:
         """Close the open block; what follows is of `kind`."""
         was_empty = not self._close()
-        if was_empty and self._kind is BlockKind.LIST_ITEM and kind is BlockKind.PARAGRAPH:
+        if (
+            was_empty
+            and self._kind is BlockKind.LIST_ITEM
+            and kind is BlockKind.PARAGRAPH
+        ):
             return  # <li><p>: the paragraph is the item
         self._kind = kind
         self._level = level
@@ -267,7 +271,9 @@ class _Walker:
             return False
         raw = "".join(self._parts)
         self._parts.clear()
-        lines = raw.replace(_BREAK, "\n") if self._kind is BlockKind.CODE else _folded(raw)
+        lines = (
+            raw.replace(_BREAK, "\n") if self._kind is BlockKind.CODE else _folded(raw)
+        )
         text = normalise(lines)
         if not text:
             return False

@@ -28,7 +28,8 @@ _UNCOUNTED = _VOID | _SELF_ENDING
 _COMMENT = "!--"
 _NOSCRIPT = re.compile(r"<(noscript)(?=[\s>/])", re.IGNORECASE)
 _DROPPED = re.compile(
-    r"<(script|style|template|noscript|iframe|object|svg|head)(?=[\s>/])|<!--", re.IGNORECASE
+    r"<(script|style|template|noscript|iframe|object|svg|head)(?=[\s>/])|<!--",
+    re.IGNORECASE,
 )
 _BREAKING = re.compile(
     r"</?(?:address|article|aside|blockquote|br|dd|div|dl|dt|figure|footer|form|h[1-6]|header|hr|li"

@@ -23,7 +23,9 @@ from corpus.clean.plain import plain_blocks
 
 # Definitions of links stay text, so the rule that takes them out is off. What nests deeper than the parser's limit (20
 # containers) has no tokens; it is read as plain text.
-_PARSER = MarkdownIt("commonmark").enable("table").disable("reference").use(footnote_plugin)
+_PARSER = (
+    MarkdownIt("commonmark").enable("table").disable("reference").use(footnote_plugin)
+)
 _PARSER_WITHOUT_HTML = (
     MarkdownIt("commonmark")
     .enable("table")
@@ -193,7 +195,9 @@ def _block(text: str, start: int, end: int, span: _Span) -> Block:
     return Block(start, end, span.kind, span.level)
 
 
-def _append_unnamed(blocks: list[Block], text: str, lines: _Lines, first: int, end: int) -> None:
+def _append_unnamed(
+    blocks: list[Block], text: str, lines: _Lines, first: int, end: int
+) -> None:
     """Append the blocks of lines that the parser names nothing for."""
     end = lines.without_blank_end(first, end)
     if end == first:
@@ -290,7 +294,9 @@ def _noise_between(
             continue
         closing = _ENDS[kind].search(text, place + 2, end)
         if closing is None:
-            endless.add(kind)  # nor does a later one end, so it is not searched for again
+            endless.add(
+                kind
+            )  # nor does a later one end, so it is not searched for again
             continue
         noise_end = closing.end()
         yield place, noise_end

@@ -9,7 +9,9 @@ from corpus.clean.block_builder import BlockBuilder, numbered_lines
 from corpus.clean.blocks import Block, BlockKind
 
 # "- x", "12. x", "3) x", "#. x", "[4] x" and reStructuredText's ".. [4] x".
-LIST_ITEM = re.compile(r"\s*(?:[-*+•]|\d{1,9}[.)]|#\.|\[\d+\]|\.\. \[[^\]\s]{1,40}\])\s+\S")
+LIST_ITEM = re.compile(
+    r"\s*(?:[-*+•]|\d{1,9}[.)]|#\.|\[\d+\]|\.\. \[[^\]\s]{1,40}\])\s+\S"
+)
 
 
 def plain_blocks(text: str) -> tuple[Block, ...]:

@@ -79,7 +79,9 @@ class _Scanner:
             return 0
         lines = self._lines[number : number + heading.lines]
         level = self._levels.setdefault(heading.style, len(self._levels) + 1)
-        self._builder.heading(offset, offset + len("\n".join(lines)), min(level, _MAX_LEVEL))
+        self._builder.heading(
+            offset, offset + len("\n".join(lines)), min(level, _MAX_LEVEL)
+        )
         return heading.lines
 
     def _read_text(self, line: str, offset: int) -> int:

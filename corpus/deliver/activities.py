@@ -25,7 +25,9 @@ _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
 
-async def wake_delivery(client: Client, subscriber: str, source: str, batch: int) -> None:
+async def wake_delivery(
+    client: Client, subscriber: str, source: str, batch: int
+) -> None:
     """Signal a delivery that a batch was published; starts the delivery where it does not run. May be repeated."""
     await _signal(client, subscriber, source, "published", batch)
 
@@ -35,7 +37,9 @@ async def resume_delivery(client: Client, subscriber: str, source: str) -> None:
     await _signal(client, subscriber, source, "resume")
 
 
-async def _signal(client: Client, subscriber: str, source: str, name: str, *arguments: int) -> None:
+async def _signal(
+    client: Client, subscriber: str, source: str, name: str, *arguments: int
+) -> None:
     await client.start_workflow(
         DELIVERY_WORKFLOW,
         DeliveryInput(subscriber=subscriber, source=source),
@@ -54,7 +58,10 @@ async def endpoint_exists(client: Client, name: str) -> bool:
             ListNexusEndpointsRequest(name=name, page_size=1)
         )
     except RPCError as error:
-        if error.status in (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNIMPLEMENTED):
+        if error.status in (
+            RPCStatusCode.PERMISSION_DENIED,
+            RPCStatusCode.UNIMPLEMENTED,
+        ):
             return True
         raise
     return bool(listed.endpoints)
@@ -78,7 +85,9 @@ class DeliveryActivities:
     async def wake(self, request: WakeDeliveries) -> None:
         """Wake the deliveries of a batch's subscribers."""
         for subscriber in request.subscribers:
-            await wake_delivery(activity.client(), subscriber, request.source, request.batch)
+            await wake_delivery(
+                activity.client(), subscriber, request.source, request.batch
+            )
 
     @activity.defn(name="corpus.next_notice")
     def next_notice(self, delivery: DeliveryInput) -> NextNotice:

@@ -70,7 +70,9 @@ class Attempts:
         """The team did not answer in time; the call itself was the pause."""
         self.unanswered += 1
         calls = f"called {self.unanswered} times for {CALL_TIMEOUT} each"
-        return Reaction(error=f"no answer to {notice_id}, {calls}", parked=False, pause=None)
+        return Reaction(
+            error=f"no answer to {notice_id}, {calls}", parked=False, pause=None
+        )
 
     def _retry_later(self, error: str) -> Reaction:
         self.retries += 1

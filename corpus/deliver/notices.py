@@ -7,7 +7,12 @@ from typing import Any
 from psycopg.rows import class_row
 
 from corpus.database import Connection
-from corpus.deliver.subscription import Acknowledgement, DeliveryInput, NextNotice, Parking
+from corpus.deliver.subscription import (
+    Acknowledgement,
+    DeliveryInput,
+    NextNotice,
+    Parking,
+)
 from corpus.service import MAX_CHANGES, MAX_RANGES, BatchNotice, Change, OffsetRange
 from corpus.sql import query
 
@@ -79,7 +84,11 @@ def next_notice(connection: Connection, delivery: DeliveryInput) -> NextNotice:
 
 
 def build_notice(
-    source: str, batch: BatchRow, *, ranges: Sequence[OffsetRange], changes: Sequence[Change]
+    source: str,
+    batch: BatchRow,
+    *,
+    ranges: Sequence[OffsetRange],
+    changes: Sequence[Change],
 ) -> BatchNotice:
     """A notice of bounded size; the changes that do not fit are counted."""
     listed = tuple(changes[:MAX_CHANGES])
@@ -95,7 +104,9 @@ def build_notice(
     )
 
 
-def _batch_after(connection: Connection, source: str, cursor_batch: int) -> BatchRow | None:
+def _batch_after(
+    connection: Connection, source: str, cursor_batch: int
+) -> BatchRow | None:
     with connection.cursor(row_factory=class_row(BatchRow)) as cursor:
         cursor.execute(query("next_batch"), {"source": source, "cursor": cursor_batch})
         return cursor.fetchone()
@@ -135,5 +146,7 @@ def acknowledge(connection: Connection, acknowledgement: Acknowledgement) -> Non
 def park(connection: Connection, parking: Parking) -> None:
     """Record that a delivery is parked, or what holds it up."""
     # The text is the team's. PostgreSQL stores no NUL: refusing it would end the delivery.
-    error = parking.error.replace("\0", "\N{REPLACEMENT CHARACTER}")[:MAX_ERROR_CHARACTERS]
+    error = parking.error.replace("\0", "\N{REPLACEMENT CHARACTER}")[
+        :MAX_ERROR_CHARACTERS
+    ]
     connection.execute(query("park_delivery"), asdict(parking) | {"error": error})

@@ -33,7 +33,9 @@ class SubscriberSpec:
     endpoint: str  # Nexus endpoint; `freshet apply` creates it where it is missing
     namespace: str  # the team's own Temporal namespace
     task_queue: str  # the queue that the team's handler polls
-    from_start: bool = True  # false: no notices of batches published before the subscription
+    from_start: bool = (
+        True  # false: no notices of batches published before the subscription
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +80,9 @@ class Parking:
     subscriber: str
     source: str
     error: str  # one line for people
-    parked: bool = True  # false: it continues by itself, and `error` says what holds it up
+    parked: bool = (
+        True  # false: it continues by itself, and `error` says what holds it up
+    )
 
 
 def delivery_workflow_id(subscriber: str, source: str) -> str:

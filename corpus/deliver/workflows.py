@@ -10,13 +10,22 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import NexusOperationError, TimeoutError, is_cancelled_exception
+from temporalio.exceptions import (
+    NexusOperationError,
+    TimeoutError,
+    is_cancelled_exception,
+)
 
 with workflow.unsafe.imports_passed_through():
     from corpus import policies
     from corpus.deliver import attempts
     from corpus.deliver.activities import DELIVERY_WORKFLOW, DeliveryActivities
-    from corpus.deliver.subscription import Acknowledgement, DeliveryInput, NextNotice, Parking
+    from corpus.deliver.subscription import (
+        Acknowledgement,
+        DeliveryInput,
+        NextNotice,
+        Parking,
+    )
     from corpus.service import BatchNotice, BatchSubscriberService
 
 RECHECK_INTERVAL = timedelta(minutes=5)  # the longest delay that a lost wake-up causes
@@ -70,7 +79,9 @@ class DeliveryWorkflow:
                 await self._wait_for_batch()
             # Step 2.
             elif not await workflow.execute_activity_method(
-                DeliveryActivities.endpoint_exists, following.endpoint, **policies.DELIVERY_STEP
+                DeliveryActivities.endpoint_exists,
+                following.endpoint,
+                **policies.DELIVERY_STEP,
             ):
                 await self._react(self._attempts.endpoint_missing(following.endpoint))
             else:
@@ -81,7 +92,9 @@ class DeliveryWorkflow:
 
     async def _deliver(self, endpoint: str, notice: BatchNotice) -> None:
         # Step 3.
-        client = workflow.create_nexus_client(service=BatchSubscriberService, endpoint=endpoint)
+        client = workflow.create_nexus_client(
+            service=BatchSubscriberService, endpoint=endpoint
+        )
         try:
             await client.execute_operation(
                 BatchSubscriberService.batch_published,
@@ -108,7 +121,9 @@ class DeliveryWorkflow:
         self._acknowledged_batch = notice.batch
         self._attempts.acknowledged()
 
-    def _reaction_to(self, error: NexusOperationError, notice_id: str) -> attempts.Reaction:
+    def _reaction_to(
+        self, error: NexusOperationError, notice_id: str
+    ) -> attempts.Reaction:
         cause = error.cause or error
         if isinstance(cause, TimeoutError):
             return self._attempts.timed_out(notice_id)
@@ -128,7 +143,9 @@ class DeliveryWorkflow:
         if reaction.pause is not None:
             self._waiting_for = reaction.waiting_for
             with suppress(asyncio.TimeoutError):
-                await workflow.wait_condition(lambda: self._resumed, timeout=reaction.pause)
+                await workflow.wait_condition(
+                    lambda: self._resumed, timeout=reaction.pause
+                )
             self._waiting_for = ""
 
     async def _wait_for_batch(self) -> None:

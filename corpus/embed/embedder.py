@@ -41,7 +41,8 @@ _PROBES = (
     * 6,
     "Refunds are possible within 30 days of purchase; see section 4.2 for exceptions.",
     "Überschwemmungen an der Elbe: Pegelstände in Dresden und Magdeburg.",
-    "An index scan that filters after the scan may return fewer rows than were asked for. " * 8,
+    "An index scan that filters after the scan may return fewer rows than were asked for. "
+    * 8,
     "OK",
 )
 
@@ -100,7 +101,9 @@ class SentenceTransformerEmbedder:
         self._passes = ThreadPoolExecutor(passes, thread_name_prefix="forward")
         self._pad = int(getattr(self._model.tokenizer, "pad_token_id", 0) or 0)
         self.dimensions = int(self._model.get_embedding_dimension() or 0)
-        self.precision = self._choose_precision(precision if backend == "torch" else "fp32")
+        self.precision = self._choose_precision(
+            precision if backend == "torch" else "fp32"
+        )
         context = {
             "action": "model_loaded",
             "model": model,
@@ -117,7 +120,9 @@ class SentenceTransformerEmbedder:
         lengths = [len(tokens) for tokens in token_ids]
         longest_first = sorted(range(count), key=lengths.__getitem__, reverse=True)
         size = min(self._batch, max(1, count))
-        batches = [longest_first[start : start + size] for start in range(0, count, size)]
+        batches = [
+            longest_first[start : start + size] for start in range(0, count, size)
+        ]
         texts = ([token_ids[number] for number in batch] for batch in batches)
         for batch, batch_vectors in zip(
             batches, self._passes.map(self._forward, texts), strict=True
@@ -128,7 +133,10 @@ class SentenceTransformerEmbedder:
     def embed_query(self, text: str) -> Vectors:
         """Return the vector (dimensions,), float32."""
         vector = self._model.encode_query(
-            text, convert_to_numpy=False, convert_to_tensor=True, show_progress_bar=False
+            text,
+            convert_to_numpy=False,
+            convert_to_tensor=True,
+            show_progress_bar=False,
         )
         row = vector if vector.ndim == 2 else vector[None]
         return _float32(row)[0]
@@ -236,12 +244,16 @@ def _load(model: str, device: str, backend: str) -> "SentenceTransformer":
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
-        raise ConfigurationError(f"embedding needs the extra freshet[embed] ({error})") from error
+        raise ConfigurationError(
+            f"embedding needs the extra freshet[embed] ({error})"
+        ) from error
     # A name that is not a folder is a model of the hub: the ordinary path of sentence-transformers.
     name = str(local_folder(model) or model)
     chosen_device = None if device == "auto" else device
     try:
-        loaded = SentenceTransformer(name, device=chosen_device, backend=cast("Any", backend))
+        loaded = SentenceTransformer(
+            name, device=chosen_device, backend=cast("Any", backend)
+        )
         return loaded.eval()
     except (OSError, ValueError, RuntimeError) as error:
         raise ConfigurationError(

@@ -238,14 +238,23 @@ def _file_sha256(file: Path, size: int, mtime_ns: int) -> str:
 @cache
 def _from_hub(model: str) -> Path:
     import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+    )
 
     # A bare name means the organisation whose names sentence-transformers takes without it.
     name = model if "/" in model else f"sentence-transformers/{model}"
     hub: Any = huggingface_hub
     try:
         return Path(hub.snapshot_download(name, allow_patterns=_SMALL_FILES))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+    except (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OSError,
+    ) as error:
         bundled = ", ".join(name for name in _BUNDLED if "/" not in name)
         raise ConfigurationError(
             f"model {model!r} is not a folder, is not installed, and is not available from the Hugging Face hub "

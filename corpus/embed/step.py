@@ -145,7 +145,10 @@ def _finished() -> Future[None]:
 
 
 def _compute(
-    request: EmbedRequest, embedder: Embedder, claim: "_Claim", previous_write: Future[None]
+    request: EmbedRequest,
+    embedder: Embedder,
+    claim: "_Claim",
+    previous_write: Future[None],
 ) -> Vectors | None:
     """Embed a claimed shard; at most one shard is written meanwhile. The claim ends if this fails."""
     try:
@@ -157,7 +160,9 @@ def _compute(
     return vectors
 
 
-def _run_model(request: EmbedRequest, embedder: Embedder, texts: list[_Text]) -> Vectors | None:
+def _run_model(
+    request: EmbedRequest, embedder: Embedder, texts: list[_Text]
+) -> Vectors | None:
     if not texts:
         return None
     started = time.perf_counter()
@@ -192,7 +197,10 @@ class _Claim:
     """
 
     def __init__(
-        self, pool: ConnectionPool[Connection], request: EmbedRequest, shard: list[_Text]
+        self,
+        pool: ConnectionPool[Connection],
+        request: EmbedRequest,
+        shard: list[_Text],
     ) -> None:
         self._pool = pool
         self._request = request
@@ -251,7 +259,10 @@ class _Claim:
 
     def _copy(self, vectors: Vectors) -> None:
         request = self._request
-        with self._connection.cursor() as cursor, cursor.copy(query("copy_embeddings")) as copy:
+        with (
+            self._connection.cursor() as cursor,
+            cursor.copy(query("copy_embeddings")) as copy,
+        ):
             copy.set_types(("int2", "bytea", "int4", "vector", "text", "int8"))
             for text, vector in zip(self.texts, vectors, strict=True):
                 columns = (

@@ -51,7 +51,9 @@ class ChunkTokenizer:
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
         return encoding.ids, encoding.offsets
 
-    def encode_batch(self, texts: Sequence[str]) -> list[tuple[list[int], list[tuple[int, int]]]]:
+    def encode_batch(
+        self, texts: Sequence[str]
+    ) -> list[tuple[list[int], list[tuple[int, int]]]]:
         """Return `encode` of each text; texts are encoded in parallel where there are cores."""
         return [(encoding.ids, encoding.offsets) for encoding in self._encodings(texts)]
 

@@ -123,7 +123,11 @@ class JudgedEvents:
         Returns:
             A folded document per id.
         """
-        usable = [event for event in self._usable() if only is None or event.document_id in only]
+        usable = [
+            event
+            for event in self._usable()
+            if only is None or event.document_id in only
+        ]
         folded = fold(usable)
         for event in usable:
             self._outcomes[event.row] = "event"
@@ -137,7 +141,9 @@ class JudgedEvents:
         columns = self._frame.select("document_id", "version", "raw_sha256")
         return [
             FoldableEvent(row, document_id, version, raw_sha256 or b"")
-            for row, (document_id, version, raw_sha256) in enumerate(columns.iter_rows())
+            for row, (document_id, version, raw_sha256) in enumerate(
+                columns.iter_rows()
+            )
             if self._outcomes[row] not in _FINAL
         ]
 

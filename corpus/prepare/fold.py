@@ -26,7 +26,9 @@ class FoldedDocument:
     winner: int | None = None  # row of the event with the greatest version
     winner_version: int = -1
     winner_sha256: bytes = b""  # of its Kafka value
-    tombstone: int | None = None  # row of the last relative event; it acts before the winner
+    tombstone: int | None = (
+        None  # row of the last relative event; it acts before the winner
+    )
     tombstone_floor: int = -1  # greatest version in this batch before it
     floor: int | None = None  # row of the event with that version
 
@@ -49,7 +51,9 @@ class FoldedDocument:
 class Fold:
     """Result: a folded document per id, and the rows that do not act."""
 
-    documents: dict[str, FoldedDocument] = field(default_factory=dict[str, FoldedDocument])
+    documents: dict[str, FoldedDocument] = field(
+        default_factory=dict[str, FoldedDocument]
+    )
     superseded: list[int] = field(default_factory=list[int])
     """Rows of an older version, or replaced by a later event of the batch."""
     repeated: list[int] = field(default_factory=list[int])
@@ -77,7 +81,10 @@ def fold(events: Iterable[FoldableEvent]) -> Fold:
 def _apply_tombstone(result: Fold, document: FoldedDocument, row: int) -> None:
     result.superseded.extend(document.acting)
     if document.winner_version > document.tombstone_floor:
-        document.tombstone_floor, document.floor = document.winner_version, document.winner
+        document.tombstone_floor, document.floor = (
+            document.winner_version,
+            document.winner,
+        )
     document.tombstone, document.winner, document.winner_version = row, None, -1
 
 

@@ -30,7 +30,9 @@ class Head:
         # An expired document that is seen again may come back under the same version.
         return not (self.expired and document.winner_version == self.version)
 
-    def is_reusable(self, *, content_type: str | None, pipeline: str, space_id: int) -> bool:
+    def is_reusable(
+        self, *, content_type: str | None, pipeline: str, space_id: int
+    ) -> bool:
         """Whether the chunks of this version are also those of the same text under these conditions.
 
         The content type is one of them: the same text may have headings in one format and none in another.
@@ -43,7 +45,9 @@ class Head:
         )
 
 
-def heads_of(connection: Connection, source: str, document_ids: list[str]) -> dict[str, Head]:
+def heads_of(
+    connection: Connection, source: str, document_ids: list[str]
+) -> dict[str, Head]:
     """The heads of these documents, by document id; a document that was never seen has none."""
     values = {"source": source, "document_ids": document_ids}
     heads = fetch_all(connection, class_row(Head), "document_heads", values)

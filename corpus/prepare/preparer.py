@@ -49,7 +49,9 @@ class _Candidate:
     document_id: str
     document: FoldedDocument
     row: int  # of its winner
-    reusable: Head | None  # the version whose chunks stay if the cleaned text is the same
+    reusable: (
+        Head | None
+    )  # the version whose chunks stay if the cleaned text is the same
 
 
 @dataclass(slots=True)
@@ -64,7 +66,9 @@ class _BatchState:
     documents: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     chunks: list[DocumentChunk] = field(default_factory=list[DocumentChunk])
 
-    def reusable_head(self, document_id: str, document: FoldedDocument, row: int) -> Head | None:
+    def reusable_head(
+        self, document_id: str, document: FoldedDocument, row: int
+    ) -> Head | None:
         """The document's visible version, if its chunks are valid for the same text; none after a tombstone."""
         head = self.heads.get(document_id)
         if head is None or document.tombstone is not None:
@@ -88,11 +92,16 @@ class _BatchState:
         """Add a document to what is published; the arguments are those of `document_row`."""
         self.documents.append(
             document_row(
-                self.events, document_id, document, reused=reused, cleaned_sha256=cleaned_sha256
+                self.events,
+                document_id,
+                document,
+                reused=reused,
+                cleaned_sha256=cleaned_sha256,
             )
         )
         self.chunks.extend(
-            DocumentChunk(document_id, ordinal, chunk) for ordinal, chunk in enumerate(chunks)
+            DocumentChunk(document_id, ordinal, chunk)
+            for ordinal, chunk in enumerate(chunks)
         )
 
 
@@ -143,7 +152,9 @@ class Preparer:
         with database_errors_translated(), self._pool.connection() as connection:
             spec = _source_spec(connection, request.source)
             space = self._spaces.of(connection, spec.model, spec.prefix)
-            staged = read_staged_events(connection, self._store, request.refs)  # Step 1.
+            staged = read_staged_events(
+                connection, self._store, request.refs
+            )  # Step 1.
             events = JudgedEvents(staged.frame)
             documents = events.fold()  # Step 2.
             heads = heads_of(connection, request.source, list(documents))
@@ -160,7 +171,11 @@ class Preparer:
         """Add every document to the batch, or make its events dead letters."""
         while documents:
             failed = self._floors_that_fail(batch, documents)
-            judged = {name: document for name, document in documents.items() if name not in failed}
+            judged = {
+                name: document
+                for name, document in documents.items()
+                if name not in failed
+            }
             failed |= self._clean_and_split(batch, _candidates(batch, judged))
             # A document's next best event replaces one that cannot be used, as it would in a batch of its own.
             documents = batch.events.fold(only=failed) if failed else {}
@@ -186,7 +201,9 @@ class Preparer:
             if _split(batch, row, result) is None
         }
 
-    def _clean_and_split(self, batch: _BatchState, candidates: Sequence[_Candidate]) -> set[str]:
+    def _clean_and_split(
+        self, batch: _BatchState, candidates: Sequence[_Candidate]
+    ) -> set[str]:
         """Clean and split the candidates and add them to the batch.
 
         Returns:
@@ -204,14 +221,18 @@ class Preparer:
     ) -> Sequence[CleanedDocument | CleaningFailure]:
         """The cleaned texts of some events, in their order."""
         raw = [
-            RawDocument(self._content(batch, row), batch.events.value("content_type", row))
+            RawDocument(
+                self._content(batch, row), batch.events.value("content_type", row)
+            )
             for row in rows
         ]
         return self._cleaner.clean(raw, batch.spec.pipeline)
 
     def _content(self, batch: _BatchState, row: int) -> str:
         names = ("key", "value", "headers", "content_sha256")
-        return self._content_of(batch.spec, *(batch.events.value(name, row) for name in names))
+        return self._content_of(
+            batch.spec, *(batch.events.value(name, row) for name in names)
+        )
 
     # ── step 6 ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -229,7 +250,9 @@ class Preparer:
             batch=request.batch,
             events=self._put(request, "events", batch.events.prepared()),
             documents=self._put(request, "documents", document_frame(batch.documents)),
-            chunks=self._put(request, "chunks", chunk_frame(batch.chunks, special_tokens)),
+            chunks=self._put(
+                request, "chunks", chunk_frame(batch.chunks, special_tokens)
+            ),
             texts=self._put(request, "texts", text_frame(unseen)),
             model=batch.spec.model,
             prefix=batch.spec.prefix,
@@ -240,7 +263,9 @@ class Preparer:
             prepared_ms=round((time.monotonic() - started) * 1000),
         )
 
-    def _put(self, request: PrepareRequest, part: str, frame: pl.DataFrame) -> StagedFile:
+    def _put(
+        self, request: PrepareRequest, part: str, frame: pl.DataFrame
+    ) -> StagedFile:
         content = to_parquet(frame)
         digest = hashlib.sha256(content).hexdigest()
         name = batch_file_name(request.source, request.batch, part, digest)
@@ -250,7 +275,9 @@ class Preparer:
 def _source_spec(connection: Connection, source: str) -> SourceSpec:
     stored = fetch_one(connection, scalar_row, "source_spec", {"source": source})
     if stored is None:
-        raise ConfigurationError(f"source {source!r} is not in the database; run `freshet apply`")
+        raise ConfigurationError(
+            f"source {source!r} is not in the database; run `freshet apply`"
+        )
     return SourceSpec.from_json(stored)
 
 
@@ -283,7 +310,9 @@ def _add_cleaned(
     document_id, document = candidate.document_id, candidate.document
     reusable = candidate.reusable
     # A failure has no text; its empty hash equals no other.
-    cleaned_sha256 = text_sha256(result.text) if isinstance(result, CleanedDocument) else b""
+    cleaned_sha256 = (
+        text_sha256(result.text) if isinstance(result, CleanedDocument) else b""
+    )
     if reusable is not None and reusable.cleaned_sha256 == cleaned_sha256:
         batch.add(document_id, document, reused=reusable)
         return True

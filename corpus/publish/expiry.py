@@ -44,7 +44,9 @@ def expire(transaction: PublishTransaction, order: Expire) -> BatchReport:
             f"{order.max_ratio} that max_expiry_ratio allows; nothing was withdrawn. "
             "Check the source; raise the ratio if it is meant."
         )
-    expired = transaction.fetch_one(class_row(ExpiredCount), "expire_documents", rule=order.rule)
+    expired = transaction.fetch_one(
+        class_row(ExpiredCount), "expire_documents", rule=order.rule
+    )
     counts = Counts(
         records=expired.documents,
         applied=expired.documents,
@@ -60,7 +62,10 @@ def as_configured(order: Expire, policy: FreshnessSpec) -> Expire:
     seconds = policy.expire_after_seconds
     rule = order.rule if seconds == order.expire_after_seconds else _rule(seconds)
     return replace(
-        order, expire_after_seconds=seconds, max_ratio=policy.max_expiry_ratio, rule=rule
+        order,
+        expire_after_seconds=seconds,
+        max_ratio=policy.max_expiry_ratio,
+        rule=rule,
     )
 
 

@@ -86,7 +86,9 @@ def published_report(transaction: PublishTransaction) -> BatchReport | None:
         if transaction.batch.batch > last_batch:
             return None
         # Subscribers read the ledger forwards: they would never be notified of a batch behind their cursor.
-        raise BatchNumberTakenError(f"{name} comes after batch {last_batch} was published")
+        raise BatchNumberTakenError(
+            f"{name} comes after batch {last_batch} was published"
+        )
     if row.run_id != request.run_id:
         raise BatchNumberTakenError(
             f"{name} was published by workflow run {row.run_id}, this is {request.run_id}"
@@ -95,7 +97,10 @@ def published_report(transaction: PublishTransaction) -> BatchReport | None:
 
 
 def report(
-    batch: BatchInput, kind: BatchKind, counts: Counts, published_at: datetime | None = None
+    batch: BatchInput,
+    kind: BatchKind,
+    counts: Counts,
+    published_at: datetime | None = None,
 ) -> BatchReport:
     """The report of a batch.
 
@@ -105,7 +110,9 @@ def report(
         counts: from the ledger, or for it.
         published_at: None: the batch changed nothing and is not in the ledger.
     """
-    published_at_ms = 0 if published_at is None else round(published_at.timestamp() * 1000)
+    published_at_ms = (
+        0 if published_at is None else round(published_at.timestamp() * 1000)
+    )
     return BatchReport(
         source=batch.source,
         batch=batch.batch,
@@ -137,7 +144,11 @@ def count_outcomes(transaction: PublishTransaction) -> dict[str, int]:
 
 
 def record_batch(
-    transaction: PublishTransaction, kind: BatchKind, counts: Counts, *, reason: str | None = None
+    transaction: PublishTransaction,
+    kind: BatchKind,
+    counts: Counts,
+    *,
+    reason: str | None = None,
 ) -> None:
     """Write the batch to the ledger, and notify the sessions that listen.
 
@@ -148,7 +159,9 @@ def record_batch(
         reason: the rule of an expiry, for people.
     """
     batch, request = transaction.batch, transaction.request
-    staged_at_ms = min((ref.staged_at_ms for ref in staged_refs(batch.order)), default=None)
+    staged_at_ms = min(
+        (ref.staged_at_ms for ref in staged_refs(batch.order)), default=None
+    )
     transaction.execute(
         "insert_ledger",
         **asdict(counts),

@@ -34,7 +34,9 @@ class LockedPosition:
     topic_id: str
 
 
-def lock_ranges(transaction: PublishTransaction, refs: Sequence[BatchRef]) -> list[PartitionRange]:
+def lock_ranges(
+    transaction: PublishTransaction, refs: Sequence[BatchRef]
+) -> list[PartitionRange]:
     """Lock the positions of the batch's partitions and find the offsets that it moves them over.
 
     Raises:
@@ -50,10 +52,15 @@ def by_partition(refs: Iterable[BatchRef]) -> list[list[BatchRef]]:
     return [list(group) for _, group in groups]
 
 
-def _lock_range(transaction: PublishTransaction, refs: Sequence[BatchRef]) -> PartitionRange:
+def _lock_range(
+    transaction: PublishTransaction, refs: Sequence[BatchRef]
+) -> PartitionRange:
     first = refs[0]
     position = transaction.fetch_first(
-        class_row(LockedPosition), "lock_position", topic=first.topic, partition=first.partition
+        class_row(LockedPosition),
+        "lock_position",
+        topic=first.topic,
+        partition=first.partition,
     )
     if position is None:
         raise PositionGapError(
@@ -81,7 +88,9 @@ def range_over(position: LockedPosition, refs: Sequence[BatchRef]) -> PartitionR
                 f"{_described(first)}: offsets {next_offset} to {ref.first_offset - 1} are missing"
             )
         next_offset = max(next_offset, ref.next_offset)
-    return PartitionRange(first.topic, first.partition, position.next_offset, next_offset)
+    return PartitionRange(
+        first.topic, first.partition, position.next_offset, next_offset
+    )
 
 
 def _described(ref: BatchRef) -> str:

@@ -65,7 +65,9 @@ class Publisher:
         pool: of connections to PostgreSQL.
     """
 
-    def __init__(self, *, store: StagingStore, pool: ConnectionPool[Connection]) -> None:
+    def __init__(
+        self, *, store: StagingStore, pool: ConnectionPool[Connection]
+    ) -> None:
         self._store = store
         self._pool = pool
 
@@ -94,7 +96,9 @@ class Publisher:
             connection.execute(query("create_incoming"))
             with connection.transaction():
                 published = self._publish(begin(connection, request))
-            subscribers = fetch_all(connection, scalar_row, "active_subscribers", values)
+            subscribers = fetch_all(
+                connection, scalar_row, "active_subscribers", values
+            )
         self._clean_up(request)  # Step 6.
         if not published.published_at_ms:
             return published
@@ -109,7 +113,9 @@ class Publisher:
                 return expire(transaction, order)
             case Ingest() as order:
                 prepared = transaction.request.prepared
-                assert prepared is not None, "a batch of events is prepared before it is published"
+                assert prepared is not None, (
+                    "a batch of events is prepared before it is published"
+                )
                 return self._publish_events(transaction, order, prepared)
 
     def _publish_events(
@@ -119,7 +125,11 @@ class Publisher:
         # Step 2.
         ranges = lock_ranges(transaction, order.refs)
         check_starts(prepared, ranges)
-        moved = [partition_range for partition_range in ranges if not partition_range.is_empty]
+        moved = [
+            partition_range
+            for partition_range in ranges
+            if not partition_range.is_empty
+        ]
         if not moved:  # everything was applied before
             return report(batch, BatchKind.INGEST, Counts())
         # Step 3.
@@ -149,7 +159,12 @@ class Publisher:
         names = [ref.url for ref in staged_refs(request.batch.order)]
         prepared = request.prepared
         if prepared is not None:
-            files = (prepared.events, prepared.documents, prepared.chunks, prepared.texts)
+            files = (
+                prepared.events,
+                prepared.documents,
+                prepared.chunks,
+                prepared.texts,
+            )
             names += [file.url for file in files]
         if not names:
             return
@@ -174,7 +189,9 @@ class Publisher:
         """
         values = {"source": source}
         with database_errors_translated(), self._pool.connection() as connection:
-            stored = fetch_one(connection, class_row(StoredSource), "load_source", values)
+            stored = fetch_one(
+                connection, class_row(StoredSource), "load_source", values
+            )
         if stored is None:
             # Transient: the entity may have been signalled a moment before `freshet apply` committed.
             raise DependencyError(
@@ -196,9 +213,15 @@ class Publisher:
             ConfigurationError: the source is not in the database.
             DependencyError: PostgreSQL does not answer.
         """
-        values = {"source": request.source, "reason": request.reason, "halt": request.halt}
+        values = {
+            "source": request.source,
+            "reason": request.reason,
+            "halt": request.halt,
+        }
         level = logging.ERROR if request.halt else logging.WARNING
-        logger.log(level, "source rewinds", extra={"action": "source_rewound", **values})
+        logger.log(
+            level, "source rewinds", extra={"action": "source_rewound", **values}
+        )
         with database_errors_translated(), self._pool.connection() as connection:
             epoch = fetch_one(connection, scalar_row, "rewind_source", values)
         if epoch is None:
@@ -212,5 +235,6 @@ def _records_by_partition(events: pl.DataFrame) -> Mapping[tuple[str, int], int]
     """How many records were read from each (topic, partition)."""
     lengths = events.group_by("topic", "partition").len("records")
     return {
-        (row["topic"], row["partition"]): row["records"] for row in lengths.iter_rows(named=True)
+        (row["topic"], row["partition"]): row["records"]
+        for row in lengths.iter_rows(named=True)
     }

@@ -17,9 +17,7 @@ from corpus.sql import query
 class LockedSource:
     """The source's row (query `lock_source`)."""
 
-    published_at: (
-        datetime  # the instant of this batch, later than that of every other batch of the source
-    )
+    published_at: datetime  # the instant of this batch, later than that of every other batch of the source
     epoch: int
     spec: dict[str, Any]
     last_batch: int  # number of the newest published batch
@@ -54,11 +52,15 @@ class PublishTransaction:
         assert row is not None, f"query {name} returned no row"
         return row
 
-    def fetch_first(self, factory: BaseRowFactory[Row], name: str, **values: Any) -> Row | None:
+    def fetch_first(
+        self, factory: BaseRowFactory[Row], name: str, **values: Any
+    ) -> Row | None:
         """The first row of a named query, or None."""
         return fetch_one(self.connection, factory, name, self._parameters(values))
 
-    def fetch_all(self, factory: BaseRowFactory[Row], name: str, **values: Any) -> list[Row]:
+    def fetch_all(
+        self, factory: BaseRowFactory[Row], name: str, **values: Any
+    ) -> list[Row]:
         """All rows of a named query."""
         return fetch_all(self.connection, factory, name, self._parameters(values))
 

@@ -64,7 +64,9 @@ class Boundaries:
         inside = self._inside(first, end)
         return inside.start < inside.stop
 
-    def places_inside(self, first: int, end: int, *, best_only: bool) -> NDArray[np.int64]:
+    def places_inside(
+        self, first: int, end: int, *, best_only: bool
+    ) -> NDArray[np.int64]:
         """Return the tokens of the boundaries strictly between two tokens, or of the best of these."""
         inside = self._inside(first, end)
         tokens, keys = self._tokens[inside], self._keys[inside]
@@ -78,7 +80,9 @@ class Boundaries:
         return slice(start, stop)
 
 
-def structural(text: str, blocks: tuple[Block, ...], tokens: TokenMap, budget: int) -> Boundaries:
+def structural(
+    text: str, blocks: tuple[Block, ...], tokens: TokenMap, budget: int
+) -> Boundaries:
     """Return the boundaries between blocks, and inside the blocks that have more than `budget` tokens."""
     places: list[tuple[int, int]] = []
     for before, block in pairwise(blocks):

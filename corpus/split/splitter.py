@@ -150,14 +150,18 @@ class _Splitter:
         if not boundaries.has_any_inside(span.first, span.end):
             boundaries = words(self._text, self._tokens, span.first, span.end)
         middle = (span.first + span.end) // 2
-        places = boundaries.places_inside(span.first, span.end, best_only=depth < _MAX_DEPTH)
+        places = boundaries.places_inside(
+            span.first, span.end, best_only=depth < _MAX_DEPTH
+        )
         place = int(places[np.abs(places - middle).argmin()])
         left = self._divide(_Span(span.first, place), boundaries, depth + 1)
         right = self._divide(_Span(place, span.end), boundaries, depth + 1)
         local = span.tokens <= _LOCAL_BUDGETS * self._budget
         return self._put_together(left, right, local=local)
 
-    def _put_together(self, left: list[_Span], right: list[_Span], *, local: bool) -> list[_Span]:
+    def _put_together(
+        self, left: list[_Span], right: list[_Span], *, local: bool
+    ) -> list[_Span]:
         """Return both lists as one; the spans that meet are joined if they fit into one chunk."""
         before, after = left[-1], right[0]
         joined = _Span(before.first, after.end)

@@ -14,7 +14,9 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import LiteralString, cast
 
-_HEADER = re.compile(r"^-- name: (?P<name>[a-z0-9_]+)\n(?P<purpose>(?:-- .+\n)+)", re.MULTILINE)
+_HEADER = re.compile(
+    r"^-- name: (?P<name>[a-z0-9_]+)\n(?P<purpose>(?:-- .+\n)+)", re.MULTILINE
+)
 
 
 @cache
@@ -28,7 +30,9 @@ def queries() -> Mapping[str, LiteralString]:
     for file in _query_files():
         for name, text in parse(file.read_text(encoding="utf-8"), file.name):
             if name in texts:
-                raise ValueError(f"query {name!r} appears twice; the second time in {file.name}")
+                raise ValueError(
+                    f"query {name!r} appears twice; the second time in {file.name}"
+                )
             # The text is from the package: it is as literal as a string in the code.
             texts[name] = cast("LiteralString", text)
     return texts

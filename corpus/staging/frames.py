@@ -21,13 +21,17 @@ _POLARS_TYPES: dict[str, pl.DataType] = {
 
 def schema_of(columns: Columns) -> pl.Schema:
     """The Polars schema of a file."""
-    return pl.Schema({column.name: _POLARS_TYPES[column.type.polars] for column in columns})
+    return pl.Schema(
+        {column.name: _POLARS_TYPES[column.type.polars] for column in columns}
+    )
 
 
 def to_parquet(frame: pl.DataFrame, *, statistics: bool = True) -> bytes:
     """A frame as a Parquet file, zstd level 1: the fastest level, and nearly as small as higher ones."""
     buffer = io.BytesIO()
-    frame.write_parquet(buffer, compression="zstd", compression_level=1, statistics=statistics)
+    frame.write_parquet(
+        buffer, compression="zstd", compression_level=1, statistics=statistics
+    )
     return buffer.getvalue()
 
 
@@ -40,7 +44,9 @@ def read_frame(store: StagingStore, pointer: Pointer, columns: Columns) -> pl.Da
     """
     frame = pl.read_parquet(io.BytesIO(store.get(pointer)))
     expected = schema_of(columns)
-    different = [name for name, kind in expected.items() if frame.schema.get(name) != kind]
+    different = [
+        name for name, kind in expected.items() if frame.schema.get(name) != kind
+    ]
     if different:
         raise StagedFileError(
             f"staged file {pointer.url} lacks columns, or has them with other types: {', '.join(different)}; "

@@ -60,7 +60,9 @@ _RECORD = (
     Column("topic", ColumnType.TEXT),
     Column("partition", ColumnType.INT4),
     Column("offset", ColumnType.INT8, renamed="record_offset"),
-    Column("timestamp_ms", ColumnType.EPOCH_MS, renamed="record_at"),  # null: the record has none
+    Column(
+        "timestamp_ms", ColumnType.EPOCH_MS, renamed="record_at"
+    ),  # null: the record has none
 )
 # The record as it came.
 _ORIGINAL = (
@@ -70,7 +72,9 @@ _ORIGINAL = (
 )
 # Why a record became no document.
 _REASON = (
-    Column("reason", ColumnType.TEXT),  # a DeadLetterReason, or the rule that ignored the record
+    Column(
+        "reason", ColumnType.TEXT
+    ),  # a DeadLetterReason, or the rule that ignored the record
     Column("detail", ColumnType.TEXT),  # one line for a person
 )
 # What an event says about its document, apart from the content.
@@ -153,7 +157,12 @@ TEXTS: Columns = (
 
 
 def events_name(
-    source: str, topic: str, partition: int, first_offset: int, next_offset: int, digest: str
+    source: str,
+    topic: str,
+    partition: int,
+    first_offset: int,
+    next_offset: int,
+    digest: str,
 ) -> str:
     """Name of a staged micro-batch; `digest` is the SHA-256 of its content, hex."""
     offsets = f"{first_offset}-{next_offset}"

@@ -46,7 +46,9 @@ class StagingStore:
         try:
             self._store = _open(url)
         except (BaseError, OSError, ValueError) as error:
-            raise ConfigurationError(f"staging store {url!r} cannot be opened: {error}") from error
+            raise ConfigurationError(
+                f"staging store {url!r} cannot be opened: {error}"
+            ) from error
 
     def put(self, name: str, content: bytes, *, rows: int) -> StagedFile:
         """Write one file; a repeated write of the same name and content changes nothing.
@@ -56,7 +58,9 @@ class StagingStore:
         """
         with self._errors_translated(f"write {name}"):
             obstore.put(self._store, name, content)
-        return StagedFile(url=name, sha256=_digest(content), rows=rows, file_bytes=len(content))
+        return StagedFile(
+            url=name, sha256=_digest(content), rows=rows, file_bytes=len(content)
+        )
 
     def get(self, pointer: Pointer) -> bytes:
         """Read one file and verify it.
@@ -111,7 +115,9 @@ class StagingStore:
         try:
             yield
         except (BaseError, OSError) as error:
-            raise DependencyError(f"staging store {self.url} cannot {action}: {error}") from error
+            raise DependencyError(
+                f"staging store {self.url} cannot {action}: {error}"
+            ) from error
 
 
 def _open(url: str) -> ObjectStore:

@@ -27,7 +27,9 @@ def question(arguments: argparse.Namespace) -> Question:
             **target,
         )
     return Question(
-        search=SearchRequest(query=arguments.query, k=arguments.k, sources=(arguments.source,)),
+        search=SearchRequest(
+            query=arguments.query, k=arguments.k, sources=(arguments.source,)
+        ),
         wait_for=wait_for,
         endpoint=arguments.endpoint,
     )
@@ -56,12 +58,16 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("query")
     command.add_argument("--source", required=True)
     command.add_argument("-k", type=int, default=5, help="number of hits")
-    command.add_argument("--timeout", type=int, default=60, help="seconds to wait for the target")
+    command.add_argument(
+        "--timeout", type=int, default=60, help="seconds to wait for the target"
+    )
     command.add_argument("--document-id")
     command.add_argument("--topic")
     for name in ("--batch", "--version", "--partition", "--offset", "--time-ms"):
         command.add_argument(name, type=int)
-    command.add_argument("--endpoint", default=CORPUS_ENDPOINT, help="Nexus endpoint of the corpus")
+    command.add_argument(
+        "--endpoint", default=CORPUS_ENDPOINT, help="Nexus endpoint of the corpus"
+    )
     command.add_argument("--stack", help="stack.json of a local stack")
     return command
 

@@ -56,7 +56,9 @@ def build(client: Client, log: str | None) -> Worker:
 async def main() -> None:
     """Run until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--log", help="append notices to this file; default: standard output")
+    parser.add_argument(
+        "--log", help="append notices to this file; default: standard output"
+    )
     parser.add_argument(
         "--stack", help="stack.json of a local stack; default: FRESHET_HOME/stack.json"
     )

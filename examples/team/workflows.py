@@ -44,7 +44,10 @@ class InboxWorkflow:
         """Log what arrives; a notice leaves the list only after it was logged."""
         while True:
             await workflow.wait_condition(
-                lambda: bool(self._state.waiting) or workflow.info().is_continue_as_new_suggested()
+                lambda: (
+                    bool(self._state.waiting)
+                    or workflow.info().is_continue_as_new_suggested()
+                )
             )
             while self._state.waiting:
                 await workflow.execute_activity_method(
@@ -87,7 +90,9 @@ class Answer:
     """The end of the wait, and the hits."""
 
     waited: AwaitFreshResponse | None  # None: the question did not wait
-    found: SearchResponse | None  # None: the wait ended without its target, so nothing was searched
+    found: (
+        SearchResponse | None
+    )  # None: the wait ended without its target, so nothing was searched
 
 
 @workflow.defn
@@ -97,12 +102,16 @@ class AskWorkflow:
     @workflow.run
     async def run(self, question: Question) -> Answer:
         """Wait, then search; both are Nexus operations of the corpus."""
-        corpus = workflow.create_nexus_client(service=CorpusService, endpoint=question.endpoint)
+        corpus = workflow.create_nexus_client(
+            service=CorpusService, endpoint=question.endpoint
+        )
         waited = None
         if question.wait_for is not None:
             longest = timedelta(seconds=question.wait_for.timeout_seconds) + NEXUS_SLACK
             waited = await corpus.execute_operation(
-                CorpusService.await_fresh, question.wait_for, schedule_to_close_timeout=longest
+                CorpusService.await_fresh,
+                question.wait_for,
+                schedule_to_close_timeout=longest,
             )
             if not waited.reached:
                 return Answer(waited=waited, found=None)

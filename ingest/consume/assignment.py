@@ -15,7 +15,12 @@ from ingest.consume.partition_state import (
     Position,
     start_offset,
 )
-from ingest.consume.positions import ActiveSource, PartitionStart, PartitionStarts, WantedPositions
+from ingest.consume.positions import (
+    ActiveSource,
+    PartitionStart,
+    PartitionStarts,
+    WantedPositions,
+)
 from ingest.consume.services import ConsumerServices, Start
 from ingest.kafka import PartitionKey
 
@@ -31,7 +36,9 @@ class Assignment:
         start: runs a coroutine of `services` on the event loop.
     """
 
-    def __init__(self, client: ConsumerClient, services: ConsumerServices, start: Start) -> None:
+    def __init__(
+        self, client: ConsumerClient, services: ConsumerServices, start: Start
+    ) -> None:
         self._client = client
         self._services = services
         self._start = start
@@ -49,7 +56,10 @@ class Assignment:
 
     def apply_sources(self, active: Sequence[ActiveSource]) -> None:
         """1. Subscribe to the topics of the active sources; close the readers of other sources and of moved ones."""
-        before, self.sources = self.sources, {source.spec.source: source for source in active}
+        before, self.sources = (
+            self.sources,
+            {source.spec.source: source for source in active},
+        )
         for name, source in before.items():
             self._close_if_gone_or_moved(name, source.epoch)
         for key, partition in self.partitions.items():
@@ -84,7 +94,9 @@ class Assignment:
         if topics == self.topics:
             return
         self.topics = topics
-        logger.info("subscribing", extra={"action": "subscribe", "topics": sorted(topics)})
+        logger.info(
+            "subscribing", extra={"action": "subscribe", "topics": sorted(topics)}
+        )
         self._client.subscribe(topics, self)
 
     def halt_source(self, name: str, epoch: int, reason: str) -> None:
@@ -115,7 +127,9 @@ class Assignment:
         if wanted:
             self._start(self._services.read_positions(wanted))
 
-    def _without_reader(self, topic: str, partition: AssignedPartition) -> dict[str, ActiveSource]:
+    def _without_reader(
+        self, topic: str, partition: AssignedPartition
+    ) -> dict[str, ActiveSource]:
         return {
             name: source
             for name, source in self.sources.items()
@@ -139,7 +153,9 @@ class Assignment:
             partition.request_seek()
         self.request_positions()
 
-    def _open_reader(self, key: PartitionKey, wanted: ActiveSource, start: PartitionStart) -> None:
+    def _open_reader(
+        self, key: PartitionKey, wanted: ActiveSource, start: PartitionStart
+    ) -> None:
         name = wanted.spec.source
         source = self.sources.get(name)
         if source is None or source.epoch != wanted.epoch:
@@ -179,7 +195,9 @@ class Assignment:
             topic_id = topic_ids.get(key.topic)
             if topic_id is None:
                 continue
-            if any(reader.log.topic_id != topic_id for reader in partition.readers.values()):
+            if any(
+                reader.log.topic_id != topic_id for reader in partition.readers.values()
+            ):
                 self.reopen(key)
 
     def reopen(self, key: PartitionKey) -> None:

@@ -21,7 +21,9 @@ def held_bytes(partitions: Iterable[AssignedPartition]) -> int:
     return held
 
 
-def sources_behind(partitions: Iterable[AssignedPartition], share: float = 1.0) -> frozenset[str]:
+def sources_behind(
+    partitions: Iterable[AssignedPartition], share: float = 1.0
+) -> frozenset[str]:
     """Sources that have handed over more than this share of what may be unpublished."""
     readers_of: defaultdict[str, list[PartitionReader]] = defaultdict(list)
     for partition in partitions:
@@ -34,7 +36,9 @@ def sources_behind(partitions: Iterable[AssignedPartition], share: float = 1.0) 
     return frozenset(behind)
 
 
-def must_pause(partition: AssignedPartition, behind: Collection[str], held: int) -> bool:
+def must_pause(
+    partition: AssignedPartition, behind: Collection[str], held: int
+) -> bool:
     """Whether librdkafka must hold the partition paused now.
 
     A partition that is paused runs again only when half of the memory is free, so that it does not pause at once.

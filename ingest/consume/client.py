@@ -57,7 +57,9 @@ class ConsumerClient:
             listener.on_lost(_keys_of(partitions))
             self._consumer.incremental_unassign(partitions)
 
-        self._consumer.subscribe(sorted(topics), on_assign=assign, on_revoke=revoke, on_lost=lose)
+        self._consumer.subscribe(
+            sorted(topics), on_assign=assign, on_revoke=revoke, on_lost=lose
+        )
 
     def _assign_paused(self, partitions: list[TopicPartition]) -> None:
         for partition in partitions:
@@ -82,7 +84,9 @@ class ConsumerClient:
     def log_end(self, key: PartitionKey) -> int:
         """End of the partition's log as of the newest response, without a question to the broker; 0 if not known."""
         try:
-            answer = self._consumer.get_watermark_offsets(TopicPartition(*key), cached=True)
+            answer = self._consumer.get_watermark_offsets(
+                TopicPartition(*key), cached=True
+            )
         except KafkaException:
             return 0
         # None where nothing is known, which the client's types leave out.
@@ -127,7 +131,11 @@ class ConsumerClient:
         try:
             self._consumer.commit(offsets=committed, asynchronous=not wait)
         except KafkaException as error:
-            logger.info("commit refused: %s", _text_of(error), extra={"action": "commit_refused"})
+            logger.info(
+                "commit refused: %s",
+                _text_of(error),
+                extra={"action": "commit_refused"},
+            )
 
     def pause(self, keys: Iterable[PartitionKey]) -> None:
         """Fetch nothing of these partitions."""
@@ -145,7 +153,9 @@ class ConsumerClient:
 
 
 def _keys_of(partitions: Iterable[TopicPartition]) -> list[PartitionKey]:
-    return [PartitionKey(partition.topic, partition.partition) for partition in partitions]
+    return [
+        PartitionKey(partition.topic, partition.partition) for partition in partitions
+    ]
 
 
 def _text_of(error: KafkaException) -> str:

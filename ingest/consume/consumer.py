@@ -55,7 +55,11 @@ class SourceConsumer:
     """
 
     def __init__(
-        self, kafka: dict[str, Any], positions: Positions, store: Store, hand_over: HandOver
+        self,
+        kafka: dict[str, Any],
+        positions: Positions,
+        store: Store,
+        hand_over: HandOver,
     ) -> None:
         self._poller = Poller(kafka, self, self._start)
         self._positions = positions
@@ -78,15 +82,23 @@ class SourceConsumer:
             Exception: what ended the polling thread or a task; the process is to be started again.
         """
         self._loop = asyncio.get_running_loop()
-        for watch in (self._watch_sources, self._watch_positions, self._watch_topic_ids):
+        for watch in (
+            self._watch_sources,
+            self._watch_positions,
+            self._watch_topic_ids,
+        ):
             self._create_task(watch())
-        thread = threading.Thread(target=self._poller.run, args=(grace,), name="poll", daemon=True)
+        thread = threading.Thread(
+            target=self._poller.run, args=(grace,), name="poll", daemon=True
+        )
         thread.start()
         polled = asyncio.create_task(asyncio.to_thread(thread.join))
         stopped = asyncio.create_task(stop.wait())
         failed = asyncio.create_task(self._task_failed.wait())
         try:
-            await asyncio.wait([stopped, failed, polled], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                [stopped, failed, polled], return_when=asyncio.FIRST_COMPLETED
+            )
         finally:
             self._poller.stop()
             await polled
@@ -100,8 +112,12 @@ class SourceConsumer:
     async def _watch_sources(self) -> None:
         """1. Read the sources again and again."""
         while True:
-            active = await self._answer("reading the sources", self._positions.active_sources)
-            self._poller.call_soon(lambda active=active: self._assignment.apply_sources(active))
+            active = await self._answer(
+                "reading the sources", self._positions.active_sources
+            )
+            self._poller.call_soon(
+                lambda active=active: self._assignment.apply_sources(active)
+            )
             await asyncio.sleep(SOURCES_SECONDS)
 
     async def _watch_positions(self) -> None:
@@ -112,9 +128,12 @@ class SourceConsumer:
             if not sources:
                 continue
             rows = await self._answer(
-                "reading positions", lambda sources=sources: self._positions.of_sources(sources)
+                "reading positions",
+                lambda sources=sources: self._positions.of_sources(sources),
             )
-            self._poller.call_soon(lambda rows=rows: self._assignment.apply_positions(rows))
+            self._poller.call_soon(
+                lambda rows=rows: self._assignment.apply_positions(rows)
+            )
 
     async def _watch_topic_ids(self) -> None:
         """A topic that is recreated under a running consumer is another log: read its positions again."""
@@ -124,11 +143,16 @@ class SourceConsumer:
             if not topics:
                 continue
             ids = await self._answer(
-                "describing topics", lambda topics=topics: self._positions.topic_ids(topics)
+                "describing topics",
+                lambda topics=topics: self._positions.topic_ids(topics),
             )
-            self._poller.call_soon(lambda ids=ids: self._assignment.check_topic_ids(ids))
+            self._poller.call_soon(
+                lambda ids=ids: self._assignment.check_topic_ids(ids)
+            )
 
-    async def _answer(self, doing: str, ask: Callable[[], Answer], **context: str) -> Answer:
+    async def _answer(
+        self, doing: str, ask: Callable[[], Answer], **context: str
+    ) -> Answer:
         """The answer of a service, however long it takes, unless the consumer is stopped meanwhile."""
         return await until_answered_in_thread(
             ask,
@@ -146,7 +170,9 @@ class SourceConsumer:
 
     async def read_positions(self, wanted: WantedPositions) -> None:
         """2. Read from where sources start in partitions that were assigned."""
-        starts = await self._answer("reading positions", lambda: self._positions.read(wanted))
+        starts = await self._answer(
+            "reading positions", lambda: self._positions.read(wanted)
+        )
         self._poller.call_soon(lambda: self._assignment.open_readers(wanted, starts))
 
     async def hand_over(
@@ -158,10 +184,10 @@ class SourceConsumer:
             await self._stage_and_hand_over(reader, batch)
         except NoLongerNeededError:
             return
-        except (
-            Exception
-        ) as mistake:  # a mistake of ours: this source stops with its reason, the others continue
-            logger.exception("staging failed", extra={"action": "halt", "source": source})
+        except Exception as mistake:  # a mistake of ours: this source stops with its reason, the others continue
+            logger.exception(
+                "staging failed", extra={"action": "halt", "source": source}
+            )
             reason = (
                 f"{key}: offsets {batch.first_offset} to {batch.next_offset - 1} could not be staged: "
                 f"{type(mistake).__name__}: {mistake}"
@@ -170,7 +196,9 @@ class SourceConsumer:
             return
         self._poller.call_soon(lambda: self._poller.confirm(key, reader, batch))
 
-    async def _stage_and_hand_over(self, reader: PartitionReader, batch: MicroBatch) -> None:
+    async def _stage_and_hand_over(
+        self, reader: PartitionReader, batch: MicroBatch
+    ) -> None:
         spec = reader.spec
         offsets = _range_of(reader, batch)
 
@@ -184,7 +212,11 @@ class SourceConsumer:
 
         context = {"source": spec.source}
         reference = await until_answered(
-            attempt_staging, doing="staging", logger=logger, stop=is_outdated, context=context
+            attempt_staging,
+            doing="staging",
+            logger=logger,
+            stop=is_outdated,
+            context=context,
         )
         await until_answered(
             lambda: self._hand_over(reference, spec),
@@ -196,7 +228,9 @@ class SourceConsumer:
 
     async def halt(self, source: str, epoch: int, reason: str) -> None:
         """Stop one source visibly; the others continue."""
-        logger.error("source halted: %s", reason, extra={"action": "halt", "source": source})
+        logger.error(
+            "source halted: %s", reason, extra={"action": "halt", "source": source}
+        )
         self._poller.call_soon(lambda: self._assignment.drop_source(source))
         await self._answer(
             "halting a source",

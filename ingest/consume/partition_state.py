@@ -276,7 +276,12 @@ class PartitionReader:
 def _size_of(record: KafkaRecord) -> int:
     """Bytes that a record costs; without its Python objects a million tiny ones would count as nothing."""
     headers = sum(len(value or b"") for _, value in record.headers)
-    return len(record.value or b"") + len(record.key or b"") + headers + _RECORD_OVERHEAD_BYTES
+    return (
+        len(record.value or b"")
+        + len(record.key or b"")
+        + headers
+        + _RECORD_OVERHEAD_BYTES
+    )
 
 
 def is_behind(readers: Iterable[PartitionReader], share: float = 1.0) -> bool:
@@ -288,8 +293,10 @@ def is_behind(readers: Iterable[PartitionReader], share: float = 1.0) -> bool:
     outstanding = [batch for reader in readers for batch in reader.outstanding]
     return (
         len(outstanding) >= MAX_REFERENCES * share
-        or sum(batch.records for batch in outstanding) >= limits.max_pending_records * share
-        or sum(batch.value_bytes for batch in outstanding) >= limits.max_pending_bytes * share
+        or sum(batch.records for batch in outstanding)
+        >= limits.max_pending_records * share
+        or sum(batch.value_bytes for batch in outstanding)
+        >= limits.max_pending_bytes * share
     )
 
 
@@ -297,28 +304,39 @@ def is_behind(readers: Iterable[PartitionReader], share: float = 1.0) -> bool:
 class AssignedPartition:
     """A partition that the consumer group gave to this process, and the sources that read it."""
 
-    readers: dict[str, PartitionReader] = field(default_factory=dict[str, PartitionReader])
+    readers: dict[str, PartitionReader] = field(
+        default_factory=dict[str, PartitionReader]
+    )
     paused: bool = True  # whether librdkafka holds the partition paused
-    seek_to: int | None = None  # where to continue reading, until librdkafka has accepted it
+    seek_to: int | None = (
+        None  # where to continue reading, until librdkafka has accepted it
+    )
     after_seek: bool = False  # whether the next record is the first one after a seek
     hole: tuple[int, int] | None = (
         None  # target of the seek before this one, and the first record after it
     )
     positions_requested: bool = False
-    topic_missing: bool = False  # until the sources are read again, when Kafka is asked again
+    topic_missing: bool = (
+        False  # until the sources are read again, when Kafka is asked again
+    )
 
     @property
     def read_offset(self) -> int | None:
         """The offset from which the partition is to be read; None where no reader reads."""
         reading = (
-            reader.expected_offset for reader in self.readers.values() if not reader.is_suspended
+            reader.expected_offset
+            for reader in self.readers.values()
+            if not reader.is_suspended
         )
         return min(reading, default=None)
 
     @property
     def handed_over_offset(self) -> int | None:
         """Every offset below this one is with the workflows of all sources; None where no source reads."""
-        return min((reader.handed_over_offset for reader in self.readers.values()), default=None)
+        return min(
+            (reader.handed_over_offset for reader in self.readers.values()),
+            default=None,
+        )
 
     def request_seek(self) -> None:
         """Have reading continue at `read_offset`."""

@@ -17,7 +17,11 @@ from corpus.log_limit import LogLimit
 from ingest.consume.assignment import Assignment
 from ingest.consume.backpressure import held_bytes, must_pause, sources_behind
 from ingest.consume.client import ConsumerClient
-from ingest.consume.partition_state import AssignedPartition, MicroBatch, PartitionReader
+from ingest.consume.partition_state import (
+    AssignedPartition,
+    MicroBatch,
+    PartitionReader,
+)
 from ingest.consume.services import ConsumerServices, Start
 from ingest.consume.sharing import suspend_and_resume
 from ingest.kafka import PartitionKey, record_of
@@ -31,7 +35,11 @@ _IDLE_SECONDS = 0.05
 _STOPPING_SECONDS = 0.02
 # Errors after which a partition has another log, or the same one at other offsets.
 _LOG_CHANGED = frozenset(
-    {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError.UNKNOWN_TOPIC_ID}
+    {
+        KafkaError._AUTO_OFFSET_RESET,
+        KafkaError.OFFSET_OUT_OF_RANGE,
+        KafkaError.UNKNOWN_TOPIC_ID,
+    }
 )
 
 
@@ -44,7 +52,9 @@ class Poller:
         start: runs a coroutine of `services` on the event loop; called from the polling thread.
     """
 
-    def __init__(self, kafka: dict[str, Any], services: ConsumerServices, start: Start) -> None:
+    def __init__(
+        self, kafka: dict[str, Any], services: ConsumerServices, start: Start
+    ) -> None:
         self._client = ConsumerClient(kafka)
         self._services = services
         self._start = start
@@ -83,7 +93,9 @@ class Poller:
                 self._run_once()
             self._finish(grace)
         except Exception as error:
-            logger.exception("the polling thread ended", extra={"action": "poll_failed"})
+            logger.exception(
+                "the polling thread ended", extra={"action": "poll_failed"}
+            )
             self.failure = error
         finally:
             self._client.close()
@@ -103,7 +115,9 @@ class Poller:
                 self._hand_over_if_due(key, reader, behind, now)
         self._pause_and_resume(behind)
         self.outstanding = frozenset(
-            reader.spec.source for reader in self.assignment.readers() if reader.outstanding
+            reader.spec.source
+            for reader in self.assignment.readers()
+            if reader.outstanding
         )
 
     def _call_messages(self) -> None:
@@ -131,12 +145,12 @@ class Poller:
         if partition is not None and partition.accepts(message.offset() or 0):
             self._buffer(key, partition, message)
 
-    def _buffer(self, key: PartitionKey, partition: AssignedPartition, message: Message) -> None:
+    def _buffer(
+        self, key: PartitionKey, partition: AssignedPartition, message: Message
+    ) -> None:
         try:
             record = record_of(message)
-        except (
-            Exception
-        ) as mistake:  # one record, met again after every restart, must not end the reading of all
+        except Exception as mistake:  # one record, met again after every restart, must not end the reading of all
             offset = message.offset() or 0
             self._halt_readers(key, partition, offset, mistake)
             return
@@ -161,7 +175,11 @@ class Poller:
         logger.warning("Kafka: %s", error.str(), extra=extra)
 
     def _halt_readers(
-        self, key: PartitionKey, partition: AssignedPartition, offset: int, mistake: Exception
+        self,
+        key: PartitionKey,
+        partition: AssignedPartition,
+        offset: int,
+        mistake: Exception,
     ) -> None:
         where = {"topic": key.topic, "partition": key.partition, "offset": offset}
         extra = {"action": "halt", **where}
@@ -173,7 +191,9 @@ class Poller:
     def _share_partitions(self, behind: Collection[str], now: float) -> None:
         """Let the sources of one partition continue where one of them must wait."""
         shared = [
-            partition for partition in self.assignment.partitions.values() if _is_shared(partition)
+            partition
+            for partition in self.assignment.partitions.values()
+            if _is_shared(partition)
         ]
         if not shared:
             return
@@ -183,16 +203,26 @@ class Poller:
             suspend_and_resume(partition, behind, relieved, now)
 
     def _hand_over_if_due(
-        self, key: PartitionKey, reader: PartitionReader, behind: Collection[str], now: float
+        self,
+        key: PartitionKey,
+        reader: PartitionReader,
+        behind: Collection[str],
+        now: float,
     ) -> None:
         """4. Give a micro-batch away, one at a time per reader."""
-        if reader.in_flight is not None or not reader.buffer or reader.spec.source in behind:
+        if (
+            reader.in_flight is not None
+            or not reader.buffer
+            or reader.spec.source in behind
+        ):
             return
         if reader.due_at(self._client.log_end(key)) <= now:
             batch = reader.take_batch(now)
             self._start(self._services.hand_over(key, reader, batch))
 
-    def confirm(self, key: PartitionKey, reader: PartitionReader, batch: MicroBatch) -> None:
+    def confirm(
+        self, key: PartitionKey, reader: PartitionReader, batch: MicroBatch
+    ) -> None:
         """5. The workflow has the micro-batch: commit, unless the reader was closed meanwhile."""
         if reader.confirm(batch):
             self.handed_over_records += len(batch.records)

@@ -29,7 +29,9 @@ class PartitionStart:
     """What decides from where the sources of one partition read it."""
 
     log: PartitionLog
-    positions: dict[str, Position] = field(default_factory=dict[str, Position])  # by source
+    positions: dict[str, Position] = field(
+        default_factory=dict[str, Position]
+    )  # by source
 
 
 # The sources, by name, whose positions in a partition are wanted.
@@ -41,7 +43,9 @@ PartitionStarts = Mapping[PartitionKey, PartitionStart]
 def positions_of(connection: Connection, sources: Collection[str]) -> list[Position]:
     """Every position row of these sources."""
     cursor = connection.cursor(row_factory=class_row(Position))
-    return cursor.execute(query("positions_of_sources"), {"sources": list(sources)}).fetchall()
+    return cursor.execute(
+        query("positions_of_sources"), {"sources": list(sources)}
+    ).fetchall()
 
 
 def partition_logs(
@@ -82,7 +86,10 @@ class Positions:
 
     def active_sources(self) -> list[ActiveSource]:
         """Every source in state active."""
-        with database_errors_translated(), self._pool.connection(_CONNECTION_SECONDS) as connection:
+        with (
+            database_errors_translated(),
+            self._pool.connection(_CONNECTION_SECONDS) as connection,
+        ):
             cursor = connection.cursor(row_factory=dict_row)
             rows = cursor.execute(query("sources_active")).fetchall()
         active: list[ActiveSource] = []
@@ -93,12 +100,17 @@ class Positions:
 
     def of_sources(self, sources: Collection[str]) -> list[Position]:
         """Every position row of these sources."""
-        with database_errors_translated(), self._pool.connection(_CONNECTION_SECONDS) as connection:
+        with (
+            database_errors_translated(),
+            self._pool.connection(_CONNECTION_SECONDS) as connection,
+        ):
             return positions_of(connection, sources)
 
     def topic_ids(self, topics: Collection[str]) -> dict[str, str]:
         """Kafka's id of each of these topics that exists."""
-        return {name: state.topic_id for name, state in self._cluster.topics(topics).items()}
+        return {
+            name: state.topic_id for name, state in self._cluster.topics(topics).items()
+        }
 
     def read(self, wanted: WantedPositions) -> dict[PartitionKey, PartitionStart]:
         """The logs of these partitions as they are now, and the positions of these sources in them.
@@ -107,7 +119,9 @@ class Positions:
         read: from then on the row decides.
         """
         # The positions are read before the logs: a position that moves meanwhile only makes us read something twice.
-        sources = sorted({source for of_partition in wanted.values() for source in of_partition})
+        sources = sorted(
+            {source for of_partition in wanted.values() for source in of_partition}
+        )
         positions = self.of_sources(sources)
         logs = partition_logs(self._cluster, wanted)
         starts = _starts(logs, positions)
@@ -133,7 +147,10 @@ class Positions:
     def halt(self, source: str, epoch: int, reason: str) -> bool:
         """Stop a source; False if it was stopped or its positions were moved meanwhile."""
         arguments = {"source": source, "epoch": epoch, "reason": reason}
-        with database_errors_translated(), self._pool.connection(_CONNECTION_SECONDS) as connection:
+        with (
+            database_errors_translated(),
+            self._pool.connection(_CONNECTION_SECONDS) as connection,
+        ):
             return connection.execute(query("halt_source"), arguments).rowcount == 1
 
     def forget_cluster_id(self) -> None:

@@ -22,13 +22,18 @@ def is_blocked(partition: AssignedPartition, behind: Collection[str]) -> bool:
     if offset is None:
         return True
     return any(
-        not reader.is_suspended and reader.expected_offset <= offset and _must_wait(reader, behind)
+        not reader.is_suspended
+        and reader.expected_offset <= offset
+        and _must_wait(reader, behind)
         for reader in partition.readers.values()
     )
 
 
 def suspend_and_resume(
-    partition: AssignedPartition, behind: Collection[str], relieved: Collection[str], now: float
+    partition: AssignedPartition,
+    behind: Collection[str],
+    relieved: Collection[str],
+    now: float,
 ) -> None:
     """Suspend readers that block others, and resume suspended ones; request a seek where reading must move for that.
 
@@ -38,26 +43,42 @@ def suspend_and_resume(
         relieved: sources with less than half of that, so that resuming them is worth a seek.
         now: monotonic seconds.
     """
-    reading = [reader for reader in partition.readers.values() if not reader.is_suspended]
+    reading = [
+        reader for reader in partition.readers.values() if not reader.is_suspended
+    ]
     read_offset = partition.read_offset
     for reader in partition.readers.values():
         is_relieved = reader.spec.source in relieved
         if reader.suspended_at is not None:
             if is_relieved and _is_resumption_due(reader, reader.suspended_at, now):
                 reader.resume()
-        elif not _blocks_any(reader, reading, behind):
-            # The wait of a reader that is barely below its limits continues: it will block again at once.
-            if is_relieved:
-                reader.blocking_since = None
-        elif _suspend_if_due(reader, now):
-            reading.remove(reader)
+        else:
+            _judge_reading(reader, reading, behind, is_relieved, now)
     # A seek discards what is being fetched: without a need for it, several readers that are suspended and resumed at
     # different times would keep one another from ever receiving a record.
     if partition.read_offset != read_offset:
         partition.request_seek()
 
 
-def _is_resumption_due(reader: PartitionReader, suspended_at: float, now: float) -> bool:
+def _judge_reading(
+    reader: PartitionReader,
+    reading: list[PartitionReader],
+    behind: Collection[str],
+    is_relieved: bool,
+    now: float,
+) -> None:
+    """Suspend a reader that has blocked another one for too long; it then leaves `reading`."""
+    if not _blocks_any(reader, reading, behind):
+        # The wait of a reader that is barely below its limits continues: it will block again at once.
+        if is_relieved:
+            reader.blocking_since = None
+    elif _suspend_if_due(reader, now):
+        reading.remove(reader)
+
+
+def _is_resumption_due(
+    reader: PartitionReader, suspended_at: float, now: float
+) -> bool:
     return reader.in_flight is None and now - suspended_at >= MIN_SUSPENDED_SECONDS
 
 
@@ -79,7 +100,9 @@ def _blocks_any(
             continue
         if reader.expected_offset < other.expected_offset:
             return True
-        if reader.expected_offset == other.expected_offset and _must_wait(reader, behind):
+        if reader.expected_offset == other.expected_offset and _must_wait(
+            reader, behind
+        ):
             return True
     return False
 

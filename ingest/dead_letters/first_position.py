@@ -15,7 +15,9 @@ REDRIVEN_FROM = "freshet.redriven-from"  # topic/partition/offset#dead letter
 # Milliseconds, or `none`. It is in a header and is not the record's own time: brokers may refuse an old time, replace
 # it by their own, or remove a segment that holds nothing newer, which would be a gap.
 REDRIVEN_TIMESTAMP = "freshet.redriven-timestamp"
-_POSITION = re.compile(rb"([A-Za-z0-9._-]{1,249})/([0-9]{1,10})/([0-9]{1,19})#[0-9]{1,19}")
+_POSITION = re.compile(
+    rb"([A-Za-z0-9._-]{1,249})/([0-9]{1,10})/([0-9]{1,19})#[0-9]{1,19}"
+)
 _TIMESTAMP = re.compile(rb"none|[0-9]{1,19}")
 _OURS = frozenset({REDRIVEN_FROM, REDRIVEN_TIMESTAMP})
 _NO_TIMESTAMP = b"none"
@@ -79,7 +81,10 @@ def as_first_written(record: KafkaRecord) -> KafkaRecord:
     if not record.headers:
         return record
     first = first_position_of(record.headers)
-    if first is None or (first.topic, first.partition) != (record.topic, record.partition):
+    if first is None or (first.topic, first.partition) != (
+        record.topic,
+        record.partition,
+    ):
         return record
     if first.offset > record.offset:
         return record

@@ -36,7 +36,9 @@ _TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SI
 _POINTER_VALUE = b""
 
 
-async def run_outbox(pool: ConnectionPool[Any], cluster: Cluster, kafka: dict[str, Any]) -> None:
+async def run_outbox(
+    pool: ConnectionPool[Any], cluster: Cluster, kafka: dict[str, Any]
+) -> None:
     """Produce dead letters until cancelled; a service that is down is waited for."""
     outbox = Outbox(pool, cluster, kafka)
     while True:
@@ -77,7 +79,9 @@ class UnproducedDeadLetter:
             "batch": self.batch,
             "document": self.document_id or "",
         }
-        return [(f"freshet.{name}", str(value).encode()) for name, value in fields.items()]
+        return [
+            (f"freshet.{name}", str(value).encode()) for name, value in fields.items()
+        ]
 
 
 class Outbox:
@@ -89,7 +93,9 @@ class Outbox:
         kafka: librdkafka properties of the producer.
     """
 
-    def __init__(self, pool: ConnectionPool[Any], cluster: Cluster, kafka: dict[str, Any]) -> None:
+    def __init__(
+        self, pool: ConnectionPool[Any], cluster: Cluster, kafka: dict[str, Any]
+    ) -> None:
         self._pool = pool
         self._cluster = cluster
         self._properties: dict[str, Any] = {
@@ -133,7 +139,9 @@ class Outbox:
         if produced:
             self._mark(produced)
         elif any(letter.source not in self._paused_until for letter in letters):
-            raise DependencyError(f"Kafka acknowledged none of {len(letters)} dead letters")
+            raise DependencyError(
+                f"Kafka acknowledged none of {len(letters)} dead letters"
+            )
         return len(produced)
 
     def _unproduced(self) -> list[UnproducedDeadLetter]:
@@ -142,13 +150,23 @@ class Outbox:
             source: until for source, until in self._paused_until.items() if until > now
         }
         arguments = {"most": _MAX_ROWS, "without": list(self._paused_until)}
-        with database_errors_translated(), self._pool.connection(_CONNECTION_SECONDS) as connection:
+        with (
+            database_errors_translated(),
+            self._pool.connection(_CONNECTION_SECONDS) as connection,
+        ):
             cursor = connection.cursor(row_factory=class_row(UnproducedDeadLetter))
-            return cursor.execute(query("dead_letters_unproduced"), arguments).fetchall()
+            return cursor.execute(
+                query("dead_letters_unproduced"), arguments
+            ).fetchall()
 
     def _mark(self, dead_letters: Sequence[int]) -> None:
-        with database_errors_translated(), self._pool.connection(_CONNECTION_SECONDS) as connection:
-            connection.execute(query("dead_letters_produced"), {"dead_letters": list(dead_letters)})
+        with (
+            database_errors_translated(),
+            self._pool.connection(_CONNECTION_SECONDS) as connection,
+        ):
+            connection.execute(
+                query("dead_letters_produced"), {"dead_letters": list(dead_letters)}
+            )
 
     def _pause(self, source: str, reason: str) -> None:
         """Leave a source out for a while."""
@@ -190,7 +208,9 @@ class Outbox:
         else:
             self._pause(source, refusal.str())
 
-    def _send_pointer(self, letter: UnproducedDeadLetter, topic: str, produced: list[int]) -> None:
+    def _send_pointer(
+        self, letter: UnproducedDeadLetter, topic: str, produced: list[int]
+    ) -> None:
         """Send the reason without the bytes, which the topic does not accept; they are in the database."""
         number = str(letter.dead_letter).encode()
         headers: Headers = [*letter.described(), ("freshet.truncated", number)]
@@ -221,5 +241,7 @@ class Outbox:
         if topic in self._topics:
             return
         # One partition: dead letters are few, and one partition shows them in order.
-        self._cluster.create_topic(topic, 1, {"max.message.bytes": str(MAX_MESSAGE_BYTES)})
+        self._cluster.create_topic(
+            topic, 1, {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
+        )
         self._topics.add(topic)

@@ -11,7 +11,11 @@ from psycopg.rows import dict_row, scalar_row
 from corpus.database import Connection
 from corpus.errors import ConfigurationError, DependencyError
 from corpus.sql import query
-from ingest.dead_letters.first_position import FirstPosition, first_position_of, own_headers
+from ingest.dead_letters.first_position import (
+    FirstPosition,
+    first_position_of,
+    own_headers,
+)
 from ingest.dead_letters.headers import Headers, stored_headers
 from ingest.kafka import MAX_MESSAGE_BYTES
 
@@ -49,7 +53,9 @@ def show(connection: Connection, dead_letter: int) -> dict[str, Any]:
         ConfigurationError: there is no dead letter of this number.
     """
     cursor = connection.cursor(row_factory=dict_row)
-    row = cursor.execute(query("show_dead_letter"), {"dead_letter": dead_letter}).fetchone()
+    row = cursor.execute(
+        query("show_dead_letter"), {"dead_letter": dead_letter}
+    ).fetchone()
     if row is None:
         raise ConfigurationError(
             f"there is no dead letter {dead_letter}; `freshet dead-letters list` lists them"
@@ -77,11 +83,15 @@ def redrive(
     redriver.flush()
     redriven = settle(connection, redriver.accepted, "redriven")
     if redriver.refusals and not redriver.accepted:
-        raise DependencyError(f"Kafka accepted none of the dead letters: {redriver.refusals[0]}")
+        raise DependencyError(
+            f"Kafka accepted none of the dead letters: {redriver.refusals[0]}"
+        )
     return redriven
 
 
-def settle(connection: Connection, dead_letters: Sequence[int], state: str) -> list[int]:
+def settle(
+    connection: Connection, dead_letters: Sequence[int], state: str
+) -> list[int]:
     """Mark open dead letters as `redriven` or `discarded`; returns the numbers of those that were open."""
     arguments = {"dead_letters": list(dead_letters), "state": state}
     cursor = connection.cursor(row_factory=scalar_row)
@@ -124,7 +134,9 @@ class _Redriver:
                     on_delivery=on_delivery,
                 )
                 break
-            except BufferError:  # the queue is full until the broker has acknowledged a record
+            except (
+                BufferError
+            ):  # the queue is full until the broker has acknowledged a record
                 self._producer.poll(_FULL_QUEUE_SECONDS)
             except KafkaException as error:
                 self.refusals.append(error.args[0].str())
@@ -150,4 +162,6 @@ def _position_of(row: Mapping[str, Any]) -> FirstPosition:
     timestamp_ms = None
     if record_at is not None:
         timestamp_ms = (record_at - _EPOCH) // _MILLISECOND
-    return FirstPosition(row["topic"], row["partition"], row["record_offset"], timestamp_ms)
+    return FirstPosition(
+        row["topic"], row["partition"], row["record_offset"], timestamp_ms
+    )

@@ -46,7 +46,9 @@ def decode(record: KafkaRecord, spec: SourceSpec) -> Decoded:
         return _undecodable(record, error.reason, error.detail)
     except RecursionError:
         return _undecodable(
-            record, DeadLetterReason.NOT_DECODABLE, "the value is nested too deeply to be read"
+            record,
+            DeadLetterReason.NOT_DECODABLE,
+            "the value is nested too deeply to be read",
         )
 
 
@@ -59,13 +61,17 @@ def tombstone(record: KafkaRecord, spec: SourceSpec) -> ChangeEvent:
     return ChangeEvent(
         op=Op.DELETE,
         document_id=fields.key_as_id(record.key),
-        version=fields.effective_version(None, record, spec.version_rule, relative=True),
+        version=fields.effective_version(
+            None, record, spec.version_rule, relative=True
+        ),
         event_at_ms=record.timestamp_ms,
         raw_sha256=hashlib.sha256(b"").digest(),
     )
 
 
-def _undecodable(record: KafkaRecord, reason: DeadLetterReason, detail: str) -> Undecodable:
+def _undecodable(
+    record: KafkaRecord, reason: DeadLetterReason, detail: str
+) -> Undecodable:
     return Undecodable(reason=reason, detail=detail, document_id=_readable_key(record))
 
 

@@ -22,7 +22,9 @@ MAX_ACL = 1_000  # entries
 _BIGINT = 2**63
 _MAX_EXACT_FLOAT = 2**53  # above, neighbouring whole numbers are one float
 _MAX_BIGINT_DIGITS = 19
-_MAX_DECIMAL_BITS = 4_000  # Python refuses to write longer integers in decimal (4,300 digits)
+_MAX_DECIMAL_BITS = (
+    4_000  # Python refuses to write longer integers in decimal (4,300 digits)
+)
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _NOT_IN_ID = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
@@ -56,7 +58,9 @@ def _invalid_id(detail: str) -> FieldError:
 def shown(value: Any, limit: int = 60) -> str:
     """A value on one line of at most `limit` characters, safe to log and to store."""
     if isinstance(value, (str, bytes)):
-        value = value[: limit * 4]  # the repr of a large content would be made only to be cut
+        value = value[
+            : limit * 4
+        ]  # the repr of a large content would be made only to be cut
     text = repr(value)  # escapes control characters and lone surrogates
     if len(text) <= limit:
         return text
@@ -108,11 +112,15 @@ def key_as_id(key: bytes | None) -> str:
         FieldError: there is no key, or it is not an id.
     """
     if key is None:
-        raise _invalid_id("the event has no id, and the record has no key to take its place")
+        raise _invalid_id(
+            "the event has no id, and the record has no key to take its place"
+        )
     try:
         return document_id(key.decode("utf-8"))
     except UnicodeDecodeError:
-        raise _invalid_id(f"the key {shown(key)} is used as the id and is not UTF-8") from None
+        raise _invalid_id(
+            f"the key {shown(key)} is used as the id and is not UTF-8"
+        ) from None
 
 
 def version(value: Any) -> int | None:
@@ -137,7 +145,11 @@ def _whole_number(value: Any) -> int | None:
         return value
     if isinstance(value, str):
         return digits_as_number(value)
-    if isinstance(value, float) and value.is_integer() and abs(value) < _MAX_EXACT_FLOAT:
+    if (
+        isinstance(value, float)
+        and value.is_integer()
+        and abs(value) < _MAX_EXACT_FLOAT
+    ):
         return int(value)
     return None
 
@@ -211,7 +223,9 @@ def content(value: Any) -> tuple[str, int, bytes]:
         FieldError: it is absent or not text.
     """
     if value is None:
-        raise invalid("content", value, "text for an upsert (it may be empty, but not absent)")
+        raise invalid(
+            "content", value, "text for an upsert (it may be empty, but not absent)"
+        )
     if not isinstance(value, str):
         raise invalid("content", value, "text")
     try:

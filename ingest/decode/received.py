@@ -54,7 +54,9 @@ def change_event(
             return _delete(event, record, spec, document_id, raw_sha256)
         return _upsert(event, record, spec, document_id, raw_sha256, read_metadata)
     except FieldError as error:
-        return Undecodable(reason=error.reason, detail=error.detail, document_id=document_id)
+        return Undecodable(
+            reason=error.reason, detail=error.detail, document_id=document_id
+        )
 
 
 def _document_id(event: ReceivedFields, record: KafkaRecord) -> str:
@@ -73,7 +75,9 @@ def _delete(
     return ChangeEvent(
         op=Op.DELETE,
         document_id=document_id,
-        version=fields.effective_version(event.version, record, spec.version_rule, relative=True),
+        version=fields.effective_version(
+            event.version, record, spec.version_rule, relative=True
+        ),
         event_at_ms=times.time_ms(event.updated_at),
         raw_sha256=raw_sha256,
     )
@@ -91,7 +95,9 @@ def _upsert(
     return ChangeEvent(
         op=Op.UPSERT,
         document_id=document_id,
-        version=fields.effective_version(event.version, record, spec.version_rule, relative=False),
+        version=fields.effective_version(
+            event.version, record, spec.version_rule, relative=False
+        ),
         uri=fields.uri(event.uri),
         title=fields.title(event.title),
         content_type=fields.content_type(event.content_type),

@@ -10,7 +10,11 @@ from ingest.event import ChangeEvent, KafkaRecord
 
 
 def content_of(
-    spec: SourceSpec, key: bytes | None, value: bytes, headers: str, content_sha256: bytes
+    spec: SourceSpec,
+    key: bytes | None,
+    value: bytes,
+    headers: str,
+    content_sha256: bytes,
 ) -> str:
     """A document's content, by the decoder that staged the record.
 

@@ -40,8 +40,12 @@ def decode_text(record: KafkaRecord, spec: SourceSpec) -> Decoded:
         acl=_readers(headers.get("acl")),
     )
     if fields.operation(event.op) is Op.UPSERT:
-        event.content = fields.repair(document_text(value, headers.get("content-type", "")))
-    decoded = change_event(event, record, spec, raw_sha256=_sha256_of_record(value, headers))
+        event.content = fields.repair(
+            document_text(value, headers.get("content-type", ""))
+        )
+    decoded = change_event(
+        event, record, spec, raw_sha256=_sha256_of_record(value, headers)
+    )
     if isinstance(decoded, ChangeEvent) and decoded.event_at_ms is None:
         return replace(decoded, event_at_ms=record.timestamp_ms)
     return decoded
@@ -52,7 +56,9 @@ def _known_headers(record: KafkaRecord) -> dict[str, str]:
     known: dict[str, str] = {}
     for original_name, value in record.headers:
         name = original_name.lower()
-        if value is not None and (name in _HEADERS or name.startswith(_METADATA_PREFIX)):
+        if value is not None and (
+            name in _HEADERS or name.startswith(_METADATA_PREFIX)
+        ):
             known[name] = _header_text(name, value)
     return known
 

@@ -12,7 +12,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _MAX_TIME_CHARACTERS = 80
 _LONGEST_DATE = len("2024-05-01")
-_SEPARATORS = frozenset("Tt _")  # after 2024-05-01, 20240501, 2024-W18-3, 2024W183, 2024W18
+_SEPARATORS = frozenset(
+    "Tt _"
+)  # after 2024-05-01, 20240501, 2024-W18-3, 2024W183, 2024W18
 
 # `datetime.fromisoformat` reads the text; these two expressions mend what it refuses.
 # PostgreSQL and most libraries have no leap second either, so it becomes the second before it.
@@ -103,6 +105,8 @@ def expiry_ms(value: Any) -> int | None:
     moment = time_ms(value)
     if moment is None:
         raise invalid(
-            "expires_at", value, "a time such as 2026-01-31T12:00:00Z, or epoch milliseconds"
+            "expires_at",
+            value,
+            "a time such as 2026-01-31T12:00:00Z, or epoch milliseconds",
         )
     return moment

@@ -96,7 +96,12 @@ async def test_a_source_that_is_stuck_does_not_stop_another_on_the_same_topic(
     stand.add_source("fine", topic)
     stand.produce(topic, 200)
     published, stuck = stand.ledger.publish, True
-    stand.ledger.publish = lambda ref: None if stuck and ref.source == "stuck" else published(ref)  # type: ignore[method-assign]
+
+    def publish_unless_stuck(ref: BatchRef) -> None:
+        if not (stuck and ref.source == "stuck"):
+            published(ref)
+
+    stand.ledger.publish = publish_unless_stuck  # type: ignore[method-assign]
     async with stand.consumer():
         await until(lambda: stand.ledger.records("fine") == 200)
         stand.produce(topic, 200, first=200)

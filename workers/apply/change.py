@@ -21,7 +21,9 @@ class Action(StrEnum):
     END = "end"  # a subscription: no further notices, its cursor stays
     DELETE = "delete"
     UNCHANGED = "unchanged"
-    UNLISTED = "unlisted"  # it exists, and the file does not name it; only --prune changes it
+    UNLISTED = (
+        "unlisted"  # it exists, and the file does not name it; only --prune changes it
+    )
 
 
 class State(Protocol):
@@ -61,7 +63,11 @@ class Change(Generic[S]):
     @property
     def fields(self) -> tuple[FieldChange, ...]:
         """The fields that differ; none for what is created or removed as a whole."""
-        if self.action is not Action.CHANGE or self.current is None or self.desired is None:
+        if (
+            self.action is not Action.CHANGE
+            or self.current is None
+            or self.desired is None
+        ):
             return ()
         before = self.current.fields()
         after = self.desired.fields()
@@ -75,7 +81,12 @@ class Change(Generic[S]):
     def to_json(self) -> dict[str, Any]:
         """As `freshet apply --json` prints it."""
         fields = [field._asdict() for field in self.fields]
-        return {"kind": self.kind, "name": self.name, "change": self.action, "fields": fields}
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "change": self.action,
+            "fields": fields,
+        }
 
 
 def same(one: State | None, other: State | None) -> bool:

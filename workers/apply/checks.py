@@ -71,6 +71,9 @@ def _check_unchanged(current: SourceSpec, desired: SourceSpec) -> None:
 
 def _column(connection: Connection, name: str) -> list[str]:
     """The only column of a query."""
-    with database_errors_translated(), connection.cursor(row_factory=scalar_row) as cursor:
+    with (
+        database_errors_translated(),
+        connection.cursor(row_factory=scalar_row) as cursor,
+    ):
         cursor.execute(query(name))
         return cursor.fetchall()

@@ -46,13 +46,17 @@ class Endpoints(Kind[Endpoint]):
     def __init__(self, corpus_endpoint: str = CORPUS_ENDPOINT) -> None:
         self._corpus_endpoint = corpus_endpoint
 
-    async def desired(self, services: Services, target: Target) -> Mapping[str, Endpoint]:
+    async def desired(
+        self, services: Services, target: Target
+    ) -> Mapping[str, Endpoint]:
         """Freshet's own, and one per team.
 
         Raises:
             ConfigurationError: one endpoint would have two targets.
         """
-        own = Endpoint(namespace=services.client.namespace, task_queue=task_queues.NEXUS)
+        own = Endpoint(
+            namespace=services.client.namespace, task_queue=task_queues.NEXUS
+        )
         endpoints = {self._corpus_endpoint: own}
         for spec in target.config.subscribers:
             endpoint = Endpoint(namespace=spec.namespace, task_queue=spec.task_queue)
@@ -67,7 +71,11 @@ class Endpoints(Kind[Endpoint]):
     async def current(self, services: Services, names: Names) -> Mapping[str, Endpoint]:
         """Each as the server has it."""
         endpoints = {name: await _read(services.client, name) for name in names}
-        return {name: _target(found) for name, found in endpoints.items() if found is not None}
+        return {
+            name: _target(found)
+            for name, found in endpoints.items()
+            if found is not None
+        }
 
     async def write(self, services: Services, change: Change[Endpoint]) -> None:
         """Make it lead where it should.
@@ -93,13 +101,17 @@ async def ensure_endpoint(client: Client, name: str, endpoint: Endpoint) -> None
 
 @until_settled
 async def _ensure_endpoint(client: Client, name: str, endpoint: Endpoint) -> None:
-    worker = EndpointTarget.Worker(namespace=endpoint.namespace, task_queue=endpoint.task_queue)
+    worker = EndpointTarget.Worker(
+        namespace=endpoint.namespace, task_queue=endpoint.task_queue
+    )
     spec = EndpointSpec(name=name, target=EndpointTarget(worker=worker))
     current = await _list(client, name)
     if current is None:
         await _create(client, spec)
     elif _target(current) != endpoint:
-        request = UpdateNexusEndpointRequest(id=current.id, version=current.version, spec=spec)
+        request = UpdateNexusEndpointRequest(
+            id=current.id, version=current.version, spec=spec
+        )
         await client.operator_service.update_nexus_endpoint(request)
 
 
@@ -108,7 +120,9 @@ async def _create(client: Client, spec: EndpointSpec) -> None:
     try:
         await client.operator_service.create_nexus_endpoint(request)
     except RPCError as error:
-        if error.status is not RPCStatusCode.ALREADY_EXISTS:  # another program was quicker
+        if (
+            error.status is not RPCStatusCode.ALREADY_EXISTS
+        ):  # another program was quicker
             raise
 
 

@@ -17,7 +17,9 @@ from workers.config.file import Config
 from workers.config.settings import Settings
 from workers.temporal.client import temporal
 
-_CONFIGURATION_LOCK = 0x6672_6573_6861_7070  # "freshapp": one `apply` at a time changes rows
+_CONFIGURATION_LOCK = (
+    0x6672_6573_6861_7070  # "freshapp": one `apply` at a time changes rows
+)
 
 
 Names = Collection[str]
@@ -50,7 +52,9 @@ class Target:
     """What everything should become."""
 
     config: Config
-    unlisted: tuple[SourceSpec, ...] = ()  # configured sources that the file does not name
+    unlisted: tuple[
+        SourceSpec, ...
+    ] = ()  # configured sources that the file does not name
     prune: bool = False  # retire and end what the file does not name
 
     @property
@@ -155,5 +159,7 @@ class RowKind(Kind[S]):
         """One transaction, and no other `apply` in it."""
         connection = services.connection
         with database_errors_translated(), connection.transaction():
-            connection.execute(query("lock_configuration"), {"key": _CONFIGURATION_LOCK})
+            connection.execute(
+                query("lock_configuration"), {"key": _CONFIGURATION_LOCK}
+            )
             yield

@@ -6,7 +6,10 @@ from datetime import timedelta
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
-from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, RegisterNamespaceRequest
+from temporalio.api.workflowservice.v1 import (
+    DescribeNamespaceRequest,
+    RegisterNamespaceRequest,
+)
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -31,14 +34,22 @@ class Namespaces(Kind[Namespace]):
 
     name = "namespace"
 
-    async def desired(self, services: Services, target: Target) -> Mapping[str, Namespace]:
+    async def desired(
+        self, services: Services, target: Target
+    ) -> Mapping[str, Namespace]:
         """Freshet's own, and one per team."""
         teams = {spec.namespace for spec in target.config.subscribers}
-        return {name: Namespace() for name in sorted({services.client.namespace, *teams})}
+        return {
+            name: Namespace() for name in sorted({services.client.namespace, *teams})
+        }
 
-    async def current(self, services: Services, names: Names) -> Mapping[str, Namespace]:
+    async def current(
+        self, services: Services, names: Names
+    ) -> Mapping[str, Namespace]:
         """Those that are registered."""
-        return {name: Namespace() for name in names if await _exists(services.client, name)}
+        return {
+            name: Namespace() for name in names if await _exists(services.client, name)
+        }
 
     async def write(self, services: Services, change: Change[Namespace]) -> None:
         """Register it."""
@@ -69,7 +80,9 @@ async def register_namespace(client: Client, name: str) -> bool:
     retention.FromTimedelta(_RETENTION)
     try:
         await client.workflow_service.register_namespace(
-            RegisterNamespaceRequest(namespace=name, workflow_execution_retention_period=retention)
+            RegisterNamespaceRequest(
+                namespace=name, workflow_execution_retention_period=retention
+            )
         )
     except RPCError as error:
         if error.status is RPCStatusCode.ALREADY_EXISTS:
@@ -83,9 +96,13 @@ async def register_namespace(client: Client, name: str) -> bool:
 
 async def _exists(client: Client, name: str) -> bool:
     try:
-        await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=name))
+        await client.workflow_service.describe_namespace(
+            DescribeNamespaceRequest(namespace=name)
+        )
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             return False
-        raise DependencyError(f"namespace {name!r} cannot be described: {error.message}") from error
+        raise DependencyError(
+            f"namespace {name!r} cannot be described: {error.message}"
+        ) from error
     return True

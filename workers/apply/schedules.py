@@ -36,20 +36,29 @@ class Schedules(Kind[FreshnessSchedule]):
 
     name = "schedule"
 
-    async def desired(self, services: Services, target: Target) -> Mapping[str, FreshnessSchedule]:
+    async def desired(
+        self, services: Services, target: Target
+    ) -> Mapping[str, FreshnessSchedule]:
         """One per source that continues, also where the file does not name it: its checks continue, too."""
         return {
-            schedules.schedule_id(spec.source): FreshnessSchedule(schedules.spec_hash(spec), spec)
+            schedules.schedule_id(spec.source): FreshnessSchedule(
+                schedules.spec_hash(spec), spec
+            )
             for spec in target.continuing
         }
 
     async def existing(self, services: Services) -> Names:
         """Those that Freshet made; the list runs a little behind, so each known source is asked for, too."""
-        known = {schedules.schedule_id(source) for source in read_sources(services.connection)}
+        known = {
+            schedules.schedule_id(source)
+            for source in read_sources(services.connection)
+        }
         with _errors_translated("listing the schedules"):
             return {*known, *await schedules.list_ids(services.client)}
 
-    async def current(self, services: Services, names: Names) -> Mapping[str, FreshnessSchedule]:
+    async def current(
+        self, services: Services, names: Names
+    ) -> Mapping[str, FreshnessSchedule]:
         """Each as the server has it."""
         reads = [_read(services.client, name) for name in names]
         with _errors_translated("reading the schedules"):
@@ -62,7 +71,9 @@ class Schedules(Kind[FreshnessSchedule]):
         """Its source is retired, or gone."""
         return Change(kind=self.name, name=name, action=Action.DELETE, current=current)
 
-    async def write(self, services: Services, change: Change[FreshnessSchedule]) -> None:
+    async def write(
+        self, services: Services, change: Change[FreshnessSchedule]
+    ) -> None:
         """Create, update or delete it.
 
         Raises:

@@ -5,7 +5,11 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 _SETTLE_SECONDS = 30
 _INTERVAL_SECONDS = 0.5
-_UNSETTLED = (RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.ABORTED)
+_UNSETTLED = (
+    RPCStatusCode.NOT_FOUND,
+    RPCStatusCode.FAILED_PRECONDITION,
+    RPCStatusCode.ABORTED,
+)
 
 
 def _is_unsettled(error: BaseException) -> bool:

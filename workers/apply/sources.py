@@ -48,7 +48,9 @@ class Sources(RowKind[ConfiguredSource]):
 
     name = "source"
 
-    async def desired(self, services: Services, target: Target) -> Mapping[str, ConfiguredSource]:
+    async def desired(
+        self, services: Services, target: Target
+    ) -> Mapping[str, ConfiguredSource]:
         """As the file says."""
         return {spec.source: ConfiguredSource(spec) for spec in target.config.sources}
 
@@ -56,7 +58,9 @@ class Sources(RowKind[ConfiguredSource]):
         """Every source of the database."""
         return read_sources(services.connection).keys()
 
-    async def current(self, services: Services, names: Names) -> Mapping[str, ConfiguredSource]:
+    async def current(
+        self, services: Services, names: Names
+    ) -> Mapping[str, ConfiguredSource]:
         """As the database has them."""
         sources = read_sources(services.connection)
         return {name: sources[name] for name in names if name in sources}
@@ -89,7 +93,9 @@ class Sources(RowKind[ConfiguredSource]):
         with database_errors_translated():
             services.connection.execute(query(name), values)
 
-    async def finish(self, services: Services, change: Change[ConfiguredSource]) -> None:
+    async def finish(
+        self, services: Services, change: Change[ConfiguredSource]
+    ) -> None:
         """Let the entity read its limits again; one that has never run reads them when it starts."""
         if change.action is not Action.CHANGE:
             return
@@ -106,7 +112,10 @@ class Sources(RowKind[ConfiguredSource]):
 
 def read_sources(connection: Connection) -> dict[str, ConfiguredSource]:
     """Every source, by name; retired ones included."""
-    with database_errors_translated(), connection.cursor(row_factory=namedtuple_row) as cursor:
+    with (
+        database_errors_translated(),
+        connection.cursor(row_factory=namedtuple_row) as cursor,
+    ):
         cursor.execute(query("sources_configured"))
         rows: list[Any] = cursor.fetchall()
     sources: dict[str, ConfiguredSource] = {}

@@ -33,7 +33,9 @@ class Spaces(Kind[RegisteredSpace]):
 
     name = "space"
 
-    async def desired(self, services: Services, target: Target) -> Mapping[str, RegisteredSpace]:
+    async def desired(
+        self, services: Services, target: Target
+    ) -> Mapping[str, RegisteredSpace]:
         """One per model and prefix.
 
         Raises:
@@ -42,7 +44,9 @@ class Spaces(Kind[RegisteredSpace]):
         specs = [embedding_of(source) for source in target.config.sources]
         return {space_name(spec): RegisteredSpace(spec) for spec in specs}
 
-    async def current(self, services: Services, names: Names) -> Mapping[str, RegisteredSpace]:
+    async def current(
+        self, services: Services, names: Names
+    ) -> Mapping[str, RegisteredSpace]:
         """Those that the database has."""
         with (
             database_errors_translated(),
@@ -50,7 +54,11 @@ class Spaces(Kind[RegisteredSpace]):
         ):
             cursor.execute(query("registered_spaces"))
             registered = set(cursor.fetchall())
-        return {name: RegisteredSpace() for name in names if _fingerprint(name) in registered}
+        return {
+            name: RegisteredSpace()
+            for name in names
+            if _fingerprint(name) in registered
+        }
 
     async def write(self, services: Services, change: Change[RegisteredSpace]) -> None:
         """Register it, with its vector index."""

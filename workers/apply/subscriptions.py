@@ -26,7 +26,9 @@ class Subscription:
     """One team's subscription to one source."""
 
     endpoint: str
-    is_running: bool = True  # its delivery workflow; it is lost with Temporal's own data only
+    is_running: bool = (
+        True  # its delivery workflow; it is lost with Temporal's own data only
+    )
     from_start: bool = True  # where a subscription begins that has never existed
 
     def fields(self) -> Mapping[str, Any]:
@@ -40,7 +42,9 @@ class Subscriptions(RowKind[Subscription]):
 
     name = "subscription"
 
-    async def desired(self, services: Services, target: Target) -> Mapping[str, Subscription]:
+    async def desired(
+        self, services: Services, target: Target
+    ) -> Mapping[str, Subscription]:
         """One per team and source."""
         return {
             f"{spec.subscriber}:{source}": Subscription(
@@ -54,7 +58,9 @@ class Subscriptions(RowKind[Subscription]):
         """Every active one of the database."""
         return _endpoints(services.connection).keys()
 
-    async def current(self, services: Services, names: Names) -> Mapping[str, Subscription]:
+    async def current(
+        self, services: Services, names: Names
+    ) -> Mapping[str, Subscription]:
         """The active ones, each with the state of its delivery."""
         endpoints = _endpoints(services.connection)
         active = [name for name in names if name in endpoints]
@@ -65,7 +71,9 @@ class Subscriptions(RowKind[Subscription]):
             for name, is_running in zip(active, running, strict=True)
         }
 
-    def surplus(self, name: str, current: Subscription, target: Target) -> Change[Subscription]:
+    def surplus(
+        self, name: str, current: Subscription, target: Target
+    ) -> Change[Subscription]:
         """Ended with --prune."""
         action = Action.END if target.prune else Action.UNLISTED
         desired = None if target.prune else current
@@ -102,7 +110,9 @@ class Subscriptions(RowKind[Subscription]):
             ) from error
 
 
-def subscriptions(connection: Connection, source: str | None = None) -> list[dict[str, Any]]:
+def subscriptions(
+    connection: Connection, source: str | None = None
+) -> list[dict[str, Any]]:
     """Every subscription with its delivery: one dict per row of the query `subscriptions`."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(query("subscriptions"), {"source": source}).fetchall()

@@ -39,4 +39,6 @@ class Topics(Kind[Topic]):
         """Create it, for records as large as a document may be."""
         if change.desired is not None:
             config = {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
-            services.cluster.create_topic(change.name, change.desired.partitions, config)
+            services.cluster.create_topic(
+                change.name, change.desired.partitions, config
+            )

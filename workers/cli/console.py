@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 MAX_ROWS = 10_000_000  # that one command may be asked for
 MAX_WAIT_SECONDS = 10_000_000
 MAX_BIGINT = 2**63 - 1  # of a batch, a chunk, a dead letter: PostgreSQL's bigint
-_MAX_DIGITS = 1_000  # no number of ours is longer, and Python refuses to read much longer ones
+_MAX_DIGITS = (
+    1_000  # no number of ours is longer, and Python refuses to read much longer ones
+)
 _PIPE_COLUMNS = 200  # width of a table that is not written to a terminal
 # A terminal obeys these. They come from documents, topics and failures, so they are never sent to one.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f]")
@@ -80,7 +82,9 @@ def _standard_output() -> Generator[None]:
     except BrokenPipeError:
         os._exit(ExitCode.OK)
     except OSError as error:
-        raise CommandError(f"standard output: {error.strerror}", ExitCode.UNAVAILABLE) from error
+        raise CommandError(
+            f"standard output: {error.strerror}", ExitCode.UNAVAILABLE
+        ) from error
 
 
 def write(text: str) -> None:
@@ -124,7 +128,9 @@ def write_table(
     table = Table(box=None, pad_edge=False, header_style="bold")
     for index, name in enumerate(columns):
         numeric = all(_is_number_or_absent(row[index]) for row in all_rows)
-        table.add_column(_cell(name), justify="right" if numeric else "left", overflow="fold")
+        table.add_column(
+            _cell(name), justify="right" if numeric else "left", overflow="fold"
+        )
     for row in all_rows:
         table.add_row(*map(_cell, row))
     width = None if sys.stdout.isatty() else _PIPE_COLUMNS
@@ -224,7 +230,13 @@ def check_exit_code(*, passed: bool) -> ExitCode:
 def exit_code_and_message(error: Exception) -> tuple[ExitCode, str]:
     """The exit code of an error, and the one line that is written for it."""
     message = " ".join(str(error).split()) or type(error).__name__
-    for classify in (_own_error, _write_error, _database_error, _kafka_error, _temporal_error):
+    for classify in (
+        _own_error,
+        _write_error,
+        _database_error,
+        _kafka_error,
+        _temporal_error,
+    ):
         classified = classify(error, message)
         if classified is not None:
             return classified
@@ -254,7 +266,10 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 def _write_error(error: Exception, _message: str) -> tuple[ExitCode, str] | None:
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
-        return ExitCode.UNAVAILABLE, f"{error.filename or 'cannot write'}: {error.strerror}"
+        return (
+            ExitCode.UNAVAILABLE,
+            f"{error.filename or 'cannot write'}: {error.strerror}",
+        )
     return None
 
 
@@ -265,7 +280,9 @@ def _database_error(error: Exception, message: str) -> tuple[ExitCode, str] | No
 
     if isinstance(error, (OperationalError, InterfaceError)):
         return ExitCode.UNAVAILABLE, message
-    if isinstance(error, (errors.UndefinedTable, errors.UndefinedColumn, errors.InvalidSchemaName)):
+    if isinstance(
+        error, (errors.UndefinedTable, errors.UndefinedColumn, errors.InvalidSchemaName)
+    ):
         return (
             ExitCode.USAGE,
             "the database's schema is missing or older than this version; "
@@ -282,7 +299,9 @@ def _database_error(error: Exception, message: str) -> tuple[ExitCode, str] | No
 
 
 def _kafka_error(error: Exception, _message: str) -> tuple[ExitCode, str] | None:
-    if type(error).__name__ != "KafkaException":  # its module is the compiled part, "cimpl"
+    if (
+        type(error).__name__ != "KafkaException"
+    ):  # its module is the compiled part, "cimpl"
         return None
     from confluent_kafka import KafkaError
 
@@ -290,7 +309,10 @@ def _kafka_error(error: Exception, _message: str) -> tuple[ExitCode, str] | None
     if not isinstance(cause, KafkaError):
         return ExitCode.UNAVAILABLE, f"Kafka: {error}"
     if cause.code() == KafkaError._INVALID_ARG:
-        return ExitCode.USAGE, f"FRESHET_KAFKA_PROPERTIES or an argument is wrong: {cause.str()}"
+        return (
+            ExitCode.USAGE,
+            f"FRESHET_KAFKA_PROPERTIES or an argument is wrong: {cause.str()}",
+        )
     return ExitCode.UNAVAILABLE, f"Kafka: {cause.str()}"
 
 
@@ -310,7 +332,9 @@ def _report_error(error: Exception, message: str, *, debug: bool) -> None:
 def _report_internal_error(error: Exception, *, debug: bool) -> None:
     """An unexpected error: its trace goes to the log of a process that keeps one, else a line says how to see it."""
     if logging.getLogger().handlers:
-        logger.critical("unexpected error", exc_info=error, extra={"action": "unexpected_error"})
+        logger.critical(
+            "unexpected error", exc_info=error, extra={"action": "unexpected_error"}
+        )
         return
     summary = " ".join(f"{type(error).__name__}: {error}".split())
     if debug:

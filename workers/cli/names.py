@@ -21,7 +21,9 @@ def require_source(connection: Connection, source: str | None) -> None:
     with database_errors_translated():
         row = connection.execute(query("source_spec"), {"source": source}).fetchone()
     if row is None:
-        raise CommandError(f"there is no source {source!r}; `freshet sources` lists them")
+        raise CommandError(
+            f"there is no source {source!r}; `freshet sources` lists them"
+        )
 
 
 def query_rows(

@@ -30,7 +30,9 @@ class PartLines:
         text = describe_part(part)
         if self._last.get(part.name) != text:
             self._last[part.name] = text
-            write_message(f"{time.monotonic() - self._began:6.1f} s  {part.name:<13} {text}")
+            write_message(
+                f"{time.monotonic() - self._began:6.1f} s  {part.name:<13} {text}"
+            )
 
 
 class PartTable:
@@ -44,7 +46,9 @@ class PartTable:
         from rich.live import Live
 
         self._parts: dict[str, PartStatus] = {}
-        self._live = Live(self._table(), console=Console(stderr=True), refresh_per_second=8)
+        self._live = Live(
+            self._table(), console=Console(stderr=True), refresh_per_second=8
+        )
         self._live.start()
         return self
 

@@ -85,5 +85,7 @@ class TerminalLine(ProgressLine):
         line.add_column(no_wrap=True)
         line.add_column(no_wrap=True, overflow="ellipsis")
         # A `Text` is shown as it is; a string would be read as markup.
-        line.add_row(self._spinner, Text(one_line(text), no_wrap=True, overflow="ellipsis"))
+        line.add_row(
+            self._spinner, Text(one_line(text), no_wrap=True, overflow="ellipsis")
+        )
         return line

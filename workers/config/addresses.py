@@ -12,7 +12,9 @@ from corpus.errors import ConfigurationError, DependencyError
 _LIBPQ = ("PGHOST", "PGSERVICE", "PGDATABASE", "PGHOSTADDR")
 # Any of them says that a Temporal server is meant that Freshet did not start.
 _TEMPORAL = ("TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE")
-_DEFAULT_TEMPORAL = "localhost:7233"  # of Temporal's own tools, for a profile without an address
+_DEFAULT_TEMPORAL = (
+    "localhost:7233"  # of Temporal's own tools, for a profile without an address
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,9 @@ class LocalStack:
             raise _damaged(path, f"cannot be read as JSON ({error})") from error
         snapshot = _object(path, stored)
         addresses = _object(path, snapshot.get("addresses", {}))
-        texts = {name: text for name, text in addresses.items() if isinstance(text, str)}
+        texts = {
+            name: text for name, text in addresses.items() if isinstance(text, str)
+        }
         return cls(home, texts)
 
     def address(self, name: str, service: str, settings: str) -> str:
@@ -60,7 +64,9 @@ class LocalStack:
         """PostgreSQL; empty where libpq's variables name a server."""
         if any(name in os.environ for name in _LIBPQ):
             return ""
-        return self.address("database_url", "PostgreSQL", "FRESHET_DATABASE_URL or PGHOST")
+        return self.address(
+            "database_url", "PostgreSQL", "FRESHET_DATABASE_URL or PGHOST"
+        )
 
     def kafka_bootstrap(self) -> str:
         """Kafka."""
@@ -102,7 +108,9 @@ def default_home() -> Path:
             return Path(home).expanduser().resolve()
         return _state_directory() / "freshet"
     except (RuntimeError, OSError) as error:
-        raise ConfigurationError(f"FRESHET_HOME={home!r} is not a directory: {error}") from error
+        raise ConfigurationError(
+            f"FRESHET_HOME={home!r} is not a directory: {error}"
+        ) from error
 
 
 def _state_directory() -> Path:

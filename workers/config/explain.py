@@ -61,7 +61,9 @@ def _explain_value(path: str, value: Any, message: str) -> str:
 
 def _path(location: tuple[int | str, ...]) -> str:
     parts = [str(part) for part in location]
-    return ".".join(part for part in parts if part != "[key]" and not part.startswith(_INTERNAL))
+    return ".".join(
+        part for part in parts if part != "[key]" and not part.startswith(_INTERNAL)
+    )
 
 
 def _known(location: tuple[int | str, ...]) -> str:

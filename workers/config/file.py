@@ -36,7 +36,10 @@ def load(path: Path) -> Config:
     """
     try:
         text = path.read_text(encoding="utf-8-sig")  # Windows editors put U+FEFF first
-    except (OSError, ValueError) as error:  # bytes that are not UTF-8, a path that holds U+0000
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # bytes that are not UTF-8, a path that holds U+0000
         raise ConfigurationError(f"{path} cannot be read: {error}") from error
     return parse(text, str(path))
 
@@ -46,9 +49,13 @@ def parse(text: str, name: str = "freshet.toml") -> Config:
     file = _validated(text, name)
     sources = file.sources()
     partitions = {
-        topic: file.source[spec.source].partitions for spec in sources for topic in spec.topics
+        topic: file.source[spec.source].partitions
+        for spec in sources
+        for topic in spec.topics
     }
-    return Config(sources=sources, subscribers=file.subscribers(), partitions=partitions)
+    return Config(
+        sources=sources, subscribers=file.subscribers(), partitions=partitions
+    )
 
 
 def schema() -> dict[str, Any]:
@@ -70,4 +77,6 @@ def _validated(text: str, name: str) -> ConfigFile:
         raise ConfigurationError(f"{name}: {errors}") from error
     # A number of thousands of digits, a thousand brackets.
     except (ValueError, RecursionError) as error:
-        raise ConfigurationError(f"{name} is not TOML that can be read: {error}") from error
+        raise ConfigurationError(
+            f"{name} is not TOML that can be read: {error}"
+        ) from error

@@ -87,7 +87,9 @@ def url(value: str) -> str:
 def namespace(value: str) -> str:
     """A Temporal namespace."""
     if not re.fullmatch(NAMESPACE, value):
-        raise ValueError("is not a namespace: 1 to 200 of the characters a-z A-Z 0-9 _ . -")
+        raise ValueError(
+            "is not a namespace: 1 to 200 of the characters a-z A-Z 0-9 _ . -"
+        )
     return value
 
 

@@ -99,7 +99,9 @@ class Settings:
             read=readers.properties,
         ),
     ]
-    kafka_group: Annotated[str, Setting("consumer group", default="freshet", read=readers.name)]
+    kafka_group: Annotated[
+        str, Setting("consumer group", default="freshet", read=readers.name)
+    ]
     staging_url: Annotated[
         str,
         Setting(
@@ -130,7 +132,9 @@ class Settings:
     device: Annotated[
         str,
         Setting(
-            "embedding device: auto, cpu, cuda, cuda:1, mps", default="auto", read=readers.device
+            "embedding device: auto, cpu, cuda, cuda:1, mps",
+            default="auto",
+            read=readers.device,
         ),
     ]
     precision: Annotated[
@@ -194,7 +198,10 @@ class Settings:
     ]
     kafka_port: Annotated[
         int | None,
-        Setting("port of the local stack's Kafka; default: a free one, kept", read=readers.port),
+        Setting(
+            "port of the local stack's Kafka; default: a free one, kept",
+            read=readers.port,
+        ),
     ]
     kafka_controller_port: Annotated[
         int | None,
@@ -205,12 +212,16 @@ class Settings:
     ]
     temporal_port: Annotated[
         int | None,
-        Setting("port of the local stack's Temporal; default: a free one, kept", read=readers.port),
+        Setting(
+            "port of the local stack's Temporal; default: a free one, kept",
+            read=readers.port,
+        ),
     ]
     temporal_ui_port: Annotated[
         int | None,
         Setting(
-            "port of the local stack's Temporal UI; default: a free one, kept", read=readers.port
+            "port of the local stack's Temporal UI; default: a free one, kept",
+            read=readers.port,
         ),
     ]
     log_level: Annotated[
@@ -222,7 +233,8 @@ class Settings:
         ),
     ]
     log_format: Annotated[
-        str, Setting("json or text", default="json", read=readers.one_of("json", "text"))
+        str,
+        Setting("json or text", default="json", read=readers.one_of("json", "text")),
     ]
 
 
@@ -255,7 +267,9 @@ def load(home: Path | None = None) -> Settings:
         home = default_home()
     stack = LocalStack.read(home)
     values: dict[str, Any] = {
-        field: setting.resolve(stack) for field, setting in _DECLARATIONS.items() if field != "home"
+        field: setting.resolve(stack)
+        for field, setting in _DECLARATIONS.items()
+        if field != "home"
     }
     address = stack.temporal_address()
     return Settings(home=home, temporal_address=address, **values)

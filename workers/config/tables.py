@@ -69,16 +69,20 @@ class PreparationTable(Table):
         description="A chunk's limit in tokens; default: what the model reads.",
     )
     min_tokens: Annotated[int, Field(ge=1, le=1_000_000, strict=True)] = Field(
-        default=_PREPARATION.min_tokens, description="Smaller pieces are joined to a neighbour."
+        default=_PREPARATION.min_tokens,
+        description="Smaller pieces are joined to a neighbour.",
     )
     max_document_bytes: Bytes = Field(
-        default=_PREPARATION.max_document_bytes, description="Larger events are dead-lettered."
+        default=_PREPARATION.max_document_bytes,
+        description="Larger events are dead-lettered.",
     )
     max_chunks: Count = Field(
-        default=_PREPARATION.max_chunks, description="Documents of more chunks are dead-lettered."
+        default=_PREPARATION.max_chunks,
+        description="Documents of more chunks are dead-lettered.",
     )
     max_nesting: Count = Field(
-        default=_PREPARATION.max_nesting, description="Deeper HTML is read without structure."
+        default=_PREPARATION.max_nesting,
+        description="Deeper HTML is read without structure.",
     )
     clean_timeout: SecondsOfADay = Field(
         default=_PREPARATION.clean_timeout_seconds,
@@ -97,13 +101,17 @@ class PreparationTable(Table):
     def spec(self) -> PreparationSpec:
         """As the workers read it."""
         fields = self.model_dump()
-        return PreparationSpec(clean_timeout_seconds=fields.pop("clean_timeout"), **fields)
+        return PreparationSpec(
+            clean_timeout_seconds=fields.pop("clean_timeout"), **fields
+        )
 
 
 class LimitsTable(Table):
     """[source.NAME.limits]: micro-batches, and how far a source may run ahead."""
 
-    max_records: Count = Field(default=_LIMITS.max_records, description="Records per batch.")
+    max_records: Count = Field(
+        default=_LIMITS.max_records, description="Records per batch."
+    )
     max_bytes: Bytes = Field(
         default=_LIMITS.max_bytes,
         description="Bytes per batch; one larger document makes a batch of its own.",
@@ -200,7 +208,8 @@ class SourceTable(Table):
         description="native: JSON events; text: the value is the document, the rest is in headers.",
     )
     model: Annotated[str, Field(min_length=1)] = Field(
-        default=_SOURCE.model, description="Embedding model, as sentence-transformers names it."
+        default=_SOURCE.model,
+        description="Embedding model, as sentence-transformers names it.",
     )
     prefix: str = Field(
         default=_SOURCE.prefix,
@@ -211,10 +220,12 @@ class SourceTable(Table):
         description="Where a document's version comes from; a wrong choice loses data.",
     )
     text_search_language: Annotated[str, Field(pattern="^[a-z_]{1,63}$")] = Field(
-        default=_SOURCE.text_search_language, description="PostgreSQL text search configuration."
+        default=_SOURCE.text_search_language,
+        description="PostgreSQL text search configuration.",
     )
     dead_letter_topic: Topic | None = Field(
-        default=_SOURCE.dead_letter_topic, description='Default: "{first topic}.dead-letters".'
+        default=_SOURCE.dead_letter_topic,
+        description='Default: "{first topic}.dead-letters".',
     )
     pipeline: PreparationTable = PreparationTable()
     limits: LimitsTable = LimitsTable()
@@ -249,11 +260,14 @@ class SubscriberTable(Table):
     sources: Annotated[list[str], Field(min_length=1)] = Field(
         description="Sources it is notified of."
     )
-    endpoint: Endpoint = Field(description="Nexus endpoint; `freshet apply` creates it.")
+    endpoint: Endpoint = Field(
+        description="Nexus endpoint; `freshet apply` creates it."
+    )
     namespace: Namespace = Field(description="The team's Temporal namespace.")
     task_queue: TaskQueue = Field(description="Where the team's Nexus handler polls.")
     from_start: bool = Field(
-        default=True, description="The first notice is of the first batch; else of the next one."
+        default=True,
+        description="The first notice is of the first batch; else of the next one.",
     )
 
     @model_validator(mode="after")
@@ -271,7 +285,9 @@ class SubscriberTable(Table):
 class ConfigFile(Table):
     """The whole of freshet.toml."""
 
-    source: dict[SourceName, SourceTable] = Field(default={}, description="[source.NAME]")
+    source: dict[SourceName, SourceTable] = Field(
+        default={}, description="[source.NAME]"
+    )
     subscriber: dict[SourceName, SubscriberTable] = Field(
         default={}, description="[subscriber.NAME]"
     )

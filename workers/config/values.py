@@ -29,9 +29,7 @@ _RESERVED_TOPICS = (
     "__remote_log_metadata",
 )
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-_DURATION_HINT = (
-    'a duration such as "30d", "1h30m", "250ms" (units: ms, s, m, h, d, w), or a number of seconds'
-)
+_DURATION_HINT = 'a duration such as "30d", "1h30m", "250ms" (units: ms, s, m, h, d, w), or a number of seconds'
 _DURATION_PART = r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|w)"
 # `ByteSize` would also take bits ("8Mbit"), and read the beginning of "8MB x" or "1,000".
 _SIZE = r"[0-9]*\.?[0-9]+\s*([KMGTPE]I?B|[KMGTPE]|B)?"
@@ -124,7 +122,9 @@ def _milliseconds(value: Any) -> int:
     return round(seconds(value) * 1000)
 
 
-def _written(reader: Callable[[Any], Any], example: str) -> tuple[BeforeValidator, WithJsonSchema]:
+def _written(
+    reader: Callable[[Any], Any], example: str
+) -> tuple[BeforeValidator, WithJsonSchema]:
     schema = {
         "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string"}],
         "examples": [example],
@@ -139,11 +139,14 @@ SecondsOfADay = Annotated[float, Field(gt=0, le=86_400), *_written(seconds, "20s
 Milliseconds = Annotated[int, Field(ge=0, le=60_000), *_written(_milliseconds, "50ms")]
 Count = Annotated[int, Field(ge=1, le=_MAX_COUNT, strict=True)]
 Topic = Annotated[
-    str, AfterValidator(topic), Field(json_schema_extra={"pattern": "^[a-zA-Z0-9._-]{1,249}$"})
+    str,
+    AfterValidator(topic),
+    Field(json_schema_extra={"pattern": "^[a-zA-Z0-9._-]{1,249}$"}),
 ]
 SourceName = Annotated[str, Field(pattern=NAME)]
 Namespace = Annotated[str, Field(pattern=NAMESPACE)]
 Endpoint = Annotated[str, Field(pattern=r"^[a-zA-Z][a-zA-Z0-9-]{0,198}[a-zA-Z0-9]$")]
 TaskQueue = Annotated[
-    str, Field(pattern=r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]{0,198}[^\s\x00-\x1f\x7f])?$")
+    str,
+    Field(pattern=r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]{0,198}[^\s\x00-\x1f\x7f])?$"),
 ]

@@ -64,7 +64,9 @@ async def consume(settings: Settings) -> None:
 
 
 async def run_both(
-    consuming: Coroutine[Any, Any, None], outbox: Coroutine[Any, Any, None], stop: asyncio.Event
+    consuming: Coroutine[Any, Any, None],
+    outbox: Coroutine[Any, Any, None],
+    stop: asyncio.Event,
 ) -> None:
     """Run the consumer and the outbox until this is cancelled, or one of them ends.
 
@@ -75,9 +77,14 @@ async def run_both(
         outbox: runs until it is cancelled.
         stop: set when the consumer is to end.
     """
-    consumer_task, outbox_task = asyncio.create_task(consuming), asyncio.create_task(outbox)
+    consumer_task, outbox_task = (
+        asyncio.create_task(consuming),
+        asyncio.create_task(outbox),
+    )
     try:
-        await asyncio.wait((consumer_task, outbox_task), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(
+            (consumer_task, outbox_task), return_when=asyncio.FIRST_COMPLETED
+        )
     finally:
         stop.set()
         outbox_task.cancel()

@@ -32,5 +32,7 @@ async def run(settings: Settings) -> None:
             shard=settings.embed_shard,
         )
         activities = [EmbedActivities(step.embed).embed]
-        worker = activity_worker(client, task_queues.EMBED, activities, threads=_THREADS)
+        worker = activity_worker(
+            client, task_queues.EMBED, activities, threads=_THREADS
+        )
         await serve(worker, "embedder")

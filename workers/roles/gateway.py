@@ -43,7 +43,9 @@ async def run(settings: Settings) -> None:
 
         # It is ready without the model: descriptions and waits need none, and the first search waits for it.
         arguments = (settings, models)
-        threading.Thread(target=_preload, args=arguments, name="preload", daemon=True).start()
+        threading.Thread(
+            target=_preload, args=arguments, name="preload", daemon=True
+        ).start()
         await serve(build(client, pool, search=answer), "gateway")
 
 

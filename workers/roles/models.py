@@ -39,7 +39,9 @@ class LoadedModels:
                 self._loaded[key] = embedder
             return embedder
 
-    def with_fingerprint(self, model: str, prefix: str) -> tuple[SentenceTransformerEmbedder, str]:
+    def with_fingerprint(
+        self, model: str, prefix: str
+    ) -> tuple[SentenceTransformerEmbedder, str]:
         """The embedder, and the fingerprint of the space that its vectors belong to."""
         return self.of(model, prefix), read_embedding_spec(model, prefix).fingerprint()
 
@@ -65,7 +67,11 @@ def load_configured(settings: Settings, models: LoadedModels) -> None:
         try:
             models.of(model, prefix)
         except FreshetError as error:
-            context = {"action": "model_not_loaded", "model": model, "error": str(error)}
+            context = {
+                "action": "model_not_loaded",
+                "model": model,
+                "error": str(error),
+            }
             logger.error("model not loaded", extra=context)  # noqa: TRY400 - the message says it all
 
 

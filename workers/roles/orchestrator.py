@@ -108,6 +108,8 @@ def _initial_state(connection: Connection, source: str) -> SourceState:
         cursor.execute(query("source_spec"), {"source": source})
         stored = cursor.fetchone()
     if stored is None:
-        raise ConfigurationError(f"there is no source {source!r}; see `freshet sources`")
+        raise ConfigurationError(
+            f"there is no source {source!r}; see `freshet sources`"
+        )
     spec = SourceSpec.from_json(stored)
     return initial_state(spec)

@@ -20,7 +20,9 @@ async def run(settings: Settings) -> None:
     """Prepare batches until SIGTERM or SIGINT."""
     client = await temporal(settings)
     with (
-        open_pool(settings.database_url, size=_CONNECTIONS, application="freshet-preparer") as pool,
+        open_pool(
+            settings.database_url, size=_CONNECTIONS, application="freshet-preparer"
+        ) as pool,
         Cleaner(processes=settings.prepare_processes) as cleaner,
     ):
         preparer = Preparer(
@@ -31,5 +33,7 @@ async def run(settings: Settings) -> None:
             content_of=content_of,
         )
         activities = [PrepareActivities(preparer.prepare).prepare]
-        worker = activity_worker(client, task_queues.PREPARE, activities, threads=_THREADS)
+        worker = activity_worker(
+            client, task_queues.PREPARE, activities, threads=_THREADS
+        )
         await serve(worker, "preparer")

@@ -48,7 +48,9 @@ async def run_role(name: str) -> None:
     """
     role = ROLES.get(name)
     if role is None:
-        raise ConfigurationError(f"there is no role {name!r}; roles are {', '.join(ROLES)}")
+        raise ConfigurationError(
+            f"there is no role {name!r}; roles are {', '.join(ROLES)}"
+        )
     settings = load()
     logs.configure(name, level=settings.log_level, form=settings.log_format)
     module = import_module(role.module)
@@ -80,7 +82,11 @@ def mark_ready(role: str) -> None:
 
 
 def activity_worker(
-    client: Client, queue: str, activities: Sequence[Callable[..., Any]], *, threads: int
+    client: Client,
+    queue: str,
+    activities: Sequence[Callable[..., Any]],
+    *,
+    threads: int,
 ) -> Worker:
     """A worker of activities that block; at most `threads` of them run side by side."""
     return Worker(

@@ -15,7 +15,9 @@ _THREADS = 4  # each with a connection
 async def run(settings: Settings) -> None:
     """Publish until SIGTERM or SIGINT."""
     client = await temporal(settings)
-    with open_pool(settings.database_url, size=_THREADS, application="freshet-storer") as pool:
+    with open_pool(
+        settings.database_url, size=_THREADS, application="freshet-storer"
+    ) as pool:
         publisher = Publisher(store=StagingStore(settings.staging_url), pool=pool)
         store = PublishActivities(
             publish=publisher.publish,
@@ -23,5 +25,7 @@ async def run(settings: Settings) -> None:
             rewind_source=publisher.rewind_source,
         )
         activities = [store.publish, store.load_source, store.rewind_source]
-        worker = activity_worker(client, task_queues.STORE, activities, threads=_THREADS)
+        worker = activity_worker(
+            client, task_queues.STORE, activities, threads=_THREADS
+        )
         await serve(worker, "storer")

@@ -3,7 +3,10 @@
 import dataclasses
 
 from temporalio.client import Client
-from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes
+from temporalio.converter import (
+    DataConverter,
+    DefaultFailureConverterWithEncodedAttributes,
+)
 
 from corpus.errors import ConfigurationError, DependencyError
 from workers.config.addresses import temporal_profile
@@ -35,7 +38,9 @@ async def temporal(settings: Settings, *, namespace: str | None = None) -> Clien
     address = arguments.get("target_host")
     arguments["namespace"] = namespace or settings.temporal_namespace
     try:
-        return await Client.connect(**arguments, data_converter=data_converter(settings))
+        return await Client.connect(
+            **arguments, data_converter=data_converter(settings)
+        )
     except ValueError as error:
         raise ConfigurationError(
             f"Temporal's address {address!r} (TEMPORAL_ADDRESS) is not host:port: {error}"

@@ -28,6 +28,7 @@ def runner() -> WorkflowRunner:
     restrictions = SandboxRestrictions.default
     guarded = dataclasses.replace(
         restrictions,
-        invalid_modules=restrictions.invalid_modules | SandboxMatcher(access=set(HEAVY)),
+        invalid_modules=restrictions.invalid_modules
+        | SandboxMatcher(access=set(HEAVY)),
     )
     return SandboxedWorkflowRunner(restrictions=guarded)

@@ -50,7 +50,9 @@ def choose(home: Path, given: Mapping[str, int] | None = None) -> dict[str, int]
             ports[name] = free_port(set(ports.values()))
     different = set(ports.values())
     if len(different) < len(ports):
-        raise ConfigurationError(f"two parts have the same port: {ports}; give each part its own")
+        raise ConfigurationError(
+            f"two parts have the same port: {ports}; give each part its own"
+        )
     if ports != kept:
         compact = msgspec.json.encode(ports)
         text = msgspec.json.format(compact, indent=2)

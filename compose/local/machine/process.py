@@ -63,7 +63,12 @@ def current_process() -> ProcessId:
 
 
 def spawn(
-    command: Sequence[str], *, mark: str, environment: Mapping[str, str], log: Path, cwd: Path
+    command: Sequence[str],
+    *,
+    mark: str,
+    environment: Mapping[str, str],
+    log: Path,
+    cwd: Path,
 ) -> subprocess.Popen[bytes]:
     """Start a process whose output is appended to `log`.
 
@@ -137,7 +142,9 @@ def run_tool(
             f"{purpose}: {command[0]} took longer than {timeout:.0f} s"
         ) from error
     except OSError as error:
-        raise DependencyError(f"{purpose}: {command[0]} cannot be run: {error}") from error
+        raise DependencyError(
+            f"{purpose}: {command[0]} cannot be run: {error}"
+        ) from error
     if completed.returncode != 0:
         lines = (completed.stderr or completed.stdout).strip().splitlines()
         output = " | ".join(lines[-_MAX_ERROR_LINES:])
@@ -190,7 +197,10 @@ def processes_in(folder: Path) -> list[psutil.Process]:
     processes: list[psutil.Process] = []
     for process in psutil.process_iter():
         try:
-            if Path(process.cwd()) == resolved and process.status() != psutil.STATUS_ZOMBIE:
+            if (
+                Path(process.cwd()) == resolved
+                and process.status() != psutil.STATUS_ZOMBIE
+            ):
                 processes.append(process)
         except (psutil.Error, OSError):
             continue

@@ -14,7 +14,10 @@ from corpus.errors import ConfigurationError, DependencyError
 
 MIN_JAVA = 17
 KAFKA_VERSION = "4.1.0"
-_JARS = (f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}", "org.slf4j:slf4j-simple:1.7.36")
+_JARS = (
+    f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}",
+    "org.slf4j:slf4j-simple:1.7.36",
+)
 _POM = """\
 <project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
@@ -52,7 +55,11 @@ def java_version(program: str) -> int:
     """Return the feature number of a Java (17, 21, ...); 0 if it does not run."""
     try:
         completed = subprocess.run(
-            [program, "-version"], capture_output=True, text=True, timeout=30, check=False
+            [program, "-version"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return 0
@@ -106,7 +113,9 @@ def _fetch(folder: Path, mark: str) -> None:
         return
     try:
         _fetch_with_jgo(folder)
-    except Exception as error:  # jgo passes on the errors of its HTTP library and of its parser
+    except (
+        Exception
+    ) as error:  # jgo passes on the errors of its HTTP library and of its parser
         raise DependencyError(
             f"Kafka's jars could not be fetched from Maven Central: {error}{failure}; "
             "check the network and the proxy, or set FRESHET_KAFKA_BOOTSTRAP to an existing cluster"

@@ -25,10 +25,10 @@ class PartState(StrEnum):
     WAITING = "waiting"  # for the parts that it needs
     STARTING = "starting"
     READY = "ready"
-    RESTARTING = (
-        "restarting"  # it ended, or did not become ready; it is started again after a pause
+    RESTARTING = "restarting"  # it ended, or did not become ready; it is started again after a pause
+    EXTERNAL = (
+        "external"  # an existing server, which is checked and never started or stopped
     )
-    EXTERNAL = "external"  # an existing server, which is checked and never started or stopped
     DONE = "done"
     FAILED = "failed"  # trying again cannot help; the error says what to do
 

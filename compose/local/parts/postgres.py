@@ -38,7 +38,11 @@ _SETTINGS = {
     "fsync": "on",
 }
 # Tests on data that is thrown away do not wait for the disk.
-_WITHOUT_FSYNC = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+_WITHOUT_FSYNC = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+}
 # A parallel index build needs about this much shared memory; containers often have 64 MB.
 _MIN_SHARED_BYTES = 600_000_000
 _CLIENT_SECONDS = 60
@@ -142,7 +146,9 @@ class Postgres(Part):
         """
         options = ["--template", template] if template else []
         try:
-            self._run_client("createdb", *options, name, purpose=f"create the database {name}")
+            self._run_client(
+                "createdb", *options, name, purpose=f"create the database {name}"
+            )
         except DependencyError as error:
             if "already exists" not in str(error):
                 raise

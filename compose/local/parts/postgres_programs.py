@@ -102,7 +102,9 @@ def _copy_for_nobody(root: Path) -> Path:
     target = _SHARED / f"freshet-postgres-binaries-{_digest(root)}"
     if not target.exists():
         new = target.with_name(f"{target.name}.{os.getpid()}")
-        shutil.copytree(root / _INSTALLATION, new / root.name / _INSTALLATION, symlinks=True)
+        shutil.copytree(
+            root / _INSTALLATION, new / root.name / _INSTALLATION, symlinks=True
+        )
         libraries = root.with_name(root.name + ".libs")
         if libraries.exists():
             shutil.copytree(libraries, new / libraries.name)

@@ -55,6 +55,8 @@ class Role(Part):
     def is_ready(self, process: ProcessId) -> bool:
         """Return whether this very process wrote the file."""
         try:
-            return self.ready_file.read_text(encoding="utf-8").strip() == str(process.pid)
+            return self.ready_file.read_text(encoding="utf-8").strip() == str(
+                process.pid
+            )
         except (OSError, UnicodeDecodeError):
             return False

@@ -16,7 +16,10 @@ from corpus.errors import DependencyError
 # With SQLite's defaults every write costs a full fsync: 60 signals per second, with these settings 880. With the
 # server's default an idle history shard polls its queues 20 times per second, which adds 50 ms to every activity.
 _PRAGMAS = ("journal_mode=wal", "synchronous=normal")
-_DYNAMIC = ("history.transferProcessorMaxPollRPS=2000", "system.enableActivityEagerExecution=true")
+_DYNAMIC = (
+    "history.transferProcessorMaxPollRPS=2000",
+    "system.enableActivityEagerExecution=true",
+)
 _CHECK_SECONDS = 5
 
 
@@ -62,7 +65,9 @@ class Temporal(Part):
             purpose="version of Temporal",
             timeout=60,
         )
-        self.version = output.partition("(Server ")[2].partition(",")[0] or output.strip()
+        self.version = (
+            output.partition("(Server ")[2].partition(",")[0] or output.strip()
+        )
 
     def prepare(self) -> None:
         """Make the folder."""

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from temporalio.client import Client
 
 # Name -> type, as `temporal operator search-attribute create` takes them.
-SEARCH_ATTRIBUTES = {key.name: key.indexed_value_type.name.title() for key in search_attributes.ALL}
+SEARCH_ATTRIBUTES = {
+    key.name: key.indexed_value_type.name.title() for key in search_attributes.ALL
+}
 _SERVE_SECONDS = 30.0
 _POLL_SECONDS = 0.05
 
@@ -49,7 +51,9 @@ async def prepare_namespace(client: "Client", namespace: str) -> bool:
     from workers.apply.namespaces import ensure_namespace
 
     created = await ensure_namespace(client, namespace)
-    await wait_for_namespace(client, namespace)  # another process may have registered it just now
+    await wait_for_namespace(
+        client, namespace
+    )  # another process may have registered it just now
     await add_search_attributes(client, namespace)
     return created
 
@@ -87,7 +91,9 @@ async def is_served(client: "Client", namespace: str) -> bool:
     except RPCError as error:
         if error.status == RPCStatusCode.NOT_FOUND:
             return False
-        raise DependencyError(f"namespace {namespace} cannot be used: {error.message}") from error
+        raise DependencyError(
+            f"namespace {namespace} cannot be used: {error.message}"
+        ) from error
     return True
 
 
@@ -132,7 +138,9 @@ async def add_search_attributes(client: "Client", namespace: str) -> list[str]:
         _refuse_other_types(namespace, required, present)
         if missing:
             await client.operator_service.add_search_attributes(
-                AddSearchAttributesRequest(namespace=namespace, search_attributes=missing)
+                AddSearchAttributesRequest(
+                    namespace=namespace, search_attributes=missing
+                )
             )
     except RPCError as error:
         if error.status == RPCStatusCode.ALREADY_EXISTS:
@@ -160,4 +168,6 @@ async def _connect(address: str, namespace: str = "default") -> "Client":
     try:
         return await Client.connect(address, namespace=namespace)
     except RuntimeError as error:
-        raise DependencyError(f"Temporal at {address} does not answer: {error}") from error
+        raise DependencyError(
+            f"Temporal at {address} does not answer: {error}"
+        ) from error

@@ -18,7 +18,10 @@ from workers.cli.console import (
 _NEW_CHUNKS = 5  # of a version that are shown
 
 _BATCH_COLUMNS = {
-    **{name: name for name in ("source", "batch", "kind", "records", "applied", "unchanged")},
+    **{
+        name: name
+        for name in ("source", "batch", "kind", "records", "applied", "unchanged")
+    },
     **{"superseded": "superseded", "dead_lettered": "dead", "ignored": "ignored"},
     **{"chunks_opened": "opened", "chunks_closed": "closed", "chunks_reused": "reused"},
     **{"texts_embedded": "embedded", "published_at": "published_at"},
@@ -31,20 +34,28 @@ _EXPORT_COLUMNS = ("id", "version", "content_sha256", "chunks")
 
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 OneSource = Annotated[
-    str | None, typer.Option("--source", "-s", help="Only this source.", show_default=False)
+    str | None,
+    typer.Option("--source", "-s", help="Only this source.", show_default=False),
 ]
 NewestLimit = Annotated[
-    int, typer.Option("--limit", "-n", min=1, max=MAX_ROWS, help="How many, newest first.")
+    int,
+    typer.Option("--limit", "-n", min=1, max=MAX_ROWS, help="How many, newest first."),
 ]
-Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=MAX_ROWS, help="At most.")]
+Limit = Annotated[
+    int, typer.Option("--limit", "-n", min=1, max=MAX_ROWS, help="At most.")
+]
 
 
 # ── batches, documents, export ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def batches(source: OneSource = None, limit: NewestLimit = 20, as_json: Json = False) -> None:
+def batches(
+    source: OneSource = None, limit: NewestLimit = 20, as_json: Json = False
+) -> None:
     """The ledger: what each batch did."""
-    rows = _query_rows("list_batches", {"source": source, "limit": limit}, source=source)
+    rows = _query_rows(
+        "list_batches", {"source": source, "limit": limit}, source=source
+    )
     if as_json:
         write_json(rows)
         return
@@ -60,7 +71,9 @@ def documents(
     document: Annotated[
         str | None, typer.Option("--id", help="Only this document.", show_default=False)
     ] = None,
-    gone: Annotated[bool, typer.Option("--gone", help="Also deleted and expired ones.")] = False,
+    gone: Annotated[
+        bool, typer.Option("--gone", help="Also deleted and expired ones.")
+    ] = False,
     history: Annotated[bool, typer.Option("--history", help="Every version.")] = False,
     limit: Limit = 100,
     as_json: Json = False,
@@ -114,7 +127,10 @@ def _query_rows(
 
 def lineage(
     document: Annotated[
-        str, typer.Argument(help="A document's id, or chunk:ID for a chunk of a search hit.")
+        str,
+        typer.Argument(
+            help="A document's id, or chunk:ID for a chunk of a search hit."
+        ),
     ],
     source: OneSource = None,
     as_json: Json = False,
@@ -195,7 +211,8 @@ def _maker(version: dict[str, Any]) -> str:
 
 def _notified(notices: list[dict[str, Any]]) -> str:
     acknowledged = [
-        f"{notice['subscriber']} at {notice['acknowledged_at'].isoformat()}" for notice in notices
+        f"{notice['subscriber']} at {notice['acknowledged_at'].isoformat()}"
+        for notice in notices
     ]
     return ", ".join(acknowledged) or "no subscriber"
 
@@ -204,10 +221,14 @@ def _show_chunks(version: dict[str, Any]) -> None:
     chunks = version["chunks"]
     new = [chunk for chunk in chunks if chunk["opened_by_batch"] == version["batch"]]
     kept = len(chunks) - len(new)
-    write(f"  chunks    {len(chunks)}: {len(new)} new in this version, {kept} kept from older ones")
+    write(
+        f"  chunks    {len(chunks)}: {len(new)} new in this version, {kept} kept from older ones"
+    )
     for chunk in new[:_NEW_CHUNKS]:
         beginning = one_line(chunk["beginning"])
-        write(f"            #{chunk['position']} chunk {chunk['chunk_id']}: {beginning}")
+        write(
+            f"            #{chunk['position']} chunk {chunk['chunk_id']}: {beginning}"
+        )
 
 
 def register(app: typer.Typer) -> None:

@@ -27,19 +27,29 @@ _BYTES_SHOWN = 200
 
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 Numbers = Annotated[
-    list[int] | None, typer.Argument(help="Numbers of dead letters.", show_default=False)
+    list[int] | None,
+    typer.Argument(help="Numbers of dead letters.", show_default=False),
 ]
 BySource = Annotated[
-    str | None, typer.Option("--source", "-s", help="Only of this source.", show_default=False)
+    str | None,
+    typer.Option("--source", "-s", help="Only of this source.", show_default=False),
 ]
 ByReason = Annotated[
-    str | None, typer.Option("--reason", help="Only with this reason.", show_default=False)
+    str | None,
+    typer.Option("--reason", help="Only with this reason.", show_default=False),
 ]
-All = Annotated[bool, typer.Option("--all", help="Every open one that the filters leave.")]
+All = Annotated[
+    bool, typer.Option("--all", help="Every open one that the filters leave.")
+]
 State = Annotated[str, typer.Option(help="open, redriven, discarded, or any.")]
-Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=MAX_ROWS, help="Rows at most.")]
+Limit = Annotated[
+    int, typer.Option("--limit", "-n", min=1, max=MAX_ROWS, help="Rows at most.")
+]
 ValueOnly = Annotated[
-    bool, typer.Option("--value", help="Write the original bytes of the value, nothing else.")
+    bool,
+    typer.Option(
+        "--value", help="Write the original bytes of the value, nothing else."
+    ),
 ]
 
 
@@ -152,7 +162,10 @@ def discard_dead_letters(
 
 
 def _chosen(
-    connection: "Connection", numbers: list[int] | None, source: str | None, reason: str | None
+    connection: "Connection",
+    numbers: list[int] | None,
+    source: str | None,
+    reason: str | None,
 ) -> list[int]:
     """The open dead letters that the arguments name."""
     from ingest.dead_letters.redrive import Selection, find
@@ -183,7 +196,9 @@ def _possible(numbers: list[int] | None) -> list[int] | None:
     return [number for number in numbers if abs(number) <= MAX_BIGINT]
 
 
-def _require_one_choice(numbers: list[int] | None, reason: str | None, *, everything: bool) -> None:
+def _require_one_choice(
+    numbers: list[int] | None, reason: str | None, *, everything: bool
+) -> None:
     _require_known_filters(reason, "open")
     if bool(numbers) == everything:
         raise CommandError(
@@ -195,7 +210,9 @@ def _require_known_filters(reason: str | None, state: str) -> None:
     from corpus.dead_letter import DeadLetterReason
 
     if reason is not None and reason not in set(DeadLetterReason):
-        raise CommandError(f"--reason {reason!r} is not one of {', '.join(DeadLetterReason)}")
+        raise CommandError(
+            f"--reason {reason!r} is not one of {', '.join(DeadLetterReason)}"
+        )
     if state not in _STATES:
         raise CommandError(f"--state {state!r} is not one of {', '.join(_STATES)}")
 

@@ -4,14 +4,21 @@ from typing import Annotated
 
 import typer
 
-from workers.cli.console import MAX_WAIT_SECONDS, check_exit_code, write_json, write_message
+from workers.cli.console import (
+    MAX_WAIT_SECONDS,
+    check_exit_code,
+    write_json,
+    write_message,
+)
 from workers.cli.progress import progress_line
 
 Timeout = Annotated[
-    float, typer.Option("--timeout", min=0, max=MAX_WAIT_SECONDS, help="Seconds to wait.")
+    float,
+    typer.Option("--timeout", min=0, max=MAX_WAIT_SECONDS, help="Seconds to wait."),
 ]
 Source = Annotated[
-    str | None, typer.Option("--source", "-s", help="Only this source.", show_default=False)
+    str | None,
+    typer.Option("--source", "-s", help="Only this source.", show_default=False),
 ]
 Json = Annotated[bool, typer.Option("--json", help="As JSON, without progress.")]
 

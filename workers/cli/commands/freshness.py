@@ -28,13 +28,17 @@ _REPORT_COLUMNS = (
     *("documents", "overdue", "expired", "why"),
 )
 
-Json = Annotated[bool, typer.Option("--json", help="As JSON, with dbt's keys (sources.json).")]
+Json = Annotated[
+    bool, typer.Option("--json", help="As JSON, with dbt's keys (sources.json).")
+]
 PlainJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 OneSource = Annotated[
-    str | None, typer.Option("--source", "-s", help="Only this source.", show_default=False)
+    str | None,
+    typer.Option("--source", "-s", help="Only this source.", show_default=False),
 ]
 Timeout = Annotated[
-    int, typer.Option(min=1, max=MAX_WAIT_SECONDS, help="Seconds to wait for the result.")
+    int,
+    typer.Option(min=1, max=MAX_WAIT_SECONDS, help="Seconds to wait for the result."),
 ]
 
 
@@ -51,11 +55,15 @@ def report(source: OneSource = None, as_json: Json = False) -> int:
         reports, now_ms = scan.latest(connection, source)
         reports = [_with_first_event(connection, each) for each in reports]
     if not reports and not as_json:
-        write_message("there is no source; configure one and run `freshet apply freshet.toml`")
+        write_message(
+            "there is no source; configure one and run `freshet apply freshet.toml`"
+        )
     return _show(reports, now_ms, as_json=as_json)
 
 
-def _with_first_event(connection: "Connection", checked: "FreshnessReport") -> "FreshnessReport":
+def _with_first_event(
+    connection: "Connection", checked: "FreshnessReport"
+) -> "FreshnessReport":
     """A check from before the first event (`apply` starts one) is outdated once there are events: measure again.
 
     A check that saw an event is left as it is, however old: the schedule says how often a source is judged.
@@ -216,7 +224,9 @@ def _time(epoch_ms: int | None) -> datetime | None:
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(help="How old each source is, judged by its policy.", no_args_is_help=True)
+    group = typer.Typer(
+        help="How old each source is, judged by its policy.", no_args_is_help=True
+    )
     group.command()(report)
     group.command()(check)
     group.command()(schedules)

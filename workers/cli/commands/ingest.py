@@ -28,9 +28,13 @@ _COUNTS = (
 )
 
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
-ConfigPath = Annotated[Path, typer.Argument(help="The configuration file.", show_default=True)]
+ConfigPath = Annotated[
+    Path, typer.Argument(help="The configuration file.", show_default=True)
+]
 Source = Annotated[str, typer.Argument(help="Name of the source.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and change nothing.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show the plan and change nothing.")
+]
 Prune = Annotated[
     bool,
     typer.Option(
@@ -85,7 +89,11 @@ def apply(
 
     desired, resolved = config.load(file), settings.load()
     try:
-        asyncio.run(apply_changes(resolved, desired, report=report, prune=prune, dry_run=dry_run))
+        asyncio.run(
+            apply_changes(
+                resolved, desired, report=report, prune=prune, dry_run=dry_run
+            )
+        )
     finally:  # also where a change failed: these were made before it
         if as_json and done:
             changes = [change.to_json() for change in done]
@@ -105,7 +113,9 @@ def _write_change(change: "Change[Any]") -> None:
         write(f"             {path}: {before} -> {after}")
 
 
-def check_config(file: ConfigPath = Path("freshet.toml"), as_json: Json = False) -> None:
+def check_config(
+    file: ConfigPath = Path("freshet.toml"), as_json: Json = False
+) -> None:
     """Validate a file; needs no service."""
     from workers.config import file as config
 
@@ -115,7 +125,9 @@ def check_config(file: ConfigPath = Path("freshet.toml"), as_json: Json = False)
         subscribers = [spec.subscriber for spec in wanted.subscribers]
         write_json({"sources": sources, "subscribers": subscribers})
         return
-    write(f"{file} is valid: {len(wanted.sources)} sources, {len(wanted.subscribers)} subscribers")
+    write(
+        f"{file} is valid: {len(wanted.sources)} sources, {len(wanted.subscribers)} subscribers"
+    )
 
 
 def show_config_schema() -> None:
@@ -144,7 +156,12 @@ def sources(as_json: Json = False) -> None:
         write_json(rows)
         return
     write_table(
-        ["source", "state", *(name.replace("_", "-") for name in _COUNTS), "last published"],
+        [
+            "source",
+            "state",
+            *(name.replace("_", "-") for name in _COUNTS),
+            "last published",
+        ],
         map(_source_cells, rows),
         empty="there is no source; `freshet apply FILE` creates those of a file",
     )
@@ -161,7 +178,9 @@ def _source_cells(row: dict[str, Any]) -> list[Any]:
 
 def _show_problems(row: dict[str, Any]) -> None:
     if row["state_reason"]:
-        write_message(one_line(f"{row['source']} is {row['state']}: {row['state_reason']}"))
+        write_message(
+            one_line(f"{row['source']} is {row['state']}: {row['state_reason']}")
+        )
     for topic in row["topics"]:
         if topic["missing"]:
             write_message(
@@ -195,7 +214,9 @@ def resume_source(name: Source, skip_gap: SkipGap = False) -> None:
         connect(resolved.database_url, application="freshet-source") as connection,
         database_errors_translated(),
     ):
-        skipped = operate.skip_gaps(connection, _cluster(resolved), name) if skip_gap else []
+        skipped = (
+            operate.skip_gaps(connection, _cluster(resolved), name) if skip_gap else []
+        )
         operate.resume(connection, name)
     for gap in skipped:
         _show_skipped_gap(gap)
@@ -207,7 +228,9 @@ def resume_source(name: Source, skip_gap: SkipGap = False) -> None:
 
 def _show_skipped_gap(gap: "SkippedGap") -> None:
     reason = gap.reason.split(". Accept")[0]
-    write_message(f"accepted: {reason}; {gap.topic}/{gap.partition} continues at {gap.is_now}")
+    write_message(
+        f"accepted: {reason}; {gap.topic}/{gap.partition} continues at {gap.is_now}"
+    )
 
 
 async def _signal_resume(settings: "Settings", source: str) -> None:

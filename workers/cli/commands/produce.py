@@ -19,25 +19,34 @@ def _known_partitions(partitions: int) -> int:
     from workers.config.values import MAX_PARTITIONS
 
     if partitions > MAX_PARTITIONS:
-        raise typer.BadParameter(f"{partitions} is not in the range 1<=x<={MAX_PARTITIONS}.")
+        raise typer.BadParameter(
+            f"{partitions} is not in the range 1<=x<={MAX_PARTITIONS}."
+        )
     return partitions
 
 
 Files = Annotated[
     list[str],
-    typer.Argument(help="JSON Lines, one event per line; .zst too; - is standard input."),
+    typer.Argument(
+        help="JSON Lines, one event per line; .zst too; - is standard input."
+    ),
 ]
 Topic = Annotated[str, typer.Option("--topic", "-t", help="The topic.")]
 Rate = Annotated[
     float,
-    typer.Option(min=0, max=_MAX_RATE, help="Records per second at most; 0: as fast as possible."),
+    typer.Option(
+        min=0, max=_MAX_RATE, help="Records per second at most; 0: as fast as possible."
+    ),
 ]
 Limit = Annotated[
-    int | None, typer.Option(min=1, max=MAX_BIGINT, help="Records at most.", show_default=False)
+    int | None,
+    typer.Option(min=1, max=MAX_BIGINT, help="Records at most.", show_default=False),
 ]
 Raw = Annotated[
     bool,
-    typer.Option("--raw", help="Send lines as they are, without reading them and without a key."),
+    typer.Option(
+        "--raw", help="Send lines as they are, without reading them and without a key."
+    ),
 ]
 Resume = Annotated[
     bool,
@@ -50,7 +59,8 @@ CreateTopic = Annotated[
     bool, typer.Option("--create-topic", help="Create the topic where it is missing.")
 ]
 Partitions = Annotated[
-    int, typer.Option(min=1, callback=_known_partitions, help="Of a topic that is created.")
+    int,
+    typer.Option(min=1, callback=_known_partitions, help="Of a topic that is created."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="As JSON, without progress.")]
 
@@ -114,7 +124,9 @@ def _require_topic(settings: "Settings", topic: str, partitions: int) -> None:
 
     cluster = Cluster(settings.kafka_bootstrap, settings.kafka_properties)
     if partitions:
-        cluster.create_topic(topic, partitions, {"max.message.bytes": str(MAX_MESSAGE_BYTES)})
+        cluster.create_topic(
+            topic, partitions, {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
+        )
     elif topic not in cluster.topics([topic]):
         raise CommandError(
             f"there is no topic {topic}; create it with --create-topic, or with `freshet apply`"
@@ -124,7 +136,9 @@ def _require_topic(settings: "Settings", topic: str, partitions: int) -> None:
 def progress_sentence(progress: "ProduceProgress") -> str:
     """How far a file is, and what is waited for."""
     rate = _per_second(progress.acknowledged, progress.seconds)
-    acknowledged = f"{progress.acknowledged:,} records acknowledged, {rate:,.0f} per second"
+    acknowledged = (
+        f"{progress.acknowledged:,} records acknowledged, {rate:,.0f} per second"
+    )
     unacknowledged = progress.sent - progress.acknowledged
     if progress.is_read and unacknowledged:
         return f"{acknowledged}; waiting for {unacknowledged:,} acknowledgements"

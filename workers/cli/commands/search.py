@@ -26,7 +26,9 @@ _HIT_CHARACTERS = 300  # of a hit's text that are shown
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 Sources = Annotated[
     list[str] | None,
-    typer.Option("--source", "-s", help="Only this source; may be repeated.", show_default=False),
+    typer.Option(
+        "--source", "-s", help="Only this source; may be repeated.", show_default=False
+    ),
 ]
 Where = Annotated[
     list[str] | None,
@@ -39,7 +41,9 @@ Where = Annotated[
 ]
 AsOf = Annotated[
     str,
-    typer.Option("--as-of", help="An instant (ISO 8601) or SOURCE:BATCH: what was visible then."),
+    typer.Option(
+        "--as-of", help="An instant (ISO 8601) or SOURCE:BATCH: what was visible then."
+    ),
 ]
 Hits = Annotated[int, typer.Option("--k", "-k", min=1, max=100, help="Hits.")]
 Mode = Annotated[str, typer.Option("--mode", "-m", help="vector, text or hybrid.")]
@@ -78,7 +82,9 @@ def search(
         write_message("no document matches")
 
 
-def _find(request: "SearchRequest", as_of_batch: tuple[str, int] | None) -> "list[SearchHit]":
+def _find(
+    request: "SearchRequest", as_of_batch: tuple[str, int] | None
+) -> "list[SearchHit]":
     from dataclasses import replace
 
     from corpus.answer.requests import search_problem
@@ -175,7 +181,9 @@ def _published_ms(connection: "Connection", source: str, batch: int) -> int:
     if batch <= MAX_BIGINT:
         with connection.cursor(row_factory=scalar_row) as cursor:
             values = {"source": source, "batch": batch}
-            published_at = cursor.execute(query("batch_published_at"), values).fetchone()
+            published_at = cursor.execute(
+                query("batch_published_at"), values
+            ).fetchone()
     if published_at is None:
         raise CommandError(
             f"--as-of {source}:{batch}: source {source!r} has no batch {batch}; "
@@ -197,7 +205,11 @@ def _instant_ms(text: str) -> int | None:
         if instant.tzinfo is None:
             instant = instant.astimezone()
         return _ceil_ms(instant)
-    except (ValueError, OverflowError, OSError) as error:  # the year 1 has no local time
+    except (
+        ValueError,
+        OverflowError,
+        OSError,
+    ) as error:  # the year 1 has no local time
         raise CommandError(
             f"--as-of {text!r} is out of range; give an instant since 1970"
         ) from error

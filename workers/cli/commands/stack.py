@@ -29,17 +29,29 @@ if TYPE_CHECKING:
     from compose.local.parts.part import PartStatus
 
 _FOLLOW_SECONDS = 0.2
-_STATUS_COLUMNS = ("part", "state", "pid", "uptime_s", "restarts", "address", "version", "error")
+_STATUS_COLUMNS = (
+    "part",
+    "state",
+    "pid",
+    "uptime_s",
+    "restarts",
+    "address",
+    "version",
+    "error",
+)
 _PASSWORD_IN_URL = re.compile(r"(://[^:/@]+:)[^@]+@")
 _PASSWORD_SETTING = re.compile(r"password=\S+")
 
 Home = Annotated[
-    str, typer.Option("--home", help="State directory (FRESHET_HOME).", show_default=False)
+    str,
+    typer.Option("--home", help="State directory (FRESHET_HOME).", show_default=False),
 ]
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 Detach = Annotated[
     bool,
-    typer.Option("--detach", "-d", help="Leave a supervisor behind and return when all is ready."),
+    typer.Option(
+        "--detach", "-d", help="Leave a supervisor behind and return when all is ready."
+    ),
 ]
 NoWorkers = Annotated[
     bool, typer.Option("--no-workers", help="Only PostgreSQL, Kafka and Temporal.")
@@ -47,7 +59,9 @@ NoWorkers = Annotated[
 Only = Annotated[
     list[str] | None,
     typer.Option(
-        "--only", help="Only this part and what it needs; may be repeated.", show_default=False
+        "--only",
+        help="Only this part and what it needs; may be repeated.",
+        show_default=False,
     ),
 ]
 PostgresPort = Annotated[
@@ -67,11 +81,16 @@ Timeout = Annotated[
 ]
 Part = Annotated[
     str,
-    typer.Argument(help="A part, or `supervisor`; all of them if left out.", show_default=False),
+    typer.Argument(
+        help="A part, or `supervisor`; all of them if left out.", show_default=False
+    ),
 ]
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Continue as they grow.")]
 Lines = Annotated[
-    int, typer.Option("--lines", "-n", min=0, max=MAX_ROWS, help="How many of the last lines.")
+    int,
+    typer.Option(
+        "--lines", "-n", min=0, max=MAX_ROWS, help="How many of the last lines."
+    ),
 ]
 
 
@@ -159,13 +178,18 @@ def _show_addresses(result: "UpResult") -> None:
 
 def without_password(address: str) -> str:
     """An address for people: a password in a URL or a connection string becomes `***`."""
-    return _PASSWORD_IN_URL.sub(r"\1***@", _PASSWORD_SETTING.sub("password=***", address))
+    return _PASSWORD_IN_URL.sub(
+        r"\1***@", _PASSWORD_SETTING.sub("password=***", address)
+    )
 
 
 def _failure(result: "UpResult") -> str:
     if not result.failures:
         return "the supervisor ended before everything was ready; see `freshet logs supervisor`"
-    parts = [f"{part.name}: {part.error or part.note or part.state}" for part in result.failures]
+    parts = [
+        f"{part.name}: {part.error or part.note or part.state}"
+        for part in result.failures
+    ]
     failure = f"not everything started: {'; '.join(parts)}"
     if any(part.state == "failed" for part in result.failures):
         return f"{failure}. The other parts continue; correct this and run `freshet up` again."
@@ -254,7 +278,10 @@ def doctor(json: Json = False, home: Home = "") -> int:
     checks = run_checks(_home(home))
     if json:
         write_json(
-            [{"check": c.name, "ok": c.ok, "found": c.observed, "remedy": c.remedy} for c in checks]
+            [
+                {"check": c.name, "ok": c.ok, "found": c.observed, "remedy": c.remedy}
+                for c in checks
+            ]
         )
     else:
         write_table(("check", "", "found", "what to do"), map(_check_cells, checks))
@@ -278,7 +305,9 @@ def _home(given: str) -> Path:
 # ── logs ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def logs(part: Part = "", follow: Follow = False, lines: Lines = 50, home: Home = "") -> int:
+def logs(
+    part: Part = "", follow: Follow = False, lines: Lines = 50, home: Home = ""
+) -> int:
     """What the parts wrote."""
     from compose.local.machine.process import last_lines
 
@@ -300,7 +329,9 @@ def _log_files(folder: Path, part: str) -> Sequence[Path]:
     paths = [path for path in everything if not part or path.stem == part]
     if not paths:
         known = ", ".join(path.stem for path in everything) or "none yet"
-        raise CommandError(f"no log of {part or 'any part'} in {folder}; logs there: {known}")
+        raise CommandError(
+            f"no log of {part or 'any part'} in {folder}; logs there: {known}"
+        )
     return paths
 
 

@@ -20,7 +20,8 @@ _COLUMNS = (
 )
 
 OneSource = Annotated[
-    str | None, typer.Option("--source", "-s", help="Only this source.", show_default=False)
+    str | None,
+    typer.Option("--source", "-s", help="Only this source.", show_default=False),
 ]
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
@@ -37,7 +38,11 @@ def show(source: OneSource = None, as_json: Json = False) -> None:
         rows = _subscriptions(connection, source)
     for row in rows:
         row["behind"] = row["last_batch"] - row["cursor_batch"]
-    asyncio.run(_add_attempts(resolved, [row for row in rows if row["delivery"] == "delivering"]))
+    asyncio.run(
+        _add_attempts(
+            resolved, [row for row in rows if row["delivery"] == "delivering"]
+        )
+    )
     if as_json:
         write_json(rows)
         return
@@ -66,10 +71,14 @@ def resume(
             "`freshet subscriptions list` lists them"
         )
     asyncio.run(_resume(resolved, subscriber, source))
-    write_message(f"{subscriber}:{source} tries now, after batch {known[0]['cursor_batch']}")
+    write_message(
+        f"{subscriber}:{source} tries now, after batch {known[0]['cursor_batch']}"
+    )
 
 
-def _subscriptions(connection: "Connection", source: str | None) -> list[dict[str, Any]]:
+def _subscriptions(
+    connection: "Connection", source: str | None
+) -> list[dict[str, Any]]:
     from workers.apply.subscriptions import subscriptions
 
     return [dict(row) for row in subscriptions(connection, source)]
@@ -110,7 +119,8 @@ async def _resume(settings: "Settings", subscriber: str, source: str) -> None:
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(
-        help="Which team is notified of which source, and how far.", no_args_is_help=True
+        help="Which team is notified of which source, and how far.",
+        no_args_is_help=True,
     )
     group.command("list")(show)
     group.command()(resume)

@@ -40,7 +40,8 @@ def planned(text: str, connection: Any, *, prune: bool = False) -> dict[str, Act
     config = parse(text)
     target = Target(config=config, unlisted=sources.unlisted(connection, config), prune=prune)
     checks.check(connection, target)
-    services = Services(connection=connection, cluster=SimpleNamespace(), client=SimpleNamespace())  # type: ignore[arg-type]
+    nothing: Any = SimpleNamespace()
+    services = Services(connection=connection, cluster=nothing, client=nothing)
     changes = asyncio.run(Sources().compare(services, target))
     return {change.name: change.action for change in changes}
 
