@@ -11,6 +11,7 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from corpus.batch import BatchRef
 from corpus.database import connect
 from corpus.staging.store import StagingStore
 from ingest import operate as control
