@@ -191,6 +191,7 @@ def user(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_everything_runs_on_existing_servers(
     tmp_path: Path, user: User, temporal_env: TemporalEnv
 ) -> None:
@@ -219,6 +220,7 @@ def test_everything_runs_on_existing_servers(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_wrong_password_is_one_clear_error(user: User, guarded_kafka: tuple[str, Path]) -> None:
     _, properties = guarded_kafka
     wrong = str(_with_password(properties, "wrong"))

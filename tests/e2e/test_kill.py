@@ -62,6 +62,7 @@ def _check_accounts(counted: dict[str, int], log: list[str]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_every_part_may_be_killed(tmp_path: Path) -> None:
     files = [EXAMPLE / "peps.base.jsonl.zst", EXAMPLE / "peps.changes.jsonl.zst"]
     expected = _folded([event for file in files for event in _events(file)])

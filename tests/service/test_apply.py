@@ -35,7 +35,7 @@ from workers.apply.schedules import Schedules
 from workers.apply.subscriptions import subscriptions
 from workers.config.file import Config, parse
 
-pytestmark = pytest.mark.service
+pytestmark = [pytest.mark.service, pytest.mark.timeout(180)]
 _NUMBERS = itertools.count(1)
 
 

@@ -21,7 +21,7 @@ from ingest.hand_over import hand_over
 from tests.support.consuming import Bench, bench
 from tests.support.polling import until
 
-pytestmark = [pytest.mark.service, pytest.mark.slow]
+pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.timeout(300)]
 _GROUPS = itertools.count(1)
 
 

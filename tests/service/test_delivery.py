@@ -31,7 +31,7 @@ from tests.support.team_env import (
 )
 from workers.apply.endpoints import Endpoint, ensure_endpoint
 
-pytestmark = pytest.mark.service
+pytestmark = [pytest.mark.service, pytest.mark.timeout(180)]
 
 
 @service_handler(service=BatchSubscriberService)
@@ -303,6 +303,7 @@ async def test_continue_as_new_loses_nothing(database_url, temporal_short_histor
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 async def test_kill_9_of_team_and_delivery_loses_nothing(env, db, tmp_path):
     """Both processes are killed in turns while batches are published; the team's log has every batch once, in order."""
     make_source(db)

@@ -26,7 +26,7 @@ from tests.support.team_env import (
 )
 from workers.roles import orchestrator as deliveries
 
-pytestmark = pytest.mark.service
+pytestmark = [pytest.mark.service, pytest.mark.timeout(180)]
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from tests.support.team_env import (
 )
 from workers.roles import gateway
 
-pytestmark = pytest.mark.service
+pytestmark = [pytest.mark.service, pytest.mark.timeout(180)]
 
 
 @pytest.fixture

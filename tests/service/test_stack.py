@@ -15,7 +15,7 @@ import pytest
 from compose.local.machine.process import marked
 from tests.support.polling import wait_until
 
-pytestmark = [pytest.mark.service, pytest.mark.slow]
+pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).resolve().parents[2]
 # The commands alone, so that a fault elsewhere in the command line is not seen as one of the stack.
