@@ -1,4 +1,4 @@
-"""The examples in corpus/README.md do what they say: the SQL from a plain client, the Python as it stands there."""
+"""The examples in the READMEs do what they say: SQL from a plain client, Python as it is written."""
 
 import re
 from pathlib import Path
@@ -9,11 +9,12 @@ import pytest
 from tests.support.fakes import HashEmbedder
 from tests.support.pipeline import Pipeline, make_event
 
-README = (Path(__file__).resolve().parents[2] / "corpus" / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parents[2]
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+def blocks(language: str, document: str = "corpus/README.md") -> list[str]:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
@@ -57,13 +58,17 @@ def test_a_vector_of_another_length_is_refused(corpus: Pipeline) -> None:
         connection.execute("SELECT * FROM freshet.search('[1,2,3]', NULL, 5, 'vector')")
 
 
+@pytest.mark.parametrize("document", ["README.md", "corpus/README.md"])
 def test_python(
-    corpus: Pipeline, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    corpus: Pipeline,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    document: str,
 ) -> None:
     for name in ("FRESHET_KAFKA_BOOTSTRAP", "TEMPORAL_ADDRESS"):
         monkeypatch.setenv(name, "unused")
     monkeypatch.setenv("FRESHET_DATABASE_URL", corpus.database_url)
     monkeypatch.setattr("workers.roles.models.LoadedModels", lambda settings: HashEmbedder())
-    (example,) = blocks("python")
-    exec(compile(example, "corpus/README.md", "exec"), {})
+    (example,) = blocks("python", document)
+    exec(compile(example, document, "exec"), {})
     assert capsys.readouterr().out.startswith("pep-0703 1 ")
