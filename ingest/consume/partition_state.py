@@ -133,9 +133,9 @@ class HandedOver:
     value_bytes: int
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class PartitionReader:
-    """One source's reading of one partition. Only the polling thread changes it.
+    """One source's reading of one partition. Only the polling thread changes it; two of them are never equal.
 
     Offsets only rise: `handed_over_offset <= batch_offset <= expected_offset`. Everything below the first is with the
     source's workflow, from there to the second in flight, from there to the third in the buffer.

@@ -30,7 +30,7 @@ def is_blocked(partition: AssignedPartition, behind: Collection[str]) -> bool:
 def suspend_and_resume(
     partition: AssignedPartition, behind: Collection[str], relieved: Collection[str], now: float
 ) -> None:
-    """Suspend readers that block others, and resume suspended ones; `partition.seek_to` is where to read then.
+    """Suspend readers that block others, and resume suspended ones; request a seek where reading must move for that.
 
     Args:
         partition: the partition.
@@ -39,30 +39,27 @@ def suspend_and_resume(
         now: monotonic seconds.
     """
     reading = [reader for reader in partition.readers.values() if not reader.is_suspended]
-    changed = False
+    read_offset = partition.read_offset
     for reader in partition.readers.values():
         is_relieved = reader.spec.source in relieved
         if reader.suspended_at is not None:
-            changed |= _resume_if_due(reader, reader.suspended_at, now, is_relieved=is_relieved)
+            if is_relieved:
+                _resume_if_due(reader, reader.suspended_at, now)
         elif not _blocks_any(reader, reading, behind):
             # The wait of a reader that is barely below its limits continues: it will block again at once.
             if is_relieved:
                 reader.blocking_since = None
         elif _suspend_if_due(reader, now):
             reading.remove(reader)
-            changed = True
-    if changed:
+    # A seek discards what is being fetched: without a need for it, several readers that are suspended and resumed at
+    # different times would keep one another from ever receiving a record.
+    if partition.read_offset != read_offset:
         partition.request_seek()
 
 
-def _resume_if_due(
-    reader: PartitionReader, suspended_at: float, now: float, *, is_relieved: bool
-) -> bool:
-    is_due = now - suspended_at >= MIN_SUSPENDED_SECONDS
-    if is_due and is_relieved and reader.in_flight is None:
+def _resume_if_due(reader: PartitionReader, suspended_at: float, now: float) -> None:
+    if reader.in_flight is None and now - suspended_at >= MIN_SUSPENDED_SECONDS:
         reader.resume()
-        return True
-    return False
 
 
 def _suspend_if_due(reader: PartitionReader, now: float) -> bool:

@@ -31,7 +31,7 @@ def test_a_reader_that_must_wait_is_suspended_after_a_while_and_the_other_contin
         assert is_blocked(partition, {"stuck"})
         suspend_and_resume(partition, {"stuck"}, {"fine"}, now)
         assert stuck.is_suspended is is_suspended
-    assert (partition.seek_to, partition.read_offset) == (4, 4)
+    assert (partition.seek_to, partition.read_offset) == (None, 4)  # reading is there already
     assert not is_blocked(partition, {"stuck"})
     receive(partition, 4)
     assert not stuck.buffer
@@ -71,6 +71,15 @@ def test_a_reader_that_is_far_back_lets_the_other_continue() -> None:
     suspend_and_resume(partition, set(), BOTH, 0.0)
     suspend_and_resume(partition, set(), BOTH, MAX_BLOCKING_SECONDS)
     assert (partition.readers["stuck"].is_suspended, partition.seek_to) == (True, 1_000)
+
+
+def test_a_reader_further_on_is_suspended_and_resumed_without_a_seek() -> None:
+    """A seek discards what is being fetched for the one that is far back."""
+    partition = make_partition(back=0, middle=500, fine=1_000)
+    partition.readers["middle"].suspend(0.0)
+    suspend_and_resume(partition, set(), {"back", "middle", "fine"}, MIN_SUSPENDED_SECONDS)
+    assert not partition.readers["middle"].is_suspended
+    assert (partition.seek_to, partition.read_offset) == (None, 0)
 
 
 def test_a_reader_that_waits_further_on_blocks_no_other() -> None:
