@@ -17,7 +17,7 @@ from tests.support.polling import until
 from workers.config import settings as settings_module
 from workers.drain import drain
 
-DOCUMENTS = 150  # more than two shards of the fleet
+DOCUMENTS = 150  # two shards of 64 texts, which are written while the third is held back, and the third
 
 
 @dataclass
@@ -82,7 +82,7 @@ async def test_the_line_names_the_stage_and_the_texts(
     waiting = Drain(settings_of(live, temporal_env.address, monkeypatch))
     running = asyncio.create_task(waiting.run())
     try:
-        await until(lambda: waiting.shows("batch 1: embedding 64 of ", " texts"), seconds=60)
+        await until(lambda: waiting.shows("batch 1: embedding 128 of ", " texts"), seconds=60)
     finally:
         released.set()
     result = await running
@@ -102,7 +102,7 @@ async def test_without_temporal_the_line_has_the_texts_of_the_database(
     waiting = Drain(settings_of(live, "127.0.0.1:1", monkeypatch))
     running = asyncio.create_task(waiting.run())
     try:
-        await until(lambda: waiting.shows("batch 1: embedding 64 texts"), seconds=60)
+        await until(lambda: waiting.shows("batch 1: embedding 128 texts"), seconds=60)
     finally:
         released.set()
     assert (await running)["drained"]
