@@ -14,5 +14,5 @@ class DeadLetterReason(StrEnum):
     UNSUPPORTED_CONTENT = "unsupported_content"  # no text: unknown media type, binary
     CLEANING_FAILED = "cleaning_failed"  # the cleaner failed
     CLEANING_TIMEOUT = (
-        "cleaning_timeout"  # the cleaner took longer than `clean_timeout_seconds`
+        "cleaning_timeout"  # the cleaner took longer than `clean_timeout`
     )

@@ -1,1 +1,1 @@
-"""Age becomes a verdict, then revalidation or expiry, and a report."""
+"""Age becomes a verdict, an expiry, and a report."""

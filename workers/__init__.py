@@ -1,1 +1,1 @@
-"""Running processes: command line, settings, wiring, logs. No rules of the domain; nobody imports it."""
+"""Running processes: command line, settings, wiring, logs. No rules of the domain; no other package imports it."""

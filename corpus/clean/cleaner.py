@@ -211,7 +211,7 @@ def _result(future: Any, spec: PreparationSpec) -> list[Cleaned] | CleaningFailu
     except FutureTimeoutError:
         return CleaningFailure(
             DeadLetterReason.CLEANING_TIMEOUT,
-            f"cleaning took longer than clean_timeout_seconds = {spec.clean_timeout_seconds:g}",
+            f"cleaning took longer than clean_timeout = {spec.clean_timeout_seconds:g}s",
         )
     except ProcessExpired as error:
         return CleaningFailure(

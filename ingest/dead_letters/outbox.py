@@ -131,6 +131,14 @@ class Outbox:
                 self._pause(letter.source, str(error))
             except KafkaException as error:
                 self._handle_refusal(letter.source, error.args[0])
+            except (
+                Exception
+            ) as error:  # one row must not end the outbox, which ends the consumer
+                logger.exception(
+                    "a dead letter cannot be sent",
+                    extra={"action": "dead_letter_failed", "source": letter.source},
+                )
+                self._pause(letter.source, type(error).__name__)
         if self._producer.flush(_FLUSH_SECONDS):
             logger.warning(
                 "Kafka did not acknowledge all dead letters in time",

@@ -93,7 +93,7 @@ def test_packages_import_nothing(name: str) -> None:
     )
 
 
-def test_sql_stands_in_sql_files() -> None:
+def test_sql_is_in_sql_files() -> None:
     """What a connection executes comes from `query(...)`; a migration's text is the one exception."""
     wrong = []
     for name, tree in sources():

@@ -17,7 +17,9 @@ from tests.support.polling import until
 from workers.config import settings as settings_module
 from workers.drain import drain
 
-DOCUMENTS = 150  # two shards of 64 texts, which are written while the third is held back, and the third
+DOCUMENTS = (
+    150  # two shards of 64 texts, which are written while the third is held back, and the third
+)
 
 
 @dataclass

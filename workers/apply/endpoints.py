@@ -1,5 +1,6 @@
 """Nexus endpoints: Freshet's own, which teams call, and one per team, which Freshet calls."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,10 @@ from corpus.service import CORPUS_ENDPOINT
 from workers.apply.change import Change
 from workers.apply.kind import Kind, Names, Services, Target
 from workers.apply.settling import until_settled
+
+logger = logging.getLogger(__name__)
+
+_REFUSALS = (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNIMPLEMENTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +132,17 @@ async def _create(client: Client, spec: EndpointSpec) -> None:
 
 
 async def _read(client: Client, name: str) -> ApiEndpoint | None:
+    """An endpoint; None where it does not exist, or where the server does not let us look.
+
+    A managed server may refuse the question. The plan then says `create`, and all that comes before it is carried out.
+    """
     try:
         return await _list(client, name)
     except RPCError as error:
+        if error.status in _REFUSALS:
+            context = {"action": "endpoint_unknown", "endpoint": name}
+            logger.warning("the server does not list Nexus endpoints", extra=context)
+            return None
         raise _unavailable(name, error) from error
 
 

@@ -1,5 +1,6 @@
 """Temporal namespaces: Freshet's own, and those of the teams that subscribe."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,6 +17,8 @@ from temporalio.service import RPCError, RPCStatusCode
 from corpus.errors import DependencyError
 from workers.apply.change import Change
 from workers.apply.kind import Kind, Names, Services, Target
+
+logger = logging.getLogger(__name__)
 
 _RETENTION = timedelta(days=3)
 
@@ -102,6 +105,11 @@ async def _exists(client: Client, name: str) -> bool:
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             return False
+        if error.status is RPCStatusCode.PERMISSION_DENIED:
+            # An authorizer may show us our own namespace only; the team's is its operator's business.
+            context = {"action": "namespace_unknown", "namespace": name}
+            logger.warning("the server does not describe a namespace", extra=context)
+            return True
         raise DependencyError(
             f"namespace {name!r} cannot be described: {error.message}"
         ) from error

@@ -146,9 +146,16 @@ def _groups(kind: Kind[Any], changes: Plan) -> list[Plan]:
 
 
 async def _finish(kind: Kind[Any], services: Services, written: Plan) -> None:
+    """Notify what depends on the changes: all of them, also where one cannot be notified."""
+    failures: list[FreshetError] = []
     for change in written:
-        with _named(change):
-            await kind.finish(services, change)
+        try:
+            with _named(change):
+                await kind.finish(services, change)
+        except FreshetError as error:
+            failures.append(error)
+    if failures:
+        raise type(failures[0])("; ".join(map(str, failures))) from failures[0]
 
 
 async def _write(kind: Kind[Any], services: Services, group: Plan) -> Plan:

@@ -60,7 +60,7 @@ def list_dead_letters(
     limit: Limit = 100,
     as_json: Json = False,
 ) -> None:
-    """Newest first."""
+    """List dead letters, newest first."""
     from ingest.dead_letters.redrive import Selection, find
     from workers.cli.names import require_source
 
@@ -91,7 +91,7 @@ def show_dead_letter(
     as_json: Json = False,
     value: ValueOnly = False,
 ) -> None:
-    """One, with its reason and its original bytes."""
+    """Show one dead letter, with its reason and its original bytes."""
     from ingest.dead_letters.redrive import show
 
     if abs(number) > MAX_BIGINT:
@@ -151,7 +151,7 @@ def discard_dead_letters(
     everything: All = False,
     as_json: Json = False,
 ) -> None:
-    """Close them: they are kept, but are no longer open."""
+    """Close dead letters: they are kept, but are no longer open."""
     from ingest.dead_letters.redrive import settle
 
     _require_one_choice(numbers, reason, everything=everything)

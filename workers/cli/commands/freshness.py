@@ -139,7 +139,7 @@ async def _check(settings: "Settings", source: str, seconds: int) -> "FreshnessR
 
 
 def schedules(as_json: PlainJson = False) -> None:
-    """Show the schedules: when they ran last, when they run next, whether somebody paused them."""
+    """Show the schedules: when they ran last, when they run next, whether they are paused."""
     from workers.config import settings
 
     rows = asyncio.run(_schedules(settings.load()))

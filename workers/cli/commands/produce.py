@@ -40,7 +40,12 @@ Rate = Annotated[
 ]
 Limit = Annotated[
     int | None,
-    typer.Option(min=1, max=MAX_BIGINT, help="Records at most.", show_default=False),
+    typer.Option(
+        min=1,
+        max=MAX_BIGINT,
+        help="The largest number of records to send.",
+        show_default=False,
+    ),
 ]
 Raw = Annotated[
     bool,

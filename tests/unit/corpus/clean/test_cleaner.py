@@ -135,7 +135,7 @@ def test_a_slow_document_is_given_up_alone(cleaner: Cleaner, slow: str, content_
     before, given_up, after = cleaner.clean(documents, PreparationSpec(clean_timeout_seconds=1.0))
     assert isinstance(given_up, CleaningFailure)
     assert given_up.reason is DeadLetterReason.CLEANING_TIMEOUT
-    assert "clean_timeout_seconds = 1" in given_up.detail
+    assert "clean_timeout = 1s" in given_up.detail
     assert (words(before), words(after)) == ("before", "after")
 
 

@@ -129,6 +129,13 @@ def test_a_topic_that_refuses_even_pointers_delays_no_other_source(stand: Stand)
     assert stand.marked() == [100]
 
 
+def test_a_row_that_cannot_be_read_delays_no_other_source(stand: Stand) -> None:
+    unreadable = {**letter(1, "b").spec, "version_rule": "of another version"}
+    stand.letters = [letter(1, "b", spec=unreadable), letter(2, "a")]
+    assert stand.outbox.produce_some() == 1
+    assert stand.marked() == [2]
+
+
 def test_a_source_that_waits_is_tried_again_later(
     stand: Stand, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -142,6 +142,11 @@ async def test_a_namespace_is_registered_once() -> None:
     assert await ensure_namespace(meanwhile, "team") is False
 
 
+async def test_a_namespace_that_we_may_not_see_is_taken_to_exist() -> None:
+    hidden = namespaces(error(RPCStatusCode.PERMISSION_DENIED))
+    assert await ensure_namespace(hidden, "team") is False
+
+
 async def test_a_server_that_registers_none_says_what_to_do() -> None:
     managed = namespaces(error(RPCStatusCode.NOT_FOUND), error(RPCStatusCode.PERMISSION_DENIED))
     with pytest.raises(DependencyError, match=r"the server says why.*by hand"):
@@ -230,10 +235,15 @@ async def test_a_namespace_that_never_settles_is_an_error() -> None:
         await Endpoints().write(services(client=client), endpoint_change())
 
 
-async def test_a_server_that_shows_no_endpoints_says_what_to_do() -> None:
-    client = operator(error(RPCStatusCode.PERMISSION_DENIED))
+@pytest.mark.parametrize("status", [RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNIMPLEMENTED])
+async def test_a_server_that_shows_no_endpoints_stops_the_plan_only_there(
+    status: RPCStatusCode,
+) -> None:
+    """All that comes before endpoints is carried out; then the error says what to do."""
+    client = operator(error(status))
+    assert await Endpoints().current(services(client=client), ["e"]) == {}
     with pytest.raises(DependencyError, match="by hand"):
-        await Endpoints().current(services(client=client), ["e"])
+        await Endpoints().write(services(client=client), endpoint_change())
 
 
 async def test_another_program_that_creates_it_first_is_no_error() -> None:

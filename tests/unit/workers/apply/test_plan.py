@@ -185,6 +185,22 @@ def test_a_failure_names_the_change_and_what_came_before_it_is_reported() -> Non
     assert reported == kind.writes == kind.finished == ["a"]
 
 
+class Unreachable(NumbersTogether):
+    """What depends on `a` and `c` cannot be notified."""
+
+    async def finish(self, services: Services, change: Change[Number]) -> None:
+        if change.name in ("a", "c"):
+            raise DependencyError("nothing answers")
+        await super().finish(services, change)
+
+
+def test_one_that_cannot_be_notified_leaves_out_no_other() -> None:
+    kind = Unreachable({"a": 1, "b": 1, "c": 1, "d": 1}, {})
+    with pytest.raises(DependencyError, match=r"number a: nothing answers; .*number c: nothing"):
+        run(execute(SERVICES, compare(kind), kinds=[kind]))
+    assert kind.finished == ["b", "d"]
+
+
 def test_of_changes_that_belong_together_none_is_reported_when_one_fails() -> None:
     kind = NumbersTogether({"a": 1, "b": 1}, {}, broken="b")
     reported: list[str] = []

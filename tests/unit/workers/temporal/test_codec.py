@@ -163,7 +163,7 @@ def test_any_payload_comes_back(data: bytes, metadata: dict[str, bytes]) -> None
     assert codec._decrypt(codec._encrypt(payload)) == payload
 
 
-def test_no_key_stands_in_an_error(tmp_path: Path) -> None:
+def test_no_key_is_in_an_error(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text(line("short", NEW[:16]))
     with pytest.raises(ConfigurationError) as caught:
