@@ -2,19 +2,19 @@
 
 from pathlib import Path
 
-import psutil
 import pytest
 
 from compose.local.machine.process import marked
 from compose.local.run import running
 from corpus.errors import DependencyError
 from tests.support.light_parts import LightPart
+from tests.support.polling import wait_until
 
 
 def test_a_part_runs_for_the_length_of_the_block(tmp_path: Path) -> None:
     with running(LightPart(home=tmp_path, name="part")) as process:
         assert process.alive()
-        assert psutil.Process(process.pid).environ()["FRESHET_PART"] == f"{tmp_path}|part"
+        wait_until(lambda: [p.pid for p in marked(f"{tmp_path}|part")] == [process.pid], 5)
     assert not process.alive()
     assert list(marked(str(tmp_path))) == []
 
