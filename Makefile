@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest
 # Tests that need no service run side by side, one process per core; the others share one set of servers.
 FAST := tests/unit tests/property tests/contract tests/replay
 SERVED := tests/service tests/migrations tests/e2e
-SIDE_BY_SIDE := -n auto --dist worksteal
+SIDE_BY_SIDE := -n logical --dist worksteal
 
 # `make test T=tests/unit/corpus/split` runs one folder, file or test.
 T ?=
