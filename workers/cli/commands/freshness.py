@@ -154,12 +154,13 @@ def schedules(as_json: PlainJson = False) -> None:
 
 
 async def _schedules(settings: "Settings") -> list[dict[str, Any]]:
+    from freshness.schedules import is_freshness_schedule
     from workers.temporal.client import temporal
 
     client = await temporal(settings)
     rows: list[dict[str, Any]] = []
     async for listed in await client.list_schedules():
-        if listed.id.startswith("freshet/") and listed.id.endswith("/freshness"):
+        if is_freshness_schedule(listed.id):
             described = await client.get_schedule_handle(listed.id).describe()
             rows.append(_schedule_row(described))
     return sorted(rows, key=lambda row: row["schedule"])
