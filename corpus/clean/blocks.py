@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from corpus.clean.account import NOTHING_TOLD, Account
 from corpus.dead_letter import DeadLetterReason
 
 
@@ -39,6 +40,8 @@ class CleanedDocument:
     text: str
     blocks: tuple[Block, ...] = ()
     """In order, without overlap; between them is nothing but white space."""
+    account: Account = NOTHING_TOLD
+    """What was kept and what was dropped. Default: nothing is told."""
 
 
 @dataclass(frozen=True, slots=True)

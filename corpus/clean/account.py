@@ -1,0 +1,94 @@
+"""What cleaning kept of a document, and what it dropped by which rule.
+
+All figures are characters that are no white space, as they stood in the document: what the cleaner itself adds (the
+mark of a list item, the bar between two cells) is in no figure. So `kept` and the dropped add up to what came in.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+_SAMPLE_CHARACTERS = 200
+_MOST_PIECES = 1_000
+
+
+class DropRule(StrEnum):
+    """Why text is not in a cleaned document."""
+
+    NAVIGATION = "navigation"
+    """Menus, link lists, language bars, breadcrumbs, paging."""
+    BOILERPLATE = "boilerplate"
+    """Banners, footers, share bars, notices of cookies, what lies outside the main part."""
+    HIDDEN = "hidden"
+    """What a reader's browser would not show, comments of the markup included."""
+    FRONT_MATTER = "front_matter"
+    """Metadata at the beginning of a Markdown document."""
+    MACHINE = "machine"
+    """Scripts, style sheets, data URIs, long base64, minified lines, escape sequences of terminals, directives."""
+    FORM = "form"
+    """Labels of buttons and options of lists."""
+    UNDECODABLE = "undecodable"
+    """Bytes that are no text in the document's encoding."""
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedPiece:
+    """One piece of text that is not in the cleaned document."""
+
+    rule: DropRule
+    characters: int
+    """Without white space."""
+    sample: str
+    """Its beginning, white space folded; at most 200 characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What became of a document's characters."""
+
+    kept: int = 0
+    dropped: tuple[tuple[DropRule, int], ...] = ()
+    """Characters per rule, in the order of the rules; rules that dropped nothing are left out."""
+    pieces: tuple[DroppedPiece, ...] = ()
+    """In the document's order; the first 1,000."""
+
+    @property
+    def received(self) -> int:
+        """Characters of the document."""
+        return self.kept + sum(characters for _, characters in self.dropped)
+
+
+NOTHING_TOLD = Account()
+
+
+@dataclass(slots=True)
+class AccountBuilder:
+    """Collects what rules drop."""
+
+    _characters: Counter[DropRule] = field(default_factory=Counter[DropRule])
+    _pieces: list[DroppedPiece] = field(default_factory=list[DroppedPiece])
+
+    def drop(self, rule: DropRule, text: str) -> None:
+        """Note a dropped text; white space alone is none."""
+        characters = visible_length(text)
+        if not characters:
+            return
+        self._characters[rule] += characters
+        if len(self._pieces) < _MOST_PIECES:
+            sample = " ".join(text[: 4 * _SAMPLE_CHARACTERS].split())
+            piece = DroppedPiece(rule, characters, sample[:_SAMPLE_CHARACTERS])
+            self._pieces.append(piece)
+
+    def finish(self, kept: int) -> Account:
+        """Return the account of a document of which `kept` characters are left."""
+        dropped = tuple(
+            (rule, self._characters[rule])
+            for rule in DropRule
+            if self._characters[rule]
+        )
+        return Account(kept, dropped, tuple(self._pieces))
+
+
+def visible_length(text: str) -> int:
+    """Return how many characters of a text are no white space."""
+    return sum(map(len, text.split()))
