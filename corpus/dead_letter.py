@@ -13,6 +13,7 @@ class DeadLetterReason(StrEnum):
     TOO_MANY_CHUNKS = "too_many_chunks"  # more than `max_chunks`
     UNSUPPORTED_CONTENT = "unsupported_content"  # no text: unknown media type, binary
     CLEANING_FAILED = "cleaning_failed"  # the cleaner failed
+    NO_TEXT_LEFT = "no_text_left"  # cleaning dropped all of its readable text
     CLEANING_TIMEOUT = (
         "cleaning_timeout"  # the cleaner took longer than `clean_timeout`
     )

@@ -9,7 +9,15 @@ from typing import Literal
 PREPARATION_VERSION = 2
 
 # Limits decide whether there is a result, not which one; they are no part of the fingerprint.
-_LIMITS = frozenset({"max_document_bytes", "max_chunks", "clean_timeout_seconds"})
+_LIMITS = frozenset(
+    {
+        "max_document_bytes",
+        "max_chunks",
+        "clean_timeout_seconds",
+        "min_kept_ratio",
+        "on_empty",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +48,11 @@ class PreparationSpec:
     max_nesting: int = 512
     # Time to clean one document; a slower one is a dead letter.
     clean_timeout_seconds: float = 20.0
+
+    # Share of a document's readable characters; of a document that keeps less, the ledger counts a loss.
+    min_kept_ratio: float = 0.1
+    # A document of whose readable text nothing is left: "dead_letter", or "publish" it without chunks (counted).
+    on_empty: Literal["dead_letter", "publish"] = "dead_letter"
 
     def fingerprint(self) -> str:
         """16 hex digits over everything that changes the result."""

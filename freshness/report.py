@@ -31,6 +31,8 @@ class FreshnessSnapshot:
     )
     # When the document that was not seen for longest was last observed or verified; None: there is no document.
     oldest_ms: int | None = None
+    empty: int = 0  # visible documents of whose readable text cleaning left nothing
+    lossy: int = 0  # visible documents that keep less of it than `min_kept_ratio`
 
     def verdict(self) -> Verdict:
         """Judge the ages; documents that are overdue and may not be expired are an error."""
@@ -83,6 +85,8 @@ class FreshnessReport:
     oldest_ms: int | None = None
     documents: int | None = None
     overdue: int | None = None
+    empty: int | None = None  # visible documents of whose readable text nothing is left
+    lossy: int | None = None  # visible documents that keep less than `min_kept_ratio`
     expired: int = 0  # documents that this check withdrew
     error: str | None = None  # the reasons, for any status but pass
 
@@ -145,6 +149,8 @@ def _adapter_response(report: FreshnessReport) -> dict[str, Any]:
         "error": report.error,
         "documents": report.documents,
         "overdue": report.overdue,
+        "empty": report.empty,
+        "lossy": report.lossy,
         "expired": report.expired,
         "oldest_verified_at": _iso(report.oldest_ms),
         "warn_after_seconds": report.spec.warn_after_seconds,

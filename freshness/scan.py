@@ -29,6 +29,8 @@ class _SnapshotRow:
     documents: int
     oldest_ms: int | None
     overdue: int
+    empty: int
+    lossy: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,8 @@ class CheckRow:
     oldest_ms: int | None
     documents: int | None
     overdue: int | None
+    empty: int | None
+    lossy: int | None
     expired: int | None
     error: str | None
     criteria: dict[str, Any] | None
@@ -132,6 +136,8 @@ def report_of(row: CheckRow) -> FreshnessReport:
         oldest_ms=row.oldest_ms,
         documents=row.documents,
         overdue=row.overdue,
+        empty=row.empty,
+        lossy=row.lossy,
         expired=row.expired or 0,
         error=row.error,
     )

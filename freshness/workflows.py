@@ -126,6 +126,8 @@ class FreshnessWorkflow:
             oldest_ms=snapshot.oldest_ms,
             documents=snapshot.documents,
             overdue=snapshot.overdue,
+            empty=snapshot.empty,
+            lossy=snapshot.lossy,
             expired=withdrawn,
             error="; ".join(verdict.reasons) or None,
         )

@@ -57,6 +57,17 @@ class Account:
         """Characters of the document."""
         return self.kept + sum(characters for _, characters in self.dropped)
 
+    @property
+    def readable(self) -> int:
+        """Characters that a person could have read: all but those of machines."""
+        dropped = dict(self.dropped)
+        return self.received - dropped.get(DropRule.MACHINE, 0)
+
+    @property
+    def is_emptied(self) -> bool:
+        """Whether nothing is left of a text that a person could have read."""
+        return self.kept == 0 and self.readable > 0
+
 
 NOTHING_TOLD = Account()
 

@@ -24,6 +24,7 @@ class ChunkTokenizer:
         prefix_ids: token ids before every text: special tokens and the prefix.
         suffix_ids: token ids after every text.
         special_tokens: how many tokens these are together.
+        unknown_token: id of the token for what the model has no word for; None: it has a word for everything.
         word_by_word: whether a slice of a text's tokens is what the slice's own text gives.
     """
 
@@ -44,6 +45,7 @@ class ChunkTokenizer:
         self.prefix_ids: tuple[int, ...] = (*before, *prefix_tokens.ids)
         self.suffix_ids: tuple[int, ...] = after
         self.special_tokens = len(self.prefix_ids) + len(self.suffix_ids)
+        self.unknown_token = _unknown_token(tokenizer)
         self.word_by_word = type(tokenizer.pre_tokenizer).__name__ in _WORD_BY_WORD
 
     def encode(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
@@ -75,6 +77,12 @@ def load_tokenizer(model: str, prefix: str = "") -> ChunkTokenizer:
             "choose a model with a fast tokenizer, or save one with transformers' save_pretrained"
         )
     return ChunkTokenizer(Tokenizer.from_file(str(file)), token_limit(folder), prefix)
+
+
+def _unknown_token(tokenizer: Tokenizer) -> int | None:
+    # A unigram model does not tell the name; all of them call it so.
+    name = getattr(tokenizer.model, "unk_token", None) or "<unk>"
+    return tokenizer.token_to_id(name)
 
 
 def _special_ids(tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -1,11 +1,13 @@
 """The files of a prepared batch, as frames; their columns are declared in `corpus.staging.layout`."""
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from corpus.chunk import Chunk
+from corpus.clean.account import Account
 from corpus.prepare.events import JudgedEvents
 from corpus.prepare.fold import FoldedDocument
 from corpus.prepare.heads import Head
@@ -21,6 +23,29 @@ class DocumentChunk(NamedTuple):
     chunk: Chunk
 
 
+def text_account(
+    account: Account, chunks: Sequence[Chunk], unknown_token: int | None
+) -> dict[str, Any]:
+    """The columns that say what became of a document's text.
+
+    Args:
+        account: of its cleaning.
+        chunks: of the cleaned text.
+        unknown_token: id of the token that represents what the model has no word for; None: it has a word for all.
+    """
+    return {
+        "received_characters": account.received,
+        "kept_characters": account.kept,
+        "dropped": json.dumps({str(rule): length for rule, length in account.dropped}),
+        "tokens": sum(len(chunk.token_ids) for chunk in chunks),
+        "unknown_tokens": sum(
+            chunk.token_ids.count(unknown_token)
+            for chunk in chunks
+            if unknown_token is not None
+        ),
+    }
+
+
 def document_row(
     events: JudgedEvents,
     document_id: str,
@@ -28,6 +53,7 @@ def document_row(
     *,
     reused: Head | None = None,
     cleaned_sha256: bytes | None = None,
+    account: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """One row of the documents file.
 
@@ -37,6 +63,7 @@ def document_row(
         document: what its events come to.
         reused: the version whose chunks stay as they are.
         cleaned_sha256: of the cleaned text, where the document was cleaned.
+        account: from `text_account`; None: that of the version whose chunks stay.
     """
     event = events.values(document.acting[-1])
     row = {column.name: event.get(column.name) for column in DOCUMENTS}
@@ -50,6 +77,7 @@ def document_row(
     if reused is not None:
         row["reuse_key"] = reused.document_key
         row["cleaned_sha256"] = reused.cleaned_sha256
+    row.update(account or {})
     return row
 
 

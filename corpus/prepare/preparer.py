@@ -15,6 +15,7 @@ from psycopg_pool import ConnectionPool
 
 from corpus.batch import PreparedBatch, PreparedFrom, PrepareRequest, StagedFile
 from corpus.chunk import Chunk, text_sha256
+from corpus.clean.account import Account
 from corpus.clean.blocks import CleanedDocument, CleaningFailure
 from corpus.clean.cleaner import Cleaner, RawDocument
 from corpus.database import Connection, database_errors_translated, fetch_all, fetch_one
@@ -27,6 +28,7 @@ from corpus.prepare.files import (
     chunk_frame,
     document_frame,
     document_row,
+    text_account,
     text_frame,
 )
 from corpus.prepare.fold import FoldedDocument
@@ -88,8 +90,22 @@ class _BatchState:
         reused: Head | None = None,
         cleaned_sha256: bytes | None = None,
         chunks: Sequence[Chunk] = (),
+        account: Account | None = None,
     ) -> None:
-        """Add a document to what is published; the arguments are those of `document_row`."""
+        """Add a document to what is published.
+
+        Args:
+            document_id: of the document.
+            document: what its events come to.
+            reused: the version whose chunks stay as they are.
+            cleaned_sha256: of the cleaned text, where the document was cleaned.
+            chunks: of the cleaned text.
+            account: of its cleaning; None where it was not cleaned, or where the chunks of `reused` stay.
+        """
+        unknown_token = self.space.tokenizer.unknown_token
+        text = None
+        if account is not None:
+            text = text_account(account, chunks, unknown_token)
         self.documents.append(
             document_row(
                 self.events,
@@ -97,6 +113,7 @@ class _BatchState:
                 document,
                 reused=reused,
                 cleaned_sha256=cleaned_sha256,
+                account=text,
             )
         )
         self.chunks.extend(
@@ -319,7 +336,14 @@ def _add_cleaned(
     chunks = _split(batch, candidate.row, result)
     if chunks is None:
         return False
-    batch.add(document_id, document, cleaned_sha256=cleaned_sha256, chunks=chunks)
+    assert isinstance(result, CleanedDocument), "only a cleaned document has chunks"
+    batch.add(
+        document_id,
+        document,
+        cleaned_sha256=cleaned_sha256,
+        chunks=chunks,
+        account=result.account,
+    )
     return True
 
 
@@ -330,11 +354,23 @@ def _split(
     if isinstance(result, CleaningFailure):
         batch.events.dead_letter(row, result.reason, result.detail)
         return None
+    if batch.spec.pipeline.on_empty == "dead_letter" and result.account.is_emptied:
+        detail = _emptied(result.account)
+        batch.events.dead_letter(row, DeadLetterReason.NO_TEXT_LEFT, detail)
+        return None
     try:
         return split(result, batch.space.tokenizer, batch.spec.pipeline)
     except TooManyChunks as error:
         batch.events.dead_letter(row, DeadLetterReason.TOO_MANY_CHUNKS, str(error))
         return None
+
+
+def _emptied(account: Account) -> str:
+    rules = ", ".join(f"{rule} {length:,}" for rule, length in account.dropped)
+    return (
+        f"cleaning dropped all of the document's {account.received:,} characters ({rules}); "
+        'see `freshet clean --explain`, or set on_empty = "publish"'
+    )
 
 
 # ── step 5 ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -53,6 +53,22 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TextAccount:
+    """What became of the text of the documents that a batch writes; columns of the ledger (query `text_account`)."""
+
+    received_characters: int = 0
+    kept_characters: int = 0
+    dropped: str = "{}"  # JSON: characters per rule
+    tokens: int = 0
+    unknown_tokens: int = 0
+    documents_empty: int = 0
+    documents_lossy: int = 0
+
+
+NO_TEXT = TextAccount()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerRow(Counts):
     """A batch in the ledger (query `ledger_row`)."""
 
@@ -140,6 +156,14 @@ def count_outcomes(transaction: PublishTransaction) -> dict[str, int]:
     return {**counts, "records": sum(events.values())}
 
 
+def account_for_text(transaction: PublishTransaction) -> TextAccount:
+    """What became of the text of the document versions that the transaction has opened."""
+    min_kept_ratio = transaction.spec.pipeline.min_kept_ratio
+    return transaction.fetch_one(
+        class_row(TextAccount), "text_account", min_kept_ratio=min_kept_ratio
+    )
+
+
 # ── writing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -147,6 +171,7 @@ def record_batch(
     transaction: PublishTransaction,
     kind: BatchKind,
     counts: Counts,
+    text: TextAccount = NO_TEXT,
     *,
     reason: str | None = None,
 ) -> None:
@@ -156,6 +181,7 @@ def record_batch(
         transaction: that publishes the batch.
         kind: of the batch.
         counts: for the ledger.
+        text: what became of the text of its documents.
         reason: the rule of an expiry, for people.
     """
     batch, request = transaction.batch, transaction.request
@@ -165,6 +191,7 @@ def record_batch(
     transaction.execute(
         "insert_ledger",
         **asdict(counts),
+        **asdict(text),
         kind=kind.value,
         state=_PUBLISHED.value,
         reason=reason,

@@ -28,6 +28,7 @@ from corpus.publish.copy_in import copy_in
 from corpus.publish.expiry import expire
 from corpus.publish.ledger import (
     Counts,
+    account_for_text,
     count_outcomes,
     move_positions,
     published_report,
@@ -139,7 +140,8 @@ class Publisher:
         changes = write_changes(transaction)
         # Step 5.
         counts = replace(changes, **count_outcomes(transaction))
-        record_batch(transaction, BatchKind.INGEST, counts)
+        text = account_for_text(transaction)
+        record_batch(transaction, BatchKind.INGEST, counts, text)
         move_positions(transaction, moved, _records_by_partition(events))
         transaction.execute("insert_dead_letters")
         return report(batch, BatchKind.INGEST, counts, transaction.published_at)

@@ -134,6 +134,14 @@ DOCUMENTS: Columns = (
     *_DESCRIPTION,
     Column("cleaned_sha256", ColumnType.BYTES),  # of the cleaned text
     _RAW_SHA256,
+    # What became of the text, where the document was cleaned; null: as in the version whose chunks stay.
+    Column("received_characters", ColumnType.INT8),  # white space not counted
+    Column("kept_characters", ColumnType.INT8),
+    Column("dropped", ColumnType.TEXT),  # JSON: characters per rule
+    Column("tokens", ColumnType.INT8),  # of the chunks, special tokens not counted
+    Column(
+        "unknown_tokens", ColumnType.INT8
+    ),  # of them, those the model has no word for
 )
 
 # The chunks of a prepared batch's documents, one row per occurrence in a document.

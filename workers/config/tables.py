@@ -88,6 +88,14 @@ class PreparationTable(Table):
         default=_PREPARATION.clean_timeout_seconds,
         description="Documents that take longer to clean are dead-lettered.",
     )
+    min_kept_ratio: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=_PREPARATION.min_kept_ratio,
+        description="A document that keeps less of its readable text is counted as lossy.",
+    )
+    on_empty: Literal["dead_letter", "publish"] = Field(
+        default=_PREPARATION.on_empty,
+        description="A document of whose readable text nothing is left.",
+    )
 
     @model_validator(mode="after")
     def _in_order(self) -> "PreparationTable":

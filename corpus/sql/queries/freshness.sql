@@ -5,7 +5,7 @@ SELECT (extract(epoch FROM now()) * 1000)::bigint AS snapshotted_at_ms, s.spec, 
            SELECT (extract(epoch FROM max(d.observed_at)) * 1000)::bigint
              FROM freshet.document d WHERE d.source = s.source
        ) AS newest_ms,
-       v.documents, v.oldest_ms, v.overdue
+       v.documents, v.oldest_ms, v.overdue, v.empty, v.lossy
   FROM freshet.source s,
        LATERAL (
            SELECT count(*) AS documents,
@@ -17,8 +17,17 @@ SELECT (extract(epoch FROM now()) * 1000)::bigint AS snapshotted_at_ms, s.spec, 
                               secs => (s.spec -> 'freshness' ->> 'expire_after_seconds')::double precision
                           )
                       ) <= now()
-                  ) AS overdue
-             FROM freshet.document d WHERE d.source = s.source AND d.visible_to IS NULL
+                  ) AS overdue,
+                  count(*) FILTER (WHERE d.kept_characters = 0 AND readable.characters > 0) AS empty,
+                  count(*) FILTER (
+                      WHERE d.kept_characters < readable.characters
+                            * coalesce((s.spec -> 'pipeline' ->> 'min_kept_ratio')::double precision, 0.1)
+                  ) AS lossy
+             FROM freshet.document d,
+                  LATERAL (
+                      SELECT d.received_characters - coalesce((d.dropped ->> 'machine')::bigint, 0) AS characters
+                  ) readable
+            WHERE d.source = s.source AND d.visible_to IS NULL
        ) v
  WHERE s.source = %(source)s::text;
 
@@ -30,11 +39,12 @@ SELECT count(*) AS batches, coalesce(sum(documents_expired), 0)::bigint AS docum
 -- name: record_freshness
 -- Keep the result of a check, once per run. A check that could not ask the database for the time is dated by now().
 INSERT INTO freshet.freshness_report (source, snapshotted_at, status, max_loaded_at, oldest_verified_at, documents,
-       overdue, expired, error, criteria, duration_seconds, workflow_id, run_id)
+       overdue, expired, error, criteria, duration_seconds, workflow_id, run_id, empty, lossy)
 SELECT source, coalesce(to_timestamp(%(snapshotted_at_ms)s::double precision / 1000), now()), %(status)s::text,
        to_timestamp(%(newest_ms)s::double precision / 1000), to_timestamp(%(oldest_ms)s::double precision / 1000),
        %(documents)s::bigint, %(overdue)s::bigint, %(expired)s::bigint, %(error)s::text, %(criteria)s::jsonb,
-       %(duration_seconds)s::double precision, %(workflow_id)s::text, %(run_id)s::text
+       %(duration_seconds)s::double precision, %(workflow_id)s::text, %(run_id)s::text, %(empty)s::bigint,
+       %(lossy)s::bigint
   FROM freshet.source WHERE source = %(source)s::text
    AND NOT EXISTS (
        SELECT 1 FROM freshet.freshness_report r WHERE r.source = %(source)s::text AND r.run_id = %(run_id)s::text
@@ -48,7 +58,7 @@ SELECT s.source, s.spec, (extract(epoch FROM now()) * 1000)::bigint AS now_ms,
        (extract(epoch FROM r.snapshotted_at) * 1000)::bigint AS snapshotted_at_ms, r.status,
        (extract(epoch FROM r.max_loaded_at) * 1000)::bigint AS newest_ms,
        (extract(epoch FROM r.oldest_verified_at) * 1000)::bigint AS oldest_ms,
-       r.documents, r.overdue, r.expired, r.error, r.criteria, r.duration_seconds, r.workflow_id, r.run_id
+       r.documents, r.overdue, r.empty, r.lossy, r.expired, r.error, r.criteria, r.duration_seconds, r.workflow_id, r.run_id
   FROM freshet.source s
   LEFT JOIN LATERAL (
       SELECT * FROM freshet.freshness_report f WHERE f.source = s.source ORDER BY f.snapshotted_at DESC LIMIT 1

@@ -1,7 +1,8 @@
 -- name: list_batches
 -- Newest batches of the ledger.
 SELECT source, batch, kind, state, records, applied, unchanged, superseded, dead_lettered, ignored, documents_written,
-       documents_deleted, documents_expired, chunks_opened, chunks_closed, chunks_reused, texts_embedded, reason,
+       documents_deleted, documents_expired, chunks_opened, chunks_closed, chunks_reused, texts_embedded,
+       received_characters, kept_characters, dropped, tokens, unknown_tokens, documents_empty, documents_lossy, reason,
        workflow_id, run_id, staged_at, published_at
 FROM freshet.batch WHERE (%(source)s::text IS NULL OR source = %(source)s::text)
 ORDER BY published_at DESC, source, batch DESC LIMIT %(limit)s;
@@ -10,11 +11,17 @@ ORDER BY published_at DESC, source, batch DESC LIMIT %(limit)s;
 -- Documents as they are now; with `history`, every version.
 SELECT source, document_id, version, kind, CASE WHEN visible_to IS NULL THEN 'visible' ELSE end_reason END AS state,
        title, uri, cardinality(chunk_ids) AS chunks, content_bytes, visible_from, visible_to, end_detail, event_at,
-       observed_at, verified_at, expires_at, batch, topic, partition, record_offset
+       observed_at, verified_at, expires_at, batch, topic, partition, record_offset, received_characters,
+       kept_characters, dropped, tokens, unknown_tokens
 FROM freshet.document
 WHERE (%(source)s::text IS NULL OR source = %(source)s::text)
   AND (%(document_id)s::text IS NULL OR document_id = %(document_id)s::text)
   AND (%(history)s::boolean OR is_head) AND (%(gone)s::boolean OR visible_to IS NULL)
+  AND (
+      %(max_kept_ratio)s::double precision IS NULL
+      OR kept_characters < %(max_kept_ratio)s
+                           * (received_characters - coalesce((dropped ->> 'machine')::bigint, 0))
+  )
 ORDER BY source, document_id, visible_from DESC LIMIT %(limit)s;
 
 -- name: export_source
@@ -31,7 +38,8 @@ SELECT d.source, d.document_id, d.version, d.kind, d.visible_from, d.visible_to,
        d.end_batch, d.title, d.uri, d.topic, d.partition, d.record_offset, d.event_at, d.observed_at, d.verified_at,
        encode(d.raw_sha256, 'hex') AS raw_sha256, encode(d.content_sha256, 'hex') AS content_sha256,
        encode(d.cleaned_sha256, 'hex') AS cleaned_sha256, d.pipeline, s.fingerprint AS embedding_space, s.model,
-       d.batch, b.kind AS batch_kind, b.workflow_id, b.run_id, b.approver, b.published_at, d.chunk_ids
+       d.batch, b.kind AS batch_kind, b.workflow_id, b.run_id, b.approver, b.published_at, d.chunk_ids,
+       d.received_characters, d.kept_characters, d.dropped, d.tokens, d.unknown_tokens
 FROM freshet.document d
 JOIN freshet.batch b ON b.source = d.source AND b.batch = d.batch
 LEFT JOIN freshet.embedding_space s ON s.space_id = d.space_id

@@ -9,7 +9,8 @@ CREATE TEMP TABLE IF NOT EXISTS incoming_document (
     document_id text, topic text, partition integer, record_offset bigint, record_at timestamptz, op text,
     version bigint, tombstone_offset bigint, tombstone_floor bigint, reuse_key bigint, uri text, title text,
     content_type text, metadata text, acl text[], event_at timestamptz, expires_at timestamptz, content_bytes bigint,
-    content_sha256 bytea, cleaned_sha256 bytea, raw_sha256 bytea,
+    content_sha256 bytea, cleaned_sha256 bytea, raw_sha256 bytea, received_characters bigint, kept_characters bigint,
+    dropped text, tokens bigint, unknown_tokens bigint,
     decision text, new_version bigint, head_key bigint  -- the judgement; see `decide`
 ) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS incoming_chunk (
@@ -50,7 +51,7 @@ FROM STDIN (FORMAT BINARY);
 -- Documents of the batch.
 COPY incoming_document (document_id, topic, partition, record_offset, record_at, op, version, tombstone_offset,
     tombstone_floor, reuse_key, uri, title, content_type, metadata, acl, event_at, expires_at, content_bytes,
-    content_sha256, cleaned_sha256, raw_sha256)
+    content_sha256, cleaned_sha256, raw_sha256, received_characters, kept_characters, dropped, tokens, unknown_tokens)
 FROM STDIN (FORMAT BINARY);
 
 -- name: copy_chunks
@@ -169,13 +170,16 @@ WHERE d.document_key = i.head_key AND i.decision IN ('upsert', 'delete', 'tombst
 -- Open the new versions, with their chunks in reading order.
 INSERT INTO freshet.document (source, document_id, version, kind, is_head, visible_from, uri, title, content_type,
     metadata, acl, raw_sha256, content_sha256, cleaned_sha256, content_bytes, pipeline, space_id, chunk_ids,
-    chunk_starts, chunk_headings, event_at, observed_at, expires_at, batch, topic, partition, record_offset)
+    chunk_starts, chunk_headings, event_at, observed_at, expires_at, batch, topic, partition, record_offset,
+    received_characters, kept_characters, dropped, tokens, unknown_tokens)
 SELECT %(source)s, i.document_id, i.new_version, 'document', true, %(published_at)s, i.uri, i.title, i.content_type,
        coalesce(i.metadata, '{}')::jsonb, i.acl, i.raw_sha256, i.content_sha256, i.cleaned_sha256, i.content_bytes,
        %(pipeline)s, %(space_id)s, coalesce(h.chunk_ids, p.chunk_ids, '{}'),
        coalesce(h.chunk_starts, p.chunk_starts, '{}'), coalesce(h.chunk_headings, p.chunk_headings, '{}'),
        i.event_at, least(coalesce(i.record_at, %(published_at)s), %(published_at)s), i.expires_at, %(batch)s,
-       i.topic, i.partition, i.record_offset
+       i.topic, i.partition, i.record_offset, coalesce(i.received_characters, h.received_characters),
+       coalesce(i.kept_characters, h.kept_characters), coalesce(i.dropped::jsonb, h.dropped),
+       coalesce(i.tokens, h.tokens), coalesce(i.unknown_tokens, h.unknown_tokens)
 FROM incoming_document i
 LEFT JOIN freshet.document h ON h.document_key = i.reuse_key
 LEFT JOIN (
@@ -189,6 +193,31 @@ LEFT JOIN (
     GROUP BY k.document_id
 ) p ON p.document_id = i.document_id
 WHERE i.decision = 'upsert';
+
+-- name: text_account
+-- What became of the text of the versions that the batch opens: sums, and how many documents lost all or much of it.
+-- Versions from before the account was kept have none and are in no sum.
+WITH opened AS (
+    SELECT received_characters, kept_characters, dropped, tokens, unknown_tokens,
+           received_characters - coalesce((dropped ->> 'machine')::bigint, 0) AS readable_characters
+    FROM freshet.document
+    WHERE source = %(source)s AND batch = %(batch)s AND kind = 'document' AND received_characters IS NOT NULL
+)
+SELECT coalesce(sum(received_characters), 0)::bigint AS received_characters,
+       coalesce(sum(kept_characters), 0)::bigint AS kept_characters,
+       coalesce(sum(tokens), 0)::bigint AS tokens,
+       coalesce(sum(unknown_tokens), 0)::bigint AS unknown_tokens,
+       count(*) FILTER (WHERE kept_characters = 0 AND readable_characters > 0) AS documents_empty,
+       count(*) FILTER (
+           WHERE kept_characters < readable_characters * %(min_kept_ratio)s::double precision
+       ) AS documents_lossy,
+       coalesce((
+           SELECT json_object_agg(rule, characters) FROM (
+               SELECT rule, sum(dropped_characters::bigint) AS characters
+               FROM opened, jsonb_each_text(dropped) AS each_rule (rule, dropped_characters) GROUP BY rule
+           ) per_rule
+       ), '{}')::text AS dropped
+FROM opened;
 
 -- name: open_tombstones
 -- Remember deletions: under their own version, or under the version that they deleted.
@@ -244,11 +273,14 @@ SELECT count(*) AS texts FROM freshet.embedding WHERE source = %(source)s AND ba
 -- Write the batch to the ledger.
 INSERT INTO freshet.batch (source, batch, kind, state, records, applied, unchanged, superseded, dead_lettered, ignored,
     documents_written, documents_deleted, documents_expired, chunks_opened, chunks_closed, chunks_reused,
-    texts_embedded, reason, workflow_id, run_id, pipeline, space_id, staged_at, published_at)
+    texts_embedded, reason, workflow_id, run_id, pipeline, space_id, staged_at, published_at, received_characters,
+    kept_characters, dropped, tokens, unknown_tokens, documents_empty, documents_lossy)
 VALUES (%(source)s, %(batch)s, %(kind)s, %(state)s, %(records)s, %(applied)s, %(unchanged)s, %(superseded)s,
     %(dead_lettered)s, %(ignored)s, %(documents_written)s, %(documents_deleted)s, %(documents_expired)s,
     %(chunks_opened)s, %(chunks_closed)s, %(chunks_reused)s, %(texts_embedded)s, %(reason)s, %(workflow_id)s,
-    %(run_id)s, %(pipeline)s, %(space_id)s, %(staged_at)s, %(published_at)s);
+    %(run_id)s, %(pipeline)s, %(space_id)s, %(staged_at)s, %(published_at)s, %(received_characters)s,
+    %(kept_characters)s, %(dropped)s::jsonb, %(tokens)s, %(unknown_tokens)s, %(documents_empty)s,
+    %(documents_lossy)s);
 
 -- name: insert_range
 -- Write the offsets of the batch in one partition.

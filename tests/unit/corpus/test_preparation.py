@@ -20,6 +20,8 @@ LIMITS: dict[str, Any] = {
     "max_document_bytes": 1,
     "max_chunks": 1,
     "clean_timeout_seconds": 1.0,
+    "min_kept_ratio": 0.5,
+    "on_empty": "publish",
 }
 
 

@@ -24,12 +24,18 @@ _BATCH_COLUMNS = {
     },
     **{"superseded": "superseded", "dead_lettered": "dead", "ignored": "ignored"},
     **{"chunks_opened": "opened", "chunks_closed": "closed", "chunks_reused": "reused"},
-    **{"texts_embedded": "embedded", "published_at": "published_at"},
+    **{"texts_embedded": "embedded", "documents_empty": "empty"},
+    **{"documents_lossy": "lossy", "published_at": "published_at"},
 }
 _DOCUMENT_COLUMNS = (
     *("source", "document_id", "version", "state", "title", "chunks", "content_bytes"),
     *("visible_from", "observed_at", "batch"),
 )
+_LOSS_COLUMNS = {
+    **{name: name for name in ("source", "document_id", "version", "title", "chunks")},
+    **{"received_characters": "received", "kept_characters": "kept"},
+    **{"dropped": "dropped by", "batch": "batch"},
+}
 _EXPORT_COLUMNS = ("id", "version", "content_sha256", "chunks")
 
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
@@ -40,6 +46,18 @@ OneSource = Annotated[
 NewestLimit = Annotated[
     int,
     typer.Option("--limit", "-n", min=1, max=MAX_ROWS, help="How many, newest first."),
+]
+Lossy = Annotated[
+    bool, typer.Option("--lossy", help="Those that cleaning left little of, and why.")
+]
+Below = Annotated[
+    float,
+    typer.Option(
+        "--below",
+        min=0,
+        max=1,
+        help="With --lossy: those that keep less than this share of their readable text.",
+    ),
 ]
 Limit = Annotated[
     int, typer.Option("--limit", "-n", min=1, max=MAX_ROWS, help="At most.")
@@ -75,11 +93,14 @@ def documents(
         bool, typer.Option("--gone", help="Also deleted and expired ones.")
     ] = False,
     history: Annotated[bool, typer.Option("--history", help="Every version.")] = False,
+    lossy: Lossy = False,
+    below: Below = 0.1,
     limit: Limit = 100,
     as_json: Json = False,
 ) -> None:
     """Documents, as they are or every version."""
     values = {
+        "max_kept_ratio": below if lossy else None,
         "source": source,
         "document_id": document,
         "gone": gone or history,
@@ -90,11 +111,33 @@ def documents(
     if as_json:
         write_json(rows)
         return
+    if lossy:
+        _write_losses(rows, below)
+        return
     write_table(
         _DOCUMENT_COLUMNS,
         ([row[name] for name in _DOCUMENT_COLUMNS] for row in rows),
         empty="there is no such document",
     )
+
+
+def _write_losses(rows: list[dict[str, Any]], below: float) -> None:
+    write_table(
+        tuple(_LOSS_COLUMNS.values()),
+        (_loss_cells(row) for row in rows),
+        empty=f"no document keeps less than {below:g} of its readable text",
+    )
+
+
+def _loss_cells(row: dict[str, Any]) -> list[Any]:
+    cells = {**row, "dropped": dropped_by(row["dropped"])}
+    return [cells[name] for name in _LOSS_COLUMNS]
+
+
+def dropped_by(dropped: dict[str, int] | None) -> str:
+    """The rules that dropped text, and how many characters each: "hidden 120, navigation 4,000"."""
+    rules = [f"{rule} {characters:,}" for rule, characters in (dropped or {}).items()]
+    return ", ".join(rules) or "nothing"
 
 
 def export(
@@ -182,6 +225,7 @@ def _show_version(version: dict[str, Any]) -> None:
         ("record", _record(version)),
         ("batch", _batch(version)),
         ("made by", _maker(version)),
+        ("text", _text_account(version)),
         ("notified", _notified(version["told"])),
     ):
         write(f"  {label:<9} {text}")
@@ -207,6 +251,17 @@ def _batch(version: dict[str, Any]) -> str:
 def _maker(version: dict[str, Any]) -> str:
     space = f"{version['embedding_space'] or '-'} ({version['model'] or '-'})"
     return f"pipeline {version['pipeline'] or '-'}, embedding space {space}"
+
+
+def _text_account(version: dict[str, Any]) -> str:
+    received = version["received_characters"]
+    if received is None:
+        return "no account (a deletion, or a version from before accounts were kept)"
+    kept = f"{version['kept_characters']:,} of {received:,} characters kept"
+    unknown = ""
+    if version["unknown_tokens"]:
+        unknown = f"; {version['unknown_tokens']:,} of {version['tokens']:,} tokens unknown to the model"
+    return f"{kept}, dropped by rule: {dropped_by(version['dropped'])}{unknown}"
 
 
 def _notified(notices: list[dict[str, Any]]) -> str:

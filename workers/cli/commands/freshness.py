@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _SCHEDULE_COLUMNS = ("schedule", "every", "last", "next", "paused", "missed")
 _REPORT_COLUMNS = (
     *("source", "status", "newest event", "oldest document"),
-    *("documents", "overdue", "expired", "why"),
+    *("documents", "empty", "lossy", "overdue", "expired", "why"),
 )
 
 Json = Annotated[
@@ -90,6 +90,8 @@ def _with_first_event(
         oldest_ms=now.oldest_ms,
         documents=now.documents,
         overdue=now.overdue,
+        empty=now.empty,
+        lossy=now.lossy,
     )
 
 
@@ -211,6 +213,8 @@ def _cells(checked: "FreshnessReport") -> list[Any]:
         _time(checked.newest_ms),
         _time(checked.oldest_ms),
         checked.documents,
+        checked.empty,
+        checked.lossy,
         checked.overdue,
         checked.expired,
         checked.error or "",

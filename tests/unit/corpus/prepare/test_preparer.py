@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from corpus.chunk import text_sha256
+from corpus.clean.account import Account, DropRule, visible_length
 from corpus.clean.blocks import CleanedDocument, CleaningFailure
 from corpus.clean.cleaner import RawDocument
 from corpus.dead_letter import DeadLetterReason
@@ -30,6 +31,17 @@ TOO_LONG = "A sentence that is long enough. " * 20
 BROKEN = "cannot be cleaned"
 
 
+HIDDEN = Account(kept=0, dropped=((DropRule.HIDDEN, 7),))
+SCRIPT = Account(kept=0, dropped=((DropRule.MACHINE, 7),))
+
+
+def cleaned_document(content: str) -> CleanedDocument:
+    dropped = {"<hidden>": HIDDEN, "<script>": SCRIPT}
+    if content in dropped:
+        return CleanedDocument("", account=dropped[content])
+    return CleanedDocument(content.lower(), account=Account(kept=visible_length(content)))
+
+
 @dataclass
 class FakeCleaner:
     """Lower-cases contents, and remembers them."""
@@ -43,7 +55,7 @@ class FakeCleaner:
         return [
             CleaningFailure(DeadLetterReason.CLEANING_FAILED, "broken")
             if document.content == BROKEN
-            else CleanedDocument(document.content.lower())
+            else cleaned_document(document.content)
             for document in documents
         ]
 
@@ -93,7 +105,13 @@ def head(document_id: str, version: int, content: str) -> Head:
 class Judged:
     """A batch that was judged: its documents by id, the outcomes of its events, and the contents that were cleaned."""
 
-    def __init__(self, space: Space, events: list[dict[str, Any]], heads: Sequence[Head]) -> None:
+    def __init__(
+        self,
+        space: Space,
+        events: list[dict[str, Any]],
+        heads: Sequence[Head],
+        spec: SourceSpec = SPEC,
+    ) -> None:
         columns = dict.fromkeys(schema_of(STAGED_EVENTS))
         record = {"topic": "t", "partition": 0, "outcome": "event", "headers": "[]"}
         rows = [columns | record | {"offset": n} | event for n, event in enumerate(events)]
@@ -108,7 +126,7 @@ class Judged:
         )
         judged = JudgedEvents(frame)
         by_id = {known.document_id: known for known in heads}
-        batch = preparer_module._BatchState(SPEC, space, judged, by_id, PIPELINE)
+        batch = preparer_module._BatchState(spec, space, judged, by_id, PIPELINE)
         preparer._judge(batch, judged.fold())
         self.documents = {row["document_id"]: row for row in batch.documents}
         self.chunks = [(chunk.document_id, chunk.chunk.text) for chunk in batch.chunks]
@@ -121,6 +139,42 @@ def test_a_new_document_is_cleaned_and_split(space: Space) -> None:
     assert judged.chunks == [("a", "one")]
     assert judged.documents["a"]["cleaned_sha256"] == text_sha256("one")
     assert judged.documents["a"]["reuse_key"] is None
+
+
+def test_a_document_says_what_became_of_its_text(space: Space) -> None:
+    row = Judged(space, [upsert("a", 1, "One \u6c34")], []).documents["a"]
+    assert (row["received_characters"], row["kept_characters"], row["dropped"]) == (4, 4, "{}")
+    assert row["tokens"] == 2
+
+
+def test_tokens_that_the_model_does_not_know_are_counted(space: Space) -> None:
+    row = Judged(space, [upsert("a", 1, "one ᚠ two ᚢ")], []).documents["a"]
+    assert (row["tokens"], row["unknown_tokens"]) == (4, 2)
+
+
+def test_reused_chunks_keep_the_account_of_their_version(space: Space) -> None:
+    row = Judged(space, [upsert("a", 2, "One")], [head("a", 1, "One")]).documents["a"]
+    assert (row["received_characters"], row["tokens"]) == (None, None)
+
+
+def test_a_document_that_lost_all_its_text_is_a_dead_letter(space: Space) -> None:
+    judged = Judged(space, [upsert("a", 1, "One"), upsert("a", 2, "<hidden>")], [])
+    assert judged.outcomes == ["event", "dead_letter"]
+    assert judged.documents["a"]["version"] == 1
+
+
+@pytest.mark.parametrize("content", ["<script>", ""], ids=["nothing readable", "nothing at all"])
+def test_a_document_without_text_to_read_is_published_empty(content: str, space: Space) -> None:
+    judged = Judged(space, [upsert("a", 1, content)], [])
+    assert (judged.outcomes, judged.chunks) == (["event"], [])
+
+
+def test_a_source_may_publish_what_lost_all_its_text(space: Space) -> None:
+    pipeline = replace(SPEC.pipeline, on_empty="publish")
+    events = [upsert("a", 1, "<hidden>")]
+    judged = Judged(space, events, [], replace(SPEC, pipeline=pipeline))
+    assert judged.outcomes == ["event"]
+    assert json.loads(judged.documents["a"]["dropped"]) == {"hidden": 7}
 
 
 def test_the_same_bytes_are_not_cleaned(space: Space) -> None:

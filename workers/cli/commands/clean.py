@@ -1,0 +1,263 @@
+"""`freshet clean`: what Freshet makes of a file, without any service."""
+
+import sys
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from workers.cli.console import (
+    CommandError,
+    ExitCode,
+    one_line,
+    write,
+    write_json,
+    write_message,
+    write_table,
+)
+
+if TYPE_CHECKING:
+    from corpus.chunk import Chunk
+    from corpus.clean.blocks import CleanedDocument
+    from corpus.source import SourceSpec
+
+_SAMPLE_CHARACTERS = 100  # of a block, a chunk or a dropped piece that are shown
+_CONTENT_TYPES = {
+    **{".md": "text/markdown", ".markdown": "text/markdown", ".mdx": "text/markdown"},
+    **{".rst": "text/x-rst", ".html": "text/html", ".htm": "text/html"},
+    **{".xhtml": "application/xhtml+xml", ".txt": "text/plain"},
+}
+
+File = Annotated[str, typer.Argument(help="Which file; - is standard input.")]
+ContentType = Annotated[
+    str,
+    typer.Option(
+        "--content-type", "-t", help="Media type; default: by the file's suffix."
+    ),
+]
+Html = Annotated[
+    Literal["main", "all"] | None,
+    typer.Option("--html", help="HTML: the main text, or every visible text."),
+]
+Config = Annotated[
+    Path | None, typer.Option("--config", "-c", help="freshet.toml, with --source.")
+]
+Source = Annotated[
+    str, typer.Option("--source", "-s", help="As this source of --config does it.")
+]
+Explain = Annotated[
+    bool, typer.Option("--explain", help="Also every block and every dropped piece.")
+]
+Text = Annotated[bool, typer.Option("--text", help="Only the cleaned text.")]
+Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A file as a source would have it."""
+
+    content_type: str
+    document: "CleanedDocument"
+    chunks: "list[Chunk]"
+    unknown_token: int | None
+    special_tokens: int
+
+
+def clean(
+    file: File,
+    content_type: ContentType = "",
+    html: Html = None,
+    config: Config = None,
+    source: Source = "",
+    explain: Explain = False,
+    text: Text = False,
+    as_json: Json = False,
+) -> int:
+    """Show what Freshet makes of a file: what is kept, what is dropped by which rule, and the chunks.
+
+    Exit code 1: the document would be a dead letter.
+    """
+    spec = _spec(config, source)
+    if html is not None:
+        spec = replace(spec, pipeline=replace(spec.pipeline, html=html))
+    stated = content_type or _content_type_of(file)
+    prepared = _prepare(_read(file), stated, spec)
+    if as_json:
+        write_json(_as_json(file, prepared))
+    elif text:
+        write(prepared.document.text)
+    else:
+        _show(file, prepared, explain=explain)
+    is_emptied = prepared.document.account.is_emptied
+    if is_emptied and spec.pipeline.on_empty == "dead_letter":
+        write_message(
+            "nothing is left of its readable text: as an event, it would be a dead letter (no_text_left)"
+        )
+        return ExitCode.CHECK_FAILED
+    return ExitCode.OK
+
+
+def _spec(config: Path | None, source: str) -> "SourceSpec":
+    from corpus.source import SourceSpec
+    from workers.config.file import load
+
+    if config is None and not source:
+        return SourceSpec(source="file", topics=("file",))
+    if config is None or not source:
+        raise CommandError("--config and --source belong together; give both")
+    specs = {each.source: each for each in load(config).sources}
+    if source not in specs:
+        raise CommandError(
+            f"{config} has no source {source!r}; it has {', '.join(specs) or 'none'}"
+        )
+    return specs[source]
+
+
+def _content_type_of(file: str) -> str:
+    return _CONTENT_TYPES.get(Path(file).suffix.lower(), "text/plain")
+
+
+def _read(file: str) -> bytes:
+    if file == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise CommandError(f"{file}: {error.strerror}") from error
+
+
+def _prepare(value: bytes, content_type: str, spec: "SourceSpec") -> _Prepared:
+    """Decode, clean and split as the workers do it.
+
+    Raises:
+        CommandError: as an event, it would be a dead letter.
+        ConfigurationError: the model is not available.
+    """
+    from corpus.clean.blocks import CleaningFailure
+    from corpus.clean.cleaner import Cleaner, RawDocument
+    from corpus.embed.tokenizer import load_tokenizer
+    from corpus.split.splitter import TooManyChunks, split
+
+    content = _decoded(value, content_type)
+    with Cleaner() as cleaner:
+        raw = RawDocument(content, content_type)
+        (cleaned,) = cleaner.clean([raw], spec.pipeline)
+    if isinstance(cleaned, CleaningFailure):
+        raise _dead_letter(cleaned.reason, cleaned.detail)
+    tokenizer = load_tokenizer(spec.model, spec.prefix)
+    try:
+        chunks = split(cleaned, tokenizer, spec.pipeline)
+    except TooManyChunks as error:
+        raise _dead_letter("too_many_chunks", str(error)) from error
+    return _Prepared(
+        content_type,
+        cleaned,
+        chunks,
+        tokenizer.unknown_token,
+        tokenizer.special_tokens,
+    )
+
+
+def _decoded(value: bytes, content_type: str) -> str:
+    from ingest.decode import fields
+    from ingest.decode.encoding import document_text
+
+    try:
+        return fields.repair(document_text(value, content_type))
+    except fields.FieldError as error:
+        raise _dead_letter(error.reason, error.detail) from error
+
+
+def _dead_letter(reason: str, detail: str) -> CommandError:
+    return CommandError(
+        f"as an event, it would be a dead letter: {reason}: {detail}",
+        ExitCode.CHECK_FAILED,
+    )
+
+
+# ── output ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _as_json(file: str, prepared: _Prepared) -> dict[str, Any]:
+    document = prepared.document
+    account = document.account
+    return {
+        "file": file,
+        "content_type": prepared.content_type,
+        "received_characters": account.received,
+        "kept_characters": account.kept,
+        "dropped": {str(rule): length for rule, length in account.dropped},
+        "dropped_pieces": [asdict(piece) for piece in account.pieces],
+        "text": document.text,
+        "blocks": [asdict(block) for block in document.blocks],
+        "chunks": [_chunk_row(prepared, chunk) for chunk in prepared.chunks],
+    }
+
+
+def _chunk_row(prepared: _Prepared, chunk: "Chunk") -> dict[str, Any]:
+    unknown = 0
+    if prepared.unknown_token is not None:
+        unknown = chunk.token_ids.count(prepared.unknown_token)
+    return {
+        "start": chunk.start,
+        "tokens": len(chunk.token_ids) + prepared.special_tokens,
+        "unknown_tokens": unknown,
+        "heading": chunk.heading,
+        "text": chunk.text,
+    }
+
+
+def _show(file: str, prepared: _Prepared, *, explain: bool) -> None:
+    document = prepared.document
+    account = document.account
+    write(
+        f"{one_line(file)} ({prepared.content_type}): {account.kept:,} of {account.received:,} characters kept, "
+        f"{len(document.blocks)} blocks, {len(prepared.chunks)} chunks; white space is not counted"
+    )
+    if account.dropped:
+        rules = [(str(rule), length) for rule, length in account.dropped]
+        write_table(("dropped by rule", "characters"), rules)
+    if explain:
+        _show_pieces(prepared)
+    rows = [_chunk_row(prepared, chunk) for chunk in prepared.chunks]
+    columns = ("start", "tokens", "unknown_tokens", "heading", "text")
+    write_table(
+        ("chunk at", "tokens", "unknown", "heading", "text"),
+        ([_sample(row[name]) for name in columns] for row in rows),
+        empty="there is no chunk",
+    )
+
+
+def _show_pieces(prepared: _Prepared) -> None:
+    document = prepared.document
+    pieces = [
+        (str(piece.rule), piece.characters, _sample(piece.sample))
+        for piece in document.account.pieces
+    ]
+    write_table(
+        ("dropped by", "characters", "what"), pieces, empty="nothing was dropped"
+    )
+    blocks = [
+        (
+            block.start,
+            str(block.kind),
+            block.level,
+            _sample(document.text[block.start : block.end]),
+        )
+        for block in document.blocks
+    ]
+    write_table(
+        ("block at", "kind", "level", "text"), blocks, empty="there is no block"
+    )
+
+
+def _sample(value: Any) -> Any:
+    if isinstance(value, str):
+        return one_line(value)[:_SAMPLE_CHARACTERS]
+    return value
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(rich_help_panel="Corpus")(clean)
