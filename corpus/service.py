@@ -4,7 +4,8 @@ Freshet implements `CorpusService`. An application team implements `BatchSubscri
 then notified of new batches. This module needs `nexusrpc`, which temporalio installs, and nothing else.
 
 The contract only grows: a new field has a default, and a change of meaning gets a new service name. A field whose name
-ends in `_ms` is a time in milliseconds since 1970-01-01 UTC.
+ends in `_ms` is a time in milliseconds since 1970-01-01 UTC, in `_us` one in microseconds. Batches become visible at
+instants in microseconds; where such an instant is given in milliseconds, it is rounded up.
 """
 
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ CORPUS_ENDPOINT = "freshet-corpus"
 
 MAX_HITS = 100
 """Greatest number of hits of one search."""
+
+MAX_RESPONSE_BYTES = 400_000
+"""Greatest size of the hits of one search in JSON; longer texts are cut, and the response says so."""
 
 MAX_CHANGES = 50
 """Greatest number of changes in one notice; `changes_left_out` counts the others."""
@@ -39,7 +43,12 @@ class SearchRequest:
     metadata: str = (
         ""  # a JSON object that the document's metadata must contain; empty: no filter
     )
-    as_of_ms: int | None = None  # search what was visible at this time; None: now
+    # Search what was visible at this time; at most one of the three. All None: now.
+    as_of_ms: int | None = None
+    as_of_us: int | None = None
+    as_of_batch: int | None = (
+        None  # a batch of the one source that is searched: when it became visible
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,13 +79,16 @@ class SearchHit:
     fresh_until_ms: int | None = (
         None  # the document expires then unless seen again; None: never
     )
+    cut: bool = False  # `text` is the beginning of the chunk, or `metadata` is left out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchResponse:
-    """The hits, best first. There are fewer than `k` only where no more match the request."""
+    """The hits, best first. There are fewer than `k` only where no more match, or `hits_left_out` counts them."""
 
     hits: tuple[SearchHit, ...]
+    cut: bool = False  # something is missing because of MAX_RESPONSE_BYTES
+    hits_left_out: int = 0  # hits that did not fit even without their text
 
 
 # ── describe ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -114,7 +126,9 @@ class WaitOutcome(StrEnum):
     """How a wait ended."""
 
     RETRIEVABLE = "retrievable"  # searches return it
-    UNCHANGED = "unchanged"  # the corpus already had exactly that content
+    UNCHANGED = (
+        "unchanged"  # the corpus already had exactly that content, and has it now
+    )
     DELETED = "deleted"  # the event is a delete, or the document was deleted
     SUPERSEDED = "superseded"  # the corpus has a greater version; `detail` names it
     EXPIRED = "expired"  # withdrawn as stale
@@ -122,9 +136,11 @@ class WaitOutcome(StrEnum):
     DEAD_LETTERED = (
         "dead_lettered"  # the event could not be used; `detail` has the reason
     )
-    # The event was superseded, ignored or unchanged; `detail` has the counts of its batch.
+    # There is no such record, the source's rules ignore it, or what became of it is not kept; `detail` says which.
     NO_CHANGE = "no_change"
-    NOT_PUBLISHED = "not_published"  # the batch was rejected, held or withdrawn
+    NOT_PUBLISHED = (
+        "not_published"  # the batch was rejected, held, withdrawn or passed over
+    )
     SOURCE_UNKNOWN = "source_unknown"  # there is no such source
     SOURCE_HALTED = (
         "source_halted"  # an operator must act first; `detail` has the reason
@@ -142,7 +158,8 @@ class AwaitFreshRequest:
     """What to wait for. Exactly one of the four targets is set."""
 
     source: str
-    # Target 1: a Kafka record.
+    # Target 1: a Kafka record. `topic_id`, Kafka's id of the topic, may be left out: then the record is that of the log
+    # that the corpus reads. A topic that is recreated has the same offsets again, under another id.
     topic: str | None = None
     partition: int | None = None
     offset: int | None = None
@@ -151,22 +168,25 @@ class AwaitFreshRequest:
     version: int | None = None
     # Target 3: a batch.
     batch: int | None = None
-    # Target 4: an event with this record time, or a later one, is in the corpus.
+    # Target 4: an event with this record time, or a later one, is in the corpus from every partition of the source. A
+    # partition that receives no events holds up this wait; prefer target 1 where the producer knows the record.
     time_ms: int | None = None
     timeout_seconds: int = 3_600  # 0 to 2,592,000 (30 days); 0: check once, do not wait
+    topic_id: str | None = None  # belongs to target 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AwaitFreshResponse:
-    """The result of a wait."""
+    """The result of a wait. It is about the target, and about the time at which it was decided."""
 
-    reached: bool  # true for RETRIEVABLE and UNCHANGED only
+    reached: bool  # true for RETRIEVABLE and UNCHANGED only: searches return it
     why: WaitOutcome
     detail: str = ""  # one line for people
     batch: int | None = (
         None  # the batch of the target or of what decided it, where there is one
     )
     published_at_ms: int | None = None  # time at which that batch became visible
+    published_at_us: int | None = None  # the same
 
 
 @nexusrpc.service(name="freshet.corpus.v1")
@@ -180,8 +200,9 @@ class CorpusService:
     search: nexusrpc.Operation[SearchRequest, SearchResponse]
     """Retrieve chunks.
 
-    Responds within ten seconds or fails with UNAVAILABLE. A document that has expired is returned only by a search as
-    of a time at which it was visible.
+    Responds within ten seconds or fails with UNAVAILABLE, for instance where a batch that is being published may still
+    change the answer as of a time. A document that has expired is returned only by a search as of a time at which it
+    was visible.
     """
 
     describe_source: nexusrpc.Operation[DescribeRequest, SourceDescription]
@@ -190,7 +211,8 @@ class CorpusService:
     await_fresh: nexusrpc.Operation[AwaitFreshRequest, AwaitFreshResponse]
     """Wait until the target is retrievable, never will be, or the timeout has passed.
 
-    The wait is durable: it survives restarts of either side.
+    The wait is durable: it survives restarts of either side. Each call is a wait of its own, with its own timeout; to
+    cancel it ends no other.
     """
 
 
@@ -237,6 +259,9 @@ class BatchNotice:
     ranges: tuple[OffsetRange, ...] = ()  # at most MAX_RANGES
     changes: tuple[Change, ...] = ()  # at most MAX_CHANGES
     changes_left_out: int = 0  # changes of the batch that `changes` does not list
+    published_at_us: int | None = (
+        None  # exact; a search with `as_of_us` shows this batch and no later one
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

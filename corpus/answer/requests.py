@@ -1,10 +1,7 @@
-"""What is wrong with a request of another team, in one sentence; and when two waits are the same. Pure."""
+"""What is wrong with a request of another team, in one sentence; and the identity of a wait. Pure."""
 
-import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
-from typing import Any
 
 from corpus.service import MAX_HITS, AwaitFreshRequest, DescribeRequest, SearchRequest
 
@@ -15,7 +12,9 @@ MAX_TIMEOUT_SECONDS = 30 * 86_400
 MODES = ("vector", "text", "hybrid")
 # Times that Python and PostgreSQL both have: from year 1 to year 9999.
 MIN_TIME_MS, MAX_TIME_MS = -62_135_596_800_000, 253_402_300_799_999
+MIN_TIME_US, MAX_TIME_US = MIN_TIME_MS * 1_000, MAX_TIME_MS * 1_000 + 999
 _MAX_INTEGER, _MAX_BIGINT = 2**31 - 1, 2**63 - 1
+_AS_OF = ("as_of_ms", "as_of_us", "as_of_batch")
 # The fields that name each target of a wait. Exactly one target is named, and in full.
 _TARGETS = (
     ("topic", "partition", "offset"),
@@ -44,7 +43,15 @@ def search_problem(request: SearchRequest) -> str | None:
         *(_source_problem(source) for source in request.sources),
         _metadata_problem(request.metadata),
         _range_problem("as_of_ms", request.as_of_ms, MIN_TIME_MS, MAX_TIME_MS),
+        _range_problem("as_of_us", request.as_of_us, MIN_TIME_US, MAX_TIME_US),
+        _range_problem("as_of_batch", request.as_of_batch, 1, _MAX_BIGINT),
+        _as_of_problem(request),
     )
+
+
+def is_as_of(request: SearchRequest) -> bool:
+    """Whether a search is of the past: it may wait for a batch that is being published, and scans history."""
+    return any(_given(request, _AS_OF))
 
 
 def describe_problem(request: DescribeRequest) -> str | None:
@@ -58,6 +65,7 @@ def await_problem(request: AwaitFreshRequest) -> str | None:
         _target_problem(request),
         _source_problem(request.source),
         _text_problem("topic", request.topic or ""),
+        _topic_id_problem(request),
         _text_problem("document_id", request.document_id or ""),
         *(
             _range_problem(name, getattr(request, name), *limits)
@@ -84,6 +92,14 @@ def _mode_problem(mode: str) -> str | None:
     return f"mode is {mode!r}; give one of {', '.join(MODES)}"
 
 
+def _as_of_problem(request: SearchRequest) -> str | None:
+    if sum(_given(request, _AS_OF)) > 1:
+        return f"give at most one of {', '.join(_AS_OF)}"
+    if request.as_of_batch is not None and len(request.sources) > 1:
+        return "as_of_batch is a batch of one source; name one source, or use as_of_us"
+    return None
+
+
 def _metadata_problem(metadata: str) -> str | None:
     if not metadata:
         return None
@@ -108,8 +124,18 @@ def _target_problem(request: AwaitFreshRequest) -> str | None:
     )
 
 
-def _given(request: AwaitFreshRequest, fields: Iterable[str]) -> list[bool]:
+def _given(
+    request: AwaitFreshRequest | SearchRequest, fields: Iterable[str]
+) -> list[bool]:
     return [getattr(request, name) is not None for name in fields]
+
+
+def _topic_id_problem(request: AwaitFreshRequest) -> str | None:
+    if request.topic_id is None:
+        return None
+    if request.topic is None:
+        return "topic_id belongs to topic, partition and offset; leave it out"
+    return _text_problem("topic_id", request.topic_id)
 
 
 def _source_problem(source: str) -> str | None:
@@ -144,10 +170,11 @@ def _text_problem(name: str, value: str) -> str | None:
 # ── identity of a wait ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def await_workflow_id(request: AwaitFreshRequest) -> str:
-    """Workflow id of a wait; the same wait of many callers is one workflow."""
-    fields: dict[str, Any] = asdict(request)
-    separators = (",", ":")
-    canonical = json.dumps(fields, sort_keys=True, separators=separators).encode()
-    digest = hashlib.sha256(canonical).hexdigest()
-    return f"await:{request.source}:{digest[:20]}"
+def await_workflow_id(source: str, request_id: str) -> str:
+    """Workflow id of one caller's wait.
+
+    Args:
+        source: that the wait is about.
+        request_id: of the caller's Nexus operation; the same in every repetition of one call, and in no other call.
+    """
+    return f"await:{source}:{request_id}"

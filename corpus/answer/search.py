@@ -1,23 +1,29 @@
-"""Search: by vector, by text, or both; now or as of an instant; within one embedding space."""
+"""Search: by vector, by text, or both; now, as of an instant or of a batch; within one embedding space."""
 
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
-from psycopg.rows import class_row
+from psycopg.rows import class_row, scalar_row
 
-from corpus.database import Connection, database_errors_translated
+from corpus.answer.bounds import MAX_TEXT_CHARACTERS, bounded
+from corpus.answer.cancellation import cancellable
+from corpus.database import Connection, database_errors_translated, fetch_one
 from corpus.embed.embedder import Embedder
 from corpus.embed.model_files import read_embedding_spec
-from corpus.errors import ConfigurationError, SpaceMismatchError
+from corpus.errors import ConfigurationError, DependencyError, SpaceMismatchError
 from corpus.service import SearchHit, SearchRequest, SearchResponse
 from corpus.source import SourceSpec
 from corpus.sql import query
 
 _OWN_ERRORS = "FR"  # class of the SQLSTATEs that Freshet's SQL functions raise
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+# Longest wait for each batch that is being published and may change the answer; most take less.
+SETTLE_SECONDS = 5.0
 
 # (model, prefix) -> an embedder that makes vectors of that space.
 EmbedderOf = Callable[[str, str], Embedder]
@@ -61,21 +67,33 @@ class HitRow:
 
 
 def search(
-    connection: Connection, request: SearchRequest, embedder_of: EmbedderOf
+    connection: Connection,
+    request: SearchRequest,
+    embedder_of: EmbedderOf,
+    *,
+    max_seconds: float | None = None,
 ) -> SearchResponse:
     """Retrieve chunks, best first.
 
     1. read the sources to search; they share one embedding space
     2. embed the query in that space (not for mode text)
-    3. for an instant, wait until no batch that is being committed can change the answer
+    3. for an instant, wait until no batch that is being published can change the answer
     4. search in the database
+    5. cut what makes the response too large
+
+    Args:
+        connection: in autocommit mode.
+        request: that `search_problem` finds nothing wrong with.
+        embedder_of: gives the embedder of a space.
+        max_seconds: of each of the steps 3 and 4; None: step 4 has no limit.
 
     Raises:
-        ConfigurationError: there is no such source, the instant lies in the future, or the request is malformed.
+        ConfigurationError: there is no such source or batch, the instant lies in the future, or the request is
+            malformed.
         SpaceMismatchError: the sources are of several embedding spaces.
-        DependencyError: PostgreSQL does not answer.
+        DependencyError: PostgreSQL does not answer in time, or a batch is being published that may change the answer.
     """
-    with database_errors_translated():
+    with database_errors_translated(), cancellable(connection):
         # Step 1.
         specs = _read_sources(connection, request.sources)
         if not specs:
@@ -91,15 +109,17 @@ def search(
         parameters = {
             "query": vector,
             "space_id": space_id,
-            "language": specs[0].text_search_language,
+            "as_of": _as_of(connection, request, specs),
             **_parameters(request),
         }
         # Steps 3, 4.
-        rows = _matching_chunks(connection, parameters)
+        if request.as_of_batch is None and parameters["as_of"] is not None:
+            _settle(connection, parameters, max_seconds)
+        rows = _matching_chunks(connection, parameters, max_seconds)
     expire_after = {spec.source: spec.freshness.expire_after_seconds for spec in specs}
-    return SearchResponse(
-        hits=tuple(hit_of(row, expire_after.get(row.source)) for row in rows)
-    )
+    hits = tuple(hit_of(row, expire_after.get(row.source)) for row in rows)
+    # Step 5.
+    return bounded(SearchResponse(hits=hits))
 
 
 def _read_sources(connection: Connection, names: tuple[str, ...]) -> list[SourceSpec]:
@@ -149,38 +169,100 @@ def _parameters(request: SearchRequest) -> dict[str, Any]:
         "mode": request.mode,
         "sources": list(request.sources) or None,
         "metadata": request.metadata or None,
-        "as_of": _instant(request.as_of_ms),
+        "max_characters": MAX_TEXT_CHARACTERS,
     }
 
 
-def _instant(epoch_ms: int | None) -> datetime | None:
-    if epoch_ms is None:
-        return None
-    try:
-        seconds = epoch_ms / 1000
-        return datetime.fromtimestamp(seconds, UTC)
-    except (ValueError, OverflowError, OSError) as error:
+# ── as of ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _as_of(
+    connection: Connection, request: SearchRequest, specs: list[SourceSpec]
+) -> datetime | None:
+    """The instant that the request names; None: now."""
+    if request.as_of_batch is not None:
+        return _published_at(connection, request.as_of_batch, specs)
+    if request.as_of_us is not None:
+        return _instant("as_of_us", request.as_of_us, 1)
+    if request.as_of_ms is not None:
+        return _instant("as_of_ms", request.as_of_ms, 1_000)
+    return None
+
+
+def _published_at(
+    connection: Connection, batch: int, specs: list[SourceSpec]
+) -> datetime:
+    """The instant of a batch. It is final: batches of one source are published one after the other."""
+    if len(specs) != 1:
         raise ConfigurationError(
-            f"as_of_ms is {epoch_ms}, which is not a time: {error}"
+            f"as_of_batch is {batch}, a batch of one source; name the source"
+        )
+    values = {"source": specs[0].source, "batch": batch}
+    instant: datetime | None = fetch_one(
+        connection, scalar_row, "batch_published_at", values
+    )
+    if instant is None:
+        raise ConfigurationError(
+            f"source {specs[0].source!r} has no published batch {batch}"
+        )
+    return instant
+
+
+def _instant(name: str, value: int, microseconds: int) -> datetime:
+    try:
+        return _EPOCH + timedelta(microseconds=value * microseconds)
+    except OverflowError as error:
+        raise ConfigurationError(
+            f"{name} is {value}, which is not a time: {error}"
         ) from error
 
 
+def _settle(
+    connection: Connection, parameters: dict[str, Any], max_seconds: float | None
+) -> None:
+    """Wait for the batches that may change the answer; see `freshet.settle` in the schema."""
+    seconds = min(SETTLE_SECONDS, max_seconds or SETTLE_SECONDS)
+    with _refusals_translated(), _limits(connection, seconds):
+        connection.execute(query("settle"), parameters)
+
+
+@contextmanager
+def _limits(connection: Connection, seconds: float) -> Generator[None]:
+    """A transaction whose statements, and their waits for locks, end after this time."""
+    statement_ms = round(seconds * 1000)
+    lock_ms = max(
+        1, statement_ms - 100
+    )  # first, since its error names what is waited for
+    with connection.transaction():
+        connection.execute(
+            query("limit_waiting"), {"lock_ms": lock_ms, "statement_ms": statement_ms}
+        )
+        yield
+
+
+# ── the query ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
 def _matching_chunks(
-    connection: Connection, parameters: dict[str, Any]
+    connection: Connection, parameters: dict[str, Any], max_seconds: float | None
 ) -> list[HitRow]:
+    limits = nullcontext() if max_seconds is None else _limits(connection, max_seconds)
     hits = connection.cursor(row_factory=class_row(HitRow))
-    with _refusals_translated(), hits as cursor:
-        if parameters["as_of"] is not None:
-            connection.execute(query("settle"), parameters)
+    with _refusals_translated(), limits, hits as cursor:
         cursor.execute(query("search"), parameters)
         return cursor.fetchall()
 
 
 @contextmanager
 def _refusals_translated() -> Generator[None]:
-    """Turn what PostgreSQL refuses because of the request's values into a ConfigurationError."""
+    """Say which requests PostgreSQL refuses because of their values, and which take too long for now."""
     try:
         yield
+    except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled) as error:
+        reason = error.diag.message_primary or error
+        raise DependencyError(
+            f"the search could not be answered in time: {reason}; search again"
+        ) from error
     except psycopg.DatabaseError as error:
         own = (error.sqlstate or "").startswith(_OWN_ERRORS)
         if not own and not isinstance(error, psycopg.DataError):

@@ -1,7 +1,10 @@
 """Handles the operations of `CorpusService`: searches and descriptions at once, waits as a workflow."""
 
 import asyncio
+import contextvars
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from nexusrpc import HandlerError, HandlerErrorType
 from nexusrpc.handler import StartOperationContext, service_handler, sync_operation
@@ -9,10 +12,13 @@ from temporalio import nexus
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 
 from corpus import task_queues
+from corpus.answer.bounds import bounded
+from corpus.answer.cancellation import CURRENT, Cancellation
 from corpus.answer.requests import (
     await_problem,
     await_workflow_id,
     describe_problem,
+    is_as_of,
     search_problem,
 )
 from corpus.answer.workflows import AwaitFreshWorkflow, AwaitInput
@@ -29,11 +35,20 @@ from corpus.service import (
 
 # The server allows a synchronous operation ten seconds, the way there and back included.
 SEARCH_TIMEOUT_SECONDS = 8.0
+# Calls that are worked on side by side; the others wait for a thread. Searches of the past may wait for a batch that is
+# being published, so they have threads of their own.
+THREADS = 4
+THREADS_FOR_THE_PAST = 4
+
+_Request = TypeVar("_Request")
+_Response = TypeVar("_Response")
 
 
 @service_handler(service=CorpusService)
 class CorpusServiceHandler:
     """Queue `freshet-nexus`.
+
+    A call that takes longer than `SEARCH_TIMEOUT_SECONDS`, or whose caller is gone, ends in the database as well.
 
     Args:
         search: blocks, so it runs in a thread.
@@ -48,6 +63,10 @@ class CorpusServiceHandler:
     ) -> None:
         self._search = search
         self._describe = describe
+        self._threads = ThreadPoolExecutor(THREADS, "answer")
+        self._threads_for_the_past = ThreadPoolExecutor(
+            THREADS_FOR_THE_PAST, "answer-as-of"
+        )
 
     @sync_operation
     async def search(
@@ -55,16 +74,9 @@ class CorpusServiceHandler:
     ) -> SearchResponse:
         """Retrieve chunks."""
         _refuse(search_problem(request))
-        try:
-            async with asyncio.timeout(SEARCH_TIMEOUT_SECONDS):
-                return await asyncio.to_thread(self._search, request)
-        except TimeoutError as error:
-            message = (
-                f"the search took more than {SEARCH_TIMEOUT_SECONDS:g} s; search again"
-            )
-            raise HandlerError(message, type=HandlerErrorType.UNAVAILABLE) from error
-        except FreshetError as error:
-            raise _as_handler_error(error) from error
+        threads = self._threads_for_the_past if is_as_of(request) else self._threads
+        response = await _answer("search", threads, self._search, request)
+        return bounded(response)
 
     @sync_operation
     async def describe_source(
@@ -72,10 +84,7 @@ class CorpusServiceHandler:
     ) -> SourceDescription:
         """Describe a source."""
         _refuse(describe_problem(request))
-        try:
-            described = await asyncio.to_thread(self._describe, request)
-        except FreshetError as error:
-            raise _as_handler_error(error) from error
+        described = await _answer("look", self._threads, self._describe, request)
         if described is None:
             message = f"there is no source {request.source!r}"
             raise HandlerError(message, type=HandlerErrorType.NOT_FOUND)
@@ -85,16 +94,53 @@ class CorpusServiceHandler:
     async def await_fresh(
         self, context: nexus.WorkflowRunOperationContext, request: AwaitFreshRequest
     ) -> nexus.WorkflowHandle[AwaitFreshResponse]:
-        """Start the workflow of this wait, or attach to the one that runs."""
+        """Start the workflow of this wait; a repetition of the same call attaches to it."""
         _refuse(await_problem(request))
         return await context.start_workflow(
             AwaitFreshWorkflow.run,
             AwaitInput(request=request),
-            id=await_workflow_id(request),
+            id=await_workflow_id(request.source, context.request_id),
             task_queue=task_queues.WORKFLOWS,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
         )
+
+
+async def _answer(
+    what: str,
+    threads: ThreadPoolExecutor,
+    step: Callable[[_Request], _Response],
+    request: _Request,
+) -> _Response:
+    """Run a step in a thread, as long as its caller waits.
+
+    Args:
+        what: the call is, for people.
+        threads: one of them runs the step.
+        step: blocks.
+        request: for the step.
+
+    Raises:
+        HandlerError: the step failed, or took too long.
+    """
+    cancellation = Cancellation()
+    context = contextvars.copy_context()
+    context.run(CURRENT.set, cancellation)
+    loop = asyncio.get_running_loop()
+    answer = loop.run_in_executor(threads, context.run, step, request)
+    try:
+        async with asyncio.timeout(SEARCH_TIMEOUT_SECONDS):
+            return await answer
+    except TimeoutError as error:
+        message = (
+            f"the {what} took more than {SEARCH_TIMEOUT_SECONDS:g} s; {what} again"
+        )
+        raise HandlerError(message, type=HandlerErrorType.UNAVAILABLE) from error
+    except FreshetError as error:
+        raise _as_handler_error(error) from error
+    finally:
+        if answer.cancelled():  # by the timeout, or since the caller is gone
+            loop.run_in_executor(None, cancellation.cancel)
 
 
 def _refuse(problem: str | None) -> None:

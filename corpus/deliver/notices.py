@@ -42,6 +42,7 @@ class BatchRow:
     chunks_opened: int
     chunks_closed: int
     previous_batch: int
+    published_at_us: int | None = None
 
     def documents_changed(self) -> int:
         """Number of changes that a complete notice would list."""

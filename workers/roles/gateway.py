@@ -13,9 +13,15 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from corpus import task_queues
-from corpus.answer.search import search
-from corpus.answer.service_handler import CorpusServiceHandler
-from corpus.database import Connection, open_pool
+from corpus.answer.requests import is_as_of
+from corpus.answer.search import EmbedderOf, search
+from corpus.answer.service_handler import (
+    SEARCH_TIMEOUT_SECONDS,
+    THREADS,
+    THREADS_FOR_THE_PAST,
+    CorpusServiceHandler,
+)
+from corpus.database import Connection, database_errors_translated, open_pool
 from corpus.service import SearchRequest, SearchResponse
 from freshness import scan
 from workers.config.settings import Settings
@@ -24,7 +30,7 @@ from workers.roles.orchestrator import with_connection
 from workers.roles.run import WORKER_OPTIONS, serve
 from workers.temporal.client import temporal
 
-_THREADS = 4  # descriptions and searches side by side
+_POOL_SECONDS = 5.0  # longest wait for a connection
 _PRELOAD_PATIENCE_SECONDS = 60.0
 _LOOK_SECONDS = 0.2
 
@@ -33,20 +39,44 @@ async def run(settings: Settings) -> None:
     """Answer until SIGTERM or SIGINT."""
     client = await temporal(settings)
     models = LoadedModels(settings)
-    with open_pool(
-        settings.database_url, size=_THREADS, application="freshet-gateway-search"
-    ) as pool:
-
-        def answer(request: SearchRequest) -> SearchResponse:
-            with pool.connection() as connection:
-                return search(connection, request, models.of)
-
+    url = settings.database_url
+    with (
+        open_pool(url, size=THREADS, application="freshet-gateway-search") as pool,
+        open_pool(
+            url, size=THREADS_FOR_THE_PAST, application="freshet-gateway-as-of"
+        ) as pool_for_the_past,
+    ):
         # It is ready without the model: descriptions and waits need none, and the first search waits for it.
         arguments = (settings, models)
         threading.Thread(
             target=_preload, args=arguments, name="preload", daemon=True
         ).start()
+        answer = answering(pool, pool_for_the_past, models.of)
         await serve(build(client, pool, search=answer), "gateway")
+
+
+def answering(
+    pool: ConnectionPool[Connection],
+    pool_for_the_past: ConnectionPool[Connection],
+    embedder_of: EmbedderOf,
+) -> Callable[[SearchRequest], SearchResponse]:
+    """The search of the gateway: it blocks, for about `SEARCH_TIMEOUT_SECONDS` at most.
+
+    Searches of the past may wait for a batch that is being published. They have connections of their own, so that they
+    hold up no search of now.
+    """
+
+    def answer(request: SearchRequest) -> SearchResponse:
+        of_request = pool_for_the_past if is_as_of(request) else pool
+        with (
+            database_errors_translated(),
+            of_request.connection(_POOL_SECONDS) as connection,
+        ):
+            return search(
+                connection, request, embedder_of, max_seconds=SEARCH_TIMEOUT_SECONDS
+            )
+
+    return answer
 
 
 def build(
@@ -62,7 +92,7 @@ def build(
         client,
         task_queue=task_queues.NEXUS,
         nexus_service_handlers=[handler],
-        nexus_task_executor=ThreadPoolExecutor(_THREADS),
+        nexus_task_executor=ThreadPoolExecutor(THREADS),
         **WORKER_OPTIONS,
     )
 

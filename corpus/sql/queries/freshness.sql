@@ -69,7 +69,7 @@ SELECT s.source, s.spec, (extract(epoch FROM now()) * 1000)::bigint AS now_ms,
 -- name: describe_source
 -- The state of a source, for other teams.
 SELECT s.source, s.state, s.state_reason, s.last_batch,
-       (extract(epoch FROM s.last_published_at) * 1000)::bigint AS last_published_at_ms,
+       ceil(extract(epoch FROM s.last_published_at) * 1000)::bigint AS last_published_at_ms,
        (SELECT count(*) FROM freshet.document d WHERE d.source = s.source AND d.visible_to IS NULL) AS documents,
        (
            SELECT (extract(epoch FROM max(d.observed_at)) * 1000)::bigint

@@ -37,8 +37,10 @@ SELECT s.state, s.endpoint, coalesce(d.cursor_batch, s.from_batch) AS cursor_bat
  WHERE s.subscriber = %(subscriber)s::text AND s.source = %(source)s::text;
 
 -- name: next_batch
--- The first published batch after a cursor.
-SELECT b.batch, b.kind, (extract(epoch FROM b.published_at) * 1000)::bigint AS published_at_ms, b.reason,
+-- The first published batch after a cursor. Its time in milliseconds is rounded up, so that a search as of then shows
+-- the batch.
+SELECT b.batch, b.kind, ceil(extract(epoch FROM b.published_at) * 1000)::bigint AS published_at_ms,
+       (extract(epoch FROM b.published_at) * 1000000)::bigint AS published_at_us, b.reason,
        b.documents_written, b.documents_deleted, b.documents_expired, b.chunks_opened, b.chunks_closed,
        coalesce((SELECT max(p.batch) FROM freshet.batch p
                   WHERE p.source = b.source AND p.batch < b.batch AND p.state = 'published'), 0) AS previous_batch

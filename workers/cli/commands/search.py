@@ -2,7 +2,7 @@
 
 import json
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -101,7 +101,7 @@ def _find(
         for name in request.sources:
             require_source(connection, name)
         if as_of_batch is not None:
-            request = replace(request, as_of_ms=_published_ms(connection, *as_of_batch))
+            request = replace(request, as_of_us=_published_us(connection, *as_of_batch))
         return list(search_corpus(connection, request, LoadedModels(settings).of).hits)
 
 
@@ -172,7 +172,8 @@ def _named_batch(as_of: str) -> tuple[str, int] | None:
     return name, number
 
 
-def _published_ms(connection: "Connection", source: str, batch: int) -> int:
+def _published_us(connection: "Connection", source: str, batch: int) -> int:
+    """The instant of a batch, in microseconds: that of every batch is its own."""
     from psycopg.rows import scalar_row
 
     from corpus.sql import query
@@ -189,7 +190,8 @@ def _published_ms(connection: "Connection", source: str, batch: int) -> int:
             f"--as-of {source}:{batch}: source {source!r} has no batch {batch}; "
             "`freshet batches` lists them"
         )
-    return _ceil_ms(published_at)
+    since_1970 = published_at - datetime(1970, 1, 1, tzinfo=UTC)
+    return since_1970 // timedelta(microseconds=1)
 
 
 def _instant_ms(text: str) -> int | None:

@@ -1,7 +1,6 @@
 """Requests of other teams that are wrong: each is refused with a reason before it reaches a service."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 
 from corpus.answer.requests import (
     MAX_TIME_MS,
+    MAX_TIME_US,
     MAX_TIMEOUT_SECONDS,
     MIN_TIME_MS,
     await_problem,
@@ -68,6 +68,14 @@ DOCUMENT = {"document_id": "a", "version": 0}
         ({"as_of_ms": MAX_TIME_MS + 1}, "as_of_ms is 253402300800000"),
         ({"as_of_ms": MIN_TIME_MS - 1}, "as_of_ms is -62135596800001"),
         ({"as_of_ms": 10**30}, "as_of_ms is 1000000000000000000000000000000"),
+        ({"as_of_us": MAX_TIME_US}, None),
+        ({"as_of_us": MAX_TIME_US + 1}, "as_of_us is 253402300800000000"),
+        ({"as_of_batch": 1}, None),
+        ({"as_of_batch": 1, "sources": ("peps",)}, None),
+        ({"as_of_batch": 0}, "as_of_batch is 0; give 1 to"),
+        ({"as_of_batch": 1, "sources": ("a", "b")}, "as_of_batch is a batch of one source"),
+        ({"as_of_batch": 1, "as_of_ms": 1}, "give at most one of as_of_ms, as_of_us, as_of_batch"),
+        ({"as_of_us": 1, "as_of_ms": 1}, "give at most one of"),
     ],
     ids=lambda value: repr(value)[:40],
 )
@@ -158,6 +166,9 @@ def test_describe_problem(source: str, problem: str | None) -> None:
         # texts that no column holds
         (RECORD | {"topic": NUL}, "topic has a NUL character at 1"),
         (RECORD | {"topic": SURROGATE}, "topic is not text"),
+        (RECORD | {"topic_id": "id"}, None),
+        (RECORD | {"topic_id": NUL}, "topic_id has a NUL character"),
+        ({"batch": 1, "topic_id": "id"}, "topic_id belongs to topic, partition and offset"),
         (DOCUMENT | {"document_id": NUL}, "document_id has a NUL character"),
         (DOCUMENT | {"document_id": SURROGATE}, "document_id is not text"),
         ({"source": "", "batch": 1}, "source is empty"),
@@ -190,7 +201,8 @@ def test_await_problem(fields: dict[str, Any], problem: str | None) -> None:
 def test_a_wait_is_refused_or_can_be_started(request: AwaitFreshRequest) -> None:
     if await_problem(request) is not None:
         return
-    assert len(await_workflow_id(request).encode()) < 1_000  # the server's limit
+    workflow_id = await_workflow_id(request.source, "0" * 36)
+    assert len(workflow_id.encode()) < 1_000  # the server's limit
     for number in (request.offset, request.version, request.batch):
         assert number is None or 0 <= number < 2**63
 
@@ -198,23 +210,8 @@ def test_a_wait_is_refused_or_can_be_started(request: AwaitFreshRequest) -> None
 # ── identity of a wait ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_same_wait_is_the_same_workflow() -> None:
-    wait = AwaitFreshRequest(source="peps", batch=1)
-    assert await_workflow_id(wait) == await_workflow_id(replace(wait))
-    assert await_workflow_id(wait).startswith("await:peps:")
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"batch": 2}, {"batch": None, "time_ms": 1}, {"timeout_seconds": 1}, {"source": "docs"}],
-    ids=repr,
-)
-def test_another_wait_is_another_workflow(change: dict[str, Any]) -> None:
-    wait = AwaitFreshRequest(source="peps", batch=1)
-    assert await_workflow_id(wait) != await_workflow_id(replace(wait, **change))
-
-
-def test_the_workflow_id_of_a_wait_never_changes() -> None:
-    """Callers attach to the workflow that runs: another id would start a second one beside it."""
-    wait = AwaitFreshRequest(source="peps", document_id="a", version=1)
-    assert await_workflow_id(wait) == "await:peps:241ec02ccaaefb8bef2b"
+def test_a_wait_belongs_to_one_call() -> None:
+    first = await_workflow_id("peps", "one")
+    assert first == await_workflow_id("peps", "one") == "await:peps:one"
+    assert first != await_workflow_id("peps", "other")
+    assert first != await_workflow_id("docs", "one")

@@ -1,6 +1,8 @@
 """Rows become hits, errors of the database become errors of the request; no database."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -163,6 +165,9 @@ class Connection:
     def execute(self, statement, parameters):
         return Cursor(self._results, tuple).execute(statement, parameters)
 
+    def transaction(self):
+        return nullcontext()
+
 
 class Named:
     """A row with attributes."""
@@ -209,6 +214,31 @@ def test_an_instant_that_is_no_time_is_an_error_of_the_request(as_of_ms: int) ->
     request = SearchRequest(query="wheels", mode="text", as_of_ms=as_of_ms)
     with pytest.raises(ConfigurationError, match="which is not a time"):
         searched(request, SOURCE_ROWS, SPACE_ROWS)
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (replace(TEXT, as_of_batch=7), "source 'peps' has no published batch 7"),
+        (replace(TEXT, as_of_us=10**30), "as_of_us is 1000000000000000000000000000000, which is"),
+    ],
+)
+def test_a_point_in_time_that_is_not_there(request_: SearchRequest, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        searched(request_, SOURCE_ROWS, SPACE_ROWS, [])
+
+
+def test_a_batch_number_says_nothing_about_several_sources() -> None:
+    rows = [*SOURCE_ROWS, Named(source="docs", spec=replace(PEPS, source="docs").to_json())]
+    with pytest.raises(ConfigurationError, match="a batch of one source; name the source"):
+        searched(replace(TEXT, as_of_batch=7), rows, SPACE_ROWS)
+
+
+@pytest.mark.parametrize("kind", [psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled])
+def test_a_wait_that_takes_too_long_is_no_error_of_the_request(kind: type[Exception]) -> None:
+    request = replace(TEXT, as_of_ms=1)
+    with pytest.raises(DependencyError, match="could not be answered in time: busy; search again"):
+        searched(request, SOURCE_ROWS, SPACE_ROWS, [], kind("busy"))
 
 
 @pytest.mark.parametrize(

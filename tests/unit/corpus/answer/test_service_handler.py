@@ -1,12 +1,15 @@
 """The handler of `CorpusService`: what a caller gets when a step fails, is slow, or is asked for nonsense."""
 
+import asyncio
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from nexusrpc import HandlerError, HandlerErrorType
 
 from corpus.answer import service_handler
+from corpus.answer.cancellation import cancellable
 from corpus.answer.service_handler import CorpusServiceHandler
 from corpus.errors import (
     ConfigurationError,
@@ -16,8 +19,10 @@ from corpus.errors import (
     SpaceMismatchError,
 )
 from corpus.service import (
+    MAX_RESPONSE_BYTES,
     AwaitFreshRequest,
     DescribeRequest,
+    SearchHit,
     SearchRequest,
     SearchResponse,
     SourceDescription,
@@ -45,7 +50,8 @@ def handler(search=NOT_REACHED, describe=NOT_REACHED):
 class Waits:
     """Notes the workflows that a handler starts."""
 
-    def __init__(self):
+    def __init__(self, request_id="one"):
+        self.request_id = request_id
         self.started: list[dict[str, Any]] = []
 
     async def start_workflow(self, run, wait, **options):
@@ -134,14 +140,93 @@ async def await_fresh(waits: Any, request: AwaitFreshRequest) -> None:
     await handler().await_fresh(waits, request)
 
 
-async def test_the_same_wait_starts_one_workflow() -> None:
+async def test_each_caller_has_a_wait_of_its_own() -> None:
+    wait = AwaitFreshRequest(source="peps", batch=1)
+    callers = [Waits("one"), Waits("other")]
+    for caller in callers:
+        await await_fresh(caller, wait)
+    assert {caller.started[0]["id"] for caller in callers} == {"await:peps:one", "await:peps:other"}
+
+
+async def test_a_call_that_is_repeated_attaches_to_its_wait() -> None:
     waits = Waits()
     for _ in range(2):
         await await_fresh(waits, AwaitFreshRequest(source="peps", batch=1))
     first, second = waits.started
     assert first == second
-    assert first["id"].startswith("await:peps:")
     assert first["id_conflict_policy"].name == "USE_EXISTING"
+
+
+async def test_an_answer_that_is_too_large_is_cut() -> None:
+    hit = SearchHit(source="peps", document_id="d", version=1, text="x" * 500_000, score=1.0)
+    whole = SearchResponse(hits=(hit,) * 10)
+    response = await handler(search=lambda _: whole).search(CONTEXT, SEARCH)
+    assert response.cut
+    assert len(response.hits) == 10
+    assert sum(len(one.text) for one in response.hits) <= MAX_RESPONSE_BYTES
+
+
+# ── calls that nobody waits for any more ────────────────────────────────────────────────────────────────────────────
+
+
+class Query:
+    """Stands for a connection whose query runs until it is cancelled."""
+
+    def __init__(self) -> None:
+        self.begun, self.ended = threading.Event(), threading.Event()
+
+    def cancel_safe(self, *, timeout: float) -> None:
+        self.ended.set()
+
+    def run(self, _request: Any) -> SearchResponse:
+        connection: Any = self
+        with cancellable(connection):
+            self.begun.set()
+            assert self.ended.wait(10)
+        return SearchResponse(hits=())
+
+
+@pytest.mark.parametrize("ends", ["timeout", "cancelled"])
+async def test_the_query_of_a_caller_that_is_gone_is_cancelled(
+    ends: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = Query()
+    if ends == "timeout":
+        monkeypatch.setattr(service_handler, "SEARCH_TIMEOUT_SECONDS", 0.1)
+    call = asyncio.create_task(handler(search=query.run).search(CONTEXT, SEARCH))
+    assert await asyncio.to_thread(query.begun.wait, 10)
+    if ends == "cancelled":
+        call.cancel()
+    await asyncio.wait([call])
+    assert await asyncio.to_thread(query.ended.wait, 10)
+
+
+async def test_a_query_that_ends_in_time_is_not_cancelled() -> None:
+    query = Query()
+    query.ended.set()
+    query.cancel_safe = pytest.fail  # type: ignore[method-assign]
+    await handler(search=query.run).search(CONTEXT, SEARCH)
+
+
+async def test_searches_of_the_past_that_wait_hold_up_no_search_of_now() -> None:
+    go_on = threading.Event()
+
+    def step(request: SearchRequest) -> SearchResponse:
+        if request.as_of_ms is not None:
+            assert go_on.wait(10)
+        return SearchResponse(hits=())
+
+    searching = handler(search=step)
+    past = [
+        asyncio.create_task(searching.search(CONTEXT, replace(SEARCH, as_of_ms=1)))
+        for _ in range(service_handler.THREADS_FOR_THE_PAST + 30)
+    ]
+    try:
+        await asyncio.wait_for(searching.search(CONTEXT, SEARCH), 5)
+        assert not any(call.done() for call in past)
+    finally:
+        go_on.set()
+        await asyncio.gather(*past)
 
 
 @pytest.mark.parametrize(
