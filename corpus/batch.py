@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
 
+OUTCOMES_KEPT_DAYS = 30
+"""How long the database keeps what became of each record; as long as the longest wait for one."""
+
 
 class BatchKind(StrEnum):
     """The kind of a batch's order, as the ledger names it."""

@@ -6,12 +6,14 @@ from typing import Any, cast
 
 from corpus.answer.await_rows import (
     AwaitRows,
-    BatchRow,
     DeadLetterRow,
+    HeadRow,
     RecordPosition,
+    RecordRow,
     SourceRow,
     VersionRow,
 )
+from corpus.batch import OUTCOMES_KEPT_DAYS
 from corpus.database import Connection
 from corpus.service import AwaitFreshRequest, AwaitFreshResponse, WaitOutcome
 
@@ -48,7 +50,7 @@ def decide(rows: AwaitRows, request: AwaitFreshRequest) -> AwaitFreshResponse:
             WaitOutcome.SOURCE_UNKNOWN, f"there is no source {request.source!r}"
         )
     # Step 2.
-    response = _by_target(rows, request)
+    response = _by_target(rows, request, source)
     # Step 3.
     if response.why is WaitOutcome.TIMEOUT:
         return _stopped(source, request.source) or response
@@ -56,14 +58,17 @@ def decide(rows: AwaitRows, request: AwaitFreshRequest) -> AwaitFreshResponse:
     return _with_publication_time(rows, response)
 
 
-def _by_target(rows: AwaitRows, request: AwaitFreshRequest) -> AwaitFreshResponse:
+def _by_target(
+    rows: AwaitRows, request: AwaitFreshRequest, source: SourceRow
+) -> AwaitFreshResponse:
     if request.batch is not None:
-        return _batch(rows, request.batch)
+        return _batch(rows, request.batch, source.last_batch)
     if request.topic is not None:
         record = RecordPosition(
             topic=request.topic,
             partition=request.partition or 0,
             offset=request.offset or 0,
+            topic_id=request.topic_id,
         )
         return _record(rows, record)
     if request.document_id is not None:
@@ -86,8 +91,11 @@ def _stopped(source: SourceRow, name: str) -> AwaitFreshResponse | None:
 # ── a batch ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _batch(rows: AwaitRows, number: int) -> AwaitFreshResponse:
+def _batch(rows: AwaitRows, number: int, last_batch: int) -> AwaitFreshResponse:
     batch = rows.batch(number)
+    if batch is None and number <= last_batch:
+        detail = f"batch {number} was passed over: batch {last_batch} is published, and numbers only rise"
+        return _never(WaitOutcome.NOT_PUBLISHED, detail)
     if batch is None:
         return _not_yet(f"batch {number} is not published")
     if batch.state == "published":
@@ -101,51 +109,114 @@ def _batch(rows: AwaitRows, number: int) -> AwaitFreshResponse:
 
 
 def _record(rows: AwaitRows, record: RecordPosition) -> AwaitFreshResponse:
+    """Decide by what became of the record, in the log that it names or else in the one that the corpus reads.
+
+    1. a record that the corpus has not reached is waited for
+    2. what became of it is kept: decide by that, and by its document now
+    3. it is not kept (an old batch): decide by what the record wrote, if it wrote something
+    """
+    # Step 1.
     position = rows.position(record)
     if position is None:
         return _not_yet(
             f"{record} has no effect yet; the corpus has applied nothing of its partition"
         )
-    if position.next_offset <= record.offset:
+    log = record.topic_id or position.topic_id
+    record = replace(record, topic_id=log)
+    is_read = log == position.topic_id
+    if is_read and position.next_offset <= record.offset:
         return _not_yet(
             f"{record} has no effect yet; the corpus is at offset {position.next_offset}"
         )
-    if position.batch is None:
-        detail = f"{record} lies before the first record that the corpus has read"
+    # Step 2.
+    kept = rows.record(record)
+    if kept is not None:
+        return _kept(rows, record, kept)
+    # Step 3.
+    batch = rows.range_batch(record, position.topic_id)
+    if batch is not None:
+        return _not_kept(rows, record, batch)
+    if is_read:
+        detail = f"{record} lies before the first record that the corpus has read of this log"
         return _never(WaitOutcome.NO_CHANGE, detail)
-    # By batch as well as by offset: a recreated topic has the same offsets again.
-    letter = rows.record_dead_letter(record, position.batch)
+    return _not_yet(
+        f"{record} of the topic with id {log} has no effect yet; the corpus reads the topic with id "
+        f"{position.topic_id}"
+    )
+
+
+def _kept(
+    rows: AwaitRows, record: RecordPosition, kept: RecordRow
+) -> AwaitFreshResponse:
+    """Decide by what became of a record."""
+    match kept.outcome, kept.op:
+        case None, _:
+            detail = f"there is no record {record}: the topic was compacted, or a transaction's marker is there"
+            return _never(WaitOutcome.NO_CHANGE, detail, kept.batch)
+        case "dead_letter", _:
+            return _dead_letter_of(rows, record, kept)
+        case "ignored", _:
+            detail = f"{record} is ignored by the rule {kept.reason!r}"
+            return _never(WaitOutcome.NO_CHANGE, detail, kept.batch)
+        case "superseded", _:
+            detail = f"{record} changed nothing: the corpus had, or has, a version that outranks it"
+            return _never(WaitOutcome.SUPERSEDED, detail, kept.batch)
+        case _, "delete":
+            detail = f"{record} is a delete of {kept.document_id!r}"
+            return _never(WaitOutcome.DELETED, detail, kept.batch)
+        case _:
+            return _document_of(rows, record, kept)
+
+
+def _dead_letter_of(
+    rows: AwaitRows, record: RecordPosition, kept: RecordRow
+) -> AwaitFreshResponse:
+    letter = rows.record_dead_letter(record, kept.batch)
     if letter:
         return _dead_lettered(letter)
-    version = rows.record_version(record, position.batch)
-    if version:
-        return _version(version)
-    batch = rows.batch(position.batch)
-    if batch and not batch.superseded and not batch.ignored:
-        return _unchanged(record, position.batch)
-    counts = f"its batch {position.batch} counts {_counts(batch)}"
-    detail = f"{record} wrote no document version; {counts}"
-    return _never(WaitOutcome.NO_CHANGE, detail, position.batch)
+    detail = f"{kept.reason}; the dead letter itself is not kept any more"
+    return _never(WaitOutcome.DEAD_LETTERED, detail, kept.batch)
 
 
-def _unchanged(record: RecordPosition, batch: int) -> AwaitFreshResponse:
+def _document_of(
+    rows: AwaitRows, record: RecordPosition, kept: RecordRow
+) -> AwaitFreshResponse:
+    """Decide by the document that the record wrote, or sent again unchanged, as it is now."""
+    document_id, version = kept.document_id or "", kept.version or 0
+    wanted = rows.version(document_id, version)
+    if wanted is None:
+        outranked = _outranked(rows.head(document_id), version)
+        if outranked:
+            return outranked
+        detail = f"{record} was {kept.outcome}, but its version {kept.version} is not in the corpus any more"
+        return _never(WaitOutcome.NO_CHANGE, detail, kept.batch)
+    response = _version(wanted)
+    if not response.reached or kept.outcome == "applied":
+        return response
     return AwaitFreshResponse(
         reached=True,
         why=WaitOutcome.UNCHANGED,
         detail=f"{record} changed nothing: the corpus already had this content",
-        batch=batch,
+        batch=kept.batch,
     )
 
 
-def _counts(batch: BatchRow | None) -> str:
-    if batch is None:
-        return "nothing"
-    counts = {
-        "unchanged": batch.unchanged,
-        "superseded": batch.superseded,
-        "ignored": batch.ignored,
-    }
-    return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+def _not_kept(
+    rows: AwaitRows, record: RecordPosition, batch: int
+) -> AwaitFreshResponse:
+    """Decide by what the record wrote; a record that wrote nothing cannot be told from one that never was."""
+    letter = rows.record_dead_letter(record, batch)
+    if letter:
+        return _dead_lettered(letter)
+    written = rows.record_version(record, batch)
+    wanted = rows.version(written.document_id, written.version) if written else None
+    if wanted:
+        return _version(wanted)
+    detail = (
+        f"{record} wrote no document version, and what else became of it is not kept: "
+        f"the corpus keeps that for {OUTCOMES_KEPT_DAYS} days"
+    )
+    return _never(WaitOutcome.NO_CHANGE, detail, batch)
 
 
 # ── a document at a version ─────────────────────────────────────────────────────────────────────────────────────────
@@ -157,10 +228,9 @@ def _document(rows: AwaitRows, document_id: str, version: int) -> AwaitFreshResp
     if wanted and wanted.visible:
         return _version(wanted)
     head = rows.head(document_id)
-    if head and head.version > version:
-        what = "a delete" if head.kind == "tombstone" else "in the corpus"
-        detail = f"version {version} was superseded: version {head.version} is {what}"
-        return _never(WaitOutcome.SUPERSEDED, detail, head.batch)
+    outranked = _outranked(head, version)
+    if outranked:
+        return outranked
     if wanted:
         return _version(wanted)
     for letter in rows.document_dead_letters(document_id):
@@ -170,6 +240,15 @@ def _document(rows: AwaitRows, document_id: str, version: int) -> AwaitFreshResp
     if head:
         known = f"the corpus has version {head.version}"
     return _not_yet(f"{document_id!r} at version {version}: {known}")
+
+
+def _outranked(head: HeadRow | None, version: int) -> AwaitFreshResponse | None:
+    """The end of a wait for a version that a newer one outranks, or None."""
+    if head is None or head.version <= version:
+        return None
+    what = "a delete" if head.kind == "tombstone" else "in the corpus"
+    detail = f"version {version} was superseded: version {head.version} is {what}"
+    return _never(WaitOutcome.SUPERSEDED, detail, head.batch)
 
 
 def _version(row: VersionRow) -> AwaitFreshResponse:
@@ -202,14 +281,22 @@ def _version_in(value: bytes | None) -> int | None:
 
 
 def _time(rows: AwaitRows, time_ms: int) -> AwaitFreshResponse:
-    wanted = f"the wait is for one of {time_ms} or later"
-    newest_ms = rows.newest_event_ms()
-    if newest_ms is None:
+    """Decide by the partition that is the furthest behind: nothing of an earlier time can be missing then."""
+    behind = rows.partition_behind()
+    wanted = f"the wait is for one of {time_ms} or later from every partition"
+    if behind is None:
         return _not_yet(f"the corpus has no event yet; {wanted}")
-    newest = f"the newest event in the corpus is of {newest_ms}"
-    if newest_ms < time_ms:
+    partition = f"{behind.topic}/{behind.partition}"
+    if behind.newest_ms is None:
+        return _not_yet(f"the corpus has no event of {partition} yet; {wanted}")
+    if behind.newest_ms < time_ms:
+        newest = (
+            f"the newest event of {partition} in the corpus is of {behind.newest_ms}"
+        )
         return _not_yet(f"{newest}; {wanted}")
-    return _retrievable(newest)
+    return _retrievable(
+        f"every partition has an event of {behind.newest_ms} or later in the corpus"
+    )
 
 
 # ── responses ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -244,4 +331,8 @@ def _with_publication_time(
     batch = rows.batch(response.batch)
     if batch is None:
         return response
-    return replace(response, published_at_ms=batch.published_at_ms)
+    return replace(
+        response,
+        published_at_ms=batch.published_at_ms,
+        published_at_us=batch.published_at_us,
+    )

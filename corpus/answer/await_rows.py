@@ -18,6 +18,7 @@ class RecordPosition:
     topic: str
     partition: int
     offset: int
+    topic_id: str | None = None  # of the log; None: the log that the corpus reads
 
     def __str__(self) -> str:
         """As people read it."""
@@ -35,25 +36,48 @@ class SourceRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchRow:
-    """A batch in the ledger, with its counts of records by outcome."""
+    """A batch in the ledger."""
 
     batch: int
     state: str  # a BatchState
     reason: str | None
-    published_at_ms: int
-    applied: int
-    unchanged: int
-    superseded: int
-    ignored: int
-    dead_lettered: int
+    published_at_ms: int  # rounded up
+    published_at_us: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PositionRow:
-    """How far a partition is applied, and which batch accounts for the record."""
+    """How far a partition is applied."""
 
+    topic_id: str  # of the log that the corpus reads
     next_offset: int  # first offset that has no effect yet
-    batch: int | None  # None: no batch covers the record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordRow:
+    """What became of a record."""
+
+    batch: int
+    outcome: str | None  # None: the batch's range holds no such record
+    op: str | None = None  # "upsert", "delete"; None: it is no usable event
+    document_id: str | None = None
+    version: int | None = None
+    reason: str | None = None  # of a dead letter, or the rule that ignored it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RangeRow:
+    """The batch that accounts for a record."""
+
+    batch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenRow:
+    """The document version that a record wrote."""
+
+    document_id: str
+    version: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +90,6 @@ class VersionRow:
     end_reason: str | None  # None while it is visible
     end_detail: str | None
     batch: int  # the batch that wrote this version
-    document_id: str | None = None
-    end_batch: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,10 +112,12 @@ class DeadLetterRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewestEventRow:
-    """Record time of the newest event in the corpus."""
+class PartitionRow:
+    """A partition and the record time of its newest event in the corpus."""
 
-    newest_ms: int | None
+    topic: str
+    partition: int
+    newest_ms: int | None  # None: it has none
 
 
 class AwaitRows:
@@ -110,7 +134,22 @@ class AwaitRows:
         return self._row(BatchRow, "await_batch", batch=number)
 
     def position(self, record: RecordPosition) -> PositionRow | None:
-        return self._row(PositionRow, "await_offset", **asdict(record))
+        key = {"topic": record.topic, "partition": record.partition}
+        return self._row(PositionRow, "await_position", **key)
+
+    def record(self, record: RecordPosition) -> RecordRow | None:
+        """What became of a record of the log that it names; None: it is not kept."""
+        return self._row(RecordRow, "await_record", **asdict(record))
+
+    def range_batch(self, record: RecordPosition, read_id: str) -> int | None:
+        """The batch that accounts for a record of the log that it names, if one does.
+
+        Args:
+            record: names its log.
+            read_id: id of the log that the corpus reads; ranges of before logs were written down count as its ranges.
+        """
+        found = self._row(RangeRow, "await_range", read_id=read_id, **asdict(record))
+        return found.batch if found else None
 
     def record_dead_letter(
         self, record: RecordPosition, batch: int
@@ -118,10 +157,10 @@ class AwaitRows:
         key = asdict(record)
         return self._row(DeadLetterRow, "await_offset_dead_letter", batch=batch, **key)
 
-    def record_version(self, record: RecordPosition, batch: int) -> VersionRow | None:
-        """The document version that a record became, if it became one."""
+    def record_version(self, record: RecordPosition, batch: int) -> WrittenRow | None:
+        """The document version that a record wrote, if it wrote one."""
         key = asdict(record)
-        return self._row(VersionRow, "await_offset_document", batch=batch, **key)
+        return self._row(WrittenRow, "await_offset_document", batch=batch, **key)
 
     def version(self, document_id: str, version: int) -> VersionRow | None:
         key = {"document_id": document_id, "version": version}
@@ -137,9 +176,9 @@ class AwaitRows:
             cursor.execute(query("await_document_dead_letters"), key)
             return cursor.fetchall()
 
-    def newest_event_ms(self) -> int | None:
-        newest = self._row(NewestEventRow, "await_newest_event")
-        return newest.newest_ms if newest else None
+    def partition_behind(self) -> PartitionRow | None:
+        """The partition whose newest event in the corpus is the oldest; None: nothing was read yet."""
+        return self._row(PartitionRow, "await_partition_behind")
 
     def _row(self, kind: type[_Row], name: str, **parameters: Any) -> _Row | None:
         with self._connection.cursor(row_factory=class_row(kind)) as cursor:

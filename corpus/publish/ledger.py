@@ -8,6 +8,7 @@ from datetime import datetime
 from psycopg.rows import class_row
 
 from corpus.batch import (
+    OUTCOMES_KEPT_DAYS,
     BatchInput,
     BatchKind,
     BatchReport,
@@ -22,6 +23,9 @@ from corpus.publish.transaction import PublishTransaction
 
 # The state that this step gives a batch.
 _PUBLISHED = next_state(BatchState.EMBEDDED, BatchState.PUBLISHED)
+
+# Rows of outcomes that one batch may sweep; a batch writes one per partition.
+_MAX_SWEPT = 100
 
 # Outcome of an event -> its column in the ledger.
 _OUTCOMES = {
@@ -224,3 +228,10 @@ def move_positions(
             raise AssertionError(
                 f"the position of {moved.topic}/{moved.partition} moved although it is locked"
             )
+
+
+def keep_outcomes(transaction: PublishTransaction) -> None:
+    """Keep what became of every record of the batch, and sweep a little of what is older than `OUTCOMES_KEPT_DAYS`."""
+    transaction.execute("replace_outcomes")
+    transaction.execute("insert_outcomes")
+    transaction.execute("sweep_outcomes", kept_days=OUTCOMES_KEPT_DAYS, most=_MAX_SWEPT)

@@ -30,6 +30,7 @@ from corpus.publish.ledger import (
     Counts,
     account_for_text,
     count_outcomes,
+    keep_outcomes,
     move_positions,
     published_report,
     record_batch,
@@ -79,7 +80,7 @@ class Publisher:
         2. lock the positions; a gap is an error, and what is applied already is no part of this batch
         3. copy the batch in, judge every document against the fence
         4. close what ends, open what begins, all at one instant
-        5. write ledger, ranges, positions, dead letters
+        5. write ledger, ranges, positions, what became of each record, dead letters
         6. after the commit, remove the staged files
 
         An expiry has no events: it withdraws documents in place of the steps 2 to 4.
@@ -143,6 +144,7 @@ class Publisher:
         text = account_for_text(transaction)
         record_batch(transaction, BatchKind.INGEST, counts, text)
         move_positions(transaction, moved, _records_by_partition(events))
+        keep_outcomes(transaction)
         transaction.execute("insert_dead_letters")
         return report(batch, BatchKind.INGEST, counts, transaction.published_at)
 

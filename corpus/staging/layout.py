@@ -116,7 +116,15 @@ STAGED_EVENTS: Columns = (
 
 # The events of a prepared batch. Outcomes: "event" (the publishing transaction decides), "superseded", "unchanged",
 # "dead_letter", "ignored". Original bytes are kept for dead letters only.
-PREPARED_EVENTS: Columns = (*_RECORD, _OUTCOME, *_REASON, _DOCUMENT_ID, *_ORIGINAL)
+PREPARED_EVENTS: Columns = (
+    *_RECORD,
+    _OUTCOME,
+    *_REASON,
+    _OP,
+    _DOCUMENT_ID,
+    _VERSION,
+    *_ORIGINAL,
+)
 
 # The documents of a prepared batch, one row per document whose events may act: first the tombstone, then the winner.
 DOCUMENTS: Columns = (

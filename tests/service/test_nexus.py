@@ -11,7 +11,6 @@ from temporalio.client import WorkflowFailureError
 from temporalio.worker import Worker
 
 from corpus.answer import await_fresh
-from corpus.answer.requests import await_workflow_id
 from corpus.database import open_pool
 from corpus.service import AwaitFreshRequest, SearchHit, SearchRequest, SearchResponse, WaitOutcome
 from examples.team.worker import build as build_team
@@ -53,11 +52,11 @@ def answer(request: SearchRequest) -> SearchResponse:
 
 
 @asynccontextmanager
-async def serving(env, log=None):
+async def serving(env, log=None, step=answer):
     with open_pool(env.database_url, size=2) as pool:
         async with (
             env.light_worker(),
-            gateway.build(env.client, pool, search=answer),
+            gateway.build(env.client, pool, search=step),
             build_team(env.team, log),
         ):
             yield
@@ -118,34 +117,94 @@ async def test_await_fresh_completes_when_it_is_there(env, db):
     make_source(db)
     await env.reconcile()
     async with serving(env):
-        first, second = (
-            asyncio.create_task(ask(env, batch=1, timeout_seconds=60)) for _ in range(2)
-        )
-        handle = env.client.get_workflow_handle(
-            await_workflow_id(AwaitFreshRequest(source="peps", batch=1, timeout_seconds=60))
-        )
-        await until(lambda: _runs(handle))
-        assert not first.done()
+        waiting = asyncio.create_task(ask(env, batch=1, timeout_seconds=60))
+        await until(lambda: _running_waits(env, 1))
+        assert not waiting.done()
         add_batch(db, "peps", 1)
-        for answered in (await first, await second):  # both attached to one workflow
-            waited = answered.waited
-            assert (waited.reached, waited.why) == (True, WaitOutcome.RETRIEVABLE)
-            assert waited.batch == 1
-            assert waited.published_at_ms is not None
-            assert answered.found.hits
-        assert await _wait_runs(env) == 1
+        answered = await waiting
+        waited = answered.waited
+        assert (waited.reached, waited.why) == (True, WaitOutcome.RETRIEVABLE)
+        assert waited.batch == 1
+        assert waited.published_at_us <= waited.published_at_ms * 1000
+        assert answered.found.hits
+
+
+async def test_a_caller_that_gives_up_ends_no_other_wait_and_lends_no_deadline(env, db):
+    """Three teams wait for the same batch: one is cancelled, one has a short patience, one waits."""
+    make_source(db)
+    await env.reconcile()
+    async with serving(env):
+        wait = AwaitFreshRequest(source="peps", batch=1, timeout_seconds=90)
+        first, second = [await start_asking(env, wait) for _ in range(2)]
+        await until(lambda: _running_waits(env, 2))
+        impatient = await ask(env, batch=1, timeout_seconds=1)
+        assert impatient.waited.why is WaitOutcome.TIMEOUT
+        await first.cancel()
+        with pytest.raises(WorkflowFailureError):
+            await first.result()
+        await until(lambda: _running_waits(env, 1))
+        add_batch(db, "peps", 1)
+        assert (await second.result()).waited.reached
+
+
+@pytest.mark.parametrize("callers", [40])
+async def test_forty_callers_who_wait_for_one_batch_are_all_answered(env, db, callers):
+    """The server allows 32 callbacks per workflow, so that a shared wait refused the 33rd caller."""
+    make_source(db)
+    await env.reconcile()
+    async with serving(env):
+        wait = AwaitFreshRequest(source="peps", batch=1, timeout_seconds=150)
+        handles = [await start_asking(env, wait) for _ in range(callers)]
+        await until(lambda: _running_waits(env, callers), seconds=90)
+        add_batch(db, "peps", 1)
+        answers = await asyncio.wait_for(asyncio.gather(*(one.result() for one in handles)), 60)
+        assert [answer.waited.reached for answer in answers] == [True] * callers
+
+
+@pytest.mark.parametrize("kilobytes", [150, 500])
+async def test_a_search_over_whole_documents_is_cut_and_says_so(env, db, kilobytes):
+    """`chunker = "whole"` makes one chunk of a document; ten of them are more than a payload may hold."""
+    make_source(db)
+    await env.reconcile()
+
+    def whole(request):
+        hit = SearchHit(
+            source="peps", document_id="d", version=1, text="\u0436" * kilobytes * 500, score=1.0
+        )
+        return SearchResponse(hits=(hit,) * request.k)
+
+    async with serving(env, step=whole):
+        found = (await asyncio.wait_for(ask(env, k=10), 30)).found
+    assert (found.cut, len(found.hits), found.hits_left_out) == (True, 10, 0)
+    assert all(hit.cut and hit.text for hit in found.hits)
+
+
+async def start_asking(env, wait_for):
+    question = Question(
+        search=SearchRequest(query="wheels", k=1, sources=("peps",)),
+        wait_for=wait_for,
+        endpoint=env.corpus_endpoint,
+    )
+    return await env.team.start_workflow(
+        AskWorkflow.run, question, id=f"ask-{uuid.uuid4()}", task_queue="team-search"
+    )
+
+
+async def _running_waits(env, wanted):
+    """Whether so many waits run, and each has looked at least once."""
+    listed = env.client.list_workflows(
+        "WorkflowType = 'AwaitFreshWorkflow' AND ExecutionStatus = 'Running'"
+    )
+    handles = [env.client.get_workflow_handle(run.id) async for run in listed]
+    if len(handles) != wanted:
+        return False
+    described = await asyncio.gather(*(handle.describe() for handle in handles))
+    return all(run.history_length > 10 for run in described)
 
 
 async def _wait_runs(env):
     runs = [run async for run in env.client.list_workflows("WorkflowType = 'AwaitFreshWorkflow'")]
     return len(runs)
-
-
-async def _runs(handle):
-    try:
-        return (await handle.describe()).history_length > 10
-    except Exception:  # not started yet
-        return False
 
 
 async def test_await_fresh_says_why_not(env, db):
@@ -216,7 +275,8 @@ async def test_the_example_team_is_notified_and_asks(env, db, tmp_path):
 def ledger(db):
     """Return a database with documents, a dead letter and positions for every outcome.
 
-    pep-1: v1 replaced, v2 visible; gone: deleted; stale: expired. Offsets 0..9 of topic/0 are read; 3 is a dead letter.
+    pep-1: v1 replaced, v2 visible; gone: deleted; stale: expired. Offsets 0..9 of topic/0 are read; 3 is a dead letter,
+    4 a hole. What became of the records of batch 1 is not kept any more.
     """
     make_source(db)
     add_batch(db, "peps", 1, records=5, applied=4, dead_lettered=1)
@@ -231,6 +291,11 @@ def ledger(db):
         "INSERT INTO freshet.source_position (source, cluster_id, topic, topic_id, partition, next_offset)"
         " VALUES ('peps', 'c', 'topic', 't', 0, 10)"
     )
+    db.execute("UPDATE freshet.source_position SET newest_at = '2026-11-25'")
+    keep_outcomes(
+        db, 2, 5, ("applied", "pep-1", 2), ("superseded", "pep-1", 1), ("ignored", None, None)
+    )
+    keep_outcomes(db, 3, 8, ("unchanged", "pep-1", 2), ("unchanged", "stale", 1))
     at = {"topic": "topic", "partition": 0}
     replaced = {"is_head": False, "visible_to": "now", "end_reason": "replaced"}
     deleted = {"kind": "tombstone", "visible_to": "now", "end_reason": "deleted"}
@@ -248,11 +313,26 @@ def ledger(db):
     return db
 
 
+def keep_outcomes(db, batch, first, *records):
+    outcomes, documents, versions = (list(column) for column in zip(*records, strict=True))
+    ops = [document and "upsert" for document in documents]
+    offsets = list(range(first, first + len(records)))
+    db.execute(
+        "INSERT INTO freshet.record_outcome VALUES"
+        " ('peps', 'topic', 0, 't', %s, %s, %s, now(), %s, %s, %s, %s, %s, %s)",
+        (
+            *(first, first + len(records), batch, offsets, outcomes, ops, documents, versions),
+            [None if document else "a_rule" for document in documents],
+        ),
+    )
+
+
 @pytest.mark.parametrize(
     ("wanted", "reached", "why", "batch"),
     [
         ({"batch": 2}, True, "retrievable", 2),
         ({"batch": 4}, False, "timeout", None),
+        ({"batch": 0}, False, "not_published", None),
         ({"document_id": "pep-1", "version": 2}, True, "retrievable", 2),
         ({"document_id": "pep-1", "version": 1}, False, "superseded", 2),
         ({"document_id": "pep-1", "version": 3}, False, "timeout", None),
@@ -267,8 +347,11 @@ def ledger(db):
         ({"topic": "topic", "partition": 0, "offset": 1}, False, "deleted", 1),
         ({"topic": "topic", "partition": 0, "offset": 2}, False, "expired", 1),
         ({"topic": "topic", "partition": 0, "offset": 3}, False, "dead_lettered", 1),
-        ({"topic": "topic", "partition": 0, "offset": 6}, False, "no_change", 2),
+        ({"topic": "topic", "partition": 0, "offset": 4}, False, "no_change", 1),
+        ({"topic": "topic", "partition": 0, "offset": 6}, False, "superseded", 2),
+        ({"topic": "topic", "partition": 0, "offset": 7}, False, "no_change", 2),
         ({"topic": "topic", "partition": 0, "offset": 8}, True, "unchanged", 3),
+        ({"topic": "topic", "partition": 0, "offset": 9}, False, "expired", 1),
         ({"topic": "topic", "partition": 0, "offset": 10}, False, "timeout", None),
         ({"topic": "topic", "partition": 1, "offset": 0}, False, "timeout", None),
         ({"time_ms": 0}, True, "retrievable", None),

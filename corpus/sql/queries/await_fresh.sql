@@ -3,24 +3,59 @@
 SELECT state, state_reason, last_batch FROM freshet.source WHERE source = %(source)s::text;
 
 -- name: await_batch
--- A batch in the ledger.
-SELECT batch, state, reason, (extract(epoch FROM published_at) * 1000)::bigint AS published_at_ms,
-       unchanged, superseded, ignored, applied, dead_lettered
+-- A batch in the ledger. Its time in milliseconds is rounded up, so that a search as of then shows the batch.
+SELECT batch, state, reason, ceil(extract(epoch FROM published_at) * 1000)::bigint AS published_at_ms,
+       (extract(epoch FROM published_at) * 1000000)::bigint AS published_at_us
   FROM freshet.batch WHERE source = %(source)s::text AND batch = %(batch)s::bigint;
 
--- name: await_offset
--- The batch that accounts for a record, if the position has passed it.
-SELECT p.next_offset, r.batch
-  FROM freshet.source_position p
-  LEFT JOIN freshet.batch_range r ON r.source = p.source AND r.topic = p.topic AND r.partition = p.partition
-       AND r.first_offset <= %(offset)s::bigint AND r.next_offset > %(offset)s::bigint
- WHERE p.source = %(source)s::text AND p.topic = %(topic)s::text AND p.partition = %(partition)s::int
- ORDER BY r.batch DESC NULLS LAST LIMIT 1;
+-- name: await_position
+-- How far a partition is applied, and in which log of its topic.
+SELECT topic_id, next_offset FROM freshet.source_position
+ WHERE source = %(source)s::text AND topic = %(topic)s::text AND partition = %(partition)s::int;
+
+-- name: await_record
+-- What became of a record, while it is kept; `outcome` is null where the batch's range holds no such record.
+SELECT o.batch, o.outcomes[place.n] AS outcome, o.ops[place.n] AS op, o.document_ids[place.n] AS document_id,
+       o.versions[place.n] AS version, o.reasons[place.n] AS reason
+  FROM (
+      SELECT * FROM freshet.record_outcome
+       WHERE source = %(source)s::text AND topic = %(topic)s::text AND partition = %(partition)s::int
+         AND topic_id = %(topic_id)s::text AND first_offset <= %(offset)s::bigint
+       ORDER BY first_offset DESC LIMIT 1
+  ) o
+ CROSS JOIN LATERAL (SELECT array_position(o.offsets, %(offset)s::bigint) AS n) place
+ WHERE o.next_offset > %(offset)s::bigint;
+
+-- name: await_range
+-- The batch that accounts for a record of a log, also where what became of the record is not kept. A range without a
+-- log is of before logs were written down. One step per epoch, since ranges are found by epoch and first offset.
+WITH RECURSIVE span AS (
+    (
+        SELECT epoch FROM freshet.batch_range
+         WHERE source = %(source)s::text AND topic = %(topic)s::text AND partition = %(partition)s::int
+         ORDER BY epoch DESC LIMIT 1
+    )
+    UNION ALL
+    SELECT (
+        SELECT r.epoch FROM freshet.batch_range r
+         WHERE r.source = %(source)s::text AND r.topic = %(topic)s::text AND r.partition = %(partition)s::int
+           AND r.epoch < span.epoch
+         ORDER BY r.epoch DESC LIMIT 1
+    ) FROM span WHERE span.epoch IS NOT NULL
+)
+SELECT r.batch FROM span
+ CROSS JOIN LATERAL (
+     SELECT b.batch, b.next_offset, b.topic_id FROM freshet.batch_range b
+      WHERE b.source = %(source)s::text AND b.topic = %(topic)s::text AND b.partition = %(partition)s::int
+        AND b.epoch = span.epoch AND b.first_offset <= %(offset)s::bigint
+      ORDER BY b.first_offset DESC LIMIT 1
+ ) r
+ WHERE r.next_offset > %(offset)s::bigint AND coalesce(r.topic_id, %(read_id)s::text) = %(topic_id)s::text
+ ORDER BY r.batch DESC LIMIT 1;
 
 -- name: await_offset_document
--- The document version that a record became, if it became one.
-SELECT document_id, version, kind, visible_to IS NULL AS visible, end_reason, end_detail, batch
-  FROM freshet.document
+-- The document version that a record of a batch became, if it became one.
+SELECT document_id, version FROM freshet.document
  WHERE source = %(source)s::text AND batch = %(batch)s::bigint AND topic = %(topic)s::text
    AND partition = %(partition)s::int AND record_offset = %(offset)s::bigint LIMIT 1;
 
@@ -32,8 +67,12 @@ SELECT reason, detail, batch FROM freshet.dead_letter
  ORDER BY dead_letter DESC LIMIT 1;
 
 -- name: await_document_version
--- The newest row of a document at one version.
-SELECT version, kind, visible_to IS NULL AS visible, end_reason, end_detail, batch, end_batch FROM freshet.document
+-- The newest row of a document at one version. What is past its own end is not visible, withdrawn or not.
+SELECT version, kind, visible_to IS NULL AND coalesce(expires_at > now(), true) AS visible,
+       CASE WHEN visible_to IS NULL AND expires_at <= now() THEN 'expired' ELSE end_reason END AS end_reason,
+       CASE WHEN visible_to IS NULL AND expires_at <= now() THEN 'its own expires_at has passed'
+            ELSE end_detail END AS end_detail, batch
+  FROM freshet.document
  WHERE source = %(source)s::text AND document_id = %(document_id)s::text AND version = %(version)s::bigint
  ORDER BY document_key DESC LIMIT 1;
 
@@ -48,7 +87,9 @@ SELECT reason, detail, batch, value FROM freshet.dead_letter
  WHERE source = %(source)s::text AND document_id = %(document_id)s::text AND state = 'open'
    AND octet_length(value) <= 1000000 ORDER BY dead_letter DESC LIMIT 20;
 
--- name: await_newest_event
--- Record time of the newest event in the corpus.
-SELECT (extract(epoch FROM max(observed_at)) * 1000)::bigint AS newest_ms
-  FROM freshet.document WHERE source = %(source)s::text;
+-- name: await_partition_behind
+-- The partition of the source's topics whose newest applied record is the oldest; null: it has applied none.
+SELECT p.topic, p.partition, floor(extract(epoch FROM p.newest_at) * 1000)::bigint AS newest_ms
+  FROM freshet.source_position p JOIN freshet.source s ON s.source = p.source
+ WHERE p.source = %(source)s::text AND s.spec -> 'topics' ? p.topic
+ ORDER BY p.newest_at NULLS FIRST, p.topic, p.partition LIMIT 1;

@@ -3,7 +3,7 @@
 -- the catalog does not churn. Columns up to those of the judgement: `corpus.staging.layout`.
 CREATE TEMP TABLE IF NOT EXISTS incoming_event (
     topic text, partition integer, record_offset bigint, record_at timestamptz, outcome text, reason text, detail text,
-    document_id text, key bytea, value bytea, headers text
+    op text, document_id text, version bigint, key bytea, value bytea, headers text
 ) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS incoming_document (
     document_id text, topic text, partition integer, record_offset bigint, record_at timestamptz, op text,
@@ -24,10 +24,13 @@ CREATE TEMP TABLE IF NOT EXISTS incoming_chunk (
 SELECT pg_advisory_xact_lock(hashtext('freshet.publish'), hashtext(%(source)s));
 
 -- name: lock_source
--- One publisher at a time per source, and an instant later than every published one. Not FOR UPDATE: rows that refer to
--- the source (a consumer's new position, a subscription) may be inserted meanwhile.
-SELECT greatest(clock_timestamp(), last_published_at + interval '1 microsecond') AS published_at, epoch, spec,
-       last_batch
+-- One publisher at a time per source, and an instant later than every published one and than every instant that a
+-- search was answered as of, also where the clock went back. Not FOR UPDATE: rows that refer to the source (a
+-- consumer's new position, a subscription) may be inserted meanwhile.
+SELECT greatest(
+           clock_timestamp(), last_published_at + interval '1 microsecond',
+           (SELECT instant + interval '1 microsecond' FROM freshet.as_of_answered)
+       ) AS published_at, epoch, spec, last_batch
 FROM freshet.source WHERE source = %(source)s FOR NO KEY UPDATE;
 
 -- name: ledger_row
@@ -43,8 +46,8 @@ WHERE source = %(source)s AND topic = %(topic)s AND partition = %(partition)s FO
 
 -- name: copy_events
 -- Events of the batch.
-COPY incoming_event (topic, partition, record_offset, record_at, outcome, reason, detail, document_id, key, value,
-    headers)
+COPY incoming_event (topic, partition, record_offset, record_at, outcome, reason, detail, op, document_id, version, key,
+    value, headers)
 FROM STDIN (FORMAT BINARY);
 
 -- name: copy_documents
@@ -284,13 +287,57 @@ VALUES (%(source)s, %(batch)s, %(kind)s, %(state)s, %(records)s, %(applied)s, %(
 
 -- name: insert_range
 -- Write the offsets of the batch in one partition.
-INSERT INTO freshet.batch_range (source, batch, topic, partition, epoch, first_offset, next_offset, records)
-VALUES (%(source)s, %(batch)s, %(topic)s, %(partition)s, %(epoch)s, %(first_offset)s, %(next_offset)s, %(records)s);
+INSERT INTO freshet.batch_range (source, batch, topic, partition, epoch, first_offset, next_offset, records, topic_id)
+SELECT source, %(batch)s, topic, partition, %(epoch)s, %(first_offset)s, %(next_offset)s, %(records)s, topic_id
+  FROM freshet.source_position
+ WHERE source = %(source)s AND topic = %(topic)s AND partition = %(partition)s;
 
 -- name: move_position
--- The position moves with the effects (promise 5).
-UPDATE freshet.source_position SET next_offset = %(next_offset)s, updated_at = now()
-WHERE source = %(source)s AND topic = %(topic)s AND partition = %(partition)s AND next_offset = %(first_offset)s;
+-- The position moves with the effects (promise 5), and with it the newest record time; one in the future is no news.
+UPDATE freshet.source_position
+   SET next_offset = %(next_offset)s, updated_at = now(),
+       newest_at = greatest(
+           newest_at,
+           (
+               SELECT max(least(record_at, %(published_at)s)) FROM incoming_event
+                WHERE topic = %(topic)s AND partition = %(partition)s AND record_at IS NOT NULL
+           )
+       )
+ WHERE source = %(source)s AND topic = %(topic)s AND partition = %(partition)s AND next_offset = %(first_offset)s;
+
+-- name: replace_outcomes
+-- Forget what became of records that the batch has read again, after the position was moved back.
+DELETE FROM freshet.record_outcome o USING freshet.batch_range r
+ WHERE r.source = %(source)s AND r.batch = %(batch)s AND o.source = r.source AND o.topic = r.topic
+   AND o.partition = r.partition AND o.topic_id = r.topic_id
+   AND o.first_offset >= r.first_offset AND o.first_offset < r.next_offset;
+
+-- name: insert_outcomes
+-- Keep what became of every record, for waits: one row per partition.
+INSERT INTO freshet.record_outcome (source, topic, partition, topic_id, first_offset, next_offset, batch, published_at,
+    offsets, outcomes, ops, document_ids, versions, reasons)
+SELECT r.source, r.topic, r.partition, r.topic_id, r.first_offset, r.next_offset, r.batch, %(published_at)s,
+       coalesce(e.offsets, '{}'), coalesce(e.outcomes, '{}'), coalesce(e.ops, '{}'), coalesce(e.document_ids, '{}'),
+       coalesce(e.versions, '{}'), coalesce(e.reasons, '{}')
+  FROM freshet.batch_range r
+  LEFT JOIN (
+      SELECT topic, partition, array_agg(record_offset ORDER BY record_offset) AS offsets,
+             array_agg(outcome ORDER BY record_offset) AS outcomes, array_agg(op ORDER BY record_offset) AS ops,
+             array_agg(document_id ORDER BY record_offset) AS document_ids,
+             array_agg(version ORDER BY record_offset) AS versions,
+             array_agg(reason ORDER BY record_offset) AS reasons
+        FROM incoming_event GROUP BY topic, partition
+  ) e ON e.topic = r.topic AND e.partition = r.partition
+ WHERE r.source = %(source)s AND r.batch = %(batch)s;
+
+-- name: sweep_outcomes
+-- Forget what became of records of long ago: a few rows with each batch, the oldest first, so that it costs little.
+DELETE FROM freshet.record_outcome
+ WHERE ctid = ANY(ARRAY(
+     SELECT ctid FROM freshet.record_outcome
+      WHERE source = %(source)s AND published_at < %(published_at)s::timestamptz - make_interval(days => %(kept_days)s)
+      ORDER BY published_at LIMIT %(most)s
+ ));
 
 -- name: source_published
 -- Record the source's newest batch and its instant.

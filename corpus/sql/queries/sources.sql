@@ -64,7 +64,7 @@ UPDATE freshet.source
 -- An operator accepts that offsets are missing: the position moves to the first offset that the log still has.
 UPDATE freshet.source_position
    SET cluster_id = %(cluster_id)s::text, topic_id = %(topic_id)s::text, next_offset = %(next_offset)s::bigint,
-       updated_at = now()
+       newest_at = CASE WHEN topic_id = %(topic_id)s::text THEN newest_at END, updated_at = now()
  WHERE source = %(source)s::text AND topic = %(topic)s::text AND partition = %(partition)s::integer
    AND next_offset = %(was)s::bigint AND topic_id = %(was_topic_id)s::text;
 

@@ -13,9 +13,12 @@ from corpus.answer.await_rows import (
     BatchRow,
     DeadLetterRow,
     HeadRow,
+    PartitionRow,
     PositionRow,
+    RecordRow,
     SourceRow,
     VersionRow,
+    WrittenRow,
 )
 from corpus.service import AwaitFreshRequest, AwaitFreshResponse, WaitOutcome
 
@@ -27,9 +30,8 @@ LETTER = DeadLetterRow(reason="too_large", detail="33 MB", batch=4, value=b'{"ve
 
 
 def batch_row(number: int = 4, **fields: Any) -> BatchRow:
-    counts = dict.fromkeys(("applied", "unchanged", "superseded", "ignored", "dead_lettered"), 0)
-    state = {"state": "published", "reason": None, "published_at_ms": PUBLISHED_AT_MS}
-    return BatchRow(batch=number, **(counts | state | fields))
+    times = {"published_at_ms": PUBLISHED_AT_MS, "published_at_us": PUBLISHED_AT_MS * 1000 - 7}
+    return BatchRow(batch=number, **({"state": "published", "reason": None} | times | fields))
 
 
 def version_row(version: int = 7, **fields: Any) -> VersionRow:
@@ -44,6 +46,11 @@ def ended(reason: str, detail: str | None = None, **fields: Any) -> VersionRow:
 TOMBSTONE = ended("deleted", kind="tombstone")
 
 
+def became(outcome: str | None, op: str | None = "upsert", **fields: Any) -> RecordRow:
+    base = {"document_id": "a", "version": 7, "reason": None}
+    return RecordRow(batch=4, outcome=outcome, op=op, **(base | fields))
+
+
 @dataclass
 class Rows(AwaitRows):
     """Rows without a database: one of each kind at most."""
@@ -51,12 +58,15 @@ class Rows(AwaitRows):
     source_row: SourceRow | None = ACTIVE
     batches: dict[int, BatchRow] = field(default_factory=lambda: {4: batch_row()})
     position_row: PositionRow | None = None
+    kept: RecordRow | None = None
+    kept_log: str = "id"  # of the topic, whose records are kept
+    range_batch_row: int | None = None
     letter: DeadLetterRow | None = None
-    record: VersionRow | None = None
+    written: WrittenRow | None = None
     version_row: VersionRow | None = None
     head_row: HeadRow | None = None
     letters: list[DeadLetterRow] = field(default_factory=list)
-    newest_ms: int | None = None
+    behind: PartitionRow | None = None
 
     def source(self):
         return self.source_row
@@ -67,11 +77,17 @@ class Rows(AwaitRows):
     def position(self, record):
         return self.position_row
 
+    def record(self, record):
+        return self.kept if record.topic_id == self.kept_log else None
+
+    def range_batch(self, record, read_id):
+        return self.range_batch_row
+
     def record_dead_letter(self, record, batch):
         return self.letter
 
     def record_version(self, record, batch):
-        return self.record
+        return self.written
 
     def version(self, document_id, version):
         return self.version_row
@@ -82,8 +98,8 @@ class Rows(AwaitRows):
     def document_dead_letters(self, document_id):
         return self.letters
 
-    def newest_event_ms(self):
-        return self.newest_ms
+    def partition_behind(self):
+        return self.behind
 
 
 def decided(rows: AwaitRows, **target: Any) -> AwaitFreshResponse:
@@ -93,7 +109,13 @@ def decided(rows: AwaitRows, **target: Any) -> AwaitFreshResponse:
 BATCH = {"batch": 4}
 RECORD = {"topic": "topic", "partition": 0, "offset": 5}
 DOCUMENT = {"document_id": "a", "version": 7}
-APPLIED = PositionRow(next_offset=6, batch=4)
+READ = PositionRow(topic_id="id", next_offset=6)
+NOT_READ = PositionRow(topic_id="id", next_offset=5)
+WRITTEN = WrittenRow(document_id="a", version=7)
+
+
+def at(newest_ms: int | None) -> PartitionRow:
+    return PartitionRow(topic="topic", partition=1, newest_ms=newest_ms)
 
 
 def head(version: int, kind: str = "document") -> HeadRow:
@@ -105,7 +127,13 @@ def head(version: int, kind: str = "document") -> HeadRow:
     [
         # a batch
         (Rows(), BATCH, "retrievable", "batch 4 is published"),
-        (Rows(batches={}), BATCH, "timeout", "batch 4 is not published"),
+        (Rows(batches={}), {"batch": 10}, "timeout", "batch 10 is not published"),
+        (
+            Rows(batches={}),
+            {"batch": 9},
+            "not_published",
+            "batch 9 was passed over: batch 9 is published",
+        ),
         (
             Rows(batches={4: batch_row(state="held", reason="mass delete")}),
             BATCH,
@@ -118,62 +146,132 @@ def head(version: int, kind: str = "document") -> HeadRow:
             "not_published",
             "batch 4 is withdrawn: see the ledger",
         ),
-        # a Kafka record
+        # a Kafka record that the corpus has not reached
         (Rows(), RECORD, "timeout", "the corpus has applied nothing of its partition"),
         (
-            Rows(position_row=PositionRow(next_offset=5, batch=None)),
+            Rows(position_row=NOT_READ),
             RECORD,
             "timeout",
             "topic/0@5 has no effect yet; the corpus is at offset 5",
         ),
+        (Rows(position_row=READ), RECORD, "no_change", "lies before the first record"),
+        # a Kafka record whose outcome is kept
         (
-            Rows(position_row=PositionRow(next_offset=6, batch=None)),
+            Rows(position_row=READ, kept=became(None, None)),
             RECORD,
             "no_change",
-            "lies before the first record",
+            "there is no record",
         ),
-        (Rows(position_row=APPLIED, letter=LETTER), RECORD, "dead_lettered", "too_large: 33 MB"),
         (
-            Rows(position_row=APPLIED, letter=LETTER, record=version_row()),
+            Rows(position_row=READ, kept=became("dead_letter", None), letter=LETTER),
             RECORD,
             "dead_lettered",
-            "too_large",
+            "too_large: 33 MB",
         ),
-        (Rows(position_row=APPLIED, record=version_row()), RECORD, "retrievable", "version 7"),
-        (Rows(position_row=APPLIED, record=TOMBSTONE), RECORD, "deleted", "version 7 is a delete"),
         (
-            Rows(position_row=APPLIED, record=ended("replaced")),
+            Rows(position_row=READ, kept=became("dead_letter", None, reason="too_large")),
+            RECORD,
+            "dead_lettered",
+            "too_large; the dead letter itself is not kept",
+        ),
+        (
+            Rows(position_row=READ, kept=became("ignored", None, reason="other_topic")),
+            RECORD,
+            "no_change",
+            "is ignored by the rule 'other_topic'",
+        ),
+        (
+            Rows(position_row=READ, kept=became("superseded"), version_row=version_row()),
             RECORD,
             "superseded",
-            "version 7 was replaced",
+            "changed nothing",
         ),
+        (Rows(position_row=READ, kept=became("applied", "delete")), RECORD, "deleted", "a delete"),
         (
-            Rows(position_row=APPLIED, record=ended("expired", "expire_after=30d")),
+            Rows(position_row=READ, kept=became("unchanged", "delete")),
             RECORD,
-            "expired",
-            "expire_after=30d",
+            "deleted",
+            "a delete",
         ),
-        (Rows(position_row=APPLIED, record=ended("erased")), RECORD, "erased", "was erased"),
-        (Rows(position_row=APPLIED), RECORD, "unchanged", "already had this content"),
         (
-            Rows(position_row=APPLIED, batches={4: batch_row(unchanged=3)}),
+            Rows(position_row=READ, kept=became("applied"), version_row=version_row()),
+            RECORD,
+            "retrievable",
+            "version 7",
+        ),
+        (
+            Rows(position_row=READ, kept=became("unchanged"), version_row=version_row()),
             RECORD,
             "unchanged",
             "already had this content",
         ),
+        *(
+            (
+                Rows(position_row=READ, kept=became(outcome), version_row=row),
+                RECORD,
+                why,
+                detail,
+            )
+            for outcome in ("applied", "unchanged")
+            for row, why, detail in (
+                (TOMBSTONE, "deleted", "version 7 is a delete"),
+                (ended("deleted"), "deleted", "version 7 was deleted"),
+                (ended("replaced"), "superseded", "version 7 was replaced"),
+                (ended("expired", "expire_after=30d"), "expired", "expire_after=30d"),
+                (ended("erased"), "erased", "was erased"),
+                (None, "no_change", "its version 7 is not in the corpus any more"),
+            )
+        ),
+        # a Kafka record of which only the batch is known
         (
-            Rows(position_row=APPLIED, batches={4: batch_row(unchanged=3, superseded=1)}),
+            Rows(position_row=READ, range_batch_row=4, letter=LETTER),
             RECORD,
-            "no_change",
-            "its batch 4 counts 3 unchanged, 1 superseded",
+            "dead_lettered",
+            "too_large: 33 MB",
         ),
         (
-            Rows(position_row=APPLIED, batches={4: batch_row(ignored=2)}),
+            Rows(position_row=READ, range_batch_row=4, written=WRITTEN, version_row=version_row()),
+            RECORD,
+            "retrievable",
+            "version 7",
+        ),
+        (
+            Rows(position_row=READ, range_batch_row=4, written=WRITTEN, version_row=TOMBSTONE),
+            RECORD,
+            "deleted",
+            "version 7 is a delete",
+        ),
+        (
+            Rows(position_row=READ, range_batch_row=4),
             RECORD,
             "no_change",
-            "its batch 4 counts 2 ignored",
+            "the corpus keeps that for 30 days",
         ),
-        (Rows(position_row=APPLIED, batches={}), RECORD, "no_change", "counts nothing"),
+        # a Kafka record of a log that the caller names
+        (
+            Rows(position_row=READ, kept=became("applied"), version_row=version_row()),
+            RECORD | {"topic_id": "id"},
+            "retrievable",
+            "version 7",
+        ),
+        (
+            Rows(position_row=READ, kept=became("applied"), version_row=version_row()),
+            RECORD | {"topic_id": "newer"},
+            "timeout",
+            "the corpus reads the topic with id id",
+        ),
+        (
+            Rows(position_row=NOT_READ, kept=became("applied"), kept_log="older"),
+            RECORD | {"topic_id": "older"},
+            "no_change",
+            "is not in the corpus any more",
+        ),
+        (
+            Rows(position_row=NOT_READ, kept=became("applied"), kept_log="older"),
+            RECORD,
+            "timeout",
+            "the corpus is at offset 5",
+        ),
         # a document at a version
         (Rows(version_row=version_row()), DOCUMENT, "retrievable", "version 7 is retrievable"),
         (Rows(), DOCUMENT, "timeout", "'a' at version 7: the corpus has never seen the document"),
@@ -199,10 +297,16 @@ def head(version: int, kind: str = "document") -> HeadRow:
         (Rows(letters=[LETTER]), DOCUMENT | {"version": 8}, "timeout", "never seen"),
         (Rows(head_row=head(8), letters=[LETTER]), DOCUMENT, "superseded", "version 8"),
         # a time
-        (Rows(newest_ms=10), {"time_ms": 10}, "retrievable", "the newest event"),
-        (Rows(newest_ms=9), {"time_ms": 10}, "timeout", "the wait is for one of 10 or later"),
+        (Rows(behind=at(10)), {"time_ms": 10}, "retrievable", "every partition has an event of 10"),
+        (
+            Rows(behind=at(9)),
+            {"time_ms": 10},
+            "timeout",
+            "the newest event of topic/1 in the corpus is of 9",
+        ),
+        (Rows(behind=at(None)), {"time_ms": 0}, "timeout", "no event of topic/1 yet"),
         (Rows(), {"time_ms": 10}, "timeout", "the corpus has no event yet"),
-        (Rows(newest_ms=0), {"time_ms": 0}, "retrievable", "the newest event"),
+        (Rows(behind=at(0)), {"time_ms": 0}, "retrievable", "every partition"),
     ],
 )
 def test_outcome(rows: Rows, target: dict[str, Any], outcome: str, detail: str) -> None:
@@ -212,7 +316,7 @@ def test_outcome(rows: Rows, target: dict[str, Any], outcome: str, detail: str) 
     assert response.reached is (outcome in ("retrievable", "unchanged"))
 
 
-@pytest.mark.parametrize("target", [BATCH, RECORD, DOCUMENT, {"time_ms": 1}])
+@pytest.mark.parametrize("target", [{"batch": 10}, RECORD, DOCUMENT, {"time_ms": 1}])
 @pytest.mark.parametrize(
     ("source", "outcome", "detail"),
     [
@@ -238,8 +342,9 @@ def test_what_a_stopped_source_has_published_is_retrievable(source: SourceRow) -
 
 def test_the_response_has_the_time_of_its_batch() -> None:
     assert decided(Rows(), **BATCH).published_at_ms == PUBLISHED_AT_MS
+    assert decided(Rows(), **BATCH).published_at_us == PUBLISHED_AT_MS * 1000 - 7
     assert decided(Rows(version_row=version_row()), **DOCUMENT).published_at_ms == PUBLISHED_AT_MS
-    assert decided(Rows(batches={}), **BATCH).published_at_ms is None
+    assert decided(Rows(batches={}), batch=10).published_at_ms is None
     unknown = decided(Rows(batches={}, version_row=version_row()), **DOCUMENT)
     assert (unknown.batch, unknown.published_at_ms) == (4, None)
 
