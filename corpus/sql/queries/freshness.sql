@@ -58,7 +58,8 @@ SELECT s.source, s.spec, (extract(epoch FROM now()) * 1000)::bigint AS now_ms,
        (extract(epoch FROM r.snapshotted_at) * 1000)::bigint AS snapshotted_at_ms, r.status,
        (extract(epoch FROM r.max_loaded_at) * 1000)::bigint AS newest_ms,
        (extract(epoch FROM r.oldest_verified_at) * 1000)::bigint AS oldest_ms,
-       r.documents, r.overdue, r.empty, r.lossy, r.expired, r.error, r.criteria, r.duration_seconds, r.workflow_id, r.run_id
+       r.documents, r.overdue, r.empty, r.lossy, r.expired, r.error, r.criteria, r.duration_seconds, r.workflow_id,
+       r.run_id
   FROM freshet.source s
   LEFT JOIN LATERAL (
       SELECT * FROM freshet.freshness_report f WHERE f.source = s.source ORDER BY f.snapshotted_at DESC LIMIT 1
