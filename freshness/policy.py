@@ -79,11 +79,6 @@ def _reasons(
     return tuple(reasons)
 
 
-def may_expire(spec: FreshnessSpec, *, overdue: int, documents: int) -> bool:
-    """Whether a check may withdraw so many documents by itself; above the ratio an operator decides (promise 12)."""
-    return overdue <= documents * spec.max_expiry_ratio
-
-
 def expiry_rule(spec: FreshnessSpec) -> str:
     """The rule as it is shown to people and stored in the ledger."""
     if spec.expire_after_seconds is None:

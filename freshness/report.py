@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from corpus.source import FreshnessSpec
-from freshness.policy import FreshnessStatus, Verdict, judge, may_expire, worst
+from corpus.overdue import Overdue
+from corpus.source import FreshnessSpec, SourceStatus
+from freshness.policy import FreshnessStatus, Verdict, judge, worst
 
 DBT_SCHEMA = "https://schemas.getdbt.com/dbt/sources/v3.json"
 # A check that is older than this many intervals counts as one that failed.
@@ -25,7 +26,7 @@ class FreshnessSnapshot:
     spec: FreshnessSpec
     last_batch: int
     documents: int  # visible documents
-    overdue: int  # visible documents that should have expired
+    overdue: int  # visible documents that should have expired, the ended ones included
     newest_ms: int | None = (
         None  # record time of the newest event; None: there was no event
     )
@@ -33,6 +34,13 @@ class FreshnessSnapshot:
     oldest_ms: int | None = None
     empty: int = 0  # visible documents of whose readable text cleaning left nothing
     lossy: int = 0  # visible documents that keep less of it than `min_kept_ratio`
+    ended: int = (
+        0  # visible documents past an end of their own, which is an instruction
+    )
+    withdrawn: int = 0  # documents that age withdrew within one `expire_after` before
+    arrived: int = 0  # documents that are new since the first of these was withdrawn
+    state: str = SourceStatus.ACTIVE
+    unread_seconds: float | None = None  # since when records may wait unread in Kafka
 
     def verdict(self) -> Verdict:
         """Judge the ages; documents that are overdue and may not be expired are an error."""
@@ -41,17 +49,28 @@ class FreshnessSnapshot:
             newest_seconds=self._age(self.newest_ms),
             oldest_seconds=self._age(self.oldest_ms),
         )
-        if not self.overdue or self.may_expire():
+        refusal = self._judged().refusal(self.spec)
+        if refusal is None:
             return verdict
-        ratio = f"max_expiry_ratio {self.spec.max_expiry_ratio:g}"
         return verdict.with_error(
-            f"{self.overdue} of {self.documents} documents are overdue, more than {ratio} allows: "
-            "nothing was expired; raise the ratio to expire them, or repair the source"
+            f"{self.overdue - self.ended} of {self.documents} documents are overdue, {refusal}: nothing was expired"
         )
 
     def may_expire(self) -> bool:
-        """Whether a check may withdraw what is overdue."""
-        return may_expire(self.spec, overdue=self.overdue, documents=self.documents)
+        """Whether a check may withdraw anything of what is overdue."""
+        return self.ended > 0 or self._judged().refusal(self.spec) is None
+
+    def _judged(self) -> Overdue:
+        return Overdue(
+            documents=self.documents,
+            ended=self.ended,
+            aged=self.overdue - self.ended,
+            withdrawn=self.withdrawn,
+            arrived=self.arrived,
+            state=self.state,
+            newest_seconds=self._age(self.newest_ms),
+            unread_seconds=self.unread_seconds,
+        )
 
     def _age(self, epoch_ms: int | None) -> float | None:
         if epoch_ms is None:

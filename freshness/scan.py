@@ -29,6 +29,11 @@ class _SnapshotRow:
     documents: int
     oldest_ms: int | None
     overdue: int
+    ended: int
+    withdrawn: int
+    arrived: int
+    state: str
+    unread_seconds: float | None
     empty: int
     lossy: int
 

@@ -6,17 +6,12 @@ from psycopg.rows import class_row
 
 from corpus.batch import BatchKind, BatchReport, Expire
 from corpus.errors import MassExpiryError
+from corpus.overdue import Overdue
 from corpus.publish.ledger import Counts, record_batch, report
 from corpus.publish.transaction import PublishTransaction
+from corpus.publish.waiting import waiting_documents
 from corpus.source import FreshnessSpec
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OverdueCount:
-    """Visible documents, and those of them that are overdue (query `count_overdue`)."""
-
-    visible: int
-    overdue: int
+from corpus.staging.store import StagingStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,25 +22,46 @@ class ExpiredCount:
     chunks: int
 
 
-def expire(transaction: PublishTransaction, order: Expire) -> BatchReport:
+def expire(
+    transaction: PublishTransaction, order: Expire, store: StagingStore
+) -> BatchReport:
     """Withdraw overdue documents, judged now, by the database's clock and the source's present rule.
 
+    What is past its own end goes; what is past the source's age goes if `Overdue.refusal` has no objection.
+
+    Args:
+        transaction: that publishes the batch.
+        order: to carry out.
+        store: of the staged files; a document that waits there is not overdue.
+
     Raises:
-        MassExpiryError: more than the allowed ratio of the visible documents is overdue; nothing was withdrawn.
+        MassExpiryError: documents are past the source's age and may not be withdrawn; nothing was.
+        DependencyError: the staging store does not answer.
     """
-    order = as_configured(order, transaction.spec.freshness)
+    policy = transaction.spec.freshness
+    order = as_configured(order, policy)
     batch = transaction.batch
-    count = transaction.fetch_one(class_row(OverdueCount), "count_overdue")
-    if count.overdue == 0:
-        return report(batch, BatchKind.EXPIRY, Counts())
-    if count.overdue > order.max_ratio * count.visible:
-        raise MassExpiryError(
-            f"{count.overdue} of {count.visible} documents of source {batch.source!r} are overdue, more than the ratio "
-            f"{order.max_ratio} that max_expiry_ratio allows; nothing was withdrawn. "
-            "Check the source; raise the ratio if it is meant."
-        )
+    waiting: list[str] = []
+    measured = _measure(transaction, waiting)
+    if measured.aged:
+        age_seconds = policy.expire_after_seconds or 0
+        waiting = waiting_documents(store, transaction, age_seconds)
+        measured = _measure(transaction, waiting)
+    refusal = measured.refusal(replace(policy, max_expiry_ratio=order.max_ratio))
+    if not measured.ended:
+        if not measured.aged:
+            return report(batch, BatchKind.EXPIRY, Counts())
+        if refusal is not None:
+            raise MassExpiryError(
+                f"{measured.aged} of {measured.documents} documents of source {batch.source!r} are overdue, {refusal}; "
+                "nothing was withdrawn"
+            )
     expired = transaction.fetch_one(
-        class_row(ExpiredCount), "expire_documents", rule=order.rule
+        class_row(ExpiredCount),
+        "expire_documents",
+        rule=order.rule,
+        by_age=refusal is None,
+        waiting=waiting,
     )
     counts = Counts(
         records=expired.documents,
@@ -55,6 +71,10 @@ def expire(transaction: PublishTransaction, order: Expire) -> BatchReport:
     )
     record_batch(transaction, BatchKind.EXPIRY, counts, reason=order.rule)
     return report(batch, BatchKind.EXPIRY, counts, transaction.published_at)
+
+
+def _measure(transaction: PublishTransaction, waiting: list[str]) -> Overdue:
+    return transaction.fetch_one(class_row(Overdue), "count_overdue", waiting=waiting)
 
 
 def as_configured(order: Expire, policy: FreshnessSpec) -> Expire:

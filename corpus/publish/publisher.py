@@ -112,7 +112,7 @@ class Publisher:
             return published
         match transaction.batch.order:
             case Expire() as order:
-                return expire(transaction, order)
+                return expire(transaction, order, self._store)
             case Ingest() as order:
                 prepared = transaction.request.prepared
                 assert prepared is not None, (

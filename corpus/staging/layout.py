@@ -9,6 +9,7 @@ are derived from these tables. The columns of the tables `incoming_*` that a bat
 (`sql/queries/publish.sql`) are compared with them by a test. The module uses the standard library only.
 """
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 
@@ -183,6 +184,32 @@ def events_name(
     """Name of a staged micro-batch; `digest` is the SHA-256 of its content, hex."""
     offsets = f"{first_offset}-{next_offset}"
     return f"events/{source}/{topic}/{partition}/{offsets}-{digest[:16]}.parquet"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedRange:
+    """Where the records of a staged micro-batch end."""
+
+    topic: str
+    partition: int
+    next_offset: int  # exclusive
+
+
+def staged_range(name: str) -> StagedRange | None:
+    """The range in a name that `events_name` made; None for any other name."""
+    match = _EVENTS_NAME.fullmatch(name)
+    if match is None:
+        return None
+    return StagedRange(
+        topic=match["topic"],
+        partition=int(match["partition"]),
+        next_offset=int(match["next"]),
+    )
+
+
+_EVENTS_NAME = re.compile(
+    r"events/[^/]+/(?P<topic>[^/]+)/(?P<partition>\d+)/\d+-(?P<next>\d+)-[0-9a-f]+\.parquet"
+)
 
 
 def batch_file_name(source: str, batch: int, part: str, digest: str) -> str:

@@ -84,6 +84,18 @@ class StagingStore:
             )
         return content
 
+    def read(self, name: str) -> bytes | None:
+        """Read one file without a pointer, so unverified; None: it is not there.
+
+        Raises:
+            DependencyError: the store does not answer.
+        """
+        with self._errors_translated(f"read {name}"):
+            try:
+                return bytes(obstore.get(self._store, name).bytes())
+            except FileNotFoundError:
+                return None
+
     def delete(self, names: Sequence[str]) -> None:
         """Remove files; a missing file is not an error.
 

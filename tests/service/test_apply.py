@@ -26,6 +26,7 @@ from ingest.kafka import Cluster
 from ingest.source_state import SourceState
 from ingest.workflows import SourceWorkflow
 from tests.support.polling import until
+from tests.support.team_env import add_batch, add_document
 from workers.apply.change import Action, Change, StalePlanError
 from workers.apply.endpoints import Endpoints
 from workers.apply.kind import Kind, Services
@@ -175,6 +176,19 @@ async def test_a_late_plan_deletes_no_schedule_of_a_source_that_came_back(world:
         with pytest.raises(StalePlanError, match=r"^delete schedule freshet/b/freshness: "):
             await world.execute(late)
         assert await Schedules().current(services, [schedule_id("b")])
+
+
+async def test_a_retired_source_is_checked_until_its_documents_have_ended(world: World) -> None:
+    await world.apply(world.config("a", "b"))
+    with connect(world.database_url) as connection:
+        add_batch(connection, "b", 1)
+        add_document(connection, "b", "notice", 1, 1, expires_at="2100-01-01")
+        retired = await world.apply(world.config("a"), prune=True)
+        assert retired == {"source b": Action.RETIRE}
+        assert await world.apply(world.config("a"), prune=True) == {}
+        connection.execute("UPDATE freshet.document SET visible_to = now(), end_reason = 'expired'")
+    ended = await world.apply(world.config("a"), prune=True)
+    assert ended == {f"schedule {schedule_id('b')}": Action.DELETE}
 
 
 async def test_two_at_the_same_time_do_it_once(world: World) -> None:

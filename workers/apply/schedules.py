@@ -6,12 +6,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from psycopg.rows import namedtuple_row
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from corpus.database import Connection, database_errors_translated
 from corpus.errors import DependencyError
 from corpus.search_attributes import SPEC_HASH
 from corpus.source import SourceSpec
+from corpus.sql import query
 from freshness import schedules
 from workers.apply.change import Action, Change, StalePlanError
 from workers.apply.kind import Kind, Names, Services, Target
@@ -32,7 +35,7 @@ class FreshnessSchedule:
 
 
 class Schedules(Kind[FreshnessSchedule]):
-    """Those of sources that are retired are deleted."""
+    """Those of retired sources are deleted, unless a document of theirs has an end that is still to come."""
 
     name = "schedule"
 
@@ -40,11 +43,12 @@ class Schedules(Kind[FreshnessSchedule]):
         self, services: Services, target: Target
     ) -> Mapping[str, FreshnessSchedule]:
         """One per source that continues, also where the file does not name it: its checks continue, too."""
+        specs = [*_sources_with_ends(services.connection), *target.continuing]
         return {
             schedules.schedule_id(spec.source): FreshnessSchedule(
                 schedules.spec_hash(spec), spec
             )
-            for spec in target.continuing
+            for spec in specs
         }
 
     async def existing(self, services: Services) -> Names:
@@ -93,6 +97,15 @@ class Schedules(Kind[FreshnessSchedule]):
                 await _write_when_settled(services.client, desired.spec)
 
 
+def _sources_with_ends(connection: Connection) -> list[SourceSpec]:
+    with (
+        database_errors_translated(),
+        connection.cursor(row_factory=namedtuple_row) as cursor,
+    ):
+        rows: list[Any] = cursor.execute(query("sources_with_ends")).fetchall()
+    return [SourceSpec.from_json(row.spec) for row in rows]
+
+
 @until_settled
 async def _write_when_settled(client: Client, spec: SourceSpec) -> None:
     await schedules.write(client, spec)
@@ -108,10 +121,8 @@ async def _read(client: Client, name: str) -> FreshnessSchedule | None:
 def _built_from_now(services: Services, name: str) -> str | None:
     """What the schedule is to be built from by what the database says now; None: no source needs it."""
     sources = read_sources(services.connection)
-    for source in sources.values():
-        spec = source.spec
-        if source.is_retired:
-            continue
+    in_use = [source.spec for source in sources.values() if not source.is_retired]
+    for spec in [*_sources_with_ends(services.connection), *in_use]:
         if schedules.schedule_id(spec.source) == name:
             return schedules.spec_hash(spec)
     return None

@@ -5,19 +5,12 @@ SELECT (extract(epoch FROM now()) * 1000)::bigint AS snapshotted_at_ms, s.spec, 
            SELECT (extract(epoch FROM max(d.observed_at)) * 1000)::bigint
              FROM freshet.document d WHERE d.source = s.source
        ) AS newest_ms,
-       v.documents, v.oldest_ms, v.overdue, v.empty, v.lossy
+       v.documents, v.oldest_ms, o.aged + o.ended AS overdue, o.ended, o.withdrawn, o.arrived, s.state,
+       extract(epoch FROM now() - s.read_until)::double precision AS unread_seconds, v.empty, v.lossy
   FROM freshet.source s,
        LATERAL (
            SELECT count(*) AS documents,
                   (extract(epoch FROM min(greatest(d.observed_at, d.verified_at))) * 1000)::bigint AS oldest_ms,
-                  count(*) FILTER (
-                      WHERE coalesce(
-                          d.expires_at,
-                          greatest(d.observed_at, d.verified_at) + make_interval(
-                              secs => (s.spec -> 'freshness' ->> 'expire_after_seconds')::double precision
-                          )
-                      ) <= now()
-                  ) AS overdue,
                   count(*) FILTER (WHERE d.kept_characters = 0 AND readable.characters > 0) AS empty,
                   count(*) FILTER (
                       WHERE d.kept_characters < readable.characters
@@ -28,7 +21,10 @@ SELECT (extract(epoch FROM now()) * 1000)::bigint AS snapshotted_at_ms, s.spec, 
                       SELECT d.received_characters - coalesce((d.dropped ->> 'machine')::bigint, 0) AS characters
                   ) readable
             WHERE d.source = s.source AND d.visible_to IS NULL
-       ) v
+       ) v,
+       freshet.overdue(
+           s.source, now(), (s.spec -> 'freshness' ->> 'expire_after_seconds')::double precision
+       ) o
  WHERE s.source = %(source)s::text;
 
 -- name: freshness_expired

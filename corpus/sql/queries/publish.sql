@@ -353,26 +353,29 @@ SELECT pg_notify('freshet_published', %(payload)s);
 SELECT subscriber FROM freshet.subscription WHERE source = %(source)s AND state = 'active' ORDER BY subscriber;
 
 -- name: count_overdue
--- Visible documents, and those that are overdue now; an event's own `expires_at` overrides the source's rule.
-SELECT count(*) AS visible,
-       count(*) FILTER (
-           WHERE coalesce(
-               expires_at,
-               greatest(observed_at, verified_at) + make_interval(secs => %(expire_after)s::double precision)
-           ) <= %(published_at)s
-       ) AS overdue
-FROM freshet.document WHERE source = %(source)s AND visible_to IS NULL;
+-- What an expiry judges; see freshet.overdue. `waiting`: documents that were sent again and wait to be published.
+SELECT o.documents, o.ended, o.aged, o.withdrawn, o.arrived, s.state,
+       extract(epoch FROM %(published_at)s - (
+           SELECT max(d.observed_at) FROM freshet.document d WHERE d.source = s.source
+       ))::double precision AS newest_seconds,
+       extract(epoch FROM %(published_at)s - s.read_until)::double precision AS unread_seconds
+FROM freshet.source s,
+     freshet.overdue(s.source, %(published_at)s, %(expire_after)s::double precision, %(waiting)s::text[]) o
+WHERE s.source = %(source)s;
 
 -- name: expire_documents
--- Withdraw what is overdue. The head stays, so that only a newer event, or the same event sent again, brings it back.
+-- Withdraw what is past its own end and, with `by_age`, past the source's age. The head stays, so that only a newer
+-- event, or the same event sent again, brings it back.
 WITH ended AS (
     UPDATE freshet.document
     SET visible_to = %(published_at)s, end_reason = 'expired', end_detail = %(rule)s, end_batch = %(batch)s
     WHERE source = %(source)s AND visible_to IS NULL
-      AND coalesce(
-          expires_at,
-          greatest(observed_at, verified_at) + make_interval(secs => %(expire_after)s::double precision)
-      ) <= %(published_at)s
+      AND (
+          expires_at <= %(published_at)s
+          OR %(by_age)s AND expires_at IS NULL AND document_id <> ALL (%(waiting)s::text[])
+             AND greatest(observed_at, verified_at) + make_interval(secs => %(expire_after)s::double precision)
+                 <= %(published_at)s
+      )
     RETURNING document_id
 ), closed AS (
     UPDATE freshet.chunk c SET visible_to = %(published_at)s, end_batch = %(batch)s
@@ -380,6 +383,10 @@ WITH ended AS (
     RETURNING c.chunk_id
 )
 SELECT (SELECT count(*) FROM ended) AS documents, (SELECT count(*) FROM closed) AS chunks;
+
+-- name: source_positions
+-- How far each partition of a source is published.
+SELECT topic, partition, next_offset FROM freshet.source_position WHERE source = %(source)s;
 
 -- name: load_source
 -- The values that a source's entity starts from.

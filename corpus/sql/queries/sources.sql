@@ -25,6 +25,14 @@ UPDATE freshet.source
 -- Every source with its state, for `freshet apply`.
 SELECT source, spec, revision, state, state_reason FROM freshet.source ORDER BY source;
 
+-- name: sources_with_ends
+-- Sources with visible documents that have an end of their own: also when retired, they are checked to withdraw these.
+SELECT s.source, s.spec FROM freshet.source s
+WHERE EXISTS (
+    SELECT FROM freshet.document d WHERE d.source = s.source AND d.visible_to IS NULL AND d.expires_at IS NOT NULL
+)
+ORDER BY s.source;
+
 -- name: sources_with_documents
 -- Sources that have documents in the corpus, visible or not.
 SELECT s.source FROM freshet.source s

@@ -80,14 +80,138 @@ def seconds_ago(event: dict[str, Any], seconds: int) -> KafkaRecord:
     )
 
 
-def test_what_its_source_sent_again_before_it_expired_comes_back(pipeline: Pipeline) -> None:
-    """The consumer lagged: the order to expire came first."""
+def test_what_its_source_sent_again_and_waits_is_not_withdrawn(pipeline: Pipeline) -> None:
+    """The source is behind: the order to expire comes before the batch."""
     event = make_event("a", 1, "one")
     pipeline.ingest(seconds_ago(event, 100))
     again = pipeline.stage(pipeline.records([seconds_ago(event, 10)]))
-    assert pipeline.expire(after_seconds=60).documents_expired == 1
-    assert pipeline.run(again).applied == 1
+    assert pipeline.expire(after_seconds=60).documents_expired == 0
     assert pipeline.visible() == {"a": (1, "one")}
+    assert pipeline.run(again).unchanged == 1
+    assert pipeline.expire(after_seconds=60).documents_expired == 0
+
+
+def test_what_waits_in_another_partition_counts_and_a_deletion_does_not(
+    pipeline: Pipeline,
+) -> None:
+    events = [make_event(name, 1, name) for name in "abc"]
+    for event in events:
+        pipeline.ingest(seconds_ago(event, 100))
+    moved = pipeline.records([seconds_ago(events[0], 10)], partition=1)
+    deleted = pipeline.records([seconds_ago(make_event("b", 1, op="delete"), 10)], partition=1)
+    pipeline.stage([*moved, *deleted])
+    assert pipeline.expire(after_seconds=60).documents_expired == 2
+    assert set(pipeline.visible()) == {"a"}
+
+
+def test_a_staged_file_that_cannot_be_read_stops_nothing(pipeline: Pipeline) -> None:
+    pipeline.ingest(seconds_ago(make_event("a", 1, "one"), 100))
+    pipeline.store.put("events/s/s/0/5-9-abc.parquet", b"not parquet", rows=1)
+    pipeline.store.put("events/s/other name", b"", rows=1)
+    assert pipeline.expire(after_seconds=60).documents_expired == 1
+
+
+HOUR = 3_600
+
+
+def age_by_an_hour(pipeline: Pipeline) -> None:
+    pipeline.connection.execute(
+        b"UPDATE freshet.document SET observed_at = observed_at - interval '1 hour' "
+        b"WHERE visible_to IS NULL"
+    )
+
+
+def spread_over_hours(pipeline: Pipeline, documents: int) -> None:
+    for number in range(documents):
+        pipeline.connection.execute(
+            b"UPDATE freshet.document SET observed_at = now() - make_interval(hours => %s) "
+            b"WHERE document_id = %s",
+            (number, f"d{number}"),
+        )
+
+
+def test_a_mass_expiry_in_small_steps_stops_too(pipeline: Pipeline) -> None:
+    """Nothing arrives any more; the documents were last seen an hour apart, and a check runs every hour."""
+    pipeline.ingest(*(make_event(f"d{number}", 1, f"text {number}") for number in range(20)))
+    spread_over_hours(pipeline, 20)
+    assert "silent" in first_refusal(pipeline)
+    assert len(pipeline.visible()) > 10
+
+
+def test_small_steps_stop_although_one_document_is_still_sent(pipeline: Pipeline) -> None:
+    """One of many partitions of the origin is alive, so the source is not silent."""
+    pipeline.ingest(*(make_event(f"d{number}", 1, f"text {number}") for number in range(21)))
+    spread_over_hours(pipeline, 21)
+    assert "within one expire_after" in first_refusal(
+        pipeline, alive=make_event("d20", 1, "text 20")
+    )
+    assert len(pipeline.visible()) == 11
+
+
+def first_refusal(pipeline: Pipeline, *, alive: dict[str, Any] | None = None) -> str:
+    """Check every hour for two days; the message of the first check that refuses."""
+    for _ in range(48):
+        age_by_an_hour(pipeline)
+        if alive is not None:
+            pipeline.ingest(seconds_ago(alive, 0))
+        try:
+            pipeline.expire(after_seconds=24 * HOUR, max_ratio=0.5)
+        except MassExpiryError as error:
+            return str(error)
+    return ""
+
+
+def test_a_source_whose_documents_come_and_go_expires_them_for_ever(pipeline: Pipeline) -> None:
+    """Every hour one document is new and one is overdue: nothing is wrong with it."""
+    pipeline.ingest(*(make_event(f"d{number}", 1, f"text {number}") for number in range(6)))
+    spread_over_hours(pipeline, 6)
+    for hour in range(12):
+        age_by_an_hour(pipeline)
+        pipeline.ingest(seconds_ago(make_event(f"new{hour}", 1, f"new {hour}"), 0))
+        assert pipeline.expire(after_seconds=6 * HOUR, max_ratio=0.5).documents_expired <= 1
+    assert len(pipeline.visible()) == 6
+
+
+def test_a_silent_source_is_left_as_it_is(pipeline: Pipeline) -> None:
+    pipeline.ingest(*(make_event(f"d{number}", 1, f"text {number}") for number in range(10)))
+    pipeline.connection.execute(
+        b"UPDATE freshet.document SET observed_at = now() - CASE document_id "
+        b"WHEN 'd0' THEN interval '25 hours' ELSE interval '13 hours' END"
+    )
+    with pytest.raises(MassExpiryError, match="the source is silent"):
+        pipeline.expire(after_seconds=24 * HOUR, max_ratio=0.5)
+    assert pipeline.expire(after_seconds=24 * HOUR, max_ratio=1.0).documents_expired == 1
+
+
+@pytest.mark.parametrize("state", ["paused", "halted", "retired"])
+def test_a_source_that_does_not_run_loses_only_what_has_ended(
+    pipeline: Pipeline, state: str
+) -> None:
+    ended = make_event("ended", 1, "road closed until May", expires_at="2020-05-01T00:00:00Z")
+    pipeline.ingest(ended, *(make_event(f"d{number}", 1, f"{number}") for number in range(4)))
+    pipeline.connection.execute(b"UPDATE freshet.source SET state = %s", (state,))
+    report = pipeline.expire(after_seconds=60)
+    assert report.documents_expired == 1
+    assert set(pipeline.visible()) == {f"d{number}" for number in range(4)}
+    with pytest.raises(MassExpiryError, match=f"the source is {state}"):
+        pipeline.expire(after_seconds=60)
+
+
+def test_an_end_of_its_own_is_outside_the_ratio(pipeline: Pipeline) -> None:
+    """One document of one would be over any ratio, for ever."""
+    pipeline.ingest(make_event("notice", 1, "closed until May", expires_at="2020-05-01T00:00:00Z"))
+    assert pipeline.expire(max_ratio=0.5).documents_expired == 1
+    assert pipeline.visible() == {}
+
+
+def test_a_source_whose_consumer_is_behind_loses_nothing(pipeline: Pipeline) -> None:
+    pipeline.ingest(seconds_ago(make_event("a", 1, "one"), 100))
+    behind = b"UPDATE freshet.source SET read_until = now() - make_interval(secs => %s)"
+    pipeline.connection.execute(behind, (3_600,))
+    with pytest.raises(MassExpiryError, match="the source is behind"):
+        pipeline.expire(after_seconds=60)
+    pipeline.connection.execute(behind, (30,))
+    assert pipeline.expire(after_seconds=60).documents_expired == 1
 
 
 def test_what_is_overdue_although_it_was_sent_again_stays_withdrawn(pipeline: Pipeline) -> None:

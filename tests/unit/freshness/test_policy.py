@@ -11,7 +11,6 @@ from freshness.policy import (
     expiry_rule,
     format_duration,
     judge,
-    may_expire,
     worst,
 )
 
@@ -72,15 +71,6 @@ def test_an_error_keeps_the_reasons_before_it() -> None:
     assert verdict == Verdict(FreshnessStatus.ERROR, ("old", "not withdrawn"))
 
 
-@pytest.mark.parametrize(
-    ("overdue", "documents", "allowed"),
-    [(5, 10, True), (6, 10, False), (0, 0, True), (1, 1, False)],
-)
-def test_mass_expiry_is_not_allowed(overdue: int, documents: int, allowed: bool) -> None:
-    spec = FreshnessSpec(max_expiry_ratio=0.5)
-    assert may_expire(spec, overdue=overdue, documents=documents) is allowed
-
-
 def test_durations_are_in_the_largest_unit() -> None:
     seconds = (30 * 86_400, 43_200, 300, 90, 0)
     assert [format_duration(each) for each in seconds] == ["30d", "12h", "5m", "90s", "0s"]
@@ -122,26 +112,6 @@ def test_a_verdict_has_reasons_unless_it_passes(
     verdict = judge(policy(warn, error), newest_seconds=newest, oldest_seconds=oldest)
     assert bool(verdict.reasons) is (verdict.status is not FreshnessStatus.PASS)
     assert verdict.status is not FreshnessStatus.RUNTIME_ERROR
-
-
-@settings(deadline=None)
-@given(ratio=ratios, overdue=counts, documents=counts, more=counts)
-def test_expiring_less_is_allowed_where_expiring_more_is(
-    ratio: float, overdue: int, documents: int, more: int
-) -> None:
-    spec = FreshnessSpec(max_expiry_ratio=ratio)
-    if may_expire(spec, overdue=overdue + more, documents=documents):
-        assert may_expire(spec, overdue=overdue, documents=documents)
-    if may_expire(spec, overdue=overdue, documents=documents):
-        assert may_expire(spec, overdue=overdue, documents=documents + more)
-
-
-@settings(deadline=None)
-@given(documents=counts, overdue=counts)
-def test_the_ends_of_the_ratio(documents: int, overdue: int) -> None:
-    nothing, everything = (FreshnessSpec(max_expiry_ratio=ratio) for ratio in (0.0, 1.0))
-    assert may_expire(nothing, overdue=overdue, documents=documents) is (overdue == 0)
-    assert may_expire(everything, overdue=documents, documents=documents)
 
 
 @settings(deadline=None)

@@ -42,6 +42,8 @@ reports = st.builds(
     oldest_ms=maybe,
     documents=maybe,
     overdue=maybe,
+    empty=maybe,
+    lossy=maybe,
     expired=integers,
     error=st.none() | st.text(max_size=50),
 )
@@ -67,6 +69,8 @@ NEVER_CHECKED = CheckRow(
             "oldest_ms",
             "documents",
             "overdue",
+            "empty",
+            "lossy",
             "expired",
             "error",
             "criteria",
