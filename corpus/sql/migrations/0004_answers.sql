@@ -117,7 +117,21 @@ BEGIN
     ORDER BY t.score DESC, t.chunk_id LIMIT p_limit;
 END $$;
 
--- As in 0002, but `p_language` NULL, which is the default now, means: the dictionary of each source.
+-- ── documents past their own end ────────────────────────────────────────────────────────────────────────────────
+-- Chunks of documents whose `expires_at` had passed at the instant of a search although no check had withdrawn them yet: an end is
+-- an instruction, so readers do not wait for the check. At most 5,000 of them; there are more only where no check runs.
+CREATE FUNCTION freshet.ended_chunks(p_sources text[], p_as_of timestamptz) RETURNS bigint[]
+LANGUAGE sql STABLE
+AS $$
+    SELECT coalesce(array_agg(ended.chunk_id), '{}') FROM (
+        SELECT listed.chunk_id FROM freshet.document d CROSS JOIN LATERAL unnest(d.chunk_ids) AS listed (chunk_id)
+        WHERE d.expires_at <= coalesce(p_as_of, clock_timestamp()) AND (p_sources IS NULL OR d.source = ANY(p_sources))
+          AND CASE WHEN p_as_of IS NULL THEN d.visible_to IS NULL
+                   ELSE d.visible_from <= p_as_of AND (d.visible_to IS NULL OR d.visible_to > p_as_of) END
+        LIMIT 5000) ended
+$$;
+
+-- As in 0002, but without what has ended, and `p_language` NULL, which is the default now, means: the dictionary of each source.
 CREATE OR REPLACE FUNCTION freshet.search(
     p_query       vector,                     -- of the space's dimensions; NULL for mode text
     p_text        text,                       -- NULL for mode vector
@@ -138,7 +152,8 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_space smallint := p_space;
-    v_depth integer := CASE p_mode WHEN 'hybrid' THEN greatest(50, 4 * p_k) ELSE p_k END;
+    v_ended bigint[] := freshet.ended_chunks(p_sources, p_as_of);
+    v_depth integer := CASE p_mode WHEN 'hybrid' THEN greatest(50, 4 * p_k) ELSE p_k END + cardinality(v_ended);
 BEGIN
     IF p_k < 1 OR p_mode NOT IN ('vector', 'text', 'hybrid') THEN
         RAISE EXCEPTION 'search wants k >= 1 and a mode of vector, text, hybrid; got k = %, mode = %', p_k, p_mode USING ERRCODE = 'FR002';
@@ -153,7 +168,8 @@ BEGIN
     RETURN QUERY
     WITH by_vector AS (
         SELECT v.chunk_id, v.distance, row_number() OVER (ORDER BY v.distance, v.chunk_id) AS nth
-        FROM freshet.vector_candidates(p_query, v_depth, v_space, p_sources, p_metadata, p_as_of) v WHERE p_mode <> 'text'
+        FROM freshet.vector_candidates(p_query, v_depth, v_space, p_sources, p_metadata, p_as_of) v
+        WHERE p_mode <> 'text' AND v.chunk_id <> ALL (v_ended)
     ), text_matches AS (
         SELECT t.chunk_id, t.score
         FROM freshet.text_candidates(p_text, p_language, v_depth, v_space, p_sources, p_metadata, p_as_of) t
@@ -164,6 +180,7 @@ BEGIN
         WHERE p_mode <> 'vector' AND p_language IS NULL
     ), by_text AS (
         SELECT t.chunk_id, t.score, row_number() OVER (ORDER BY t.score DESC, t.chunk_id) AS nth FROM text_matches t
+        WHERE t.chunk_id <> ALL (v_ended)
     ), ranked AS (
         SELECT coalesce(v.chunk_id, t.chunk_id) AS chunk_id,
                CASE p_mode WHEN 'vector' THEN 1 - v.distance WHEN 'text' THEN t.score

@@ -204,6 +204,32 @@ def test_an_end_of_its_own_is_outside_the_ratio(pipeline: Pipeline) -> None:
     assert pipeline.visible() == {}
 
 
+@pytest.mark.parametrize("mode", ["vector", "text", "hybrid"])
+def test_what_has_ended_is_not_found_although_no_check_ran(pipeline: Pipeline, mode: str) -> None:
+    """Also in a retired source, which nobody checks; and the others fill the places that it leaves."""
+    ended = [
+        make_event(f"e{number}", 1, f"road closed {number}", expires_at="2020-05-01T00:00:00Z")
+        for number in range(8)
+    ]
+    pipeline.ingest(
+        *ended, *(make_event(f"d{number}", 1, f"road open {number}") for number in range(4))
+    )
+    pipeline.connection.execute(b"UPDATE freshet.source SET state = 'retired'")
+    hits = pipeline.search("road", k=4, mode=mode)
+    assert {hit.document_id for hit in hits} == {"d0", "d1", "d2", "d3"}
+
+
+def test_an_end_that_comes_is_honoured_at_once_and_not_before(pipeline: Pipeline) -> None:
+    pipeline.ingest(make_event("notice", 1, "road closed", expires_at="2199-05-01T00:00:00Z"))
+    assert [hit.document_id for hit in pipeline.search("road", k=1)] == ["notice"]
+    before = pipeline.connection.execute(b"SELECT clock_timestamp()").fetchone()
+    assert before is not None
+    pipeline.connection.execute(b"UPDATE freshet.document SET expires_at = clock_timestamp()")
+    assert pipeline.search("road", k=1) == ()
+    earlier = int(before[0].timestamp() * 1000)
+    assert len(pipeline.search("road", k=1, as_of_ms=earlier)) == 1
+
+
 def test_a_source_whose_consumer_is_behind_loses_nothing(pipeline: Pipeline) -> None:
     pipeline.ingest(seconds_ago(make_event("a", 1, "one"), 100))
     behind = b"UPDATE freshet.source SET read_until = now() - make_interval(secs => %s)"

@@ -1,4 +1,4 @@
--- 0010 expiry window: what decides whether a check may withdraw documents by itself.
+-- 0005 expiry window: what decides whether a check may withdraw documents by itself.
 -- Why: small steps of expiry added up to nearly all documents of a source that nothing arrived for, and nobody was
 -- asked. Locks: SHARE on document while two partial indexes are built (one scan each). Phase: pre (additive).
 
@@ -6,7 +6,7 @@
 ALTER TABLE freshet.source ADD COLUMN read_until timestamptz;
 
 -- Documents with an end of their own, and documents that a rule has withdrawn and that did not come back.
-CREATE INDEX document_ends ON freshet.document (source, expires_at) WHERE visible_to IS NULL AND expires_at IS NOT NULL;
+CREATE INDEX document_ends ON freshet.document (source, expires_at) WHERE expires_at IS NOT NULL;
 CREATE INDEX document_expired ON freshet.document (source, visible_to) WHERE is_head AND end_reason = 'expired';
 
 -- What a check judges: visible documents; those past an end of their own; those past the source's age that do not wait
