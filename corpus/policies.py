@@ -50,7 +50,10 @@ PUBLISH = _policy(
 )
 LOAD_SOURCE = _policy(task_queues.STORE, timedelta(seconds=30), heartbeat=False)
 REWIND_SOURCE = _policy(task_queues.STORE, timedelta(seconds=30), heartbeat=False)
-WAKE_DELIVERIES = _policy(task_queues.WORKFLOWS, timedelta(seconds=30), heartbeat=False)
+# Best effort: its caller tries again later, with what is due then.
+WAKE_DELIVERIES = _policy(
+    task_queues.WORKFLOWS, timedelta(seconds=30), heartbeat=False
+) | {"schedule_to_close_timeout": timedelta(minutes=1)}
 # One step of a delivery: read the ledger, move the cursor, park.
 DELIVERY_STEP = _policy(task_queues.WORKFLOWS, timedelta(seconds=30), heartbeat=False)
 # One look at the positions for a caller of await_fresh.

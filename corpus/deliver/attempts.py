@@ -11,6 +11,8 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
+from corpus.deliver.subscription import CarriedAttempts
+
 # One call of a team that is down. The server's own retries of one operation back off up to an hour: with a team that
 # was down for ten minutes, the next attempt came four minutes after it was back. So a call is kept short and is made
 # again, and each new call starts with intervals of one second.
@@ -33,12 +35,34 @@ class Reaction:
 
 
 class Attempts:
-    """The failures of one delivery since its last acknowledgement."""
+    """The failures of one delivery since its last acknowledgement.
 
-    def __init__(self) -> None:
-        self.declines = 0
-        self.retries = 0
-        self.unanswered = 0
+    Args:
+        carried: from the run before.
+    """
+
+    def __init__(self, carried: CarriedAttempts | None = None) -> None:
+        before = carried or CarriedAttempts()
+        self.declines = before.declines
+        self.retries = before.retries
+        self.unanswered = before.unanswered
+
+    def carry(
+        self, *, pause_until_ms: int = 0, waiting_for: str = ""
+    ) -> CarriedAttempts:
+        """What the next run needs to go on.
+
+        Args:
+            pause_until_ms: end of the pause that is cut short, epoch milliseconds.
+            waiting_for: what that pause waits for, for people.
+        """
+        return CarriedAttempts(
+            declines=self.declines,
+            retries=self.retries,
+            unanswered=self.unanswered,
+            pause_until_ms=pause_until_ms,
+            waiting_for=waiting_for,
+        )
 
     def acknowledged(self) -> None:
         """Start counting from zero."""

@@ -2,21 +2,28 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import Any
 
 from psycopg.rows import class_row
 
 from corpus.database import Connection
+from corpus.deliver import attempts
 from corpus.deliver.subscription import (
     Acknowledgement,
     DeliveryInput,
+    DueDelivery,
     NextNotice,
     Parking,
+    WakeDue,
+    WokenDeliveries,
 )
 from corpus.service import MAX_CHANGES, MAX_RANGES, BatchNotice, Change, OffsetRange
 from corpus.sql import query
 
 MAX_ERROR_CHARACTERS = 2_000  # of `delivery.last_error`
+# A delivery that runs reads the ledger at least after its longest pause; a wake-up that is older is lost.
+WAKE_UP_LOST_AFTER = attempts.PARKED_RETRY_INTERVAL + timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +62,8 @@ def next_notice(connection: Connection, delivery: DeliveryInput) -> NextNotice:
     The ledger holds published batches only, so no notice comes before its batch is visible.
 
     1. read the subscription; one that has ended ends the delivery
-    2. make sure that the cursor is stored
+    2. make sure that the cursor is stored, and show up to which batch the ledger is read; a batch that is published
+       afterwards wakes the delivery again
     3. read the batch after the cursor, and show whether there is something to deliver
     4. build its notice
     """
@@ -68,6 +76,7 @@ def next_notice(connection: Connection, delivery: DeliveryInput) -> NextNotice:
         return NextNotice(ended=True)
     # Step 2.
     connection.execute(query("ensure_delivery"), key)
+    connection.execute(query("delivery_reads"), key)
     # Step 3.
     batch = _batch_after(connection, delivery.source, subscription.cursor_batch)
     if batch is None:
@@ -151,3 +160,24 @@ def park(connection: Connection, parking: Parking) -> None:
         :MAX_ERROR_CHARACTERS
     ]
     connection.execute(query("park_delivery"), asdict(parking) | {"error": error})
+
+
+# ── wake-ups ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def deliveries_to_wake(connection: Connection, request: WakeDue) -> list[DueDelivery]:
+    """The deliveries of a source that have a batch to read and no wake-up outstanding."""
+    values = {
+        "source": request.source,
+        "every": request.every,
+        "lost_after": WAKE_UP_LOST_AFTER.total_seconds(),
+    }
+    with connection.cursor(row_factory=class_row(DueDelivery)) as cursor:
+        cursor.execute(query("deliveries_to_wake"), values)
+        return cursor.fetchall()
+
+
+def deliveries_woken(connection: Connection, woken: WokenDeliveries) -> None:
+    """Record that these deliveries were woken: until they read the ledger, no further wake-up is sent."""
+    values = asdict(woken) | {"subscribers": list(woken.subscribers)}
+    connection.execute(query("deliveries_woken"), values)

@@ -39,16 +39,61 @@ class SubscriberSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CarriedAttempts:
+    """What a run of a delivery leaves to the next run: the failures since its last acknowledgement, and its pause."""
+
+    declines: int = 0
+    retries: int = 0
+    unanswered: int = 0
+    pause_until_ms: int = 0  # epoch milliseconds; 0: no pause
+    waiting_for: str = ""  # what the pause waits for, for people
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryInput:
     """Input of a DeliveryWorkflow. The cursor is not part of it; it is in the database."""
 
     subscriber: str
     source: str
+    carried: CarriedAttempts | None = None  # None: it starts without failures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WakeDeliveries:
-    """A batch was published: wake the deliveries of these subscribers. Only a hint; the ledger is the truth."""
+    """Wake the deliveries of a batch's subscribers, as batches that a version before 2026-11-26 began ask for."""
+
+    source: str
+    batch: int
+    subscribers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WakeDue:
+    """Wake the deliveries of a source that have a batch to read. Only a hint; the ledger is the truth."""
+
+    source: str
+    every: bool = False  # also those that were woken for it already
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WakeOutcome:
+    """How many deliveries were woken, and how many could not be."""
+
+    woken: int
+    refused: int  # Temporal refused the signal, or did not answer in time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueDelivery:
+    """A delivery to wake (query `deliveries_to_wake`)."""
+
+    subscriber: str
+    batch: int  # newest of the source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WokenDeliveries:
+    """These deliveries were woken when `batch` was the newest."""
 
     source: str
     batch: int

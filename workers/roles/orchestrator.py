@@ -81,6 +81,8 @@ def activities(pool: ConnectionPool[Connection]) -> Sequence[Callable[..., Any]]
         next_notice=step(deliver.next_notice),
         acknowledge=step(deliver.acknowledge),
         park=step(deliver.park),
+        to_wake=step(deliver.deliveries_to_wake),
+        woken=step(deliver.deliveries_woken),
     )
     answers = AnswerActivities(step(await_fresh.current_outcome))
     checks = FreshnessActivities(
@@ -91,6 +93,7 @@ def activities(pool: ConnectionPool[Connection]) -> Sequence[Callable[..., Any]]
     )
     return (
         notices.wake,
+        notices.wake_due,
         notices.next_notice,
         notices.endpoint_exists,
         notices.acknowledge,

@@ -20,10 +20,17 @@ UPDATE freshet.subscription SET state = 'ended'
  WHERE subscriber = %(subscriber)s::text AND source = %(source)s::text;
 
 -- name: subscriptions
--- Every subscription with its delivery, for display and for reconciling.
+-- Every subscription with its delivery, for display and for reconciling. A delivery that calls a team moves its row
+-- every two minutes at least; the error of one that does not says so: its endpoint may have been deleted just before
+-- the call, and the workflow task then fails until it exists again.
 SELECT s.subscriber, s.source, s.endpoint, s.from_batch, s.state, coalesce(d.state, 'idle') AS delivery,
        coalesce(d.cursor_batch, s.from_batch) AS cursor_batch, c.last_batch, coalesce(d.delivered, 0) AS delivered,
-       d.last_error, d.updated_at
+       CASE WHEN d.state = 'delivering' AND s.state = 'active' AND d.updated_at < now() - interval '5 minutes'
+            THEN concat_ws('; ', 'no progress since ' || to_char(d.updated_at, 'YYYY-MM-DD HH24:MI:SS') || ' UTC: see '
+                 || 'whether an orchestrator runs and Nexus endpoint ' || s.endpoint || ' exists; `freshet apply` '
+                 || 'creates it', d.last_error)
+            ELSE d.last_error END AS last_error,
+       d.updated_at, d.woken_at, coalesce(d.wake_ups, 0) AS wake_ups
   FROM freshet.subscription s
   JOIN freshet.source c USING (source)
   LEFT JOIN freshet.delivery d USING (subscriber, source)
@@ -35,6 +42,38 @@ SELECT s.subscriber, s.source, s.endpoint, s.from_batch, s.state, coalesce(d.sta
 SELECT s.state, s.endpoint, coalesce(d.cursor_batch, s.from_batch) AS cursor_batch
   FROM freshet.subscription s LEFT JOIN freshet.delivery d USING (subscriber, source)
  WHERE s.subscriber = %(subscriber)s::text AND s.source = %(source)s::text;
+
+-- name: delivery_reads
+-- The delivery reads the ledger now: it sees every batch up to the newest, so a wake-up for one of them is used up.
+UPDATE freshet.delivery d SET read_batch = c.last_batch
+  FROM freshet.source c
+ WHERE c.source = d.source AND d.subscriber = %(subscriber)s::text AND d.source = %(source)s::text
+   AND d.read_batch <> c.last_batch;
+
+-- name: deliveries_to_wake
+-- The deliveries of a source that have a batch to read and were not woken for it. One with a wake-up outstanding reads
+-- that batch as well; a wake-up that was not used for so many seconds is lost. With `every`, all that have a batch to
+-- deliver, whatever they were woken for.
+SELECT s.subscriber, c.last_batch AS batch
+  FROM freshet.subscription s
+  JOIN freshet.source c USING (source)
+  LEFT JOIN freshet.delivery d USING (subscriber, source)
+ WHERE s.source = %(source)s::text AND s.state = 'active'
+   AND coalesce(d.cursor_batch, s.from_batch) < c.last_batch
+   AND (%(every)s::boolean OR d.subscriber IS NULL
+        OR (d.read_batch < c.last_batch
+            AND (d.woken_batch <= d.read_batch
+                 OR d.woken_at < now() - make_interval(secs => %(lost_after)s::double precision))))
+ ORDER BY s.subscriber;
+
+-- name: deliveries_woken
+-- A wake-up was sent to these deliveries. Where one has read the ledger since, the row shows none outstanding.
+INSERT INTO freshet.delivery AS d (subscriber, source, cursor_batch, woken_batch, woken_at, wake_ups)
+SELECT subscriber, source, from_batch, %(batch)s::bigint, now(), 1 FROM freshet.subscription
+ WHERE source = %(source)s::text AND subscriber = ANY(%(subscribers)s::text[])
+ON CONFLICT (subscriber, source) DO UPDATE
+   SET woken_batch = greatest(d.woken_batch, excluded.woken_batch), woken_at = excluded.woken_at,
+       wake_ups = d.wake_ups + 1;
 
 -- name: next_batch
 -- The first published batch after a cursor. Its time in milliseconds is rounded up, so that a search as of then shows
