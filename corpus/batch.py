@@ -287,7 +287,9 @@ class BatchReport:
     chunks_reused: int = 0
     texts_embedded: int = 0
     published_at_ms: int = 0
-    subscribers: tuple[str, ...] = ()  # to be notified
+    # Whose deliveries the batch itself wakes: storers of versions before 2026-11-26 name them.
+    subscribers: tuple[str, ...] = ()
+    notified: int = 0  # subscribers; the source's entity wakes their deliveries
     detail: str = ""  # for REJECTED: why
 
 
@@ -300,6 +302,9 @@ class LoadedSource:
     max_bytes: int  # per batch
     max_in_flight: int  # batches that run side by side
     epoch: int = 0
+    state: str = ""  # a SourceStatus; "": a storer of a version before 2026-11-26
+    reason: str = ""  # why it is paused or halted
+    due: int = 0  # subscribers that have a batch to be notified of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -307,6 +312,8 @@ class RewoundSource:
     """Result of a rewind."""
 
     epoch: int  # of the source, after it
+    # Whether the source is halted now; None: a storer of a version before 2026-11-26, which halts where it should.
+    halted: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -316,6 +323,9 @@ class RewindRequest:
     source: str
     reason: str
     halt: bool
+    # In which the batch failed. Where the source is in another epoch, a person or another attempt has moved it since,
+    # and nothing is changed. None: an entity of a version before 2026-11-26.
+    epoch: int | None = None
 
 
 def batch_workflow_id(source: str, batch: int) -> str:

@@ -40,7 +40,8 @@ class BatchWorkflow:
     2. embed: only texts that the embedding space has never seen
     3. wait for permission to publish: the batches of a source are published in order
     4. publish, in one transaction; if the corpus changed since the preparation, continue with 1
-    5. wake the deliveries of the source's subscribers
+
+    The source's entity wakes the deliveries of the subscribers, beside the batches that follow.
     """
 
     @workflow.init
@@ -73,18 +74,26 @@ class BatchWorkflow:
             if not is_cancelled_exception(error):
                 self._enter(BatchState.REJECTED)
             raise
-        # Step 5.
         if report.subscribers:
-            await workflow.execute_activity_method(
-                DeliveryActivities.wake,
-                WakeDeliveries(
-                    source=batch.source,
-                    batch=batch.batch,
-                    subscribers=report.subscribers,
-                ),
-                **policies.WAKE_DELIVERIES,
-            )
+            await self._wake_deliveries(report)
         return report
+
+    async def _wake_deliveries(self, report: BatchReport) -> None:
+        """Wake the subscribers that a storer of a version before 2026-11-26 names; failing changes nothing."""
+        request = WakeDeliveries(
+            source=report.source, batch=report.batch, subscribers=report.subscribers
+        )
+        try:
+            await workflow.execute_activity_method(
+                DeliveryActivities.wake, request, **policies.WAKE_DELIVERIES
+            )
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            workflow.logger.warning(
+                "deliveries were not woken",
+                extra={"action": "wake_up_failed", "batch": report.batch},
+            )
 
     async def _carry_out(self) -> BatchReport:
         # Steps 1, 2.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from corpus.batch import BatchRef, Expire, Ingest, Order
-from corpus.source import SourceSpec
+from corpus.source import SourceSpec, SourceStatus
 
 # Size of the first batches: small, so that something is searchable soon; it then follows what embedding costs.
 FIRST_BUDGET_BYTES = 500_000
@@ -64,10 +64,19 @@ class SourceState:
     expiry_requests: list[str] = field(default_factory=list[str])  # newest ids
     repeated: int = 0  # references dropped as repeats
     published: int = 0  # batches, over all runs
+    # `source.state` when the row was last read; "": not read yet, or by a storer of a version before 2026-11-26
+    row_state: str = ""
+    # References of another epoch than `epoch`: they wait until the row was read, which decides.
+    undecided: list[BatchRef] = field(default_factory=list[BatchRef])
+    outdated: int = 0  # references dropped: read in an older epoch than the row has
+    early: int = 0  # references dropped: read in a newer epoch; the database went back
+    to_wake: int = 0  # newest batch whose wake-ups were not all accepted; 0: none
+    wake_every: bool = False  # wake also deliveries that were woken before
+    wake_ups_refused: int = 0  # over all runs
 
     def __post_init__(self) -> None:
         self.furthest: dict[str, int] = {}
-        _index(self)
+        index_references(self)
 
 
 def initial_state(spec: SourceSpec) -> SourceState:
@@ -88,7 +97,7 @@ def status_name(state: SourceState, *, failing: bool) -> str:
         return "paused"
     if failing:
         return "rewinding"
-    return "active"
+    return state.row_state or SourceStatus.ACTIVE.value
 
 
 # ── orders come in ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -97,7 +106,8 @@ def status_name(state: SourceState, *, failing: bool) -> str:
 def accept(state: SourceState, ref: BatchRef) -> Acceptance:
     """Accept a reference, unless it is outdated or already waits.
 
-    1. A reference of an older epoch was read before the last rewind; its records are read again.
+    1. A reference of an older epoch was read before the last rewind; its records are read again. (The entity lets one
+       of another epoch wait until it has read the row: `keep_undecided`.)
     2. A range that is covered by what waits and what is in flight is a repeat.
     3. Everything else waits. Only the position row in the publishing transaction decides whether it was applied before:
        the row may have moved back (failover, rewind), and an entity that remembers more than the database would then
@@ -105,6 +115,7 @@ def accept(state: SourceState, ref: BatchRef) -> Acceptance:
     """
     # 1.
     if ref.epoch < state.epoch:
+        state.outdated += 1
         return Acceptance.OUTDATED
     # 2. Nearly every reference continues where the last one ended, and thousands may arrive at once: to search all for
     # each of them would take the workflow task too long.
@@ -136,7 +147,8 @@ def _partition_key(ref: BatchRef) -> str:
     return f"{ref.topic}/{ref.topic_id}/{ref.partition}"
 
 
-def _index(state: SourceState) -> None:
+def index_references(state: SourceState) -> None:
+    """Derive `furthest` from what waits and what is in flight."""
     state.furthest.clear()
     for ref in (*state.in_flight, *state.pending):
         _index_ref(state, ref)
@@ -247,18 +259,6 @@ def forget_failures(state: SourceState) -> None:
 
 def _partition_name(ref: BatchRef) -> str:
     return f"{ref.topic}/{ref.partition}"
-
-
-def drop_outdated(state: SourceState, *, epoch: int) -> None:
-    """Drop what was read before the rewind to `epoch`: Kafka holds it, behind the position row.
-
-    References in flight are forgotten as well. If one is signalled once more it is accepted, and the position row in
-    the publishing transaction recognises it.
-    """
-    state.epoch = max(state.epoch, epoch)
-    state.pending = [ref for ref in state.pending if ref.epoch >= state.epoch]
-    state.in_flight = []
-    _index(state)
 
 
 def adapt_budget(state: SourceState, *, texts_embedded: int) -> None:

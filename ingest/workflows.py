@@ -1,7 +1,6 @@
 """SourceWorkflow: the entity of a source, one per source, for ever."""
 
 import asyncio
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import assert_never
 
@@ -11,7 +10,11 @@ from temporalio.common import (
     TypedSearchAttributes,
     WorkflowIDReusePolicy,
 )
-from temporalio.exceptions import ActivityError, ChildWorkflowError, FailureError
+from temporalio.exceptions import (
+    ActivityError,
+    FailureError,
+    WorkflowAlreadyStartedError,
+)
 from temporalio.workflow import ChildWorkflowHandle, ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
@@ -30,12 +33,13 @@ with workflow.unsafe.imports_passed_through():
     )
     from corpus.source import source_workflow_id
     from corpus.workflows import BatchWorkflow
+    from ingest import source_row
+    from ingest.batch_failure import BatchFailure, innermost_message
     from ingest.source_state import (
         SourceState,
         accept,
         accept_expiry,
         adapt_budget,
-        drop_outdated,
         forget_failures,
         give_back_expiry,
         has_order,
@@ -45,6 +49,7 @@ with workflow.unsafe.imports_passed_through():
         status_name,
         take_order,
     )
+    from ingest.waking import WakeUps
 
 __all__ = ["SourceWorkflow", "source_workflow_id"]
 
@@ -52,15 +57,8 @@ _MAX_REWIND_PAUSE_SECONDS = 30
 # Ids of `workflow.patched`: histories of runs that started before a change lack them and replay the old way.
 _NEWER_EPOCH_OUTDATES = "newer-epoch-outdates-what-waits"
 _CANCELLED_EXPIRY_WAITS = "cancelled-expiry-waits-again"
-
-
-@dataclass(frozen=True, slots=True)
-class _BatchFailure:
-    """The oldest batch that failed; no later batch may publish."""
-
-    batch: int
-    refs: tuple[BatchRef, ...]
-    reason: str
+_ROW_DECIDES = "row-decides-epoch-and-halt"
+_ORPHAN_IS_CANCELLED = "orphan-of-same-number-is-cancelled"
 
 
 @workflow.defn(name="SourceWorkflow")
@@ -77,7 +75,12 @@ class SourceWorkflow:
     4. starts a batch for the next order; several run side by side
 
     A batch that ends lets the oldest one that still runs publish, so batches are published in order. A batch that fails
-    for good ends the batches behind it; those before it end as they would have.
+    for good ends the batches behind it; those before it end as they would have. Deliveries are woken beside all this
+    (`ingest.waking`).
+
+    The source's row decides what its epoch is and whether it is halted. Whatever shows that this entity may not know
+    the row as it is (a reference of another epoch, a reference while it is halted, `resume`, `reload`) makes it read
+    the row again.
     """
 
     @workflow.init
@@ -89,8 +92,10 @@ class SourceWorkflow:
         self._handles: dict[
             int, ChildWorkflowHandle[BatchWorkflow, BatchReport]
         ] = {}  # once started
-        self._failure: _BatchFailure | None = None
+        self._failure: BatchFailure | None = None
         self._listed_status = ""
+        self._wake_ups = WakeUps(state)
+        self._row_changed = False  # since the row was last asked for
 
     # ── signals and queries ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -98,14 +103,22 @@ class SourceWorkflow:
     def batch_staged(self, ref: BatchRef) -> None:
         """The consumer staged a micro-batch.
 
-        After `freshet source resume` the consumer may read again before this entity receives `resume`. The newer epoch
-        shows it. What waits is then outdated, and what is read again must not count as its repeat: the entity would
-        drop both, and no reader would send these records once more.
+        After `freshet source resume` the consumer may read again before this entity receives `resume`, and after an
+        older database was restored it reads in an older epoch. The row decides then: an entity that dropped what it
+        does not know would drop it for good, since no reader sends these records once more.
         """
-        # Runs of the version before kept both and replay so.
-        if ref.epoch > self._state.epoch and workflow.patched(_NEWER_EPOCH_OUTDATES):
-            drop_outdated(self._state, epoch=ref.epoch)
-        accept(self._state, ref)
+        state = self._state
+        if ref.epoch != state.epoch and workflow.patched(_ROW_DECIDES):
+            source_row.keep_undecided(state, ref)
+            self._row_changed = True
+            return
+        # Runs of the versions before replay so.
+        if ref.epoch > state.epoch and workflow.patched(_NEWER_EPOCH_OUTDATES):
+            source_row.drop_outdated(state, epoch=ref.epoch)
+        accept(state, ref)
+        # The consumer reads active sources only.
+        if state.halted and workflow.patched(_ROW_DECIDES):
+            self._read_row()
 
     @workflow.signal
     def expire(self, order: Expire) -> None:
@@ -123,14 +136,14 @@ class SourceWorkflow:
         """Start batches again, also after a halt, with the limits as configured now."""
         self._state.paused = False
         self._state.halted = ""
-        self._state.loaded = False
+        self._read_row()
         forget_failures(self._state)
         self._list_status()
 
     @workflow.signal
     def reload(self) -> None:
         """The source's configuration was changed in the database; what failed before may work now."""
-        self._state.loaded = False
+        self._read_row()
         forget_failures(self._state)
 
     @workflow.query
@@ -143,6 +156,7 @@ class SourceWorkflow:
     @workflow.run
     async def run(self, state: SourceState) -> None:
         """Act on what was recorded, for ever."""
+        self._wake_ups.begin(0)
         while True:
             self._list_status()
             await workflow.wait_condition(self._can_act)
@@ -158,7 +172,7 @@ class SourceWorkflow:
                 await self._act()
             except ActivityError as error:
                 # The database refuses for good. A person reads the reason and resumes the source, which loads it again.
-                self._state.halted = _innermost_message(error)
+                self._state.halted = innermost_message(error)
                 self._state.loaded = True
                 self._failure = None
 
@@ -181,6 +195,11 @@ class SourceWorkflow:
     def _can_start_batch(self) -> bool:
         return has_order(self._state) and len(self._tasks) < self._state.max_in_flight
 
+    def _read_row(self) -> None:
+        """Read the source's row next, and once more if it is being read now."""
+        self._state.loaded = False
+        self._row_changed = True
+
     def _list_status(self) -> None:
         """Keep the search attributes true; each update is an event in the history, so only where something changed."""
         status = status_name(self._state, failing=self._failure is not None)
@@ -195,17 +214,26 @@ class SourceWorkflow:
             ]
         )
 
-    async def _rewind(self, failure: _BatchFailure) -> None:
+    async def _rewind(self, failure: BatchFailure) -> None:
         state = self._state
         self._list_status()
         halt = record_failure(state, failure.refs)
-        request = RewindRequest(source=state.source, reason=failure.reason, halt=halt)
+        request = RewindRequest(
+            source=state.source,
+            reason=failure.reason,
+            halt=halt,
+            epoch=failure.epoch,
+        )
         rewound = await workflow.execute_activity_method(
             PublishActivities.rewind_source, request, **policies.REWIND_SOURCE
         )
-        drop_outdated(state, epoch=rewound.epoch)
+        if workflow.patched(_ROW_DECIDES):
+            source_row.adopt_epoch(state, epoch=rewound.epoch, decides=0)
+        else:
+            source_row.drop_outdated(state, epoch=rewound.epoch)
         state.loaded = False
-        if halt:
+        # A person who resumed the source since the batch failed has seen to it: that halt is void.
+        if halt and rewound.halted is not False:
             state.halted = failure.reason
         else:
             pause = min(_MAX_REWIND_PAUSE_SECONDS, 2**state.rewinds)
@@ -213,16 +241,24 @@ class SourceWorkflow:
         self._failure = None
 
     async def _load(self) -> None:
+        """Read the row; what shows meanwhile that it changed makes the entity read it once more."""
         state = self._state
+        self._row_changed = False
+        undecided = len(state.undecided)
         loaded = await workflow.execute_activity_method(
             PublishActivities.load_source, state.source, **policies.LOAD_SOURCE
         )
-        state.next_batch = max(state.next_batch, loaded.last_batch + 1)
-        state.max_records = loaded.max_records
-        state.max_bytes = loaded.max_bytes
-        state.max_in_flight = loaded.max_in_flight
-        drop_outdated(state, epoch=loaded.epoch)
-        state.loaded = True
+        is_new = state.next_batch == 1
+        source_row.adopt_limits(state, loaded)
+        if workflow.patched(_ROW_DECIDES):
+            source_row.adopt_row(state, loaded, decides=undecided)
+            state.loaded = not self._row_changed
+        else:
+            source_row.drop_outdated(state, epoch=loaded.epoch)
+            state.loaded = True
+        # An entity that was lost and started again does not know which deliveries were woken.
+        if is_new and loaded.due:
+            self._wake_ups.begin(loaded.last_batch, every=True)
 
     # ── one batch ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -270,19 +306,29 @@ class SourceWorkflow:
     async def _start_child(
         self, batch: BatchInput
     ) -> ChildWorkflowHandle[BatchWorkflow, BatchReport]:
+        """Start the batch's workflow; it is cancelled when this entity is terminated: nothing would let it publish."""
         source = SearchAttributePair(search_attributes.SOURCE, batch.source)
-        return await workflow.start_child_workflow(
-            BatchWorkflow.run,
-            batch,
-            id=batch_workflow_id(batch.source, batch.batch),
-            task_queue=task_queues.WORKFLOWS,
-            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-            parent_close_policy=ParentClosePolicy.ABANDON,
-            search_attributes=TypedSearchAttributes([source]),
-        )
+        workflow_id = batch_workflow_id(batch.source, batch.batch)
+        try:
+            return await workflow.start_child_workflow(
+                BatchWorkflow.run,
+                batch,
+                id=workflow_id,
+                task_queue=task_queues.WORKFLOWS,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                parent_close_policy=ParentClosePolicy.REQUEST_CANCEL,
+                search_attributes=TypedSearchAttributes([source]),
+            )
+        except WorkflowAlreadyStartedError:
+            # Of an entity that was terminated. It may wait for a permission that never comes, and keeps the number.
+            if workflow.patched(_ORPHAN_IS_CANCELLED):
+                await workflow.get_external_workflow_handle(workflow_id).cancel()
+            raise
 
     def _batch_published(self, batch: BatchInput, report: BatchReport) -> None:
         self._state.published += 1
+        if report.notified:
+            self._wake_ups.begin(batch.batch)
         order = batch.order
         match order:
             case Ingest():
@@ -298,10 +344,10 @@ class SourceWorkflow:
         if self._is_behind_failure(batch.batch):
             self._order_cancelled(order)
             return
-        reason = _innermost_message(error)
+        reason = innermost_message(error)
         match order:
             case Ingest():
-                self._failure = _BatchFailure(
+                self._failure = BatchFailure(
                     batch=batch.batch,
                     refs=order.refs,
                     reason=f"batch {batch.batch}: {reason}",
@@ -352,13 +398,3 @@ class SourceWorkflow:
 
     def _is_behind_failure(self, number: int) -> bool:
         return self._failure is not None and number > self._failure.batch
-
-
-def _innermost_message(error: BaseException) -> str:
-    """Return the message of the cause, as "PositionGapError: peps/0 ...": Temporal puts the type before the message."""
-    while (
-        isinstance(error, (ChildWorkflowError, ActivityError))
-        and error.cause is not None
-    ):
-        error = error.cause
-    return str(error)

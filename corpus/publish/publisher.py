@@ -21,7 +21,7 @@ from corpus.batch import (
     RewoundSource,
     staged_refs,
 )
-from corpus.database import Connection, database_errors_translated, fetch_all, fetch_one
+from corpus.database import Connection, database_errors_translated, fetch_one
 from corpus.errors import ConfigurationError, DependencyError
 from corpus.publish.changes import judge, write_changes
 from corpus.publish.copy_in import copy_in
@@ -56,7 +56,10 @@ class StoredSource:
 
     spec: dict[str, Any]
     epoch: int
+    state: str
+    reason: str
     last_batch: int
+    due: int
 
 
 class Publisher:
@@ -98,13 +101,11 @@ class Publisher:
             connection.execute(query("create_incoming"))
             with connection.transaction():
                 published = self._publish(begin(connection, request))
-            subscribers = fetch_all(
-                connection, scalar_row, "active_subscribers", values
-            )
+            notified = fetch_one(connection, scalar_row, "count_subscribers", values)
         self._clean_up(request)  # Step 6.
         if not published.published_at_ms:
             return published
-        return replace(published, subscribers=tuple(subscribers))
+        return replace(published, notified=notified or 0)
 
     def _publish(self, transaction: PublishTransaction) -> BatchReport:
         published = published_report(transaction)  # Step 1.
@@ -208,10 +209,15 @@ class Publisher:
             max_bytes=limits.max_bytes,
             max_in_flight=limits.max_in_flight,
             epoch=stored.epoch,
+            state=stored.state,
+            reason=stored.reason,
+            due=stored.due,
         )
 
     def rewind_source(self, request: RewindRequest) -> RewoundSource:
         """Let consumers seek to the position rows again; with `halt`, stop the source.
+
+        Nothing is changed where the source is no longer in the epoch in which the batch failed.
 
         Raises:
             ConfigurationError: the source is not in the database.
@@ -221,18 +227,20 @@ class Publisher:
             "source": request.source,
             "reason": request.reason,
             "halt": request.halt,
+            "epoch": request.epoch,
         }
+        name = "rewind_source" if request.epoch is None else "rewind_source_of_epoch"
         level = logging.ERROR if request.halt else logging.WARNING
         logger.log(
             level, "source rewinds", extra={"action": "source_rewound", **values}
         )
         with database_errors_translated(), self._pool.connection() as connection:
-            epoch = fetch_one(connection, scalar_row, "rewind_source", values)
-        if epoch is None:
+            rewound = fetch_one(connection, class_row(RewoundSource), name, values)
+        if rewound is None:
             raise ConfigurationError(
                 f"source {request.source!r} is not in the database; run `freshet apply`"
             )
-        return RewoundSource(epoch=epoch)
+        return rewound
 
 
 def _records_by_partition(events: pl.DataFrame) -> Mapping[tuple[str, int], int]:

@@ -27,6 +27,7 @@ STEPS = st.one_of(
     steps(["end", "end", "end", "fail"], NUMBERS, NONE),
     steps(["answer", "answer", "answer", "refuse"], NONE, NONE),
     steps(["pause", "resume", "resume in database", "reload", "suggest"], NONE, NONE),
+    steps(["late resume signal", "configure again", "restore database"], NONE, NONE),
 )
 
 
@@ -47,6 +48,9 @@ def perform(world: World, step: str, number: int, records: int) -> None:
         "pause": lambda: world.entity.pause(),
         "resume": world.resume,
         "resume in database": world.resume_in_database,
+        "late resume signal": lambda: world.entity.resume(),
+        "configure again": world.configure_again,
+        "restore database": world.restore_database,
         "reload": lambda: world.entity.reload(),
         "suggest": world.suggest_continue_as_new,
     }

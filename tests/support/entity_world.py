@@ -92,6 +92,8 @@ class World:
         self.epoch = 0
         self.last_batch = 0
         self.halted = False
+        self.halt_reason = ""
+        self.names_state = True  # False: a storer of a version before
         self.texts_embedded = 0  # by the next batch
         # The consumer.
         self.read = dict.fromkeys(range(partitions), 0)
@@ -227,6 +229,17 @@ class World:
         self.halted = False
         self.epoch += 1
 
+    def configure_again(self) -> None:
+        """`freshet apply` after the source was retired: the row is active in a new epoch, the entity reads it."""
+        self.halted = False
+        self.epoch += 1
+        self.entity.reload()
+
+    def restore_database(self) -> None:
+        """The database goes back to an older epoch; positions and ledger stay as they are."""
+        self.epoch = max(0, self.epoch - 2)
+        self.halted = False
+
     def resume(self) -> None:
         """The whole of `freshet source resume`."""
         self.resume_in_database()
@@ -282,13 +295,25 @@ class World:
             max_bytes=10_000,
             max_in_flight=MAX_IN_FLIGHT,
             epoch=self.epoch,
+            **self._named_state(),
         )
 
+    def _named_state(self) -> dict[str, str]:
+        if not self.names_state:
+            return {}
+        if self.halted:
+            return {"state": "halted", "reason": self.halt_reason}
+        return {"state": "active"}
+
     def _rewind_source(self, request: Any) -> RewoundSource:
-        self.epoch += 1
-        self.halted = self.halted or request.halt
+        if request.epoch == self.epoch:
+            self.epoch += 1
+            self.halted = self.halted or request.halt
+            if request.halt:
+                self.halt_reason = request.reason
         self.rewinds.append(request.halt)
-        return RewoundSource(epoch=self.epoch)
+        halted = self.halted if self.names_state else None
+        return RewoundSource(epoch=self.epoch, halted=halted)
 
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────
 

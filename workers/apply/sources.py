@@ -96,8 +96,8 @@ class Sources(RowKind[ConfiguredSource]):
     async def finish(
         self, services: Services, change: Change[ConfiguredSource]
     ) -> None:
-        """Let the entity read its limits again; one that has never run reads them when it starts."""
-        if change.action is not Action.CHANGE:
+        """Let the entity read its row again; one that has never run reads it when it starts."""
+        if change.action not in (Action.CHANGE, Action.RETIRE):
             return
         entity = services.client.get_workflow_handle(source_workflow_id(change.name))
         try:

@@ -348,9 +348,9 @@ WHERE source = %(source)s;
 -- Notify every session that listens (`freshet drain`, live displays).
 SELECT pg_notify('freshet_published', %(payload)s);
 
--- name: active_subscribers
--- The subscribers that are notified of the source's batches.
-SELECT subscriber FROM freshet.subscription WHERE source = %(source)s AND state = 'active' ORDER BY subscriber;
+-- name: count_subscribers
+-- How many subscribers are notified of the source's batches.
+SELECT count(*) AS subscribers FROM freshet.subscription WHERE source = %(source)s AND state = 'active';
 
 -- name: count_overdue
 -- What an expiry judges; see freshet.overdue. `waiting`: documents that were sent again and wait to be published.
@@ -389,18 +389,35 @@ SELECT (SELECT count(*) FROM ended) AS documents, (SELECT count(*) FROM closed) 
 SELECT topic, partition, next_offset FROM freshet.source_position WHERE source = %(source)s;
 
 -- name: load_source
--- The values that a source's entity starts from.
-SELECT s.spec, s.epoch,
+-- The values that a source's entity starts from; `due`: subscribers that have a batch to be notified of.
+SELECT s.spec, s.epoch, s.state, coalesce(s.state_reason, '') AS reason,
        greatest(
            s.last_batch, coalesce((SELECT max(batch) FROM freshet.batch b WHERE b.source = s.source), 0)
-       ) AS last_batch
+       ) AS last_batch,
+       (
+           SELECT count(*) FROM freshet.subscription u LEFT JOIN freshet.delivery d USING (subscriber, source)
+           WHERE u.source = s.source AND u.state = 'active' AND coalesce(d.cursor_batch, u.from_batch) < s.last_batch
+       ) AS due
 FROM freshet.source s WHERE s.source = %(source)s;
 
 -- name: rewind_source
--- Let consumers seek to the position rows again; with `halt`, stop the source until a person resumes it.
+-- Let consumers seek to the position rows again; with `halt`, stop the source until a person resumes it. For entities
+-- of versions before 2026-11-26, which do not name the epoch in which the batch failed.
 UPDATE freshet.source
 SET epoch = epoch + 1,
-    state = CASE WHEN %(halt)s THEN 'halted' ELSE state END,
-    state_reason = CASE WHEN %(halt)s THEN %(reason)s ELSE state_reason END,
+    state = CASE WHEN %(halt)s AND state <> 'retired' THEN 'halted' ELSE state END,
+    state_reason = CASE WHEN %(halt)s AND state <> 'retired' THEN %(reason)s ELSE state_reason END,
     updated_at = now()
-WHERE source = %(source)s RETURNING epoch;
+WHERE source = %(source)s RETURNING epoch, state = 'halted' AS halted;
+
+-- name: rewind_source_of_epoch
+-- The same, for a batch that failed in an epoch. In a newer one a person has resumed the source since, or an attempt
+-- before this one has rewound it: consumers seek already, and a halt would stop what the person has resumed. (In an
+-- older one, an older database was restored; it is then not halted for what another database did.)
+UPDATE freshet.source
+SET epoch = CASE WHEN epoch = %(epoch)s THEN epoch + 1 ELSE epoch END,
+    state = CASE WHEN %(halt)s AND epoch = %(epoch)s AND state <> 'retired' THEN 'halted' ELSE state END,
+    state_reason = CASE WHEN %(halt)s AND epoch = %(epoch)s AND state <> 'retired' THEN %(reason)s
+                        ELSE state_reason END,
+    updated_at = now()
+WHERE source = %(source)s RETURNING epoch, state = 'halted' AS halted;

@@ -43,9 +43,11 @@ WHERE EXISTS (SELECT FROM freshet.document d WHERE d.source = s.source AND d.is_
 INSERT INTO freshet.source (source, spec) VALUES (%(source)s::text, %(spec)s::jsonb);
 
 -- name: change_source
--- Change the specification; a source that was retired becomes active again.
+-- Change the specification; a source that was retired becomes active again, in a new epoch: what stopped it before is
+-- over, and consumers read from the position rows.
 UPDATE freshet.source
    SET spec = %(spec)s::jsonb, revision = revision + 1, updated_at = now(),
+       epoch = epoch + CASE WHEN state = 'retired' THEN 1 ELSE 0 END,
        state = CASE WHEN state = 'retired' THEN 'active' ELSE state END,
        state_reason = CASE WHEN state = 'retired' THEN NULL ELSE state_reason END
  WHERE source = %(source)s::text;

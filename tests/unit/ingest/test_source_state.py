@@ -18,7 +18,6 @@ from ingest.source_state import (
     accept,
     accept_expiry,
     adapt_budget,
-    drop_outdated,
     forget_failures,
     give_back_expiry,
     has_order,
@@ -103,22 +102,6 @@ def test_what_is_read_again_from_further_back_is_no_repeat(state: SourceState) -
 def test_offsets_of_a_recreated_topic_are_no_repeat(state: SourceState) -> None:
     accept(state, make_ref(0, 10, topic_id="old"))
     assert accept(state, make_ref(0, 10, topic_id="new")) is Acceptance.ACCEPTED
-
-
-def test_after_a_rewind_older_readings_are_refused(state: SourceState) -> None:
-    accept(state, make_ref(0, 10))
-    accept(state, make_ref(10, 20, epoch=1))
-    drop_outdated(state, epoch=1)
-    assert [ref.first_offset for ref in state.pending] == [10]
-    assert accept(state, make_ref(20, 30)) is Acceptance.OUTDATED
-    # What was dropped is no repeat when it is read again.
-    assert accept(state, make_ref(0, 10, epoch=1)) is Acceptance.ACCEPTED
-
-
-def test_the_epoch_never_moves_back(state: SourceState) -> None:
-    drop_outdated(state, epoch=3)
-    drop_outdated(state, epoch=2)
-    assert state.epoch == 3
 
 
 def test_an_expiry_order_is_accepted_once(state: SourceState) -> None:

@@ -200,6 +200,7 @@ def pause_source(name: Source, reason: Reason = "paused by an operator") -> None
         database_errors_translated(),
     ):
         operate.pause(connection, name, reason)
+    asyncio.run(_signal_entity(resolved, name, "reload", state="paused"))
     write_message(f"{name} is paused; `freshet source resume {name}` continues")
 
 
@@ -222,7 +223,7 @@ def resume_source(name: Source, skip_gap: SkipGap = False) -> None:
         _show_skipped_gap(gap)
     if skip_gap and not skipped:
         write_message("there is no gap to skip")
-    asyncio.run(_signal_resume(resolved, name))
+    asyncio.run(_signal_entity(resolved, name, "resume", state="active"))
     write_message(f"{name} is active")
 
 
@@ -233,8 +234,10 @@ def _show_skipped_gap(gap: "SkippedGap") -> None:
     )
 
 
-async def _signal_resume(settings: "Settings", source: str) -> None:
-    """The entity may have halted itself. One that never ran begins active."""
+async def _signal_entity(
+    settings: "Settings", source: str, signal: str, *, state: str
+) -> None:
+    """Let the entity read the source's row, which is in `state` now. One that never ran reads it when it begins."""
     from temporalio.service import RPCError, RPCStatusCode
 
     from corpus.source import source_workflow_id
@@ -242,12 +245,12 @@ async def _signal_resume(settings: "Settings", source: str) -> None:
 
     client = await temporal(settings)
     try:
-        await client.get_workflow_handle(source_workflow_id(source)).signal("resume")
+        await client.get_workflow_handle(source_workflow_id(source)).signal(signal)
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise CommandError(
-                f"source {source!r} is active in the database, but its workflow could not be "
-                f"resumed: {error.message}. Run the command again when Temporal answers.",
+                f"source {source!r} is {state} in the database, but its workflow could not be "
+                f"notified: {error.message}. Run the command again when Temporal answers.",
                 ExitCode.UNAVAILABLE,
             ) from error
 

@@ -118,10 +118,22 @@ def test_a_signal_that_fails_names_a_command_that_helps() -> None:
         asyncio.run(Sources().finish(services(client=client), changed_source()))
 
 
-@pytest.mark.parametrize("action", [Action.CREATE, Action.RETIRE])
-def test_a_source_that_is_new_or_retired_is_not_signalled(action: Action) -> None:
-    change = Change(kind="source", name="a", action=action, desired=ConfiguredSource(SPEC))
+def test_a_source_that_is_new_is_not_signalled() -> None:
+    change = Change(kind="source", name="a", action=Action.CREATE, desired=ConfiguredSource(SPEC))
     asyncio.run(Sources().finish(services(), change))
+
+
+@pytest.mark.parametrize("action", [Action.CHANGE, Action.RETIRE])
+def test_the_entity_of_a_source_that_changed_reads_its_row(action: Action) -> None:
+    signals: list[str] = []
+
+    async def signal(name: str) -> None:
+        signals.append(name)
+
+    client: Any = SimpleNamespace(get_workflow_handle=lambda _: SimpleNamespace(signal=signal))
+    change = Change(kind="source", name="a", action=action, desired=ConfiguredSource(SPEC))
+    asyncio.run(Sources().finish(services(client=client), change))
+    assert signals == ["reload"]
 
 
 # ── namespaces ──────────────────────────────────────────────────────────────────────────────────────────────────────
