@@ -1,4 +1,4 @@
--- 0005 wake ups: what each delivery was woken for, and up to which batch it has read the ledger.
+-- 0006 wake ups: what each delivery was woken for, and up to which batch it has read the ledger.
 -- Why: one wake-up per batch filled the history of a parked delivery, until Temporal refused the next one and its source
 -- published nothing more. Locks: freshet.delivery, exclusively and for a moment (no row is rewritten). Phase: pre.
 
