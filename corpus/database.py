@@ -1,7 +1,13 @@
-"""Connections, pool, rows and migrations: the only module that opens connections."""
+"""Connections, pool, rows and migrations: the only module that opens connections.
+
+Every session has limits (`SessionLimits`). A process that is frozen, or whose host is lost, holds its locks for as long
+as its limits allow and no longer, and whoever waits for one of them waits as long as its own limits allow.
+"""
 
 import hashlib
+import os
 import re
+import socket
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,25 +28,80 @@ Row = TypeVar("Row")
 # pgvector before 0.8.4 corrupts an HNSW index when rows are inserted beside vacuum, which is all that Freshet does.
 MIN_PGVECTOR = (0, 8, 4)
 _MIGRATION_LOCK = 0x66726573686574  # "freshet": one migrator at a time
-_OPTIONS = "-c search_path=freshet,public -c timezone=UTC -c jit=off"
 _POOL_TIMEOUT_SECONDS = 15
 _RECONNECT_TIMEOUT_SECONDS = 86_400
+_MAX_APPLICATION_NAME = 63  # bytes; PostgreSQL cuts a longer one
+
+
+# ── limits of a session ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionLimits:
+    """How long a session may take, in seconds; PostgreSQL ends what takes longer. 0: no limit."""
+
+    lock: int = 5  # waiting for one lock
+    statement: int = 600
+    # Doing nothing in an open transaction. PostgreSQL then closes the session, and its process can commit nothing.
+    idle: int = 30
+
+
+# Commands, light activities, preparing. The limits of the roles differ where the work does.
+DEFAULT_LIMITS = SessionLimits()
+# Answers that somebody waits for, and the consumer's positions.
+SHORT_LIMITS = SessionLimits(statement=60)
+# One statement may insert all chunks of a batch into the vector index.
+STORER_LIMITS = SessionLimits(statement=3600)
+# The claim on a shard's texts is a transaction that waits while the model computes.
+EMBEDDER_LIMITS = SessionLimits(idle=600)
+# Migrations and index builds take as long as they take; what they lock meanwhile is limited one by one.
+MAINTENANCE_LIMITS = SessionLimits(lock=0, statement=0)
+
+# A peer that does not answer is given up after 10 + 3 * 5 seconds without traffic, or 30 with unacknowledged data. Both
+# ends do so: the client by libpq's parameters, the server by its settings, which a Unix socket ignores.
+_KEEPALIVE_IDLE_SECONDS = 10
+_KEEPALIVE_INTERVAL_SECONDS = 5
+_KEEPALIVE_COUNT = 3
+_TCP_USER_TIMEOUT_MS = 30_000
+
+
+def _options(limits: SessionLimits) -> str:
+    """The settings of a session, as the connection's `options`; they come before those of database and user."""
+    settings = {
+        "search_path": "freshet,public",
+        "timezone": "UTC",
+        "jit": "off",
+        # Claims and fences look again after a lock: they must see what its former holder committed.
+        "default_transaction_isolation": r"read\ committed",
+        "lock_timeout": f"{limits.lock}s",
+        "statement_timeout": f"{limits.statement}s",
+        "idle_in_transaction_session_timeout": f"{limits.idle}s",
+        "tcp_keepalives_idle": _KEEPALIVE_IDLE_SECONDS,
+        "tcp_keepalives_interval": _KEEPALIVE_INTERVAL_SECONDS,
+        "tcp_keepalives_count": _KEEPALIVE_COUNT,
+        "tcp_user_timeout": _TCP_USER_TIMEOUT_MS,
+    }
+    return " ".join(f"-c {name}={value}" for name, value in settings.items())
 
 
 # ── connections ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def connect(
-    url: str, *, application: str = "freshet", autocommit: bool = True
+    url: str,
+    *,
+    application: str = "freshet",
+    autocommit: bool = True,
+    limits: SessionLimits = DEFAULT_LIMITS,
 ) -> Connection:
-    """Open one connection with `search_path` pinned and the vector type registered.
+    """Open one connection with its settings pinned and the vector type registered.
 
     Raises:
         DependencyError: PostgreSQL does not answer or refuses the connection.
     """
     try:
         connection = psycopg.connect(
-            url, autocommit=autocommit, **_connection_arguments(application)
+            url, autocommit=autocommit, **_connection_arguments(application, limits)
         )
     except psycopg.OperationalError as error:
         raise DependencyError(
@@ -51,7 +112,11 @@ def connect(
 
 
 def open_pool(
-    url: str, *, size: int, application: str = "freshet"
+    url: str,
+    *,
+    size: int,
+    application: str = "freshet",
+    limits: SessionLimits = DEFAULT_LIMITS,
 ) -> ConnectionPool[Connection]:
     """Open a pool of at most `size` connections.
 
@@ -61,7 +126,7 @@ def open_pool(
         url,
         min_size=1,
         max_size=size,
-        kwargs={"autocommit": True, **_connection_arguments(application)},
+        kwargs={"autocommit": True, **_connection_arguments(application, limits)},
         configure=_register_vector_type,
         check=ConnectionPool.check_connection,
         timeout=_POOL_TIMEOUT_SECONDS,
@@ -70,13 +135,23 @@ def open_pool(
     )
 
 
-def _connection_arguments(application: str) -> dict[str, Any]:
+def _connection_arguments(application: str, limits: SessionLimits) -> dict[str, Any]:
     return {
-        "options": _OPTIONS,
-        "application_name": application,
+        "options": _options(limits),
+        "application_name": _session_name(application),
         "connect_timeout": 10,
-        "keepalives_idle": 30,
+        "keepalives_idle": _KEEPALIVE_IDLE_SECONDS,
+        "keepalives_interval": _KEEPALIVE_INTERVAL_SECONDS,
+        "keepalives_count": _KEEPALIVE_COUNT,
+        "tcp_user_timeout": _TCP_USER_TIMEOUT_MS,
     }
+
+
+def _session_name(application: str) -> str:
+    """The process behind a session, for whoever looks for the holder of a lock: `freshet-storer@host:pid`."""
+    process = f":{os.getpid()}"
+    host = f"{application}@{socket.gethostname()}"
+    return host[: _MAX_APPLICATION_NAME - len(process)] + process
 
 
 def _register_vector_type(connection: Connection) -> None:
@@ -126,6 +201,8 @@ def fetch_all(
 _TRANSIENT_STATES = (
     "08",  # connection
     "25006",  # the server is read-only: a failover
+    "25P03",  # the session was idle in a transaction for too long and was closed: the process had stopped
+    "25P04",  # the transaction took too long
     "28",  # login: a password is being rotated
     "3D",  # database: it is being restored
     "40",  # rolled back: a deadlock
@@ -149,10 +226,10 @@ def database_errors_translated() -> Generator[None]:
     except psycopg.Error as error:
         if _is_transient(error):
             raise DependencyError(
-                f"PostgreSQL does not answer: {_one_line(error)}"
+                f"PostgreSQL does not answer: {describe_error(error)}"
             ) from error
         raise DatabaseRefusalError(
-            f"PostgreSQL refuses the statement: {_one_line(error)}"
+            f"PostgreSQL refuses the statement: {describe_error(error)}"
         ) from error
 
 
@@ -162,6 +239,20 @@ def _is_transient(error: psycopg.Error) -> bool:
     # Without a state, the error is not from the server: an OperationalError says that the connection failed, a
     # ProgrammingError that psycopg was called wrongly.
     return isinstance(error, psycopg.OperationalError)
+
+
+def describe_error(error: psycopg.Error) -> str:
+    """One line for a person, without values of rows.
+
+    The server's line DETAIL quotes the row that it refuses, and so do its messages about single values (class 22).
+    """
+    state = error.sqlstate or ""
+    message = error.diag.message_primary
+    if message is None:
+        return _one_line(error)
+    if not state.startswith("22"):
+        return f"{' '.join(message.split())} ({state})"
+    return f"{type(error).__name__} ({state})"
 
 
 def _one_line(error: BaseException) -> str:
@@ -201,6 +292,8 @@ def applied_migrations(connection: Connection) -> dict[str, str]:
 def migrate(url: str) -> list[str]:
     """Apply the migrations that are missing, each in its own transaction, one migrator at a time.
 
+    A migration waits a few seconds for a lock on a table: what comes after it in the queue would wait as well.
+
     Returns:
         Names of the migrations applied now.
 
@@ -209,7 +302,9 @@ def migrate(url: str) -> list[str]:
             than this code.
         DependencyError: PostgreSQL does not answer.
     """
-    with connect(url, application="freshet-migrate") as connection:
+    with connect(
+        url, application="freshet-migrate", limits=MAINTENANCE_LIMITS
+    ) as connection:
         connection.execute(query("migration_lock"), {"key": _MIGRATION_LOCK})
         _ensure_pgvector(connection)
         connection.execute(query("create_migration_table"))
@@ -217,8 +312,10 @@ def migrate(url: str) -> list[str]:
         known = migrations()
         _check_history(applied, dict(known))
         missing = [(name, text) for name, text in known if name not in applied]
+        limit = {"seconds": DEFAULT_LIMITS.lock}
         for name, text in missing:
-            with connection.transaction():
+            with database_errors_translated(), connection.transaction():
+                connection.execute(query("limit_lock_waits"), limit)
                 connection.execute(cast("LiteralString", text))
                 connection.execute(
                     query("record_migration"), {"name": name, "sha256": _checksum(text)}

@@ -9,7 +9,7 @@ from typing import Any
 from temporalio.client import Client
 
 from corpus.batch import BatchRef
-from corpus.database import open_pool
+from corpus.database import SHORT_LIMITS, open_pool
 from corpus.errors import DependencyError
 from corpus.log_limit import LogLimit
 from corpus.retry import until_answered
@@ -50,7 +50,10 @@ async def consume(settings: Settings) -> None:
         await hand_over(client, ref, spec)
 
     with open_pool(
-        settings.database_url, size=_CONNECTIONS, application="freshet-consumer"
+        settings.database_url,
+        size=_CONNECTIONS,
+        application="freshet-consumer",
+        limits=SHORT_LIMITS,
     ) as pool:
         consumer = SourceConsumer(
             properties(kafka, own, group_id=settings.kafka_group),

@@ -4,7 +4,7 @@ import asyncio
 
 from corpus import task_queues
 from corpus.activities import EmbedActivities
-from corpus.database import open_pool
+from corpus.database import EMBEDDER_LIMITS, open_pool
 from corpus.embed.step import EmbedStep
 from corpus.staging.store import StagingStore
 from workers.config.settings import Settings
@@ -22,7 +22,10 @@ async def run(settings: Settings) -> None:
     client = await temporal(settings)
     models = LoadedModels(settings)
     with open_pool(
-        settings.database_url, size=_CONNECTIONS, application="freshet-embedder"
+        settings.database_url,
+        size=_CONNECTIONS,
+        application="freshet-embedder",
+        limits=EMBEDDER_LIMITS,
     ) as pool:
         await asyncio.to_thread(load_configured, settings, models)
         step = EmbedStep(

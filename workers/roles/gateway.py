@@ -21,7 +21,12 @@ from corpus.answer.service_handler import (
     THREADS_FOR_THE_PAST,
     CorpusServiceHandler,
 )
-from corpus.database import Connection, database_errors_translated, open_pool
+from corpus.database import (
+    SHORT_LIMITS,
+    Connection,
+    database_errors_translated,
+    open_pool,
+)
 from corpus.service import SearchRequest, SearchResponse
 from freshness import scan
 from workers.config.settings import Settings
@@ -41,9 +46,17 @@ async def run(settings: Settings) -> None:
     models = LoadedModels(settings)
     url = settings.database_url
     with (
-        open_pool(url, size=THREADS, application="freshet-gateway-search") as pool,
         open_pool(
-            url, size=THREADS_FOR_THE_PAST, application="freshet-gateway-as-of"
+            url,
+            size=THREADS,
+            application="freshet-gateway-search",
+            limits=SHORT_LIMITS,
+        ) as pool,
+        open_pool(
+            url,
+            size=THREADS_FOR_THE_PAST,
+            application="freshet-gateway-as-of",
+            limits=SHORT_LIMITS,
         ) as pool_for_the_past,
     ):
         # It is ready without the model: descriptions and waits need none, and the first search waits for it.

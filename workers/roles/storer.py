@@ -2,7 +2,7 @@
 
 from corpus import task_queues
 from corpus.activities import PublishActivities
-from corpus.database import open_pool
+from corpus.database import STORER_LIMITS, open_pool
 from corpus.publish.publisher import Publisher
 from corpus.staging.store import StagingStore
 from workers.config.settings import Settings
@@ -16,7 +16,10 @@ async def run(settings: Settings) -> None:
     """Publish until SIGTERM or SIGINT."""
     client = await temporal(settings)
     with open_pool(
-        settings.database_url, size=_THREADS, application="freshet-storer"
+        settings.database_url,
+        size=_THREADS,
+        application="freshet-storer",
+        limits=STORER_LIMITS,
     ) as pool:
         publisher = Publisher(store=StagingStore(settings.staging_url), pool=pool)
         store = PublishActivities(

@@ -19,6 +19,10 @@ CREATE TABLE IF NOT EXISTS freshet.migration (
     applied_at timestamptz NOT NULL DEFAULT now()
 );
 
+-- name: limit_lock_waits
+-- Until the end of the transaction. Whatever wants a table after a migration waits for as long as the migration waits.
+SELECT set_config('lock_timeout', %(seconds)s || 's', true) AS lock_timeout;
+
 -- name: record_migration
 -- Record that a migration was applied.
 INSERT INTO freshet.migration (name, sha256) VALUES (%(name)s, %(sha256)s);
