@@ -312,15 +312,24 @@ def migrate(url: str) -> list[str]:
         known = migrations()
         _check_history(applied, dict(known))
         missing = [(name, text) for name, text in known if name not in applied]
-        limit = {"seconds": DEFAULT_LIMITS.lock}
         for name, text in missing:
-            with database_errors_translated(), connection.transaction():
-                connection.execute(query("limit_lock_waits"), limit)
-                connection.execute(cast("LiteralString", text))
-                connection.execute(
-                    query("record_migration"), {"name": name, "sha256": _checksum(text)}
-                )
+            _apply(connection, name, text)
         return [name for name, _ in missing]
+
+
+def _apply(connection: Connection, name: str, text: str) -> None:
+    limit = {"seconds": DEFAULT_LIMITS.lock}
+    values = {"name": name, "sha256": _checksum(text)}
+    try:
+        with connection.transaction():
+            connection.execute(query("limit_lock_waits"), limit)
+            connection.execute(cast("LiteralString", text))
+            connection.execute(query("record_migration"), values)
+    except psycopg.errors.LockNotAvailable as error:
+        raise DependencyError(
+            f"migration {name} did not get its locks within {DEFAULT_LIMITS.lock} s and changed nothing: "
+            f"{describe_error(error)}. Run `freshet migrate` again when no long transaction is under way."
+        ) from error
 
 
 def _check_history(applied: Mapping[str, str], known: Mapping[str, str]) -> None:

@@ -1,19 +1,22 @@
-"""Embedding spaces in the database, and the tokenizer that belongs to each."""
+"""Embedding spaces in the database, and the tokenizer that belongs to each.
+
+A space is known by its fingerprint. Its id belongs to one database at one time: a database that was restored may have
+given the id to another space. So an id is looked up in the transaction that uses it, and is kept nowhere.
+"""
 
 import threading
 from dataclasses import asdict, dataclass
 
 from psycopg.rows import scalar_row
 
-from corpus.database import Connection
+from corpus.database import Connection, fetch_one
 from corpus.embed.spec import EmbeddingSpec
 from corpus.embed.tokenizer import ChunkTokenizer, load_tokenizer, read_embedding_spec
-from corpus.sql import query
 
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """A registered embedding space."""
+    """A registered embedding space, with its id of this moment."""
 
     space_id: int
     fingerprint: str
@@ -21,21 +24,36 @@ class Space:
     tokenizer: ChunkTokenizer
 
 
+@dataclass(frozen=True, slots=True)
+class _ModelFiles:
+    """What a space's files say; they do not change while a process runs."""
+
+    spec: EmbeddingSpec
+    tokenizer: ChunkTokenizer
+
+
 def register(connection: Connection, spec: EmbeddingSpec) -> int:
-    """Register a space and its vector index; the same space again gives the same id."""
+    """Register a space; the same space again gives the same id, without a lock.
+
+    A storer builds the vector index of a new space (`corpus.embed.space_indexes`).
+    """
     parameters = {"fingerprint": spec.fingerprint(), **asdict(spec)}
-    with connection.cursor(row_factory=scalar_row) as cursor:
-        cursor.execute(query("register_space"), parameters)
-        space_id = cursor.fetchone()
+    space_id = fetch_one(connection, scalar_row, "register_space", parameters)
     assert space_id is not None
     return int(space_id)
+
+
+def registered(connection: Connection, fingerprint: str) -> int | None:
+    """The id of a space in this transaction; None where the database does not know it."""
+    values = {"fingerprint": fingerprint}
+    return fetch_one(connection, scalar_row, "space_by_fingerprint", values)
 
 
 class SpaceRegistry:
     """Spaces by (model, prefix). A model's files are read once per process."""
 
     def __init__(self) -> None:
-        self._spaces: dict[tuple[str, str], Space] = {}
+        self._files: dict[tuple[str, str], _ModelFiles] = {}
         self._lock = threading.Lock()
 
     def of(self, connection: Connection, model: str, prefix: str) -> Space:
@@ -44,13 +62,14 @@ class SpaceRegistry:
         Raises:
             ConfigurationError: the model's files are not available.
         """
+        files = self._files_of(model, prefix)
+        space_id = register(connection, files.spec)
+        return Space(space_id, files.spec.fingerprint(), files.spec, files.tokenizer)
+
+    def _files_of(self, model: str, prefix: str) -> _ModelFiles:
         with self._lock:
-            if (model, prefix) not in self._spaces:
-                self._spaces[model, prefix] = _space(connection, model, prefix)
-            return self._spaces[model, prefix]
-
-
-def _space(connection: Connection, model: str, prefix: str) -> Space:
-    spec = read_embedding_spec(model, prefix)
-    space_id = register(connection, spec)
-    return Space(space_id, spec.fingerprint(), spec, load_tokenizer(model, prefix))
+            if (model, prefix) not in self._files:
+                spec = read_embedding_spec(model, prefix)
+                tokenizer = load_tokenizer(model, prefix)
+                self._files[model, prefix] = _ModelFiles(spec, tokenizer)
+            return self._files[model, prefix]

@@ -23,8 +23,10 @@ from psycopg_pool import ConnectionPool
 from corpus.batch import EmbeddedBatch, EmbedRequest
 from corpus.database import Connection, database_errors_translated
 from corpus.embed.embedder import Embedder, Vectors
+from corpus.embed.model_files import read_embedding_spec
 from corpus.embed.model_queue import ModelQueue, QueuedBatch
-from corpus.errors import SpaceMismatchError
+from corpus.embed.spaces import register, registered
+from corpus.errors import DependencyError, SpaceMismatchError
 from corpus.sql import query
 from corpus.staging.store import StagingStore
 
@@ -82,6 +84,7 @@ class EmbedStep:
         total = len(waiting)
         embedded = 0
         with database_errors_translated():
+            self._ensure_space(request)
             while waiting:
                 # 2.
                 embedded_now, waiting = self._embed_shards(request, embedder, waiting)
@@ -101,6 +104,12 @@ class EmbedStep:
                 "its weights or settings differ from those of the preparing worker"
             )
         return embedder
+
+    def _ensure_space(self, request: EmbedRequest) -> None:
+        """Register the space where the database does not know it: it was restored after the batch was prepared."""
+        with self._pool.connection() as connection:
+            if registered(connection, request.space_fingerprint) is None:
+                register(connection, read_embedding_spec(request.model, request.prefix))
 
     def _read_texts(self, request: EmbedRequest) -> list[_Text]:
         content = self._store.get(request.texts)
@@ -179,6 +188,17 @@ def _run_model(
     return vectors
 
 
+def _space_of(connection: Connection, request: EmbedRequest) -> int:
+    """The id of the batch's space in this transaction; the request's may be of another database."""
+    space_id = registered(connection, request.space_fingerprint)
+    if space_id is None:
+        raise DependencyError(
+            f"embedding space {request.space_fingerprint} is not in the database any more: was it restored? "
+            "The next attempt registers it again"
+        )
+    return space_id
+
+
 @dataclass(frozen=True, slots=True)
 class _ClaimedText:
     """A row of `claim_texts`."""
@@ -208,6 +228,7 @@ class _Claim:
         try:
             # The pool's connections commit each statement; this one must not, until its vectors are written.
             self._connection.autocommit = False
+            self._space_id = _space_of(self._connection, request)
             claimed = self._claim([text.sha256 for text in shard])
             # A second look, after the locks: the worker that held them before may have just written.
             embedded = self._embedded(claimed)
@@ -255,7 +276,7 @@ class _Claim:
             return set(cursor.fetchall())
 
     def _parameters(self, hashes: list[bytes]) -> dict[str, object]:
-        return {"space_id": self._request.space_id, "hashes": hashes}
+        return {"space_id": self._space_id, "hashes": hashes}
 
     def _copy(self, vectors: Vectors) -> None:
         request = self._request
@@ -266,7 +287,7 @@ class _Claim:
             copy.set_types(("int2", "bytea", "int4", "vector", "text", "int8"))
             for text, vector in zip(self.texts, vectors, strict=True):
                 columns = (
-                    request.space_id,
+                    self._space_id,
                     text.sha256,
                     len(vector),
                     vector,

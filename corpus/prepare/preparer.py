@@ -20,7 +20,7 @@ from corpus.clean.blocks import CleanedDocument, CleaningFailure
 from corpus.clean.cleaner import Cleaner, RawDocument
 from corpus.database import Connection, database_errors_translated, fetch_all, fetch_one
 from corpus.dead_letter import DeadLetterReason
-from corpus.embed.spaces import Space, SpaceRegistry
+from corpus.embed.spaces import Space, SpaceRegistry, registered
 from corpus.errors import ConfigurationError
 from corpus.prepare.events import JudgedEvents, read_staged_events
 from corpus.prepare.files import (
@@ -179,7 +179,8 @@ class Preparer:
         self._judge(batch, documents)  # Steps 3, 4.
         texts = {chunk.sha256(): chunk for _, _, chunk in batch.chunks}
         with database_errors_translated(), self._pool.connection() as connection:
-            unseen = _unseen_texts(connection, space.space_id, texts)  # Step 5.
+            space_id = registered(connection, space.fingerprint)
+            unseen = _unseen_texts(connection, space_id, texts)  # Step 5.
         return self._write(request, batch, unseen, staged.starts, started)  # Step 6.
 
     # ── steps 3, 4 ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -377,7 +378,7 @@ def _emptied(account: Account) -> str:
 
 
 def _unseen_texts(
-    connection: Connection, space_id: int, texts: dict[bytes, Chunk]
+    connection: Connection, space_id: int | None, texts: dict[bytes, Chunk]
 ) -> dict[bytes, Chunk]:
     """Those of the texts that have no vector in the space, by hash."""
     if not texts:

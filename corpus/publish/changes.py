@@ -37,10 +37,8 @@ def judge(transaction: PublishTransaction) -> None:
         )
     missing: int = transaction.fetch_one(scalar_row, "missing_vectors")
     if missing:
-        prepared = transaction.request.prepared
-        space_id = None if prepared is None else prepared.space_id
         raise MissingVectorError(
-            f"{missing} texts have no vector in embedding space {space_id}; embed again"
+            f"{missing} texts have no vector in embedding space {transaction.space_id}; embed again"
         )
 
 

@@ -37,7 +37,7 @@ from corpus.publish.ledger import (
     report,
 )
 from corpus.publish.positions import check_starts, lock_ranges
-from corpus.publish.transaction import PublishTransaction, begin
+from corpus.publish.transaction import PublishTransaction, begin, check_space
 from corpus.source import SourceSpec
 from corpus.sql import query
 from corpus.staging.frames import read_frame
@@ -135,6 +135,7 @@ class Publisher:
         ]
         if not moved:  # everything was applied before
             return report(batch, BatchKind.INGEST, Counts())
+        check_space(transaction)
         # Step 3.
         events = self._copy_in(transaction.connection, prepared)
         judge(transaction)

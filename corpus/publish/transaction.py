@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from psycopg.rows import BaseRowFactory, class_row
+from psycopg.rows import BaseRowFactory, class_row, scalar_row
 
 from corpus.batch import BatchInput, PublishRequest
 from corpus.database import Connection, Row, fetch_all, fetch_one
-from corpus.errors import ConfigurationError
+from corpus.errors import ConfigurationError, StalePreparationError
 from corpus.source import SourceSpec
 from corpus.sql import query
 
@@ -31,6 +31,7 @@ class PublishTransaction:
     request: PublishRequest
     spec: SourceSpec
     source: LockedSource
+    space_id: int | None  # of the batch's space, in this transaction
 
     @property
     def batch(self) -> BatchInput:
@@ -75,7 +76,7 @@ class PublishTransaction:
             "expire_after": self.spec.freshness.expire_after_seconds,
             "language": self.spec.text_search_language,
             "pipeline": "" if prepared is None else prepared.pipeline,
-            "space_id": None if prepared is None else prepared.space_id,
+            "space_id": self.space_id,
             **values,
         }
 
@@ -98,4 +99,29 @@ def begin(connection: Connection, request: PublishRequest) -> PublishTransaction
         request=request,
         spec=SourceSpec.from_json(source.spec),
         source=source,
+        space_id=_space_of(connection, request),
     )
+
+
+def _space_of(connection: Connection, request: PublishRequest) -> int | None:
+    if request.prepared is None:
+        return None
+    values = {"fingerprint": request.prepared.space_fingerprint}
+    return fetch_one(connection, scalar_row, "space_by_fingerprint", values)
+
+
+def check_space(transaction: PublishTransaction) -> None:
+    """Check that the batch's space has the id that it was prepared with.
+
+    It has another one, or none, where the database was restored meanwhile: the rows that the preparation compared with
+    may be gone.
+
+    Raises:
+        StalePreparationError: it has not.
+    """
+    prepared = transaction.request.prepared
+    if prepared is not None and transaction.space_id != prepared.space_id:
+        raise StalePreparationError(
+            f"embedding space {prepared.space_fingerprint} has id {transaction.space_id}, "
+            f"the batch was prepared with {prepared.space_id}; prepare again"
+        )

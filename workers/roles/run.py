@@ -4,12 +4,12 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NoReturn, TypedDict
 
 from temporalio.client import Client
 from temporalio.worker import Worker
@@ -64,14 +64,42 @@ def on_signal(callback: Callable[[], object]) -> None:
         loop.add_signal_handler(number, callback)
 
 
-async def serve(worker: Worker, role: str) -> None:
-    """Run a worker until a signal comes, then stop gracefully."""
+async def serve(
+    worker: Worker, role: str, beside: Coroutine[Any, Any, None] | None = None
+) -> None:
+    """Run a worker until a signal comes, then stop gracefully.
+
+    Args:
+        worker: that works.
+        role: its name, for the log.
+        beside: what else the process does until then. If it ends, the process ends with its error: work that silently
+            is not done any more would be noticed by nobody.
+    """
     leaving = asyncio.Event()
     on_signal(leaving.set)
     async with worker:
         mark_ready(role)
-        await leaving.wait()
+        await _until_first_ends(leaving, beside)
         logger.info("stopping", extra={"action": "worker_stopping", "role": role})
+
+
+async def _until_first_ends(
+    leaving: asyncio.Event, beside: Coroutine[Any, Any, None] | None
+) -> None:
+    tasks: set[asyncio.Task[Any]] = {asyncio.create_task(leaving.wait())}
+    if beside is not None:
+        tasks.add(asyncio.create_task(_endless(beside)))
+    ended, running = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+    for task in ended:
+        task.result()
+
+
+async def _endless(beside: Coroutine[Any, Any, None]) -> NoReturn:
+    await beside
+    raise RuntimeError("a task that runs until the process ends has ended before it")
 
 
 def mark_ready(role: str) -> None:

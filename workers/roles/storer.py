@@ -1,4 +1,7 @@
-"""Role storer: queue `freshet-store`, which publishes batches and withdraws documents."""
+"""Role storer: queue `freshet-store`, which publishes batches and withdraws documents.
+
+Beside this it builds the vector indexes of new embedding spaces.
+"""
 
 from corpus import task_queues
 from corpus.activities import PublishActivities
@@ -7,6 +10,7 @@ from corpus.publish.publisher import Publisher
 from corpus.staging.store import StagingStore
 from workers.config.settings import Settings
 from workers.roles.run import activity_worker, serve
+from workers.roles.space_indexes import keep_indexes_built
 from workers.temporal.client import temporal
 
 _THREADS = 4  # each with a connection
@@ -31,4 +35,5 @@ async def run(settings: Settings) -> None:
         worker = activity_worker(
             client, task_queues.STORE, activities, threads=_THREADS
         )
-        await serve(worker, "storer")
+        indexes = keep_indexes_built(settings.database_url)
+        await serve(worker, "storer", beside=indexes)

@@ -10,3 +10,43 @@ FROM unnest(%(hashes)s::bytea[]) AS hash;
 -- name: copy_embeddings
 -- The vectors of a shard.
 COPY freshet.embedding (space_id, text_sha256, dimensions, embedding, source, batch) FROM STDIN (FORMAT BINARY);
+
+-- name: space_indexes
+-- Every registered space with the state of its vector index, and the progress of a build. An index of pgvector holds
+-- vectors of at most 2,000 dimensions.
+SELECT s.space_id, s.model, s.prefix, s.fingerprint,
+       CASE WHEN p.pid IS NOT NULL THEN 'building'
+            WHEN i.indisvalid THEN 'built'
+            WHEN s.dimensions > 2000 THEN 'impossible'
+            WHEN i.indexrelid IS NOT NULL THEN 'interrupted'
+            ELSE 'missing' END AS state,
+       p.phase,
+       (100 * p.tuples_done / nullif(p.tuples_total, 0))::integer AS percent,
+       p.pid AS builder
+FROM freshet.embedding_space s
+LEFT JOIN pg_index i ON i.indexrelid = to_regclass('freshet.chunk_embedding_space_' || s.space_id)
+LEFT JOIN pg_stat_progress_create_index p ON p.index_relid = i.indexrelid AND p.datname = current_database()
+ORDER BY s.space_id;
+
+-- name: drop_space_index
+-- The statement that drops a space's index, where an interrupted build left it.
+SELECT 'DROP INDEX CONCURRENTLY IF EXISTS freshet.chunk_embedding_space_' || s.space_id AS statement
+FROM freshet.embedding_space s WHERE s.space_id = %(space_id)s;
+
+-- name: build_space_index
+-- The statement that builds a space's index: its visible rows, beside all publishing.
+SELECT 'CREATE INDEX CONCURRENTLY chunk_embedding_space_' || s.space_id || ' ON freshet.chunk USING hnsw ((embedding::vector('
+       || s.dimensions || ')) vector_cosine_ops) WHERE visible_to IS NULL AND space_id = ' || s.space_id AS statement
+FROM freshet.embedding_space s WHERE s.space_id = %(space_id)s;
+
+-- name: limit_idle_session
+-- Close this session if it does nothing for so long, also outside of a transaction.
+SELECT set_config('idle_session_timeout', %(seconds)s || 's', false) AS idle_session_timeout;
+
+-- name: try_lock_session
+-- Take a lock until this session ends; false: another session has it.
+SELECT pg_try_advisory_lock(%(key)s::bigint) AS taken;
+
+-- name: space_by_fingerprint
+-- The id of a registered space. Looked up where it is used: after a restore, a space may have another id.
+SELECT space_id FROM freshet.embedding_space WHERE fingerprint = %(fingerprint)s;

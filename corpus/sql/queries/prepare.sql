@@ -21,6 +21,6 @@ SELECT text_sha256 FROM freshet.embedding
 WHERE space_id = %(space_id)s AND text_sha256 = ANY(%(hashes)s::bytea[]);
 
 -- name: register_space
--- Register an embedding space and its vector index; the same space again gives the same id.
+-- Register an embedding space; the same space again gives the same id, without a lock.
 SELECT freshet.register_space(%(fingerprint)s::text, %(model)s::text, %(weights)s::text, %(pooling)s::text,
     %(prefix)s::text, %(dimensions)s::integer, %(normalised)s::boolean, %(token_limit)s::integer) AS space_id;

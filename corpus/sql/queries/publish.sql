@@ -106,9 +106,12 @@ FROM judged j WHERE j.document_id = i.document_id;
 ANALYZE incoming_document;
 
 -- name: stale_preparation
--- Documents whose preparation used a row of the corpus that has changed since.
+-- Documents whose preparation used a row of the corpus that has changed since. After a restore, a key may be that of
+-- another row, so that the row is compared, too.
 SELECT count(*) AS documents, min(i.document_id) AS example FROM incoming_document i
 LEFT JOIN freshet.document h ON h.document_key = i.reuse_key AND h.is_head AND h.visible_to IS NULL
+    AND h.source = %(source)s AND h.document_id = i.document_id AND h.space_id = %(space_id)s
+    AND h.cleaned_sha256 = i.cleaned_sha256
 WHERE i.decision = 'upsert' AND (i.cleaned_sha256 IS NULL OR (i.reuse_key IS NOT NULL AND h.document_key IS NULL));
 
 -- name: missing_vectors

@@ -15,10 +15,6 @@ SELECT freshet.settle(%(as_of)s::timestamptz, %(sources)s::text[]);
 SELECT s.source, s.spec FROM freshet.source s
 WHERE (%(sources)s::text[] IS NULL OR s.source = ANY(%(sources)s::text[])) ORDER BY s.source;
 
--- name: space_by_fingerprint
--- A registered space.
-SELECT space_id FROM freshet.embedding_space WHERE fingerprint = %(fingerprint)s;
-
 -- name: batch_published_at
 -- The instant at which a batch became visible; a search as of a batch is a search as of that instant.
 SELECT published_at FROM freshet.batch

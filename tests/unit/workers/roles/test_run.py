@@ -13,7 +13,7 @@ from corpus.errors import ConfigurationError, DependencyError
 from tests.support.polling import until
 from workers import logs
 from workers.config.settings import Settings
-from workers.roles import consumer, run
+from workers.roles import consumer, run, space_indexes
 from workers.roles.table import ROLES
 
 
@@ -91,6 +91,64 @@ async def test_a_worker_ends_at_a_signal(
     os.kill(os.getpid(), number)
     await asyncio.wait_for(serving, 5)
     assert worker.events == ["started", "ended"]
+
+
+async def test_a_task_beside_a_worker_ends_with_it() -> None:
+    ended: list[str] = []
+
+    async def beside() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("beside")
+
+    worker: Any = FakeWorker()
+    serving = asyncio.create_task(run.serve(worker, "storer", beside=beside()))
+    await until(lambda: worker.events)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.wait_for(serving, 5)
+    assert ended == ["beside"]
+
+
+async def test_a_task_beside_a_worker_that_ends_ends_the_process() -> None:
+    """Nobody would notice that its work is not done any more."""
+
+    async def ends() -> None:
+        await asyncio.sleep(0)
+
+    for beside, error in ((failing(OSError("x")), OSError), (ends(), RuntimeError)):
+        worker: Any = FakeWorker()
+        with pytest.raises(error):
+            await asyncio.wait_for(run.serve(worker, "storer", beside=beside), 5)
+        assert worker.events == ["started", "ended"]
+
+
+# ── building indexes ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_build_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+
+    def build(url: str) -> list[int]:
+        tried.append(url)
+        raise DependencyError("PostgreSQL does not answer")
+
+    monkeypatch.setattr(space_indexes, "build_missing", build)
+    monkeypatch.setattr(space_indexes, "_LOOK_SECONDS", 0)
+    building = asyncio.create_task(space_indexes.keep_indexes_built("url"))
+    await until(lambda: len(tried) > 2)
+    building.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await building
+
+
+async def test_an_unexpected_error_of_a_build_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(url: str) -> list[int]:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(space_indexes, "build_missing", build)
+    with pytest.raises(ZeroDivisionError):
+        await space_indexes.keep_indexes_built("url")
 
 
 # ── the consumer's two tasks ────────────────────────────────────────────────────────────────────────────────────────
