@@ -19,8 +19,14 @@ from pgvector.psycopg import register_vector
 from psycopg.rows import BaseRowFactory, TupleRow, class_row, scalar_row
 from psycopg_pool import ConnectionPool
 
-from corpus.errors import ConfigurationError, DatabaseRefusalError, DependencyError
+from corpus.errors import (
+    ConfigurationError,
+    DatabaseRefusalError,
+    DependencyError,
+    LockWaitError,
+)
 from corpus.sql import query
+from corpus.sqlstates import describe_error, is_transient, one_line, without_rows
 
 Connection = psycopg.Connection[TupleRow]
 Row = TypeVar("Row")
@@ -105,7 +111,7 @@ def connect(
         )
     except psycopg.OperationalError as error:
         raise DependencyError(
-            f"PostgreSQL does not answer: {_one_line(error)}. Is it running? See `freshet status`."
+            f"PostgreSQL does not answer: {one_line(error)}. Is it running? See `freshet status`."
         ) from error
     _register_vector_type(connection)
     return connection
@@ -195,22 +201,16 @@ def fetch_all(
         return cursor.execute(query(name), values).fetchall()
 
 
-# ── errors ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+def execute_made(
+    connection: Connection, name: str, values: Mapping[str, Any] | None = None
+) -> None:
+    """Execute the statement that a named query makes: names and expressions of an index cannot be parameters."""
+    text = fetch_one(connection, scalar_row, name, values)
+    assert text is not None, f"query {name} made no statement"
+    connection.execute(cast("LiteralString", text))
 
-# SQLSTATEs, or classes of them, of conditions that end without a change to the statement.
-_TRANSIENT_STATES = (
-    "08",  # connection
-    "25006",  # the server is read-only: a failover
-    "25P03",  # the session was idle in a transaction for too long and was closed: the process had stopped
-    "25P04",  # the transaction took too long
-    "28",  # login: a password is being rotated
-    "3D",  # database: it is being restored
-    "40",  # rolled back: a deadlock
-    "53",  # short of resources
-    "55",  # not in the required state: a lock
-    "57",  # stopped by an operator
-    "58",  # the operating system
-)
+
+# ── errors ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @contextmanager
@@ -218,45 +218,24 @@ def database_errors_translated() -> Generator[None]:
     """Turn psycopg's errors into Freshet's.
 
     Raises:
+        LockWaitError: another session holds a lock; a retry may help.
         DependencyError: the server does not answer, or lacks something for a while; a retry may help.
         DatabaseRefusalError: the server refuses the statement; a retry cannot help.
     """
     try:
         yield
+    except psycopg.errors.LockNotAvailable as error:
+        raise LockWaitError(
+            f"PostgreSQL does not answer: {describe_error(error)}; `freshet doctor` shows who holds the lock"
+        ) from error
     except psycopg.Error as error:
-        if _is_transient(error):
+        if is_transient(error):
             raise DependencyError(
                 f"PostgreSQL does not answer: {describe_error(error)}"
-            ) from error
+            ) from without_rows(error)
         raise DatabaseRefusalError(
             f"PostgreSQL refuses the statement: {describe_error(error)}"
-        ) from error
-
-
-def _is_transient(error: psycopg.Error) -> bool:
-    if error.sqlstate is not None:
-        return error.sqlstate.startswith(_TRANSIENT_STATES)
-    # Without a state, the error is not from the server: an OperationalError says that the connection failed, a
-    # ProgrammingError that psycopg was called wrongly.
-    return isinstance(error, psycopg.OperationalError)
-
-
-def describe_error(error: psycopg.Error) -> str:
-    """One line for a person, without values of rows.
-
-    The server's line DETAIL quotes the row that it refuses, and so do its messages about single values (class 22).
-    """
-    state = error.sqlstate or ""
-    message = error.diag.message_primary
-    if message is None:
-        return _one_line(error)
-    if not state.startswith("22"):
-        return f"{' '.join(message.split())} ({state})"
-    return f"{type(error).__name__} ({state})"
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+        ) from without_rows(error)
 
 
 # ── migrations ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -300,6 +279,7 @@ def migrate(url: str) -> list[str]:
     Raises:
         ConfigurationError: pgvector is missing or too old, an applied migration was changed, or the database is newer
             than this code.
+        LockWaitError: a migration did not get its locks; it changed nothing.
         DependencyError: PostgreSQL does not answer.
     """
     with connect(
@@ -326,7 +306,7 @@ def _apply(connection: Connection, name: str, text: str) -> None:
             connection.execute(cast("LiteralString", text))
             connection.execute(query("record_migration"), values)
     except psycopg.errors.LockNotAvailable as error:
-        raise DependencyError(
+        raise LockWaitError(
             f"migration {name} did not get its locks within {DEFAULT_LIMITS.lock} s and changed nothing: "
             f"{describe_error(error)}. Run `freshet migrate` again when no long transaction is under way."
         ) from error
@@ -358,7 +338,7 @@ def _ensure_pgvector(connection: Connection) -> None:
         connection.execute(query("create_pgvector"))
     except psycopg.Error as error:
         raise ConfigurationError(
-            f"pgvector is not available on this server: {_one_line(error)}. Install pgvector 0.8.4 or newer."
+            f"pgvector is not available on this server: {one_line(error)}. Install pgvector 0.8.4 or newer."
         ) from error
     installed: str | None = fetch_one(connection, scalar_row, "pgvector_version")
     assert installed is not None

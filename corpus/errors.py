@@ -15,6 +15,7 @@
         ├── StalePreparationError the corpus changed since the batch was prepared: prepare again
         ├── MissingVectorError    a text has no vector yet: embed again
         └── DependencyError       a service does not answer
+            └── LockWaitError     another session holds a lock of the database
 
 The message says what happened, with which value, and what to do next.
 """
@@ -76,6 +77,10 @@ class MissingVectorError(TransientError):
 
 class DependencyError(TransientError):
     """A service (PostgreSQL, Kafka, Temporal, the staging store) does not answer."""
+
+
+class LockWaitError(DependencyError):
+    """Another session holds a lock for longer than this one may wait; the message names it where it is known."""
 
 
 def as_application_error(error: FreshetError) -> ApplicationError:

@@ -8,6 +8,7 @@ from psycopg.rows import dict_row
 
 from corpus.database import Connection
 from corpus.errors import DependencyError
+from corpus.locks import held_up
 from corpus.source import SourceSpec
 from corpus.sql import query
 from ingest.consume.positions import positions_of
@@ -17,6 +18,8 @@ from ingest.kafka import Cluster, LogBounds, PartitionKey
 def overview(connection: Connection, cluster: Cluster) -> list[dict[str, Any]]:
     """Every source: its state, what it holds, the sums of its outcomes, and how many records it is behind the log.
 
+    `held_up_by` says which sessions of the database wait for its locks or hold them without doing anything.
+
     Where Kafka does not answer, `lag` is None and `kafka` says why; the other fields are complete.
     """
     cursor = connection.cursor(row_factory=dict_row)
@@ -25,6 +28,7 @@ def overview(connection: Connection, cluster: Cluster) -> list[dict[str, Any]]:
     topics = {topic for spec in specs.values() for topic in spec.topics}
     logs = _read_logs(cluster, topics)
     offsets = _offsets_of(connection, specs)
+    lines = held_up(connection)
     for row in rows:
         source = row["source"]
         described = [
@@ -35,6 +39,7 @@ def overview(connection: Connection, cluster: Cluster) -> list[dict[str, Any]]:
         if logs.problem is None:
             row["lag"] = _sum_of_lags(described)
         row["kafka"] = logs.problem
+        row["held_up_by"] = lines.get(source, [])
     return rows
 
 

@@ -2,11 +2,14 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compose.local.checks import Check, CheckFailedError
 from compose.local.parts.kafka import brokers
 from compose.local.parts.temporal_namespace import SEARCH_ATTRIBUTES
+
+if TYPE_CHECKING:
+    from corpus.database import Connection
 
 _APPLICATION = "freshet-doctor"
 _KAFKA_SECONDS = 10
@@ -42,16 +45,42 @@ def _iterative_scans(home: Path) -> str:
     return "available"
 
 
+def _vector_indexes(home: Path) -> str:
+    from corpus.embed.space_indexes import space_indexes
+
+    with _connection(home) as connection:
+        indexes = space_indexes(connection)
+    observed = "; ".join(index.describe() for index in indexes)
+    if any(index.is_wanted for index in indexes):
+        raise CheckFailedError(observed)
+    return observed or "no embedding space yet"
+
+
+def _locks(home: Path) -> str:
+    from corpus.locks import lock_waits, still_sessions
+
+    with _connection(home) as connection:
+        waits = [wait.describe() for wait in lock_waits(connection)]
+        still = [session.describe() for session in still_sessions(connection)]
+    if waits or still:
+        raise CheckFailedError("; ".join([*waits, *still]))
+    return "no session waits for another"
+
+
+def _connection(home: Path) -> "Connection":
+    from corpus.database import connect
+    from workers.config.settings import load
+
+    return connect(load(home).database_url, application=_APPLICATION)
+
+
 def _read_scalar(home: Path, name: str) -> Any:
     """The only value of a query with one column; None without a row."""
     from psycopg.rows import scalar_row
 
-    from corpus.database import connect
     from corpus.sql import query
-    from workers.config.settings import load
 
-    url = load(home).database_url
-    with connect(url, application=_APPLICATION) as connection:
+    with _connection(home) as connection:
         cursor = connection.cursor(row_factory=scalar_row)
         return cursor.execute(query(name)).fetchone()
 
@@ -117,6 +146,17 @@ SERVICE_CHECKS = (
         "iterative scans",
         _iterative_scans,
         "install pgvector 0.8.4 or newer: without iterative scans filtered searches return too few rows",
+    ),
+    Check(
+        "vector indexes",
+        _vector_indexes,
+        "`freshet migrate`, then start a storer, which builds them; until then searches are exact and slower",
+    ),
+    Check(
+        "locks",
+        _locks,
+        "nothing, if it passes within a minute; else end the process that holds the lock, or "
+        "`SELECT pg_terminate_backend(PID)` with its server process",
     ),
     Check(
         "kafka",

@@ -8,7 +8,6 @@ slower. An index whose build was interrupted is invalid: PostgreSQL does not use
 import logging
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import LiteralString, cast
 
 from psycopg.rows import class_row, scalar_row
 
@@ -17,6 +16,7 @@ from corpus.database import (
     Connection,
     connect,
     database_errors_translated,
+    execute_made,
     fetch_all,
     fetch_one,
 )
@@ -125,14 +125,7 @@ def _build(connection: Connection, index: SpaceIndex) -> None:
     logger.info("vector index is built", extra=context)
     values = {"space_id": index.space_id}
     # Step 2.
-    _execute_made(connection, "drop_space_index", values)
+    execute_made(connection, "drop_space_index", values)
     # Step 3.
-    _execute_made(connection, "build_space_index", values)
+    execute_made(connection, "build_space_index", values)
     logger.info("vector index is ready", extra=context | {"action": "index_built"})
-
-
-def _execute_made(connection: Connection, name: str, values: dict[str, int]) -> None:
-    """Execute the statement that a query makes: names and expressions of an index are no parameters."""
-    statement = fetch_one(connection, scalar_row, name, values)
-    assert statement is not None, f"space {values} is not registered"
-    connection.execute(cast("LiteralString", statement))

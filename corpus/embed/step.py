@@ -27,6 +27,7 @@ from corpus.embed.model_files import read_embedding_spec
 from corpus.embed.model_queue import ModelQueue, QueuedBatch
 from corpus.embed.spaces import register, registered
 from corpus.errors import DependencyError, SpaceMismatchError
+from corpus.locks import end_stuck_copies
 from corpus.sql import query
 from corpus.staging.store import StagingStore
 
@@ -91,8 +92,14 @@ class EmbedStep:
                 embedded += embedded_now
                 # 3.
                 if waiting:
-                    time.sleep(_CLAIMED_RETRY_SECONDS)
+                    self._wait_for_others()
         return EmbeddedBatch(embedded=embedded, found=total - embedded)
+
+    def _wait_for_others(self) -> None:
+        """Wait for the workers that hold texts; one that has stopped while it wrote them is no worker any more."""
+        time.sleep(_CLAIMED_RETRY_SECONDS)
+        with self._pool.connection() as connection:
+            end_stuck_copies(connection)
 
     def _embedder_for(self, request: EmbedRequest) -> Embedder:
         with self._loading:

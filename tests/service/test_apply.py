@@ -18,8 +18,10 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from corpus.database import connect
-from corpus.errors import ConfigurationError, DependencyError
+from corpus.errors import ConfigurationError, DependencyError, LockWaitError
+from corpus.locks import lock_waits
 from corpus.source import source_workflow_id
+from corpus.sql import query
 from freshness.schedules import schedule_id
 from freshness.schedules import write as write_schedule
 from ingest.kafka import Cluster
@@ -204,7 +206,8 @@ async def test_two_at_the_same_time_do_it_once(world: World) -> None:
     assert await world.apply(world.config("a", "b", team=("a", "b"))) == {}
 
 
-async def test_sources_change_together_or_not_at_all(world: World) -> None:
+async def test_each_source_changes_by_itself(world: World) -> None:
+    """What fails is named, and what was changed before it stays and is reported."""
     await world.apply(world.config("a", "b"))
     changes = await world.plan(
         world.config("a", "b", extra="[source.a.limits]\nmax_records = 10"), prune=True
@@ -216,7 +219,43 @@ async def test_sources_change_together_or_not_at_all(world: World) -> None:
     stale = [replace(change, desired=sources[0].desired) for change in bad]
     with pytest.raises(StalePlanError, match="source gone"):
         await world.execute([*sources, *stale])
-    assert await state_of(world) == before
+    after = await state_of(world)
+    revisions = [row["revision"] for row in after["sources"]]
+    assert revisions == [2, 1]
+    assert after | {"sources": 0} == before | {"sources": 0}
+
+
+async def test_a_source_that_is_being_published_holds_up_no_other(world: World) -> None:
+    """A publish holds its source's row for as long as it takes; the others are changed, and can publish."""
+    await world.apply(world.config("a", "b", "c"))
+    changed = [
+        replace(source, limits=replace(source.limits, max_records=7))
+        for source in world.config("a", "b", "c").sources
+    ]
+    changes = await world.plan(replace(world.config("a", "b", "c"), sources=tuple(changed)))
+    with (
+        connect(world.database_url, autocommit=False) as publishing,
+        connect(world.database_url) as other,
+    ):
+        publishing.execute(query("lock_source"), {"source": "b"})
+
+        def apply() -> None:
+            asyncio.run(world.execute(changes))
+
+        applying = asyncio.create_task(asyncio.to_thread(apply))
+        waiting = await until(lambda: lock_waits(other), what="apply waits for source b")
+        assert waiting[0].wanted == "row of source b"
+        other.execute("SET lock_timeout = '1s'")
+        for name in ("a", "c"):
+            other.execute(query("lock_source"), {"source": name})
+        with pytest.raises(LockWaitError, match=r"^change source b: .*`freshet doctor`"):
+            await applying
+        publishing.rollback()
+    revisions = [row["revision"] for row in (await state_of(world))["sources"]]
+    assert revisions == [2, 1, 2]
+    await world.execute(changes)
+    revisions = [row["revision"] for row in (await state_of(world))["sources"]]
+    assert revisions == [2, 2, 2]
 
 
 async def test_an_operators_pause_of_a_schedule_is_kept(world: World) -> None:

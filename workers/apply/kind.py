@@ -96,7 +96,7 @@ class Kind(ABC, Generic[S]):
 
     @contextmanager
     def together(self, services: Services) -> Generator[None]:
-        """What is written inside comes to be at once, where `is_atomic`."""
+        """What is written inside comes to be at once: all changes where `is_atomic`, else one."""
         yield
 
     async def compare(self, services: Services, target: Target) -> list[Change[S]]:
@@ -150,7 +150,7 @@ class Kind(ABC, Generic[S]):
 
 
 class RowKind(Kind[S]):
-    """A kind whose things are rows of the database: one transaction for all changes of it."""
+    """A kind whose things are rows of the database: one transaction for all changes of it, or for each."""
 
     is_atomic = True
 

@@ -4,7 +4,7 @@ Order of the plan and of its execution, each after what it needs:
 
 1. embedding spaces: a model whose files are missing stops everything before anything is changed
 2. topics, so that a consumer that sees a new source finds them
-3. sources, in one transaction
+3. sources, each in a transaction of its own, since a publish holds its source's row for as long as it takes
 4. namespaces, so that schedules and endpoints have a place to be in
 5. schedules of the freshness checks, for sources that exist
 6. Nexus endpoints, which lead into namespaces
@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from corpus.errors import FreshetError
+from corpus.errors import FreshetError, LockWaitError
 from workers.apply import checks, sources
 from workers.apply.change import Change
 from workers.apply.endpoints import Endpoints
@@ -119,6 +119,7 @@ async def execute(
     Raises:
         ConfigurationError: a service refuses; the message names the change.
         DependencyError: a service does not answer; the message names the change.
+        LockWaitError: a publish holds the row of a source; the other changes of the kind were made.
         StalePlanError: another program has changed the same thing since.
         ValueError: `kinds` lacks one that the plan has.
     """
@@ -127,13 +128,20 @@ async def execute(
         raise ValueError(f"no kind carries out {', '.join(sorted(unknown))}")
     done: Plan = []
     for kind in kinds:
+        held_up: list[LockWaitError] = []
         for group in _groups(kind, changes):
-            written = await _write(kind, services, group)
+            try:
+                written = await _write(kind, services, group)
+            except LockWaitError as error:
+                held_up.append(error)
+                continue
             done += group
             if report is not None:
                 for change in group:
                     report(change)
             await _finish(kind, services, written)
+        if held_up:
+            raise LockWaitError("; ".join(map(str, held_up))) from held_up[0]
     return done
 
 

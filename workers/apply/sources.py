@@ -1,4 +1,4 @@
-"""Sources: rows of `freshet.source`, in one transaction, and a signal to the entity of each that was changed."""
+"""Sources: rows of `freshet.source`, and a signal to the entity of each that was changed."""
 
 import json
 from collections.abc import Mapping
@@ -44,9 +44,14 @@ class ConfiguredSource:
 
 
 class Sources(RowKind[ConfiguredSource]):
-    """Every source."""
+    """Every source.
+
+    Each is changed in a transaction of its own. A publish holds its source's row, and a transaction that waits for it
+    would hold the rows of all sources that it changed before.
+    """
 
     name = "source"
+    is_atomic = False
 
     async def desired(
         self, services: Services, target: Target

@@ -35,8 +35,9 @@ FROM freshet.embedding_space s WHERE s.space_id = %(space_id)s;
 
 -- name: build_space_index
 -- The statement that builds a space's index: its visible rows, beside all publishing.
-SELECT 'CREATE INDEX CONCURRENTLY chunk_embedding_space_' || s.space_id || ' ON freshet.chunk USING hnsw ((embedding::vector('
-       || s.dimensions || ')) vector_cosine_ops) WHERE visible_to IS NULL AND space_id = ' || s.space_id AS statement
+SELECT 'CREATE INDEX CONCURRENTLY chunk_embedding_space_' || s.space_id
+       || ' ON freshet.chunk USING hnsw ((embedding::vector(' || s.dimensions || ')) vector_cosine_ops)'
+       || ' WHERE visible_to IS NULL AND space_id = ' || s.space_id AS statement
 FROM freshet.embedding_space s WHERE s.space_id = %(space_id)s;
 
 -- name: limit_idle_session

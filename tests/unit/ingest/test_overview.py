@@ -1,9 +1,11 @@
 """The overview of sources without servers: lag by partition, missing topics, a Kafka that does not answer."""
 
+from datetime import datetime
 from typing import Any
 
 import pytest
 
+from corpus.locks import StillSession
 from corpus.source import SourceSpec
 from ingest.overview import overview
 from tests.support.fake_database import FakeConnection
@@ -73,3 +75,16 @@ def test_without_an_answer_of_kafka_the_positions_are_shown_and_no_lag() -> None
 
 def test_no_source_asks_nothing_of_kafka() -> None:
     assert shown(sources=()) == []
+
+
+def test_what_holds_up_a_source_is_in_its_row_and_in_no_other() -> None:
+    still = StillSession(pid=7, application="storer", since=datetime(2026, 11, 26), sources=["s"])
+    rows = [
+        {"source": name, "spec": SourceSpec(source=name, topics=("t",)).to_json()}
+        for name in ("s", "other")
+    ]
+    database: Any = FakeConnection(source_overview=rows, still_sessions=[still])
+    cluster: Any = FakeCluster({"t": 1})
+    first, second = overview(database, cluster)
+    assert first["held_up_by"] == [still.describe()]
+    assert second["held_up_by"] == []

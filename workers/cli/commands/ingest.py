@@ -181,6 +181,8 @@ def _show_problems(row: dict[str, Any]) -> None:
         write_message(
             one_line(f"{row['source']} is {row['state']}: {row['state_reason']}")
         )
+    for line in row["held_up_by"]:
+        write_message(one_line(f"{row['source']} is held up: {line}"))
     for topic in row["topics"]:
         if topic["missing"]:
             write_message(

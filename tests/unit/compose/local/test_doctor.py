@@ -3,6 +3,7 @@
 import socket
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,8 @@ from compose.local.parts.part import PartState, PartStatus
 from compose.local.parts.temporal_namespace import SEARCH_ATTRIBUTES
 from compose.local.service_checks import SERVICE_CHECKS
 from compose.local.state import StackFile, write_stack
+from corpus import locks
+from corpus.embed import space_indexes
 from corpus.errors import ConfigurationError, DependencyError
 from workers.config import settings as settings_module
 
@@ -207,7 +210,9 @@ def test_addresses_are_those_of_the_given_home(stack_home: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["postgres", "pgvector", "iterative scans"])
+@pytest.mark.parametrize(
+    "name", ["postgres", "pgvector", "iterative scans", "vector indexes", "locks"]
+)
 def test_a_database_that_does_not_answer(stack_home: Path, name: str) -> None:
     assert "PostgreSQL does not answer" in failure_of(name, stack_home)
 
@@ -237,6 +242,72 @@ def test_a_database_without_iterative_scans(
 ) -> None:
     monkeypatch.setattr(service_checks, "_read_scalar", lambda *_: available)
     assert "hnsw.iterative_scan" in failure_of("iterative scans", tmp_path)
+
+
+class NoDatabase:
+    """Stands for a connection; the queries of the checks are replaced."""
+
+    def __enter__(self) -> "NoDatabase":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def make_index(state: str) -> space_indexes.SpaceIndex:
+    return space_indexes.SpaceIndex(
+        space_id=1,
+        model="m",
+        prefix="",
+        fingerprint="f",
+        state=space_indexes.IndexState(state),
+        phase="building index: scanning table" if state == "building" else None,
+        percent=40 if state == "building" else None,
+        builder=7 if state == "building" else None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "ok", "observed"),
+    [
+        ("built", True, "m (space 1): built"),
+        ("impossible", True, "m (space 1): impossible"),
+        (
+            "building",
+            True,
+            "m (space 1): building, building index: scanning table, 40 %, by server process 7",
+        ),
+        ("missing", False, "m (space 1): missing"),
+        ("interrupted", False, "m (space 1): interrupted"),
+    ],
+)
+def test_the_state_of_the_vector_indexes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, ok: bool, observed: str
+) -> None:
+    monkeypatch.setattr(service_checks, "_connection", lambda _: NoDatabase())
+    monkeypatch.setattr(space_indexes, "space_indexes", lambda _: [make_index(state)])
+    result = result_of("vector indexes", tmp_path)
+    assert (result.ok, result.observed) == (ok, observed)
+
+
+def test_a_new_database_has_no_index_to_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_checks, "_connection", lambda _: NoDatabase())
+    monkeypatch.setattr(space_indexes, "space_indexes", lambda _: [])
+    assert result_of("vector indexes", tmp_path).observed == "no embedding space yet"
+
+
+def test_sessions_that_wait_or_stand_still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service_checks, "_connection", lambda _: NoDatabase())
+    monkeypatch.setattr(locks, "lock_waits", lambda _: [])
+    monkeypatch.setattr(locks, "still_sessions", lambda _: [])
+    assert result_of("locks", tmp_path).observed == "no session waits for another"
+    still = locks.StillSession(pid=7, application="x", since=datetime(2026, 11, 26), sources=["s"])
+    monkeypatch.setattr(locks, "still_sessions", lambda _: [still])
+    assert failure_of("locks", tmp_path) == (
+        "x (server process 7) stands still in a transaction since 2026-11-26 00:00:00Z "
+        "and holds the publishing of s"
+    )
 
 
 def test_a_broker_that_does_not_answer(stack_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

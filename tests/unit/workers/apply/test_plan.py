@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus.errors import ConfigurationError, DependencyError, FreshetError
+from corpus.errors import ConfigurationError, DependencyError, FreshetError, LockWaitError
 from workers.apply.change import Action, Change, StalePlanError, same
 from workers.apply.kind import Kind, Services, Target
 from workers.apply.plan import KINDS, execute
@@ -214,6 +214,27 @@ def test_of_changes_that_belong_together_none_is_reported_when_one_fails() -> No
             )
         )
     assert reported == kind.finished == []
+
+
+def test_what_waits_for_a_lock_holds_up_no_other_change() -> None:
+    class Held(Numbers):
+        async def write(self, services: Services, change: Change[Number]) -> None:
+            if change.name in ("a", "c"):
+                raise LockWaitError("held")
+            await super().write(services, change)
+
+    kind = Held({"a": 1, "b": 1, "c": 1, "d": 1}, {})
+    reported: list[str] = []
+    with pytest.raises(LockWaitError, match="create number a: held; create number c: held"):
+        run(
+            execute(
+                SERVICES,
+                compare(kind),
+                report=lambda change: reported.append(change.name),
+                kinds=[kind],
+            )
+        )
+    assert reported == kind.finished == ["b", "d"]
 
 
 def test_a_change_keeps_the_class_of_its_error() -> None:
