@@ -17,3 +17,4 @@ class DeadLetterReason(StrEnum):
     CLEANING_TIMEOUT = (
         "cleaning_timeout"  # the cleaner took longer than `clean_timeout`
     )
+    NOT_STORABLE = "not_storable"  # PostgreSQL refuses a value of it, or its size

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
-from psycopg.rows import scalar_row
+from psycopg.rows import class_row, scalar_row
 
 from corpus.batch import BatchRef, PreparedFrom
-from corpus.database import Connection, fetch_one
+from corpus.database import Connection, fetch_all, fetch_one
+from corpus.dead_letter import DeadLetterReason
 from corpus.errors import StagedFileError
 from corpus.prepare.fold import FoldableEvent, FoldedDocument, fold
 from corpus.staging.frames import read_frame, schema_of
@@ -83,6 +84,59 @@ def _next_offset(connection: Connection, ref: BatchRef) -> int:
         "topic_id": ref.topic_id,
     }
     return fetch_one(connection, scalar_row, "position_next_offset", values) or 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _RefusedEvent:
+    """An event that PostgreSQL refused before (query `refused_events_of`)."""
+
+    topic: str
+    partition: int
+    record_offset: int
+    detail: str
+    is_bare: bool
+
+
+def _refused(
+    connection: Connection, refs: Sequence[BatchRef]
+) -> dict[tuple[str, int, int], _RefusedEvent]:
+    """The refused events of these references' partitions, by position."""
+    partitions = {(ref.source, ref.topic, ref.topic_id, ref.partition) for ref in refs}
+    refused: dict[tuple[str, int, int], _RefusedEvent] = {}
+    for partition in partitions:
+        names = ("source", "topic", "topic_id", "partition")
+        values = dict(zip(names, partition, strict=True))
+        factory = class_row(_RefusedEvent)
+        for event in fetch_all(connection, factory, "refused_events_of", values):
+            refused[event.topic, event.partition, event.record_offset] = event
+    return refused
+
+
+def without_refused(
+    connection: Connection, frame: pl.DataFrame, refs: Sequence[BatchRef]
+) -> pl.DataFrame:
+    """The events with those that PostgreSQL refused before as dead letters: they are folded no more.
+
+    Of a bare one, only the record's key and value are kept.
+    """
+    refused = _refused(connection, refs)
+    if not refused:
+        return frame
+    rows = list(map(refused.get, frame.select(_POSITION).iter_rows()))
+    details = [None if row is None else row.detail for row in rows]
+    is_refused = pl.Series([row is not None for row in rows], dtype=pl.Boolean)
+    is_bare = pl.Series([row is not None and row.is_bare for row in rows])
+    changed = [
+        ("outcome", is_refused, pl.lit("dead_letter")),
+        ("reason", is_refused, pl.lit(DeadLetterReason.NOT_STORABLE.value)),
+        ("detail", is_refused, pl.Series(details, dtype=pl.String)),
+        ("document_id", is_bare, pl.lit(None, pl.String)),
+        ("headers", is_bare, pl.lit(None, pl.String)),
+    ]
+    return frame.with_columns(
+        pl.when(where).then(value).otherwise(pl.col(name)).alias(name)
+        for name, where, value in changed
+    )
 
 
 class JudgedEvents:

@@ -22,7 +22,7 @@ from corpus.database import Connection, database_errors_translated, fetch_all, f
 from corpus.dead_letter import DeadLetterReason
 from corpus.embed.spaces import Space, SpaceRegistry, registered
 from corpus.errors import ConfigurationError
-from corpus.prepare.events import JudgedEvents, read_staged_events
+from corpus.prepare.events import JudgedEvents, read_staged_events, without_refused
 from corpus.prepare.files import (
     DocumentChunk,
     chunk_frame,
@@ -152,7 +152,8 @@ class Preparer:
     def prepare(self, request: PrepareRequest) -> PreparedBatch:
         """Prepare one batch.
 
-        1. read the staged events that the position rows do not cover yet
+        1. read the staged events that the position rows do not cover yet; those that PostgreSQL refused when their
+           batch was to be published are dead letters
         2. fold them, per document
         3. compare with the corpus: older versions and same bytes need no cleaning
         4. clean and split the rest; an event that fails becomes a dead letter
@@ -172,7 +173,8 @@ class Preparer:
             staged = read_staged_events(
                 connection, self._store, request.refs
             )  # Step 1.
-            events = JudgedEvents(staged.frame)
+            frame = without_refused(connection, staged.frame, request.refs)
+            events = JudgedEvents(frame)
             documents = events.fold()  # Step 2.
             heads = heads_of(connection, request.source, list(documents))
         batch = _BatchState(spec, space, events, heads, spec.pipeline.fingerprint())

@@ -228,6 +228,7 @@ def move_positions(
             raise AssertionError(
                 f"the position of {moved.topic}/{moved.partition} moved although it is locked"
             )
+        transaction.execute("forget_refused_events", **values)
 
 
 def keep_outcomes(transaction: PublishTransaction) -> None:

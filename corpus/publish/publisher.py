@@ -1,11 +1,13 @@
 """Publish a batch: in one transaction readers see all of it, the position moves, and every event is accounted for."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
+import psycopg
 from psycopg.rows import class_row, scalar_row
 from psycopg_pool import ConnectionPool
 
@@ -22,8 +24,10 @@ from corpus.batch import (
     staged_refs,
 )
 from corpus.database import Connection, database_errors_translated, fetch_one
-from corpus.errors import ConfigurationError, DependencyError
+from corpus.errors import ConfigurationError, DependencyError, LockWaitError
+from corpus.locks import end_stuck_copies, publishing_holder
 from corpus.publish.changes import judge, write_changes
+from corpus.publish.contents import Frames, read_contents, read_in_transaction
 from corpus.publish.copy_in import copy_in
 from corpus.publish.expiry import expire
 from corpus.publish.ledger import (
@@ -37,11 +41,11 @@ from corpus.publish.ledger import (
     report,
 )
 from corpus.publish.positions import check_starts, lock_ranges
+from corpus.publish.refusals import refused_events, remember
 from corpus.publish.transaction import PublishTransaction, begin, check_space
 from corpus.source import SourceSpec
 from corpus.sql import query
-from corpus.staging.frames import read_frame
-from corpus.staging.layout import CHUNKS, DOCUMENTS, PREPARED_EVENTS
+from corpus.sqlstates import is_data_error
 from corpus.staging.store import StagingStore
 
 logger = logging.getLogger(__name__)
@@ -90,16 +94,19 @@ class Publisher:
 
         Raises:
             PositionGapError: offsets are missing before this batch.
-            StalePreparationError, MissingVectorError: prepare or embed again; nothing was changed.
+            StalePreparationError, MissingVectorError: prepare or embed again; nothing was changed. If PostgreSQL
+                refuses some documents, the next preparation makes dead letters of their events.
             MassExpiryError: an expiry order would withdraw more than the source allows.
             BatchNumberTakenError: another run published under this batch's number, or a later batch is published.
+            LockWaitError: another session publishes the source, or changes its row; the message names it.
             DependencyError: PostgreSQL or the staging store does not answer.
         """
         values = {"source": request.batch.source}
         with database_errors_translated(), self._pool.connection() as connection:
             # Outside of the transaction: the tables are created once per session.
             connection.execute(query("create_incoming"))
-            with connection.transaction():
+            explained = self._errors_explained(connection, request)
+            with explained, connection.transaction():
                 published = self._publish(begin(connection, request))
             notified = fetch_one(connection, scalar_row, "count_subscribers", values)
         self._clean_up(request)  # Step 6.
@@ -137,7 +144,8 @@ class Publisher:
             return report(batch, BatchKind.INGEST, Counts())
         check_space(transaction)
         # Step 3.
-        events = self._copy_in(transaction.connection, prepared)
+        frames = read_in_transaction(transaction.connection, self._store, prepared)
+        _copy_in(transaction.connection, frames)
         judge(transaction)
         # Step 4.
         changes = write_changes(transaction)
@@ -145,20 +153,38 @@ class Publisher:
         counts = replace(changes, **count_outcomes(transaction))
         text = account_for_text(transaction)
         record_batch(transaction, BatchKind.INGEST, counts, text)
-        move_positions(transaction, moved, _records_by_partition(events))
+        move_positions(transaction, moved, _records_by_partition(frames.events))
         keep_outcomes(transaction)
         transaction.execute("insert_dead_letters")
         return report(batch, BatchKind.INGEST, counts, transaction.published_at)
 
-    def _copy_in(self, connection: Connection, prepared: PreparedBatch) -> pl.DataFrame:
-        """Copy in what was prepared; returns the events."""
-        events = read_frame(self._store, prepared.events, PREPARED_EVENTS)
-        documents = read_frame(self._store, prepared.documents, DOCUMENTS)
-        chunks = read_frame(self._store, prepared.chunks, CHUNKS)
-        copy_in(connection, events, documents, chunks)
-        if max(events.height, documents.height, chunks.height) > _ANALYZE_ROWS:
-            connection.execute(query("analyze_incoming"))
-        return events
+    @contextmanager
+    def _errors_explained(
+        self, connection: Connection, request: PublishRequest
+    ) -> Generator[None]:
+        """Find the cause of a failed transaction, once it has ended.
+
+        Raises:
+            LockWaitError: another session holds the source's locks; the message names it.
+            StalePreparationError: some documents are refused; the next preparation makes dead letters of them.
+        """
+        try:
+            yield
+        except psycopg.errors.LockNotAvailable as error:
+            source = request.batch.source
+            holder = publishing_holder(connection, source)
+            end_stuck_copies(connection)
+            raise LockWaitError(
+                f"batch {request.batch.batch} of source {source!r} waits for the lock of publishing: {holder}"
+            ) from error
+        except psycopg.Error as error:
+            if request.prepared is None or not is_data_error(error):
+                raise
+            frames = read_contents(self._store, request.prepared)
+            refused = refused_events(connection, request, frames)
+            if not refused:
+                raise
+            raise remember(connection, request, refused) from None
 
     def _clean_up(self, request: PublishRequest) -> None:
         """Remove the staged files. Files that remain after a crash cost disk space and nothing else."""
@@ -242,6 +268,12 @@ class Publisher:
                 f"source {request.source!r} is not in the database; run `freshet apply`"
             )
         return rewound
+
+
+def _copy_in(connection: Connection, frames: Frames) -> None:
+    copy_in(connection, frames.events, frames.documents, frames.chunks)
+    if frames.height > _ANALYZE_ROWS:
+        connection.execute(query("analyze_incoming"))
 
 
 def _records_by_partition(events: pl.DataFrame) -> Mapping[tuple[str, int], int]:

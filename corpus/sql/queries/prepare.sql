@@ -7,6 +7,11 @@ SELECT spec FROM freshet.source WHERE source = %(source)s;
 SELECT next_offset FROM freshet.source_position
 WHERE source = %(source)s AND topic = %(topic)s AND partition = %(partition)s AND topic_id = %(topic_id)s;
 
+-- name: refused_events_of
+-- Events of a partition that PostgreSQL refused when their batch was published.
+SELECT topic, partition, record_offset, detail, is_bare FROM freshet.refused_event
+WHERE source = %(source)s AND topic = %(topic)s AND topic_id = %(topic_id)s AND partition = %(partition)s;
+
 -- name: document_heads
 -- The newest known version of some documents, visible or not.
 SELECT document_id, document_key, version, visible_to IS NULL AS visible,

@@ -62,6 +62,10 @@ FROM STDIN (FORMAT BINARY);
 COPY incoming_chunk (document_id, ordinal, start, text_sha256, heading, token_count, truncated, text)
 FROM STDIN (FORMAT BINARY);
 
+-- name: show_life
+-- A session that does nothing in a transaction is closed; one whose process waits for a file does this.
+SELECT 1 AS alive;
+
 -- name: analyze_incoming
 -- Table sizes for the planner; worth its cost for large batches.
 ANALYZE incoming_document, incoming_chunk, incoming_event;
@@ -341,6 +345,18 @@ DELETE FROM freshet.record_outcome
       WHERE source = %(source)s AND published_at < %(published_at)s::timestamptz - make_interval(days => %(kept_days)s)
       ORDER BY published_at LIMIT %(most)s
  ));
+
+-- name: remember_refused_event
+-- An event that PostgreSQL refused, for the next preparation of its batch.
+INSERT INTO freshet.refused_event (source, topic, topic_id, partition, record_offset, detail, is_bare)
+VALUES (%(source)s, %(topic)s, %(topic_id)s, %(partition)s, %(record_offset)s, %(detail)s, %(is_bare)s)
+ON CONFLICT (source, topic, topic_id, partition, record_offset)
+DO UPDATE SET detail = excluded.detail, is_bare = freshet.refused_event.is_bare OR excluded.is_bare;
+
+-- name: forget_refused_events
+-- The position has moved over them: they are dead letters now, or of an earlier log of the topic.
+DELETE FROM freshet.refused_event
+WHERE source = %(source)s AND topic = %(topic)s AND partition = %(partition)s AND record_offset < %(next_offset)s;
 
 -- name: source_published
 -- Record the source's newest batch and its instant.

@@ -1,0 +1,79 @@
+"""The staged files of a prepared batch, as frames."""
+
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+import polars as pl
+
+from corpus.batch import PreparedBatch
+from corpus.database import Connection
+from corpus.sql import query
+from corpus.staging.frames import read_frame
+from corpus.staging.layout import CHUNKS, DOCUMENTS, PREPARED_EVENTS
+from corpus.staging.store import StagingStore
+
+_SIGN_OF_LIFE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frames:
+    """The files; their columns are declared in `corpus.staging.layout`."""
+
+    events: pl.DataFrame
+    documents: pl.DataFrame
+    chunks: pl.DataFrame
+
+    @property
+    def height(self) -> int:
+        """Rows of the longest."""
+        return max(self.events.height, self.documents.height, self.chunks.height)
+
+    def part(self, documents: Collection[int], events: Collection[int]) -> "Frames":
+        """Some documents with their events and chunks, and some events besides.
+
+        Args:
+            documents: rows of `documents`.
+            events: rows of `events`.
+        """
+        chosen = self.documents.filter(_row_is_in(documents))
+        of_chosen = pl.col("document_id").is_in(chosen["document_id"].implode())
+        acting = (pl.col("outcome") == "event") & of_chosen
+        return Frames(
+            events=self.events.filter(acting | _row_is_in(events)),
+            documents=chosen,
+            chunks=self.chunks.filter(of_chosen),
+        )
+
+
+def _row_is_in(rows: Collection[int]) -> pl.Expr:
+    return pl.int_range(pl.len()).is_in(sorted(rows))
+
+
+def read_contents(store: StagingStore, prepared: PreparedBatch) -> Frames:
+    """Read the files of a batch.
+
+    Raises:
+        StagedFileError: one is missing or altered.
+        DependencyError: the staging store does not answer.
+    """
+    return Frames(
+        events=read_frame(store, prepared.events, PREPARED_EVENTS),
+        documents=read_frame(store, prepared.documents, DOCUMENTS),
+        chunks=read_frame(store, prepared.chunks, CHUNKS),
+    )
+
+
+def read_in_transaction(
+    connection: Connection, store: StagingStore, prepared: PreparedBatch
+) -> Frames:
+    """Read the files while a transaction is open.
+
+    PostgreSQL closes a session that does nothing in a transaction. While a slow store is read, the session shows that
+    its process is alive; one that stands still does not.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="read-staged") as reader:
+        frames = reader.submit(read_contents, store, prepared)
+        while not wait([frames], timeout=_SIGN_OF_LIFE_SECONDS).done:
+            connection.execute(query("show_life"))
+        return frames.result()
