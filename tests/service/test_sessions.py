@@ -1,6 +1,7 @@
 """Every session has limits: a process that stands still holds up the others for a bounded time, and commits nothing."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +23,9 @@ from corpus.database import (
     migrate,
     open_pool,
 )
-from corpus.errors import DependencyError
+from corpus.errors import DependencyError, LockWaitError
+from corpus.sql import query
+from ingest.consume.positions import Positions
 from tests.support.polling import wait_until
 
 pytestmark = pytest.mark.service
@@ -142,3 +145,23 @@ def test_a_migration_waits_seconds_for_a_table_and_changes_nothing_then(
             migrate(database_url)
         assert publishing.execute("SELECT to_regclass('freshet.beside')").fetchone() == (None,)
     assert migrate(database_url) == ["9000_locks.sql"]
+
+
+def test_a_held_source_does_not_keep_the_consumers_connections(database_url: str) -> None:
+    """Halting a source wants its row, which a publish holds; three halts are as many as there are connections."""
+    no_cluster: Any = None
+    with (
+        connect(database_url) as connection,
+        connect(database_url, autocommit=False) as publishing,
+        open_pool(database_url, size=3, limits=replace(SHORT_LIMITS, lock=1)) as pool,
+        ThreadPoolExecutor(3) as threads,
+    ):
+        connection.execute("INSERT INTO freshet.source (source, spec) VALUES ('s', '{}')")
+        publishing.execute(query("lock_source"), {"source": "s"})
+        positions = Positions(pool, no_cluster)
+        halts = [threads.submit(positions.halt, "s", 0, "why") for _ in range(3)]
+        assert positions.of_sources(["s"]) == []  # waits for a connection, not for the publish
+        for halt in halts:
+            assert isinstance(halt.exception(), LockWaitError)
+        publishing.rollback()
+        assert positions.halt("s", 0, "why")
