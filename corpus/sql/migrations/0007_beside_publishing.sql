@@ -1,4 +1,4 @@
--- 0004 beside publishing: a known space takes no lock, an index is built beside publishing, refused events are kept.
+-- 0007 beside publishing: a known space takes no lock, an index is built beside publishing, refused events are kept.
 -- Why: registering a space waited for every publish under way, and all publishing waited behind it; one document that
 -- the database refuses stopped its source. Locks: none (function bodies, a new table). Phase: pre. Old code that registers
 -- a space gets its id and no index; until a storer has built that, searches in the space are exact and slower.
