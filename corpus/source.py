@@ -72,6 +72,11 @@ class SourceSpec:
     topics: tuple[str, ...]
     # "native": JSON events; "text": the value is the document, the headers hold the rest.
     format: Literal["native", "text"] = "native"
+    # "auto": a key by a JSON converter (`"doc-1"`, or an object of schema and payload) names the same document
+    # as the plain key; "text": every key is the name as it is.
+    key_format: Literal["auto", "text"] = "auto"
+    # Format "text": whether the encoding of a value that is not UTF-8 and names none may be guessed.
+    detect_charset: bool = False
     # Embedding model, as sentence-transformers names it.
     model: str = "all-MiniLM-L6-v2"
     # Put before every document text, for models that expect one.

@@ -12,6 +12,7 @@ from ingest.dead_letters.first_position import as_first_written
 from ingest.decode import fields
 from ingest.decode.fields import FieldError
 from ingest.decode.native import decode_native
+from ingest.decode.record_key import key_as_id
 from ingest.decode.text import decode_text
 from ingest.event import ChangeEvent, Decoded, KafkaRecord, Op, Undecodable
 
@@ -34,19 +35,22 @@ def decode(record: KafkaRecord, spec: SourceSpec) -> Decoded:
     """
     record = as_first_written(record)
     if record.unreadable is not None:
-        return _undecodable(record, DeadLetterReason.NOT_DECODABLE, record.unreadable)
+        return _undecodable(
+            record, spec, DeadLetterReason.NOT_DECODABLE, record.unreadable
+        )
     try:
         if record.value is None:  # 1
             return tombstone(record, spec)
         if len(record.value) > spec.pipeline.max_document_bytes:  # 2
             detail = _too_large(len(record.value), spec)
-            return _undecodable(record, DeadLetterReason.TOO_LARGE, detail)
+            return _undecodable(record, spec, DeadLetterReason.TOO_LARGE, detail)
         return FORMATS[spec.format](record, spec)  # 3
     except FieldError as error:
-        return _undecodable(record, error.reason, error.detail)
+        return _undecodable(record, spec, error.reason, error.detail)
     except RecursionError:
         return _undecodable(
             record,
+            spec,
             DeadLetterReason.NOT_DECODABLE,
             "the value is nested too deeply to be read",
         )
@@ -60,7 +64,7 @@ def tombstone(record: KafkaRecord, spec: SourceSpec) -> ChangeEvent:
     """
     return ChangeEvent(
         op=Op.DELETE,
-        document_id=fields.key_as_id(record.key),
+        document_id=key_as_id(record.key, spec),
         version=fields.effective_version(
             None, record, spec.version_rule, relative=True
         ),
@@ -70,9 +74,11 @@ def tombstone(record: KafkaRecord, spec: SourceSpec) -> ChangeEvent:
 
 
 def _undecodable(
-    record: KafkaRecord, reason: DeadLetterReason, detail: str
+    record: KafkaRecord, spec: SourceSpec, reason: DeadLetterReason, detail: str
 ) -> Undecodable:
-    return Undecodable(reason=reason, detail=detail, document_id=_readable_key(record))
+    return Undecodable(
+        reason=reason, detail=detail, document_id=_readable_key(record, spec)
+    )
 
 
 def _too_large(size: int, spec: SourceSpec) -> str:
@@ -83,9 +89,9 @@ def _too_large(size: int, spec: SourceSpec) -> str:
     )
 
 
-def _readable_key(record: KafkaRecord) -> str | None:
+def _readable_key(record: KafkaRecord, spec: SourceSpec) -> str | None:
     """The key as an id, for people who look through the dead letters; None where it is not an id."""
     try:
-        return fields.key_as_id(record.key)
+        return key_as_id(record.key, spec)
     except FieldError:
         return None

@@ -1,9 +1,10 @@
 """Bytes become text, or a reason that names what they are instead."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from corpus.dead_letter import DeadLetterReason
+from ingest.decode import charset
 from ingest.decode.fields import FieldError, shown
 
 UTF8_MARK = b"\xef\xbb\xbf"  # byte order mark
@@ -12,9 +13,10 @@ _JSON_SPACE = b" \t\r\n"
 _ZIP_START = b"PK\x03\x04"
 _CONFLUENT_HEADER_BYTES = 5  # magic byte 0 and a schema id
 
-# So many bytes that are not UTF-8 may be mistakes of a UTF-8 text; more of them are another encoding.
-_MIN_BAD_BYTES = 32
-_BAD_SHARE = 20  # one in so many characters
+# So many bytes of a text may be mistakes; with more of them it is in another encoding, or no text.
+_MAX_BAD_BYTES = 8
+_MAX_BAD_SHARE = 50  # above that number: one in so many characters
+_MAX_BAD_SHARE_OF_SHORT = 4  # always: one in so many characters
 
 
 def utf8_text(body: bytes) -> str:
@@ -33,12 +35,20 @@ def utf8_text(body: bytes) -> str:
     except UnicodeDecodeError:
         text = body.decode("utf-8", "surrogateescape")
     bad = sum("\udc80" <= character <= "\udcff" for character in text)
-    if bad > max(_MIN_BAD_BYTES, len(text) // _BAD_SHARE):
-        raise FieldError(
-            DeadLetterReason.NOT_DECODABLE,
-            f"{bad:,} of the value's {len(body):,} bytes are not UTF-8; its encoding is not guessed",
-        )
+    _refuse_damage(bad, text, "UTF-8")
     return text
+
+
+def _refuse_damage(bad: int, text: str, encoding: str) -> None:
+    """A few bad bytes cost a character each, and the document's account counts them; more cost the document."""
+    tolerated = max(_MAX_BAD_BYTES, len(text) // _MAX_BAD_SHARE)
+    if bad <= tolerated and bad * _MAX_BAD_SHARE_OF_SHORT <= len(text):
+        return
+    raise FieldError(
+        DeadLetterReason.NOT_DECODABLE,
+        f"{bad:,} of {len(text):,} characters are not {encoding}; name the value's charset in its content type, "
+        "or let the source detect it",
+    )
 
 
 # ── JSON ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -79,31 +89,135 @@ def _is_utf16_or_utf32(value: bytes) -> bool:
 # ── documents ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def document_text(value: bytes, content_type: str) -> str:
-    """A document's text: by its byte order mark, else by the media type's charset, else UTF-8.
+def document_text(
+    value: bytes, content_types: Sequence[str], *, detect: bool = False
+) -> str:
+    """A document's text.
+
+    Its encoding is the first that is known:
+
+    1. of the byte order mark
+    2. of the charset of a media type
+    3. of HTML and XML: what the document itself declares
+    4. if it is not UTF-8 and `detect` is set: what charset-normalizer finds
+    5. UTF-8
+
+    Args:
+        value: the bytes.
+        content_types: media types with their parameters, the one that counts most first.
+        detect: whether an encoding that no one names may be guessed.
 
     Raises:
-        FieldError: the value is recognisably not text, or is in another encoding that is not named.
+        FieldError: the value is recognisably not text, or so much of it is not of the encoding that it is another one.
     """
-    if value.startswith(_UTF16_MARKS):
-        return value.decode("utf-16", "replace")
-    charset = _CHARSET.search(content_type)
-    if charset is not None and _BROWSER_CHARSET.fullmatch(charset[1]):
-        return value.decode(charset[1], "replace")
-    for matches, name in _NOT_TEXT:
-        if matches(value):
-            raise _is_other_format(value, name, "text")
-    return utf8_text(value.removeprefix(UTF8_MARK))
+    for mark, encoding in _MARKS:  # 1
+        if value.startswith(mark):
+            return _text_in(value[len(mark) :], encoding)
+    encoding = _stated_encoding(content_types)  # 2
+    if encoding is None:
+        for matches, name in _NOT_TEXT:
+            if matches(value):
+                raise _is_other_format(value, name, "text")
+        encoding = _declared_encoding(value, content_types)  # 3
+    if encoding is None and detect:
+        encoding = _detected_encoding(value)  # 4
+    return _text_in(value, encoding or "utf-8")  # 5
 
 
-_CHARSET = re.compile(r"charset\s*=\s*\"?([a-z0-9_-]{1,30})", re.IGNORECASE | re.ASCII)
-# The ones that browsers meet; any other name is read as UTF-8. No codec of Python's that is not a character set
-# (rot13, zip) is among them.
-_BROWSER_CHARSET = re.compile(
-    r"iso-8859-(?:1|2|5|7|9|15)|latin1|windows-125[012346]|cp1252|koi8-r|(?:us-)?ascii"
-    r"|shift_jis|euc-jp|iso-2022-jp|gb2312|gbk|gb18030|big5|euc-kr|utf-16(?:le|be)?|utf-32",
-    re.IGNORECASE | re.ASCII,
+def _text_in(value: bytes, encoding: str) -> str:
+    if encoding == "utf-8":
+        return utf8_text(value)
+    text = charset.decoded(value, encoding)
+    _refuse_damage(text.count("\ufffd"), text, encoding)
+    return text
+
+
+def _encoding_of(label: str) -> str | None:
+    try:
+        return charset.encoding_of(label)
+    except charset.RefusedCharsetError:
+        raise FieldError(
+            DeadLetterReason.NOT_DECODABLE,
+            f"the charset {shown(label)} is refused, as browsers refuse it; send UTF-8",
+        ) from None
+
+
+def _stated_encoding(content_types: Sequence[str]) -> str | None:
+    for content_type in content_types:
+        parameter = _CHARSET.search(content_type)
+        if parameter is None:
+            continue
+        encoding = _encoding_of(parameter[1] or parameter[2])
+        if encoding is not None:
+            return encoding
+    return None
+
+
+def _declared_encoding(value: bytes, content_types: Sequence[str]) -> str | None:
+    """What an HTML or XML document says of itself at its beginning."""
+    media_types = [each.partition(";")[0].strip().lower() for each in content_types]
+    if not any(map(_DECLARES.search, media_types)):
+        return None
+    beginning = value[:_DECLARED_WITHIN]
+    declaration = _XML_DECLARATION.match(beginning)
+    if declaration is None:
+        beginning = _COMMENT.sub(b"", beginning)
+        declaration = _META_CHARSET.search(beginning)
+    if declaration is None:
+        return None
+    encoding = _encoding_of(declaration[1].decode("ascii", "replace"))
+    return _IF_DECLARED.get(encoding or "", encoding)
+
+
+def _detected_encoding(value: bytes) -> str | None:
+    """The most likely encoding of bytes that are not UTF-8; None where they are, or none is likely."""
+    try:
+        value.decode("utf-8")
+        return None
+    except UnicodeDecodeError:
+        pass
+    import charset_normalizer  # loads slowly, and most sources do not detect
+
+    guess = charset_normalizer.from_bytes(
+        value[:_DETECTED_FROM], cp_isolation=list(_DETECTABLE)
+    ).best()
+    return None if guess is None else _DETECTABLE.get(guess.encoding)
+
+
+_MARKS = ((UTF8_MARK, "utf-8"), (b"\xff\xfe", "utf-16le"), (b"\xfe\xff", "utf-16be"))
+_CHARSET = re.compile(
+    r"""(?:^|[;\s])charset\s*=\s*(?:"([^"]{1,40})"|'?([^\s;"',]{1,40}))""",
+    re.IGNORECASE,
 )
+
+# As in the HTML standard: the declaration is within so many bytes.
+_DECLARED_WITHIN = 1_024
+_DECLARES = re.compile(r"html$|xml$")
+_XML_DECLARATION = re.compile(
+    rb"""\s*<\?xml\s[^>]{0,200}?encoding\s*=\s*["']\s*([^"'>\s]{1,40})"""
+)
+_COMMENT = re.compile(rb"<!--.*?(?:-->|$)", re.DOTALL)
+_META_CHARSET = re.compile(
+    rb"""<meta[\s/][^>]{0,400}?charset\s*=\s*["']?\s*([^\s"'/>;]{1,40})""",
+    re.IGNORECASE,
+)
+# What is read by its ASCII letters is not UTF-16.
+_IF_DECLARED = {
+    "utf-16le": "utf-8",
+    "utf-16be": "utf-8",
+    "x-user-defined": "windows-1252",
+}
+
+_DETECTED_FROM = 65_536  # bytes; more make the guess slower, and no better
+# Python's name of an encoding, and the standard's.
+_DETECTABLE = {
+    **{f"cp{number}": f"windows-{number}" for number in range(1250, 1259)},
+    **{"cp874": "windows-874", "cp866": "ibm866", "koi8_r": "koi8-r"},
+    **{"iso8859_2": "iso-8859-2", "iso8859_5": "iso-8859-5", "iso8859_7": "iso-8859-7"},
+    **{"gb18030": "gb18030", "big5": "big5", "cp949": "euc-kr"},
+    **{"cp932": "shift_jis", "euc_jp": "euc-jp"},
+    **{"utf_16_le": "utf-16le", "utf_16_be": "utf-16be"},
+}
 
 
 # ── other formats ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -8,6 +8,7 @@ import msgspec
 from corpus.source import SourceSpec
 from ingest.decode import fields, times
 from ingest.decode.fields import FieldError
+from ingest.decode.record_key import key_as_id
 from ingest.event import ChangeEvent, Decoded, KafkaRecord, Op, Undecodable
 
 
@@ -47,7 +48,7 @@ def change_event(
     Raises:
         FieldError: the event has no usable id; any other field makes an Undecodable that names the document.
     """
-    document_id = _document_id(event, record)
+    document_id = _document_id(event, record, spec)
     try:
         op = fields.operation(event.op)
         if op is Op.DELETE:
@@ -59,9 +60,9 @@ def change_event(
         )
 
 
-def _document_id(event: ReceivedFields, record: KafkaRecord) -> str:
+def _document_id(event: ReceivedFields, record: KafkaRecord, spec: SourceSpec) -> str:
     if event.id is msgspec.UNSET:
-        return fields.key_as_id(record.key)
+        return key_as_id(record.key, spec)
     return fields.document_id(event.id)
 
 

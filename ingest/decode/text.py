@@ -40,9 +40,12 @@ def decode_text(record: KafkaRecord, spec: SourceSpec) -> Decoded:
         acl=_readers(headers.get("acl")),
     )
     if fields.operation(event.op) is Op.UPSERT:
-        event.content = fields.repair(
-            document_text(value, headers.get("content-type", ""))
+        content_types = (
+            spec.pipeline.content_type or "",
+            headers.get("content-type", ""),
         )
+        text = document_text(value, content_types, detect=spec.detect_charset)
+        event.content = fields.repair(text)
     decoded = change_event(
         event, record, spec, raw_sha256=_sha256_of_record(value, headers)
     )

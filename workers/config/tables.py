@@ -215,6 +215,15 @@ class SourceTable(Table):
         default=_SOURCE.format,
         description="native: JSON events; text: the value is the document, the rest is in headers.",
     )
+    key_format: Literal["auto", "text"] = Field(
+        default=_SOURCE.key_format,
+        description="auto: a key that a JSON converter wrote names the same document as the plain key; "
+        "text: every key is the name as it is.",
+    )
+    detect_charset: bool = Field(
+        default=_SOURCE.detect_charset,
+        description="Format text: guess the encoding of a value that is not UTF-8 and names none.",
+    )
     model: Annotated[str, Field(min_length=1)] = Field(
         default=_SOURCE.model,
         description="Embedding model, as sentence-transformers names it.",
@@ -251,6 +260,8 @@ class SourceTable(Table):
             source=name,
             topics=tuple(self.topics or (name,)),
             format=self.format,
+            key_format=self.key_format,
+            detect_charset=self.detect_charset,
             model=self.model,
             prefix=self.prefix,
             version_rule=self.version_rule,

@@ -98,13 +98,18 @@ def test_another_encoding_is_not_guessed() -> None:
     )
 
 
-@pytest.mark.parametrize(("bad", "fits"), [(32, True), (33, False)])
-def test_up_to_32_bad_bytes_are_mistakes_of_a_short_text(bad: int, fits: bool) -> None:
-    decoded = decode(record(b'{"id":"a","content":"' + b"\xe9" * bad + b'"}'), NATIVE)
+@pytest.mark.parametrize(("bad", "fits"), [(8, True), (9, False)])
+def test_up_to_8_bad_bytes_are_mistakes_of_a_short_text(bad: int, fits: bool) -> None:
+    text = b"a" * 150
+    decoded = decode(record(b'{"id":"a","content":"' + text + b"\xe9" * bad + b'"}'), NATIVE)
     if fits:
-        assert changed(decoded).content == "�" * bad
+        assert changed(decoded).content == text.decode() + "�" * bad
     else:
-        refused(decoded, NOT_DECODABLE, "33 of the value's")
+        refused(decoded, NOT_DECODABLE, "9 of 182 characters")
+
+
+def test_a_short_text_of_bad_bytes_is_no_text() -> None:
+    refused(decode(record(b'{"id":"a","content":"' + b"\xcf" * 20 + b'"}'), NATIVE), NOT_DECODABLE)
 
 
 def test_a_bad_byte_in_the_text_costs_a_character() -> None:

@@ -5,12 +5,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus.dead_letter import DeadLetterReason
+from corpus.preparation import PreparationSpec
+from corpus.source import SourceSpec
 from ingest.decode.decoder import decode
 from ingest.event import Op
 from tests.support.decoding import AT, TEXT, changed, record, refused, text_event
 
 NOT_DECODABLE = DeadLetterReason.NOT_DECODABLE
 INVALID_FIELD = DeadLetterReason.INVALID_FIELD
+DETECTING = SourceSpec(source="s", topics=("t",), format="text", detect_charset=True)
 
 
 def test_the_rest_comes_from_headers() -> None:
@@ -81,11 +84,16 @@ def test_a_wrong_header_is_a_dead_letter(header: str, value: bytes, word: str) -
 @pytest.mark.parametrize(
     ("value", "charset", "content"),
     [
-        ("Größe".encode("latin-1"), "ISO-8859-1", "Größe"),
         ("Größe".encode("latin-1"), '"iso-8859-1"', "Größe"),
+        ("Größe".encode("latin-1"), "'l1'", "Größe"),
+        (b"It\x92s shut; 12 \x80", "ISO-8859-1", "It’s shut; 12 €"),
+        (b"\xbb\xc3\xd0\xb5\xd9", "windows-874", "ประตู"),
+        ("朱镕基".encode("gbk"), "gb2312", "朱镕基"),
         ("水門".encode("euc-jp"), "EUC-JP", "水門"),
-        ("水門".encode("shift_jis"), "Shift_JIS", "水門"),
-        ("Größe".encode("utf-16"), "utf-8", "Größe"),
+        ("水門①".encode("cp932"), "x-sjis", "水門①"),
+        ("Größe".encode("utf-16-le"), "utf-16", "Größe"),
+        ("Größe".encode("utf-16"), "utf-8", "Größe"),  # its byte order mark comes first
+        (b"\xef\xbb\xbfGr\xc3\xb6\xc3\x9fe", "iso-8859-1", "Größe"),
         ("Größe".encode(), "utf-8", "Größe"),
         (b"plain", "rot13", "plain"),
         (b"plain", "zip", "plain"),
@@ -93,11 +101,77 @@ def test_a_wrong_header_is_a_dead_letter(header: str, value: bytes, word: str) -
         (b"plain", "utf-7", "plain"),
     ],
 )
-def test_the_declared_charset_is_read_only_if_it_is_one(
+def test_the_stated_charset_is_read_as_browsers_read_it(
     value: bytes, charset: str, content: str
 ) -> None:
     content_type = f"text/plain; charset={charset}".encode()
     assert changed(text_event(value, content_type=content_type)).content == content
+
+
+@pytest.mark.parametrize("charset", ["hz-gb-2312", "iso-2022-kr", "ISO-2022-CN", "replacement"])
+def test_a_charset_that_browsers_refuse_is_a_dead_letter(charset: str) -> None:
+    content_type = f"text/plain; charset={charset}".encode()
+    refused(text_event(b"plain", content_type=content_type), NOT_DECODABLE, "refused", "UTF-8")
+
+
+@pytest.mark.parametrize(
+    ("beginning", "media_type"),
+    [
+        ('<meta charset="windows-1251">', "text/html"),
+        ("<!doctype html><head><title>x</title><META CHARSET=cp1251 />", "text/html"),
+        (
+            "<meta http-equiv='Content-Type' content='text/html; charset=windows-1251'>",
+            "text/html",
+        ),
+        ("<!-- <meta charset=utf-8> --><meta charset=windows-1251>", "application/xhtml+xml"),
+        ("<?xml version='1.0' encoding='windows-1251'?>", "application/xhtml+xml"),
+        ('<?xml version="1.0" encoding="windows-1251"?>', "text/xml"),
+        ('<?xml version="1.0" encoding="windows-1251"?>', "image/svg+xml"),
+    ],
+)
+def test_a_page_declares_its_charset(beginning: str, media_type: str) -> None:
+    text = f"{beginning}<p>Затвор закрыт, ключ у дежурного.</p>"
+    value = text.encode("windows-1251")
+    assert changed(text_event(value, content_type=media_type.encode())).content == text
+    stated = f"{media_type}; charset=koi8-r".encode()
+    assert changed(text_event(value, content_type=stated)).content != text
+    refused(text_event(value, content_type=b"text/markdown"), NOT_DECODABLE)
+
+
+def test_a_page_that_declares_utf16_in_letters_is_utf8() -> None:
+    value = "<meta charset=utf-16><p>ворота".encode()
+    decoded = text_event(value, content_type=b"text/html")
+    assert changed(decoded).content == value.decode()
+
+
+def test_the_media_type_of_the_source_counts_before_that_of_the_event() -> None:
+    pipeline = PreparationSpec(content_type="text/plain; charset=koi8-r")
+    source = SourceSpec(source="s", topics=("t",), format="text", pipeline=pipeline)
+    headers = (("content-type", b"text/plain; charset=utf-8"),)
+    decoded = decode(record("ворота".encode("koi8-r"), headers=headers), source)
+    assert changed(decoded).content == "ворота"
+
+
+@pytest.mark.parametrize("encoding", ["windows-1251", "shift_jis", "gb18030", "koi8-r", "euc-kr"])
+def test_an_encoding_is_detected_only_where_the_source_allows_it(encoding: str) -> None:
+    text = {
+        "windows-1251": "Затвор закрывается в девять часов, ключ у дежурного. ",
+        "koi8-r": "Затвор закрывается в девять часов, ключ у дежурного. ",
+        "shift_jis": "水門は九時に閉まります。鍵は当直室にあります。",
+        "gb18030": "水门每天上午九点关闭，维修期间请使用北侧的泵站。如果指示灯闪烁，请重复第二步。",
+        "euc-kr": "수문은 아홉 시에 닫힙니다. 열쇠는 당직실에 있습니다. ",
+    }[encoding] * 8
+    value = text.encode(encoding)
+    refused(text_event(value), NOT_DECODABLE, "detect")
+    assert changed(decode(record(value), DETECTING)).content == text
+    assert changed(decode(record(text.encode()), DETECTING)).content == text
+
+
+@pytest.mark.parametrize("value", [b"\xff", b"\xe9\xe8\xe7", "ворота".encode("koi8-r")])
+def test_a_text_of_replacement_characters_is_a_dead_letter(value: bytes) -> None:
+    refused(text_event(value), NOT_DECODABLE, "UTF-8")
+    stated = b"text/plain; charset=gb18030" if len(value) == 3 else b"text/plain; charset=utf-8"
+    refused(text_event(value, content_type=stated), NOT_DECODABLE)
 
 
 @pytest.mark.parametrize(
