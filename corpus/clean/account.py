@@ -10,6 +10,7 @@ from enum import StrEnum
 
 _SAMPLE_CHARACTERS = 200
 _MOST_PIECES = 1_000
+_REPLACEMENT = "\ufffd"
 
 
 class DropRule(StrEnum):
@@ -24,11 +25,13 @@ class DropRule(StrEnum):
     FRONT_MATTER = "front_matter"
     """Metadata at the beginning of a Markdown document."""
     MACHINE = "machine"
-    """Scripts, style sheets, data URIs, long base64, minified lines, escape sequences of terminals, directives."""
+    """Scripts, style sheets, data URIs, long base64, minified lines, escape sequences of terminals."""
+    MARKUP = "markup"
+    """Marks of the format: underlines of titles, names and options of directives, targets of links."""
     FORM = "form"
     """Labels of buttons and options of lists."""
     UNDECODABLE = "undecodable"
-    """Bytes that are no text in the document's encoding."""
+    """Bytes that are no text in the document's encoding; each is U+FFFD in the cleaned text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +62,10 @@ class Account:
 
     @property
     def readable(self) -> int:
-        """Characters that a person could have read: all but those of machines."""
+        """Characters that a person could have read: all but those of machines, and marks of the format."""
         dropped = dict(self.dropped)
-        return self.received - dropped.get(DropRule.MACHINE, 0)
+        unread = (DropRule.MACHINE, DropRule.MARKUP)
+        return self.received - sum(dropped.get(rule, 0) for rule in unread)
 
     @property
     def is_emptied(self) -> bool:
@@ -81,14 +85,25 @@ class AccountBuilder:
 
     def drop(self, rule: DropRule, text: str) -> None:
         """Note a dropped text; white space alone is none."""
-        characters = visible_length(text)
+        self.count(rule, visible_length(text), text)
+
+    def count(self, rule: DropRule, characters: int, near: str) -> None:
+        """Note so many dropped characters, and the text that they are of."""
         if not characters:
             return
         self._characters[rule] += characters
         if len(self._pieces) < _MOST_PIECES:
-            sample = " ".join(text[: 4 * _SAMPLE_CHARACTERS].split())
+            sample = " ".join(near[: 4 * _SAMPLE_CHARACTERS].split())
             piece = DroppedPiece(rule, characters, sample[:_SAMPLE_CHARACTERS])
             self._pieces.append(piece)
+
+    def count_undecodable(self, text: str) -> int:
+        """Note each U+FFFD of a cleaned text; return how many there are. They are no characters of the document."""
+        characters = text.count(_REPLACEMENT)
+        if characters:
+            first = max(text.index(_REPLACEMENT) - _SAMPLE_CHARACTERS // 2, 0)
+            self.count(DropRule.UNDECODABLE, characters, text[first:])
+        return characters
 
     def finish(self, kept: int) -> Account:
         """Return the account of a document of which `kept` characters are left."""
@@ -97,7 +112,8 @@ class AccountBuilder:
             for rule in DropRule
             if self._characters[rule]
         )
-        return Account(kept, dropped, tuple(self._pieces))
+        pieces = tuple(self._pieces)
+        return Account(kept, dropped, pieces)
 
 
 def visible_length(text: str) -> int:

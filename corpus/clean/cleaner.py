@@ -17,12 +17,15 @@ from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
 
+from corpus.clean.account import AccountBuilder, visible_length
 from corpus.clean.blocks import Block, CleanedDocument, CleaningFailure
 from corpus.clean.html import clean_html
-from corpus.clean.markdown import markdown_blocks, without_markdown_noise
+from corpus.clean.markdown.noise import without_noise
+from corpus.clean.markdown.structure import markdown_blocks
 from corpus.clean.normalise import normalise
+from corpus.clean.payload import without_payloads
 from corpus.clean.plain import plain_blocks
-from corpus.clean.rst import rst_blocks
+from corpus.clean.rst.reader import read_rst
 from corpus.dead_letter import DeadLetterReason
 from corpus.preparation import PreparationSpec
 
@@ -46,17 +49,16 @@ _FORMATS = {
     "text/plain": "plain",
     "text/markdown": "markdown",
     "text/x-markdown": "markdown",
+    "text/mdx": "markdown",
+    "text/x-mdx": "markdown",
     "text/x-rst": "rst",
     "text/prs.fallenstein.rst": "rst",
     "text/html": "html",
     "application/xhtml+xml": "html",
 }
-_POOLED_FORMATS = frozenset(("markdown", "html"))
-_BLOCKS: dict[str, Callable[[str], tuple[Block, ...]]] = {
-    "plain": plain_blocks,
-    "markdown": markdown_blocks,
-    "rst": rst_blocks,
-}
+_POOLED_FORMATS = frozenset(("markdown", "html", "rst"))
+# The text, its blocks, and how many characters of it the cleaner added.
+_ReadText = tuple[str, tuple[Block, ...], int]
 _MEDIA_TYPE = re.compile(
     r"\s*([a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+)\s*(?:;|$)", re.IGNORECASE
 )
@@ -91,10 +93,28 @@ def format_of(content_type: str | None, spec: PreparationSpec) -> str | Cleaning
 
 def clean_text(content: str, text_format: str) -> CleanedDocument:
     """Clean "plain", "markdown" or "rst" text in this process."""
-    text = normalise(content)
-    if text_format == "markdown":
-        text = without_markdown_noise(text)
-    return CleanedDocument(text, _BLOCKS[text_format](text))
+    account = AccountBuilder()
+    text = normalise(content, account)
+    text, blocks, added = _READERS[text_format](text, account)
+    added += account.count_undecodable(text)
+    return CleanedDocument(text, blocks, account.finish(visible_length(text) - added))
+
+
+def _read_plain(text: str, account: AccountBuilder) -> _ReadText:
+    text, added = without_payloads(text, account)
+    return text, plain_blocks(text), added
+
+
+def _read_markdown(text: str, account: AccountBuilder) -> _ReadText:
+    text, added = without_noise(text, account)
+    return text, markdown_blocks(text), added
+
+
+_READERS: dict[str, Callable[[str, AccountBuilder], _ReadText]] = {
+    "plain": _read_plain,
+    "markdown": _read_markdown,
+    "rst": read_rst,
+}
 
 
 class Cleaner:

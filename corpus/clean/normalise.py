@@ -7,6 +7,9 @@ import re
 import unicodedata
 from functools import cache
 
+from corpus.clean.account import AccountBuilder, DropRule
+from corpus.clean.terminal import as_shown
+
 # Not text: C0 and C1 controls, soft hyphen, zero-width space and word joiner, byte order marks, direction marks and
 # overrides, invisible operators, interlinear annotations, tags, noncharacters. Tab and newline stay.
 _INVISIBLE = re.compile(
@@ -61,16 +64,22 @@ _SOME_MARKS = (
 _PERHAPS_MANY_MARKS = re.compile(f"[{_SOME_MARKS}][{_SOME_MARKS}]{{{_MARKS}}}")
 
 
-def normalise(text: str) -> str:
+def normalise(text: str, account: AccountBuilder | None = None) -> str:
     """Return the normal form of `text`, without blank lines around it.
 
-    1. one code point per character (surrogates joined or replaced), one kind of line end
-    2. what is not text goes
-    3. NFC, marks capped, joiners and variation selectors only where they are spelling
-    4. no space at a line's end, at most two blank lines together
+    1. a terminal's escape sequences and overwritten states go; the account has them
+    2. one code point per character (surrogates joined or replaced), one kind of line end
+    3. what is not text goes; no one sees it, so no account has it
+    4. NFC, marks capped, joiners and variation selectors only where they are spelling
+    5. no space at a line's end, at most two blank lines together
     """
-    visible = _visible_ascii(text) if text.isascii() else _visible(text)  # 1., 2., 3.
-    return tidy_lines(visible)  # 4.
+    account = account or AccountBuilder()
+    text = as_shown(text, account)  # 1.
+    if text.isascii():
+        visible = _visible_ascii(text)  # 2., 3.
+    else:
+        visible = _visible(text, account)  # 2., 3., 4.
+    return tidy_lines(visible)  # 5.
 
 
 def _visible_ascii(text: str) -> str:
@@ -80,12 +89,12 @@ def _visible_ascii(text: str) -> str:
     return _INVISIBLE_ASCII.sub("", _without_overstrike(text))
 
 
-def _visible(text: str) -> str:
+def _visible(text: str, account: AccountBuilder) -> str:
     text = _one_line_end(whole_code_points(text), _NEWLINES)
     text = _SPACES.sub(" ", text)
     if _INVISIBLE.search(text):
         text = _without_invisible(_without_overstrike(text))
-    return _joined_where_spelling(_composed(text))
+    return _joined_where_spelling(_composed(text, account), account)
 
 
 def tidy_lines(text: str) -> str:
@@ -149,24 +158,26 @@ def _too_many_marks() -> re.Pattern[str]:
     return re.compile(f"({mark}{mark}{{{_MARKS - 1}}}){mark}+")
 
 
-def _composed(text: str) -> str:
+def _composed(text: str, account: AccountBuilder) -> str:
     """Return NFC; marks capped before, since ordering a long run is slow, and after, since some decompose into two."""
-    text = _capped(text)
+    text = _capped(text, account)
     if unicodedata.is_normalized("NFC", text):
         return text
-    return _capped(unicodedata.normalize("NFC", text))
+    return _capped(unicodedata.normalize("NFC", text), account)
 
 
-def _capped(text: str) -> str:
+def _capped(text: str, account: AccountBuilder) -> str:
     if _PERHAPS_MANY_MARKS.search(text) is None:
         return text
-    return _too_many_marks().sub(r"\1", text)
+    capped = _too_many_marks().sub(r"\1", text)
+    account.count(DropRule.MACHINE, len(text) - len(capped), "marks on one letter")
+    return capped
 
 
-def _joined_where_spelling(text: str) -> str:
+def _joined_where_spelling(text: str, account: AccountBuilder) -> str:
     if _JOINING_RUN.search(text) is None:
         return text
-    return _composed(_JOINING_RUN.sub(_kept_of_run, text))
+    return _composed(_JOINING_RUN.sub(_kept_of_run, text), account)
 
 
 def _kept_of_run(run: re.Match[str]) -> str:

@@ -24,7 +24,10 @@ def encoding_of(label: str) -> str | None:
     Raises:
         RefusedCharsetError: the standard knows the label, and refuses its encoding.
     """
-    encoding = LABELS.get(label.strip("\t\n\f\r ").lower()) if label.isascii() else None
+    if not label.isascii():
+        return None
+    name = label.strip("\t\n\f\r ").lower()
+    encoding = LABELS.get(name)
     if encoding == "replacement":
         raise RefusedCharsetError(label)
     return encoding
@@ -32,11 +35,15 @@ def encoding_of(label: str) -> str | None:
 
 def decoded(value: bytes, encoding: str) -> str:
     """The text of bytes in an encoding of the standard; what is not of the encoding becomes U+FFFD."""
-    if encoding in _MULTI_BYTE:
-        return _MULTI_BYTE[encoding](value)
     if encoding in _UNICODE:
         return value.decode(encoding, "replace")
-    return value.decode("latin-1").translate(_single_byte_table(encoding))
+    if encoding in _MULTI_BYTE:
+        decode = _MULTI_BYTE[encoding]
+        return decode(value)
+    characters = _single_byte_table(encoding)
+    # One character per byte, so that a table of characters does the rest.
+    text = value.decode("latin-1")
+    return text.translate(characters)
 
 
 _UNICODE = frozenset({"utf-8", "utf-16le", "utf-16be"})
@@ -134,10 +141,9 @@ def _from_euc_jp(value: bytes) -> str:
     parts: list[str] = []
     at = 0
     for character in _EUC_CHARACTER.finditer(value):
-        parts += (
-            value[at : character.start()].decode("ascii"),
-            _euc_character(character[0]),
-        )
+        before = value[at : character.start()]
+        parts.append(before.decode("ascii"))
+        parts.append(_euc_character(character[0]))
         at = character.end()
     parts.append(value[at:].decode("ascii"))
     return "".join(parts)

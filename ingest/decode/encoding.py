@@ -41,12 +41,14 @@ def utf8_text(body: bytes) -> str:
 
 def _refuse_damage(bad: int, text: str, encoding: str) -> None:
     """A few bad bytes cost a character each, and the document's account counts them; more cost the document."""
-    tolerated = max(_MAX_BAD_BYTES, len(text) // _MAX_BAD_SHARE)
-    if bad <= tolerated and bad * _MAX_BAD_SHARE_OF_SHORT <= len(text):
+    size = len(text)
+    tolerated = max(_MAX_BAD_BYTES, size // _MAX_BAD_SHARE)
+    tolerated_of_short = size // _MAX_BAD_SHARE_OF_SHORT
+    if bad <= min(tolerated, tolerated_of_short):
         return
     raise FieldError(
         DeadLetterReason.NOT_DECODABLE,
-        f"{bad:,} of {len(text):,} characters are not {encoding}; name the value's charset in its content type, "
+        f"{bad:,} of {size:,} characters are not {encoding}; name the value's charset in its content type, "
         "or let the source detect it",
     )
 
@@ -63,9 +65,8 @@ def json_bytes(value: bytes) -> bytes:
     value = value.removeprefix(UTF8_MARK)
     if _has_confluent_header(value):
         return value[_CONFLUENT_HEADER_BYTES:]
-    for matches, name in (*_NOT_JSON, *_NOT_TEXT):
-        if matches(value):
-            raise _is_other_format(value, name, "JSON")
+    _refuse_other_formats(value, _NOT_JSON, "JSON")
+    _refuse_other_formats(value, _NOT_TEXT, "JSON")
     return value
 
 
@@ -112,23 +113,33 @@ def document_text(
     """
     for mark, encoding in _MARKS:  # 1
         if value.startswith(mark):
-            return _text_in(value[len(mark) :], encoding)
+            marked = value[len(mark) :]
+            return _text_in(marked, encoding)
     encoding = _stated_encoding(content_types)  # 2
     if encoding is None:
-        for matches, name in _NOT_TEXT:
-            if matches(value):
-                raise _is_other_format(value, name, "text")
+        _refuse_other_formats(value, _NOT_TEXT, "text")
         encoding = _declared_encoding(value, content_types)  # 3
     if encoding is None and detect:
         encoding = _detected_encoding(value)  # 4
-    return _text_in(value, encoding or "utf-8")  # 5
+    if encoding is None:
+        encoding = "utf-8"  # 5
+    return _text_in(value, encoding)
+
+
+def _refuse_other_formats(
+    value: bytes, formats: Sequence["_Signature"], wanted: str
+) -> None:
+    for matches, name in formats:
+        if matches(value):
+            raise _is_other_format(value, name, wanted)
 
 
 def _text_in(value: bytes, encoding: str) -> str:
     if encoding == "utf-8":
         return utf8_text(value)
     text = charset.decoded(value, encoding)
-    _refuse_damage(text.count("\ufffd"), text, encoding)
+    bad = text.count("\ufffd")
+    _refuse_damage(bad, text, encoding)
     return text
 
 

@@ -24,12 +24,15 @@ def key_as_id(key: bytes | None, spec: SourceSpec) -> str:
     Raises:
         FieldError: there is no key, or it is not an id.
     """
-    if key is None or spec.key_format == "text":
+    if key is None:
+        return fields.key_as_id(None)
+    if spec.key_format == "text":
         return fields.key_as_id(key)
-    written = _written_by_converter(key)
-    if written is None:
-        return fields.key_as_id(key)
-    return fields.document_id(written)
+    name = _written_by_converter(key)
+    is_written = name is not None
+    if is_written:
+        return fields.document_id(name)
+    return fields.key_as_id(key)
 
 
 def _written_by_converter(key: bytes) -> Any:
@@ -48,7 +51,9 @@ def _written_by_converter(key: bytes) -> Any:
     if envelope.keys() != {"schema", "payload"}:
         return None
     payload = envelope["payload"]
-    return payload if isinstance(payload, (str, int)) else None
+    if isinstance(payload, (str, int)):
+        return payload
+    return None
 
 
 def _is_between(key: bytes, first: bytes, last: bytes) -> bool:

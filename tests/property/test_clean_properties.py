@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from corpus.clean.account import AccountBuilder, visible_length
 from corpus.clean.cleaner import clean_text
 from corpus.clean.html import clean_html
 from corpus.clean.html_depth import nests_deeper, strip_tags
@@ -147,3 +148,76 @@ def test_a_lower_limit_is_exceeded_as_well(content: str, limit: int) -> None:
 def test_stripping_tags_keeps_what_is_between_them(content: str) -> None:
     kept = solid(strip_tags(content))
     assert is_subsequence(kept, solid(content))
+
+
+# The account
+
+
+_RST = [
+    *(
+        "",
+        " ",
+        "   ",
+        "      ",
+        "- ",
+        "1. ",
+        ".. ",
+        "..",
+        ".. [1] ",
+        ".. _a: b",
+        ".. |s| replace:: x",
+    ),
+    *(
+        "word",
+        "a_",
+        "a__",
+        "`a`",
+        "`a <b>`_",
+        "``l``",
+        "``",
+        "`",
+        ":func:`f`",
+        ":pep:`8`",
+        "|s|",
+        "|t|",
+    ),
+    *("::", "=====", "---", "~~~", "====", "== ==", "+--+", "| a |", ">>> 1", "> q", "\\", "\\ "),
+    *(".. note::", ".. note:: n", ".. code:: c", ":opt: v", ":alt: v", ".. raw:: html", "<b>r</b>"),
+    *(".. toctree::", ".. image:: i", ".. class:: c", ".. csv-table:: t", ".. math:: m", "水 门"),
+    *("\ufffd", "data:a/b;base64," + "QmFzZTY0" * 30, "[1]_", "__ x", ":orphan:", "*e*"),
+]
+rst = st.lists(st.lists(st.sampled_from(_RST), max_size=5).map("".join), max_size=14).map("\n".join)
+
+
+@given(st.one_of(texts, markdown, rst), st.sampled_from(["plain", "rst", "markdown"]))
+@settings(max_examples=500, deadline=None)
+def test_kept_and_dropped_are_all_that_came_in(text: str, text_format: str) -> None:
+    account = AccountBuilder()
+    received = normalise(text, account)
+    seen = clean_text(text, text_format).account
+    assert seen.received == visible_length(received) + account.finish(0).received
+
+
+@given(st.one_of(markdown, rst), st.sampled_from(["plain", "rst", "markdown"]))
+@settings(max_examples=500, deadline=None)
+def test_what_is_not_dropped_comes_out_once_and_in_order(text: str, text_format: str) -> None:
+    document = clean_text(text, text_format)
+    kept, account = solid(document.text), document.account
+    if account.kept == len(kept):  # the cleaner added nothing
+        assert is_subsequence(kept, solid(normalise(text)))
+    assert account.kept <= len(kept)
+    assert_blocks_hold_the_text(text, text_format)
+
+
+words = st.lists(
+    st.sampled_from(["gate", "weir", "水门", "é", "level_2", "3.5", "it's", "a-b"]), min_size=1
+)
+paragraphs = st.lists(words.map(" ".join), min_size=1, max_size=6)
+
+
+@given(paragraphs, st.sampled_from(["plain", "rst", "markdown"]))
+def test_prose_is_kept_to_the_letter(prose: list[str], text_format: str) -> None:
+    text = "\n\n".join(prose)
+    document = clean_text(text, text_format)
+    assert document.text == text
+    assert document.account.dropped == ()

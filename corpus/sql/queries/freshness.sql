@@ -18,7 +18,8 @@ SELECT (extract(epoch FROM now()) * 1000)::bigint AS snapshotted_at_ms, s.spec, 
                   ) AS lossy
              FROM freshet.document d,
                   LATERAL (
-                      SELECT d.received_characters - coalesce((d.dropped ->> 'machine')::bigint, 0) AS characters
+                      SELECT d.received_characters - coalesce((d.dropped ->> 'machine')::bigint, 0)
+                             - coalesce((d.dropped ->> 'markup')::bigint, 0) AS characters
                   ) readable
             WHERE d.source = s.source AND d.visible_to IS NULL
        ) v,

@@ -20,7 +20,8 @@ WHERE (%(source)s::text IS NULL OR source = %(source)s::text)
   AND (
       %(max_kept_ratio)s::double precision IS NULL
       OR kept_characters < %(max_kept_ratio)s
-                           * (received_characters - coalesce((dropped ->> 'machine')::bigint, 0))
+                           * (received_characters - coalesce((dropped ->> 'machine')::bigint, 0)
+                                                  - coalesce((dropped ->> 'markup')::bigint, 0))
   )
 ORDER BY source, document_id, visible_from DESC LIMIT %(limit)s;
 

@@ -209,7 +209,8 @@ WHERE i.decision = 'upsert';
 -- Versions from before the account was kept have none and are in no sum.
 WITH opened AS (
     SELECT received_characters, kept_characters, dropped, tokens, unknown_tokens,
-           received_characters - coalesce((dropped ->> 'machine')::bigint, 0) AS readable_characters
+           received_characters - coalesce((dropped ->> 'machine')::bigint, 0)
+                               - coalesce((dropped ->> 'markup')::bigint, 0) AS readable_characters
     FROM freshet.document
     WHERE source = %(source)s AND batch = %(batch)s AND kind = 'document' AND received_characters IS NOT NULL
 )

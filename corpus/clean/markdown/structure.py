@@ -1,37 +1,34 @@
-"""Markdown → text without noise, and its blocks.
+"""Markdown → blocks.
 
 The structure is markdown-it's: its block rules give exact line ranges. Nothing is rendered, so the text stays as its
-author wrote it. What a comment, script or style sheet is follows CommonMark: it begins outside of code, and it ends
-where its block ends at the latest; what does not end is text.
+author wrote it.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from itertools import accumulate
 from typing import NamedTuple
 
 from markdown_it import MarkdownIt
 from markdown_it.rules_block.html_block import HTML_SEQUENCES
-from markdown_it.rules_inline import StateInline, html_inline
 from markdown_it.token import Token
 from mdit_py_plugins.footnote import footnote_plugin
 
 from corpus.clean.block_builder import first_visible
 from corpus.clean.blocks import Block, BlockKind
-from corpus.clean.normalise import tidy_lines
 from corpus.clean.plain import plain_blocks
+
 
 # Definitions of links stay text, so the rule that takes them out is off. What nests deeper than the parser's limit (20
 # containers) has no tokens; it is read as plain text.
-_PARSER = (
-    MarkdownIt("commonmark").enable("table").disable("reference").use(footnote_plugin)
-)
-_PARSER_WITHOUT_HTML = (
-    MarkdownIt("commonmark")
-    .enable("table")
-    .disable(["reference", "html_block"])
-    .use(footnote_plugin)
-)
+def make_parser(*disabled: str) -> MarkdownIt:
+    """Return a parser without some block rules."""
+    parser = MarkdownIt("commonmark").enable("table").disable(["reference", *disabled])
+    return parser.use(footnote_plugin)
+
+
+_PARSER = make_parser()
+_PARSER_WITHOUT_HTML = make_parser("html_block")
 
 # An end tag as browsers read it; CommonMark allows no space.
 _SPACED_END = re.compile(r"</(?:script|style)\s+>", re.IGNORECASE)
@@ -55,7 +52,7 @@ class _Span(NamedTuple):
     level: int
 
 
-class _Lines:
+class Lines:
     """Where each line of a text is."""
 
     def __init__(self, text: str) -> None:
@@ -87,10 +84,10 @@ def markdown_blocks(text: str) -> tuple[Block, ...]:
     1. what the parser names
     2. between it (HTML, what nests too deep, an empty item) paragraphs and list items, as in plain text
     """
-    lines = _Lines(text)
+    lines = Lines(text)
     blocks: list[Block] = []
     covered = 0
-    for span in _spans(_parse(text)):
+    for span in _spans(parse(text)):
         # 2.
         _append_unnamed(blocks, text, lines, covered, span.first)
         # 1.
@@ -101,24 +98,10 @@ def markdown_blocks(text: str) -> tuple[Block, ...]:
     return tuple(blocks)
 
 
-def without_markdown_noise(text: str) -> str:
-    """Take out front matter, comments, scripts and style sheets; code keeps them, since there they are text."""
-    text = _without_front_matter(text)
-    if _NOISE.search(text) is None:
-        return text
-    kept: list[str] = []
-    at = 0
-    for start, end in _noise(text):
-        kept.append(text[at:start])
-        at = end
-    kept.append(text[at:])
-    return tidy_lines("".join(kept))
-
-
 # Structure
 
 
-def _parse(text: str) -> list[Token]:
+def parse(text: str) -> list[Token]:
     """Return the block tokens.
 
     By the letter of CommonMark, a comment (script, ...) without an end hides the rest of the document. It is more
@@ -135,7 +118,7 @@ def _parse(text: str) -> list[Token]:
 
 def _tokens_without_html(text: str, first_line: int) -> list[Token]:
     """Return the tokens of the text from a line to the end."""
-    tokens = _block_tokens(_PARSER_WITHOUT_HTML, text[_Lines(text).start(first_line) :])
+    tokens = _block_tokens(_PARSER_WITHOUT_HTML, text[Lines(text).start(first_line) :])
     for token in tokens:
         if token.map is not None:
             token.map = [line + first_line for line in token.map]
@@ -196,7 +179,7 @@ def _block(text: str, start: int, end: int, span: _Span) -> Block:
 
 
 def _append_unnamed(
-    blocks: list[Block], text: str, lines: _Lines, first: int, end: int
+    blocks: list[Block], text: str, lines: Lines, first: int, end: int
 ) -> None:
     """Append the blocks of lines that the parser names nothing for."""
     end = lines.without_blank_end(first, end)
@@ -220,113 +203,3 @@ def _continues(text: str, before: Block, block: Block) -> bool:
     between = text[before.end : block.start]
     content = text[block.start : block.end]
     return between.count("\n") == 1 and not any(map(str.isalnum, content))
-
-
-# Noise
-
-# By hand: the plugin for front matter takes everything between two thematic breaks, and knows no TOML. A thematic break
-# looks like the start of YAML; only a key after it tells.
-_FRONT_MATTER = re.compile(
-    r"(?:(?P<yaml>---)\n(?:#.*\n|\n)*[\w\"'-][\w \"'.-]*:(?:\s|$)"
-    r"|(?P<toml>\+\+\+)\n(?:#.*\n|\n)*[\w\"'.\[-]+\s*[=\].])"
-)
-_FRONT_MATTER_END = {
-    "yaml": re.compile(r"\n(?:---|\.\.\.)(?:\n|$)"),
-    "toml": re.compile(r"\n\+\+\+(?:\n|$)"),
-}
-
-
-def _without_front_matter(text: str) -> str:
-    """Take out YAML or TOML between two marks at the very beginning."""
-    opening = _FRONT_MATTER.match(text)
-    if opening is None:
-        return text
-    end = _FRONT_MATTER_END[str(opening.lastgroup)].search(text, 3)
-    if end is None:
-        return text
-    return text[end.end() :].strip("\n")
-
-
-_NOISE = re.compile(r"<!--|<(script|style)(?=[\s>/])", re.IGNORECASE)
-_ENDS = {
-    "comment": re.compile("-->"),
-    "script": re.compile(r"</script\s*>", re.IGNORECASE),
-    "style": re.compile(r"</style\s*>", re.IGNORECASE),
-}
-_CELL = re.compile(r"(?:[^|\\]+|\\.)+")
-_WITH_INLINE = ("paragraph_open", "heading_open")
-
-
-def _noise(text: str) -> Iterator[tuple[int, int]]:
-    """Yield the character ranges that are no text, in order."""
-    lines = _Lines(text)
-    for token in _parse(text):
-        if token.map is None:
-            continue
-        first, end = token.map
-        span = (lines.start(first), lines.end(end))
-        if token.type == "html_block":
-            yield from _noise_between(*span, text, _marks_in_block)
-        elif token.type in _WITH_INLINE:
-            yield from _noise_between(*span, text, _marks_in_lines)
-        elif token.type == "tr_open":
-            for cell in _CELL.finditer(text, *span):
-                yield from _noise_between(*cell.span(), text, _marks_in_lines)
-
-
-_FindMarks = Callable[[str, int, int], Iterable[int]]
-
-
-def _noise_between(
-    start: int, end: int, text: str, find_marks: _FindMarks
-) -> Iterator[tuple[int, int]]:
-    """Yield the ranges between two offsets, of those that begin at a mark."""
-    if _NOISE.search(text, start, end) is None:
-        return
-    endless: set[str] = set()
-    noise_end = start
-    for place in find_marks(text, start, end):
-        mark = _NOISE.match(text, place)
-        if mark is None or place < noise_end:
-            continue
-        kind = (mark[1] or "comment").lower()
-        if kind in endless:
-            continue
-        closing = _ENDS[kind].search(text, place + 2, end)
-        if closing is None:
-            endless.add(
-                kind
-            )  # nor does a later one end, so it is not searched for again
-            continue
-        noise_end = closing.end()
-        yield place, noise_end
-
-
-def _marks_in_block(text: str, start: int, end: int) -> Iterator[int]:
-    for mark in _NOISE.finditer(text, start, end):
-        yield mark.start()
-
-
-def _marks_in_lines(text: str, start: int, end: int) -> list[int]:
-    """Return where HTML begins, outside of code spans and not after a backslash."""
-    places: list[int] = []
-    state = StateInline(text[start:end], _INLINE_PARSER, {_PLACES: places}, [])
-    _INLINE_PARSER.inline.tokenize(state)
-    return [place + start for place in places]
-
-
-_PLACES = "places"
-
-
-def _note_place(state: StateInline, silent: bool) -> bool:
-    """The rule for inline HTML, which also notes where it begins: tokens inside a line have no offsets."""
-    place = state.pos
-    matches = html_inline(state, silent)
-    if matches:
-        state.env[_PLACES].append(place)
-    return matches
-
-
-_INLINE_PARSER = MarkdownIt("commonmark")
-_INLINE_PARSER.inline.ruler.enableOnly(["text", "escape", "backticks", "html_inline"])
-_INLINE_PARSER.inline.ruler.at("html_inline", _note_place)

@@ -1,0 +1,1 @@
+"""Markdown → text without what a reader does not see, and its blocks."""

@@ -1,0 +1,1 @@
+"""reStructuredText → text without its marks, and its blocks."""
