@@ -5,11 +5,14 @@ from collections.abc import Iterable
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from markdown_it.token import Token
 
 from corpus.clean.account import AccountBuilder, visible_length
 from corpus.clean.cleaner import clean_text
 from corpus.clean.html import clean_html
 from corpus.clean.html_depth import nests_deeper, strip_tags
+from corpus.clean.markdown.rules import try_rules_by_first_character
+from corpus.clean.markdown.structure import make_parser
 from corpus.clean.normalise import normalise
 
 # Characters with a meaning to the cleaner, more often than chance would bring them.
@@ -221,3 +224,13 @@ def test_prose_is_kept_to_the_letter(prose: list[str], text_format: str) -> None
     document = clean_text(text, text_format)
     assert document.text == text
     assert document.account.dropped == ()
+
+
+@given(markdown)
+@settings(max_examples=300)
+def test_rules_by_first_character_find_the_blocks_of_markdown_it(text: str) -> None:
+    chosen, all_rules = try_rules_by_first_character(make_parser()), make_parser()
+    tokens: list[list[Token]] = [[], []]
+    for parser, found in zip((chosen, all_rules), tokens, strict=True):
+        parser.block.parse(text, parser, {}, found)
+    assert tokens[0] == tokens[1]

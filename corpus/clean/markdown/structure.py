@@ -16,6 +16,7 @@ from mdit_py_plugins.footnote import footnote_plugin
 
 from corpus.clean.block_builder import first_visible
 from corpus.clean.blocks import Block, BlockKind
+from corpus.clean.markdown.rules import try_rules_by_first_character
 from corpus.clean.plain import plain_blocks
 
 
@@ -27,8 +28,8 @@ def make_parser(*disabled: str) -> MarkdownIt:
     return parser.use(footnote_plugin)
 
 
-_PARSER = make_parser()
-_PARSER_WITHOUT_HTML = make_parser("html_block")
+_PARSER = try_rules_by_first_character(make_parser())
+_PARSER_WITHOUT_HTML = try_rules_by_first_character(make_parser("html_block"))
 
 # An end tag as browsers read it; CommonMark allows no space.
 _SPACED_END = re.compile(r"</(?:script|style)\s+>", re.IGNORECASE)
