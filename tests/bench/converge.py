@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench import data
-from tests.bench.stack import PARTS, Reader, Stack, chaos
+from tests.bench.reader import Reader
+from tests.bench.stack import PARTS, Stack, chaos
 
 TOML = """
 [source.peps]
@@ -91,10 +92,14 @@ def run(case: str = "plain") -> dict[str, Any]:
         drained = drain_patiently(stack, timeout=1500)
         seconds = time.monotonic() - started
         seen = reader.stop()
-        differ = data.differences(stack.cli("export", "--source", "peps"), "streams/peps.final.tsv")
+        differ = data.differences(
+            data.exported(stack.cli("export", "--source", "peps")),
+            data.final("streams/peps.final.tsv"),
+        )
         if case == "chaos":
             differ += data.differences(
-                stack.cli("export", "--source", "manual"), "html/httpd.final.tsv", SECOND_IDS
+                data.exported(stack.cli("export", "--source", "manual")),
+                data.final("html/httpd.final.tsv", SECOND_IDS),
             )
         counts = accounts(stack)
         wrong = [name for name, count in seen.items() if count and not name.startswith("looks")]
@@ -180,7 +185,7 @@ def accounts(stack: Stack) -> dict[str, Any]:
             """).fetchone()
     assert row is not None
     sent = 0
-    for log in sorted((stack.home / "logs").glob("embedder.log*")):
+    for log in sorted((stack.home / "logs").glob("embedder*.log*")):
         for match in re.finditer(
             r"\{.*\"action\": \"shard_embedded\".*\}", log.read_text(encoding="utf-8")
         ):

@@ -1,7 +1,8 @@
 """The real inputs (shared/data, or FRESHET_DATA)."""
 
+import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,10 @@ def events(name: str) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
-def final(name: str) -> dict[str, tuple[str, str]]:
-    """id -> (version, sha256) of a `*.final.tsv`."""
+def final(name: str, prefix: str = "") -> dict[str, tuple[str, str]]:
+    """id -> (version, sha256) of a `*.final.tsv`, for ids that start with `prefix`."""
     rows = (line.split("\t") for line in (DATA / name).read_text(encoding="utf-8").splitlines()[1:])
-    return {row[0]: (row[1], row[2]) for row in rows}
+    return {row[0]: (row[1], row[2]) for row in rows if row[0].startswith(prefix)}
 
 
 def write_events(path: Path, wanted: Iterator[dict[str, Any]] | list[dict[str, Any]]) -> Path:
@@ -33,14 +34,28 @@ def write_events(path: Path, wanted: Iterator[dict[str, Any]] | list[dict[str, A
     return path
 
 
-def differences(exported: str, name: str, prefix: str = "") -> list[str]:
-    """Ids, of those that start with `prefix`, in which an export differs from a `*.final.tsv`."""
-    wanted = {document: row for document, row in final(name).items() if document.startswith(prefix)}
-    have = {
-        row[0]: (row[1], row[2]) for row in (line.split("\t") for line in exported.splitlines()[1:])
+def folded(events: Iterable[dict[str, Any]]) -> dict[str, tuple[str, str]]:
+    """id -> (version, sha256) of the documents that remain: of each, the greatest version."""
+    greatest: dict[str, dict[str, Any]] = {}
+    for event in events:
+        if event["version"] > greatest.get(event["id"], {"version": -1})["version"]:
+            greatest[event["id"]] = event
+    return {
+        document: (str(event["version"]), hashlib.sha256(event["content"].encode()).hexdigest())
+        for document, event in greatest.items()
+        if event["op"] == "upsert"
     }
-    return sorted(
-        document
-        for document in wanted.keys() | have.keys()
-        if wanted.get(document) != have.get(document)
-    )
+
+
+def exported(text: str) -> dict[str, tuple[str, str]]:
+    """id -> (version, sha256), of what `freshet export` prints below a heading."""
+    rows = (line.split("\t") for line in text.splitlines()[1:])
+    return {row[0]: (row[1], row[2]) for row in rows}
+
+
+def differences(
+    have: Mapping[str, tuple[str, str]], wanted: Mapping[str, tuple[str, str]]
+) -> list[str]:
+    """Ids in which two corpora differ."""
+    documents = wanted.keys() | have.keys()
+    return sorted(one for one in documents if wanted.get(one) != have.get(one))

@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 
+from compose.local.machine.process import marked
 from corpus.database import Connection, connect
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -125,6 +126,28 @@ class Stack:
             return True
         return False
 
+    def freeze(self, part: str) -> list[psutil.Process]:
+        """SIGSTOP every process of a part; returns them, for `thaw`. None where it does not run."""
+        frozen: dict[int, psutil.Process] = {}
+        # A process that is just being started by another one is seen at the next look.
+        while new := [
+            process
+            for process in marked(f"{self.home}|{part}")
+            if process.pid not in frozen and self.pid(part) is not None
+        ]:
+            for process in new:
+                frozen[process.pid] = process
+                with contextlib.suppress(psutil.Error):
+                    process.suspend()
+        return list(frozen.values())
+
+    @staticmethod
+    def thaw(frozen: Sequence[psutil.Process]) -> None:
+        """SIGCONT."""
+        for process in frozen:
+            with contextlib.suppress(psutil.Error):
+                process.resume()
+
     def memory(self, part: str) -> int:
         """Resident bytes of a part and its children."""
         pid = self.pid(part)
@@ -155,70 +178,6 @@ class Stack:
         finally:
             ended.set()
             thread.join()
-
-
-class Reader(threading.Thread):
-    """Promise 2, watched: looks all the time and counts what must never be seen."""
-
-    def __init__(self, stack: Stack, pause: float = 0.02) -> None:
-        super().__init__(daemon=True)
-        self._stack = stack
-        self._pause = pause
-        self._ended = threading.Event()
-        self.looks = 0
-        self.refused = 0  # looks while PostgreSQL was away
-        self.seen: dict[str, int] = {
-            "documents without chunks": 0,
-            "mixed versions": 0,
-            "half batches": 0,
-            "two versions": 0,
-        }
-
-    def run(self) -> None:
-        connection: Connection | None = None
-        while not self._ended.wait(self._pause):
-            try:
-                connection = connection or self._stack.connect()
-                row = connection.execute(_LOOK.encode()).fetchone()
-                for name, count in zip(self.seen, row or (), strict=True):
-                    self.seen[name] += count
-                self.looks += 1
-            except Exception:
-                self.refused += 1
-                if connection is not None:
-                    connection.close()
-                connection = None
-                self._ended.wait(0.2)
-        if connection is not None:
-            connection.close()
-
-    def stop(self) -> dict[str, int]:
-        self._ended.set()
-        self.join()
-        return {"looks": self.looks, "looks while the database was away": self.refused, **self.seen}
-
-
-# One statement, one snapshot, as a search is: every visible document's chunks against the visible chunks.
-_LOOK = """
-WITH listed AS (
-    SELECT d.source, d.document_id, d.batch, d.content_bytes, cardinality(d.chunk_ids) AS named, t.chunk_id
-    FROM freshet.document d LEFT JOIN LATERAL (SELECT DISTINCT unnest(d.chunk_ids) AS chunk_id) t ON true
-    WHERE d.visible_to IS NULL
-), joined AS (
-    SELECT l.*, c.chunk_id AS open FROM listed l
-    LEFT JOIN freshet.chunk c ON c.chunk_id = l.chunk_id AND c.visible_to IS NULL AND c.document_id = l.document_id
-)
-SELECT (SELECT count(*) FROM (SELECT document_id FROM joined GROUP BY source, document_id, content_bytes
-                              HAVING count(open) = 0 AND content_bytes > 20) x),
-       (SELECT count(*) FROM joined WHERE chunk_id IS NOT NULL AND open IS NULL)
-         + (SELECT count(*) FROM freshet.chunk c WHERE c.visible_to IS NULL
-            AND NOT EXISTS (SELECT FROM listed l WHERE l.chunk_id = c.chunk_id)),
-       (SELECT count(*) FROM freshet.batch b WHERE b.kind = 'ingest' AND b.documents_written <>
-            (SELECT count(*) FROM freshet.document d
-             WHERE d.source = b.source AND d.batch = b.batch AND d.kind = 'document')),
-       (SELECT count(*) FROM (SELECT document_id FROM freshet.document WHERE visible_to IS NULL
-                              GROUP BY source, document_id HAVING count(*) > 1) x)
-"""
 
 
 def chaos(

@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 
 from ingest.event_file import zstd
+from tests.bench import data
 from tests.bench.converge import accounts, drain_patiently, produce_patiently
-from tests.bench.stack import PARTS, ROOT, Reader, Stack, chaos
+from tests.bench.reader import Reader
+from tests.bench.stack import PARTS, ROOT, Stack, chaos
 
 EXAMPLE = ROOT / "examples" / "peps"
 SEED = 703
@@ -23,26 +25,6 @@ SEED = 703
 def _events(path: Path) -> list[dict[str, Any]]:
     with zstd.open(path, "rt", encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
-
-
-def _folded(events: list[dict[str, Any]]) -> dict[str, int]:
-    """The model: the greatest version of each document."""
-    greatest: dict[str, dict[str, Any]] = {}
-    for event in events:
-        if event["version"] > greatest.get(event["id"], {"version": -1})["version"]:
-            greatest[event["id"]] = event
-    return {
-        document: event["version"]
-        for document, event in greatest.items()
-        if event["op"] == "upsert"
-    }
-
-
-def _exported(stack: Stack) -> dict[str, int]:
-    """Document id -> version, as `freshet export` prints them below a heading."""
-    lines = stack.cli("export", "--source", "peps").splitlines()[1:]
-    rows = [line.split("\t") for line in lines]
-    return {row[0]: int(row[1]) for row in rows}
 
 
 def _check_reader(seen: dict[str, int], failure: object) -> None:
@@ -65,7 +47,7 @@ def _check_accounts(counted: dict[str, int], log: list[str]) -> None:
 @pytest.mark.timeout(900)
 def test_every_part_may_be_killed(tmp_path: Path) -> None:
     files = [EXAMPLE / "peps.base.jsonl.zst", EXAMPLE / "peps.changes.jsonl.zst"]
-    expected = _folded([event for file in files for event in _events(file)])
+    expected = data.folded(event for file in files for event in _events(file))
     log: list[str] = []
     failure = (SEED, log)
     stop = threading.Event()
@@ -85,7 +67,7 @@ def test_every_part_may_be_killed(tmp_path: Path) -> None:
         finally:
             stop.set()
         seen = reader.stop()
-        exported = _exported(stack)
+        exported = data.exported(stack.cli("export", "--source", "peps"))
         counted = accounts(stack)
     assert exported == expected, failure
     assert len(log) >= len(PARTS) - 1, log
