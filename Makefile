@@ -13,8 +13,10 @@ SIDE_BY_SIDE := -n logical --dist worksteal
 
 # `make test T=tests/unit/corpus/split` runs one folder, file or test.
 T ?=
+# `make faults ARGS=--help` lists its options.
+ARGS ?=
 
-.PHONY: help setup demo up down status test test-fast check lint contracts types spelling fmt replay bench shape lock docs hooks clean
+.PHONY: help setup demo up down status test test-fast check lint contracts types spelling fmt replay bench faults shape lock docs hooks clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -77,6 +79,9 @@ replay: setup ## replay the recorded workflow histories
 
 bench: setup ## measure; writes build/bench
 	$(BIN)/python -m tests.bench
+
+faults: setup ## kill, freeze and delay everything under the PEP stream; ARGS="--seed 1 --faults 10" and others
+	$(BIN)/python -m tests.bench.faults $(ARGS)
 
 shape: setup ## the figures of the code's shape
 	$(BIN)/python -m tests.bench.shape

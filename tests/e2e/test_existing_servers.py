@@ -32,6 +32,7 @@ from compose.local.parts.kafka import Kafka
 from compose.local.run import running
 from tests.bench.stack import ROOT
 from tests.support.fix_temporal import TemporalEnv
+from tests.support.kafka_listeners import with_listener
 
 SECRET = "correct-horse"
 
@@ -44,12 +45,7 @@ class GuardedKafka(Kafka):
     pem: str  # key and certificate
 
     def _settings(self) -> dict[str, object]:
-        settings = super()._settings()
-        listener = f"GUARDED://127.0.0.1:{self.sasl_port}"
-        for name in ("listeners", "advertised.listeners"):
-            settings[name] = f"{settings[name]},{listener}"
-        protocols = "listener.security.protocol.map"
-        settings[protocols] = f"{settings[protocols]},GUARDED:SASL_SSL"
+        settings = with_listener(super()._settings(), "GUARDED", "SASL_SSL", self.sasl_port)
         escaped = self.pem.replace("\n", "\\n")
         key, _, chain = escaped.partition("-----BEGIN CERTIFICATE-----")
         prefix = "listener.name.guarded"

@@ -1,0 +1,178 @@
+"""Carries out a schedule on a stack: faults of a burst overlap, and the stack recovers before the next burst."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import psutil
+
+from tests.bench.faults.proxy import Behaviour, BlackHole, Cut, Delay, Plain
+from tests.bench.faults.schedule import OF_PROXIES, ROLES, Burst, Fault, Kind
+from tests.bench.faults.stack import ProxiedStack
+from tests.bench.faults.stalls import LIMIT_SECONDS, HeldFaults, Watcher
+
+RETURN_SECONDS = (
+    240.0  # within which the supervisor has a part back, its servers being faulty meanwhile
+)
+_POLL_SECONDS = 0.1
+_BEYOND_LIMIT_SECONDS = 5.0  # so that the watcher has seen a stall before the next burst hides it
+
+
+@dataclass(kw_only=True)
+class Injected:
+    """A fault as it was carried out; times in seconds of the monotonic clock, 0: not yet.
+
+    Attributes:
+        fault: what the schedule says.
+        began: when it was injected.
+        ended: when it no longer held.
+        progressed: when every source had moved again, or had nothing to do.
+        problem: why it could not be carried out, or what did not come back.
+    """
+
+    fault: Fault
+    began: float = 0.0
+    ended: float = 0.0
+    progressed: float = 0.0
+    problem: str = ""
+
+    @property
+    def recovery_seconds(self) -> float | None:
+        """From its end to progress; None where there was none."""
+        return max(0.0, self.progressed - self.ended) if self.progressed else None
+
+
+class Injector:
+    """Injects bursts one after the other.
+
+    Attributes:
+        injected: what was done, in the order of the schedule.
+    """
+
+    def __init__(
+        self,
+        stack: ProxiedStack,
+        faults: HeldFaults,
+        watcher: Watcher,
+        say: Callable[[str], None],
+    ) -> None:
+        self._stack = stack
+        self._faults = faults
+        self._watcher = watcher
+        self._say = say
+        self._stopping = threading.Event()
+        self.injected: list[Injected] = []
+
+    def stop(self) -> None:
+        """End what holds, and begin nothing more."""
+        self._stopping.set()
+
+    def burst(self, burst: Burst) -> None:
+        """Inject the faults of a burst, and wait until the stack has recovered, or has shown that it does not."""
+        records = [Injected(fault=fault) for fault in burst]
+        self.injected += records
+        threads: list[threading.Thread] = []
+        offset = 0.0
+        for record in records:
+            offset += record.fault.after
+            thread = threading.Thread(target=self._hold, args=(record, offset), daemon=True)
+            thread.start()
+            threads.append(thread)
+        while self._goes_on(records, threads):
+            for record in records:
+                if record.ended and not record.progressed:
+                    self._note_progress(record)
+            time.sleep(_POLL_SECONDS)
+        for thread in threads:
+            thread.join()
+
+    def _goes_on(self, records: list[Injected], threads: list[threading.Thread]) -> bool:
+        """Whether there is still something to wait for."""
+        if any(thread.is_alive() for thread in threads):
+            return True
+        if all(record.progressed for record in records):
+            return False
+        last = max((record.ended for record in records), default=0.0)
+        waited = time.monotonic() - last
+        return waited < LIMIT_SECONDS + _BEYOND_LIMIT_SECONDS and not self._stopping.is_set()
+
+    def _note_progress(self, record: Injected) -> None:
+        if self._watcher.progressed_since(record.ended):
+            record.progressed = max(clock.progressed_at for clock in self._watcher.clocks.values())
+            self._say(f"recovered from {record.fault.name} in {record.recovery_seconds:.1f} s")
+
+    def _hold(self, record: Injected, offset: float) -> None:
+        """One fault from its beginning to its end; it begins in `offset` seconds."""
+        fault = record.fault
+        if self._stopping.wait(offset):
+            return
+        name = f"#{fault.number} {fault.name}"
+        if fault.kind not in OF_PROXIES and not self._wait_ready(fault.target):
+            record.problem = f"{fault.target} was not back after {RETURN_SECONDS:.0f} s"
+        self._faults.begin(name)
+        record.began = time.monotonic()
+        self._say(name)
+        try:
+            if fault.kind in OF_PROXIES:
+                self._hold_proxy(fault)
+            elif fault.kind is Kind.FREEZE:
+                self._hold_frozen(fault, record)
+            else:
+                self._hold_killed(fault, record)
+        except Exception as error:  # a thread that ends must not leave a fault that nobody reports
+            record.problem = f"{type(error).__name__}: {error}"
+        finally:
+            self._faults.end(name)
+            record.ended = time.monotonic()
+
+    def _hold_proxy(self, fault: Fault) -> None:
+        self._stack.proxies.behave(fault.target, behaviour_of(fault))
+        self._stopping.wait(fault.seconds)
+        self._stack.proxies.behave(fault.target, Plain())
+
+    def _hold_killed(self, fault: Fault, record: Injected) -> None:
+        killed = self._stack.pid(fault.target)
+        if not self._stack.kill(fault.target):
+            record.problem = f"{fault.target} had no process to kill"
+        if not self._wait_ready(fault.target, other_than=killed):
+            record.problem = f"{fault.target} was not back {RETURN_SECONDS:.0f} s after its kill"
+
+    def _hold_frozen(self, fault: Fault, record: Injected) -> None:
+        frozen: list[psutil.Process] = []
+        replacement = None
+        try:
+            frozen = self._stack.freeze(fault.target)
+            if not frozen:
+                record.problem = f"{fault.target} had no process to freeze"
+            if fault.target in ROLES:
+                replacement = self._stack.replacement(fault.target, fault.number)
+                replacement.start()
+            self._stopping.wait(fault.seconds)
+        finally:
+            self._stack.thaw(frozen)
+        if replacement is not None:
+            self._stopping.wait(fault.overlap)
+            replacement.stop()
+
+    def _wait_ready(self, part: str, *, other_than: int | None = None) -> bool:
+        """Wait until a part serves, by another process than one that was killed."""
+        deadline = time.monotonic() + RETURN_SECONDS
+        while not self._stack.ready(part) or self._stack.pid(part) in (None, other_than):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_POLL_SECONDS)
+        return True
+
+
+def behaviour_of(fault: Fault) -> Behaviour:
+    """What the proxy of the fault's target does."""
+    match fault.kind:
+        case Kind.DELAY:
+            return Delay(fault.low, fault.high)
+        case Kind.CUT:
+            return Cut(fault.low)
+        case Kind.BLACK_HOLE:
+            return BlackHole(swallow_requests=fault.swallows)
+        case _:
+            return Plain()
