@@ -128,25 +128,7 @@ class Stack:
 
     def freeze(self, part: str) -> list[psutil.Process]:
         """SIGSTOP every process of a part; returns them, for `thaw`. None where it does not run."""
-        frozen: dict[int, psutil.Process] = {}
-        # A process that is just being started by another one is seen at the next look.
-        while new := [
-            process
-            for process in marked(f"{self.home}|{part}")
-            if process.pid not in frozen and self.pid(part) is not None
-        ]:
-            for process in new:
-                frozen[process.pid] = process
-                with contextlib.suppress(psutil.Error):
-                    process.suspend()
-        return list(frozen.values())
-
-    @staticmethod
-    def thaw(frozen: Sequence[psutil.Process]) -> None:
-        """SIGCONT."""
-        for process in frozen:
-            with contextlib.suppress(psutil.Error):
-                process.resume()
+        return freeze(f"{self.home}|{part}")
 
     def memory(self, part: str) -> int:
         """Resident bytes of a part and its children."""
@@ -205,3 +187,22 @@ def chaos(
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     return thread
+
+
+def freeze(mark: str) -> list[psutil.Process]:
+    """SIGSTOP every process that carries a mark; returns them."""
+    frozen: dict[int, psutil.Process] = {}
+    # A process that is just being started by another one is seen at the next look.
+    while new := [process for process in marked(mark) if process.pid not in frozen]:
+        for process in new:
+            frozen[process.pid] = process
+            with contextlib.suppress(psutil.Error):
+                process.suspend()
+    return list(frozen.values())
+
+
+def thaw(frozen: Sequence[psutil.Process]) -> None:
+    """SIGCONT to what `freeze` returned."""
+    for process in frozen:
+        with contextlib.suppress(psutil.Error):
+            process.resume()

@@ -76,7 +76,7 @@ def _report(result: dict[str, Any]) -> str:
         )
     counts = {name: value for name, value in result.items() if isinstance(value, int | float)}
     lines += ["", *(f"{name}: {value}" for name, value in counts.items())]
-    lines += [f"standing still: {result['standing still']}", f"reader: {result['reader']}"]
+    lines += [f"{name}: {result[name]}" for name in ("standing still", "restarts", "reader")]
     if result["holds"]:
         lines.append("Every promise holds.")
     else:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import psutil
@@ -11,6 +11,7 @@ from tests.bench.faults.proxy import Behaviour, BlackHole, Cut, Delay, Plain
 from tests.bench.faults.schedule import OF_PROXIES, ROLES, Burst, Fault, Kind
 from tests.bench.faults.stack import ProxiedStack
 from tests.bench.faults.stalls import LIMIT_SECONDS, HeldFaults, Watcher
+from tests.bench.stack import thaw
 
 RETURN_SECONDS = (
     240.0  # within which the supervisor has a part back, its servers being faulty meanwhile
@@ -26,6 +27,7 @@ class Injected:
     Attributes:
         fault: what the schedule says.
         began: when it was injected.
+        replaced: when the replacement of a frozen role worked.
         ended: when it no longer held.
         progressed: when every source had moved again, or had nothing to do.
         problem: why it could not be carried out, or what did not come back.
@@ -33,14 +35,26 @@ class Injected:
 
     fault: Fault
     began: float = 0.0
+    replaced: float = 0.0
     ended: float = 0.0
     progressed: float = 0.0
     problem: str = ""
 
     @property
-    def recovery_seconds(self) -> float | None:
-        """From its end to progress; None where there was none."""
-        return max(0.0, self.progressed - self.ended) if self.progressed else None
+    def name(self) -> str:
+        """Its number and what it is."""
+        return f"#{self.fault.number} {self.fault.name}"
+
+    def recovery_seconds(self, others: Sequence["Injected"] = ()) -> float | None:
+        """From its end to progress, without the time in which one of the others held; None where there was none."""
+        if not self.progressed:
+            return None
+        recovery, until = 0.0, self.ended
+        for other in sorted(others, key=lambda one: one.began):
+            if other is not self and other.began < self.progressed and other.ended > until:
+                recovery += max(0.0, other.began - until)
+                until = min(other.ended, self.progressed)
+        return recovery + max(0.0, self.progressed - until)
 
 
 class Injector:
@@ -100,19 +114,19 @@ class Injector:
     def _note_progress(self, record: Injected) -> None:
         if self._watcher.progressed_since(record.ended):
             record.progressed = max(clock.progressed_at for clock in self._watcher.clocks.values())
-            self._say(f"recovered from {record.fault.name} in {record.recovery_seconds:.1f} s")
+            seconds = record.recovery_seconds(self.injected)
+            self._say(f"recovered from {record.name} in {seconds:.1f} s")
 
     def _hold(self, record: Injected, offset: float) -> None:
         """One fault from its beginning to its end; it begins in `offset` seconds."""
         fault = record.fault
         if self._stopping.wait(offset):
             return
-        name = f"#{fault.number} {fault.name}"
         if fault.kind not in OF_PROXIES and not self._wait_ready(fault.target):
             record.problem = f"{fault.target} was not back after {RETURN_SECONDS:.0f} s"
-        self._faults.begin(name)
+        self._faults.begin(record.name)
         record.began = time.monotonic()
-        self._say(name)
+        self._say(record.name)
         try:
             if fault.kind in OF_PROXIES:
                 self._hold_proxy(fault)
@@ -123,7 +137,7 @@ class Injector:
         except Exception as error:  # a thread that ends must not leave a fault that nobody reports
             record.problem = f"{type(error).__name__}: {error}"
         finally:
-            self._faults.end(name)
+            self._faults.end(record.name)
             record.ended = time.monotonic()
 
     def _hold_proxy(self, fault: Fault) -> None:
@@ -139,20 +153,36 @@ class Injector:
             record.problem = f"{fault.target} was not back {RETURN_SECONDS:.0f} s after its kill"
 
     def _hold_frozen(self, fault: Fault, record: Injected) -> None:
-        frozen: list[psutil.Process] = []
-        replacement = None
+        frozen = self._stack.freeze(fault.target)
+        if not frozen:
+            record.problem = f"{fault.target} had no process to freeze"
         try:
-            frozen = self._stack.freeze(fault.target)
-            if not frozen:
-                record.problem = f"{fault.target} had no process to freeze"
             if fault.target in ROLES:
-                replacement = self._stack.replacement(fault.target, fault.number)
-                replacement.start()
-            self._stopping.wait(fault.seconds)
+                self._sleep_replaced(record, frozen)
+            else:
+                self._stopping.wait(fault.seconds)
         finally:
-            self._stack.thaw(frozen)
-        if replacement is not None:
+            thaw(frozen)
+
+    def _sleep_replaced(self, record: Injected, frozen: Sequence[psutil.Process]) -> None:
+        """A role is frozen beside its replacement, and wakes beside it.
+
+        As soon as the replacement works, the frozen process is no reason to stand still.
+        """
+        fault = record.fault
+        replacement = self._stack.replacement(fault.target, fault.number)
+        replacement.start()
+        wakes_at = time.monotonic() + fault.seconds
+        try:
+            while not self._stopping.is_set() and time.monotonic() < wakes_at:
+                if not record.replaced and replacement.ready:
+                    record.replaced = time.monotonic()
+                    self._faults.end(record.name)
+                self._stopping.wait(min(_POLL_SECONDS, max(0.0, wakes_at - time.monotonic())))
+            self._faults.begin(record.name)
+            thaw(frozen)
             self._stopping.wait(fault.overlap)
+        finally:
             replacement.stop()
 
     def _wait_ready(self, part: str, *, other_than: int | None = None) -> bool:

@@ -124,7 +124,7 @@ def run(options: Options, say: Callable[[str], None]) -> dict[str, Any]:
             "seconds": round(time.monotonic() - started, 1),
             "events": len(events),
             "documents": len(exported),
-            "faults": [row(record, started) for record in injector.injected],
+            "faults": [row(record, injector.injected, started) for record in injector.injected],
             "standing still": {
                 source: {
                     "longest seconds": round(clock.longest, 1),
@@ -133,6 +133,7 @@ def run(options: Options, say: Callable[[str], None]) -> dict[str, Any]:
                 for source, clock in watcher.clocks.items()
             },
             "halts": watcher.halts,
+            "restarts": stack.restarts(),
             "reader": seen,
             "proxies": stack.proxies.counts(),
             **accounts(stack),
@@ -151,9 +152,9 @@ def stream(options: Options) -> list[Event]:
     return interleaved(base, rng) + interleaved(late_duplicates(changes, rng), rng)
 
 
-def row(record: Injected, started: float) -> dict[str, Any]:
+def row(record: Injected, others: Sequence[Injected], started: float) -> dict[str, Any]:
     """A fault for the table; times in seconds."""
-    recovery = record.recovery_seconds
+    recovery = record.recovery_seconds(others)
     return {
         "number": record.fault.number,
         "at": round(record.began - started, 1),
@@ -161,6 +162,7 @@ def row(record: Injected, started: float) -> dict[str, Any]:
         "target": record.fault.target,
         "fault": record.fault.name,
         "held": round(record.ended - record.began, 1),
+        "replaced": round(record.replaced - record.began, 1) if record.replaced else None,
         "recovery": None if recovery is None else round(recovery, 1),
         "problem": record.problem,
     }

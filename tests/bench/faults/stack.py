@@ -5,6 +5,7 @@ the environment of the roles names the proxies.
 """
 
 import random
+import subprocess
 import sys
 import threading
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from compose.local.commands import prepare_home
 from compose.local.machine.ports import free_port
 from compose.local.machine.process import identify, kill_marked, spawn, stop
 from compose.local.parts.kafka import Kafka
-from compose.local.parts.part import Part
+from compose.local.parts.part import ExistingServer, Part
 from compose.local.parts.role import Role
 from compose.local.stack import SERVICES
 from compose.local.state import add_request
@@ -88,6 +89,7 @@ class ProxiedStack(Stack):
         self._opened = ExitStack()
         prepare_home(self.home, {})
         self._supervisor = Supervisor(self.home)
+        self._require_own_servers()
         ports = {name: part.port for name, part in self._servers().items()}
         taken = set(ports.values())
         listening = {name: free_port(taken) for name in SERVERS}
@@ -103,6 +105,12 @@ class ProxiedStack(Stack):
             }
         )
         self._replace_parts(ports, listening, faulty_kafka)
+
+    def _require_own_servers(self) -> None:
+        """Faults are for servers of our own."""
+        for name, part in self._servers().items():
+            if isinstance(part, ExistingServer):
+                raise SystemExit(f"{name} is a server of others, by the environment: unset that")
 
     def _servers(self) -> dict[str, "Part"]:
         return {name: self._supervisor.parts[name] for name in SERVERS}
@@ -169,6 +177,11 @@ class ProxiedStack(Stack):
         statuses = self._supervisor.board.statuses
         return all(part in statuses and statuses[part].usable for part in parts)
 
+    def restarts(self) -> dict[str, int]:
+        """How often the supervisor has started each part again."""
+        statuses = self._supervisor.board.statuses
+        return {name: statuses[name].restarts for name in (*SERVERS, *ROLES)}
+
     def replacement(self, role: str, number: int) -> "Replacement":
         """A second process of a role."""
         return Replacement(self._role(role, f"{role}-replacement-{number}"))
@@ -181,7 +194,13 @@ class Replacement:
         self._part = part
         self._leaving = threading.Event()
         self._thread = threading.Thread(target=self._run, name=part.name, daemon=True)
-        self.starts = 0
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether it works."""
+        child = self._child
+        return child is not None and self._part.is_ready(identify(child))
 
     def start(self) -> None:
         """Start it."""
@@ -203,7 +222,7 @@ class Replacement:
                 log=part.log,
                 cwd=part.home,
             )
-            self.starts += 1
+            self._child = child
             while child.poll() is None and not self._leaving.wait(0.1):
                 pass
             if child.poll() is None:

@@ -3,8 +3,9 @@
 A source stands still while its row says `active`, records of its topics are not in the corpus, and nothing of it moves:
 no position, no batch, no text that gets its vector. The time counts from the last of: its last progress, the moment it
 became active with records to read, and the end of the last fault. So the time in which a fault holds is not counted;
-it is reported beside it. A kill holds until the supervisor has the part back, a frozen role until its replacement has
-left.
+it is reported beside it. A kill holds until the supervisor has the part back. A frozen role holds until its
+replacement works, and again from its wake-up until the replacement has left: in between, the frozen process may not
+hold up its source.
 """
 
 import threading
