@@ -69,10 +69,11 @@ class _Lines:
 def _report(result: dict[str, Any]) -> str:
     lines = ["", "  no       at s   held s  recovery s  fault"]
     for fault in result["faults"]:
+        where = "in a transaction" if fault["in a transaction"] else ""
         recovery = "never" if fault["recovery"] is None else f"{fault['recovery']:.1f}"
         lines.append(
             f"{fault['number']:>4} {fault['at']:>10.1f} {fault['held']:>8.1f} {recovery:>11}"
-            f"  {fault['fault']} {fault['problem']}".rstrip()
+            f"  {fault['fault']} {where} {fault['problem']}".rstrip()
         )
     counts = {name: value for name, value in result.items() if isinstance(value, int | float)}
     lines += ["", *(f"{name}: {value}" for name, value in counts.items())]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import psutil
 
+from tests.bench.faults.moments import Moments
 from tests.bench.faults.proxy import Behaviour, BlackHole, Cut, Delay, Plain
 from tests.bench.faults.schedule import OF_PROXIES, ROLES, Burst, Fault, Kind
 from tests.bench.faults.stack import ProxiedStack
@@ -30,6 +31,7 @@ class Injected:
         replaced: when the replacement of a frozen role worked.
         ended: when it no longer held.
         progressed: when every source had moved again, or had nothing to do.
+        in_transaction: whether a role was hit in a transaction: seen before a kill, and after a freeze.
         problem: why it could not be carried out, or what did not come back.
     """
 
@@ -38,12 +40,18 @@ class Injected:
     replaced: float = 0.0
     ended: float = 0.0
     progressed: float = 0.0
+    in_transaction: bool = False
     problem: str = ""
 
     @property
     def name(self) -> str:
         """Its number and what it is."""
         return f"#{self.fault.number} {self.fault.name}"
+
+    @property
+    def described(self) -> str:
+        """The same, and where it was hit."""
+        return f"{self.name}, in a transaction" if self.in_transaction else self.name
 
     def recovery_seconds(self, others: Sequence["Injected"] = ()) -> float | None:
         """From its end to progress, without the time in which one of the others held; None where there was none."""
@@ -72,6 +80,7 @@ class Injector:
         say: Callable[[str], None],
     ) -> None:
         self._stack = stack
+        self._moments = Moments(stack)
         self._faults = faults
         self._watcher = watcher
         self._say = say
@@ -124,12 +133,13 @@ class Injector:
             return
         if fault.kind not in OF_PROXIES and not self._wait_ready(fault.target):
             record.problem = f"{fault.target} was not back after {RETURN_SECONDS:.0f} s"
+        if fault.in_transaction:
+            record.in_transaction = self._moments.wait(fault.target)
         self._faults.begin(record.name)
         record.began = time.monotonic()
-        self._say(record.name)
         try:
             if fault.kind in OF_PROXIES:
-                self._hold_proxy(fault)
+                self._hold_proxy(fault, record)
             elif fault.kind is Kind.FREEZE:
                 self._hold_frozen(fault, record)
             else:
@@ -140,7 +150,8 @@ class Injector:
             self._faults.end(record.name)
             record.ended = time.monotonic()
 
-    def _hold_proxy(self, fault: Fault) -> None:
+    def _hold_proxy(self, fault: Fault, record: Injected) -> None:
+        self._say(record.described)
         self._stack.proxies.behave(fault.target, behaviour_of(fault))
         self._stopping.wait(fault.seconds)
         self._stack.proxies.behave(fault.target, Plain())
@@ -149,6 +160,7 @@ class Injector:
         killed = self._stack.pid(fault.target)
         if not self._stack.kill(fault.target):
             record.problem = f"{fault.target} had no process to kill"
+        self._say(record.described)
         if not self._wait_ready(fault.target, other_than=killed):
             record.problem = f"{fault.target} was not back {RETURN_SECONDS:.0f} s after its kill"
 
@@ -156,6 +168,9 @@ class Injector:
         frozen = self._stack.freeze(fault.target)
         if not frozen:
             record.problem = f"{fault.target} had no process to freeze"
+        if record.in_transaction:
+            record.in_transaction = self._moments.writes(fault.target)
+        self._say(record.described)
         try:
             if fault.target in ROLES:
                 self._sleep_replaced(record, frozen)

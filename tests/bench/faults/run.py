@@ -161,6 +161,7 @@ def row(record: Injected, others: Sequence[Injected], started: float) -> dict[st
         "kind": str(record.fault.kind),
         "target": record.fault.target,
         "fault": record.fault.name,
+        "in a transaction": record.in_transaction,
         "held": round(record.ended - record.began, 1),
         "replaced": round(record.replaced - record.began, 1) if record.replaced else None,
         "recovery": None if recovery is None else round(recovery, 1),

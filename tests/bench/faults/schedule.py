@@ -13,6 +13,7 @@ PAUSE_SECONDS = (0.5, 8.0)  # from the start of a fault to that of the next one 
 FROZEN_SECONDS = (1.0, 90.0)
 PROXY_SECONDS = (3.0, 45.0)
 DELAY_SECONDS = (0.1, 20.0)  # of one reply
+IN_TRANSACTION_CHANCE = 0.7  # that a role is hit while it has a transaction open
 CUT_CHANCE = (0.1, 0.6)  # that a reply is cut
 OVERLAP_SECONDS = (1.0, 10.0)  # a woken process beside its replacement
 
@@ -45,6 +46,7 @@ class Fault:
         high: of a delay, the most seconds of a reply; else 0.
         overlap: seconds that a frozen role's replacement stays when the role is awake again; else 0.
         swallows: a black hole swallows the requests as well.
+        in_transaction: a role is killed or frozen when it has a transaction open, if it soon has one.
     """
 
     number: int
@@ -56,6 +58,7 @@ class Fault:
     high: float = 0.0
     overlap: float = 0.0
     swallows: bool = False
+    in_transaction: bool = False
 
     @property
     def name(self) -> str:
@@ -117,7 +120,8 @@ def _fault(rng: random.Random, number: int, most_seconds: float) -> Fault:
     [kind] = rng.choices(list(_WEIGHTS), list(_WEIGHTS.values()))
     after = rng.uniform(*PAUSE_SECONDS)
     target = rng.choice(SERVERS if kind in OF_PROXIES else (*ROLES, *SERVERS))
-    fault = Fault(number=number, kind=kind, target=target, after=after)
+    armed = kind not in OF_PROXIES and target in ROLES and rng.random() < IN_TRANSACTION_CHANCE
+    fault = Fault(number=number, kind=kind, target=target, after=after, in_transaction=armed)
     if kind is Kind.KILL:
         return fault
     low, high = PROXY_SECONDS if kind in OF_PROXIES else FROZEN_SECONDS

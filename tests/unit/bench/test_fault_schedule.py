@@ -35,6 +35,9 @@ def test_a_hundred_faults_have_every_kind_and_every_target() -> None:
     assert {fault.kind for fault in drawn} == set(Kind)
     assert {fault.target for fault in drawn} == {*ROLES, *SERVERS}
     assert any(fault.swallows for fault in drawn)
+    hit = {fault.kind for fault in drawn if fault.in_transaction}
+    assert hit == {Kind.KILL, Kind.FREEZE}
+    assert {fault.target for fault in drawn if fault.in_transaction} <= set(ROLES)
 
 
 def test_faults_of_a_burst_overlap_and_never_share_a_target() -> None:
