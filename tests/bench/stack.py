@@ -127,10 +127,7 @@ class Stack:
         return False
 
     def freeze(self, part: str) -> list[psutil.Process]:
-        """SIGSTOP every process of a part, its main one first and at once; returns them, for `thaw`."""
-        if pid := self.pid(part):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGSTOP)
+        """SIGSTOP every process of a part; returns them, for `thaw`."""
         return freeze(f"{self.home}|{part}")
 
     def memory(self, part: str) -> int:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import secrets
+import signal
 import sys
 import time
 from typing import Any
@@ -17,9 +18,11 @@ _SEEDS = 2**31
 def main() -> int:
     """Run, print the faults and what was broken, and write `build/bench/faults.json`."""
     options, as_json = _options()
-    _say = _Lines()
-    _say(f"seed {options.seed}: make faults ARGS='{options.arguments}'")
-    result = run(options, _say)
+    # Ended by a signal, it leaves neither a stack nor a frozen process.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(128 + signal.SIGTERM))
+    say = _Lines()
+    say(f"seed {options.seed}: make faults ARGS='{options.arguments}'")
+    result = run(options, say)
     text = json.dumps({"name": "faults", "seed": options.seed, **result}, indent=2)
     folder = ROOT / "build" / "bench"
     folder.mkdir(parents=True, exist_ok=True)

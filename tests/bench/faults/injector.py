@@ -31,7 +31,7 @@ class Injected:
         replaced: when the replacement of a frozen role worked.
         ended: when it no longer held.
         progressed: when every source had moved again, or had nothing to do.
-        in_transaction: whether a role was hit in a transaction: seen before a kill, and after a freeze.
+        in_transaction: whether a role was hit in a transaction; of a kill, whether it had one just before.
         problem: why it could not be carried out, or what did not come back.
     """
 
@@ -134,7 +134,8 @@ class Injector:
         if fault.kind not in OF_PROXIES and not self._wait_ready(fault.target):
             record.problem = f"{fault.target} was not back after {RETURN_SECONDS:.0f} s"
         if fault.in_transaction:
-            record.in_transaction = self._moments.wait(fault.target)
+            stop = self._stack.pid(fault.target) if fault.kind is Kind.FREEZE else None
+            record.in_transaction = self._moments.wait(fault.target, stop=stop)
         self._faults.begin(record.name)
         record.began = time.monotonic()
         try:
@@ -168,8 +169,6 @@ class Injector:
         frozen = self._stack.freeze(fault.target)
         if not frozen:
             record.problem = f"{fault.target} had no process to freeze"
-        if record.in_transaction:
-            record.in_transaction = self._moments.writes(fault.target)
         self._say(record.described)
         try:
             if fault.target in ROLES:

@@ -100,7 +100,6 @@ def run(options: Options, say: Callable[[str], None]) -> dict[str, Any]:
             drained = drain_patiently(stack, timeout=DRAIN_SECONDS)
         finally:
             injector.stop()
-            feeder.finish()
             watcher.stop()
         seen = reader.stop()
         exported = data.exported(stack.cli("export", "--source", SOURCE))
