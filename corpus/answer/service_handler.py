@@ -126,8 +126,12 @@ async def _answer(
     cancellation = Cancellation()
     context = contextvars.copy_context()
     context.run(CURRENT.set, cancellation)
+
+    def run() -> _Response:
+        return context.run(step, request)
+
     loop = asyncio.get_running_loop()
-    answer = loop.run_in_executor(threads, context.run, step, request)
+    answer = loop.run_in_executor(threads, run)
     try:
         async with asyncio.timeout(SEARCH_TIMEOUT_SECONDS):
             return await answer

@@ -105,7 +105,7 @@ def _refused(
     refused: dict[tuple[str, int, int], _RefusedEvent] = {}
     for partition in partitions:
         names = ("source", "topic", "topic_id", "partition")
-        values = dict(zip(names, partition, strict=True))
+        values: dict[str, Any] = dict(zip(names, partition, strict=True))
         factory = class_row(_RefusedEvent)
         for event in fetch_all(connection, factory, "refused_events_of", values):
             refused[event.topic, event.partition, event.record_offset] = event

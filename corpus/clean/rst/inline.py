@@ -23,8 +23,10 @@ _MARKS = re.compile(r"[`|\\]|_(?!\w)")
 _TARGET = re.compile(r"\s*<([^<>]+)>\s*$")
 
 # What the reader sees before the text of a role.
-_BEFORE_ROLE = {"pep": "PEP ", "rfc": "RFC ", "sup": "^", "sub": "_"}
-_BEFORE_ROLE |= {"superscript": "^", "subscript": "_"}
+_BEFORE_ROLE = {
+    **{"pep": "PEP ", "rfc": "RFC "},
+    **{"sup": "^", "superscript": "^", "sub": "_", "subscript": "_"},
+}
 
 
 @dataclass(frozen=True, slots=True)
