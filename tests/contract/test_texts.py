@@ -84,6 +84,7 @@ def test_paths_in_code_marks_exist(document: Path) -> None:
         "wanted.json",
         "sources.json",
         "freshness.json",
+        "faults.json",
         "freshet.toml",
         "requirements.lock",
     }

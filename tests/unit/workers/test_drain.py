@@ -87,7 +87,7 @@ def waiting(*states: list[SourceRow], cluster: FakeCluster | None = None, **more
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drain_module, "_LOOK_SECONDS", 0.001)
-    monkeypatch.setattr(drain_module, "_STANDSTILL_SECONDS", 0.01)
+    monkeypatch.setattr(drain_module, "_STANDSTILL_SECONDS", 0.3)
 
 
 # ── what is missing ─────────────────────────────────────────────────────────────────────────────────────────────────
