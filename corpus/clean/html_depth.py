@@ -7,11 +7,8 @@ import html
 import re
 from collections import Counter
 
-
-def names(words: str) -> frozenset[str]:
-    """Element names as one reads them."""
-    return frozenset(words.split())
-
+from corpus.clean.account import AccountBuilder, DropRule
+from corpus.clean.page.rules import names
 
 _TAG = re.compile(r"<(/?)([a-zA-Z][^\s/<>]*)")
 _VOID = names(
@@ -26,11 +23,18 @@ _FORMATTING = names("a b big code em font i nobr s small strike strong tt u")
 _UNCOUNTED = _VOID | _SELF_ENDING
 
 _COMMENT = "!--"
-_NOSCRIPT = re.compile(r"<(noscript)(?=[\s>/])", re.IGNORECASE)
-_DROPPED = re.compile(
-    r"<(script|style|template|noscript|iframe|object|svg|head)(?=[\s>/])|<!--",
-    re.IGNORECASE,
-)
+_RULES = {
+    "script": DropRule.MACHINE,
+    "style": DropRule.MACHINE,
+    "template": DropRule.MACHINE,
+    "svg": DropRule.MACHINE,
+    "head": DropRule.FRONT_MATTER,
+    "noframes": DropRule.HIDDEN,
+    "noembed": DropRule.HIDDEN,
+    "iframe": DropRule.HIDDEN,
+    "object": DropRule.HIDDEN,
+}
+_DROPPED = re.compile(rf"<({'|'.join(_RULES)})(?=[\s>/])|<!--", re.IGNORECASE)
 _BREAKING = re.compile(
     r"</?(?:address|article|aside|blockquote|br|dd|div|dl|dt|figure|footer|form|h[1-6]|header|hr|li"
     r"|main|nav|ol|p|pre|section|table|td|th|tr|ul)(?=[\s>/])[^<>]*>",
@@ -44,21 +48,20 @@ def nests_deeper(content: str, limit: int) -> bool:
     if content.count("<") <= limit or not _counts_more(content, limit):
         return False
     # What looks like tags in scripts does not nest.
-    return _counts_more(_without(_DROPPED, content), limit)
+    return _counts_more(_without_dropped(content), limit)
 
 
 def _counts_more(content: str, limit: int) -> bool:
     depth = _Depth()
-    for tag in _TAG.finditer(content):
-        closing, name = tag.group(1), tag.group(2).lower()
+    for closing, name in _TAG.findall(content):
         if name in _UNCOUNTED:
             continue
         if closing:
-            depth.leave(name)
-        else:
-            depth.enter(name)
-        if depth.total > limit:
-            return True
+            depth.leave(name.lower())
+        elif (lower := name.lower()) not in _UNCOUNTED:
+            depth.enter(lower)
+            if depth.total > limit:
+                return True
     return False
 
 
@@ -94,27 +97,28 @@ class _Depth:
         self._open_by_name[name] -= 1
 
 
-def strip_tags(content: str) -> str:
-    """Return the text between tags, one line per block element, in linear time."""
-    visible = _without(_DROPPED, content)
+def strip_tags(content: str, account: AccountBuilder | None = None) -> str:
+    """Return the text between tags, one line per block element, in linear time.
+
+    Args:
+        content: HTML.
+        account: where the text of elements that are never text is noted; None: nowhere.
+    """
+    visible = _without_dropped(content, account)
     in_lines = _BREAKING.sub("\n\n", visible)
-    text = _ANY_TAG.sub("", in_lines)
-    return html.unescape(text)
+    return _text_between_tags(in_lines)
 
 
-def without_noscript(content: str) -> str:
-    """Take out what is shown only where scripts do not run; in a page's head a parser would make body text of it."""
-    if _NOSCRIPT.search(content) is None:
-        return content
-    return _without(_NOSCRIPT, content)
+def _text_between_tags(content: str) -> str:
+    return html.unescape(_ANY_TAG.sub("", content))
 
 
-def _without(elements: re.Pattern[str], content: str) -> str:
+def _without_dropped(content: str, account: AccountBuilder | None = None) -> str:
     """Take out elements and comments from their start to their end; one without an end stays."""
     kept: list[str] = []
     endless: set[str] = set()
     kept_until = at = 0
-    while (start := elements.search(content, at)) is not None:
+    while (start := _DROPPED.search(content, at)) is not None:
         at = start.end()
         kind = (start.group(1) or _COMMENT).lower()
         if kind in endless:
@@ -123,6 +127,9 @@ def _without(elements: re.Pattern[str], content: str) -> str:
         if end is None:
             endless.add(kind)
             continue
+        if account is not None and kind != _COMMENT:
+            element = content[start.start() : end]
+            account.drop(_RULES[kind], _text_between_tags(element))
         kept.append(content[kept_until : start.start()])
         kept_until = at = end
     kept.append(content[kept_until:])

@@ -3,7 +3,7 @@
 import pytest
 
 from corpus.clean.html import clean_html
-from corpus.clean.html_depth import nests_deeper, strip_tags, without_noscript
+from corpus.clean.html_depth import nests_deeper, strip_tags
 
 PROSE = "<p>The gauging station at the weir recorded its highest flow.</p>"
 
@@ -64,16 +64,3 @@ def test_formatting_stays_open_when_its_block_ends() -> None:
 )
 def test_tags_are_stripped(markup: str, text: str) -> None:
     assert strip_tags(markup) == text
-
-
-@pytest.mark.parametrize(
-    ("markup", "left"),
-    [
-        ("a<noscript>b</noscript>c", "ac"),
-        ("a<noscript>b", "a<noscript>b"),
-        ("a<noscript>b</noscript>c<noscript>d", "ac<noscript>d"),
-        ("plain", "plain"),
-    ],
-)
-def test_noscript_goes_where_it_ends(markup: str, left: str) -> None:
-    assert without_noscript(markup) == left

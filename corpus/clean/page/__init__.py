@@ -1,0 +1,1 @@
+"""A tree of HTML → which of it is seen, which is the document, and its blocks."""

@@ -1,0 +1,345 @@
+"""Which part of a page is the document: by prose and links, counted in characters, never by a name alone."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
+from typing import NamedTuple
+
+from selectolax.lexbor import LexborNode
+
+from corpus.clean.account import DropRule
+from corpus.clean.page.rules import (
+    ANCHOR_MARKS,
+    ANYWHERE,
+    BELONGS_TO,
+    EXPLICIT_MAIN,
+    FAIR_SHARE,
+    FAIR_SHARE_WITH_TITLE,
+    IN_MAIN,
+    LIKELY_MAIN,
+    LINK_DENSITY,
+    MIN_MAIN_CHARACTERS,
+    MIN_PROSE_OUTSIDE,
+    MIN_SENTENCE,
+    MIN_SHARE,
+    TITLE_OF_BUTTON,
+    NotDocument,
+)
+from corpus.clean.page.tree import (
+    Inventory,
+    Selectors,
+    ancestors,
+    characters,
+    ids,
+    is_inside,
+    linked_characters,
+    outermost,
+    prose,
+    text_of,
+)
+
+_TEXT_BLOCKS = "p, li, pre, td, dd, blockquote"
+
+
+@dataclass(slots=True)
+class Parts:
+    """What of a page is the document."""
+
+    roots: list[LexborNode]
+    """Elements that hold it, in order; none lies in another."""
+    dropped: dict[int, DropRule] = field(default_factory=dict[int, DropRule])
+    """Elements inside the roots that are no part of it, by the number that names them."""
+
+
+class _Left(NamedTuple):
+    """What is left of a page without what is no part of the document."""
+
+    prose: int
+    characters: int
+    titles: int
+    """How many h1 the page holds."""
+
+
+def document_parts(body: LexborNode, page: Inventory, title: str) -> Parts:
+    """Return the parts of a page that are the document.
+
+    1. an explicit main element with text is believed
+    2. else boilerplate is judged everywhere; if that leaves next to nothing, the whole page is the document
+    3. else the first likely element with a fair share of the prose that is left, with its siblings of the same kind
+
+    Args:
+        body: the page without what is hidden.
+        page: its elements by name.
+        title: the page's title.
+    """
+    # 1.
+    explicit = _explicit_main(body, page)
+    if explicit:
+        explicit = _article_in(explicit) or explicit
+        dropped = _not_document(explicit, _IN_MAIN, page)
+        roots = [*_title_outside(body, explicit, title), *explicit]
+        return Parts(roots, dropped.rules)
+    # 2.
+    dropped = _not_document([body], _ANYWHERE, page)
+    all_prose = prose(body)
+    left = _Left(
+        prose=all_prose - dropped.held(body, prose),
+        characters=dropped.rest([body], characters),
+        titles=len(body.css("h1")),
+    )
+    if left.prose < all_prose * MIN_SHARE or not left.prose:
+        return Parts([body])
+    # 3.
+    for elements in _likely_main(body, page):
+        roots = _fair(elements, dropped, left)
+        if roots:
+            roots = [*_title_outside(body, roots, title), *roots]
+            return Parts(roots, dropped.rules)
+    return Parts([body], dropped.rules)
+
+
+def _likely_main(body: LexborNode, page: Inventory) -> Iterator[list[LexborNode]]:
+    """Yield the elements of each selector, in the selectors' order."""
+    within = {body.mem_id}
+    matches = (
+        (s, node) for s, node in _LIKELY.matches(page) if is_inside(node, within)
+    )
+    for _, group in groupby(matches, key=itemgetter(0)):
+        yield [node for _, node in group]
+
+
+def _explicit_main(body: LexborNode, page: Inventory) -> list[LexborNode]:
+    within = {body.mem_id}
+    found = (node for node in _EXPLICIT.matching(page) if is_inside(node, within))
+    mains = outermost(list(found))
+    held = sum(map(characters, mains))
+    if held >= MIN_MAIN_CHARACTERS or not held:
+        return mains if held else []
+    outside = _prose_outside(body, ids(mains))
+    is_believed = outside < max(MIN_PROSE_OUTSIDE, 10 * held)
+    return mains if is_believed else []
+
+
+def _article_in(mains: list[LexborNode]) -> list[LexborNode]:
+    """Return the one article of a main element where the rest of it is only labels and links."""
+    articles = outermost([article for main in mains for article in main.css("article")])
+    if len(mains) != 1 or len(articles) != 1:
+        return []
+    if not prose(articles[0]) or _says_more(mains[0], articles[0]):
+        return []
+    return articles
+
+
+def _says_more(main: LexborNode, article: LexborNode) -> bool:
+    """Does a main element hold a heading or a sentence that its article does not?"""
+    headings = set(map(_folded, article.css("h1, h2")))
+    others = set(map(_folded, main.css("h1, h2")))
+    if not others <= headings:
+        return True
+    inside = ids(article.css(_TEXT_BLOCKS))
+    blocks = main.css(_TEXT_BLOCKS)
+    outside = [block for block in blocks if block.mem_id not in inside]
+    return any(prose(block) >= MIN_SENTENCE for block in outside)
+
+
+def _folded(node: LexborNode) -> str:
+    """Return a text to compare: without white space and the marks of anchors."""
+    return "".join(text_of(node).split()).rstrip("#¶")
+
+
+def _prose_outside(body: LexborNode, mains: set[int]) -> int:
+    """Return the characters of paragraphs outside the main elements that are in no link."""
+    paragraphs = outermost(body.css("p"))
+    return sum(
+        prose(paragraph)
+        for paragraph in paragraphs
+        if not any(parent.mem_id in mains for parent in ancestors(paragraph))
+    )
+
+
+def _title_outside(
+    body: LexborNode, roots: list[LexborNode], title: str
+) -> Iterator[LexborNode]:
+    """Yield the page's own heading where it is in front of the main part, such as in a page's header."""
+    if any(root.css_first("h1") for root in roots):
+        return
+    headings = body.css("h1")
+    if len(headings) != 1 or headings[0].css_first("a"):
+        return
+    heading = " ".join(text_of(headings[0]).split())
+    if heading and title.startswith(heading):
+        yield headings[0]
+
+
+def _fair(
+    elements: list[LexborNode], dropped: "_Dropped", left: "_Left"
+) -> list[LexborNode]:
+    """Return the largest element, and its siblings of the same kind, if they hold a fair share of the page."""
+    outer = [one for one in outermost(elements) if not dropped.around(one)]
+    if not outer:
+        return []
+    largest = max(outer, key=characters)
+    kin = [element for element in outer if _is_kin(element, largest)]
+    has_title = left.titles == 1 and largest.css_first("h1") is not None
+    fair_share = FAIR_SHARE_WITH_TITLE if has_title else FAIR_SHARE
+    if dropped.rest(kin, prose) >= max(1, left.prose * fair_share):
+        return kin
+    if dropped.rest(kin, characters) >= max(1, left.characters * fair_share):
+        return kin
+    return []
+
+
+def _is_kin(element: LexborNode, other: LexborNode) -> bool:
+    """Are they of one kind: same element, same classes, around them the same parent?"""
+    if element.mem_id == other.mem_id:
+        return True
+    if element.tag != other.tag or element.parent is None or other.parent is None:
+        return False
+    same_parent = element.parent.mem_id == other.parent.mem_id
+    return same_parent and _classes(element) == _classes(other)
+
+
+def _classes(element: LexborNode) -> str:
+    return element.attributes.get("class") or ""
+
+
+# What is no part of the document
+
+
+class _Rules:
+    """Rules about elements, applied to the trees of pages."""
+
+    def __init__(self, rules: tuple[NotDocument, ...]) -> None:
+        self._by_selector = {rule.selector: rule for rule in rules}
+        self._selectors = Selectors(self._by_selector)
+
+    def judge(
+        self, roots: list[LexborNode], page: Inventory
+    ) -> Iterator[tuple[LexborNode, DropRule]]:
+        """Yield the elements below the roots that are no part of the document."""
+        within = ids(roots)
+        for selector, element in self._selectors.matches(page):
+            if element.mem_id in within or not is_inside(element, within):
+                continue
+            rule = self._by_selector[selector]
+            if _is_no_part(element, rule):
+                yield element, rule.rule
+
+
+_IN_MAIN = _Rules(IN_MAIN)
+_ANYWHERE = _Rules(ANYWHERE)
+_LIKELY = Selectors(LIKELY_MAIN)
+_EXPLICIT = Selectors(EXPLICIT_MAIN)
+
+
+class _Dropped:
+    """Elements that are no part of the document."""
+
+    def __init__(self, elements: dict[int, tuple[LexborNode, DropRule]]) -> None:
+        self.rules = {mem_id: rule for mem_id, (_, rule) in elements.items()}
+        # A link holds no prose.
+        blocks = [node for node, _ in elements.values() if node.tag != "a"]
+        self._blocks = outermost(blocks)
+
+    def around(self, node: LexborNode) -> bool:
+        """Is a node in one of them?"""
+        return any(parent.mem_id in self.rules for parent in ancestors(node))
+
+    def rest(
+        self, nodes: list[LexborNode], measure: Callable[[LexborNode], int]
+    ) -> int:
+        """Return how much of the nodes is not dropped."""
+        return sum(measure(node) - self.held(node, measure) for node in nodes)
+
+    def held(self, root: LexborNode, measure: Callable[[LexborNode], int]) -> int:
+        """Return how much of `root` is dropped."""
+        return sum(
+            measure(block)
+            for block in self._blocks
+            if any(parent.mem_id == root.mem_id for parent in ancestors(block))
+        )
+
+
+def _not_document(roots: list[LexborNode], rules: _Rules, page: Inventory) -> _Dropped:
+    dropped = {node.mem_id: (node, rule) for node, rule in rules.judge(roots, page)}
+    for root in roots:
+        for node in _language_bars(root):
+            dropped.setdefault(node.mem_id, (node, DropRule.NAVIGATION))
+        for node in filter(_is_anchor_mark, root.css("a[href*='#']")):
+            dropped.setdefault(node.mem_id, (node, DropRule.NAVIGATION))
+        for node in filter(_is_part_of_form, root.css("button")):
+            dropped.setdefault(node.mem_id, (node, DropRule.FORM))
+    return _Dropped(dropped)
+
+
+def _is_no_part(element: LexborNode, rule: NotDocument) -> bool:
+    all_characters = characters(element)
+    if not all_characters:
+        return True
+    linked, links = linked_characters(element)
+    if rule.needs_link and not links:
+        return False
+    is_dense = linked >= all_characters * LINK_DENSITY
+    if is_dense and links > 1:
+        return True
+    limit = rule.max_prose
+    if _belongs_to_parent(element, rule):
+        limit = 0
+    held = all_characters - linked
+    if held > limit:
+        return False
+    return not _holds_title(element, rule)
+
+
+def _belongs_to_parent(element: LexborNode, rule: NotDocument) -> bool:
+    """Is it the foot of a part of the document, such as a quotation, and not that of the page?"""
+    parent = element.parent
+    if parent is None:
+        return False
+    if not rule.may_belong:
+        return False
+    return parent.tag in BELONGS_TO
+
+
+def _holds_title(element: LexborNode, rule: NotDocument) -> bool:
+    """Does a header hold the heading of the document?"""
+    heading = element.css_first("h1")
+    if heading is None or rule.rule is not DropRule.BOILERPLATE:
+        return False
+    return prose(heading) > 0
+
+
+def _is_anchor_mark(anchor: LexborNode) -> bool:
+    return text_of(anchor).strip().lower() in ANCHOR_MARKS
+
+
+def _is_part_of_form(button: LexborNode) -> bool:
+    """Is it a label to press, and not the title of what it opens?"""
+    if any(parent.tag in TITLE_OF_BUTTON for parent in ancestors(button)):
+        return False
+    if "aria-expanded" in button.attributes or button.attributes.get("role") == "tab":
+        return False
+    return characters(button) < MIN_SENTENCE
+
+
+def _language_bars(root: LexborNode) -> Iterable[LexborNode]:
+    """Return blocks that hold little more than links to translations, one per language."""
+    bars: dict[int, LexborNode] = {}
+    for anchor in root.css("a[hreflang]"):
+        block = anchor.parent
+        while block is not None and block.tag in ("li", "span", "b", "strong"):
+            block = block.parent
+        if block is None or block.tag in ("body", "html"):
+            continue
+        bars.setdefault(block.mem_id, block)
+    return filter(_is_language_bar, bars.values())
+
+
+def _is_language_bar(block: LexborNode) -> bool:
+    links = block.css("a[hreflang]")
+    languages = {link.attributes.get("hreflang") for link in links}
+    if len(links) < 2 or len(languages) < len(links):
+        return False
+    linked = [characters(link) for link in links]
+    return max(linked) <= 20 and sum(linked) * 2 >= characters(block) - 20

@@ -1,0 +1,99 @@
+"""HTML as it was sent → HTML that a parser reads as a browser with scripts does, and XML dialects as what they are."""
+
+import html
+import re
+
+from corpus.clean.page.marks import CDATA_OF_MARKUP
+
+_NOSCRIPT = re.compile(r"<(/?)noscript(?=[\s>/])", re.IGNORECASE)
+# Characters that stand for something in the walker. No text holds them, written as such or as a reference.
+_RESERVED = "\x00\x01\x02\x03\x04\x05\x06"
+_WITHOUT_RESERVED = str.maketrans("", "", _RESERVED)
+_RESERVED_REFERENCE = re.compile("&#(?:0*[1-6]|[xX]0*[1-6])(?:;|(?![0-9a-fA-F]))")
+_XHTML = re.compile(r"\s*(?:<\?xml|<!DOCTYPE html PUBLIC \"-//W3C//DTD XHTML)")
+_CONFLUENCE = ("<ac:", "<ri:")
+_SELF_CLOSED = re.compile(
+    r"<(?!(?:area|base|br|col|embed|hr|img|input|link|meta|param|source|track|wbr)[\s/])"
+    r"([a-zA-Z][\w:-]*)((?:\s[^<>]*)?)/>"
+)
+_CDATA = "<![CDATA["
+_CDATA_END = "]]>"
+# What a CDATA section is not one in.
+_OPAQUE = re.compile(r"<(script|style)(?=[\s>/])|<!--|<!\[CDATA\[", re.IGNORECASE)
+_END_OF_OPAQUE = {
+    "script": re.compile(r"</script\s*>", re.IGNORECASE),
+    "style": re.compile(r"</style\s*>", re.IGNORECASE),
+    "<!--": re.compile("-->"),
+    _CDATA: re.compile(re.escape(_CDATA_END)),
+}
+_TAG_BEFORE = re.compile(r"<([^\s<>/]{1,64})[^<>]{0,200}>\s{0,64}\Z")
+
+
+def readable_source(content: str) -> str:
+    """Return the source with the same text.
+
+    1. reserved characters go
+    2. `noscript` holds raw text, as where scripts run; in a page's head a parser would make body text of it
+    3. sections of CDATA become text
+    4. XML's self-closed elements are closed
+    """
+    if any(character in content for character in _RESERVED):
+        content = content.translate(_WITHOUT_RESERVED)
+    if "&#" in content:
+        content = _RESERVED_REFERENCE.sub("", content)
+    content = _raw_noscript(content)
+    if _CDATA in content:
+        content = _without_cdata(content)
+    is_confluence = any(tag in content for tag in _CONFLUENCE)
+    if is_confluence or _XHTML.match(content):
+        content = _SELF_CLOSED.sub(r"<\1\2></\1>", content)
+    return content
+
+
+def _raw_noscript(content: str) -> str:
+    """Rename what has an end; a browser reads `noframes` as it reads `noscript`."""
+    tags = list(_NOSCRIPT.finditer(content))
+    ends = [tag.start() for tag in tags if tag[1]]
+    if not ends:
+        return content
+    last_end = ends[-1]
+    parts: list[str] = []
+    kept_until = 0
+    for tag in tags:
+        if tag.start() <= last_end:
+            parts += (content[kept_until : tag.start()], f"<{tag[1]}noframes")
+            kept_until = tag.end()
+    parts.append(content[kept_until:])
+    return "".join(parts)
+
+
+def _without_cdata(content: str) -> str:
+    parts: list[str] = []
+    kept_until = at = 0
+    endless: set[str] = set()
+    while (start := _OPAQUE.search(content, at)) is not None:
+        at = start.end()
+        kind = (start[1] or start[0]).lower()
+        kind = _CDATA if kind == _CDATA.lower() else kind
+        if kind in endless:
+            continue
+        end = _END_OF_OPAQUE[kind].search(content, at)
+        if end is None:
+            endless.add(kind)
+            continue
+        if kind == _CDATA:
+            section = content[at : end.start()]
+            before = content[kept_until : start.start()]
+            parts += (before, _text_of_cdata(section, before))
+            kept_until = end.end()
+        at = end.end()
+    parts.append(content[kept_until:])
+    return "".join(parts)
+
+
+def _text_of_cdata(section: str, before: str) -> str:
+    """Return a section as markup or, where its element holds text, with its markup escaped."""
+    element = _TAG_BEFORE.search(before[-300:])
+    if element is not None and element[1].lower() in CDATA_OF_MARKUP:
+        return section
+    return html.escape(section, quote=False)

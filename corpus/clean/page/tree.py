@@ -1,0 +1,186 @@
+"""What the steps of HTML ask of a tree."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from functools import cache, lru_cache
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from selectolax.lexbor import LexborNode
+
+from corpus.clean.account import visible_length
+
+# Parts of a selector.
+_CONDITIONS = re.compile(r":not\(.*\)|\[[^\]]*\]")
+_TAG = re.compile(r"(?:.*[ >])?([a-z][\w\\:-]*)")
+_NAME = re.compile(
+    r"([.#])([\w-]+)|\[([\w:-]+)(?:[*^~]?=['\"]([^'\"]+)['\"](?: i)?)?\]"
+)
+# Of an attribute that names its element; no name that matters is behind this.
+_MAX_NAMES_CHARACTERS = 1_000
+
+
+def text_of(node: LexborNode) -> str:
+    """Return all text in a node, also its own if it is text."""
+    if node.is_text_node:
+        return node.text_content or ""
+    return node.text(deep=True)
+
+
+def characters(node: LexborNode) -> int:
+    """Return how many visible characters a node holds."""
+    return visible_length(text_of(node))
+
+
+def linked_characters(node: LexborNode) -> tuple[int, int]:
+    """Return how many of a node's visible characters are in links, and how many links it holds."""
+    if node.tag == "a":
+        return characters(node), 1
+    anchors = [anchor.text(deep=True) for anchor in node.css("a")]
+    return visible_length(" ".join(anchors)), len(anchors)
+
+
+def prose(node: LexborNode) -> int:
+    """Return how many of a node's visible characters are outside links."""
+    return characters(node) - linked_characters(node)[0]
+
+
+def matching(root: LexborNode, selectors: Iterable[str]) -> list[LexborNode]:
+    """Return the elements below `root` that match any selector, in the document's order, each once."""
+    nodes = {node.mem_id: node for node in root.css(", ".join(selectors))}
+    return list(nodes.values())
+
+
+class Name(NamedTuple):
+    """What each element that a selector matches has."""
+
+    kind: Literal["tag", "class", "id", "role", "attribute"]
+    word: str
+    """In lower case."""
+
+
+class Selectors:
+    """Selectors that are looked up by a name instead of asked for: asking costs as much as the page is long."""
+
+    wanted: ClassVar[set[Name]] = set()
+    """Names of all selectors there are."""
+
+    def __init__(self, selectors: Iterable[str]) -> None:
+        self._named = [(selector, *name_in(selector)) for selector in selectors]
+        self.wanted.update(name for _, name, _ in self._named)
+
+    def matching(self, page: "Inventory") -> list[LexborNode]:
+        """Return the elements that match, each once, selector by selector."""
+        return list({node.mem_id: node for _, node in self.matches(page)}.values())
+
+    def matches(self, page: "Inventory") -> Iterator[tuple[str, LexborNode]]:
+        """Yield each selector with each element that matches it, in the document's order."""
+        for selector, name, says_all in self._named:
+            for node in page.named(name):
+                if says_all or node.css_matches(selector):
+                    yield selector, node
+
+
+class Inventory:
+    """The elements of a page that have a name which a selector needs."""
+
+    def __init__(self, root: LexborNode) -> None:
+        self._named: defaultdict[tuple[str, str], list[LexborNode]] = defaultdict(list)
+        tags, attributes = _words("tag"), _words("attribute")
+        for node in root.traverse():
+            tag = node.tag or ""
+            if tag in tags:
+                self._named["tag", tag].append(node)
+            values = node.attributes
+            if values:
+                self._note_names(node, values)
+                for attribute in attributes.intersection(values):
+                    self._named["attribute", attribute].append(node)
+
+    def _note_names(self, node: LexborNode, values: dict[str, str | None]) -> None:
+        for kind in ("class", "id", "role"):
+            value = values.get(kind)
+            if value:
+                for word in _wanted_words(kind, value[:_MAX_NAMES_CHARACTERS]):
+                    self._named[kind, word].append(node)
+
+    def named(self, name: Name) -> list[LexborNode]:
+        """Return the elements with a name, in the document's order."""
+        return self._named.get(name, [])
+
+
+@cache
+def _words(kind: str) -> frozenset[str]:
+    """Return the words of one kind that selectors need; asked for when all selectors are there."""
+    return frozenset(name.word for name in Selectors.wanted if name.kind == kind)
+
+
+@lru_cache(maxsize=8_192)
+def _wanted_words(kind: str, value: str) -> frozenset[str]:
+    """Return the words of an attribute's value that selectors need; most values come again and again."""
+    return _words(kind).intersection(value.lower().split())
+
+
+def name_in(selector: str) -> tuple[Name, bool]:
+    """Return a name that each match of a selector has, and whether each element with it matches."""
+    simple = selector.split(":not")[0]
+    found = None if ">" in simple else _NAME.search(simple)
+    if found is None:
+        tag = _TAG.match(_CONDITIONS.sub("", selector))
+        if tag is None:
+            raise ValueError(f"selector {selector!r} names nothing")
+        word = tag[1].replace("\\", "").lower()
+        return Name("tag", word), selector == tag[1]
+    is_alone = found[0] == selector
+    if found[1]:
+        kind: Any = "class" if found[1] == "." else "id"
+        return Name(kind, found[2].lower()), is_alone and found[2].islower()
+    if found[3] == "role" and found[4]:
+        return Name("role", found[4].lower()), is_alone
+    return Name("attribute", found[3].lower()), is_alone and not found[4]
+
+
+def is_inside(node: LexborNode, roots: set[int]) -> bool:
+    """Is a node one of the roots, or in one of them?"""
+    return node.mem_id in roots or any(
+        parent.mem_id in roots for parent in ancestors(node)
+    )
+
+
+def ids(nodes: Iterable[LexborNode]) -> set[int]:
+    """Return what names the nodes within a tree."""
+    return {node.mem_id for node in nodes}
+
+
+def ancestors(node: LexborNode) -> Iterator[LexborNode]:
+    """Yield the elements around a node, the nearest first."""
+    parent = node.parent
+    while parent is not None:
+        if not parent.is_element_node:
+            return
+        yield parent
+        parent = parent.parent
+
+
+def outermost(nodes: list[LexborNode]) -> list[LexborNode]:
+    """Return the nodes that lie in none of the others."""
+    inside = ids(nodes)
+    return [
+        node
+        for node in nodes
+        if not any(parent.mem_id in inside for parent in ancestors(node))
+    ]
+
+
+def element_before(node: LexborNode) -> LexborNode | None:
+    """Return the sibling in front of a node, if it is an element and only white space is between them."""
+    before = node.prev
+    while before is not None:
+        if before.is_element_node:
+            return before
+        text = before.text_content or " "
+        is_blank = text.isspace()
+        if before.is_text_node and not is_blank:
+            return None
+        before = before.prev
+    return None
