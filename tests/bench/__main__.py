@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from tests.bench import converge, edits, latency, memory, retrieval, throughput
+from tests.bench.gold import bench as gold
 from tests.bench.stack import ROOT
 
 BENCHES: dict[str, Callable[[], dict[str, Any]]] = {
@@ -21,6 +22,7 @@ BENCHES: dict[str, Callable[[], dict[str, Any]]] = {
     "converge-twice": partial(converge.run, "twice"),
     "converge-chaos": partial(converge.run, "chaos"),
     "memory": memory.run,
+    "gold": gold.run,
 }
 
 
