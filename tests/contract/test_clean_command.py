@@ -79,6 +79,14 @@ def test_what_goes_wrong_is_named(
     assert message in done.stderr
 
 
+def test_the_charset_is_read_as_the_workers_read_it(freshet: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "gate.html").write_bytes(
+        "<p>Schleusent\u00fcr 12 \u20ac</p>".encode("windows-1252")
+    )
+    done = freshet("clean", "gate.html", "-t", "text/html; charset=iso-8859-1", "--text")
+    assert done.stdout == "Schleusent\u00fcr 12 \u20ac\n"
+
+
 def test_bytes_that_are_no_text_would_be_a_dead_letter(
     freshet: CommandLine, tmp_path: Path
 ) -> None:

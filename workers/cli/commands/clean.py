@@ -139,7 +139,7 @@ def _prepare(value: bytes, content_type: str, spec: "SourceSpec") -> _Prepared:
     from corpus.embed.tokenizer import load_tokenizer
     from corpus.split.splitter import TooManyChunks, split
 
-    content = _decoded(value, content_type)
+    content = _decoded(value, content_type, spec)
     with Cleaner() as cleaner:
         raw = RawDocument(content, content_type)
         (cleaned,) = cleaner.clean([raw], spec.pipeline)
@@ -159,12 +159,14 @@ def _prepare(value: bytes, content_type: str, spec: "SourceSpec") -> _Prepared:
     )
 
 
-def _decoded(value: bytes, content_type: str) -> str:
+def _decoded(value: bytes, content_type: str, spec: "SourceSpec") -> str:
     from ingest.decode import fields
     from ingest.decode.encoding import document_text
 
     try:
-        return fields.repair(document_text(value, content_type))
+        stated = [spec.pipeline.content_type or "", content_type]
+        text = document_text(value, stated, detect=spec.detect_charset)
+        return fields.repair(text)
     except fields.FieldError as error:
         raise _dead_letter(error.reason, error.detail) from error
 
