@@ -4,7 +4,7 @@ from psycopg.rows import scalar_row
 
 from corpus.database import Connection, database_errors_translated
 from corpus.errors import ConfigurationError
-from corpus.source import SourceSpec
+from corpus.source import SourceSpec, VersionRule
 from corpus.sql import query
 from workers.apply.kind import Target
 from workers.apply.sources import read_sources
@@ -24,6 +24,7 @@ def check(connection: Connection, target: Target) -> None:
     _check_loops(target)
     _check_languages(connection, target.config.sources)
     _check_fixed_fields(connection, target.config.sources)
+    _check_versions(connection, target.config.sources)
 
 
 def _check_loops(target: Target) -> None:
@@ -67,6 +68,37 @@ def _check_unchanged(current: SourceSpec, desired: SourceSpec) -> None:
                 "documents of this source: a search would not find them. Give a new source the new value and the "
                 "same topics; retire this one when the new one has caught up"
             )
+
+
+def _check_versions(connection: Connection, specs: tuple[SourceSpec, ...]) -> None:
+    """What gives versions stays while the corpus knows any: later events would be smaller, and so be dropped."""
+    configured = read_sources(connection)
+    with_versions = {
+        *_column(connection, "sources_with_documents"),
+        *_column(connection, "sources_with_versions"),
+    }
+    for spec in specs:
+        if spec.source not in with_versions:
+            continue
+        current = configured[spec.source].spec
+        if current.version_rule != spec.version_rule:
+            before, after = str(current.version_rule), str(spec.version_rule)
+            raise _makes_versions_smaller(
+                f"source.{spec.source}.version_rule cannot change from {before!r} to {after!r}"
+            )
+        added = sorted(set(spec.topics) - set(current.topics))
+        if added and spec.version_rule is VersionRule.OFFSET:
+            raise _makes_versions_smaller(
+                f'source.{spec.source}.topics cannot have {added[0]!r} beside version_rule = "offset"'
+            )
+
+
+def _makes_versions_smaller(what: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{what} while the corpus knows versions of documents of this source, deleted ones included: versions on "
+        "another scale cannot be compared with them, and where they are smaller, every later event would be dropped. "
+        "Give a new source the new value and the same topics; retire this one when the new one has caught up"
+    )
 
 
 def _column(connection: Connection, name: str) -> list[str]:

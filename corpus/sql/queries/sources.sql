@@ -38,6 +38,11 @@ ORDER BY s.source;
 SELECT s.source FROM freshet.source s
 WHERE EXISTS (SELECT FROM freshet.document d WHERE d.source = s.source AND d.is_head AND d.kind = 'document');
 
+-- name: sources_with_versions
+-- Sources of whose documents the corpus knows versions, deleted ones included.
+SELECT s.source FROM freshet.source s
+WHERE EXISTS (SELECT FROM freshet.document d WHERE d.source = s.source AND d.is_head);
+
 -- name: create_source
 -- A source that is new in the configuration.
 INSERT INTO freshet.source (source, spec) VALUES (%(source)s::text, %(spec)s::jsonb);

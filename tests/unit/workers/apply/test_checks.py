@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from corpus.errors import ConfigurationError
-from corpus.source import SourceSpec
+from corpus.source import SourceSpec, VersionRule
 from tests.support.fake_rows import Database
 from workers.apply import checks, sources
 from workers.apply.change import Action
@@ -20,7 +20,10 @@ from workers.config.file import parse
 
 
 def database(
-    *configured: SourceSpec, with_documents: tuple[str, ...] = (), retired: tuple[str, ...] = ()
+    *configured: SourceSpec,
+    with_documents: tuple[str, ...] = (),
+    with_versions: tuple[str, ...] = (),
+    retired: tuple[str, ...] = (),
 ) -> Any:
     return Database(
         sources_configured=[
@@ -33,6 +36,7 @@ def database(
         ],
         text_search_languages=[{"cfgname": "english"}, {"cfgname": "simple"}],
         sources_with_documents=[{"source": source} for source in with_documents],
+        sources_with_versions=[{"source": source} for source in with_versions],
     )
 
 
@@ -68,6 +72,37 @@ def test_what_documents_were_made_with_stays_while_there_are_any(line: str) -> N
     assert planned(text, database(before, with_documents=("b",))) == {"a": Action.CHANGE}
     unchanged = planned("[source.a]", database(before, with_documents=("a",)))
     assert unchanged == {"a": Action.UNCHANGED}
+
+
+@pytest.mark.parametrize(
+    ("before", "line"),
+    [
+        ({}, 'version_rule = "record"'),
+        ({"version_rule": VersionRule.RECORD}, 'version_rule = "event"'),
+        ({"version_rule": VersionRule.OFFSET}, ""),
+        ({"version_rule": VersionRule.OFFSET}, 'version_rule = "offset"\ntopics = ["a", "b"]'),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("retired", [(), ("a",)], ids=["active", "retired"])
+def test_what_gives_versions_stays_while_the_corpus_knows_any(
+    before: dict[str, Any], line: str, retired: tuple[str, ...]
+) -> None:
+    """Also of deleted documents: their tombstones are compared with later events."""
+    spec, text = SourceSpec(source="a", topics=("a",), **before), f"[source.a]\n{line}"
+    for known in ({"with_documents": ("a",)}, {"with_versions": ("a",)}):
+        with pytest.raises(
+            ConfigurationError, match=r"source\.a\.\w+ cannot .* retire this one when"
+        ):
+            planned(text, database(spec, retired=retired, **known))
+    unknown = database(spec, retired=retired, with_documents=("b",), with_versions=("b",))
+    assert planned(text, unknown) == {"a": Action.CHANGE}
+
+
+def test_a_topic_may_be_added_where_versions_are_no_offsets() -> None:
+    spec = SourceSpec(source="a", topics=("a",))
+    known = database(spec, with_versions=("a",))
+    assert planned('[source.a]\ntopics = ["a", "b"]', known) == {"a": Action.CHANGE}
 
 
 def test_a_loop_with_a_source_that_continues_is_refused() -> None:
