@@ -9,6 +9,9 @@ class DeadLetterReason(StrEnum):
     NOT_DECODABLE = "not_decodable"  # the value does not match the topic's format
     INVALID_FIELD = "invalid_field"  # a field is missing or has a wrong type or value
     INVALID_ID = "invalid_id"  # no usable document id
+    # The version would be the record's time or offset, and that is no version: a time in the future, or an offset of
+    # an earlier log of the topic.
+    NO_VERSION = "no_version"
     TOO_LARGE = "too_large"  # larger than `max_document_bytes`
     TOO_MANY_CHUNKS = "too_many_chunks"  # more than `max_chunks`
     UNSUPPORTED_CONTENT = "unsupported_content"  # no text: unknown media type, binary

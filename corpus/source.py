@@ -15,6 +15,22 @@ class VersionRule(StrEnum):
     OFFSET = "offset"  # always the record's offset (one partition per document, topic never recreated)
 
 
+MAX_VERSION = 2**63 - 1
+
+
+def record_version(timestamp_ms: int | None, offset: int) -> int:
+    """A version from a record: `timestamp_ms * 2^20 + offset % 2^20`, which fits a bigint until the year 2248.
+
+    Time comes first, because offsets begin again at 0 when a document moves to another partition (more partitions, or
+    another key); the offset orders the records of one millisecond. Two records of one document in one millisecond are
+    compared wrongly only where the offset passes a multiple of 1,048,576 between them. A record without a time
+    (None, or negative) counts as older than all that have one.
+    """
+    if timestamp_ms is None or timestamp_ms < 0:
+        return offset
+    return min(timestamp_ms * 2**20 + offset % 2**20, MAX_VERSION)
+
+
 class SourceStatus(StrEnum):
     """`source.state` in the database."""
 

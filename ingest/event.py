@@ -38,7 +38,7 @@ class ChangeEvent:
     document_id: (
         str  # opaque, non-blank, at most 1,000 bytes of UTF-8, no control characters
     )
-    # 0 .. 2^63-1. None: relative, the event acts on whatever version is there (a tombstone).
+    # 0 .. 2^63-1. None: a delete without a version (a tombstone), which deletes what was written before it.
     version: int | None
     uri: str | None = None
     title: str | None = None

@@ -13,15 +13,21 @@ import polars as pl
 
 from corpus.batch import BatchRef, StagedFile
 from corpus.dead_letter import DeadLetterReason
+from corpus.log_limit import LogLimit
 from corpus.source import SourceSpec
 from corpus.staging.frames import schema_of, to_parquet
 from corpus.staging.layout import STAGED_EVENTS, events_name
-from ingest.dead_letters.first_position import as_first_written
-from ingest.decode import fields
-from ingest.decode.decoder import decode
+from ingest.decode import fields, times
+from ingest.decode.decoder import (
+    decode,
+    from_earlier_log,
+    placed,
+    without_version,
+)
 from ingest.event import ChangeEvent, Decoded, Ignored, KafkaRecord, Undecodable
 
 logger = logging.getLogger(__name__)
+logger.addFilter(LogLimit())
 
 _SCHEMA = schema_of(STAGED_EVENTS)
 _MAX_DETAIL_CHARACTERS = 200
@@ -49,6 +55,15 @@ class OffsetRange:
     epoch: int = 0  # of the source, when it was read
 
 
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What records are read with."""
+
+    spec: SourceSpec
+    topic_id: str
+    now_ms: int
+
+
 def stage(
     records: Sequence[KafkaRecord], spec: SourceSpec, offsets: OffsetRange, store: Store
 ) -> BatchRef:
@@ -63,7 +78,10 @@ def stage(
     Raises:
         DependencyError: the store does not accept the file.
     """
-    content = _content(records, spec)
+    staged_at_ms = time.time_ns() // 1_000_000
+    reading = _Reading(spec, offsets.topic_id, staged_at_ms)
+    content = _content(records, reading)
+    _log_record_times(records, reading)
     name = events_name(
         spec.source,
         offsets.topic,
@@ -85,7 +103,7 @@ def stage(
         staged_bytes=sum(len(record.value or b"") for record in records),
         url=staged.url,
         sha256=staged.sha256,
-        staged_at_ms=time.time_ns() // 1_000_000,
+        staged_at_ms=staged_at_ms,
         epoch=offsets.epoch,
     )
 
@@ -102,9 +120,9 @@ def parquet(rows: Sequence[Row]) -> bytes:
 # ── rows ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _content(records: Sequence[KafkaRecord], spec: SourceSpec) -> bytes:
+def _content(records: Sequence[KafkaRecord], reading: _Reading) -> bytes:
     """The file. A row that Parquet cannot hold becomes a dead letter, whichever mistake of ours produced it."""
-    rows = [_row(record, spec) for record in records]
+    rows = [_row(record, reading) for record in records]
     try:
         return parquet(rows)
     except MemoryError:
@@ -112,6 +130,26 @@ def _content(records: Sequence[KafkaRecord], spec: SourceSpec) -> bytes:
     except Exception:
         return parquet(
             [_storable(row, record) for row, record in zip(rows, records, strict=True)]
+        )
+
+
+def _log_record_times(records: Sequence[KafkaRecord], reading: _Reading) -> None:
+    """Say how many records have a time that was not taken as it is."""
+    converted, ahead = 0, 0
+    for record in records:
+        time_ms = times.record_time_ms(record.timestamp_ms)
+        converted += time_ms != record.timestamp_ms
+        ahead += times.is_ahead(time_ms, reading.now_ms)
+    if converted or ahead:
+        logger.warning(
+            "record times are not in milliseconds, or in the future",
+            extra={
+                "action": "record_times",
+                "kind": f"record_times/{reading.spec.source}",
+                "source": reading.spec.source,
+                "converted": converted,
+                "in_future": ahead,
+            },
         )
 
 
@@ -124,14 +162,35 @@ def _storable(row: Row, record: KafkaRecord) -> Row:
     return row
 
 
-def _row(record: KafkaRecord, spec: SourceSpec) -> Row:
+def _row(record: KafkaRecord, reading: _Reading) -> Row:
     try:
-        return _record_values(record) | _event_values(decode(record, spec))
+        record_placed = placed(record, reading.topic_id)
+        values = _record_values(record)
+        values["timestamp_ms"] = record_placed.timestamp_ms
+        event = _event(record, record_placed, reading)
+        if isinstance(event, ChangeEvent) and times.is_ahead(
+            record_placed.timestamp_ms, reading.now_ms
+        ):
+            values["timestamp_ms"] = None
+        return values | _event_values(event)
     except MemoryError:
         raise
     except Exception as error:
         # A mistake of ours costs one record, which is kept, and does not stop its source.
         return _dead_letter_row(record, error)
+
+
+def _event(
+    record: KafkaRecord, record_placed: KafkaRecord, reading: _Reading
+) -> Decoded:
+    """The event, or why the record is none."""
+    spec = reading.spec
+    decoded = decode(record_placed, spec)
+    return (
+        from_earlier_log(record, spec, reading.topic_id)
+        or without_version(record_placed, spec, decoded, now_ms=reading.now_ms)
+        or decoded
+    )
 
 
 def _dead_letter_row(record: KafkaRecord, error: Exception) -> Row:
@@ -148,12 +207,12 @@ def _dead_letter_row(record: KafkaRecord, error: Exception) -> Row:
     return _record_values(record) | _event_values(undecodable)
 
 
-def _record_values(record: KafkaRecord) -> dict[str, Any]:
+def _record_values(record: KafkaRecord, topic_id: str | None = None) -> dict[str, Any]:
     return {
         "topic": record.topic,
         "partition": record.partition,
         "offset": record.offset,
-        "timestamp_ms": as_first_written(record).timestamp_ms,
+        "timestamp_ms": placed(record).timestamp_ms,
         "key": record.key,
         "value": record.value,
         "headers": headers_json(record.headers),

@@ -12,7 +12,8 @@ from corpus.batch import BatchRef, PreparedFrom
 from corpus.database import Connection, fetch_all, fetch_one
 from corpus.dead_letter import DeadLetterReason
 from corpus.errors import StagedFileError
-from corpus.prepare.fold import FoldableEvent, FoldedDocument, fold
+from corpus.prepare.fold import FoldableEvent, FoldedDocument, Place, fold
+from corpus.source import record_version
 from corpus.staging.frames import read_frame, schema_of
 from corpus.staging.layout import PREPARED_EVENTS, STAGED_EVENTS
 from corpus.staging.store import StagingStore
@@ -21,6 +22,14 @@ _POSITION = ("topic", "partition", "offset")
 _ORIGINAL = ("key", "value", "headers")
 # Outcomes that no fold changes.
 _FINAL = ("dead_letter", "ignored")
+# A redriven record carries this header (`ingest.dead_letters.first_position`).
+REDRIVEN_FROM = "freshet.redriven-from"
+# What makes two events of one version the same, apart from the access list.
+_SAYS = ("op", "content_sha256", "uri", "title", "content_type", "metadata")
+_FOLDED = (
+    *("topic", "partition", "offset", "timestamp_ms", "document_id", "version"),
+    *(*_SAYS, "acl", "expires_at_ms"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +38,8 @@ class StagedEvents:
 
     frame: pl.DataFrame
     starts: tuple[PreparedFrom, ...]  # one per partition
+    topic_ids: Mapping[tuple[str, int], str]
+    """Which incarnation of its topic a (topic, partition) belongs to; publishing refuses two in one batch."""
 
 
 def read_staged_events(
@@ -58,6 +69,7 @@ def read_staged_events(
             PreparedFrom(topic=topic, partition=partition, offset=offset)
             for (topic, partition), offset in starts.items()
         ),
+        topic_ids={(ref.topic, ref.partition): ref.topic_id for ref in refs},
     )
 
 
@@ -142,8 +154,13 @@ def without_refused(
 class JudgedEvents:
     """The events of a batch with the outcome of each so far. An event is named by its row."""
 
-    def __init__(self, frame: pl.DataFrame) -> None:
+    def __init__(
+        self,
+        frame: pl.DataFrame,
+        topic_ids: Mapping[tuple[str, int], str] | None = None,
+    ) -> None:
         self._frame = frame
+        self._topic_ids = topic_ids or {}
         # A row of it is read for every document; the original bytes are large and are not needed there.
         self._described = frame.drop(_ORIGINAL)
         self._outcomes: list[str] = frame["outcome"].to_list()
@@ -192,14 +209,34 @@ class JudgedEvents:
         return folded.documents
 
     def _usable(self) -> list[FoldableEvent]:
-        columns = self._frame.select("document_id", "version", "raw_sha256")
+        is_redriven = pl.col("headers").str.contains(REDRIVEN_FROM, literal=True)
+        columns = self._frame.select(*_FOLDED, is_redriven.alias("is_redriven"))
         return [
-            FoldableEvent(row, document_id, version, raw_sha256 or b"")
-            for row, (document_id, version, raw_sha256) in enumerate(
-                columns.iter_rows()
-            )
+            self._foldable(row, event)
+            for row, event in enumerate(columns.iter_rows(named=True))
             if self._outcomes[row] not in _FINAL
         ]
+
+    def _foldable(self, row: int, event: Mapping[str, Any]) -> FoldableEvent:
+        topic, partition = event["topic"], event["partition"]
+        offset, time_ms = event["offset"], event["timestamp_ms"]
+        topic_id = self._topic_ids.get((topic, partition), "")
+        if event["is_redriven"]:
+            topic_id = ""
+        acl = event["acl"]
+        return FoldableEvent(
+            row=row,
+            document_id=event["document_id"],
+            version=event["version"],
+            says=(
+                *(event[name] for name in _SAYS),
+                None if acl is None else tuple(acl),
+            ),
+            place=Place(record_version(time_ms, offset), topic, partition, offset),
+            log=f"{topic}/{partition}/{topic_id}",
+            expires_at_ms=event["expires_at_ms"],
+            observed_at_ms=time_ms if event["op"] == "upsert" else None,
+        )
 
     def prepared(self) -> pl.DataFrame:
         """The events as a prepared batch holds them; original bytes only in dead letters, which need them again."""

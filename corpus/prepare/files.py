@@ -9,7 +9,7 @@ import polars as pl
 from corpus.chunk import Chunk
 from corpus.clean.account import Account
 from corpus.prepare.events import JudgedEvents
-from corpus.prepare.fold import FoldedDocument
+from corpus.prepare.fold import FoldedDocument, is_after
 from corpus.prepare.heads import Head
 from corpus.staging.frames import schema_of
 from corpus.staging.layout import CHUNKS, DOCUMENTS, TEXTS
@@ -71,9 +71,17 @@ def document_row(
     row["cleaned_sha256"] = cleaned_sha256
     if document.winner is None:
         row["op"] = row["version"] = None
+    else:
+        row["first_record"] = json.dumps(document.first)
+        row["written"] = json.dumps(document.written)
+        row["expires_at_ms"] = document.expires_at_ms
+        row["observed_at_ms"] = document.observed_at_ms
     if document.tombstone is not None:
-        row["tombstone_offset"] = events.value("offset", document.tombstone)
-        row["tombstone_floor"] = document.tombstone_floor
+        row["deletes"] = json.dumps(document.deletes)
+        is_deleted = is_after(document.deletes, document.written)
+        row["tombstone_floor"] = document.winner_version if is_deleted else -1
+        for name in ("topic", "partition", "offset"):
+            row[f"tombstone_{name}"] = events.value(name, document.tombstone)
     if reused is not None:
         row["reuse_key"] = reused.document_key
         row["cleaned_sha256"] = reused.cleaned_sha256

@@ -1,11 +1,23 @@
 """What the corpus holds of a batch's documents, and whether their events change it."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from psycopg.rows import class_row
 
 from corpus.database import Connection, fetch_all
-from corpus.prepare.fold import FoldedDocument
+from corpus.prepare.fold import (
+    FoldedDocument,
+    Mark,
+    Marks,
+    Place,
+    earliest,
+    is_after,
+    latest,
+)
+
+# Marks as `freshet.document` has them: {log: [offset, record version]}.
+StoredMarks = Mapping[str, Sequence[int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,13 +34,28 @@ class Head:
     pipeline: str  # fingerprint of its preparation
     space_id: int | None
     content_type: str | None
+    first_record: tuple[int, str, int, int] | None = None  # a `Place`
+    written: StoredMarks | None = None  # see `FoldedDocument.written`
+    deletes: StoredMarks | None = None  # see `FoldedDocument.deletes`
 
     def outranks(self, document: FoldedDocument) -> bool:
-        """Whether the fence will certainly refuse the document: versions only rise, so what is stale stays stale."""
-        if document.winner_version > self.version:
-            return False
-        # An expired document that is seen again may come back under the same version.
-        return not (self.expired and document.winner_version == self.version)
+        """Whether the content of the document's winner will certainly not be used.
+
+        Versions only rise, and the first record of a version only moves back, so what is outranked stays so. An expired
+        document that is sent again comes back with the content that it had.
+        """
+        if document.winner_version != self.version:
+            return document.winner_version < self.version
+        if self.first_record is None or document.first is None:
+            return True
+        return document.first >= Place(*self.first_record)
+
+    def deletes_winner(self, document: FoldedDocument) -> bool:
+        """Whether the document is deleted, by what the corpus and the batch have together. It then stays deleted."""
+        written = document.written
+        if document.winner_version == self.version:
+            written = earliest(written, _marks(self.written))
+        return is_after(latest(document.deletes, _marks(self.deletes)), written)
 
     def is_reusable(
         self, *, content_type: str | None, pipeline: str, space_id: int
@@ -43,6 +70,10 @@ class Head:
             and self.pipeline == pipeline
             and self.space_id == space_id
         )
+
+
+def _marks(stored: StoredMarks | None) -> Marks:
+    return {log: Mark(*mark) for log, mark in (stored or {}).items()}
 
 
 def heads_of(

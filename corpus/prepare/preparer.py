@@ -31,7 +31,7 @@ from corpus.prepare.files import (
     text_account,
     text_frame,
 )
-from corpus.prepare.fold import FoldedDocument
+from corpus.prepare.fold import FoldedDocument, is_after
 from corpus.prepare.heads import Head, heads_of
 from corpus.source import SourceSpec
 from corpus.split.splitter import TooManyChunks, split
@@ -68,12 +68,19 @@ class _BatchState:
     documents: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     chunks: list[DocumentChunk] = field(default_factory=list[DocumentChunk])
 
+    def is_deleted(self, document_id: str, document: FoldedDocument) -> bool:
+        """Whether a delete without a version, of this batch or before, deletes what the document's events come to."""
+        head = self.heads.get(document_id)
+        if head is None:
+            return is_after(document.deletes, document.written)
+        return head.deletes_winner(document)
+
     def reusable_head(
         self, document_id: str, document: FoldedDocument, row: int
     ) -> Head | None:
-        """The document's visible version, if its chunks are valid for the same text; none after a tombstone."""
+        """The document's visible version, if its chunks are valid for the same text; none where it is deleted."""
         head = self.heads.get(document_id)
-        if head is None or document.tombstone is not None:
+        if head is None or self.is_deleted(document_id, document):
             return None
         is_reusable = head.is_reusable(
             content_type=self.events.value("content_type", row),
@@ -174,7 +181,7 @@ class Preparer:
                 connection, self._store, request.refs
             )  # Step 1.
             frame = without_refused(connection, staged.frame, request.refs)
-            events = JudgedEvents(frame)
+            events = JudgedEvents(frame, staged.topic_ids)
             documents = events.fold()  # Step 2.
             heads = heads_of(connection, request.source, list(documents))
         batch = _BatchState(spec, space, events, heads, spec.pipeline.fingerprint())
@@ -190,36 +197,9 @@ class Preparer:
     def _judge(self, batch: _BatchState, documents: Documents) -> None:
         """Add every document to the batch, or make its events dead letters."""
         while documents:
-            failed = self._floors_that_fail(batch, documents)
-            judged = {
-                name: document
-                for name, document in documents.items()
-                if name not in failed
-            }
-            failed |= self._clean_and_split(batch, _candidates(batch, judged))
+            failed = self._clean_and_split(batch, _candidates(batch, documents))
             # A document's next best event replaces one that cannot be used, as it would in a batch of its own.
             documents = batch.events.fold(only=failed) if failed else {}
-
-    def _floors_that_fail(self, batch: _BatchState, documents: Documents) -> set[str]:
-        """Check the versions that a tombstone of this batch deleted.
-
-        A deleted version keeps older ones out only if it could have been in the corpus. If it could not, it becomes a
-        dead letter, so that the result does not depend on where batches begin and end.
-
-        Returns:
-            Ids of the documents to fold again.
-        """
-        floors = {
-            document_id: document.floor
-            for document_id, document in documents.items()
-            if document.floor is not None and batch.events.is_upsert(document.floor)
-        }
-        cleaned = self._clean(batch, list(floors.values()))
-        return {
-            document_id
-            for (document_id, row), result in zip(floors.items(), cleaned, strict=True)
-            if _split(batch, row, result) is None
-        }
 
     def _clean_and_split(
         self, batch: _BatchState, candidates: Sequence[_Candidate]
@@ -336,9 +316,14 @@ def _add_cleaned(
     if reusable is not None and reusable.cleaned_sha256 == cleaned_sha256:
         batch.add(document_id, document, reused=reusable)
         return True
+    # A deleted version is split, too: one that could never be in the corpus keeps no other out, so it becomes a dead
+    # letter, as it would in a batch of its own.
     chunks = _split(batch, candidate.row, result)
     if chunks is None:
         return False
+    if batch.is_deleted(document_id, document):
+        batch.add(document_id, document)
+        return True
     assert isinstance(result, CleanedDocument), "only a cleaned document has chunks"
     batch.add(
         document_id,

@@ -50,12 +50,14 @@ def write_changes(transaction: PublishTransaction) -> Counts:
     """
     chunks_closed = transaction.execute("close_chunks")
     chunks_opened = transaction.execute("open_chunks")
+    chunks_opened += transaction.execute("reopen_chunks")
     chunks_reused: int = transaction.fetch_one(scalar_row, "count_reused")
     texts_embedded: int = transaction.fetch_one(scalar_row, "count_embedded")
     transaction.execute("close_heads")
     documents_written = transaction.execute("open_documents")
-    documents_deleted = transaction.execute("open_tombstones")
-    transaction.execute("observe_unchanged")
+    documents_written += transaction.execute("open_renewed")
+    documents_deleted: int = transaction.fetch_one(scalar_row, "open_tombstones")
+    transaction.execute("observe_heads")
     transaction.execute("settle_events")
     return Counts(
         documents_written=documents_written,

@@ -51,7 +51,9 @@ Columns = tuple[Column, ...]
 _DOCUMENT_ID = Column("document_id", ColumnType.TEXT)
 _OUTCOME = Column("outcome", ColumnType.TEXT)
 _OP = Column("op", ColumnType.TEXT)  # "upsert" or "delete"
-_VERSION = Column("version", ColumnType.INT8)  # null: relative, see STAGED_EVENTS
+_VERSION = Column(
+    "version", ColumnType.INT8
+)  # null: a delete without one, see STAGED_EVENTS
 _RAW_SHA256 = Column("raw_sha256", ColumnType.BYTES)  # of the Kafka value
 _TEXT_SHA256 = Column("text_sha256", ColumnType.BYTES)  # of a chunk: `Chunk.sha256`
 _TEXT = Column("text", ColumnType.TEXT)
@@ -101,8 +103,8 @@ _DESCRIPTION = (
 # The content is not a column: it is in `value`, and only documents that really changed are decoded again for it. So an
 # unchanged document costs no copy of its text, and an event that fails later still has its original bytes.
 #
-# A relative event (a Kafka tombstone where versions come from the event) acts on the version that it meets, and is
-# remembered under that version.
+# A delete without a version (a Kafka tombstone where versions come from the event) has its record's version beside: it
+# deletes what was written before it.
 STAGED_EVENTS: Columns = (
     *_RECORD,
     _OUTCOME,
@@ -127,16 +129,22 @@ PREPARED_EVENTS: Columns = (
     *_ORIGINAL,
 )
 
-# The documents of a prepared batch, one row per document whose events may act: first the tombstone, then the winner.
+# The documents of a prepared batch, one row per document whose events may act: the winner, and the newest delete
+# without a version. `corpus.prepare.fold` has the rule; places and marks are JSON as it has them.
 DOCUMENTS: Columns = (
     _DOCUMENT_ID,
-    *_RECORD,  # of the winner, or of the tombstone where there is no winner
-    _OP,  # null: only a relative tombstone acts
+    *_RECORD,  # of the winner, or of the delete without a version where there is no winner
+    _OP,  # null: there is no winner
     _VERSION,  # of the winner
-    Column("tombstone_offset", ColumnType.INT8),  # of the last relative tombstone
-    Column(
-        "tombstone_floor", ColumnType.INT8
-    ),  # the greatest version of this batch before it, or -1
+    Column("first_record", ColumnType.TEXT),  # place of the winner
+    Column("written", ColumnType.TEXT),  # marks of the winner's version
+    Column("observed_at_ms", ColumnType.EPOCH_MS, renamed="observed_at"),
+    Column("deletes", ColumnType.TEXT),  # marks of the deletes without a version
+    Column("tombstone_topic", ColumnType.TEXT),  # record of the newest of them
+    Column("tombstone_partition", ColumnType.INT4),
+    Column("tombstone_offset", ColumnType.INT8),
+    # For the version before: the version of the winner if these deletes delete it, or -1.
+    Column("tombstone_floor", ColumnType.INT8),
     Column(
         "reuse_key", ColumnType.INT8
     ),  # `document_key` of the version whose chunks stay as they are

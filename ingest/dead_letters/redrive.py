@@ -163,5 +163,9 @@ def _position_of(row: Mapping[str, Any]) -> FirstPosition:
     if record_at is not None:
         timestamp_ms = (record_at - _EPOCH) // _MILLISECOND
     return FirstPosition(
-        row["topic"], row["partition"], row["record_offset"], timestamp_ms
+        topic=row["topic"],
+        partition=row["partition"],
+        offset=row["record_offset"],
+        timestamp_ms=timestamp_ms,
+        topic_id=row.get("topic_id"),
     )

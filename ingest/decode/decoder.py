@@ -4,12 +4,17 @@ Nothing in here raises: one bad record never stops another. A format is a functi
 """
 
 import hashlib
+from dataclasses import replace
 from typing import Protocol
 
 from corpus.dead_letter import DeadLetterReason
-from corpus.source import SourceSpec
-from ingest.dead_letters.first_position import as_first_written
-from ingest.decode import fields
+from corpus.source import SourceSpec, VersionRule
+from ingest.dead_letters.first_position import (
+    as_first_written,
+    is_of_earlier_log,
+    without_redrive,
+)
+from ingest.decode import fields, times
 from ingest.decode.fields import FieldError
 from ingest.decode.native import decode_native
 from ingest.decode.record_key import key_as_id
@@ -26,6 +31,23 @@ class Format(Protocol):
 FORMATS: dict[str, Format] = {"native": decode_native, "text": decode_text}
 
 
+def placed(record: KafkaRecord, topic_id: str | None = None) -> KafkaRecord:
+    """The record with the time, in milliseconds, and the offset that order it among others.
+
+    Args:
+        record: as it was read.
+        topic_id: of the topic that it was read from; None: not known.
+    """
+    timestamp_ms = times.record_time_ms(record.timestamp_ms)
+    if timestamp_ms != record.timestamp_ms:
+        record = replace(record, timestamp_ms=timestamp_ms)
+    if not record.headers:
+        return record
+    # Without the headers of a redrive, so that to place it again changes nothing.
+    first = as_first_written(record, topic_id)
+    return replace(first, headers=without_redrive(record.headers))
+
+
 def decode(record: KafkaRecord, spec: SourceSpec) -> Decoded:
     """Read one record by the source's format.
 
@@ -33,7 +55,7 @@ def decode(record: KafkaRecord, spec: SourceSpec) -> Decoded:
     2. A value above the source's limit is not read at all.
     3. The format reads the rest.
     """
-    record = as_first_written(record)
+    record = placed(record)
     if record.unreadable is not None:
         return _undecodable(
             record, spec, DeadLetterReason.NOT_DECODABLE, record.unreadable
@@ -56,8 +78,53 @@ def decode(record: KafkaRecord, spec: SourceSpec) -> Decoded:
         )
 
 
+def without_version(
+    record: KafkaRecord, spec: SourceSpec, decoded: Decoded, *, now_ms: int
+) -> Undecodable | None:
+    """Why the record that gives the event its version gives none; None where it does, or the event has its own.
+
+    Args:
+        record: as it was read, with its time in milliseconds and the offset that orders it (`placed`).
+        spec: of the source.
+        decoded: from the record.
+        now_ms: by the consumer's clock, epoch milliseconds UTC.
+    """
+    if not isinstance(decoded, ChangeEvent) or spec.version_rule is VersionRule.OFFSET:
+        return None
+    is_from_record = decoded.version == fields.record_version(record)
+    if not is_from_record or not times.is_ahead(record.timestamp_ms, now_ms):
+        return None
+    hours = times.RECORD_TIME_TOLERANCE_MS // 3_600_000
+    detail = (
+        f"the record's time is {record.timestamp_ms} ms since 1970, more than {hours} hours ahead of the consumer's "
+        "clock, and would be the event's version; redrive it when that time has come, or send the event again"
+    )
+    return _undecodable(record, DeadLetterReason.NO_VERSION, detail)
+
+
+def from_earlier_log(
+    record: KafkaRecord, spec: SourceSpec, topic_id: str
+) -> Undecodable | None:
+    """Why a redriven record has no version where versions are offsets; None where it has one.
+
+    Args:
+        record: as it was read.
+        spec: of the source.
+        topic_id: of the topic that it was read from.
+    """
+    if spec.version_rule is not VersionRule.OFFSET:
+        return None
+    if not is_of_earlier_log(record, topic_id):
+        return None
+    detail = (
+        "the record was redriven from an earlier log of its topic, whose offsets are no versions in this one "
+        '(version_rule = "offset"); send the event again'
+    )
+    return _undecodable(record, DeadLetterReason.NO_VERSION, detail)
+
+
 def tombstone(record: KafkaRecord, spec: SourceSpec) -> ChangeEvent:
-    """A null value: the document of the record's key is deleted, whatever version it has.
+    """A null value: the document of the record's key is deleted, if it was written before.
 
     Raises:
         FieldError: the key is absent, or is not an id.

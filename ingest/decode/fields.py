@@ -9,6 +9,7 @@ import math
 import re
 from typing import Any, cast
 
+from corpus import source
 from corpus.dead_letter import DeadLetterReason
 from corpus.source import VersionRule
 from ingest.event import KafkaRecord, Op
@@ -162,16 +163,8 @@ def digits_as_number(text: str) -> int | None:
 
 
 def record_version(record: KafkaRecord) -> int:
-    """A version from the record: `timestamp_ms * 2^20 + offset % 2^20`, which fits a bigint until the year 2248.
-
-    Time comes first, because offsets begin again at 0 when a document moves to another partition (more partitions, or
-    another key); the offset orders the records of one millisecond. Two records of one document in one millisecond are
-    compared wrongly only where the offset passes a multiple of 1,048,576 between them. A record without a timestamp
-    counts as older than all that have one.
-    """
-    if record.timestamp_ms is None or record.timestamp_ms < 0:
-        return record.offset
-    return min(record.timestamp_ms * 2**20 + record.offset % 2**20, _BIGINT - 1)
+    """The version that a record gives an event that has none (`corpus.source.record_version`)."""
+    return source.record_version(record.timestamp_ms, record.offset)
 
 
 def effective_version(
@@ -183,7 +176,7 @@ def effective_version(
         own: the event's own version as it came; it is read only where the rule says so.
         record: the record of the event.
         rule: the source's rule.
-        relative: a delete that names no version acts on whatever version is there, and has None.
+        relative: a delete that names no version has None; it deletes what was written before it.
 
     Raises:
         FieldError: `own` is read and is not a version.

@@ -8,6 +8,9 @@ from ingest.decode.fields import invalid
 
 # Milliseconds of 0001-01-02 and 9999-12-31: both Python and PostgreSQL can store these in any time zone.
 _MIN_MS, _MAX_MS = -62_135_510_400_000, 253_402_214_400_000
+# A record's time may be this far ahead of the consumer's clock; one that is further ahead is no version.
+RECORD_TIME_TOLERANCE_MS = 86_400_000
+_FIRST_SECOND = 1_000_000_000  # 2001-09-09
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _MAX_TIME_CHARACTERS = 80
@@ -39,6 +42,28 @@ def time_ms(value: Any) -> int | None:
     if isinstance(value, str):
         return _text_ms(value)
     return None
+
+
+def record_time_ms(value: int | None) -> int | None:
+    """A Kafka record's time in milliseconds; some producers write seconds, microseconds or nanoseconds.
+
+    Args:
+        value: since 1970; its size says in which unit, as in `time_ms`. Milliseconds from 1973 on stay as they are, and
+            so do those of the first days of 1970 (below 10^9), which are no seconds of this century.
+
+    Returns:
+        None where the record has no time, or one before 1970.
+    """
+    if value is None or value < 0:
+        return None
+    if value < _FIRST_SECOND:
+        return value
+    return _epoch_ms(value)
+
+
+def is_ahead(record_ms: int | None, now_ms: int) -> bool:
+    """Whether a record's time lies so far in the future that it is no version, and orders nothing."""
+    return record_ms is not None and record_ms > now_ms + RECORD_TIME_TOLERANCE_MS
 
 
 def _text_ms(text: str) -> int | None:

@@ -114,6 +114,7 @@ class Pipeline:
             store=self.store, pool=self.pool, embedder_of=self.embedder.with_fingerprint, shard=64
         )
         self.publisher = Publisher(store=self.store, pool=self.pool)
+        self.topic_id = "topic-id"
         self.next_offset: dict[int, int] = {}
         self._numbers = itertools.count(1)
         self.configure()
@@ -144,8 +145,8 @@ class Pipeline:
     def position(self, partition: int) -> int:
         """The position row's next offset; the row is made where it is missing."""
         self.connection.execute(
-            "INSERT INTO freshet.source_position VALUES (%s, 'cluster', %s, 'topic-id', %s, 0) ON CONFLICT DO NOTHING",
-            (self.spec.source, self.spec.source, partition),
+            "INSERT INTO freshet.source_position VALUES (%s, 'cluster', %s, %s, %s, 0) ON CONFLICT DO NOTHING",
+            (self.spec.source, self.spec.source, self.topic_id, partition),
         )
         row = self.connection.execute(
             "SELECT next_offset FROM freshet.source_position WHERE source = %s AND partition = %s",
@@ -153,6 +154,18 @@ class Pipeline:
         ).fetchone()
         assert row is not None
         return int(row[0])
+
+    def recreate_topic(self) -> None:
+        """The topic was made anew, and an operator accepted the gap (`freshet source resume NAME --skip-gap`)."""
+        self.topic_id += "-anew"
+        self.next_offset.clear()
+        self.connection.execute(
+            "UPDATE freshet.source_position SET topic_id = %s, next_offset = 0 WHERE source = %s",
+            (self.topic_id, self.spec.source),
+        )
+        self.connection.execute(
+            "UPDATE freshet.source SET epoch = epoch + 1 WHERE source = %s", (self.spec.source,)
+        )
 
     # ── the steps ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -205,7 +218,7 @@ class Pipeline:
         offsets = OffsetRange(
             cluster_id="cluster",
             topic=self.spec.source,
-            topic_id="topic-id",
+            topic_id=self.topic_id,
             partition=records[0].partition,
             first_offset=records[0].offset if first_offset is None else first_offset,
             next_offset=records[-1].offset + 1 if next_offset is None else next_offset,

@@ -28,7 +28,7 @@ SELECT dead_letter, source, batch, topic, partition, record_offset, document_id,
 -- name: show_dead_letter
 -- One dead letter with its bytes.
 SELECT dead_letter, source, batch, topic, partition, record_offset, document_id, reason, detail, key, value, headers,
-       record_at, created_at, state, state_at, produced_at
+       record_at, created_at, state, state_at, produced_at, topic_id
   FROM freshet.dead_letter WHERE dead_letter = %(dead_letter)s::bigint;
 
 -- name: settle_dead_letters

@@ -7,10 +7,11 @@ CREATE TEMP TABLE IF NOT EXISTS incoming_event (
 ) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS incoming_document (
     document_id text, topic text, partition integer, record_offset bigint, record_at timestamptz, op text,
-    version bigint, tombstone_offset bigint, tombstone_floor bigint, reuse_key bigint, uri text, title text,
-    content_type text, metadata text, acl text[], event_at timestamptz, expires_at timestamptz, content_bytes bigint,
-    content_sha256 bytea, cleaned_sha256 bytea, raw_sha256 bytea, received_characters bigint, kept_characters bigint,
-    dropped text, tokens bigint, unknown_tokens bigint,
+    version bigint, first_record text, written text, observed_at timestamptz, deletes text, tombstone_topic text,
+    tombstone_partition integer, tombstone_offset bigint, tombstone_floor bigint, reuse_key bigint, uri text,
+    title text, content_type text, metadata text, acl text[], event_at timestamptz, expires_at timestamptz,
+    content_bytes bigint, content_sha256 bytea, cleaned_sha256 bytea, raw_sha256 bytea, received_characters bigint,
+    kept_characters bigint, dropped text, tokens bigint, unknown_tokens bigint,
     decision text, new_version bigint, head_key bigint  -- the judgement; see `decide`
 ) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS incoming_chunk (
@@ -52,9 +53,10 @@ FROM STDIN (FORMAT BINARY);
 
 -- name: copy_documents
 -- Documents of the batch.
-COPY incoming_document (document_id, topic, partition, record_offset, record_at, op, version, tombstone_offset,
-    tombstone_floor, reuse_key, uri, title, content_type, metadata, acl, event_at, expires_at, content_bytes,
-    content_sha256, cleaned_sha256, raw_sha256, received_characters, kept_characters, dropped, tokens, unknown_tokens)
+COPY incoming_document (document_id, topic, partition, record_offset, record_at, op, version, first_record, written,
+    observed_at, deletes, tombstone_topic, tombstone_partition, tombstone_offset, tombstone_floor, reuse_key, uri,
+    title, content_type, metadata, acl, event_at, expires_at, content_bytes, content_sha256, cleaned_sha256, raw_sha256,
+    received_characters, kept_characters, dropped, tokens, unknown_tokens)
 FROM STDIN (FORMAT BINARY);
 
 -- name: copy_chunks
@@ -71,37 +73,76 @@ SELECT 1 AS alive;
 ANALYZE incoming_document, incoming_chunk, incoming_event;
 
 -- name: decide
--- The fence (promise 3): judge every document of the batch against its head, tombstones included.
-WITH judged AS (
-    SELECT i.document_id, h.document_key AS head_key,
-           greatest(coalesce(h.version, -1), coalesce(i.tombstone_floor, -1)) AS floor,
-           i.tombstone_offset IS NOT NULL AS has_tombstone,
-           h.kind AS head_kind, h.version AS head_version,
-           -- The document expired, and its source sent it again after it was last observed: the same version comes
-           -- back, unless that is overdue by now, too.
-           i.version = h.version AND i.op = 'upsert' AND h.end_reason = 'expired' AND i.record_at > h.observed_at
-               AND i.tombstone_offset IS NULL
-               AND coalesce(
-                   coalesce(i.expires_at, i.record_at + make_interval(secs => %(expire_after)s::double precision))
-                       > %(published_at)s,
-                   true
-               ) AS restored,
-           i.version = h.version AND coalesce(h.end_reason, '') <> 'expired'
-               AND CASE i.op WHEN 'upsert' THEN h.kind = 'document' AND h.content_sha256 = i.content_sha256
-                             ELSE h.kind = 'tombstone' END AS same
+-- The fence (promise 3): judge every document of the batch against its head, tombstones included, by the rule of
+-- corpus/prepare/fold.py. The columns written, deletes, expires_at, observed_at then hold batch and head together.
+-- Decisions: `upsert`, `delete`: the winner becomes the head. `tombstone`: a delete without a version, of this batch or
+-- of one before, deletes the document. `remembered`: only deletes without a version are known of it. `renewed`: the
+-- head's version was sent again with a later end, or after it expired; its content stays. `unchanged`: the winner is
+-- the head sent again. `superseded`: the head stands. `gone`: the head is a tombstone and stays one; `gone_again`: and
+-- the winner is the same delete.
+WITH met AS (
+    SELECT i.document_id, i.op, i.version, h.document_key AS head_key, h.kind AS head_kind,
+           coalesce(h.end_reason = 'expired', false) AS is_expired, h.expires_at AS head_expires_at,
+           h.observed_at AS head_observed_at, freshet.written_of(h) AS head_written,
+           i.written::jsonb AS written, greatest(i.version, h.version, -1) AS new_version, i.expires_at,
+           CASE WHEN h.deletes IS NULL THEN i.deletes::jsonb WHEN i.deletes IS NULL THEN h.deletes
+                ELSE freshet.latest(h.deletes, i.deletes::jsonb) END AS deletes,
+           CASE i.op
+               WHEN 'upsert' THEN least(coalesce(i.observed_at, %(published_at)s), %(published_at)s)
+           END AS observed_at,
+           CASE i.op
+               WHEN 'delete' THEN h.kind = 'tombstone'
+               WHEN 'upsert' THEN h.kind = 'document' AND h.content_sha256 = i.content_sha256
+                   AND (h.uri, h.title, h.content_type, h.acl)
+                       IS NOT DISTINCT FROM (i.uri, i.title, i.content_type, i.acl)
+                   AND h.metadata = coalesce(i.metadata, '{}')::jsonb
+               ELSE false END AS says_the_same,
+           CASE WHEN i.version IS NULL OR i.version < h.version THEN 'older'
+                WHEN h.document_key IS NULL OR i.version > h.version THEN 'newer'
+                WHEN i.first_record::jsonb < h.first_record THEN 'earlier'
+                ELSE 'later' END AS rank
     FROM incoming_document i
     LEFT JOIN freshet.document h ON h.source = %(source)s AND h.document_id = i.document_id AND h.is_head
+), merged AS (
+    SELECT document_id, op, head_key, head_kind, is_expired, head_expires_at, head_observed_at, new_version,
+           says_the_same, deletes,
+           CASE WHEN rank = 'earlier' AND says_the_same THEN 'later' ELSE rank END AS rank,
+           CASE rank WHEN 'newer' THEN written WHEN 'older' THEN head_written
+                     ELSE freshet.earliest(head_written, written) END AS written,
+           CASE rank WHEN 'newer' THEN expires_at WHEN 'older' THEN head_expires_at
+                     ELSE greatest(head_expires_at, expires_at) END AS expires_at,
+           CASE WHEN rank = 'newer' THEN observed_at
+                WHEN rank = 'older' OR head_kind = 'tombstone' THEN head_observed_at
+                ELSE greatest(head_observed_at, observed_at) END AS observed_at
+    FROM met
+), judged AS (
+    SELECT m.*, CASE WHEN deletes IS NOT NULL THEN freshet.deleting(written, deletes) END IS NOT NULL AS is_deleted,
+           CASE WHEN is_expired
+                THEN (observed_at > head_observed_at OR expires_at IS DISTINCT FROM head_expires_at)
+                    AND coalesce(
+                        coalesce(expires_at, observed_at + make_interval(secs => %(expire_after)s::double precision))
+                            > %(published_at)s,
+                        true
+                    )
+                ELSE expires_at IS DISTINCT FROM head_expires_at END AS is_renewed
+    FROM merged m
 )
 UPDATE incoming_document i
 SET head_key = j.head_key,
+    new_version = j.new_version,
+    written = j.written::text,
+    deletes = j.deletes::text,
+    expires_at = j.expires_at,
+    observed_at = j.observed_at,
     decision = CASE
-        WHEN i.version > j.floor OR j.restored THEN i.op
-        WHEN j.has_tombstone AND j.head_key IS NULL AND i.tombstone_floor < 0 THEN 'unchanged'
-        WHEN j.has_tombstone AND j.head_kind = 'tombstone' AND j.head_version >= i.tombstone_floor THEN 'unchanged'
-        WHEN j.has_tombstone THEN 'tombstone'
-        WHEN j.same THEN 'unchanged'
-        ELSE 'superseded' END,
-    new_version = CASE WHEN i.version > j.floor OR j.restored THEN i.version ELSE j.floor END
+        WHEN j.rank IN ('newer', 'earlier') AND NOT j.is_deleted THEN j.op
+        WHEN j.head_key IS NULL AND j.op IS NULL THEN 'remembered'
+        WHEN j.head_kind = 'tombstone' AND j.rank = 'later' AND j.op = 'delete' THEN 'gone_again'
+        WHEN j.head_kind = 'tombstone' THEN 'gone'
+        WHEN j.is_deleted THEN 'tombstone'
+        WHEN j.rank = 'later' AND j.op = 'upsert' AND j.is_renewed THEN 'renewed'
+        WHEN j.rank = 'later' AND j.says_the_same AND NOT j.is_expired THEN 'unchanged'
+        ELSE 'superseded' END
 FROM judged j WHERE j.document_id = i.document_id;
 
 -- name: analyze_decided
@@ -161,35 +202,49 @@ WHERE NOT EXISTS (
       AND c.space_id = %(space_id)s AND c.visible_to IS NULL
 );
 
+-- name: reopen_chunks
+-- Open the chunks of expired versions that were sent again: as they were, with their vectors.
+INSERT INTO freshet.chunk (source, document_id, text_sha256, text, token_count, truncated, search_text, space_id,
+    dimensions, embedding, visible_from, batch)
+SELECT c.source, c.document_id, c.text_sha256, c.text, c.token_count, c.truncated, c.search_text, c.space_id,
+       c.dimensions, c.embedding, %(published_at)s, %(batch)s
+FROM incoming_document i
+JOIN freshet.document h ON h.document_key = i.head_key AND h.visible_to IS NOT NULL
+JOIN freshet.chunk c ON c.chunk_id = ANY(h.chunk_ids)
+WHERE i.decision = 'renewed';
+
 -- name: count_reused
 -- Chunks that stay as they are in new document versions.
 SELECT count(*) AS chunks FROM freshet.chunk c JOIN incoming_document i ON i.document_id = c.document_id
-WHERE c.source = %(source)s AND i.decision = 'upsert' AND c.visible_to IS NULL AND c.visible_from < %(published_at)s;
+WHERE c.source = %(source)s AND i.decision IN ('upsert', 'renewed') AND c.visible_to IS NULL
+  AND c.visible_from < %(published_at)s;
 
 -- name: close_heads
 -- Close the versions that were the newest until now.
 UPDATE freshet.document d
 SET is_head = false,
     end_batch = CASE WHEN d.visible_to IS NULL THEN %(batch)s ELSE d.end_batch END,
-    end_reason = coalesce(d.end_reason, CASE i.decision WHEN 'upsert' THEN 'replaced' ELSE 'deleted' END),
+    end_reason = coalesce(
+        d.end_reason, CASE WHEN i.decision IN ('upsert', 'renewed') THEN 'replaced' ELSE 'deleted' END
+    ),
     visible_to = coalesce(d.visible_to, %(published_at)s)
 FROM incoming_document i
-WHERE d.document_key = i.head_key AND i.decision IN ('upsert', 'delete', 'tombstone');
+WHERE d.document_key = i.head_key AND i.decision IN ('upsert', 'delete', 'tombstone', 'renewed');
 
 -- name: open_documents
 -- Open the new versions, with their chunks in reading order.
 INSERT INTO freshet.document (source, document_id, version, kind, is_head, visible_from, uri, title, content_type,
     metadata, acl, raw_sha256, content_sha256, cleaned_sha256, content_bytes, pipeline, space_id, chunk_ids,
     chunk_starts, chunk_headings, event_at, observed_at, expires_at, batch, topic, partition, record_offset,
-    received_characters, kept_characters, dropped, tokens, unknown_tokens)
+    received_characters, kept_characters, dropped, tokens, unknown_tokens, first_record, written, deletes)
 SELECT %(source)s, i.document_id, i.new_version, 'document', true, %(published_at)s, i.uri, i.title, i.content_type,
        coalesce(i.metadata, '{}')::jsonb, i.acl, i.raw_sha256, i.content_sha256, i.cleaned_sha256, i.content_bytes,
        %(pipeline)s, %(space_id)s, coalesce(h.chunk_ids, p.chunk_ids, '{}'),
        coalesce(h.chunk_starts, p.chunk_starts, '{}'), coalesce(h.chunk_headings, p.chunk_headings, '{}'),
-       i.event_at, least(coalesce(i.record_at, %(published_at)s), %(published_at)s), i.expires_at, %(batch)s,
-       i.topic, i.partition, i.record_offset, coalesce(i.received_characters, h.received_characters),
-       coalesce(i.kept_characters, h.kept_characters), coalesce(i.dropped::jsonb, h.dropped),
-       coalesce(i.tokens, h.tokens), coalesce(i.unknown_tokens, h.unknown_tokens)
+       i.event_at, i.observed_at, i.expires_at, %(batch)s, i.topic, i.partition, i.record_offset,
+       coalesce(i.received_characters, h.received_characters), coalesce(i.kept_characters, h.kept_characters),
+       coalesce(i.dropped::jsonb, h.dropped), coalesce(i.tokens, h.tokens),
+       coalesce(i.unknown_tokens, h.unknown_tokens), i.first_record::jsonb, i.written::jsonb, i.deletes::jsonb
 FROM incoming_document i
 LEFT JOIN freshet.document h ON h.document_key = i.reuse_key
 LEFT JOIN (
@@ -230,37 +285,102 @@ SELECT coalesce(sum(received_characters), 0)::bigint AS received_characters,
        ), '{}')::text AS dropped
 FROM opened;
 
--- name: open_tombstones
--- Remember deletions: under their own version, or under the version that they deleted.
-INSERT INTO freshet.document (source, document_id, version, kind, is_head, visible_from, visible_to, end_reason,
-    end_batch, metadata, raw_sha256, event_at, observed_at, batch, topic, partition, record_offset)
-SELECT %(source)s, i.document_id, i.new_version, 'tombstone', true, %(published_at)s, %(published_at)s, 'deleted',
-       %(batch)s, '{}', i.raw_sha256, i.event_at,
-       least(coalesce(i.record_at, %(published_at)s), %(published_at)s), %(batch)s, i.topic, i.partition,
-       CASE i.decision WHEN 'tombstone' THEN i.tombstone_offset ELSE i.record_offset END
-FROM incoming_document i WHERE i.decision IN ('delete', 'tombstone');
-
--- name: observe_unchanged
--- A document that was sent again unchanged was observed again.
-UPDATE freshet.document d SET observed_at = least(i.record_at, %(published_at)s)
+-- name: open_renewed
+-- Open versions again that were sent again: with their content, and what the records of the version add to it. The
+-- record that is named is the new one where it says the same, else the one whose content it is.
+INSERT INTO freshet.document (source, document_id, version, kind, is_head, visible_from, uri, title, content_type,
+    metadata, acl, raw_sha256, content_sha256, cleaned_sha256, content_bytes, pipeline, space_id, chunk_ids,
+    chunk_starts, chunk_headings, event_at, observed_at, verified_at, expires_at, batch, topic, partition,
+    record_offset, received_characters, kept_characters, dropped, tokens, unknown_tokens, first_record, written,
+    deletes)
+SELECT h.source, h.document_id, h.version, 'document', true, %(published_at)s, h.uri, h.title, h.content_type,
+       h.metadata, h.acl, h.raw_sha256, h.content_sha256, h.cleaned_sha256, h.content_bytes, h.pipeline, h.space_id,
+       ARRAY(
+           SELECT coalesce(o.chunk_id, c.chunk_id) FROM unnest(h.chunk_ids) WITH ORDINALITY AS place (chunk_id, n)
+           JOIN freshet.chunk c ON c.chunk_id = place.chunk_id
+           LEFT JOIN freshet.chunk o ON o.source = c.source AND o.document_id = c.document_id
+               AND o.text_sha256 = c.text_sha256 AND o.space_id = c.space_id AND o.visible_to IS NULL
+           ORDER BY place.n
+       ),
+       h.chunk_starts, h.chunk_headings, h.event_at, i.observed_at, h.verified_at, i.expires_at, %(batch)s,
+       named.topic, named.partition, named.record_offset, h.received_characters, h.kept_characters, h.dropped,
+       h.tokens, h.unknown_tokens,
+       least(h.first_record, CASE WHEN named.is_new THEN i.first_record::jsonb END), i.written::jsonb,
+       i.deletes::jsonb
 FROM incoming_document i
-WHERE d.document_key = i.head_key AND i.decision = 'unchanged' AND i.op = 'upsert'
-  AND least(i.record_at, %(published_at)s) > d.observed_at;
+JOIN freshet.document h ON h.document_key = i.head_key
+CROSS JOIN LATERAL (
+    SELECT true AS is_new, i.topic, i.partition, i.record_offset WHERE h.content_sha256 = i.content_sha256
+    UNION ALL
+    SELECT false, h.topic, h.partition, h.record_offset WHERE h.content_sha256 IS DISTINCT FROM i.content_sha256
+) named
+WHERE i.decision = 'renewed';
+
+-- name: open_tombstones
+-- Remember deletions: under their own version, or under the version that they deleted. Lineage names the record that
+-- deletes: of the marks, if the version has none of its own. Counts those whose document is known; a delete of what was
+-- never there is remembered under version -1, since a record that was written before it may still come.
+WITH opened AS (
+    INSERT INTO freshet.document (source, document_id, version, kind, is_head, visible_from, visible_to, end_reason,
+        end_batch, metadata, raw_sha256, event_at, observed_at, batch, topic, partition, record_offset, first_record,
+        written, deletes)
+    SELECT %(source)s, i.document_id, i.new_version, 'tombstone', true, %(published_at)s, %(published_at)s, 'deleted',
+           %(batch)s, '{}', CASE WHEN own.is_named THEN i.raw_sha256 END, CASE WHEN own.is_named THEN i.event_at END,
+           least(
+               coalesce(CASE WHEN own.is_named THEN i.record_at ELSE marked.at END, %(published_at)s),
+               %(published_at)s
+           ),
+           %(batch)s, CASE WHEN own.is_named THEN i.topic ELSE split_part(marked.log, '/', 1) END,
+           CASE WHEN own.is_named THEN i.partition ELSE split_part(marked.log, '/', 2)::integer END,
+           CASE WHEN own.is_named THEN i.record_offset ELSE marked.record_offset END,
+           CASE i.decision WHEN 'delete' THEN i.first_record::jsonb END, i.written::jsonb, i.deletes::jsonb
+    FROM incoming_document i
+    CROSS JOIN LATERAL (SELECT i.decision <> 'tombstone' AS is_named) own
+    LEFT JOIN LATERAL (
+        SELECT d.log, (i.deletes::jsonb -> d.log ->> 0)::bigint AS record_offset,
+               to_timestamp(((i.deletes::jsonb -> d.log ->> 1)::bigint >> 20) / 1000.0) AS at
+        FROM (SELECT freshet.deleting(i.written::jsonb, i.deletes::jsonb) AS log) d
+    ) marked ON NOT own.is_named
+    WHERE i.decision IN ('delete', 'tombstone', 'remembered')
+    RETURNING version
+)
+SELECT count(*) FILTER (WHERE version >= 0) AS documents FROM opened;
+
+-- name: observe_heads
+-- What records that did not become the head add to it: when it was last observed, and what later records are compared
+-- with. Of a tombstone also the greatest version that it deletes.
+UPDATE freshet.document d
+SET observed_at = coalesce(i.observed_at, d.observed_at),
+    expires_at = CASE WHEN d.kind = 'document' THEN i.expires_at END,
+    version = i.new_version,
+    first_record = CASE
+        WHEN i.new_version > d.version THEN NULL
+        WHEN i.decision IN ('unchanged', 'gone_again') THEN least(d.first_record, i.first_record::jsonb)
+        ELSE d.first_record END,
+    written = coalesce(i.written::jsonb, d.written),
+    deletes = i.deletes::jsonb
+FROM incoming_document i
+WHERE d.document_key = i.head_key AND i.decision IN ('unchanged', 'superseded', 'gone', 'gone_again')
+  AND (i.observed_at > d.observed_at OR i.new_version > d.version
+       OR i.written::jsonb IS DISTINCT FROM d.written OR i.deletes::jsonb IS DISTINCT FROM d.deletes
+       OR (d.kind = 'document' AND i.expires_at IS DISTINCT FROM d.expires_at)
+       OR (i.decision IN ('unchanged', 'gone_again') AND i.first_record::jsonb < d.first_record));
 
 -- name: settle_events
--- The final outcome of every event (promise 4).
+-- The final outcome of every event (promise 4): of the newest delete without a version, and of the winner.
 UPDATE incoming_event e
 SET outcome = CASE
-        WHEN e.record_offset = i.tombstone_offset AND (
-            i.op IS NULL OR (e.topic, e.partition, e.record_offset) <> (i.topic, i.partition, i.record_offset)
-        ) THEN CASE i.decision
-            WHEN 'tombstone' THEN 'applied'
-            WHEN 'upsert' THEN 'superseded'
-            WHEN 'delete' THEN 'superseded'
-            ELSE i.decision END
-        WHEN i.decision IN ('upsert', 'delete') THEN 'applied'
-        WHEN i.tombstone_offset IS NOT NULL THEN 'superseded'
-        ELSE i.decision END
+        WHEN (e.topic, e.partition, e.record_offset) = (i.tombstone_topic, i.tombstone_partition, i.tombstone_offset)
+        THEN CASE
+            WHEN i.decision = 'tombstone' THEN 'applied'
+            WHEN i.decision IN ('remembered', 'gone', 'gone_again') THEN 'unchanged'
+            ELSE 'superseded' END
+        ELSE CASE
+            WHEN i.decision IN ('upsert', 'delete', 'renewed') THEN 'applied'
+            WHEN i.decision = 'tombstone' AND i.tombstone_offset IS NULL THEN 'applied'
+            WHEN i.decision IN ('unchanged', 'gone_again') THEN 'unchanged'
+            ELSE 'superseded' END
+        END
 FROM incoming_document i
 WHERE e.outcome = 'event' AND e.document_id = i.document_id;
 
@@ -271,10 +391,13 @@ SELECT outcome, count(*) AS events FROM incoming_event GROUP BY outcome;
 -- name: insert_dead_letters
 -- Keep the events that cannot be used, with their bytes.
 INSERT INTO freshet.dead_letter (source, batch, topic, partition, record_offset, document_id, reason, detail, key,
-    value, headers, record_at)
-SELECT %(source)s, %(batch)s, topic, partition, record_offset, document_id, reason, coalesce(detail, ''), key, value,
-       coalesce(headers, '[]')::jsonb, record_at
-FROM incoming_event WHERE outcome = 'dead_letter';
+    value, headers, record_at, topic_id)
+SELECT %(source)s, %(batch)s, e.topic, e.partition, e.record_offset, e.document_id, e.reason, coalesce(e.detail, ''),
+       e.key, e.value, coalesce(e.headers, '[]')::jsonb, e.record_at, p.topic_id
+FROM incoming_event e
+LEFT JOIN freshet.source_position p
+    ON p.source = %(source)s AND p.topic = e.topic AND p.partition = e.partition
+WHERE e.outcome = 'dead_letter';
 
 -- name: count_embedded
 -- Texts that were embedded for this batch. They are counted in the table, since a killed attempt reports nothing.

@@ -94,9 +94,9 @@ SELECT topic, partition, first_offset, next_offset FROM freshet.batch_range
  ORDER BY topic, partition, first_offset LIMIT %(most)s::int;
 
 -- name: batch_changes
--- Documents that a batch wrote or deleted.
+-- Documents that a batch wrote or deleted. A delete of what was never there (version -1) changed nothing.
 SELECT document_id, version, CASE kind WHEN 'tombstone' THEN 'deleted' ELSE 'written' END AS change
-  FROM freshet.document WHERE source = %(source)s::text AND batch = %(batch)s::bigint
+  FROM freshet.document WHERE source = %(source)s::text AND batch = %(batch)s::bigint AND version >= 0
  ORDER BY document_key LIMIT %(most)s::int;
 
 -- name: batch_expiries

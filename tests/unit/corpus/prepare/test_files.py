@@ -11,7 +11,7 @@ from corpus.prepare.files import (
     document_row,
     text_frame,
 )
-from corpus.prepare.fold import FoldedDocument
+from corpus.prepare.fold import FoldedDocument, Mark, Place
 from corpus.prepare.heads import Head
 from corpus.staging.frames import schema_of
 from corpus.staging.layout import CHUNKS, DOCUMENTS, STAGED_EVENTS, TEXTS
@@ -27,23 +27,40 @@ TOMBSTONE = {"offset": 6, "outcome": "event", "op": "delete", "topic": "t"}
 
 
 def test_a_document_carries_what_its_winner_says() -> None:
-    document = FoldedDocument(winner=0, winner_version=3)
+    document = FoldedDocument(
+        winner=0, winner_version=3, first=Place(70, "t", 0, 7), written={"t/0/id": Mark(7, 70)}
+    )
     row = document_row(events(UPSERT), "a", document, cleaned_sha256=b"c")
     assert list(row) == list(schema_of(DOCUMENTS))
     expected = {"document_id": "a", "op": "upsert", "version": 3, "title": "T", "offset": 7}
-    assert row == dict.fromkeys(row) | expected | {"cleaned_sha256": b"c"}
+    order = {"first_record": '[70, "t", 0, 7]', "written": '{"t/0/id": [7, 70]}'}
+    assert row == dict.fromkeys(row) | expected | order | {"cleaned_sha256": b"c"}
 
 
-def test_a_tombstone_before_the_winner_leaves_its_floor() -> None:
-    document = FoldedDocument(winner=1, winner_version=3, tombstone=0, tombstone_floor=2)
+DELETES = {"t/0/id": Mark(6, 60)}
+
+
+def test_deletes_before_the_winner_are_beside_it() -> None:
+    document = FoldedDocument(
+        winner=1, winner_version=3, tombstone=0, written={"t/0/id": Mark(7, 70)}, deletes=DELETES
+    )
     row = document_row(events(TOMBSTONE, UPSERT), "a", document)
-    assert (row["version"], row["tombstone_offset"], row["tombstone_floor"]) == (3, 6, 2)
+    assert (row["version"], row["tombstone_topic"], row["tombstone_offset"]) == (3, "t", 6)
+    assert (row["written"], row["deletes"]) == ('{"t/0/id": [7, 70]}', '{"t/0/id": [6, 60]}')
+    assert row["tombstone_floor"] == -1
+
+
+def test_the_version_before_reads_which_version_was_deleted() -> None:
+    document = FoldedDocument(
+        winner=1, winner_version=3, tombstone=0, written={"t/0/id": Mark(5, 50)}, deletes=DELETES
+    )
+    assert document_row(events(TOMBSTONE, UPSERT), "a", document)["tombstone_floor"] == 3
 
 
 def test_a_tombstone_alone_has_neither_operation_nor_version() -> None:
-    document = FoldedDocument(tombstone=0, tombstone_floor=-1)
+    document = FoldedDocument(tombstone=0, deletes=DELETES)
     row = document_row(events(TOMBSTONE), "a", document)
-    assert (row["op"], row["version"], row["offset"], row["tombstone_floor"]) == (None, None, 6, -1)
+    assert (row["op"], row["version"], row["written"], row["offset"]) == (None, None, None, 6)
 
 
 def test_a_reused_version_gives_its_key_and_its_text() -> None:

@@ -1,21 +1,55 @@
-"""Folding a batch: per document the greatest version, tombstones included."""
+"""Folding: the greatest version counts, its first record stands, and the order of reading decides nothing."""
+
+from dataclasses import asdict
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus.prepare.fold import FoldableEvent, fold
-
-Events = list[tuple[str, int | None]]  # (document id, version)
-EVENTS = st.lists(
-    st.tuples(st.sampled_from("ab"), st.one_of(st.none(), st.integers(0, 5))), max_size=12
+from corpus.prepare.fold import (
+    FoldableEvent,
+    FoldedDocument,
+    Mark,
+    Marks,
+    Place,
+    earliest,
+    fold,
+    is_after,
+    latest,
 )
+from corpus.source import record_version
 
 
-def rows(events: Events) -> list[FoldableEvent]:
-    return [
-        FoldableEvent(row, document, version, f"{document}{version}".encode())
-        for row, (document, version) in enumerate(events)
-    ]
+def event(
+    row: int,
+    version: int | None,
+    *,
+    document_id: str = "a",
+    says: str = "",
+    time_ms: int | None = None,
+    partition: int = 0,
+    topic_id: str = "id",
+    expires_at_ms: int | None = None,
+) -> FoldableEvent:
+    """One event at offset `row`; its time rises with the offset where none is given."""
+    time_ms = row if time_ms is None else time_ms
+    return FoldableEvent(
+        row=row,
+        document_id=document_id,
+        version=version,
+        says=says or version,
+        place=Place(record_version(time_ms, row), "t", partition, row),
+        log=f"t/{partition}/{topic_id}",
+        expires_at_ms=expires_at_ms,
+        observed_at_ms=time_ms,
+    )
+
+
+def log(*versions: int | None) -> list[FoldableEvent]:
+    return [event(row, version) for row, version in enumerate(versions)]
+
+
+def is_deleted(document: FoldedDocument) -> bool:
+    return is_after(document.deletes, document.written)
 
 
 def test_nothing_folds_to_nothing() -> None:
@@ -24,88 +58,143 @@ def test_nothing_folds_to_nothing() -> None:
 
 
 def test_the_greatest_version_wins_in_any_order() -> None:
-    folded = fold(rows([("a", 3), ("a", 5), ("a", 4)]))
+    folded = fold(log(3, 5, 4))
     assert folded.documents["a"].winner == 1
     assert sorted(folded.superseded) == [0, 2]
 
 
-def test_same_event_again_is_a_repeat_not_a_loss() -> None:
-    folded = fold(rows([("a", 3), ("a", 3)]))
-    assert folded.repeated == [0]
-    assert folded.documents["a"].winner == 1  # it says when the document was last observed
-    assert folded.superseded == []
-
-
-def test_the_same_version_with_other_bytes_does_not_replace_the_first() -> None:
-    folded = fold([FoldableEvent(0, "a", 3, b"one"), FoldableEvent(1, "a", 3, b"two")])
+def test_the_same_event_again_is_a_repeat_and_says_when_it_was_last_observed() -> None:
+    folded = fold(log(3, 3))
+    assert (folded.repeated, folded.superseded) == ([1], [])
     assert folded.documents["a"].winner == 0
-    assert (folded.superseded, folded.repeated) == ([1], [])
+    assert folded.documents["a"].observed_at_ms == 1
+
+
+def test_of_one_version_the_first_record_stands_whichever_is_read_first() -> None:
+    one, two = event(0, 3, says="one", time_ms=7), event(1, 3, says="two", time_ms=6)
+    for events in ([one, two], [two, one]):
+        folded = fold(events)
+        assert folded.documents["a"].winner == 1
+        assert (folded.superseded, folded.repeated) == ([0], [])
+
+
+def test_of_one_version_the_latest_end_counts() -> None:
+    ends = [5, None, 9, 7]
+    events = [event(row, 3, expires_at_ms=end) for row, end in enumerate(ends)]
+    assert fold(events).documents["a"].expires_at_ms == 9
+    assert fold([event(0, 2, expires_at_ms=9), event(1, 3)]).documents["a"].expires_at_ms is None
 
 
 def test_version_zero_is_a_version() -> None:
-    assert fold(rows([("a", 0)])).documents["a"].winner == 0
-    assert fold(rows([("a", None), ("a", 0)])).documents["a"].acting == (0, 1)
+    assert fold(log(0)).documents["a"].winner == 0
+    assert fold(log(None, 0)).documents["a"].acting == (0, 1)
 
 
-def test_relative_tombstone_keeps_a_floor_that_older_versions_do_not_pass() -> None:
-    folded = fold(rows([("a", 5), ("a", None), ("a", 4), ("a", 6)]))
-    document = folded.documents["a"]
-    assert (document.tombstone, document.tombstone_floor, document.winner) == (1, 5, 3)
-    assert document.floor == 0
-    assert sorted(folded.superseded) == [0, 2]
+def test_a_delete_without_a_version_deletes_what_was_written_before_it() -> None:
+    assert is_deleted(fold(log(5, None)).documents["a"])
+    assert not is_deleted(fold(log(None, 5)).documents["a"])
+    assert is_deleted(fold(log(5, None, 4)).documents["a"])  # an older version does not come back
+    assert is_deleted(fold(log(5, None, 5)).documents["a"])  # nor the same one, sent again
+    assert not is_deleted(fold(log(5, None, 6)).documents["a"])
 
 
-def test_a_floor_never_falls() -> None:
-    document = fold(rows([("a", 5), ("a", None), ("a", 6), ("a", None), ("a", None)])).documents[
-        "a"
+def test_only_the_newest_delete_without_a_version_acts() -> None:
+    folded = fold(log(5, None, 6, None, None))
+    assert folded.documents["a"].acting == (4, 2)
+    assert sorted(folded.superseded) == [0, 1, 3]
+
+
+def test_in_one_log_offsets_decide_and_between_logs_times() -> None:
+    """A producer's clock that goes back does not undo a delete of its own partition."""
+    upsert = event(0, 5, time_ms=100)
+    assert is_deleted(fold([upsert, event(1, None, time_ms=50)]).documents["a"])
+    for other in ({"partition": 1}, {"topic_id": "of a topic that was made anew"}):
+        late, early = (event(1, None, time_ms=at, **other) for at in (150, 50))
+        assert is_deleted(fold([upsert, late]).documents["a"])
+        assert not is_deleted(fold([upsert, early]).documents["a"])
+
+
+def test_redriven_records_are_compared_by_time() -> None:
+    upsert = event(0, 5, time_ms=100, topic_id="")
+    assert not is_deleted(fold([upsert, event(1, None, time_ms=50, topic_id="")]).documents["a"])
+    assert is_deleted(fold([upsert, event(1, None, time_ms=150, topic_id="")]).documents["a"])
+
+
+# ── for every log ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+# Few values, so that ties are common; times fall as well as rise within a partition.
+EVENTS = st.lists(
+    st.builds(
+        event,
+        row=st.just(0),
+        version=st.none() | st.integers(0, 3),
+        document_id=st.sampled_from("ab"),
+        says=st.sampled_from("xy"),
+        time_ms=st.integers(0, 4),
+        partition=st.integers(0, 1),
+        topic_id=st.sampled_from(["id", ""]),
+        expires_at_ms=st.none() | st.integers(0, 9),
+    ),
+    max_size=12,
+).map(
+    lambda events: [
+        one._replace(row=row, place=one.place._replace(offset=row))
+        for row, one in enumerate(events)
     ]
-    assert (document.tombstone, document.tombstone_floor, document.floor) == (4, 6, 2)
-    assert document.winner is None
+)
 
 
-def test_what_a_tombstone_deleted_does_not_come_back_when_it_is_sent_again() -> None:
-    folded = fold(rows([("a", 5), ("a", None), ("a", 5)]))
-    assert folded.documents["a"].acting == (1,)
-    assert sorted(folded.superseded) == [0, 2]
+def state(document: FoldedDocument | None) -> dict[str, object]:
+    return asdict(document or FoldedDocument())
 
 
 @given(EVENTS)
-def test_every_event_ends_once(events: Events) -> None:
-    folded = fold(rows(events))
+def test_every_event_ends_once(events: list[FoldableEvent]) -> None:
+    folded = fold(events)
     acting = [row for document in folded.documents.values() for row in document.acting]
     assert sorted(acting + folded.superseded + folded.repeated) == list(range(len(events)))
 
 
-@given(EVENTS)
-def test_the_fold_is_what_one_by_one_gives(events: Events) -> None:
-    """Model: apply the events one after the other to an empty corpus."""
-    model: dict[str, tuple[int, bool]] = {}
-    for document, version in events:
-        known = model.get(document)
-        if version is None:
-            if known is not None:
-                model[document] = (known[0], False)
-        elif known is None or version > known[0]:
-            model[document] = (version, True)
-    folded = fold(rows(events)).documents
-    for document, (version, visible) in model.items():
-        result = folded[document]
-        assert (result.winner is not None) == visible
-        if visible:
-            assert result.winner_version == version
-        else:
-            assert result.tombstone_floor == version
-
-
 @given(EVENTS, st.data())
-def test_the_winner_does_not_depend_on_the_order_of_versions(
-    events: Events, data: st.DataObject
+def test_any_order_of_reading_folds_to_the_same(
+    events: list[FoldableEvent], data: st.DataObject
 ) -> None:
-    """Without tombstones, which act on what is there, any order has the same result."""
-    versions = [(document, version) for document, version in events if version is not None]
-    shuffled = data.draw(st.permutations(versions))
-    in_order, in_any_order = (
-        {name: document.winner_version for name, document in fold(rows(log)).documents.items()}
-        for log in (versions, shuffled)
-    )
-    assert in_order == in_any_order
+    shuffled = data.draw(st.permutations(events))
+    one, other = fold(events), fold(shuffled)
+    assert {name: state(document) for name, document in one.documents.items()} == {
+        name: state(document) for name, document in other.documents.items()
+    }
+    assert sorted(one.superseded) == sorted(other.superseded)
+    assert sorted(one.repeated) == sorted(other.repeated)
+
+
+@given(EVENTS)
+def test_a_document_is_deleted_if_a_delete_came_after_a_record_of_its_version(
+    events: list[FoldableEvent],
+) -> None:
+    """Model: every pair of records."""
+    for name, document in fold(events).documents.items():
+        mine = [one for one in events if one.document_id == name]
+        written = [one for one in mine if one.version == document.winner_version]
+        deletes = [one for one in mine if one.version is None]
+        pairs = [(delete, first) for delete in deletes for first in written]
+        assert is_deleted(document) == any(
+            delete.place.offset > first.place.offset
+            if delete.log == first.log and not first.log.endswith("/")
+            else delete.place.record_version >= first.place.record_version
+            for delete, first in pairs
+        )
+
+
+MARKS = st.dictionaries(
+    st.sampled_from(["t/0/id", "t/1/id", "t/0/"]),
+    st.builds(Mark, st.integers(0, 3), st.integers(0, 3)),
+)
+
+
+@given(MARKS, MARKS, MARKS)
+def test_marks_merge_in_any_order_and_any_number_of_times(a: Marks, b: Marks, c: Marks) -> None:
+    for merge in (earliest, latest):
+        assert merge(a, b) == merge(b, a)
+        assert merge(merge(a, b), c) == merge(a, merge(b, c))
+        assert merge(a, a) == a

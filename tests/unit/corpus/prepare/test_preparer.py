@@ -201,12 +201,11 @@ def test_another_preparation_cleans_the_same_bytes_again(space: Space) -> None:
     assert (judged.cleaned, judged.documents["a"]["reuse_key"]) == (["One"], None)
 
 
-def test_a_document_after_its_tombstone_reuses_nothing(space: Space) -> None:
-    """The tombstone closes the chunks that could have been reused."""
-    events = [delete("a", None), upsert("a", 2, "One")]
+def test_a_deleted_document_reuses_nothing(space: Space) -> None:
+    events = [upsert("a", 2, "One"), delete("a", None)]
     judged = Judged(space, events, [head("a", 1, "One")])
     assert judged.documents["a"]["reuse_key"] is None
-    assert judged.chunks == [("a", "one")]
+    assert judged.chunks == []
 
 
 def test_a_delete_needs_no_content(space: Space) -> None:
@@ -243,8 +242,9 @@ def test_a_deleted_version_that_cannot_be_used_keeps_nothing_out(space: Space) -
 def test_a_deleted_version_that_can_be_used_keeps_older_ones_out(space: Space) -> None:
     events = [upsert("a", 7, "Seven"), delete("a", None), upsert("a", 6, "Six")]
     judged = Judged(space, events, [])
-    assert judged.outcomes == ["superseded", "event", "superseded"]
+    assert judged.outcomes == ["event", "event", "superseded"]
     assert judged.documents["a"]["tombstone_floor"] == 7
+    assert judged.cleaned == ["Seven"]
     assert judged.chunks == []
 
 
