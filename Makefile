@@ -16,7 +16,7 @@ T ?=
 # `make faults ARGS=--help` lists its options.
 ARGS ?=
 
-.PHONY: help setup demo up down status test test-fast check lint contracts types spelling fmt replay bench faults shape lock docs hooks clean
+.PHONY: help setup demo up down status test test-fast check lint contracts types spelling fmt histories replay bench faults shape lock docs hooks clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -73,6 +73,9 @@ spelling: setup ## common misspellings
 fmt: setup ## format, and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+histories: setup ## try many random histories of a source against its model; N=COUNT, 200 without it
+	HISTORIES=$(or $(N),200) $(PYTEST) tests/property/test_histories.py
 
 replay: setup ## replay the recorded workflow histories
 	$(PYTEST) tests/replay

@@ -99,7 +99,7 @@ def without_version(
         f"the record's time is {record.timestamp_ms} ms since 1970, more than {hours} hours ahead of the consumer's "
         "clock, and would be the event's version; redrive it when that time has come, or send the event again"
     )
-    return _undecodable(record, DeadLetterReason.NO_VERSION, detail)
+    return _undecodable(record, spec, DeadLetterReason.NO_VERSION, detail)
 
 
 def from_earlier_log(
@@ -120,7 +120,7 @@ def from_earlier_log(
         "the record was redriven from an earlier log of its topic, whose offsets are no versions in this one "
         '(version_rule = "offset"); send the event again'
     )
-    return _undecodable(record, DeadLetterReason.NO_VERSION, detail)
+    return _undecodable(record, spec, DeadLetterReason.NO_VERSION, detail)
 
 
 def tombstone(record: KafkaRecord, spec: SourceSpec) -> ChangeEvent:
