@@ -5,7 +5,10 @@ from typing import Any
 
 from corpus.database import Connection
 
-_TABLES = ("batch", "batch_range", "document", "chunk", "dead_letter", "source_position")
+_TABLES = (
+    *("batch", "batch_range", "document", "chunk", "dead_letter"),
+    *("source_position", "record_outcome"),
+)
 
 
 @dataclass(frozen=True)

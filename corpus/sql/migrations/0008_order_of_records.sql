@@ -1,4 +1,4 @@
--- 0005 order of records: what a head needs so that the order of reading decides nothing; the log of a dead letter.
+-- 0008 order of records: what a head needs so that the order of reading decides nothing; the log of a dead letter.
 -- Why: a delete without a version acted on whatever was read before it, so partitions and cuts decided the result.
 -- Locks: a short ACCESS EXCLUSIVE on document and dead_letter (columns that may be null, without a rewrite).
 -- Phase: pre. Old code leaves the columns empty, and `freshet.written_of` fills in for it.
