@@ -53,6 +53,7 @@ def write_changes(transaction: PublishTransaction) -> Counts:
     chunks_opened += transaction.execute("reopen_chunks")
     chunks_reused: int = transaction.fetch_one(scalar_row, "count_reused")
     texts_embedded: int = transaction.fetch_one(scalar_row, "count_embedded")
+    in_vain: int = transaction.fetch_one(scalar_row, "count_deletes_without_document")
     transaction.execute("close_heads")
     documents_written = transaction.execute("open_documents")
     documents_written += transaction.execute("open_renewed")
@@ -62,6 +63,7 @@ def write_changes(transaction: PublishTransaction) -> Counts:
     return Counts(
         documents_written=documents_written,
         documents_deleted=documents_deleted,
+        deletes_without_document=in_vain,
         chunks_opened=chunks_opened,
         chunks_closed=chunks_closed,
         chunks_reused=chunks_reused,

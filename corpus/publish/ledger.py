@@ -50,6 +50,7 @@ class Counts:
     documents_written: int = 0
     documents_deleted: int = 0
     documents_expired: int = 0
+    deletes_without_document: int = 0
     chunks_opened: int = 0
     chunks_closed: int = 0
     chunks_reused: int = 0

@@ -22,4 +22,5 @@ ALTER TABLE freshet.batch
     ADD COLUMN tokens              bigint NOT NULL DEFAULT 0,
     ADD COLUMN unknown_tokens      bigint NOT NULL DEFAULT 0,
     ADD COLUMN documents_empty     bigint NOT NULL DEFAULT 0, -- had readable text, and nothing is left
-    ADD COLUMN documents_lossy     bigint NOT NULL DEFAULT 0; -- less is left than min_kept_ratio asks for
+    ADD COLUMN documents_lossy     bigint NOT NULL DEFAULT 0, -- less is left than min_kept_ratio asks for
+    ADD COLUMN deletes_without_document bigint NOT NULL DEFAULT 0; -- deletes of what was never there

@@ -1,9 +1,9 @@
 -- name: list_batches
 -- Newest batches of the ledger.
 SELECT source, batch, kind, state, records, applied, unchanged, superseded, dead_lettered, ignored, documents_written,
-       documents_deleted, documents_expired, chunks_opened, chunks_closed, chunks_reused, texts_embedded,
-       received_characters, kept_characters, dropped, tokens, unknown_tokens, documents_empty, documents_lossy, reason,
-       workflow_id, run_id, staged_at, published_at
+       documents_deleted, documents_expired, deletes_without_document, chunks_opened, chunks_closed,
+       chunks_reused, texts_embedded, received_characters, kept_characters, dropped, tokens, unknown_tokens,
+       documents_empty, documents_lossy, reason, workflow_id, run_id, staged_at, published_at
 FROM freshet.batch WHERE (%(source)s::text IS NULL OR source = %(source)s::text)
 ORDER BY published_at DESC, source, batch DESC LIMIT %(limit)s;
 

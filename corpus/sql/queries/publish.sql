@@ -37,7 +37,8 @@ FROM freshet.source WHERE source = %(source)s FOR NO KEY UPDATE;
 -- name: ledger_row
 -- The report of a batch, if it was published.
 SELECT run_id, kind, records, applied, unchanged, superseded, dead_lettered, ignored, documents_written,
-       documents_deleted, documents_expired, chunks_opened, chunks_closed, chunks_reused, texts_embedded, published_at
+       documents_deleted, documents_expired, deletes_without_document, chunks_opened, chunks_closed, chunks_reused,
+       texts_embedded, published_at
 FROM freshet.batch WHERE source = %(source)s AND batch = %(batch)s;
 
 -- name: lock_position
@@ -403,18 +404,22 @@ WHERE e.outcome = 'dead_letter';
 -- Texts that were embedded for this batch. They are counted in the table, since a killed attempt reports nothing.
 SELECT count(*) AS texts FROM freshet.embedding WHERE source = %(source)s AND batch = %(batch)s;
 
+-- name: count_deletes_without_document
+-- Documents of the batch that are deleted and were never there: their keys may name other documents than was meant.
+SELECT count(*) AS documents FROM incoming_document WHERE head_key IS NULL AND decision IN ('delete', 'remembered');
+
 -- name: insert_ledger
 -- Write the batch to the ledger.
 INSERT INTO freshet.batch (source, batch, kind, state, records, applied, unchanged, superseded, dead_lettered, ignored,
     documents_written, documents_deleted, documents_expired, chunks_opened, chunks_closed, chunks_reused,
     texts_embedded, reason, workflow_id, run_id, pipeline, space_id, staged_at, published_at, received_characters,
-    kept_characters, dropped, tokens, unknown_tokens, documents_empty, documents_lossy)
+    kept_characters, dropped, tokens, unknown_tokens, documents_empty, documents_lossy, deletes_without_document)
 VALUES (%(source)s, %(batch)s, %(kind)s, %(state)s, %(records)s, %(applied)s, %(unchanged)s, %(superseded)s,
     %(dead_lettered)s, %(ignored)s, %(documents_written)s, %(documents_deleted)s, %(documents_expired)s,
     %(chunks_opened)s, %(chunks_closed)s, %(chunks_reused)s, %(texts_embedded)s, %(reason)s, %(workflow_id)s,
     %(run_id)s, %(pipeline)s, %(space_id)s, %(staged_at)s, %(published_at)s, %(received_characters)s,
     %(kept_characters)s, %(dropped)s::jsonb, %(tokens)s, %(unknown_tokens)s, %(documents_empty)s,
-    %(documents_lossy)s);
+    %(documents_lossy)s, %(deletes_without_document)s);
 
 -- name: insert_range
 -- Write the offsets of the batch in one partition.

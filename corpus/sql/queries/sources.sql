@@ -92,13 +92,15 @@ SELECT s.source, s.spec, s.state, s.state_reason, s.revision, s.last_batch, s.la
        ) AS documents,
        (SELECT count(*) FROM freshet.chunk c WHERE c.source = s.source AND c.visible_to IS NULL) AS chunks,
        (SELECT count(*) FROM freshet.dead_letter l WHERE l.source = s.source AND l.state = 'open') AS dead_letters,
-       b.batches, b.records, b.applied, b.unchanged, b.superseded, b.dead_lettered, b.ignored, b.texts_embedded
+       b.batches, b.records, b.applied, b.unchanged, b.superseded, b.dead_lettered, b.ignored, b.texts_embedded,
+       b.deletes_without_document
   FROM freshet.source s
  CROSS JOIN LATERAL (
        SELECT count(*) AS batches, coalesce(sum(records), 0)::bigint AS records,
               coalesce(sum(applied), 0)::bigint AS applied, coalesce(sum(unchanged), 0)::bigint AS unchanged,
               coalesce(sum(superseded), 0)::bigint AS superseded,
               coalesce(sum(dead_lettered), 0)::bigint AS dead_lettered, coalesce(sum(ignored), 0)::bigint AS ignored,
-              coalesce(sum(texts_embedded), 0)::bigint AS texts_embedded
+              coalesce(sum(texts_embedded), 0)::bigint AS texts_embedded,
+              coalesce(sum(deletes_without_document), 0)::bigint AS deletes_without_document
          FROM freshet.batch WHERE source = s.source AND state = 'published' AND kind = 'ingest') b
  ORDER BY s.source;

@@ -121,3 +121,13 @@ def test_a_deleted_version_that_could_never_be_used_keeps_nothing_out(
         assert pipeline.visible() == {"a": (6, "six")}
         assert sum(report.dead_lettered for report in reports) == 1
         assert sum(report.records for report in reports) == 6
+
+
+def test_deletes_of_what_was_never_there_are_counted(pipeline: Pipeline) -> None:
+    """A converter that quotes keys lets every tombstone name another document."""
+    pipeline.ingest(make_event("a", 1, "one"))
+    never_there = [tombstone("none"), make_event("nobody", 1, op="delete")]
+    report = pipeline.ingest(*never_there, tombstone("a"), make_event("b", 1, "two"))
+    assert report.deletes_without_document == 2
+    again = pipeline.ingest(*never_there)
+    assert again.deletes_without_document == 0
