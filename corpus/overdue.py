@@ -8,10 +8,8 @@ from dataclasses import dataclass
 
 from corpus.source import FreshnessSpec, SourceStatus
 
-# A consumer reports at least this often how far it has read.
-READ_REPORT_SECONDS = 60
-# Without such a report for so long, documents may wait in Kafka that were sent again.
-MAX_UNREAD_SECONDS = 10 * READ_REPORT_SECONDS
+# A source of which older records are not published yet is behind: they may name documents that are overdue.
+MAX_LAG_SECONDS = 600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +24,8 @@ class Overdue:
     state: str = SourceStatus.ACTIVE
     newest_seconds: float | None = None
     """Age of the newest event; None: unknown."""
-    unread_seconds: float | None = None
-    """Since when records may wait unread in Kafka; None: no consumer has said so."""
+    behind: str = ""
+    """Where records older than `MAX_LAG_SECONDS` wait to be published; empty: nowhere, or nobody has looked."""
 
     def refusal(self, policy: FreshnessSpec) -> str | None:
         """Why documents that are past the source's age are not withdrawn; None: they may be.
@@ -38,9 +36,8 @@ class Overdue:
             return None
         if self.state != SourceStatus.ACTIVE:
             return f"the source is {self.state}"
-        unread = self.unread_seconds
-        if unread is not None and unread > MAX_UNREAD_SECONDS:
-            return f"the source is behind: what came within the last {unread:.0f}s may be unread"
+        if self.behind:
+            return f"the source is behind: {self.behind}"
         if policy.max_expiry_ratio >= 1:
             return None
         return self._excess(policy) or self._silence(policy)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 # Raised when cleaning or splitting gives another result for the same input, so that stored fingerprints differ.
-PREPARATION_VERSION = 2
+PREPARATION_VERSION = 3
 
 # Limits decide whether there is a result, not which one; they are no part of the fingerprint.
 _LIMITS = frozenset(

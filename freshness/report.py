@@ -40,7 +40,7 @@ class FreshnessSnapshot:
     withdrawn: int = 0  # documents that age withdrew within one `expire_after` before
     arrived: int = 0  # documents that are new since the first of these was withdrawn
     state: str = SourceStatus.ACTIVE
-    unread_seconds: float | None = None  # since when records may wait unread in Kafka
+    behind: str = ""  # where old records wait to be published; empty: nowhere
 
     def verdict(self) -> Verdict:
         """Judge the ages; documents that are overdue and may not be expired are an error."""
@@ -69,7 +69,7 @@ class FreshnessSnapshot:
             arrived=self.arrived,
             state=self.state,
             newest_seconds=self._age(self.newest_ms),
-            unread_seconds=self.unread_seconds,
+            behind=self.behind,
         )
 
     def _age(self, epoch_ms: int | None) -> float | None:

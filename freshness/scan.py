@@ -33,7 +33,6 @@ class _SnapshotRow:
     withdrawn: int
     arrived: int
     state: str
-    unread_seconds: float | None
     empty: int
     lossy: int
 

@@ -213,6 +213,23 @@ class Cluster:
             bounds[key] = LogBounds(first_offset=firsts[key], next_offset=ends[key])
         return bounds
 
+    def offsets_since(
+        self, partitions: Iterable[tuple[str, int]], epoch_ms: int
+    ) -> dict[PartitionKey, int]:
+        """Offset of the first record of that time or later in each (topic, partition); its end where there is none.
+
+        Raises:
+            DependencyError: Kafka does not answer.
+        """
+        keys = [PartitionKey(*partition) for partition in partitions]
+        if not keys:
+            return {}
+        firsts = self._list_offsets(keys, OffsetSpec.for_timestamp(epoch_ms))
+        ends = self._list_offsets(keys, OffsetSpec.latest())
+        return {
+            key: first if first >= 0 else ends[key] for key, first in firsts.items()
+        }
+
     def _list_offsets(
         self, keys: Sequence[PartitionKey], spec: OffsetSpec | None
     ) -> dict[PartitionKey, int]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -17,13 +18,17 @@ from corpus.database import Connection, database_errors_translated, open_pool
 from corpus.deliver import notices as deliver
 from corpus.deliver.activities import DeliveryActivities
 from corpus.deliver.workflows import DeliveryWorkflow
-from corpus.errors import ConfigurationError
+from corpus.errors import ConfigurationError, DependencyError
+from corpus.overdue import MAX_LAG_SECONDS
 from corpus.source import SourceSpec
 from corpus.sql import query
 from corpus.workflows import BatchWorkflow
 from freshness import scan
 from freshness.activities import FreshnessActivities
+from freshness.report import FreshnessSnapshot
 from freshness.workflows import FreshnessWorkflow
+from ingest.behind import records_that_wait
+from ingest.kafka import Cluster
 from ingest.source_state import SourceState, initial_state
 from ingest.workflows import SourceWorkflow
 from workers.config.settings import Settings
@@ -50,11 +55,12 @@ async def run(settings: Settings) -> None:
     with open_pool(
         settings.database_url, size=_CONNECTIONS, application="freshet-orchestrator"
     ) as pool:
+        cluster = Cluster(settings.kafka_bootstrap, settings.kafka_properties)
         worker = Worker(
             client,
             task_queue=task_queues.WORKFLOWS,
             workflows=WORKFLOWS,
-            activities=activities(pool),
+            activities=activities(pool, cluster),
             activity_executor=ThreadPoolExecutor(_THREADS),
             max_concurrent_activities=_THREADS,
             workflow_runner=sandbox.runner(),
@@ -71,8 +77,15 @@ def with_connection(
         return step(connection, *arguments)
 
 
-def activities(pool: ConnectionPool[Connection]) -> Sequence[Callable[..., Any]]:
-    """The light activities; they block, so their worker needs a thread pool."""
+def activities(
+    pool: ConnectionPool[Connection], cluster: Cluster | None = None
+) -> Sequence[Callable[..., Any]]:
+    """The light activities; they block, so their worker needs a thread pool.
+
+    Args:
+        pool: of connections to PostgreSQL.
+        cluster: asked whether a source is behind before documents are expired; None: nobody is asked.
+    """
 
     def step(function: Callable[..., Result]) -> Callable[..., Result]:
         return partial(with_connection, pool, function)
@@ -86,7 +99,7 @@ def activities(pool: ConnectionPool[Connection]) -> Sequence[Callable[..., Any]]
     )
     answers = AnswerActivities(step(await_fresh.current_outcome))
     checks = FreshnessActivities(
-        measure=step(scan.measure),
+        measure=step(partial(_measure, cluster=cluster)),
         expired_after=step(scan.expired_after),
         record=step(scan.record),
         initial_state=step(_initial_state),
@@ -106,7 +119,30 @@ def activities(pool: ConnectionPool[Connection]) -> Sequence[Callable[..., Any]]
     )
 
 
+def _measure(
+    connection: Connection, source: str, *, cluster: Cluster | None
+) -> FreshnessSnapshot:
+    """Measure; where documents are overdue, ask Kafka whether records wait that may renew them.
+
+    Without an answer of Kafka nothing is known, so nothing is expired by age.
+    """
+    snapshot = scan.measure(connection, source)
+    if cluster is None or snapshot.overdue == snapshot.ended:
+        return snapshot
+    spec = SourceSpec.from_json(_stored_spec(connection, source))
+    before_ms = snapshot.snapshotted_at_ms - MAX_LAG_SECONDS * 1000
+    try:
+        behind = records_that_wait(connection, cluster, spec, before_ms)
+    except DependencyError as error:
+        behind = str(error)
+    return replace(snapshot, behind=behind)
+
+
 def _initial_state(connection: Connection, source: str) -> SourceState:
+    return initial_state(SourceSpec.from_json(_stored_spec(connection, source)))
+
+
+def _stored_spec(connection: Connection, source: str) -> dict[str, Any]:
     with connection.cursor(row_factory=scalar_row) as cursor:
         cursor.execute(query("source_spec"), {"source": source})
         stored = cursor.fetchone()
@@ -114,5 +150,4 @@ def _initial_state(connection: Connection, source: str) -> SourceState:
         raise ConfigurationError(
             f"there is no source {source!r}; see `freshet sources`"
         )
-    spec = SourceSpec.from_json(stored)
-    return initial_state(spec)
+    return stored

@@ -2,9 +2,6 @@
 -- Why: small steps of expiry added up to nearly all documents of a source that nothing arrived for, and nobody was
 -- asked. Locks: SHARE on document while two partial indexes are built (one scan each). Phase: pre (additive).
 
--- Consumers have read everything that was in the source's topics at this instant; null: none has said so yet.
-ALTER TABLE freshet.source ADD COLUMN read_until timestamptz;
-
 -- Documents with an end of their own, and documents that a rule has withdrawn and that did not come back.
 CREATE INDEX document_ends ON freshet.document (source, expires_at) WHERE expires_at IS NOT NULL;
 CREATE INDEX document_expired ON freshet.document (source, visible_to) WHERE is_head AND end_reason = 'expired';

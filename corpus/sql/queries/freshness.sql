@@ -5,8 +5,7 @@ SELECT (extract(epoch FROM now()) * 1000)::bigint AS snapshotted_at_ms, s.spec, 
            SELECT (extract(epoch FROM max(d.observed_at)) * 1000)::bigint
              FROM freshet.document d WHERE d.source = s.source
        ) AS newest_ms,
-       v.documents, v.oldest_ms, o.aged + o.ended AS overdue, o.ended, o.withdrawn, o.arrived, s.state,
-       extract(epoch FROM now() - s.read_until)::double precision AS unread_seconds, v.empty, v.lossy
+       v.documents, v.oldest_ms, o.aged + o.ended AS overdue, o.ended, o.withdrawn, o.arrived, s.state, v.empty, v.lossy
   FROM freshet.source s,
        LATERAL (
            SELECT count(*) AS documents,

@@ -505,8 +505,7 @@ SELECT count(*) AS subscribers FROM freshet.subscription WHERE source = %(source
 SELECT o.documents, o.ended, o.aged, o.withdrawn, o.arrived, s.state,
        extract(epoch FROM %(published_at)s - (
            SELECT max(d.observed_at) FROM freshet.document d WHERE d.source = s.source
-       ))::double precision AS newest_seconds,
-       extract(epoch FROM %(published_at)s - s.read_until)::double precision AS unread_seconds
+       ))::double precision AS newest_seconds
 FROM freshet.source s,
      freshet.overdue(s.source, %(published_at)s, %(expire_after)s::double precision, %(waiting)s::text[]) o
 WHERE s.source = %(source)s;

@@ -230,16 +230,6 @@ def test_an_end_that_comes_is_honoured_at_once_and_not_before(pipeline: Pipeline
     assert len(pipeline.search("road", k=1, as_of_ms=earlier)) == 1
 
 
-def test_a_source_whose_consumer_is_behind_loses_nothing(pipeline: Pipeline) -> None:
-    pipeline.ingest(seconds_ago(make_event("a", 1, "one"), 100))
-    behind = b"UPDATE freshet.source SET read_until = now() - make_interval(secs => %s)"
-    pipeline.connection.execute(behind, (3_600,))
-    with pytest.raises(MassExpiryError, match="the source is behind"):
-        pipeline.expire(after_seconds=60)
-    pipeline.connection.execute(behind, (30,))
-    assert pipeline.expire(after_seconds=60).documents_expired == 1
-
-
 def test_what_is_overdue_although_it_was_sent_again_stays_withdrawn(pipeline: Pipeline) -> None:
     event = make_event("a", 1, "one")
     pipeline.ingest(seconds_ago(event, 100))
