@@ -14,6 +14,7 @@
     └── TransientError            a retry may help
         ├── StalePreparationError the corpus changed since the batch was prepared: prepare again
         ├── MissingVectorError    a text has no vector yet: embed again
+        ├── UnreadableSpecError   this version cannot read a source's stored specification
         └── DependencyError       a service does not answer
             └── LockWaitError     another session holds a lock of the database
 
@@ -73,6 +74,13 @@ class StalePreparationError(TransientError):
 
 class MissingVectorError(TransientError):
     """A text of the batch has no vector in its embedding space; embedding again provides it."""
+
+
+class UnreadableSpecError(TransientError, ValueError):
+    """A source's stored specification cannot be read by this version: a newer one wrote it, or it is damaged.
+
+    A retry may help: a worker of the newer version may answer it, or `freshet apply` writes the specification again.
+    """
 
 
 class DependencyError(TransientError):

@@ -1,5 +1,8 @@
 """What `apply` refuses since a service, or what the corpus holds, rules it out; a file alone cannot show it."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from psycopg.rows import scalar_row
 
 from corpus.database import Connection, database_errors_translated
@@ -7,7 +10,7 @@ from corpus.errors import ConfigurationError
 from corpus.source import SourceSpec, VersionRule
 from corpus.sql import query
 from workers.apply.kind import Target
-from workers.apply.sources import read_sources
+from workers.apply.sources import read_rows
 from workers.config import rules
 
 # Re-embedding and re-indexing the documents that exist is not built yet.
@@ -51,17 +54,19 @@ def _check_languages(connection: Connection, specs: tuple[SourceSpec, ...]) -> N
 
 def _check_fixed_fields(connection: Connection, specs: tuple[SourceSpec, ...]) -> None:
     """What the chunks were made with stays while there are any: no search would find those made otherwise."""
-    configured = read_sources(connection)
     with_documents = _column(connection, "sources_with_documents")
+    # As they are stored: of a specification that cannot be read as a whole, these fields count all the same.
+    stored = {row.source: row.spec for row in read_rows(connection)}
     for spec in specs:
-        if spec.source in with_documents:
-            current = configured[spec.source]
-            _check_unchanged(current.spec, spec)
+        if spec.source in with_documents and isinstance(stored[spec.source], dict):
+            _check_unchanged(stored[spec.source], spec)
 
 
-def _check_unchanged(current: SourceSpec, desired: SourceSpec) -> None:
+def _check_unchanged(stored: Mapping[str, Any], desired: SourceSpec) -> None:
+    defaults = SourceSpec(source=desired.source, topics=desired.topics)
     for field in _FIXED_BY_DOCUMENTS:
-        before, after = getattr(current, field), getattr(desired, field)
+        before = stored.get(field, getattr(defaults, field))
+        after = getattr(desired, field)
         if before != after:
             raise ConfigurationError(
                 f"source.{desired.source}.{field} cannot change from {before!r} to {after!r} while the corpus holds "
