@@ -97,8 +97,12 @@ SELECT s.source, s.spec, s.state, s.state_reason, s.revision, s.last_batch, s.la
        ) AS documents,
        (SELECT count(*) FROM freshet.chunk c WHERE c.source = s.source AND c.visible_to IS NULL) AS chunks,
        (SELECT count(*) FROM freshet.dead_letter l WHERE l.source = s.source AND l.state = 'open') AS dead_letters,
-       b.batches, b.records, b.applied, b.unchanged, b.superseded, b.dead_lettered, b.ignored, b.texts_embedded,
-       b.deletes_without_document
+       b.batches, b.records, b.applied, b.unchanged, b.superseded, b.dead_lettered, b.ignored,
+       b.deletes_without_document,
+       -- With those of batches that failed or are not published yet.
+       b.texts_embedded + (
+           SELECT coalesce(sum(u.texts), 0)::bigint FROM freshet.uncounted_texts u WHERE u.source = s.source
+       ) AS texts_embedded
   FROM freshet.source s
  CROSS JOIN LATERAL (
        SELECT count(*) AS batches, coalesce(sum(records), 0)::bigint AS records,
@@ -109,3 +113,9 @@ SELECT s.source, s.spec, s.state, s.state_reason, s.revision, s.last_batch, s.la
               coalesce(sum(deletes_without_document), 0)::bigint AS deletes_without_document
          FROM freshet.batch WHERE source = s.source AND state = 'published' AND kind = 'ingest') b
  ORDER BY s.source;
+
+-- name: sweep_progress
+-- How far these sources are, one row per partition; staged files of what is behind that are not needed.
+SELECT s.source, s.last_batch, p.topic, p.partition, p.next_offset
+  FROM freshet.source s LEFT JOIN freshet.source_position p USING (source)
+ WHERE s.source = ANY(%(sources)s::text[]);
