@@ -13,6 +13,14 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
+_EVENTS_NAME = re.compile(
+    r"events/(?P<source>[^/]+)/(?P<topic>[^/]+)/(?P<partition>[0-9]+)"
+    r"/[0-9]+-(?P<next_offset>[0-9]+)-[0-9a-f]{16}\.parquet"
+)
+_BATCH_FILE_NAME = re.compile(
+    r"batches/(?P<source>[^/]+)/(?P<batch>[0-9]+)/[a-z]+-[0-9a-f]{16}\.parquet"
+)
+
 
 class ColumnType(Enum):
     """The type of a column: its name in Polars, and in PostgreSQL."""
@@ -223,3 +231,51 @@ _EVENTS_NAME = re.compile(
 def batch_file_name(source: str, batch: int, part: str, digest: str) -> str:
     """Name of a file between two steps of a batch; `digest` is the SHA-256 of its content, hex."""
     return f"batches/{source}/{batch}/{part}-{digest[:16]}.parquet"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventsName:
+    """What the name of a staged micro-batch says."""
+
+    source: str
+    topic: str
+    partition: int
+    next_offset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchFileName:
+    """What the name of a file between two steps of a batch says."""
+
+    source: str
+    batch: int
+
+
+def parse_name(name: str) -> EventsName | BatchFileName | None:
+    """What the name of a staged file says; None where it is no name of this module."""
+    if events := _EVENTS_NAME.fullmatch(name):
+        return EventsName(
+            source=events["source"],
+            topic=events["topic"],
+            partition=int(events["partition"]),
+            next_offset=int(events["next_offset"]),
+        )
+    if batch := _BATCH_FILE_NAME.fullmatch(name):
+        return BatchFileName(source=batch["source"], batch=int(batch["batch"]))
+    return None
+
+
+def is_of_records(name: str, *, below: int) -> bool:
+    """Whether it is the name of a micro-batch whose offsets are all below this one."""
+    events = parse_name(name)
+    return isinstance(events, EventsName) and events.next_offset <= below
+
+
+def is_of_batch(name: str, source: str, *, up_to: int) -> bool:
+    """Whether it is the name of a file of this batch of the source, or of an earlier one."""
+    file = parse_name(name)
+    return (
+        isinstance(file, BatchFileName)
+        and file.source == source
+        and file.batch <= up_to
+    )
