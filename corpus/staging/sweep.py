@@ -15,13 +15,14 @@ records again from Kafka.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 
 from psycopg.rows import class_row
 from psycopg_pool import ConnectionPool
 
 from corpus.database import Connection, database_errors_translated, fetch_all
+from corpus.sql import query
 from corpus.staging.layout import BatchFileName, EventsName, parse_name
 from corpus.staging.store import StagingStore, StoredFile
 
@@ -95,14 +96,14 @@ class Sweeper:
     def remove(
         self, old: OldFiles, held: Mapping[str, Collection[str] | None]
     ) -> SweptFiles:
-        """Remove what is settled, and what no entity holds.
+        """Remove what is settled, and what no entity holds, and record it (`freshet sweeps`).
 
         Args:
             old: as `find` returned it.
             held: names that the entity of each source holds; None: it could not be asked, or one of its batches runs.
 
         Raises:
-            DependencyError: the staging store does not answer.
+            DependencyError: the staging store or PostgreSQL does not answer.
         """
         superfluous = list(old.settled)
         for source, files in old.undecided.items():
@@ -112,12 +113,15 @@ class Sweeper:
         if superfluous:
             self._store.delete([file.name for file in superfluous])
         undecided = sum(map(len, old.undecided.values()))
-        return SweptFiles(
+        swept = SweptFiles(
             removed=len(superfluous),
             removed_bytes=sum(file.file_bytes for file in superfluous),
             needed=undecided + len(old.settled) - len(superfluous),
             unknown=old.unknown,
         )
+        with database_errors_translated(), self._pool.connection() as connection:
+            connection.execute(query("record_sweep"), asdict(swept))
+        return swept
 
 
 def sort_files(

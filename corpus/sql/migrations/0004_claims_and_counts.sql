@@ -1,4 +1,4 @@
--- 0004 claims and counts: claims of dead letters, and the texts that were embedded and are in no batch of the ledger yet.
+-- 0004 claims and counts: claims of dead letters, texts that no batch of the ledger has counted yet, sweeps of staged files.
 -- Why: two consumers (a rebalance, a frozen one) sent each dead letter twice; texts that were embedded for a batch that
 -- failed were in no row of the ledger, so its counts did not add up to the vectors.
 -- Locks: ACCESS EXCLUSIVE on dead_letter for the two columns (no rewrite), SHARE ROW EXCLUSIVE on embedding for the
@@ -27,6 +27,16 @@ BEGIN
 END $$;
 CREATE TRIGGER embedding_noted AFTER INSERT ON freshet.embedding
     REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION freshet.note_embedded();
+
+-- One row per sweep of the staging store: what was removed since no batch needed it, and what was kept.
+CREATE TABLE freshet.staging_sweep (
+    sweep         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    swept_at      timestamptz NOT NULL DEFAULT now(),
+    removed       bigint NOT NULL,                            -- files
+    removed_bytes bigint NOT NULL,
+    needed        bigint NOT NULL,                            -- old files that a batch holds, or may hold
+    unknown       bigint NOT NULL                             -- old files whose names are not Freshet's
+);
 
 INSERT INTO freshet.uncounted_texts (source, batch, texts)
 SELECT e.source, e.batch, count(*) FROM freshet.embedding e

@@ -1,5 +1,5 @@
 -- name: list_batches
--- Newest batches of the ledger. Among the newest N of all are at most N of each of the N sources that published last, so
+-- Newest batches of the ledger. Among the newest N of all are at most N of each of the N sources that published last:
 -- nothing else is read.
 SELECT b.source, b.batch, b.kind, b.state, b.records, b.applied, b.unchanged, b.superseded, b.dead_lettered, b.ignored,
        b.documents_written, b.documents_deleted, b.documents_expired, b.deletes_without_document, b.chunks_opened,

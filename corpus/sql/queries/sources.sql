@@ -119,3 +119,13 @@ SELECT s.source, s.spec, s.state, s.state_reason, s.revision, s.last_batch, s.la
 SELECT s.source, s.last_batch, p.topic, p.partition, p.next_offset
   FROM freshet.source s LEFT JOIN freshet.source_position p USING (source)
  WHERE s.source = ANY(%(sources)s::text[]);
+
+-- name: record_sweep
+-- Keep what a sweep of the staging store did.
+INSERT INTO freshet.staging_sweep (removed, removed_bytes, needed, unknown)
+VALUES (%(removed)s::bigint, %(removed_bytes)s::bigint, %(needed)s::bigint, %(unknown)s::bigint);
+
+-- name: list_sweeps
+-- Newest sweeps of the staging store.
+SELECT swept_at, removed, removed_bytes, needed, unknown FROM freshet.staging_sweep
+ ORDER BY sweep DESC LIMIT %(limit)s::bigint;
