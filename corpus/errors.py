@@ -47,6 +47,10 @@ class ConfigurationError(PermanentError):
 class StagedFileError(PermanentError):
     """A staged file is missing, truncated or altered; the message names the file."""
 
+    def __init__(self, message: str, *, is_missing: bool = False) -> None:
+        super().__init__(message)
+        self.is_missing = is_missing
+
 
 class SpaceMismatchError(PermanentError):
     """Vectors of two embedding spaces would be mixed."""

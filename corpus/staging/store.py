@@ -85,7 +85,8 @@ class StagingStore:
                 content = bytes(obstore.get(self._store, pointer.url).bytes())
             except FileNotFoundError as error:
                 raise StagedFileError(
-                    f"staged file {pointer.url} is missing from {self.url}"
+                    f"staged file {pointer.url} is missing from {self.url}",
+                    is_missing=True,
                 ) from error
         digest = _digest(content)
         if digest != pointer.sha256:

@@ -35,6 +35,19 @@ def test_preparations_that_are_out_of_date_are_removed(pipeline: Pipeline) -> No
     assert files(pipeline) == []
 
 
+def test_a_preparation_whose_files_are_gone_is_made_again(pipeline: Pipeline) -> None:
+    """The source goes on from what is staged; it does not read again from Kafka."""
+    ref = pipeline.stage(pipeline.records([make_event("a", 1, "one")]))
+    number = pipeline.number()
+    prepared = pipeline.prepare([ref], number)
+    pipeline.embed(prepared)
+    pipeline.store.delete([prepared.chunks.url])
+    with pytest.raises(StalePreparationError, match=r"is missing .* prepare again"):
+        pipeline.publish([ref], prepared, number)
+    assert pipeline.publish([ref], pipeline.prepare([ref], number), number).applied == 1
+    assert files(pipeline) == []
+
+
 def test_other_cuts_of_the_same_records_are_removed(pipeline: Pipeline) -> None:
     """A consumer that started again cuts the records elsewhere; the entity knows them."""
     records = pipeline.records([make_event(f"x{n}", 1, "x") for n in range(4)])
