@@ -210,10 +210,12 @@ class Publisher:
         files = (prepared.events, prepared.documents, prepared.chunks, prepared.texts)
         names += [file.url for file in files]
         try:
-            if moved:
-                names += self._leftovers(request.batch, moved)
-            self._store.delete(sorted({*names}))
-        except DependencyError as error:
+            self._store.delete(names)
+            if moved and (leftovers := self._leftovers(request.batch, moved)):
+                self._store.delete(leftovers)
+        except (
+            Exception
+        ) as error:  # the batch is published, whatever becomes of its files
             context = {
                 "action": "staged_files_kept",
                 "source": request.batch.source,
