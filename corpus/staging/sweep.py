@@ -23,7 +23,7 @@ from psycopg_pool import ConnectionPool
 
 from corpus.database import Connection, database_errors_translated, fetch_all
 from corpus.sql import query
-from corpus.staging.layout import BatchFileName, EventsName, parse_name
+from corpus.staging.layout import BatchFileName, StagedRange, parse_name
 from corpus.staging.store import StagingStore, StoredFile
 
 MIN_AGE = timedelta(days=1)
@@ -138,7 +138,7 @@ def sort_files(
             case None:
                 old.unknown += 1
                 continue
-            case EventsName() as name:
+            case StagedRange() as name:
                 key = (name.source, name.topic, name.partition)
                 is_settled = name.next_offset <= positions.get(key, 0)
             case BatchFileName() as name:

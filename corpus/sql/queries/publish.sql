@@ -536,7 +536,7 @@ SELECT (SELECT count(*) FROM ended) AS documents, (SELECT count(*) FROM closed) 
 
 -- name: source_positions
 -- How far each partition of a source is published.
-SELECT topic, partition, next_offset FROM freshet.source_position WHERE source = %(source)s;
+SELECT source, topic, partition, next_offset FROM freshet.source_position WHERE source = %(source)s;
 
 -- name: load_source
 -- The values that a source's entity starts from; `due`: subscribers that have a batch to be notified of.

@@ -10,7 +10,7 @@ import pytest
 
 from corpus.staging.layout import (
     BatchFileName,
-    EventsName,
+    StagedRange,
     batch_file_name,
     events_name,
     is_of_batch,
@@ -48,7 +48,9 @@ def names_of(files: Sequence[StoredFile]) -> list[str]:
 
 
 def test_names_say_what_they_hold() -> None:
-    assert parse_name(events(5, 9)) == EventsName(source="s", topic="t", partition=0, next_offset=9)
+    assert parse_name(events(5, 9)) == StagedRange(
+        source="s", topic="t", partition=0, next_offset=9
+    )
     assert parse_name(batch(7)) == BatchFileName(source="s", batch=7)
 
 

@@ -253,7 +253,7 @@ async def test_the_end_of_a_task_beside_a_worker_ends_the_role(
     ]
 
 
-async def test_a_task_beside_a_worker_ends_with_it() -> None:
+async def test_a_thread_that_has_finished_its_work_ends_nothing() -> None:
     parts = Consuming()
     leaving = asyncio.Event()
     finished = in_daemon_thread(lambda: None, "thread")
