@@ -1,4 +1,4 @@
--- 0008 claims and counts: claims of dead letters, texts that no batch of the ledger has counted yet, sweeps of staged files.
+-- 0009 claims and counts: claims of dead letters, texts that no batch of the ledger has counted yet, sweeps of staged files.
 -- Why: two consumers (a rebalance, a frozen one) sent each dead letter twice; texts that were embedded for a batch that
 -- failed were in no row of the ledger, so its counts did not add up to the vectors.
 -- Locks: ACCESS EXCLUSIVE on dead_letter for the two columns (no rewrite), SHARE ROW EXCLUSIVE on embedding for the
