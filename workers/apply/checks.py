@@ -55,10 +55,9 @@ def _check_languages(connection: Connection, specs: tuple[SourceSpec, ...]) -> N
 def _check_fixed_fields(connection: Connection, specs: tuple[SourceSpec, ...]) -> None:
     """What the chunks were made with stays while there are any: no search would find those made otherwise."""
     with_documents = _column(connection, "sources_with_documents")
-    # As they are stored: of a specification that cannot be read as a whole, these fields count all the same.
-    stored = {row.source: row.spec for row in read_rows(connection)}
+    stored = _stored_specs(connection)
     for spec in specs:
-        if spec.source in with_documents and isinstance(stored[spec.source], dict):
+        if spec.source in with_documents:
             _check_unchanged(stored[spec.source], spec)
 
 
@@ -77,25 +76,36 @@ def _check_unchanged(stored: Mapping[str, Any], desired: SourceSpec) -> None:
 
 def _check_versions(connection: Connection, specs: tuple[SourceSpec, ...]) -> None:
     """What gives versions stays while the corpus knows any: later events would be smaller, and so be dropped."""
-    configured = read_sources(connection)
+    stored = _stored_specs(connection)
     with_versions = {
         *_column(connection, "sources_with_documents"),
         *_column(connection, "sources_with_versions"),
     }
     for spec in specs:
-        if spec.source not in with_versions:
-            continue
-        current = configured[spec.source].spec
-        if current.version_rule != spec.version_rule:
-            before, after = str(current.version_rule), str(spec.version_rule)
-            raise _makes_versions_smaller(
-                f"source.{spec.source}.version_rule cannot change from {before!r} to {after!r}"
-            )
-        added = sorted(set(spec.topics) - set(current.topics))
-        if added and spec.version_rule is VersionRule.OFFSET:
-            raise _makes_versions_smaller(
-                f'source.{spec.source}.topics cannot have {added[0]!r} beside version_rule = "offset"'
-            )
+        if spec.source in with_versions:
+            _check_version_fields(stored[spec.source], spec)
+
+
+def _check_version_fields(stored: Mapping[str, Any], spec: SourceSpec) -> None:
+    before = stored.get("version_rule", str(VersionRule.EVENT))
+    after = str(spec.version_rule)
+    if before != after:
+        raise _makes_versions_smaller(
+            f"source.{spec.source}.version_rule cannot change from {before!r} to {after!r}"
+        )
+    added = sorted(set(spec.topics) - set(stored.get("topics") or ()))
+    if added and spec.version_rule is VersionRule.OFFSET:
+        raise _makes_versions_smaller(
+            f'source.{spec.source}.topics cannot have {added[0]!r} beside version_rule = "offset"'
+        )
+
+
+def _stored_specs(connection: Connection) -> dict[str, Mapping[str, Any]]:
+    """Specifications as they are stored: of one that cannot be read as a whole, its fields count all the same."""
+    return {
+        row.source: row.spec if isinstance(row.spec, dict) else {}
+        for row in read_rows(connection)
+    }
 
 
 def _makes_versions_smaller(what: str) -> ConfigurationError:

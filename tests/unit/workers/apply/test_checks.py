@@ -144,7 +144,7 @@ def test_a_pause_is_no_difference() -> None:
 def with_unreadable(**changed: Any) -> Any:
     """Source `a`, and `newer`, whose specification a newer version wrote."""
     readable = SourceSpec(source="a", topics=("a",)).to_json()
-    newer = readable | {"source": "newer", "version_rule": "content"} | changed
+    newer = readable | {"source": "newer", "format": "avro"} | changed
     return Database(
         sources_configured=[
             {"source": "a", "spec": readable, "state": "active"},
@@ -163,6 +163,12 @@ def test_one_that_the_file_names_is_written_again() -> None:
 def test_what_its_documents_were_made_with_still_cannot_change() -> None:
     with pytest.raises(ConfigurationError, match=r"source\.newer\.model cannot change from 'e5'"):
         planned("[source.a]\n[source.newer]", with_unreadable(model="e5"))
+
+
+def test_what_gives_its_versions_still_cannot_change() -> None:
+    message = r"source\.newer\.version_rule cannot change from 'content' to 'event'"
+    with pytest.raises(ConfigurationError, match=message):
+        planned("[source.a]\n[source.newer]", with_unreadable(version_rule="content"))
 
 
 def test_one_that_the_file_does_not_name_is_left_as_it_is_with_its_schedule() -> None:
