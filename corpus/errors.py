@@ -14,6 +14,7 @@
     └── TransientError            a retry may help
         ├── StalePreparationError the corpus changed since the batch was prepared: prepare again
         ├── MissingVectorError    a text has no vector yet: embed again
+        ├── UnreadableSpecError   this version cannot read a source's stored specification
         └── DependencyError       a service does not answer
             └── LockWaitError     another session holds a lock of the database
 
@@ -46,6 +47,10 @@ class ConfigurationError(PermanentError):
 class StagedFileError(PermanentError):
     """A staged file is missing, truncated or altered; the message names the file."""
 
+    def __init__(self, message: str, *, is_missing: bool = False) -> None:
+        super().__init__(message)
+        self.is_missing = is_missing
+
 
 class SpaceMismatchError(PermanentError):
     """Vectors of two embedding spaces would be mixed."""
@@ -73,6 +78,13 @@ class StalePreparationError(TransientError):
 
 class MissingVectorError(TransientError):
     """A text of the batch has no vector in its embedding space; embedding again provides it."""
+
+
+class UnreadableSpecError(TransientError, ValueError):
+    """A source's stored specification cannot be read by this version: a newer one wrote it, or it is damaged.
+
+    A retry may help: a worker of the newer version may answer it, or `freshet apply` writes the specification again.
+    """
 
 
 class DependencyError(TransientError):

@@ -1,9 +1,14 @@
 """A source: a named origin of documents with its topics, its preparation, its policies and one entity workflow."""
 
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
-from typing import Any, Literal
+from functools import lru_cache
+from itertools import repeat
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from corpus.errors import UnreadableSpecError
 from corpus.preparation import PreparationSpec
 
 
@@ -112,40 +117,221 @@ class SourceSpec:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, stored: dict[str, Any]) -> "SourceSpec":
+    def from_json(cls, stored: Any) -> "SourceSpec":
         """The specification from what `to_json` returned.
 
         Unknown keys are left out, so that old code reads rows that newer code wrote; missing keys have their defaults.
+
+        Raises:
+            UnreadableSpecError: a value has another type, or is none of those that this version knows.
         """
-        known = _known(cls, stored)
-        known["topics"] = tuple(known["topics"])
-        known["version_rule"] = VersionRule(
-            known.get("version_rule", VersionRule.EVENT)
-        )
-        for name, part in _PARTS.items():
-            known[name] = part(**_known(part, known.get(name, {})))
-        return cls(**known)
+        try:
+            return cls(**_checked(stored))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UnreadableSpecError(
+                f"the stored specification cannot be read ({_reason_of(error)}): a newer version of Freshet wrote it, "
+                "or it is damaged; run that version, or write it again with `freshet apply`"
+            ) from error
 
     def dead_letters_to(self) -> str:
         """The dead-letter topic."""
         return self.dead_letter_topic or f"{self.topics[0]}.dead-letters"
 
 
+# ── reading what is stored ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredSpecs:
+    """Specifications by source, and why the others cannot be read; one never keeps a reader from the others."""
+
+    specs: dict[str, SourceSpec]
+    unreadable: dict[str, str]
+
+
+def read_specs(rows: Iterable[tuple[str, Any]]) -> StoredSpecs:
+    """Read the specifications of (source, stored specification)."""
+    specs: dict[str, SourceSpec] = {}
+    unreadable: dict[str, str] = {}
+    for source, stored in rows:
+        try:
+            specs[source] = read_spec(source, stored)
+        except UnreadableSpecError as error:
+            unreadable[source] = str(error)
+    return StoredSpecs(specs=specs, unreadable=unreadable)
+
+
+def read_spec(source: str, stored: Any) -> SourceSpec:
+    """The specification in the row of a source.
+
+    Raises:
+        UnreadableSpecError: as `SourceSpec.from_json`, or it is the specification of another source.
+    """
+    spec = SourceSpec.from_json(stored)
+    if spec.source != source:
+        raise UnreadableSpecError(
+            f"the stored specification is that of source {spec.source!r}; write it again with `freshet apply`"
+        )
+    return spec
+
+
+Specification = type[SourceSpec | PreparationSpec | BatchLimits | FreshnessSpec]
+
 # Fields of a specification that are specifications themselves.
-_PARTS: dict[str, type[PreparationSpec | BatchLimits | FreshnessSpec]] = {
+_PARTS: dict[str, Specification] = {
     "pipeline": PreparationSpec,
     "limits": BatchLimits,
     "freshness": FreshnessSpec,
 }
+_SCALARS = tuple(
+    declared.name
+    for declared in fields(SourceSpec)
+    if declared.name not in {"source", "topics", *_PARTS}
+)
+_NOTHING = object()
+_ABSENT = repeat(_NOTHING)
+# How a field is stored, where JSON has no such type.
+_STORED_TYPES: dict[Any, frozenset[type]] = {
+    float: frozenset({float, int}),
+    tuple[str, ...]: frozenset({list, tuple}),
+    VersionRule: frozenset({str, VersionRule}),
+    **{kind: frozenset({dict}) for kind in _PARTS.values()},
+}
 
 
-def _known(
-    kind: type[SourceSpec | PreparationSpec | BatchLimits | FreshnessSpec],
-    stored: dict[str, Any],
-) -> dict[str, Any]:
-    """The stored values that are fields of `kind`."""
-    names = {declared.name for declared in fields(kind)}
-    return {name: value for name, value in stored.items() if name in names}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rules:
+    """What the fields of a specification may hold when they are stored."""
+
+    types: Mapping[str, frozenset[type]]
+    values: Mapping[str, frozenset[str]]  # of fields that allow certain values only
+
+
+def _rules_of(kind: Specification) -> _Rules:
+    hints = get_type_hints(kind)
+    literals = {
+        name: frozenset(get_args(hint))
+        for name, hint in hints.items()
+        if get_origin(hint) is Literal
+    }
+    types = {name: _stored_types(hint) for name, hint in hints.items()}
+    return _Rules(types=types, values=literals)
+
+
+def _stored_types(hint: Any) -> frozenset[type]:
+    if hint in _STORED_TYPES:
+        return _STORED_TYPES[hint]
+    if get_origin(hint) is Literal:
+        return frozenset({str})
+    if get_origin(hint) is UnionType:
+        return frozenset[type]().union(*map(_stored_types, get_args(hint)))
+    return frozenset({hint})
+
+
+_RULES: dict[Specification, _Rules] = {
+    kind: _rules_of(kind) for kind in (SourceSpec, *_PARTS.values())
+}
+
+
+def _checked(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a `SourceSpec`. Most sources differ in name and topics only: the rest is read once."""
+    source, topics = stored["source"], stored["topics"]
+    if type(source) is not str:
+        raise TypeError(f"source is {source!r}")
+    _check_topics(topics)
+    values = (*map(stored.get, _SCALARS, _ABSENT), *map(_part_values, _part_of(stored)))
+    try:
+        arguments = _cached_rest(values)
+    except (
+        TypeError
+    ):  # a value has a wrong type, or one of a newer version cannot be hashed
+        arguments = _rest(stored)
+    return {"source": source, "topics": tuple(topics), **arguments}
+
+
+def _part_of(stored: Mapping[str, Any]) -> Iterator[Any]:
+    return map(stored.get, _PARTS, _ABSENT)
+
+
+def _part_values(part: Any) -> Any:
+    """A part as a value that can be hashed."""
+    return tuple(part.items()) if type(part) is dict else part
+
+
+def _check_topics(topics: Any) -> None:
+    if type(topics) not in _RULES[SourceSpec].types["topics"]:
+        raise TypeError(f"topics is {topics!r}")
+    if not topics:
+        raise ValueError("topics is empty")
+    for topic in topics:
+        if type(topic) is not str or not topic:
+            raise TypeError(f"topics holds {topic!r}")
+
+
+@lru_cache(maxsize=1_024)
+def _cached_rest(values: tuple[Any, ...]) -> dict[str, Any]:
+    stored: dict[str, Any] = {}
+    for name, value in zip((*_SCALARS, *_PARTS), values, strict=True):
+        if value is _NOTHING:
+            continue
+        is_part = name in _PARTS and type(value) is tuple
+        stored[name] = dict(value) if is_part else value
+    return _rest(stored)
+
+
+def _rest(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a `SourceSpec` apart from its name and topics."""
+    known = _known(SourceSpec, stored)
+    known.pop("source", None)
+    known.pop("topics", None)
+    if "version_rule" in known:
+        known["version_rule"] = VersionRule(known["version_rule"])
+    for name, kind in _PARTS.items():
+        if name in known:
+            known[name] = _part(kind, known[name])
+    return known
+
+
+def _part(kind: Specification, stored: Mapping[str, Any]) -> Any:
+    known = _known(kind, stored)
+    for name, value in known.items():
+        if isinstance(value, int | float) and value < _least(name):
+            raise ValueError(f"{name} is {value!r}")
+    return kind(**known)
+
+
+def _least(name: str) -> int:
+    """The least number that a field allows. A limit of 0 would let nothing through."""
+    is_limit = name.startswith("max_") and name != "max_expiry_ratio"
+    return int(is_limit)
+
+
+def _known(kind: Specification, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The stored values that are fields of `kind`.
+
+    Raises:
+        TypeError: one has another type.
+        ValueError: one is none of the values that this version knows.
+    """
+    rules = _RULES[kind]
+    known: dict[str, Any] = {}
+    for name, types in rules.types.items():
+        if name not in stored:
+            continue
+        value = stored[name]
+        if type(value) not in types:
+            raise TypeError(f"{name} is {value!r}")
+        known[name] = value
+    for name, allowed in rules.values.items():
+        if name in known and known[name] not in allowed:
+            raise ValueError(f"{name} is {known[name]!r}")
+    return known
+
+
+def _reason_of(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"{error.args[0]} is missing"
+    return str(error)
 
 
 def source_workflow_id(source: str) -> str:

@@ -7,9 +7,9 @@ from typing import Any
 from psycopg.rows import class_row
 
 from corpus.database import Connection
-from corpus.errors import ConfigurationError
+from corpus.errors import ConfigurationError, UnreadableSpecError
 from corpus.service import DescribeRequest, SourceDescription
-from corpus.source import FreshnessSpec, SourceSpec
+from corpus.source import FreshnessSpec, SourceSpec, read_spec
 from corpus.sql import query
 from freshness.policy import FreshnessStatus, format_duration
 from freshness.report import (
@@ -123,8 +123,11 @@ def latest(
 
 
 def report_of(row: CheckRow) -> FreshnessReport:
-    """The stored report, or a runtime error where it is too old to mean anything."""
-    spec = SourceSpec.from_json(row.spec).freshness
+    """The stored report, or a runtime error where it is too old to mean anything, or its source cannot be read."""
+    try:
+        spec = read_spec(row.source, row.spec).freshness
+    except UnreadableSpecError as error:
+        return _runtime_error(row, FreshnessSpec(), str(error))
     age = row.checked_seconds_ago
     if age is None or age > STALE_INTERVALS * spec.check_every_seconds:
         return _not_checked(row, spec)
@@ -158,6 +161,11 @@ def _not_checked(row: CheckRow, spec: FreshnessSpec) -> FreshnessReport:
     if row.checked_seconds_ago is not None:
         last_run = f"last ran {row.checked_seconds_ago:.0f}s ago"
     due = f"though it is due every {format_duration(spec.check_every_seconds)}"
+    advice = "see `freshet freshness schedules` and the workers"
+    return _runtime_error(row, spec, f"the check {last_run}, {due}: {advice}")
+
+
+def _runtime_error(row: CheckRow, spec: FreshnessSpec, error: str) -> FreshnessReport:
     return FreshnessReport(
         source=row.source,
         status=FreshnessStatus.RUNTIME_ERROR,
@@ -166,7 +174,7 @@ def _not_checked(row: CheckRow, spec: FreshnessSpec) -> FreshnessReport:
         duration_seconds=0.0,
         workflow_id=row.workflow_id or "",
         run_id=row.run_id or "",
-        error=f"the check {last_run}, {due}: see `freshet freshness schedules` and the workers",
+        error=error,
     )
 
 

@@ -22,6 +22,7 @@ from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from corpus.errors import ConfigurationError, DependencyError
 from corpus.log_limit import LogLimit
+from ingest.answers import Answers
 from ingest.event import KafkaRecord
 
 logger = logging.getLogger(__name__)
@@ -172,28 +173,44 @@ class Cluster:
 
         Raises:
             ConfigurationError: a name is empty.
+            DependencyError: Kafka does not answer, for one of them or for all.
+        """
+        names = list(names)
+        if "" in names:
+            raise ConfigurationError("a topic's name is empty")
+        return self.describe(names).complete()
+
+    def describe(self, names: Iterable[str]) -> Answers[str, TopicState]:
+        """The topics of these names that exist; one without an answer is named with the reason.
+
+        Raises:
             DependencyError: Kafka does not answer.
         """
         names = list(dict.fromkeys(names))
-        if "" in names:
-            raise ConfigurationError("a topic's name is empty")
+        described = Answers[str, TopicState]()
         if not names:
-            return {}
+            return described
         asked: dict[str, Future[Any]] = self._admin.describe_topics(
             TopicCollection(names), request_timeout=_ANSWER_SECONDS
         )
-        states: dict[str, TopicState] = {}
         for name, future in asked.items():
             doing = f"describing topic {name}"
-            if not _is_answered(future, doing, unless=KafkaError.UNKNOWN_TOPIC_OR_PART):
+            try:
+                if not _is_answered(
+                    future, doing, unless=KafkaError.UNKNOWN_TOPIC_OR_PART
+                ):
+                    described.unknown.add(name)
+                    continue
+            except DependencyError as error:
+                described.refusals[name] = str(error)
                 continue
             description = future.result()
-            states[name] = TopicState(
+            described.answers[name] = TopicState(
                 topic=name,
                 topic_id=str(description.topic_id),
                 partitions=len(description.partitions),
             )
-        return states
+        return described.unless_all_refused()
 
     def offsets(
         self, partitions: Iterable[tuple[str, int]]
@@ -201,16 +218,29 @@ class Cluster:
         """The bounds of the log of each (topic, partition).
 
         Raises:
+            DependencyError: Kafka does not answer, for one of them or for all.
+        """
+        return self.bounds_of(partitions).complete()
+
+    def bounds_of(
+        self, partitions: Iterable[tuple[str, int]]
+    ) -> Answers[PartitionKey, LogBounds]:
+        """The bounds of the log of each (topic, partition); one without an answer is named with the reason.
+
+        Raises:
             DependencyError: Kafka does not answer.
         """
         keys = [PartitionKey(*partition) for partition in partitions]
+        bounds = Answers[PartitionKey, LogBounds]()
         if not keys:
-            return {}
+            return bounds
         firsts = self._list_offsets(keys, OffsetSpec.earliest())
-        ends = self._list_offsets(keys, OffsetSpec.latest())
-        bounds: dict[PartitionKey, LogBounds] = {}
-        for key in keys:
-            bounds[key] = LogBounds(first_offset=firsts[key], next_offset=ends[key])
+        ends = self._list_offsets(list(firsts.answers), OffsetSpec.latest())
+        bounds.refusals.update(firsts.refusals | ends.refusals)
+        for key, end in ends.answers.items():
+            bounds.answers[key] = LogBounds(
+                first_offset=firsts.answers[key], next_offset=end
+            )
         return bounds
 
     def offsets_since(
@@ -232,16 +262,21 @@ class Cluster:
 
     def _list_offsets(
         self, keys: Sequence[PartitionKey], spec: OffsetSpec | None
-    ) -> dict[PartitionKey, int]:
+    ) -> Answers[PartitionKey, int]:
         specs = {TopicPartition(*key): spec for key in keys}
         asked: dict[TopicPartition, Future[Any]] = self._admin.list_offsets(
             specs, request_timeout=_ANSWER_SECONDS
         )
-        offsets: dict[PartitionKey, int] = {}
+        offsets = Answers[PartitionKey, int]()
         for at, future in asked.items():
             key = PartitionKey(at.topic, at.partition)
-            offsets[key] = _answer(future, f"asking offsets of {key}").offset
-        return offsets
+            try:
+                answer = _answer(future, f"asking offsets of {key}")
+            except DependencyError as error:
+                offsets.refusals[key] = str(error)
+            else:
+                offsets.answers[key] = answer.offset
+        return offsets.unless_all_refused()
 
     def next_record(self, topic: str, partition: int, offset: int) -> int | None:
         """Offset of the first record from `offset` on that a reader gets; None where only holes follow.

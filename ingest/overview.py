@@ -9,7 +9,7 @@ from psycopg.rows import dict_row
 from corpus.database import Connection
 from corpus.errors import DependencyError
 from corpus.locks import held_up
-from corpus.source import SourceSpec
+from corpus.source import SourceSpec, read_specs
 from corpus.sql import query
 from ingest.consume.positions import positions_of
 from ingest.kafka import Cluster, LogBounds, PartitionKey
@@ -20,27 +20,46 @@ def overview(connection: Connection, cluster: Cluster) -> list[dict[str, Any]]:
 
     `held_up_by` says which sessions of the database wait for its locks or hold them without doing anything.
 
-    Where Kafka does not answer, `lag` is None and `kafka` says why; the other fields are complete.
+    Where Kafka does not answer, `lag` is None and `kafka` says why; the other fields are complete. `problems` of a
+    source name what keeps it, and no other source, from being read: a specification that cannot be read, topics and
+    partitions that Kafka cannot be asked about. Their records are not in `lag`.
     """
     cursor = connection.cursor(row_factory=dict_row)
     rows = cursor.execute(query("source_overview")).fetchall()
-    specs = {row["source"]: SourceSpec.from_json(row.pop("spec")) for row in rows}
-    topics = {topic for spec in specs.values() for topic in spec.topics}
+    stored = read_specs((row["source"], row.pop("spec")) for row in rows)
+    topics = {topic for spec in stored.specs.values() for topic in spec.topics}
     logs = _read_logs(cluster, topics)
-    offsets = _offsets_of(connection, specs)
+    offsets = _offsets_of(connection, stored.specs)
     lines = held_up(connection)
     for row in rows:
-        source = row["source"]
-        described = [
-            _topic(topic, offsets[source], logs) for topic in specs[source].topics
-        ]
-        row["topics"] = described
-        row["lag"] = None
-        if logs.problem is None:
-            row["lag"] = _sum_of_lags(described)
+        spec = stored.specs.get(row["source"])
         row["kafka"] = logs.problem
-        row["held_up_by"] = lines.get(source, [])
+        row["held_up_by"] = lines.get(row["source"], [])
+        if spec is None:
+            unreadable = [stored.unreadable[row["source"]]]
+            row.update(topics=[], lag=None, problems=unreadable)
+        else:
+            row.update(_reading(spec, offsets[spec.source], logs))
     return rows
+
+
+def _reading(
+    spec: SourceSpec, offsets: Mapping[PartitionKey, int], logs: "_Logs"
+) -> dict[str, Any]:
+    """How far a source has read, and what keeps it from reading."""
+    described = [_topic(topic, offsets, logs) for topic in spec.topics]
+    lag = None
+    if logs.problem is None:
+        lag = _sum_of_lags(described)
+    problems = [
+        reason for key, reason in logs.refusals.items() if key.topic in spec.topics
+    ]
+    problems += [
+        logs.topic_refusals[topic]
+        for topic in spec.topics
+        if topic in logs.topic_refusals
+    ]
+    return {"topics": described, "lag": lag, "problems": problems}
 
 
 def _offsets_of(
@@ -63,22 +82,31 @@ class _Logs:
     bounds: dict[PartitionKey, LogBounds] = field(
         default_factory=dict[PartitionKey, LogBounds]
     )
+    refusals: dict[PartitionKey, str] = field(default_factory=dict[PartitionKey, str])
+    topic_refusals: dict[str, str] = field(default_factory=dict[str, str])
     problem: str | None = None  # why nothing is known
 
 
 def _read_logs(cluster: Cluster, topics: Iterable[str]) -> _Logs:
     partitions: dict[str, int] = {}
     try:
-        for state in cluster.topics(topics).values():
+        described = cluster.describe(topics)
+        for state in described.answers.values():
             partitions[state.topic] = state.partitions
         keys = [
             PartitionKey(topic, number)
             for topic, count in partitions.items()
             for number in range(count)
         ]
-        return _Logs(partitions=partitions, bounds=cluster.offsets(keys))
+        bounds = cluster.bounds_of(keys)
     except DependencyError as error:
         return _Logs(partitions=partitions, problem=str(error))
+    return _Logs(
+        partitions=partitions,
+        bounds=bounds.answers,
+        refusals=bounds.refusals,
+        topic_refusals=described.refusals,
+    )
 
 
 def _topic(
@@ -91,7 +119,8 @@ def _topic(
         offsets: the source's next offsets.
         logs: what Kafka knows.
     """
-    if logs.problem is None and topic not in logs.partitions:
+    is_refused = topic in logs.topic_refusals
+    if logs.problem is None and not is_refused and topic not in logs.partitions:
         return {"topic": topic, "missing": True, "lag": None, "partitions": []}
     partitions: list[dict[str, Any]] = []
     for key in _partitions_of(topic, offsets, logs):

@@ -12,7 +12,7 @@ from typing import Any
 from psycopg.rows import class_row
 
 from corpus.database import Connection, connect
-from corpus.errors import ConfigurationError
+from corpus.errors import ConfigurationError, UnreadableSpecError
 from corpus.source import SourceSpec
 from corpus.sql import query
 from ingest.kafka import Cluster
@@ -39,7 +39,19 @@ class SourceRow:
     positions: dict[str, int]  # "topic/partition" -> next offset
 
     @cached_property
+    def unreadable(self) -> str:
+        """Why the specification cannot be read; empty where it can."""
+        try:
+            SourceSpec.from_json(self.spec)
+        except UnreadableSpecError as error:
+            return str(error)
+        return ""
+
+    @cached_property
     def topics(self) -> frozenset[str]:
+        """None where the specification cannot be read: no other source waits for it."""
+        if self.unreadable:
+            return frozenset()
         return frozenset(SourceSpec.from_json(self.spec).topics)
 
     def position(self, partition: Partition, default: int = 0) -> int:
@@ -118,7 +130,7 @@ class Waiting:
             now = time.monotonic()
             why = self._stopped() or self._late(now - started, timeout)
             if why or not any(self._lags.values()):
-                return self._result(why, now - started)
+                return self._result(why or self._unreadable(), now - started)
             if show is not None:
                 show()
             time.sleep(_LOOK_SECONDS)
@@ -215,6 +227,15 @@ class Waiting:
                 reason = f": {row.state_reason}" if row.state_reason else ""
                 return f"source {row.source!r} is {row.state}{reason}"
         return ""
+
+    def _unreadable(self) -> str:
+        """The sources of which nothing can be said."""
+        reasons = [
+            f"source {row.source!r} is not known: {row.unreadable}"
+            for row in self._rows
+            if row.unreadable
+        ]
+        return "; ".join(reasons)
 
     def _late(self, seconds: float, timeout: float) -> str:
         lag = sum(self._lags.values())

@@ -1,5 +1,6 @@
 """Search: by vector, by text, or both; now, as of an instant or of a batch; within one embedding space."""
 
+import logging
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -14,10 +15,19 @@ from corpus.answer.cancellation import cancellable
 from corpus.database import Connection, database_errors_translated, fetch_one
 from corpus.embed.embedder import Embedder
 from corpus.embed.model_files import read_embedding_spec
-from corpus.errors import ConfigurationError, DependencyError, SpaceMismatchError
+from corpus.errors import (
+    ConfigurationError,
+    DependencyError,
+    SpaceMismatchError,
+    UnreadableSpecError,
+)
+from corpus.log_limit import LogLimit
 from corpus.service import SearchHit, SearchRequest, SearchResponse
-from corpus.source import SourceSpec
+from corpus.source import SourceSpec, read_specs
 from corpus.sql import query
+
+logger = logging.getLogger(__name__)
+logger.addFilter(LogLimit())
 
 _OWN_ERRORS = "FR"  # class of the SQLSTATEs that Freshet's SQL functions raise
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -91,6 +101,7 @@ def search(
         ConfigurationError: there is no such source or batch, the instant lies in the future, or the request is
             malformed.
         SpaceMismatchError: the sources are of several embedding spaces.
+        UnreadableSpecError: this version cannot read the specification of a named source.
         DependencyError: PostgreSQL does not answer in time, or a batch is being published that may change the answer.
     """
     with database_errors_translated(), cancellable(connection):
@@ -123,7 +134,10 @@ def search(
 
 
 def _read_sources(connection: Connection, names: tuple[str, ...]) -> list[SourceSpec]:
-    """The sources of these names, or all of them where no name is given."""
+    """The sources of these names, or all of them where no name is given.
+
+    A source whose specification cannot be read is left out of all of them, with a line in the log.
+    """
     with connection.cursor(row_factory=class_row(_SourceRow)) as cursor:
         cursor.execute(query("search_spaces"), {"sources": list(names) or None})
         rows = cursor.fetchall()
@@ -133,7 +147,13 @@ def _read_sources(connection: Connection, names: tuple[str, ...]) -> list[Source
         raise ConfigurationError(
             f"there is no source {min(unknown)!r}; `freshet sources` lists them"
         )
-    return [SourceSpec.from_json(row.spec) for row in rows]
+    stored = read_specs((row.source, row.spec) for row in rows)
+    for source, reason in stored.unreadable.items():
+        if names:
+            raise UnreadableSpecError(f"source {source!r} cannot be searched: {reason}")
+        context = {"action": "spec_unreadable", "source": source, "kind": source}
+        logger.warning("source is left out of a search: %s", reason, extra=context)
+    return list(stored.specs.values())
 
 
 def one_space(specs: list[SourceSpec]) -> tuple[str, str]:

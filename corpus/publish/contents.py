@@ -8,6 +8,7 @@ import polars as pl
 
 from corpus.batch import PreparedBatch
 from corpus.database import Connection
+from corpus.errors import StagedFileError, StalePreparationError
 from corpus.sql import query
 from corpus.staging.frames import read_frame
 from corpus.staging.layout import CHUNKS, DOCUMENTS, PREPARED_EVENTS
@@ -54,14 +55,21 @@ def read_contents(store: StagingStore, prepared: PreparedBatch) -> Frames:
     """Read the files of a batch.
 
     Raises:
-        StagedFileError: one is missing or altered.
+        StagedFileError: one is altered.
+        StalePreparationError: one is missing.
         DependencyError: the staging store does not answer.
     """
-    return Frames(
-        events=read_frame(store, prepared.events, PREPARED_EVENTS),
-        documents=read_frame(store, prepared.documents, DOCUMENTS),
-        chunks=read_frame(store, prepared.chunks, CHUNKS),
-    )
+    try:
+        return Frames(
+            events=read_frame(store, prepared.events, PREPARED_EVENTS),
+            documents=read_frame(store, prepared.documents, DOCUMENTS),
+            chunks=read_frame(store, prepared.chunks, CHUNKS),
+        )
+    except StagedFileError as error:
+        if not error.is_missing:
+            raise
+        # It was removed with a batch that was published meanwhile, or swept: preparing writes it again.
+        raise StalePreparationError(f"{error}; prepare again") from error
 
 
 def read_in_transaction(

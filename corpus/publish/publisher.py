@@ -12,6 +12,7 @@ from psycopg.rows import class_row, scalar_row
 from psycopg_pool import ConnectionPool
 
 from corpus.batch import (
+    BatchInput,
     BatchKind,
     BatchReport,
     Expire,
@@ -40,12 +41,13 @@ from corpus.publish.ledger import (
     record_batch,
     report,
 )
-from corpus.publish.positions import check_starts, lock_ranges
+from corpus.publish.positions import PartitionRange, check_starts, lock_ranges
 from corpus.publish.refusals import refused_events, remember
 from corpus.publish.transaction import PublishTransaction, begin, check_space
 from corpus.source import SourceSpec
 from corpus.sql import query
 from corpus.sqlstates import is_data_error
+from corpus.staging.layout import is_of_batch, is_of_records
 from corpus.staging.store import StagingStore
 
 logger = logging.getLogger(__name__)
@@ -106,15 +108,19 @@ class Publisher:
             # Outside of the transaction: the tables are created once per session.
             connection.execute(query("create_incoming"))
             explained = self._errors_explained(connection, request)
+            moved: list[PartitionRange] = []
             with explained, connection.transaction():
-                published = self._publish(begin(connection, request))
+                published = self._publish(begin(connection, request), moved)
             notified = fetch_one(connection, scalar_row, "count_subscribers", values)
-        self._clean_up(request)  # Step 6.
+        self._clean_up(request, moved)  # Step 6.
         if not published.published_at_ms:
             return published
         return replace(published, notified=notified or 0)
 
-    def _publish(self, transaction: PublishTransaction) -> BatchReport:
+    def _publish(
+        self, transaction: PublishTransaction, moved: list[PartitionRange]
+    ) -> BatchReport:
+        """The steps inside the transaction; adds the ranges that the positions are moved over to `moved`."""
         published = published_report(transaction)  # Step 1.
         if published is not None:
             return published
@@ -126,16 +132,20 @@ class Publisher:
                 assert prepared is not None, (
                     "a batch of events is prepared before it is published"
                 )
-                return self._publish_events(transaction, order, prepared)
+                return self._publish_events(transaction, order, prepared, moved)
 
     def _publish_events(
-        self, transaction: PublishTransaction, order: Ingest, prepared: PreparedBatch
+        self,
+        transaction: PublishTransaction,
+        order: Ingest,
+        prepared: PreparedBatch,
+        moved: list[PartitionRange],
     ) -> BatchReport:
         batch = transaction.batch
         # Step 2.
         ranges = lock_ranges(transaction, order.refs)
         check_starts(prepared, ranges)
-        moved = [
+        moved += [
             partition_range
             for partition_range in ranges
             if not partition_range.is_empty
@@ -186,23 +196,26 @@ class Publisher:
                 raise
             raise remember(connection, request, refused) from None
 
-    def _clean_up(self, request: PublishRequest) -> None:
-        """Remove the staged files. Files that remain after a crash cost disk space and nothing else."""
+    def _clean_up(self, request: PublishRequest, moved: list[PartitionRange]) -> None:
+        """Remove the staged files, and what is left of earlier attempts. `corpus.staging.sweep` removes what remains.
+
+        Args:
+            request: what was published.
+            moved: where this attempt moved the positions; empty where an earlier attempt published.
+        """
         names = [ref.url for ref in staged_refs(request.batch.order)]
         prepared = request.prepared
-        if prepared is not None:
-            files = (
-                prepared.events,
-                prepared.documents,
-                prepared.chunks,
-                prepared.texts,
-            )
-            names += [file.url for file in files]
-        if not names:
+        if prepared is None:
             return
+        files = (prepared.events, prepared.documents, prepared.chunks, prepared.texts)
+        names += [file.url for file in files]
         try:
             self._store.delete(names)
-        except DependencyError as error:
+            if moved and (leftovers := self._leftovers(request.batch, moved)):
+                self._store.delete(leftovers)
+        except (
+            Exception
+        ) as error:  # the batch is published, whatever becomes of its files
             context = {
                 "action": "staged_files_kept",
                 "source": request.batch.source,
@@ -210,6 +223,23 @@ class Publisher:
                 "error": str(error),
             }
             logger.warning("staged files could not be removed", extra=context)
+
+    def _leftovers(self, batch: BatchInput, moved: list[PartitionRange]) -> list[str]:
+        """Files that no batch will read: cuts of applied records, preparations of this batch and earlier ones."""
+        prefix = f"batches/{batch.source}"
+        names = [
+            name
+            for name in self._store.names(prefix)
+            if is_of_batch(name, batch.source, up_to=batch.batch)
+        ]
+        for part in moved:
+            prefix = f"events/{batch.source}/{part.topic}/{part.partition}"
+            names += [
+                name
+                for name in self._store.names(prefix)
+                if is_of_records(name, below=part.next_offset)
+            ]
+        return names
 
     # ── what the entity needs ───────────────────────────────────────────────────────────────────────────────────────
 

@@ -13,6 +13,14 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
+_EVENTS_NAME = re.compile(
+    r"events/(?P<source>[^/]+)/(?P<topic>[^/]+)/(?P<partition>[0-9]+)"
+    r"/[0-9]+-(?P<next_offset>[0-9]+)-[0-9a-f]+\.parquet"
+)
+_BATCH_FILE_NAME = re.compile(
+    r"batches/(?P<source>[^/]+)/(?P<batch>[0-9]+)/[a-z]+-[0-9a-f]+\.parquet"
+)
+
 
 class ColumnType(Enum):
     """The type of a column: its name in Polars, and in PostgreSQL."""
@@ -194,32 +202,60 @@ def events_name(
     return f"events/{source}/{topic}/{partition}/{offsets}-{digest[:16]}.parquet"
 
 
+def batch_file_name(source: str, batch: int, part: str, digest: str) -> str:
+    """Name of a file between two steps of a batch; `digest` is the SHA-256 of its content, hex."""
+    return f"batches/{source}/{batch}/{part}-{digest[:16]}.parquet"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagedRange:
-    """Where the records of a staged micro-batch end."""
+    """Where the records of a staged micro-batch end, by its name."""
 
+    source: str
     topic: str
     partition: int
     next_offset: int  # exclusive
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchFileName:
+    """What the name of a file between two steps of a batch says."""
+
+    source: str
+    batch: int
+
+
+def parse_name(name: str) -> StagedRange | BatchFileName | None:
+    """What the name of a staged file says; None where it is no name of this module."""
+    if events := _EVENTS_NAME.fullmatch(name):
+        return StagedRange(
+            source=events["source"],
+            topic=events["topic"],
+            partition=int(events["partition"]),
+            next_offset=int(events["next_offset"]),
+        )
+    if batch := _BATCH_FILE_NAME.fullmatch(name):
+        return BatchFileName(source=batch["source"], batch=int(batch["batch"]))
+    return None
+
+
 def staged_range(name: str) -> StagedRange | None:
     """The range in a name that `events_name` made; None for any other name."""
-    match = _EVENTS_NAME.fullmatch(name)
-    if match is None:
-        return None
-    return StagedRange(
-        topic=match["topic"],
-        partition=int(match["partition"]),
-        next_offset=int(match["next"]),
+    events = parse_name(name)
+    return events if isinstance(events, StagedRange) else None
+
+
+def is_of_records(name: str, *, below: int) -> bool:
+    """Whether it is the name of a micro-batch whose offsets are all below this one."""
+    events = staged_range(name)
+    return events is not None and events.next_offset <= below
+
+
+def is_of_batch(name: str, source: str, *, up_to: int) -> bool:
+    """Whether it is the name of a file of this batch of the source, or of an earlier one."""
+    file = parse_name(name)
+    return (
+        isinstance(file, BatchFileName)
+        and file.source == source
+        and file.batch <= up_to
     )
-
-
-_EVENTS_NAME = re.compile(
-    r"events/[^/]+/(?P<topic>[^/]+)/(?P<partition>\d+)/\d+-(?P<next>\d+)-[0-9a-f]+\.parquet"
-)
-
-
-def batch_file_name(source: str, batch: int, part: str, digest: str) -> str:
-    """Name of a file between two steps of a batch; `digest` is the SHA-256 of its content, hex."""
-    return f"batches/{source}/{batch}/{part}-{digest[:16]}.parquet"

@@ -6,6 +6,8 @@ A write is atomic (a temporary name, then a move); a read verifies the checksum 
 import hashlib
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
@@ -28,6 +30,15 @@ class Pointer(Protocol):
     def url(self) -> str: ...
     @property
     def sha256(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFile:
+    """A file as the store lists it."""
+
+    name: str
+    file_bytes: int
+    written_at: datetime  # by the store's clock; writing it again makes it young
 
 
 class StagingStore:
@@ -74,7 +85,8 @@ class StagingStore:
                 content = bytes(obstore.get(self._store, pointer.url).bytes())
             except FileNotFoundError as error:
                 raise StagedFileError(
-                    f"staged file {pointer.url} is missing from {self.url}"
+                    f"staged file {pointer.url} is missing from {self.url}",
+                    is_missing=True,
                 ) from error
         digest = _digest(content)
         if digest != pointer.sha256:
@@ -117,10 +129,26 @@ class StagingStore:
         Raises:
             DependencyError: the store does not answer.
         """
+        return [file.name for file in self.files(prefix)]
+
+    def files(self, prefix: str) -> list[StoredFile]:
+        """Files under a prefix, which is a whole folder name.
+
+        Raises:
+            DependencyError: the store does not answer.
+        """
         with self._errors_translated(f"list {prefix}"):
             # The stub of `list` names a type of a package that is not installed (arro3).
             pages = obstore.list(self._store, prefix)  # pyright: ignore[reportUnknownMemberType]
-            return [entry["path"] for page in pages for entry in page]
+            return [
+                StoredFile(
+                    name=entry["path"],
+                    file_bytes=entry["size"],
+                    written_at=entry["last_modified"],
+                )
+                for page in pages
+                for entry in page
+            ]
 
     @contextmanager
     def _errors_translated(self, action: str) -> Generator[None]:

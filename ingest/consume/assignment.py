@@ -46,6 +46,34 @@ class Assignment:
         self.sources: dict[str, ActiveSource] = {}
         self.topics: frozenset[str] = frozenset()
         self.partitions: dict[PartitionKey, AssignedPartition] = {}
+        self._sources_of: dict[str, dict[str, ActiveSource]] = {}  # by topic, by name
+        self._keys_of: dict[str, set[PartitionKey]] = {}  # by topic
+        self._changed: set[PartitionKey] = set()
+        # Partitions that may lack the reader of a source, and those of them whose log Kafka did not describe.
+        self._incomplete: set[PartitionKey] = set()
+        self._unanswered: set[PartitionKey] = set()
+
+    # ── what changed ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def note_change(self, key: PartitionKey) -> None:
+        """Have the next round look at a partition."""
+        self._changed.add(key)
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether the next round has a partition to look at."""
+        return bool(self._changed)
+
+    def take_changed(self) -> set[PartitionKey]:
+        """Partitions that changed since the last call, those that were taken away among them."""
+        changed, self._changed = self._changed, set()
+        return changed
+
+    def keys_of(self, source: str) -> Iterator[PartitionKey]:
+        """The assigned partitions of a source's topics."""
+        active = self.sources.get(source)
+        for topic in active.spec.topics if active else ():
+            yield from self._keys_of.get(topic, ())
 
     def readers(self) -> Iterator[PartitionReader]:
         """Every reader of every partition."""
@@ -55,42 +83,61 @@ class Assignment:
     # ── sources ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def apply_sources(self, active: Sequence[ActiveSource]) -> None:
-        """1. Subscribe to the topics of the active sources; close the readers of other sources and of moved ones."""
-        before, self.sources = (
-            self.sources,
-            {source.spec.source: source for source in active},
-        )
-        for name, source in before.items():
-            self._close_if_gone_or_moved(name, source.epoch)
-        for key, partition in self.partitions.items():
-            partition.topic_missing = False
-            self._apply_specs(key.topic, partition)
-        self._subscribe()
-        self.request_positions()
+        """1. Subscribe to the topics of the active sources; close the readers of other sources and of moved ones.
 
-    def _close_if_gone_or_moved(self, name: str, epoch: int) -> None:
-        source = self.sources.get(name)
-        if source is not None and source.epoch == epoch:
+        Only sources that changed cost something; those that did not are the same objects as before.
+        """
+        before = self.sources
+        self.sources = {source.spec.source: source for source in active}
+        for name in before.keys() | self.sources.keys():
+            old, new = before.get(name), self.sources.get(name)
+            if old is not new:
+                self._apply_source(name, old, new)
+        self._subscribe()
+        self._ask_again()
+
+    def _apply_source(
+        self, name: str, old: ActiveSource | None, new: ActiveSource | None
+    ) -> None:
+        """A source is new, gone, moved or changed."""
+        if old is not None:
+            self._close_where_gone_or_moved(name, old, new)
+        if new is None:
             return
-        if source is not None:
+        for topic in new.spec.topics:
+            self._sources_of.setdefault(topic, {})[name] = new
+            for key in self._keys_of.get(topic, ()):
+                reader = self.partitions[key].readers.get(name)
+                if reader is None:
+                    self._incomplete.add(key)
+                else:
+                    reader.spec = new.spec
+                self.note_change(key)
+
+    def _close_where_gone_or_moved(
+        self, name: str, old: ActiveSource, new: ActiveSource | None
+    ) -> None:
+        kept = frozenset[str]()
+        if new is not None and new.epoch == old.epoch:
+            kept = frozenset(new.spec.topics)
+        elif new is not None:
             logger.info(
                 "position was moved, reading again",
-                extra={"action": "epoch", "source": name, "epoch": source.epoch},
+                extra={"action": "epoch", "source": name, "epoch": new.epoch},
             )
-        self._close_readers(name)
+        for topic in old.spec.topics:
+            if topic not in kept:
+                self._forget_source_of(topic, name)
+                self._close_readers(topic, name)
 
-    def _apply_specs(self, topic: str, partition: AssignedPartition) -> None:
-        for name, reader in list(partition.readers.items()):
-            source = self.sources.get(name)
-            if source is None or topic not in source.spec.topics:
-                partition.close_reader(name)
-            else:
-                reader.spec = source.spec
+    def _forget_source_of(self, topic: str, name: str) -> None:
+        sources = self._sources_of.get(topic, {})
+        sources.pop(name, None)
+        if not sources:
+            self._sources_of.pop(topic, None)
 
     def _subscribe(self) -> None:
-        topics = frozenset(
-            topic for source in self.sources.values() for topic in source.spec.topics
-        )
+        topics = frozenset(self._sources_of)
         if topics == self.topics:
             return
         self.topics = topics
@@ -99,6 +146,14 @@ class Assignment:
         )
         self._client.subscribe(topics, self)
 
+    def _ask_again(self) -> None:
+        """Ask again about the logs that Kafka did not describe, and about what became incomplete."""
+        for key in self._unanswered:
+            self.partitions[key].topic_missing = False
+        self._incomplete |= self._unanswered
+        self._unanswered.clear()
+        self.request_positions()
+
     def halt_source(self, name: str, epoch: int, reason: str) -> None:
         """Read no more for a source, and stop it visibly."""
         self.drop_source(name)
@@ -106,20 +161,27 @@ class Assignment:
 
     def drop_source(self, name: str) -> None:
         """Read no more for a source."""
-        self.sources.pop(name, None)
-        self._close_readers(name)
+        source = self.sources.pop(name, None)
+        for topic in source.spec.topics if source else ():
+            self._forget_source_of(topic, name)
+            self._close_readers(topic, name)
 
-    def _close_readers(self, name: str) -> None:
-        for partition in self.partitions.values():
-            partition.close_reader(name)
+    def _close_readers(self, topic: str, name: str) -> None:
+        for key in self._keys_of.get(topic, ()):
+            self.partitions[key].close_reader(name)
+            self.note_change(key)
 
     # ── positions ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def request_positions(self) -> None:
         """2. Ask for the positions of sources that have no reader in an assigned partition yet."""
         wanted: dict[PartitionKey, dict[str, ActiveSource]] = {}
-        for key, partition in self.partitions.items():
-            if partition.positions_requested or partition.topic_missing:
+        for key in list(self._incomplete):
+            partition = self.partitions[key]
+            if partition.positions_requested:
+                continue
+            self._incomplete.discard(key)
+            if partition.topic_missing:
                 continue
             if sources := self._without_reader(key.topic, partition):
                 partition.positions_requested = True
@@ -132,8 +194,8 @@ class Assignment:
     ) -> dict[str, ActiveSource]:
         return {
             name: source
-            for name, source in self.sources.items()
-            if topic in source.spec.topics and name not in partition.readers
+            for name, source in self._sources_of.get(topic, {}).items()
+            if name not in partition.readers
         }
 
     def open_readers(self, wanted: WantedPositions, starts: PartitionStarts) -> None:
@@ -144,13 +206,16 @@ class Assignment:
                 continue  # it was revoked meanwhile
             partition.positions_requested = False
             start = starts.get(key)
-            # Where the topic is missing, the next reading of the sources makes us ask again.
+            # Where there is no answer, the next reading of the sources makes us ask again.
             partition.topic_missing = start is None
             if start is None:
+                self._unanswered.add(key)
                 continue
             for source in sources.values():
                 self._open_reader(key, source, start)
             partition.request_seek()
+            self._incomplete.add(key)
+            self.note_change(key)
         self.request_positions()
 
     def _open_reader(
@@ -186,8 +251,10 @@ class Assignment:
             if partition is None:
                 continue
             reader = partition.readers.get(position.source)
-            if reader is not None and reader.log.topic_id == position.topic_id:
-                reader.forget_published(position.next_offset)
+            if reader is None or reader.log.topic_id != position.topic_id:
+                continue
+            if reader.forget_published(position.next_offset):
+                self.note_change(position.key)
 
     def check_topic_ids(self, topic_ids: dict[str, str]) -> None:
         """Read positions again where a topic was recreated."""
@@ -203,14 +270,17 @@ class Assignment:
     def reopen(self, key: PartitionKey) -> None:
         """Close the readers of a partition and read their positions again; a gap halts its source then."""
         self.partitions[key].close()
+        self.note_change(key)
+        self._incomplete.add(key)
         self._services.forget_topics()
         self.request_positions()
 
     # ── offsets ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def seek(self) -> None:
+    def seek(self, keys: Collection[PartitionKey]) -> None:
         """Move librdkafka to where partitions are to be read; one that refuses is tried again with the next call."""
-        for key, partition in self.partitions.items():
+        for key in keys:
+            partition = self.partitions[key]
             offset = partition.seek_to
             if offset is None:
                 continue
@@ -239,6 +309,9 @@ class Assignment:
         """Hold the partitions paused until they have readers; until then no record is buffered."""
         for key in keys:
             self.partitions[key] = AssignedPartition()
+            self._keys_of.setdefault(key.topic, set()).add(key)
+            self._incomplete.add(key)
+            self.note_change(key)
         self.request_positions()
 
     def on_revoked(self, keys: Collection[PartitionKey]) -> None:
@@ -253,5 +326,10 @@ class Assignment:
     def _release(self, keys: Collection[PartitionKey]) -> None:
         for key in keys:
             partition = self.partitions.pop(key, None)
-            if partition is not None:
-                partition.close()
+            if partition is None:
+                continue
+            partition.close()
+            self._incomplete.discard(key)
+            self._unanswered.discard(key)
+            self._keys_of[key.topic].discard(key)
+            self.note_change(key)

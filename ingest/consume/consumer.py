@@ -38,6 +38,8 @@ logger.addFilter(LogLimit())
 SOURCES_SECONDS = 2.0
 POSITIONS_SECONDS = 0.25
 TOPIC_IDS_SECONDS = 15.0
+# A file that waits so long for Temporal is written again; `corpus.staging.sweep` removes files of a day.
+RESTAGE_SECONDS = 3_600.0
 _STAGING_THREADS = 2
 
 HandOver = Callable[[BatchRef, SourceSpec], Awaitable[None]]
@@ -106,6 +108,8 @@ class SourceConsumer:
                 task.cancel()
             self._stagers.shutdown(wait=False, cancel_futures=True)
         failure = self._poller.failure or self._task_failure
+        if failure is None and not stop.is_set():
+            failure = RuntimeError("the polling thread ended without an error")
         if failure is not None:
             raise failure
 
@@ -218,8 +222,17 @@ class SourceConsumer:
             stop=is_outdated,
             context=context,
         )
+        staged_at = self._loop.time()
+
+        async def attempt_hand_over() -> None:
+            nonlocal staged_at
+            if self._loop.time() - staged_at > RESTAGE_SECONDS:
+                await attempt_staging()  # the same file, and young: no sweep takes it
+                staged_at = self._loop.time()
+            await self._hand_over(reference, spec)
+
         await until_answered(
-            lambda: self._hand_over(reference, spec),
+            attempt_hand_over,
             doing="handing over",
             logger=logger,
             stop=is_outdated,
@@ -249,7 +262,13 @@ class SourceConsumer:
     def _create_task(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(self._run_task(work))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._on_task_done)
+
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled() and not self._poller.is_stopping:
+            self._task_failure = RuntimeError("a task of the consumer was cancelled")
+            self._task_failed.set()
 
     async def _run_task(self, work: Coroutine[Any, Any, None]) -> None:
         """Run to the end, or until the consumer is stopped.

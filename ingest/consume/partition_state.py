@@ -267,10 +267,12 @@ class PartitionReader:
         )
         return True
 
-    def forget_published(self, next_offset: int) -> None:
-        """Everything below `next_offset` is published."""
+    def forget_published(self, next_offset: int) -> bool:
+        """Everything below `next_offset` is published; returns whether some of that was outstanding."""
+        before = len(self.outstanding)
         while self.outstanding and self.outstanding[0].next_offset <= next_offset:
             self.outstanding.popleft()
+        return len(self.outstanding) < before
 
 
 def _size_of(record: KafkaRecord) -> int:

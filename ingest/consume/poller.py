@@ -15,7 +15,7 @@ from confluent_kafka import KafkaError, Message
 
 from corpus.log_limit import LogLimit
 from ingest.consume.assignment import Assignment
-from ingest.consume.backpressure import held_bytes, must_pause, sources_behind
+from ingest.consume.backpressure import Pressure, memory_state, must_pause
 from ingest.consume.client import ConsumerClient
 from ingest.consume.partition_state import (
     AssignedPartition,
@@ -65,6 +65,10 @@ class Poller:
         self.handed_over_records = 0
         # Sources of which something is handed over and not yet published, as of the last round.
         self.outstanding: frozenset[str] = frozenset()
+        self._pressure = Pressure()
+        self._memory = memory_state(0)
+        # Partitions that may need something by the time of the next round, though nothing happens to them.
+        self._waiting: set[PartitionKey] = set()
 
     # ── from any thread ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -101,23 +105,44 @@ class Poller:
             self._client.close()
 
     def _run_once(self) -> None:
-        """One round: messages, records, seeks, micro-batches, pauses."""
+        """One round: messages, records, seeks, micro-batches, pauses.
+
+        What it costs follows what changed: of thousands of partitions, most have nothing to do.
+        """
         self._call_messages()
         for message in self._client.poll(self._poll_seconds()):
             self._receive(message)
-        partitions = self.assignment.partitions
-        self.assignment.seek()
+        keys = self._partitions_to_look_at()
+        self.assignment.seek(keys)
         now = time.monotonic()
-        behind = sources_behind(partitions.values())
-        self._share_partitions(behind, now)
-        for key, partition in partitions.items():
-            for reader in partition.readers.values():
-                self._hand_over_if_due(key, reader, behind, now)
-        self._pause_and_resume(behind)
-        self.outstanding = frozenset(
-            reader.spec.source
-            for reader in self.assignment.readers()
-            if reader.outstanding
+        self._share_partitions(keys, now)
+        for key in keys:
+            self._hand_over_if_due(key, now)
+        self._pause_and_resume(keys)
+        self._waiting = {key for key in keys if self._must_look_again(key)}
+
+    def _partitions_to_look_at(self) -> set[PartitionKey]:
+        """Those that changed since the last round, those that wait for a time, and those whose source fell behind."""
+        changed = self.assignment.take_changed()
+        moved = self._pressure.update(self.assignment.partitions, changed)
+        keys = changed | self._waiting
+        for source in moved:
+            keys.update(self.assignment.keys_of(source))
+        if changed:
+            self.outstanding = self._pressure.outstanding
+        return keys & self.assignment.partitions.keys()
+
+    def _must_look_again(self, key: PartitionKey) -> bool:
+        """Whether time alone may change what a partition needs."""
+        partition = self.assignment.partitions[key]
+        if partition.seek_to is not None:
+            return True  # librdkafka refused the seek
+        behind = self._pressure.behind
+        return any(
+            reader.suspended_at is not None
+            or reader.blocking_since is not None
+            or (reader.buffer and reader.in_flight is None and source not in behind)
+            for source, reader in partition.readers.items()
         )
 
     def _call_messages(self) -> None:
@@ -129,10 +154,8 @@ class Poller:
             message()
 
     def _poll_seconds(self) -> float:
-        for reader in self.assignment.readers():
-            if reader.in_flight is not None or reader.buffer:
-                return _BUSY_SECONDS
-        return _IDLE_SECONDS
+        is_busy = self._pressure.held or self.assignment.has_changed
+        return _BUSY_SECONDS if is_busy else _IDLE_SECONDS
 
     def _receive(self, message: Message) -> None:
         """3. Buffer one record in every reader that expects it."""
@@ -142,7 +165,10 @@ class Poller:
             self._handle_error(key, error)
             return
         partition = self.assignment.partitions.get(key)
-        if partition is not None and partition.accepts(message.offset() or 0):
+        if partition is None:
+            return
+        self.assignment.note_change(key)
+        if partition.accepts(message.offset() or 0):
             self._buffer(key, partition, message)
 
     def _buffer(
@@ -188,37 +214,25 @@ class Poller:
         for name, reader in list(partition.readers.items()):
             self.assignment.halt_source(name, reader.epoch, reason)
 
-    def _share_partitions(self, behind: Collection[str], now: float) -> None:
+    def _share_partitions(self, keys: Collection[PartitionKey], now: float) -> None:
         """Let the sources of one partition continue where one of them must wait."""
-        shared = [
-            partition
-            for partition in self.assignment.partitions.values()
-            if _is_shared(partition)
-        ]
-        if not shared:
-            return
-        half_behind = sources_behind(self.assignment.partitions.values(), share=0.5)
-        relieved = self.assignment.sources.keys() - half_behind
-        for partition in shared:
-            suspend_and_resume(partition, behind, relieved, now)
+        pressure = self._pressure
+        for key in keys:
+            partition = self.assignment.partitions[key]
+            if _is_shared(partition):
+                relieved = partition.readers.keys() - pressure.half_behind
+                if suspend_and_resume(partition, pressure.behind, relieved, now):
+                    self.assignment.note_change(key)
 
-    def _hand_over_if_due(
-        self,
-        key: PartitionKey,
-        reader: PartitionReader,
-        behind: Collection[str],
-        now: float,
-    ) -> None:
-        """4. Give a micro-batch away, one at a time per reader."""
-        if (
-            reader.in_flight is not None
-            or not reader.buffer
-            or reader.spec.source in behind
-        ):
-            return
-        if reader.due_at(self._client.log_end(key)) <= now:
-            batch = reader.take_batch(now)
-            self._start(self._services.hand_over(key, reader, batch))
+    def _hand_over_if_due(self, key: PartitionKey, now: float) -> None:
+        """4. Give micro-batches away, one at a time per reader."""
+        behind = self._pressure.behind
+        for source, reader in self.assignment.partitions[key].readers.items():
+            if reader.in_flight is not None or not reader.buffer or source in behind:
+                continue
+            if reader.due_at(self._client.log_end(key)) <= now:
+                batch = reader.take_batch(now)
+                self._start(self._services.hand_over(key, reader, batch))
 
     def confirm(
         self, key: PartitionKey, reader: PartitionReader, batch: MicroBatch
@@ -226,16 +240,22 @@ class Poller:
         """5. The workflow has the micro-batch: commit, unless the reader was closed meanwhile."""
         if reader.confirm(batch):
             self.handed_over_records += len(batch.records)
+            self.assignment.note_change(key)
             self.assignment.commit([key])
 
-    def _pause_and_resume(self, behind: Collection[str]) -> None:
+    def _pause_and_resume(self, keys: Collection[PartitionKey]) -> None:
         """6. A partition runs while its readers want more and memory allows."""
         partitions = self.assignment.partitions
-        held = held_bytes(partitions.values())
+        pressure = self._pressure
+        memory = memory_state(pressure.held)
+        if memory is not self._memory:  # it concerns every partition
+            self._memory = memory
+            keys = partitions.keys()
         to_pause: list[PartitionKey] = []
         to_resume: list[PartitionKey] = []
-        for key, partition in partitions.items():
-            pause = must_pause(partition, behind, held)
+        for key in keys:
+            partition = partitions[key]
+            pause = must_pause(partition, pressure.behind, pressure.held)
             if pause and not partition.paused:
                 to_pause.append(key)
             elif not pause and partition.paused:

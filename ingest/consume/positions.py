@@ -1,19 +1,28 @@
 """What the consumer asks PostgreSQL and Kafka: which sources are active, and from where each of them reads."""
 
+import logging
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from psycopg.rows import class_row, dict_row
 from psycopg_pool import ConnectionPool
 
 from corpus.database import Connection, database_errors_translated
-from corpus.source import SourceSpec
+from corpus.errors import UnreadableSpecError
+from corpus.log_limit import LogLimit
+from corpus.source import SourceSpec, read_spec
 from corpus.sql import query
+from ingest.answers import Answers
 from ingest.consume.partition_state import PartitionLog, Position
 from ingest.kafka import Cluster, PartitionKey, TopicState
 
+logger = logging.getLogger(__name__)
+logger.addFilter(LogLimit())
+
 _CONNECTION_SECONDS = 5.0
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,20 +63,36 @@ def partition_logs(
     """The logs of those of these partitions that exist.
 
     Raises:
+        DependencyError: Kafka does not answer, for one of them or for all.
+    """
+    return ask_partition_logs(cluster, keys).complete()
+
+
+def ask_partition_logs(
+    cluster: Cluster, keys: Iterable[tuple[str, int]]
+) -> Answers[PartitionKey, PartitionLog]:
+    """The logs of those of these partitions that exist; one that cannot be asked for is named with the reason.
+
+    Raises:
         DependencyError: Kafka does not answer.
     """
     keys = [PartitionKey(*key) for key in keys]
-    topics = cluster.topics(key.topic for key in keys)
-    existing = [key for key in keys if _exists(key, topics)]
-    logs: dict[PartitionKey, PartitionLog] = {}
-    for key, bounds in cluster.offsets(existing).items():
-        logs[key] = PartitionLog(
+    topics = cluster.describe(key.topic for key in keys)
+    logs = Answers[PartitionKey, PartitionLog]()
+    for key in keys:
+        if key.topic in topics.refusals:
+            logs.refusals[key] = topics.refusals[key.topic]
+    existing = [key for key in keys if _exists(key, topics.answers)]
+    bounds = cluster.bounds_of(existing)
+    logs.refusals.update(bounds.refusals)
+    for key, known in bounds.answers.items():
+        logs.answers[key] = PartitionLog(
             cluster_id=cluster.cluster_id(),
             topic=key.topic,
-            topic_id=topics[key.topic].topic_id,
+            topic_id=topics.answers[key.topic].topic_id,
             partition=key.partition,
-            first_offset=bounds.first_offset,
-            next_offset=bounds.next_offset,
+            first_offset=known.first_offset,
+            next_offset=known.next_offset,
         )
     return logs
 
@@ -77,26 +102,85 @@ def _exists(key: PartitionKey, topics: Mapping[str, TopicState]) -> bool:
     return topic is not None and key.partition < topic.partitions
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _SourceRow:
+    """A row of `sources_active`."""
+
+    source: str
+    epoch: int
+    digest: str = ""  # of the specification
+    spec: Any = None  # None: the digest is among those that were given
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _KnownSource:
+    """A source as it was read the last time."""
+
+    digest: str
+    active: ActiveSource | None  # None: its specification cannot be read
+
+
 class Positions:
-    """Asks PostgreSQL and Kafka; every method blocks, and raises DependencyError when its service does not answer."""
+    """Asks PostgreSQL and Kafka; every method blocks, and raises DependencyError when its service does not answer.
+
+    Attributes:
+        unreadable: sources whose specification cannot be read, and why; they are not consumed.
+        refused: partitions that Kafka could not be asked about the last time, and why; they are asked for again.
+    """
 
     def __init__(self, pool: ConnectionPool[Any], cluster: Cluster) -> None:
         self._pool = pool
         self._cluster = cluster
+        self._known: dict[str, _KnownSource] = {}
+        self.unreadable: dict[str, str] = {}
+        self.refused: dict[PartitionKey, str] = {}
 
     def active_sources(self) -> list[ActiveSource]:
-        """Every source in state active."""
+        """Every source in state active whose specification can be read.
+
+        Only specifications that changed are transferred and read. A source that did not change is the same object as
+        the last time.
+        """
+        known = {"known": [known.digest for known in self._known.values()]}
         with (
             database_errors_translated(),
             self._pool.connection(_CONNECTION_SECONDS) as connection,
         ):
             cursor = connection.cursor(row_factory=dict_row)
-            rows = cursor.execute(query("sources_active")).fetchall()
-        active: list[ActiveSource] = []
-        for row in rows:
-            spec = SourceSpec.from_json(row["spec"])
-            active.append(ActiveSource(spec=spec, epoch=row["epoch"]))
-        return active
+            rows = cursor.execute(query("sources_active"), known).fetchall()
+        sources: dict[str, _KnownSource] = {}
+        for columns in rows:
+            row = _SourceRow(**columns)
+            sources[row.source] = self._known_source(row)
+        self._known = sources
+        self.unreadable = {
+            source: reason
+            for source, reason in self.unreadable.items()
+            if source in sources and sources[source].active is None
+        }
+        return [known.active for known in sources.values() if known.active]
+
+    def _known_source(self, row: _SourceRow) -> _KnownSource:
+        before = self._known.get(row.source)
+        if before is None or row.spec is not None or before.digest != row.digest:
+            return self._read_source(row)
+        if before.active is None or before.active.epoch == row.epoch:
+            return before
+        return replace(before, active=replace(before.active, epoch=row.epoch))
+
+    def _read_source(self, row: _SourceRow) -> _KnownSource:
+        active = None
+        try:
+            spec = _consumable(read_spec(row.source, row.spec))
+            active = ActiveSource(spec=spec, epoch=row.epoch)
+        except UnreadableSpecError as error:
+            self.unreadable[row.source] = str(error)
+            logger.error(  # noqa: TRY400 - the message says it all
+                "source is not consumed: %s",
+                error,
+                extra={"action": "spec_unreadable", "source": row.source},
+            )
+        return _KnownSource(digest=row.digest, active=active)
 
     def of_sources(self, sources: Collection[str]) -> list[Position]:
         """Every position row of these sources."""
@@ -108,22 +192,22 @@ class Positions:
 
     def topic_ids(self, topics: Collection[str]) -> dict[str, str]:
         """Kafka's id of each of these topics that exists."""
-        return {
-            name: state.topic_id for name, state in self._cluster.topics(topics).items()
-        }
+        states = self._cluster.describe(topics).answers
+        return {name: state.topic_id for name, state in states.items()}
 
     def read(self, wanted: WantedPositions) -> dict[PartitionKey, PartitionStart]:
         """The logs of these partitions as they are now, and the positions of these sources in them.
 
         A source that has never read a partition gets a position at its oldest record, written before any record is
-        read: from then on the row decides.
+        read: from then on the row decides. A partition that Kafka cannot be asked about is
+        left out, and is in `refused`.
         """
         # The positions are read before the logs: a position that moves meanwhile only makes us read something twice.
         sources = sorted(
             {source for of_partition in wanted.values() for source in of_partition}
         )
         positions = self.of_sources(sources)
-        logs = partition_logs(self._cluster, wanted)
+        logs = self._ask_logs(wanted)
         starts = _starts(logs, positions)
         new = [
             _first_position(source, start.log)
@@ -134,6 +218,21 @@ class Positions:
             self._begin(new)
             starts = _starts(logs, self.of_sources(sources))
         return starts
+
+    def _ask_logs(
+        self, wanted: Iterable[PartitionKey]
+    ) -> dict[PartitionKey, PartitionLog]:
+        asked = ask_partition_logs(self._cluster, wanted)
+        for key in wanted:
+            self.refused.pop(key, None)
+        self.refused.update(asked.refusals)
+        for key, reason in asked.refusals.items():
+            logger.warning(
+                "partition is not read: %s",
+                reason,
+                extra={"action": "partition_refused", "kind": f"partition/{key}"},
+            )
+        return asked.answers
 
     def _begin(self, positions: Sequence[dict[str, Any]]) -> None:
         with (
@@ -156,6 +255,20 @@ class Positions:
     def forget_cluster_id(self) -> None:
         """The address may lead to another cluster now: ask for its id again."""
         self._cluster.forget_cluster_id()
+
+
+def _consumable(spec: SourceSpec) -> SourceSpec:
+    """The specification, if Kafka can be asked for its topics; one wrong name would refuse the topics of all sources.
+
+    Raises:
+        UnreadableSpecError: it cannot.
+    """
+    for topic in spec.topics:
+        if not _TOPIC.fullmatch(topic):
+            raise UnreadableSpecError(
+                f"{topic!r} in the stored specification is no name of a topic; write it again with `freshet apply`"
+            )
+    return spec
 
 
 def _starts(

@@ -34,7 +34,7 @@ def suspend_and_resume(
     behind: Collection[str],
     relieved: Collection[str],
     now: float,
-) -> None:
+) -> bool:
     """Suspend readers that block others, and resume suspended ones; request a seek where reading must move for that.
 
     Args:
@@ -42,10 +42,14 @@ def suspend_and_resume(
         behind: sources with too much unpublished.
         relieved: sources with less than half of that, so that resuming them is worth a seek.
         now: monotonic seconds.
+
+    Returns:
+        Whether a reader was suspended or resumed.
     """
     reading = [
         reader for reader in partition.readers.values() if not reader.is_suspended
     ]
+    read_before = list(reading)
     read_offset = partition.read_offset
     for reader in partition.readers.values():
         is_relieved = reader.spec.source in relieved
@@ -58,6 +62,9 @@ def suspend_and_resume(
     # different times would keep one another from ever receiving a record.
     if partition.read_offset != read_offset:
         partition.request_seek()
+    return read_before != [
+        reader for reader in partition.readers.values() if not reader.is_suspended
+    ]
 
 
 def _judge_reading(

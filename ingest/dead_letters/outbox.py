@@ -1,12 +1,15 @@
 """The dead-letter outbox: rows that the publish transaction added to `freshet.dead_letter` go to a Kafka topic.
 
-At least once: a row is marked after the broker acknowledged it, so a crash in between sends it twice with the same
-headers.
+Several consumers run an outbox each, and each dead letter is sent by one of them: it claims the row for two minutes and
+sends it in the first of them. At least once: the row is marked after the broker acknowledged it, so a process that is
+killed or frozen in between leaves a letter that is sent once more, with the same headers; `freshet.dead-letter` names
+the row, by which a reader recognises the repetition.
 """
 
 import asyncio
 import logging
 import time
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +34,10 @@ _IDLE_SECONDS = 1.0
 _MAX_ROWS = 50  # of one round; with the largest documents that is what memory allows
 _FLUSH_SECONDS = 30
 _CONNECTION_SECONDS = 5.0
+# How long a claim lasts, and how long letters of a claim are given to the client. After that the client tries to send
+# for at most `message.timeout.ms`, so no letter is sent when its claim has ended, unless this process was frozen.
+_CLAIM_SECONDS = 120.0
+_SENDING_SECONDS = 60.0
 _SOURCE_PAUSE_SECONDS = 10.0  # of a source whose topic cannot be created or written
 _TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE})
 _POINTER_VALUE = b""
@@ -78,6 +85,7 @@ class UnproducedDeadLetter:
             "offset": self.record_offset,
             "batch": self.batch,
             "document": self.document_id or "",
+            "dead-letter": self.dead_letter,
         }
         return [
             (f"freshet.{name}", str(value).encode()) for name, value in fields.items()
@@ -108,6 +116,7 @@ class Outbox:
         self._producer = Producer(self._properties)
         self._topics: set[str] = set()
         self._paused_until: dict[str, float] = {}  # source -> monotonic second
+        self._acknowledged: list[int] = []  # not marked yet
 
     def produce_some(self) -> int:
         """Produce the oldest dead letters, at most a round of them.
@@ -120,44 +129,59 @@ class Outbox:
         Raises:
             DependencyError: PostgreSQL or Kafka does not answer.
         """
-        letters = self._unproduced()
-        produced: list[int] = []
+        marked = self._mark()  # what an earlier round could not
+        claim = uuid.uuid4()
+        claimed_at = time.monotonic()
+        letters = self._unproduced(claim)
         for letter in letters:
-            if letter.source in self._paused_until:
-                continue
-            try:
-                self._produce(letter, produced)
-            except FreshetError as error:
-                self._pause(letter.source, str(error))
-            except KafkaException as error:
-                self._handle_refusal(letter.source, error.args[0])
-            except (
-                Exception
-            ) as error:  # one row must not end the outbox, which ends the consumer
-                logger.exception(
-                    "a dead letter cannot be sent",
-                    extra={"action": "dead_letter_failed", "source": letter.source},
-                )
-                self._pause(letter.source, type(error).__name__)
-        if self._producer.flush(_FLUSH_SECONDS):
+            is_late = time.monotonic() - claimed_at > _SENDING_SECONDS
+            if not is_late and letter.source not in self._paused_until:
+                self._try_to_produce(letter)
+        waiting = self._producer.flush(_FLUSH_SECONDS)
+        if waiting:
             logger.warning(
                 "Kafka did not acknowledge all dead letters in time",
                 extra={"action": "retry", "kind": "flush"},
             )
-        if produced:
-            self._mark(produced)
-        elif any(letter.source not in self._paused_until for letter in letters):
+        produced = self._mark()
+        if not waiting:
+            self._release(claim, letters)
+        if not produced and any(
+            letter.source not in self._paused_until for letter in letters
+        ):
             raise DependencyError(
                 f"Kafka acknowledged none of {len(letters)} dead letters"
             )
-        return len(produced)
+        return marked + produced
 
-    def _unproduced(self) -> list[UnproducedDeadLetter]:
+    def _try_to_produce(self, letter: UnproducedDeadLetter) -> None:
+        """Give a letter to the client, or let its source wait."""
+        try:
+            self._produce(letter)
+        except FreshetError as error:
+            self._pause(letter.source, str(error))
+        except KafkaException as error:
+            self._handle_refusal(letter.source, error.args[0])
+        except (
+            Exception
+        ) as error:  # one row must not end the outbox, which ends the consumer
+            logger.exception(
+                "a dead letter cannot be sent",
+                extra={"action": "dead_letter_failed", "source": letter.source},
+            )
+            self._pause(letter.source, type(error).__name__)
+
+    def _unproduced(self, claim: uuid.UUID) -> list[UnproducedDeadLetter]:
         now = time.monotonic()
         self._paused_until = {
             source: until for source, until in self._paused_until.items() if until > now
         }
-        arguments = {"most": _MAX_ROWS, "without": list(self._paused_until)}
+        arguments = {
+            "most": _MAX_ROWS,
+            "without": list(self._paused_until),
+            "claim": claim,
+            "claim_seconds": _CLAIM_SECONDS,
+        }
         with (
             database_errors_translated(),
             self._pool.connection(_CONNECTION_SECONDS) as connection,
@@ -167,14 +191,36 @@ class Outbox:
                 query("dead_letters_unproduced"), arguments
             ).fetchall()
 
-    def _mark(self, dead_letters: Sequence[int]) -> None:
+    def _release(
+        self, claim: uuid.UUID, letters: Sequence[UnproducedDeadLetter]
+    ) -> None:
+        """Let any outbox send those that were not sent; the client has none of them any more."""
+        arguments = {
+            "dead_letters": [letter.dead_letter for letter in letters],
+            "claim": claim,
+        }
+        if not letters:
+            return
+        with (
+            database_errors_translated(),
+            self._pool.connection(_CONNECTION_SECONDS) as connection,
+        ):
+            connection.execute(query("release_dead_letters"), arguments)
+
+    def _mark(self) -> int:
+        """Mark what the broker acknowledged; returns how many. What cannot be marked now is marked by the next call."""
+        acknowledged = list(self._acknowledged)
+        if not acknowledged:
+            return 0
         with (
             database_errors_translated(),
             self._pool.connection(_CONNECTION_SECONDS) as connection,
         ):
             connection.execute(
-                query("dead_letters_produced"), {"dead_letters": list(dead_letters)}
+                query("dead_letters_produced"), {"dead_letters": acknowledged}
             )
+        del self._acknowledged[: len(acknowledged)]
+        return len(acknowledged)
 
     def _pause(self, source: str, reason: str) -> None:
         """Leave a source out for a while."""
@@ -185,12 +231,12 @@ class Outbox:
             extra={"action": "retry", "source": source, "kind": f"source/{source}"},
         )
 
-    def _produce(self, letter: UnproducedDeadLetter, produced: list[int]) -> None:
+    def _produce(self, letter: UnproducedDeadLetter) -> None:
         topic = SourceSpec.from_json(letter.spec).dead_letters_to()
         self._ensure_topic(topic)
         headers = [*stored_headers(letter.headers), *letter.described()]
         try:
-            self._send(letter, topic, letter.value, headers, produced)
+            self._send(letter, topic, letter.value, headers)
         except BufferError:
             self._producer.flush(_FLUSH_SECONDS)  # the next round takes the letter
         except KafkaException as error:
@@ -202,7 +248,7 @@ class Outbox:
                 refusal.str(),
                 extra={"action": "truncated", "topic": topic},
             )
-            self._send_pointer(letter, topic, produced)
+            self._send_pointer(letter, topic)
 
     def _handle_refusal(self, source: str, refusal: KafkaError) -> None:
         """The client accepts nothing for this source; after a fatal error it accepts nothing for any."""
@@ -216,13 +262,11 @@ class Outbox:
         else:
             self._pause(source, refusal.str())
 
-    def _send_pointer(
-        self, letter: UnproducedDeadLetter, topic: str, produced: list[int]
-    ) -> None:
+    def _send_pointer(self, letter: UnproducedDeadLetter, topic: str) -> None:
         """Send the reason without the bytes, which the topic does not accept; they are in the database."""
         number = str(letter.dead_letter).encode()
         headers: Headers = [*letter.described(), ("freshet.truncated", number)]
-        self._send(letter, topic, _POINTER_VALUE, headers, produced)
+        self._send(letter, topic, _POINTER_VALUE, headers)
 
     def _send(
         self,
@@ -230,13 +274,12 @@ class Outbox:
         topic: str,
         value: bytes | None,
         headers: Headers,
-        produced: list[int],
     ) -> None:
         def on_delivery(error: KafkaError | None, _: object) -> None:
             if error is None:
-                produced.append(letter.dead_letter)
+                self._acknowledged.append(letter.dead_letter)
             elif error.code() in _TOO_LARGE and value:
-                self._send_pointer(letter, topic, produced)
+                self._send_pointer(letter, topic)
             else:
                 self._topics.discard(topic)  # it may have been removed
                 self._pause(letter.source, f"topic {topic}: {error.str()}")

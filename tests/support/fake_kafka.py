@@ -6,6 +6,7 @@ from typing import Any
 from confluent_kafka import TIMESTAMP_CREATE_TIME, KafkaError, KafkaException
 
 from corpus.errors import DependencyError
+from ingest.answers import Answers
 from ingest.kafka import LogBounds, PartitionKey, TopicState
 
 
@@ -28,6 +29,8 @@ class FakeCluster:
         self.created: list[str] = []
         self.refused: set[str] = set()
         self.asked: list[PartitionKey] = []
+        self.cannot_describe: set[str] = set()
+        self.leaderless: set[PartitionKey] = set()
 
     def cluster_id(self) -> str:
         return self.id
@@ -36,23 +39,36 @@ class FakeCluster:
         self.id = "another"
 
     def topics(self, names: Iterable[str]) -> dict[str, TopicState]:
+        return self.describe(names).complete()
+
+    def describe(self, names: Iterable[str]) -> Answers[str, TopicState]:
         self._answer()
-        return {
-            name: TopicState(
-                topic=name, topic_id=self.topic_ids[name], partitions=self.counts[name]
-            )
-            for name in names
-            if name in self.counts
-        }
+        described = Answers[str, TopicState]()
+        for name in names:
+            if name in self.cannot_describe:
+                described.refusals[name] = f"describing topic {name} failed"
+            elif name in self.counts:
+                described.answers[name] = TopicState(
+                    topic=name, topic_id=self.topic_ids[name], partitions=self.counts[name]
+                )
+            else:
+                described.unknown.add(name)
+        return described.unless_all_refused()
 
     def offsets(self, partitions: Iterable[tuple[str, int]]) -> dict[PartitionKey, LogBounds]:
+        return self.bounds_of(partitions).complete()
+
+    def bounds_of(self, partitions: Iterable[tuple[str, int]]) -> Answers[PartitionKey, LogBounds]:
         self._answer()
         keys = [PartitionKey(*partition) for partition in partitions]
         self.asked += keys
+        found = Answers[PartitionKey, LogBounds]()
         for key in keys:
-            if key.partition >= self.counts[key.topic]:
-                raise DependencyError(f"{key}: unknown topic or partition")
-        return {key: LogBounds(*self.bounds.get(key, (10, 20))) for key in keys}
+            if key.partition >= self.counts[key.topic] or key in self.leaderless:
+                found.refusals[key] = f"asking offsets of {key} failed: no leader"
+            else:
+                found.answers[key] = LogBounds(*self.bounds.get(key, (10, 20)))
+        return found.unless_all_refused() if keys else found
 
     def create_topic(self, name: str, partitions: int, config: dict[str, str]) -> bool:
         if name in self.refused:

@@ -1,5 +1,8 @@
 """What `apply` refuses since a service, or what the corpus holds, rules it out; a file alone cannot show it."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from psycopg.rows import scalar_row
 
 from corpus.database import Connection, database_errors_translated
@@ -7,7 +10,7 @@ from corpus.errors import ConfigurationError
 from corpus.source import SourceSpec, VersionRule
 from corpus.sql import query
 from workers.apply.kind import Target
-from workers.apply.sources import read_sources
+from workers.apply.sources import read_rows
 from workers.config import rules
 
 # Re-embedding and re-indexing the documents that exist is not built yet.
@@ -51,17 +54,18 @@ def _check_languages(connection: Connection, specs: tuple[SourceSpec, ...]) -> N
 
 def _check_fixed_fields(connection: Connection, specs: tuple[SourceSpec, ...]) -> None:
     """What the chunks were made with stays while there are any: no search would find those made otherwise."""
-    configured = read_sources(connection)
     with_documents = _column(connection, "sources_with_documents")
+    stored = _stored_specs(connection)
     for spec in specs:
         if spec.source in with_documents:
-            current = configured[spec.source]
-            _check_unchanged(current.spec, spec)
+            _check_unchanged(stored[spec.source], spec)
 
 
-def _check_unchanged(current: SourceSpec, desired: SourceSpec) -> None:
+def _check_unchanged(stored: Mapping[str, Any], desired: SourceSpec) -> None:
+    defaults = SourceSpec(source=desired.source, topics=desired.topics)
     for field in _FIXED_BY_DOCUMENTS:
-        before, after = getattr(current, field), getattr(desired, field)
+        before = stored.get(field, getattr(defaults, field))
+        after = getattr(desired, field)
         if before != after:
             raise ConfigurationError(
                 f"source.{desired.source}.{field} cannot change from {before!r} to {after!r} while the corpus holds "
@@ -72,25 +76,36 @@ def _check_unchanged(current: SourceSpec, desired: SourceSpec) -> None:
 
 def _check_versions(connection: Connection, specs: tuple[SourceSpec, ...]) -> None:
     """What gives versions stays while the corpus knows any: later events would be smaller, and so be dropped."""
-    configured = read_sources(connection)
+    stored = _stored_specs(connection)
     with_versions = {
         *_column(connection, "sources_with_documents"),
         *_column(connection, "sources_with_versions"),
     }
     for spec in specs:
-        if spec.source not in with_versions:
-            continue
-        current = configured[spec.source].spec
-        if current.version_rule != spec.version_rule:
-            before, after = str(current.version_rule), str(spec.version_rule)
-            raise _makes_versions_smaller(
-                f"source.{spec.source}.version_rule cannot change from {before!r} to {after!r}"
-            )
-        added = sorted(set(spec.topics) - set(current.topics))
-        if added and spec.version_rule is VersionRule.OFFSET:
-            raise _makes_versions_smaller(
-                f'source.{spec.source}.topics cannot have {added[0]!r} beside version_rule = "offset"'
-            )
+        if spec.source in with_versions:
+            _check_version_fields(stored[spec.source], spec)
+
+
+def _check_version_fields(stored: Mapping[str, Any], spec: SourceSpec) -> None:
+    before = stored.get("version_rule", str(VersionRule.EVENT))
+    after = str(spec.version_rule)
+    if before != after:
+        raise _makes_versions_smaller(
+            f"source.{spec.source}.version_rule cannot change from {before!r} to {after!r}"
+        )
+    added = sorted(set(spec.topics) - set(stored.get("topics") or ()))
+    if added and spec.version_rule is VersionRule.OFFSET:
+        raise _makes_versions_smaller(
+            f'source.{spec.source}.topics cannot have {added[0]!r} beside version_rule = "offset"'
+        )
+
+
+def _stored_specs(connection: Connection) -> dict[str, Mapping[str, Any]]:
+    """Specifications as they are stored: of one that cannot be read as a whole, its fields count all the same."""
+    return {
+        row.source: row.spec if isinstance(row.spec, dict) else {}
+        for row in read_rows(connection)
+    }
 
 
 def _makes_versions_smaller(what: str) -> ConfigurationError:

@@ -55,6 +55,8 @@ class Target:
     unlisted: tuple[
         SourceSpec, ...
     ] = ()  # configured sources that the file does not name
+    # Sources that the file does not name and whose specification cannot be read: what serves them is left as it is.
+    unreadable: frozenset[str] = frozenset()
     prune: bool = False  # retire and end what the file does not name
 
     @property

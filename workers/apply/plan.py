@@ -90,7 +90,12 @@ async def plan(
     """
     connection = services.connection
     unlisted = sources.unlisted(connection, config)
-    target = Target(config=config, unlisted=unlisted, prune=prune)
+    target = Target(
+        config=config,
+        unlisted=unlisted,
+        unreadable=sources.unreadable(connection, config),
+        prune=prune,
+    )
     checks.check(connection, target)
     changes: Plan = []
     for kind in kinds:

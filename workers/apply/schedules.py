@@ -71,8 +71,10 @@ class Schedules(Kind[FreshnessSchedule]):
 
     def surplus(
         self, name: str, current: FreshnessSchedule, target: Target
-    ) -> Change[FreshnessSchedule]:
-        """Its source is retired, or gone."""
+    ) -> Change[FreshnessSchedule] | None:
+        """Its source is retired, or gone; that of a source that cannot be read stays."""
+        if name in map(schedules.schedule_id, target.unreadable):
+            return None
         return Change(kind=self.name, name=name, action=Action.DELETE, current=current)
 
     async def write(

@@ -9,8 +9,8 @@ from psycopg.rows import namedtuple_row
 from temporalio.service import RPCError, RPCStatusCode
 
 from corpus.database import Connection, database_errors_translated
-from corpus.errors import DependencyError
-from corpus.source import SourceSpec, SourceStatus, source_workflow_id
+from corpus.errors import DependencyError, UnreadableSpecError
+from corpus.source import SourceSpec, SourceStatus, read_spec, source_workflow_id
 from corpus.sql import query
 from workers.apply.change import Action, Change
 from workers.apply.kind import Names, RowKind, Services, Target
@@ -29,12 +29,15 @@ class ConfiguredSource:
 
     spec: SourceSpec
     is_retired: bool = False
+    unreadable: str = ""  # why the stored specification cannot be read
 
     def fields(self) -> Mapping[str, Any]:
         """The state, then every field of the specification; nested ones as `limits.max_records`."""
         state = SourceStatus.RETIRED if self.is_retired else SourceStatus.ACTIVE
         stored = _as_stored(self.spec)
         fields: dict[str, Any] = {"state": str(state)}
+        if self.unreadable:
+            return fields | {"specification": self.unreadable}
         for name, value in stored.items():
             if isinstance(value, dict):
                 fields |= _prefixed(name, cast("dict[str, Any]", value))
@@ -61,13 +64,13 @@ class Sources(RowKind[ConfiguredSource]):
 
     async def existing(self, services: Services) -> Names:
         """Every source of the database."""
-        return read_sources(services.connection).keys()
+        return _read_all(services.connection).keys()
 
     async def current(
         self, services: Services, names: Names
     ) -> Mapping[str, ConfiguredSource]:
-        """As the database has them."""
-        sources = read_sources(services.connection)
+        """As the database has them; one that cannot be read is written again where the file names it."""
+        sources = _read_all(services.connection)
         return {name: sources[name] for name in names if name in sources}
 
     def surplus(
@@ -116,19 +119,33 @@ class Sources(RowKind[ConfiguredSource]):
 
 
 def read_sources(connection: Connection) -> dict[str, ConfiguredSource]:
-    """Every source, by name; retired ones included."""
+    """Every source whose specification can be read, by name; retired ones included."""
+    sources = _read_all(connection)
+    return {name: source for name, source in sources.items() if not source.unreadable}
+
+
+def _read_all(connection: Connection) -> dict[str, ConfiguredSource]:
+    sources: dict[str, ConfiguredSource] = {}
+    for row in read_rows(connection):
+        unreadable = ""
+        try:
+            spec = read_spec(row.source, row.spec)
+        except UnreadableSpecError as error:
+            unreadable = str(error)
+            spec = SourceSpec(source=row.source, topics=())
+        is_retired = row.state == SourceStatus.RETIRED
+        sources[row.source] = ConfiguredSource(spec, is_retired, unreadable)
+    return sources
+
+
+def read_rows(connection: Connection) -> list[Any]:
+    """Every row of `sources_configured`."""
     with (
         database_errors_translated(),
         connection.cursor(row_factory=namedtuple_row) as cursor,
     ):
         cursor.execute(query("sources_configured"))
-        rows: list[Any] = cursor.fetchall()
-    sources: dict[str, ConfiguredSource] = {}
-    for row in rows:
-        spec = SourceSpec.from_json(row.spec)
-        is_retired = row.state == SourceStatus.RETIRED
-        sources[row.source] = ConfiguredSource(spec, is_retired)
-    return sources
+        return cursor.fetchall()
 
 
 def unlisted(connection: Connection, config: Config) -> tuple[SourceSpec, ...]:
@@ -141,6 +158,15 @@ def unlisted(connection: Connection, config: Config) -> tuple[SourceSpec, ...]:
             continue
         specs.append(source.spec)
     return tuple(specs)
+
+
+def unreadable(connection: Connection, config: Config) -> frozenset[str]:
+    """Sources that the file does not name and whose specification cannot be read."""
+    named = {spec.source for spec in config.sources}
+    sources = _read_all(connection).items()
+    return frozenset(
+        name for name, source in sources if source.unreadable and name not in named
+    )
 
 
 def _prefixed(name: str, table: dict[str, Any]) -> dict[str, Any]:

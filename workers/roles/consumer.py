@@ -22,6 +22,7 @@ from ingest.hand_over import hand_over
 from ingest.kafka import Cluster, properties
 from workers.config.settings import Settings
 from workers.roles.run import mark_ready, on_signal
+from workers.roles.watch import end_of
 from workers.temporal.client import temporal
 
 logger = logging.getLogger(__name__)
@@ -73,27 +74,30 @@ async def run_both(
 ) -> None:
     """Run the consumer and the outbox until this is cancelled, or one of them ends.
 
-    An outbox that failed ends the role, too: dead letters would wait without a sign of it.
+    An outbox that ended, in whatever way, ends the role, too: dead letters would wait without a sign of it.
 
     Args:
         consuming: ends when `stop` is set.
         outbox: runs until it is cancelled.
         stop: set when the consumer is to end.
+
+    Raises:
+        TaskEndedError: one of them ended without being asked to.
+        Exception: what ended one of them.
     """
-    consumer_task, outbox_task = (
-        asyncio.create_task(consuming),
-        asyncio.create_task(outbox),
-    )
+    consumer_task = asyncio.create_task(consuming, name="consumer")
+    outbox_task = asyncio.create_task(outbox, name="outbox")
+    both = (consumer_task, outbox_task)
+    ended: set[asyncio.Task[None]] = set()
     try:
-        await asyncio.wait(
-            (consumer_task, outbox_task), return_when=asyncio.FIRST_COMPLETED
-        )
+        ended, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
     finally:
         stop.set()
         outbox_task.cancel()
-        await consumer_task
-    with suppress(asyncio.CancelledError):
-        await outbox_task
+        await asyncio.wait(both)
+        if not ended:
+            consumer_task.result()
+    raise end_of(ended.pop())
 
 
 async def _connect(settings: Settings) -> Client:

@@ -1,7 +1,7 @@
 """Role gateway: queue `freshet-nexus`, which answers other teams. It has a model of its own for the queries."""
 
+import logging
 import os
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,13 +27,17 @@ from corpus.database import (
     database_errors_translated,
     open_pool,
 )
+from corpus.errors import FreshetError
 from corpus.service import SearchRequest, SearchResponse
 from freshness import scan
 from workers.config.settings import Settings
 from workers.roles.models import LoadedModels, load_configured
 from workers.roles.orchestrator import with_connection
 from workers.roles.run import WORKER_OPTIONS, serve
+from workers.roles.watch import in_daemon_thread
 from workers.temporal.client import temporal
+
+logger = logging.getLogger(__name__)
 
 _POOL_SECONDS = 5.0  # longest wait for a connection
 _PRELOAD_PATIENCE_SECONDS = 60.0
@@ -60,12 +64,9 @@ async def run(settings: Settings) -> None:
         ) as pool_for_the_past,
     ):
         # It is ready without the model: descriptions and waits need none, and the first search waits for it.
-        arguments = (settings, models)
-        threading.Thread(
-            target=_preload, args=arguments, name="preload", daemon=True
-        ).start()
         answer = answering(pool, pool_for_the_past, models.of)
-        await serve(build(client, pool, search=answer), "gateway")
+        preload = in_daemon_thread(partial(_preload, settings, models), "preload")
+        await serve(build(client, pool, search=answer), "gateway", preload=preload)
 
 
 def answering(
@@ -120,4 +121,10 @@ def _preload(settings: Settings, models: LoadedModels) -> None:
         if time.monotonic() >= deadline:
             break
         time.sleep(_LOOK_SECONDS)
-    load_configured(settings, models)
+    try:
+        load_configured(settings, models)
+    except (
+        FreshetError
+    ) as error:  # the database is away: the first search loads the model
+        context = {"action": "model_not_loaded", "error": str(error)}
+        logger.warning("no model loaded at the start", extra=context)

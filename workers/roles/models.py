@@ -10,7 +10,7 @@ from corpus.database import connect
 from corpus.embed.embedder import SentenceTransformerEmbedder
 from corpus.embed.model_files import read_embedding_spec
 from corpus.errors import FreshetError
-from corpus.source import SourceSpec
+from corpus.source import SourceSpec, read_specs
 from corpus.sql import query
 from workers.config.settings import Settings
 
@@ -83,7 +83,8 @@ def _configured(settings: Settings) -> list[tuple[str, str]]:
     ):
         cursor.execute(query("search_spaces"), {"sources": None})
         rows: list[Any] = cursor.fetchall()
-    specs = [SourceSpec.from_json(row.spec) for row in rows]
+    # A source that cannot be read has no batch either; `freshet sources` names it.
+    specs = list(read_specs((row.source, row.spec) for row in rows).specs.values())
     if not specs:
         specs = [SourceSpec(source="default", topics=("none",))]
     return sorted({(spec.model, spec.prefix) for spec in specs})

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn, TypedDict
+from typing import Any, TypedDict
 
 from temporalio.client import Client
 from temporalio.worker import Worker
@@ -18,6 +18,7 @@ from corpus.errors import ConfigurationError
 from workers import logs
 from workers.config.settings import load
 from workers.roles.table import ROLES
+from workers.roles.watch import until_left
 
 logger = logging.getLogger(__name__)
 
@@ -65,41 +66,24 @@ def on_signal(callback: Callable[[], object]) -> None:
 
 
 async def serve(
-    worker: Worker, role: str, beside: Coroutine[Any, Any, None] | None = None
+    worker: Worker, role: str, **background: Coroutine[Any, Any, None]
 ) -> None:
     """Run a worker until a signal comes, then stop gracefully.
 
     Args:
-        worker: that works.
-        role: its name, for the log.
-        beside: what else the process does until then. If it ends, the process ends with its error: work that silently
-            is not done any more would be noticed by nobody.
+        worker: of the role.
+        role: its name.
+        background: what runs beside the worker, by name; the end of one ends the role.
+
+    Raises:
+        Exception: what ended the worker, or a task beside it.
     """
     leaving = asyncio.Event()
     on_signal(leaving.set)
     async with worker:
         mark_ready(role)
-        await _until_first_ends(leaving, beside)
+        await until_left(leaving, background)
         logger.info("stopping", extra={"action": "worker_stopping", "role": role})
-
-
-async def _until_first_ends(
-    leaving: asyncio.Event, beside: Coroutine[Any, Any, None] | None
-) -> None:
-    tasks: set[asyncio.Task[Any]] = {asyncio.create_task(leaving.wait())}
-    if beside is not None:
-        tasks.add(asyncio.create_task(_endless(beside)))
-    ended, running = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in running:
-        task.cancel()
-    await asyncio.gather(*running, return_exceptions=True)
-    for task in ended:
-        task.result()
-
-
-async def _endless(beside: Coroutine[Any, Any, None]) -> NoReturn:
-    await beside
-    raise RuntimeError("a task that runs until the process ends has ended before it")
 
 
 def mark_ready(role: str) -> None:

@@ -1,6 +1,6 @@
 """Role storer: queue `freshet-store`, which publishes batches and withdraws documents.
 
-Beside this it builds the vector indexes of new embedding spaces.
+Beside this it builds the vector indexes of new embedding spaces, and sweeps the staged files that no batch needs.
 """
 
 from corpus import task_queues
@@ -8,12 +8,14 @@ from corpus.activities import PublishActivities
 from corpus.database import STORER_LIMITS, open_pool
 from corpus.publish.publisher import Publisher
 from corpus.staging.store import StagingStore
+from corpus.staging.sweep import Sweeper
 from workers.config.settings import Settings
 from workers.roles.run import activity_worker, serve
 from workers.roles.space_indexes import keep_indexes_built
+from workers.roles.sweeping import entities, sweep_again_and_again
 from workers.temporal.client import temporal
 
-_THREADS = 4  # each with a connection
+_THREADS = 4  # each with a connection; the sweep has another
 
 
 async def run(settings: Settings) -> None:
@@ -21,11 +23,12 @@ async def run(settings: Settings) -> None:
     client = await temporal(settings)
     with open_pool(
         settings.database_url,
-        size=_THREADS,
+        size=_THREADS + 1,
         application="freshet-storer",
         limits=STORER_LIMITS,
     ) as pool:
-        publisher = Publisher(store=StagingStore(settings.staging_url), pool=pool)
+        staging = StagingStore(settings.staging_url)
+        publisher = Publisher(store=staging, pool=pool)
         store = PublishActivities(
             publish=publisher.publish,
             load_source=publisher.load_source,
@@ -35,5 +38,9 @@ async def run(settings: Settings) -> None:
         worker = activity_worker(
             client, task_queues.STORE, activities, threads=_THREADS
         )
-        indexes = keep_indexes_built(settings.database_url)
-        await serve(worker, "storer", beside=indexes)
+        await serve(
+            worker,
+            "storer",
+            indexes=keep_indexes_built(settings.database_url),
+            sweep=sweep_again_and_again(Sweeper(staging, pool), entities(client)),
+        )

@@ -1,16 +1,34 @@
 -- name: dead_letters_unproduced
--- Dead letters that are not on their topic yet, oldest first, except those of the sources that have to wait.
+-- Claim dead letters that are not on their topic yet, oldest first, except those of the sources that have to wait. One
+-- that another outbox has claimed is left to it until its claim ends.
+WITH oldest AS (
+    SELECT dead_letter FROM freshet.dead_letter
+     WHERE produced_at IS NULL AND (claimed_until IS NULL OR claimed_until < now())
+       AND source <> ALL(%(without)s::text[])
+     ORDER BY dead_letter
+     LIMIT %(most)s::integer
+       FOR UPDATE SKIP LOCKED
+), claimed AS (
+    UPDATE freshet.dead_letter l
+       SET claimed_by = %(claim)s::uuid,
+           claimed_until = now() + make_interval(secs => %(claim_seconds)s::double precision)
+      FROM oldest WHERE l.dead_letter = oldest.dead_letter
+    RETURNING l.*
+)
 SELECT l.dead_letter, l.source, s.spec, l.batch, l.topic, l.partition, l.record_offset, l.document_id, l.reason,
        l.detail, l.key, l.value, l.headers
-  FROM freshet.dead_letter l JOIN freshet.source s USING (source)
- WHERE l.produced_at IS NULL AND l.source <> ALL(%(without)s::text[])
- ORDER BY l.dead_letter
- LIMIT %(most)s::integer;
+  FROM claimed l JOIN freshet.source s USING (source)
+ ORDER BY l.dead_letter;
 
 -- name: dead_letters_produced
 -- Mark dead letters as written to their topic.
-UPDATE freshet.dead_letter SET produced_at = now()
+UPDATE freshet.dead_letter SET produced_at = now(), claimed_by = NULL, claimed_until = NULL
  WHERE dead_letter = ANY(%(dead_letters)s::bigint[]) AND produced_at IS NULL;
+
+-- name: release_dead_letters
+-- End the claim on dead letters that Kafka did not accept; a claim that has ended since is another outbox's.
+UPDATE freshet.dead_letter SET claimed_by = NULL, claimed_until = NULL
+ WHERE dead_letter = ANY(%(dead_letters)s::bigint[]) AND claimed_by = %(claim)s::uuid AND produced_at IS NULL;
 
 -- name: list_dead_letters
 -- Dead letters without their bytes, newest first. A filter that is null does not filter.

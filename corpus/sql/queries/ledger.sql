@@ -1,11 +1,20 @@
 -- name: list_batches
--- Newest batches of the ledger.
-SELECT source, batch, kind, state, records, applied, unchanged, superseded, dead_lettered, ignored, documents_written,
-       documents_deleted, documents_expired, deletes_without_document, chunks_opened, chunks_closed,
-       chunks_reused, texts_embedded, received_characters, kept_characters, dropped, tokens, unknown_tokens,
-       documents_empty, documents_lossy, reason, workflow_id, run_id, staged_at, published_at
-FROM freshet.batch WHERE (%(source)s::text IS NULL OR source = %(source)s::text)
-ORDER BY published_at DESC, source, batch DESC LIMIT %(limit)s;
+-- Newest batches of the ledger. Among the newest N of all are at most N of each of the N sources that published last:
+-- nothing else is read.
+SELECT b.source, b.batch, b.kind, b.state, b.records, b.applied, b.unchanged, b.superseded, b.dead_lettered, b.ignored,
+       b.documents_written, b.documents_deleted, b.documents_expired, b.deletes_without_document, b.chunks_opened,
+       b.chunks_closed, b.chunks_reused, b.texts_embedded, b.received_characters, b.kept_characters, b.dropped,
+       b.tokens, b.unknown_tokens, b.documents_empty, b.documents_lossy, b.reason, b.workflow_id, b.run_id,
+       b.staged_at, b.published_at
+FROM (
+    SELECT source FROM freshet.source
+    WHERE last_published_at IS NOT NULL AND (%(source)s::text IS NULL OR source = %(source)s::text)
+    ORDER BY last_published_at DESC LIMIT %(limit)s::bigint
+) newest
+CROSS JOIN LATERAL (
+    SELECT * FROM freshet.batch WHERE source = newest.source ORDER BY published_at DESC LIMIT %(limit)s::bigint
+) b
+ORDER BY b.published_at DESC, b.source, b.batch DESC LIMIT %(limit)s::bigint;
 
 -- name: list_documents
 -- Documents as they are now; with `history`, every version.

@@ -401,8 +401,10 @@ LEFT JOIN freshet.source_position p
 WHERE e.outcome = 'dead_letter';
 
 -- name: count_embedded
--- Texts that were embedded for this batch. They are counted in the table, since a killed attempt reports nothing.
-SELECT count(*) AS texts FROM freshet.embedding WHERE source = %(source)s AND batch = %(batch)s;
+-- Texts that were embedded for this batch, and for batches before it that failed. They are counted where they are
+-- written, since a killed attempt reports nothing, and each is counted once.
+WITH counted AS (DELETE FROM freshet.uncounted_texts WHERE source = %(source)s RETURNING texts)
+SELECT coalesce(sum(texts), 0)::bigint AS texts FROM counted;
 
 -- name: count_deletes_without_document
 -- Documents of the batch that are deleted and were never there: their keys may name other documents than was meant.
@@ -533,7 +535,7 @@ SELECT (SELECT count(*) FROM ended) AS documents, (SELECT count(*) FROM closed) 
 
 -- name: source_positions
 -- How far each partition of a source is published.
-SELECT topic, partition, next_offset FROM freshet.source_position WHERE source = %(source)s;
+SELECT source, topic, partition, next_offset FROM freshet.source_position WHERE source = %(source)s;
 
 -- name: load_source
 -- The values that a source's entity starts from; `due`: subscribers that have a batch to be notified of.

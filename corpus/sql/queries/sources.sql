@@ -1,6 +1,11 @@
 -- name: sources_active
--- The sources that the consumer reads.
-SELECT source, spec, revision, epoch FROM freshet.source WHERE state = 'active' ORDER BY source;
+-- The sources that the consumer reads. A specification comes only where its digest is not known: with thousands of
+-- sources, reading all of them every two seconds would take longer than that.
+SELECT source, epoch, digest, CASE WHEN digest <> ALL(%(known)s::text[]) THEN spec END AS spec
+  FROM (
+      SELECT source, epoch, spec, md5(spec::text) AS digest FROM freshet.source WHERE state = 'active'
+  ) active
+ ORDER BY source;
 
 -- name: positions_of_sources
 -- The positions of these sources.
@@ -92,8 +97,12 @@ SELECT s.source, s.spec, s.state, s.state_reason, s.revision, s.last_batch, s.la
        ) AS documents,
        (SELECT count(*) FROM freshet.chunk c WHERE c.source = s.source AND c.visible_to IS NULL) AS chunks,
        (SELECT count(*) FROM freshet.dead_letter l WHERE l.source = s.source AND l.state = 'open') AS dead_letters,
-       b.batches, b.records, b.applied, b.unchanged, b.superseded, b.dead_lettered, b.ignored, b.texts_embedded,
-       b.deletes_without_document
+       b.batches, b.records, b.applied, b.unchanged, b.superseded, b.dead_lettered, b.ignored,
+       b.deletes_without_document,
+       -- With those of batches that failed or are not published yet.
+       b.texts_embedded + (
+           SELECT coalesce(sum(u.texts), 0)::bigint FROM freshet.uncounted_texts u WHERE u.source = s.source
+       ) AS texts_embedded
   FROM freshet.source s
  CROSS JOIN LATERAL (
        SELECT count(*) AS batches, coalesce(sum(records), 0)::bigint AS records,
@@ -104,3 +113,19 @@ SELECT s.source, s.spec, s.state, s.state_reason, s.revision, s.last_batch, s.la
               coalesce(sum(deletes_without_document), 0)::bigint AS deletes_without_document
          FROM freshet.batch WHERE source = s.source AND state = 'published' AND kind = 'ingest') b
  ORDER BY s.source;
+
+-- name: sweep_progress
+-- How far these sources are, one row per partition; staged files of what is behind that are not needed.
+SELECT s.source, s.last_batch, p.topic, p.partition, p.next_offset
+  FROM freshet.source s LEFT JOIN freshet.source_position p USING (source)
+ WHERE s.source = ANY(%(sources)s::text[]);
+
+-- name: record_sweep
+-- Keep what a sweep of the staging store did.
+INSERT INTO freshet.staging_sweep (removed, removed_bytes, needed, unknown)
+VALUES (%(removed)s::bigint, %(removed_bytes)s::bigint, %(needed)s::bigint, %(unknown)s::bigint);
+
+-- name: list_sweeps
+-- Newest sweeps of the staging store.
+SELECT swept_at, removed, removed_bytes, needed, unknown FROM freshet.staging_sweep
+ ORDER BY sweep DESC LIMIT %(limit)s::bigint;

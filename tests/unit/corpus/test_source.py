@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corpus.errors import UnreadableSpecError
 from corpus.preparation import PreparationSpec
 from corpus.source import (
     BatchLimits,
     FreshnessSpec,
     SourceSpec,
     VersionRule,
+    read_specs,
     source_workflow_id,
 )
 
@@ -105,6 +107,39 @@ def test_an_unknown_version_rule_is_refused() -> None:
     """A wrong rule would lose data silently."""
     with pytest.raises(ValueError, match="newest"):
         SourceSpec.from_json(STORED | {"version_rule": "newest"})
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"version_rule": "content"},
+        {"format": "avro"},
+        {"topics": None},
+        {"topics": "t"},
+        {"topics": []},
+        {"topics": ["t", 1]},
+        {"limits": []},
+        {"limits": {"max_records": "many"}},
+        {"limits": {"max_records": 0}},
+        {"limits": {"max_records": True}},
+        {"limits": {"linger_ms": [1]}},
+        {"pipeline": {"html": "new"}},
+        {"freshness": {"expire_after_seconds": -1}},
+    ],
+    ids=str,
+)
+def test_what_this_version_cannot_read_is_one_error(changed: dict[str, Any]) -> None:
+    """A guess would decode, cut or expire documents by another rule than the configured one."""
+    with pytest.raises(UnreadableSpecError, match="newer version of Freshet wrote it"):
+        SourceSpec.from_json(STORED | changed)
+
+
+def test_one_specification_that_cannot_be_read_keeps_no_other_from_being_read() -> None:
+    damaged: list[Any] = [None, [], "spec", {}, STORED | {"source": "another"}]
+    rows = [("s", STORED), *((f"damaged-{n}", spec) for n, spec in enumerate(damaged))]
+    stored = read_specs(rows)
+    assert stored.specs == {"s": DEFAULT}
+    assert list(stored.unreadable) == [f"damaged-{n}" for n in range(len(damaged))]
 
 
 @pytest.mark.parametrize("kind", [SourceSpec, PreparationSpec, BatchLimits, FreshnessSpec])

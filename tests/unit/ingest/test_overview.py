@@ -7,6 +7,7 @@ import pytest
 
 from corpus.locks import StillSession
 from corpus.source import SourceSpec
+from ingest.kafka import PartitionKey
 from ingest.overview import overview
 from tests.support.fake_database import FakeConnection
 from tests.support.fake_kafka import FakeCluster
@@ -88,3 +89,31 @@ def test_what_holds_up_a_source_is_in_its_row_and_in_no_other() -> None:
     first, second = overview(database, cluster)
     assert first["held_up_by"] == [still.describe()]
     assert second["held_up_by"] == []
+
+
+def test_what_keeps_a_source_from_being_read_is_named() -> None:
+    kafka = FakeCluster({"t": 2, "u": 1})
+    kafka.leaderless.add(PartitionKey("t", 1))
+    kafka.cannot_describe.add("u")
+    (row,) = shown(make_position(13), kafka=kafka)
+    assert row["problems"] == [
+        "asking offsets of t/1 failed: no leader",
+        "describing topic u failed",
+    ]
+    assert (row["lag"], row["kafka"]) == (7, None)
+
+
+def test_a_source_that_cannot_be_read_is_shown_with_the_others() -> None:
+    rows: list[dict[str, Any]] = [
+        {
+            "source": "newer",
+            "spec": {"source": "newer", "topics": ["t"], "version_rule": "content"},
+        },
+        {"source": "s", "spec": SourceSpec(source="s", topics=("t",)).to_json()},
+    ]
+    database: Any = FakeConnection(source_overview=rows, positions_of_sources=[make_position(13)])
+    cluster: Any = FakeCluster({"t": 1})
+    newer, readable = overview(database, cluster)
+    assert (newer["topics"], newer["lag"]) == ([], None)
+    assert "'content' is not a valid VersionRule" in newer["problems"][0]
+    assert (readable["lag"], readable["problems"]) == (7, [])

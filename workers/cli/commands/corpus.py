@@ -1,4 +1,4 @@
-"""`freshet batches | documents | lineage | export`: what is in the corpus, and why."""
+"""`freshet batches | documents | lineage | export | sweeps`: what is in the corpus, and why."""
 
 from typing import Annotated, Any
 
@@ -36,6 +36,7 @@ _LOSS_COLUMNS = {
     **{"received_characters": "received", "kept_characters": "kept"},
     **{"dropped": "dropped by", "batch": "batch"},
 }
+_SWEEP_COLUMNS = ("swept_at", "removed", "removed_bytes", "needed", "unknown")
 _EXPORT_COLUMNS = ("id", "version", "content_sha256", "chunks")
 
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
@@ -155,6 +156,19 @@ def export(
     write("\t".join(_EXPORT_COLUMNS))
     for row in rows:
         write("\t".join(str(row[name]) for name in _EXPORT_COLUMNS))
+
+
+def sweeps(limit: NewestLimit = 20, as_json: Json = False) -> None:
+    """What the storers removed of the staging store, since no batch needed it."""
+    rows = _query_rows("list_sweeps", {"limit": limit})
+    if as_json:
+        write_json(rows)
+        return
+    write_table(
+        _SWEEP_COLUMNS,
+        ([row[name] for name in _SWEEP_COLUMNS] for row in rows),
+        empty="no storer has swept yet; each does so once per hour",
+    )
 
 
 def _query_rows(
@@ -288,5 +302,5 @@ def _show_chunks(version: dict[str, Any]) -> None:
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (batches, documents, lineage, export):
+    for command in (batches, documents, lineage, export, sweeps):
         app.command(rich_help_panel="Corpus")(command)

@@ -183,6 +183,8 @@ def _show_problems(row: dict[str, Any]) -> None:
         )
     for line in row["held_up_by"]:
         write_message(one_line(f"{row['source']} is held up: {line}"))
+    for problem in row["problems"]:
+        write_message(one_line(f"{row['source']}: {problem}"))
     for topic in row["topics"]:
         if topic["missing"]:
             write_message(

@@ -272,3 +272,31 @@ async def test_a_mistake_in_what_the_polling_thread_asked_for_ends_the_process(
         stand.consumer._start(stand.consumer.read_positions({}))
 
     assert str(await ends_with(stand, fail)) == "a mistake"
+
+
+async def test_a_polling_thread_that_ends_without_an_error_ends_the_process(stand: Stand) -> None:
+    async def end() -> None:
+        stand.poller._stop.set()
+
+    assert "polling thread ended" in str(await ends_with(stand, end))
+
+
+async def test_a_watcher_that_is_cancelled_ends_the_process(stand: Stand) -> None:
+    async def cancel() -> None:
+        next(iter(stand.consumer._tasks)).cancel()
+
+    assert "was cancelled" in str(await ends_with(stand, cancel))
+
+
+async def test_a_file_that_waits_for_temporal_is_kept_young(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise it is swept before its reference arrives."""
+    staged: list[Any] = []
+    monkeypatch.setattr(consumer_module, "stage", lambda *_: staged.append(1) or REFERENCE)
+    monkeypatch.setattr(consumer_module, "RESTAGE_SECONDS", 0.0)
+    stand.hand_over_errors = [DependencyError("down")] * 3
+    reader = make_reader()
+    async with stand.running():
+        await stand.consumer.hand_over(KEY, reader, batch_of(reader))
+    assert (len(staged), stand.handed_over) == (1 + 4, [REFERENCE])

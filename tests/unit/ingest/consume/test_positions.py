@@ -77,13 +77,13 @@ def test_the_positions_are_read_before_the_log() -> None:
     """A position that moves in between must not look as if it were beyond the end of the log."""
     cluster = FakeCluster({"t": 2})
     order: list[str] = []
-    topics = cluster.topics
+    describe = cluster.describe
 
-    def noted_topics(names: Any) -> Any:
+    def noted(names: Any) -> Any:
         order.append("log")
-        return topics(names)
+        return describe(names)
 
-    cluster.topics = noted_topics  # type: ignore[method-assign]
+    cluster.describe = noted  # type: ignore[method-assign]
     asked, _ = positions(
         cluster, positions_of_sources=lambda _: order.append("rows") or [make_position(15)]
     )

@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingest.consume import backpressure
-from ingest.consume.backpressure import held_bytes, must_pause, sources_behind
+from ingest.consume.backpressure import Pressure, must_pause
 from ingest.consume.partition_state import AssignedPartition, MicroBatch, PartitionReader
 from ingest.consume.sharing import suspend_and_resume
 from ingest.event import KafkaRecord
-from tests.support.readers import make_reader, make_record
+from tests.support.readers import KEY, make_reader, make_record
 
 SOURCES = ("a", "b", "c")
 MAX_HELD = 8_000
@@ -41,6 +41,7 @@ class Reading:
         self.fetch_offset = 0  # librdkafka's
         self.generation = 0
         self.partition = AssignedPartition()
+        self.pressure = Pressure()
         # Of each source: what is published, where its reader began, and what that reader handed over.
         self.published = dict.fromkeys(SOURCES, 0)
         self.start = dict.fromkeys(SOURCES, 0)
@@ -91,14 +92,15 @@ class Reading:
         if not self.partition.paused:
             self.receive(burst)
         self.seek(lose=lose_seek)
-        behind = sources_behind([self.partition])
-        relieved = set(SOURCES) - sources_behind([self.partition], share=0.5)
+        self.pressure.update({KEY: self.partition}, [KEY])
+        behind = self.pressure.behind
+        relieved = set(SOURCES) - self.pressure.half_behind
         if self.partition.seek_to is None:
             suspend_and_resume(self.partition, behind, relieved, self.now)
         for reader in self.partition.readers.values():
             self.suspensions += reader.suspended_at == self.now
             self.take_batch(reader, behind)
-        self.partition.paused = must_pause(self.partition, behind, held_bytes([self.partition]))
+        self.partition.paused = must_pause(self.partition, behind, self.pressure.held)
 
     def receive(self, burst: int) -> None:
         records = [record for record in self.log if record.offset >= self.fetch_offset][:burst]
@@ -116,7 +118,7 @@ class Reading:
         self.partition.seek_to = None
         self.partition.after_seek = True
 
-    def take_batch(self, reader: PartitionReader, behind: frozenset[str]) -> None:
+    def take_batch(self, reader: PartitionReader, behind: set[str]) -> None:
         if reader.in_flight is not None or not reader.buffer or reader.spec.source in behind:
             return
         if reader.due_at(self.log_end) <= self.now:
@@ -200,7 +202,7 @@ class Reading:
         """Memory and what is unpublished stay within their limits."""
         readers = self.partition.readers.values()
         burst = MAX_BURST * len(readers) * MAX_RECORD_BYTES
-        assert held_bytes([self.partition]) <= MAX_HELD + burst
+        assert sum(reader.held_bytes for reader in readers) <= MAX_HELD + burst
         for reader in readers:
             limits = reader.spec.limits
             records = sum(batch.records for batch in reader.outstanding)

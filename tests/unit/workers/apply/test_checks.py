@@ -15,6 +15,7 @@ from tests.support.fake_rows import Database
 from workers.apply import checks, sources
 from workers.apply.change import Action
 from workers.apply.kind import Services, Target
+from workers.apply.schedules import FreshnessSchedule, Schedules
 from workers.apply.sources import Sources
 from workers.config.file import parse
 
@@ -135,3 +136,48 @@ def test_a_pause_is_no_difference() -> None:
     rows = [{"source": "a", "spec": spec.to_json(), "state": "paused"}]
     connection: Any = Database(sources_configured=rows)
     assert not sources.read_sources(connection)["a"].is_retired
+
+
+# ── sources that this version cannot read ───────────────────────────────────────────────────────────────────────────
+
+
+def with_unreadable(**changed: Any) -> Any:
+    """Source `a`, and `newer`, whose specification a newer version wrote."""
+    readable = SourceSpec(source="a", topics=("a",)).to_json()
+    newer = readable | {"source": "newer", "format": "avro"} | changed
+    return Database(
+        sources_configured=[
+            {"source": "a", "spec": readable, "state": "active"},
+            {"source": "newer", "spec": newer, "state": "active"},
+        ],
+        text_search_languages=[{"cfgname": "english"}],
+        sources_with_documents=[{"source": "newer"}],
+    )
+
+
+def test_one_that_the_file_names_is_written_again() -> None:
+    text = "[source.a]\n[source.newer]"
+    assert planned(text, with_unreadable())["newer"] is Action.CHANGE
+
+
+def test_what_its_documents_were_made_with_still_cannot_change() -> None:
+    with pytest.raises(ConfigurationError, match=r"source\.newer\.model cannot change from 'e5'"):
+        planned("[source.a]\n[source.newer]", with_unreadable(model="e5"))
+
+
+def test_what_gives_its_versions_still_cannot_change() -> None:
+    message = r"source\.newer\.version_rule cannot change from 'content' to 'event'"
+    with pytest.raises(ConfigurationError, match=message):
+        planned("[source.a]\n[source.newer]", with_unreadable(version_rule="content"))
+
+
+def test_one_that_the_file_does_not_name_is_left_as_it_is_with_its_schedule() -> None:
+    connection = with_unreadable()
+    config = parse("[source.a]")
+    assert planned("[source.a]", connection)["newer"] is Action.UNLISTED
+    unreadable = sources.unreadable(connection, config)
+    target = Target(config=config, unreadable=unreadable)
+    schedule = FreshnessSchedule("hash")
+    assert unreadable == {"newer"}
+    assert Schedules().surplus("freshet/newer/freshness", schedule, target) is None
+    assert Schedules().surplus("freshet/gone/freshness", schedule, target) is not None

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,6 +16,7 @@ from workers import logs
 from workers.config.settings import Settings
 from workers.roles import consumer, run, space_indexes
 from workers.roles.table import ROLES
+from workers.roles.watch import TaskEndedError, in_daemon_thread, until_left
 
 
 @pytest.fixture
@@ -197,6 +199,72 @@ async def test_an_outbox_that_fails_ends_the_consumer() -> None:
             5,
         )
     assert parts.events == ["committed"]
+
+
+async def cancelled() -> None:
+    raise asyncio.CancelledError
+
+
+async def returning() -> None:
+    await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("outbox", [cancelled, returning])
+async def test_an_outbox_that_ends_without_an_error_ends_the_consumer(
+    outbox: Callable[[], Coroutine[Any, Any, None]], caplog: pytest.LogCaptureFixture
+) -> None:
+    parts = Consuming()
+    with pytest.raises(TaskEndedError, match="task outbox ended"):
+        await asyncio.wait_for(consumer.run_both(parts.consume(), outbox(), parts.stop), 5)
+    assert parts.events == ["committed"]
+    assert [vars(line)["task"] for line in caplog.records] == ["outbox"]
+
+
+async def test_a_consumer_that_returns_unasked_ends_the_process() -> None:
+    parts = Consuming()
+    with pytest.raises(TaskEndedError, match="task consumer ended"):
+        await asyncio.wait_for(consumer.run_both(returning(), parts.outbox(), parts.stop), 5)
+
+
+# ── tasks beside a worker ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("task", "error"),
+    [
+        (lambda: failing(ValueError("of the task")), ValueError),
+        (cancelled, TaskEndedError),
+        (returning, TaskEndedError),
+        (lambda: in_daemon_thread(lambda: 1 / 0, "thread"), ZeroDivisionError),
+    ],
+    ids=["fails", "is cancelled", "returns", "fails in a thread"],
+)
+async def test_the_end_of_a_task_beside_a_worker_ends_the_role(
+    task: Callable[[], Coroutine[Any, Any, None]],
+    error: type[Exception],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    worker: Any = FakeWorker()
+    with pytest.raises(error):
+        await asyncio.wait_for(run.serve(worker, "storer", sweep=task()), 5)
+    assert worker.events == ["started", "ended"]
+    assert [vars(line).get("task") for line in caplog.records if line.levelname == "ERROR"] == [
+        "sweep"
+    ]
+
+
+async def test_a_thread_that_has_finished_its_work_ends_nothing() -> None:
+    parts = Consuming()
+    leaving = asyncio.Event()
+    finished = in_daemon_thread(lambda: None, "thread")
+    waiting = asyncio.create_task(
+        until_left(leaving, {"outbox": parts.outbox(), "preload": finished})
+    )
+    await asyncio.sleep(0.05)
+    assert not waiting.done()  # a preload that has finished ends nothing
+    leaving.set()
+    await asyncio.wait_for(waiting, 5)
+    assert parts.events == ["outbox ended"]
 
 
 async def test_a_consumer_that_fails_ends_the_outbox() -> None:

@@ -1,0 +1,102 @@
+"""One row of `freshet.source` that this version cannot read: its own source waits, everything else works."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from psycopg.types.json import Jsonb
+
+from corpus.errors import UnreadableSpecError
+from corpus.source import SourceSpec
+from freshness import scan
+from freshness.policy import FreshnessStatus
+from ingest.consume.positions import Positions
+from ingest.kafka import Cluster
+from ingest.overview import overview
+from tests.support.consuming import Bench, bench
+from tests.support.pipeline import Pipeline, make_event
+from tests.support.polling import until
+from workers.apply.sources import read_sources
+
+pytestmark = pytest.mark.service
+
+# A newer version wrote a rule that this one does not know; a person damaged a row by hand; a topic that is none.
+UNREADABLE: dict[str, Any] = {
+    "newer": SourceSpec(source="newer", topics=("t",)).to_json() | {"version_rule": "content"},
+    "damaged": {"source": "damaged", "limits": {"max_records": "many"}},
+    "empty": None,
+    "swapped": SourceSpec(source="s", topics=("t",)).to_json(),
+    "pattern": SourceSpec(source="pattern", topics=("^.*",)).to_json(),
+}
+INSERT = "INSERT INTO freshet.source (source, spec) VALUES (%s, %s)"
+
+
+def add_unreadable(connection: Any) -> None:
+    for source, spec in UNREADABLE.items():
+        connection.execute(INSERT, (source, Jsonb(spec)))
+
+
+def test_the_other_sources_are_read_and_each_reason_is_named(pipeline: Pipeline) -> None:
+    add_unreadable(pipeline.connection)
+    positions = Positions(pipeline.pool, Cluster.__new__(Cluster))
+    for _ in range(2):
+        assert [active.spec.source for active in positions.active_sources()] == ["s"]
+        assert positions.unreadable.keys() == UNREADABLE.keys()
+    pipeline.connection.execute("DELETE FROM freshet.source WHERE source = 'newer'")
+    positions.active_sources()
+    assert "newer" not in positions.unreadable
+
+
+def test_a_row_that_is_written_again_is_read_again(pipeline: Pipeline) -> None:
+    positions = Positions(pipeline.pool, Cluster.__new__(Cluster))
+    (before,) = positions.active_sources()
+    update = "UPDATE freshet.source SET spec = %s, epoch = %s WHERE source = 's'"
+    pipeline.connection.execute(update, (Jsonb({"source": "s"}), 0))
+    assert positions.active_sources() == []
+    pipeline.connection.execute(update, (Jsonb(before.spec.to_json()), 5))
+    (after,) = positions.active_sources()
+    assert (after.spec, after.epoch) == (before.spec, 5)
+    assert positions.unreadable == {}
+
+
+def test_searches_reports_and_apply_go_on(pipeline: Pipeline) -> None:
+    pipeline.ingest(make_event("a", 1, "one"))
+    add_unreadable(pipeline.connection)
+    assert [hit.document_id for hit in pipeline.search("one")] == ["a"]
+    with pytest.raises(UnreadableSpecError, match="source 'newer' cannot be searched"):
+        pipeline.search("one", sources=("newer",))
+    reports, _ = scan.latest(pipeline.connection)
+    errors = {report.source: report.error or "" for report in reports}
+    assert all(report.status is FreshnessStatus.RUNTIME_ERROR for report in reports)
+    assert "stored specification" in errors["newer"]
+    readable = read_sources(pipeline.connection)
+    assert readable.keys() == {"s", "pattern"}  # the topic is wrong for Kafka only
+
+
+@pytest.fixture
+async def stand(
+    database_url: str, kafka_bootstrap: str, tmp_path: Path, make_topic: Callable[[int], str]
+) -> AsyncIterator[Bench]:
+    with bench(database_url, kafka_bootstrap, tmp_path, make_topic(1)) as made:
+        yield made
+
+
+@pytest.mark.timeout(90)
+async def test_a_running_consumer_goes_on(stand: Bench, make_topic: Callable[[int], str]) -> None:
+    topic = make_topic(1)
+    stand.add_source("good", topic)
+    stand.produce(topic, 3)
+    async with stand.consumer():
+        await until(lambda: stand.ledger.records("good") == 3)
+        for source, spec in UNREADABLE.items():
+            await asyncio.to_thread(stand.execute, INSERT, source, Jsonb(spec))
+        later = make_topic(1)
+        stand.add_source("later", later)
+        stand.produce(later, 2)
+        await until(lambda: stand.ledger.records("later") == 2)
+    with stand.pool.connection() as connection:
+        problems = {row["source"]: row["problems"] for row in overview(connection, stand.cluster())}
+    assert (problems["good"], problems["later"]) == ([], [])
+    assert all(problems[source] for source in UNREADABLE)
