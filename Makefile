@@ -75,7 +75,7 @@ fmt: setup ## format, and fix what can be fixed
 	$(BIN)/ruff check --fix .
 
 histories: setup ## try many random histories of a source against its model; N=COUNT, 200 without it
-	HISTORIES=$(or $(N),200) $(PYTEST) tests/property/test_histories.py
+	HISTORIES=$(or $(N),200) $(PYTEST) tests/service/test_histories.py
 
 replay: setup ## replay the recorded workflow histories
 	$(PYTEST) tests/replay
