@@ -109,6 +109,7 @@ BAD = [
     ("up --kafka-port 99999999", "--kafka-port=99999999 is not a port from 1 to 65535"),
     ("up --temporal-ui-port -5", "--temporal-ui-port=-5 is not a port from 1 to 65535"),
     ("up --timeout nan", "Invalid value for '--timeout'"),
+    ("source show peps", NO_STACK),
     ("clean none.html", "none.html: No such file"),
     ("logs juggler", "no log of juggler"),
     ("logs -n 99999999999999999999", "Invalid value for '--lines'"),

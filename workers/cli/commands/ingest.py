@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from workers.cli.commands.source_show import show_source
 from workers.cli.console import (
     CommandError,
     ExitCode,
@@ -56,9 +57,12 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(apply)
     app.command()(sources)
-    source = typer.Typer(help="Pause and resume one source.", no_args_is_help=True)
+    source = typer.Typer(
+        help="Pause, resume and look at one source.", no_args_is_help=True
+    )
     source.command("pause")(pause_source)
     source.command("resume")(resume_source)
+    source.command("show")(show_source)
     app.add_typer(source, name="source")
     config = typer.Typer(help="The configuration file.", no_args_is_help=True)
     config.command("check")(check_config)

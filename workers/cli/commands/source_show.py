@@ -1,0 +1,99 @@
+"""`freshet source show`: one source, as the database, Kafka and its workflow know it."""
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from workers.cli.console import CommandError, one_line, write, write_json
+
+if TYPE_CHECKING:
+    from ingest.source_state import SourceState
+    from workers.config.settings import Settings
+
+_ANSWER = timedelta(seconds=5)
+_ROW = (
+    *("state", "state_reason", "documents", "chunks", "lag", "dead_letters"),
+    *("records", "applied", "unchanged", "superseded", "dead_lettered", "ignored"),
+    *("deletes_without_document", "last_batch", "last_published_at"),
+)
+
+Name = Annotated[str, typer.Argument(help="Name of the source.")]
+Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
+
+
+def show_source(name: Name, as_json: Json = False) -> None:
+    """One source: its row, its lag, and what its workflow holds, has dropped and waits for."""
+    from workers.config import settings
+
+    resolved = settings.load()
+    row = _row_of(resolved, name)
+    row["workflow"] = asyncio.run(_workflow(resolved, name))
+    if as_json:
+        write_json(row)
+        return
+    for column in _ROW:
+        write(f"{column:<26} {one_line(str(row[column]))}")
+    for line in (*row["held_up_by"], *row["problems"]):
+        write(f"{'problem':<26} {one_line(line)}")
+    for field, value in row["workflow"].items():
+        label = f"workflow {field}"
+        write(f"{label:<26} {one_line(str(value))}")
+
+
+def _row_of(settings: "Settings", name: str) -> dict[str, Any]:
+    from corpus.database import connect, database_errors_translated
+    from ingest.kafka import Cluster
+    from ingest.overview import overview
+
+    cluster = Cluster(settings.kafka_bootstrap, settings.kafka_properties)
+    with (
+        connect(settings.database_url, application="freshet-source") as connection,
+        database_errors_translated(),
+    ):
+        rows = overview(connection, cluster)
+    for row in rows:
+        if row["source"] == name:
+            return row
+    raise CommandError(f"there is no source {name!r}; `freshet sources` lists them")
+
+
+async def _workflow(settings: "Settings", name: str) -> dict[str, Any]:
+    """What the source's workflow answers; where it does not, why."""
+    from temporalio.client import WorkflowQueryFailedError
+    from temporalio.service import RPCError
+
+    from corpus.source import source_workflow_id
+    from ingest.source_state import SourceState
+    from workers.temporal.client import temporal
+
+    client = await temporal(settings)
+    entity = client.get_workflow_handle(source_workflow_id(name))
+    try:
+        state: SourceState = await entity.query(
+            "status", result_type=SourceState, rpc_timeout=_ANSWER
+        )
+    except (RPCError, WorkflowQueryFailedError) as error:
+        return {"problem": f"it does not answer: {error}"}
+    return status_of(state)
+
+
+def status_of(state: "SourceState") -> dict[str, Any]:
+    """What a person asks of a workflow's state."""
+    waiting = [*state.pending, *state.undecided]
+    return {
+        "epoch": state.epoch,
+        "paused": state.paused,
+        "halted": state.halted or "no",
+        "next batch": state.next_batch,
+        "records that wait": sum(ref.records for ref in waiting),
+        "records in flight": sum(ref.records for ref in state.in_flight),
+        "rewinds": state.rewinds,
+        "failed partitions": sorted(state.stuck),
+        "references repeated": state.repeated,
+        "references outdated": state.outdated,
+        "references early": state.early,
+        "references undecided": len(state.undecided),
+        "wake-ups refused": state.wake_ups_refused,
+    }
