@@ -6,7 +6,7 @@ from enum import StrEnum
 from functools import lru_cache
 from itertools import repeat
 from types import UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from corpus.errors import UnreadableSpecError
 from corpus.preparation import PreparationSpec
@@ -255,7 +255,9 @@ def _part_of(stored: Mapping[str, Any]) -> Iterator[Any]:
 
 def _part_values(part: Any) -> Any:
     """A part as a value that can be hashed."""
-    return tuple(part.items()) if type(part) is dict else part
+    if not isinstance(part, dict):
+        return part
+    return tuple(cast("dict[str, Any]", part).items())
 
 
 def _check_topics(topics: Any) -> None:
@@ -274,8 +276,9 @@ def _cached_rest(values: tuple[Any, ...]) -> dict[str, Any]:
     for name, value in zip((*_SCALARS, *_PARTS), values, strict=True):
         if value is _NOTHING:
             continue
-        is_part = name in _PARTS and type(value) is tuple
-        stored[name] = dict(value) if is_part else value
+        stored[name] = value
+        if name in _PARTS and isinstance(value, tuple):
+            stored[name] = dict(cast("tuple[tuple[str, Any], ...]", value))
     return _rest(stored)
 
 

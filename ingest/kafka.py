@@ -254,8 +254,9 @@ class Cluster:
         keys = [PartitionKey(*partition) for partition in partitions]
         if not keys:
             return {}
-        firsts = self._list_offsets(keys, OffsetSpec.for_timestamp(epoch_ms))
-        ends = self._list_offsets(keys, OffsetSpec.latest())
+        spec = OffsetSpec.for_timestamp(epoch_ms)
+        firsts = self._list_offsets(keys, spec).complete()
+        ends = self._list_offsets(keys, OffsetSpec.latest()).complete()
         return {
             key: first if first >= 0 else ends[key] for key, first in firsts.items()
         }

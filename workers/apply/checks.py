@@ -1,7 +1,7 @@
 """What `apply` refuses since a service, or what the corpus holds, rules it out; a file alone cannot show it."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from psycopg.rows import scalar_row
 
@@ -102,10 +102,12 @@ def _check_version_fields(stored: Mapping[str, Any], spec: SourceSpec) -> None:
 
 def _stored_specs(connection: Connection) -> dict[str, Mapping[str, Any]]:
     """Specifications as they are stored: of one that cannot be read as a whole, its fields count all the same."""
-    return {
-        row.source: row.spec if isinstance(row.spec, dict) else {}
-        for row in read_rows(connection)
-    }
+    specs: dict[str, Mapping[str, Any]] = {}
+    for row in read_rows(connection):
+        stored: Any = row.spec
+        is_table = isinstance(stored, dict)
+        specs[row.source] = cast("dict[str, Any]", stored) if is_table else {}
+    return specs
 
 
 def _makes_versions_smaller(what: str) -> ConfigurationError:

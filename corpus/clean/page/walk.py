@@ -1,8 +1,8 @@
 """Reads a tree in document order: each block element becomes a block, each row of a table one line."""
 
 import re
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import ClassVar, NamedTuple
 
 from selectolax.lexbor import LexborNode
 
@@ -111,7 +111,7 @@ class Walker:
 
     def _enter(self, node: LexborNode, tag: str) -> bool:
         """Return whether the children are dealt with."""
-        special = _SPECIAL.get(tag)
+        special = self.SPECIAL.get(tag)
         if special is not None:
             is_done = special(self, node)
             if is_done:
@@ -369,22 +369,24 @@ class Walker:
             self._parts.append("[x] " if "checked" in attributes else "[ ] ")
         return True
 
+    # What has a meaning of its own, by tag.
+    SPECIAL: ClassVar[dict[str, Callable[["Walker", LexborNode], bool]]] = {
+        "br": _break,
+        "sup": _script,
+        "sub": _script,
+        "img": _picture,
+        "math": _formula,
+        "annotation": _other_notation,
+        "annotation-xml": _other_notation,
+        "ri:page": _page_link,
+        "time": _time,
+        "input": _check_box,
+        **dict.fromkeys(QUOTES, _quoted),
+        **dict.fromkeys(FORMULA_MARKS, _formula_part),
+    }
 
-_SPECIAL = {
-    "br": Walker._break,
-    "sup": Walker._script,
-    "sub": Walker._script,
-    "img": Walker._picture,
-    "math": Walker._formula,
-    "annotation": Walker._other_notation,
-    "annotation-xml": Walker._other_notation,
-    "ri:page": Walker._page_link,
-    "time": Walker._time,
-    "input": Walker._check_box,
-    **dict.fromkeys(QUOTES, Walker._quoted),
-    **dict.fromkeys(FORMULA_MARKS, Walker._formula_part),
-}
-_MEANS_SOMETHING = BLOCKS | _SPECIAL.keys()
+
+_MEANS_SOMETHING = BLOCKS | Walker.SPECIAL.keys()
 
 
 def folded(raw: str) -> str:

@@ -106,10 +106,18 @@ def test_every_event_is_accounted_for(pipeline: Pipeline) -> None:
     assert letters == [(4, b"no json"), (5, b'{"op": "upsert"}')]
 
 
-def test_a_time_that_no_calendar_has_stops_nothing(pipeline: Pipeline) -> None:
+def test_a_time_in_another_unit_is_read_in_its_unit(pipeline: Pipeline) -> None:
     """A producer writes microseconds where Kafka wants milliseconds."""
     records = pipeline.records([make_event("a", 1, "one"), b"no json"])
     report = pipeline.run(pipeline.stage([with_time(record, NOW_MS * 1000) for record in records]))
+    assert (report.applied, report.dead_lettered) == (1, 1)
+    hit = pipeline.search("one", k=1)[0]
+    assert hit.observed_at_ms == NOW_MS
+
+
+def test_a_time_that_no_calendar_has_stops_nothing(pipeline: Pipeline) -> None:
+    records = pipeline.records([make_event("a", 1, "one"), b"no json"])
+    report = pipeline.run(pipeline.stage([with_time(record, 2**62) for record in records]))
     assert (report.applied, report.dead_lettered) == (1, 1)
     hit = pipeline.search("one", k=1)[0]
     assert hit.observed_at_ms == report.published_at_ms
