@@ -48,7 +48,7 @@ class Moments:
 
 def _writes(connection: Connection, role: str) -> bool:
     with connection.cursor(row_factory=scalar_row) as cursor:
-        return bool(cursor.execute(_WRITES, {"application": f"freshet-{role}"}).fetchone())
+        return bool(cursor.execute(_WRITES, {"application": f"freshet-{role}@%"}).fetchone())
 
 
 def _stop_within(connection: Connection, role: str, pid: int) -> bool:
@@ -64,5 +64,5 @@ def _stop_within(connection: Connection, role: str, pid: int) -> bool:
 
 
 _WRITES = """
-SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = %(application)s AND backend_xid IS NOT NULL)
+SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE %(application)s AND backend_xid IS NOT NULL)
 """
