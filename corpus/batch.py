@@ -57,7 +57,8 @@ def next_state(current: BatchState, wanted: BatchState) -> BatchState:
     """
     allowed = _NEXT[current]
     if wanted not in allowed:
-        names = ", ".join(sorted(allowed)) or "no other state"
+        following = sorted(allowed)
+        names = ", ".join(following) or "no other state"
         raise ValueError(
             f"a batch cannot go from {current} to {wanted}; from {current} it goes to {names}"
         )

@@ -187,7 +187,8 @@ def fetch_one(
         values: of its parameters.
     """
     with connection.cursor(row_factory=factory) as cursor:
-        return cursor.execute(query(name), values).fetchone()
+        cursor.execute(query(name), values)
+        return cursor.fetchone()
 
 
 def fetch_all(
@@ -198,7 +199,8 @@ def fetch_all(
 ) -> list[Row]:
     """Execute a named query and return all of its rows; the arguments are those of `fetch_one`."""
     with connection.cursor(row_factory=factory) as cursor:
-        return cursor.execute(query(name), values).fetchall()
+        cursor.execute(query(name), values)
+        return cursor.fetchall()
 
 
 def execute_made(
@@ -298,7 +300,8 @@ def migrate(url: str) -> list[str]:
 
 
 def _apply(connection: Connection, name: str, text: str) -> None:
-    limit = {"seconds": DEFAULT_LIMITS.lock}
+    seconds = DEFAULT_LIMITS.lock
+    limit = {"seconds": seconds}
     values = {"name": name, "sha256": _checksum(text)}
     try:
         with connection.transaction():
@@ -307,7 +310,7 @@ def _apply(connection: Connection, name: str, text: str) -> None:
             connection.execute(query("record_migration"), values)
     except psycopg.errors.LockNotAvailable as error:
         raise LockWaitError(
-            f"migration {name} did not get its locks within {DEFAULT_LIMITS.lock} s and changed nothing: "
+            f"migration {name} did not get its locks within {seconds} s and changed nothing: "
             f"{describe_error(error)}. Run `freshet migrate` again when no long transaction is under way."
         ) from error
 
@@ -323,7 +326,8 @@ def _check_history(applied: Mapping[str, str], known: Mapping[str, str]) -> None
             raise ConfigurationError(
                 f"the database has migration {name}, this code does not: run the newer version of Freshet"
             )
-        if _checksum(known[name]) != checksum:
+        expected = _checksum(known[name])
+        if checksum != expected:
             raise ConfigurationError(
                 f"migration {name} was changed after it was applied: restore its text and add a new one"
             )

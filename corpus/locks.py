@@ -149,7 +149,8 @@ def end_stuck_copies(connection: Connection) -> list[int]:
     if not before:
         return []
     time.sleep(_STUCK_SECONDS)
-    stuck = [copy for copy in _waiting_copies(connection) if copy in before]
+    after = _waiting_copies(connection)
+    stuck = [copy for copy in after if copy in before]
     for copy in stuck:
         context = {
             "action": "stuck_session_ended",

@@ -182,8 +182,10 @@ def describe(
     connection: Connection, request: DescribeRequest
 ) -> SourceDescription | None:
     """Describe a source for other teams; None where there is no such source."""
-    with connection.cursor(row_factory=class_row(SourceDescription)) as cursor:
-        cursor.execute(query("describe_source"), {"source": request.source})
+    factory = class_row(SourceDescription)
+    values = {"source": request.source}
+    with connection.cursor(row_factory=factory) as cursor:
+        cursor.execute(query("describe_source"), values)
         return cursor.fetchone()
 
 

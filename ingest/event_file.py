@@ -41,7 +41,8 @@ def key_of(line: bytes, number: int, path: str) -> bytes:
         ConfigurationError: the line is not an event with a text `id`.
     """
     try:
-        return _event_reader.decode(line).id.encode()
+        event = _event_reader.decode(line)
+        return event.id.encode()
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise ConfigurationError(
             f"{path}:{number}: not an event with a text `id`: {error}. --raw sends lines as they are."

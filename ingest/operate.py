@@ -92,13 +92,15 @@ def skip_gaps(
         ConfigurationError: there is no such source.
         DependencyError: Kafka does not answer, or a position moved meanwhile.
     """
-    spec = SourceSpec.from_json(_configured(connection, source).spec)
+    configured = _configured(connection, source)
+    spec = SourceSpec.from_json(configured.spec)
     positions = [
         position
         for position in positions_of(connection, [source])
         if position.topic in spec.topics
     ]
-    logs = partition_logs(cluster, [position.key for position in positions])
+    keys = [position.key for position in positions]
+    logs = partition_logs(cluster, keys)
     with connection.transaction():
         return _skip(connection, positions, logs)
 

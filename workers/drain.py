@@ -150,17 +150,16 @@ class Waiting:
             row.source: row.last_batch for row in self._rows if self._lags[row.source]
         }
         stages = watcher.stages(unfinished)
-        total = sum(range_.end - range_.first for range_ in self._goal.values())
-        return progress_sentence(
-            done=max(0, total - sum(self._lags.values())),
-            total=total,
-            sources={
-                source: stages.get(source, SourceStages()).with_counts(
-                    self._embedded.get(source, {})
-                )
-                for source in unfinished
-            },
-        )
+        sources: dict[str, SourceStages] = {}
+        for source in unfinished:
+            known = stages.get(source, SourceStages())
+            embedded = self._embedded.get(source, {})
+            sources[source] = known.with_counts(embedded)
+        lengths = [range_.end - range_.first for range_ in self._goal.values()]
+        total = sum(lengths)
+        missing = sum(self._lags.values())
+        done = max(0, total - missing)
+        return progress_sentence(done=done, total=total, sources=sources)
 
     # ── what is read ────────────────────────────────────────────────────────────────────────────────────────────────
 

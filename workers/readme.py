@@ -22,9 +22,10 @@ def with_tables(text: str) -> str:
 
 def _roles() -> list[str]:
     head = ("role", "task queue", "does", "install", "scales with", "needs")
+    rule = ["---"] * len(head)
     return [
         _row(head),
-        _row(["---"] * len(head)),
+        _row(rule),
         *(_role(role) for role in ROLES.values()),
     ]
 

@@ -229,15 +229,17 @@ def _start_supervisor(home: Path) -> None:
     search_path = [str(_ROOT)]
     if os.environ.get("PYTHONPATH"):
         search_path.append(os.environ["PYTHONPATH"])
+    command = [sys.executable, "-m", "compose.local.supervisor", str(home)]
     child = spawn(
-        [sys.executable, "-m", "compose.local.supervisor", str(home)],
+        command,
         mark="",
         environment={"PYTHONPATH": os.pathsep.join(search_path)},
         log=home / "logs" / "supervisor.log",
         cwd=home,
     )
     # If two `up` run at once, the second supervisor ends because the lock is taken, and both `up` follow the first.
-    threading.Thread(target=child.wait, daemon=True).start()
+    waiter = threading.Thread(target=child.wait, daemon=True)
+    waiter.start()
 
 
 def _all_usable(home: Path, names: Sequence[str]) -> bool:

@@ -46,7 +46,8 @@ def _disk(home: Path) -> str:
     while not existing.exists():
         existing = existing.parent
     usage = shutil.disk_usage(existing)
-    text = f"{usage.free / 1e9:.1f} GB free at {existing}"
+    free_gb = usage.free / 1e9
+    text = f"{free_gb:.1f} GB free at {existing}"
     if usage.free < _MIN_DISK_BYTES:
         raise CheckFailedError(text)
     return text
@@ -77,7 +78,8 @@ def _temporal_program(home: Path) -> str:
     if program is None:
         raise CheckFailedError("not on PATH, not in ~/go/bin, not in the cache")
     command = [str(program), "--version"]
-    return run_tool(command, mark="", purpose="version of Temporal", timeout=60).strip()
+    version = run_tool(command, mark="", purpose="version of Temporal", timeout=60)
+    return version.strip()
 
 
 def _ports(home: Path) -> str:

@@ -98,7 +98,8 @@ async def _check_temporal(profile: Mapping[str, Any], namespace: str) -> str:
         await prepare_namespace(client, namespace)
         info = await client.workflow_service.get_system_info(GetSystemInfoRequest())
     except (RPCError, RuntimeError) as error:
+        address = arguments["target_host"]
         raise DependencyError(
-            f"Temporal at {arguments['target_host']} cannot be used (namespace {namespace}): {error}"
+            f"Temporal at {address} cannot be used (namespace {namespace}): {error}"
         ) from error
     return info.server_version

@@ -257,7 +257,9 @@ class PartRunner:
 
     def _describe_end(self) -> str:
         """How the child ended, in words; empty for a process that is not our child."""
-        code = self._child.returncode if self._child is not None else None
+        code = None
+        if self._child is not None:
+            code = self._child.returncode
         if code is None:
             return ""
         if code < 0:

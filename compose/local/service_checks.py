@@ -50,8 +50,10 @@ def _vector_indexes(home: Path) -> str:
 
     with _connection(home) as connection:
         indexes = space_indexes(connection)
-    observed = "; ".join(index.describe() for index in indexes)
-    if any(index.is_wanted for index in indexes):
+    descriptions = [index.describe() for index in indexes]
+    observed = "; ".join(descriptions)
+    any_wanted = any(index.is_wanted for index in indexes)
+    if any_wanted:
         raise CheckFailedError(observed)
     return observed or "no embedding space yet"
 
@@ -82,7 +84,8 @@ def _read_scalar(home: Path, name: str) -> Any:
 
     with _connection(home) as connection:
         cursor = connection.cursor(row_factory=scalar_row)
-        return cursor.execute(query(name)).fetchone()
+        cursor.execute(query(name))
+        return cursor.fetchone()
 
 
 def _kafka(home: Path) -> str:

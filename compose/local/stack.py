@@ -35,6 +35,8 @@ def addresses(home: Path, ports: Mapping[str, int]) -> dict[str, str]:
     kafka = _kafka(home, ports)
     temporal = _temporal(home, ports)
     staging_url = os.environ.get("FRESHET_STAGING_URL")
+    if not staging_url:
+        staging_url = (home / "staging").as_uri()
     temporal_ui = ""
     if isinstance(temporal, Temporal):
         temporal_ui = temporal.ui
@@ -43,7 +45,7 @@ def addresses(home: Path, ports: Mapping[str, int]) -> dict[str, str]:
         "kafka_bootstrap": kafka.address,
         "temporal_address": temporal.address,
         "temporal_ui": temporal_ui,
-        "staging_url": staging_url or (home / "staging").as_uri(),
+        "staging_url": staging_url,
     }
 
 

@@ -185,7 +185,8 @@ def _document_of(
     document_id, version = kept.document_id or "", kept.version or 0
     wanted = rows.version(document_id, version)
     if wanted is None:
-        outranked = _outranked(rows.head(document_id), version)
+        head = rows.head(document_id)
+        outranked = _outranked(head, version)
         if outranked:
             return outranked
         detail = f"{record} was {kept.outcome}, but its version {kept.version} is not in the corpus any more"
@@ -234,7 +235,8 @@ def _document(rows: AwaitRows, document_id: str, version: int) -> AwaitFreshResp
     if wanted:
         return _version(wanted)
     for letter in rows.document_dead_letters(document_id):
-        if _version_in(letter.value) == version:
+        stated = _version_in(letter.value)
+        if stated == version:
             return _dead_lettered(letter)
     known = "the corpus has never seen the document"
     if head:

@@ -116,7 +116,8 @@ def search(
         # Step 2.
         vector = None
         if request.mode != "text":
-            vector = embedder_of(model, prefix).embed_query(request.query)
+            embedder = embedder_of(model, prefix)
+            vector = embedder.embed_query(request.query)
         parameters = {
             "query": vector,
             "space_id": space_id,
@@ -130,7 +131,8 @@ def search(
     expire_after = {spec.source: spec.freshness.expire_after_seconds for spec in specs}
     hits = tuple(hit_of(row, expire_after.get(row.source)) for row in rows)
     # Step 5.
-    return bounded(SearchResponse(hits=hits))
+    response = SearchResponse(hits=hits)
+    return bounded(response)
 
 
 def _read_sources(connection: Connection, names: tuple[str, ...]) -> list[SourceSpec]:
@@ -284,8 +286,10 @@ def _refusals_translated() -> Generator[None]:
             f"the search could not be answered in time: {reason}; search again"
         ) from error
     except psycopg.DatabaseError as error:
-        own = (error.sqlstate or "").startswith(_OWN_ERRORS)
-        if not own and not isinstance(error, psycopg.DataError):
+        sqlstate = error.sqlstate or ""
+        is_own = sqlstate.startswith(_OWN_ERRORS)
+        is_of_values = is_own or isinstance(error, psycopg.DataError)
+        if not is_of_values:
             raise
         reason = error.diag.message_primary or error
         raise ConfigurationError(f"the search was refused: {reason}") from error

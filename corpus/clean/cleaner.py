@@ -262,9 +262,13 @@ def _start_process() -> None:
     """End this process with its parent, and before it takes the machine's memory."""
     parent = multiprocessing.parent_process()
     if parent is not None:
-        threading.Thread(
-            target=lambda: (parent.join(), os._exit(0)), daemon=True
-        ).start()
+
+        def end_with_parent() -> None:
+            parent.join()
+            os._exit(0)
+
+        waiter = threading.Thread(target=end_with_parent, daemon=True)
+        waiter.start()
     try:
         import resource
     except ImportError:

@@ -86,7 +86,8 @@ def _visible_ascii(text: str) -> str:
     text = _one_line_end(text, _NEWLINES_ASCII)
     if _INVISIBLE_ASCII.search(text) is None:
         return text
-    return _INVISIBLE_ASCII.sub("", _without_overstrike(text))
+    plain = _without_overstrike(text)
+    return _INVISIBLE_ASCII.sub("", plain)
 
 
 def _visible(text: str, account: AccountBuilder) -> str:

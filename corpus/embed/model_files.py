@@ -63,9 +63,11 @@ def token_limit(folder: Path) -> int:
         stated = _read(folder, name).get("max_seq_length")
         if _is_limit(stated):
             return int(stated)
+    tokenizer = _read(folder, "tokenizer_config.json")
+    model = _read(folder, "config.json")
     candidates = (
-        _read(folder, "tokenizer_config.json").get("model_max_length"),
-        _read(folder, "config.json").get("max_position_embeddings"),
+        tokenizer.get("model_max_length"),
+        model.get("max_position_embeddings"),
     )
     limits = [int(value) for value in candidates if _is_limit(value)]
     return min(limits, default=_DEFAULT_LIMIT)
@@ -203,13 +205,15 @@ def _weights_identity(folder: Path) -> str:
         return folder.name
     files = _weights_files(folder)
     if not files:
+        names = " or ".join(_WEIGHTS)
         raise ConfigurationError(
-            f"model folder {folder} has no weights ({' or '.join(_WEIGHTS)}); copy the whole model"
+            f"model folder {folder} has no weights ({names}); copy the whole model"
         )
     digests = [_current_sha256(file) for file in files]
     if len(digests) == 1:
         return digests[0]
-    return hashlib.sha256("".join(digests).encode()).hexdigest()
+    joined = "".join(digests)
+    return hashlib.sha256(joined.encode()).hexdigest()
 
 
 def _weights_files(folder: Path) -> list[Path]:

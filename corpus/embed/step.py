@@ -93,7 +93,8 @@ class EmbedStep:
                 # 3.
                 if waiting:
                     self._wait_for_others()
-        return EmbeddedBatch(embedded=embedded, found=total - embedded)
+        found = total - embedded
+        return EmbeddedBatch(embedded=embedded, found=found)
 
     def _wait_for_others(self) -> None:
         """Wait for the workers that hold texts; one that has stopped while it wrote them is no worker any more."""

@@ -76,7 +76,8 @@ def load_tokenizer(model: str, prefix: str = "") -> ChunkTokenizer:
             f"model {model!r} has no tokenizer.json in {folder}; "
             "choose a model with a fast tokenizer, or save one with transformers' save_pretrained"
         )
-    return ChunkTokenizer(Tokenizer.from_file(str(file)), token_limit(folder), prefix)
+    tokenizer = Tokenizer.from_file(str(file))
+    return ChunkTokenizer(tokenizer, token_limit(folder), prefix)
 
 
 def _unknown_token(tokenizer: Tokenizer) -> int | None:

@@ -209,7 +209,8 @@ class Preparer:
         Returns:
             Ids of the documents whose event became a dead letter.
         """
-        cleaned = self._clean(batch, [candidate.row for candidate in candidates])
+        rows = [candidate.row for candidate in candidates]
+        cleaned = self._clean(batch, rows)
         return {
             candidate.document_id
             for candidate, result in zip(candidates, cleaned, strict=True)
@@ -354,9 +355,11 @@ def _split(
 
 
 def _emptied(account: Account) -> str:
-    rules = ", ".join(f"{rule} {length:,}" for rule, length in account.dropped)
+    lengths = [f"{rule} {length:,}" for rule, length in account.dropped]
+    rules = ", ".join(lengths)
+    received = account.received
     return (
-        f"cleaning dropped all of the document's {account.received:,} characters ({rules}); "
+        f"cleaning dropped all of the document's {received:,} characters ({rules}); "
         'see `freshet clean --explain`, or set on_empty = "publish"'
     )
 

@@ -120,7 +120,9 @@ def check_space(transaction: PublishTransaction) -> None:
         StalePreparationError: it has not.
     """
     prepared = transaction.request.prepared
-    if prepared is not None and transaction.space_id != prepared.space_id:
+    if prepared is None:
+        return
+    if transaction.space_id != prepared.space_id:
         raise StalePreparationError(
             f"embedding space {prepared.space_fingerprint} has id {transaction.space_id}, "
             f"the batch was prepared with {prepared.space_id}; prepare again"

@@ -84,12 +84,15 @@ def split(
 def _whole(document: CleanedDocument, tokenizer: ChunkTokenizer, budget: int) -> Chunk:
     tokens = map_tokens(document.text, tokenizer)
     text = document.text.strip()
+    start = document.text.find(text)
     headings = _headings(document)
+    path = headings[0].path if headings else None
+    ids = tokens.ids[:budget].tolist()
     return Chunk(
-        document.text.find(text),
+        start,
         text,
-        tuple(tokens.ids[:budget].tolist()),
-        headings[0].path if headings else None,
+        tuple(ids),
+        path,
         truncated=len(tokens.ids) > budget,
     )
 

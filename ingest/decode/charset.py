@@ -171,7 +171,8 @@ def _from_iso_2022_jp(value: bytes) -> str:
         if number % 2:
             shift = part
         else:
-            parts.append(_shifted(part, shift))
+            text = _shifted(part, shift)
+            parts.append(text)
     return "".join(parts)
 
 

@@ -235,10 +235,9 @@ _DETECTABLE = {
 
 
 def _is_other_format(value: bytes, name: str, wanted: str) -> FieldError:
-    return FieldError(
-        DeadLetterReason.NOT_DECODABLE,
-        f"the value is {name}, not {wanted}; it starts with {shown(value[:16])}",
-    )
+    beginning = shown(value[:16])
+    detail = f"the value is {name}, not {wanted}; it starts with {beginning}"
+    return FieldError(DeadLetterReason.NOT_DECODABLE, detail)
 
 
 def _is_gzip(value: bytes) -> bool:

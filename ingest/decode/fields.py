@@ -73,7 +73,8 @@ def repair(text: str) -> str:
     if "\x00" in text:
         text = text.replace("\x00", "")
     if _SURROGATE.search(text):
-        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        units = text.encode("utf-16-le", "surrogatepass")
+        text = units.decode("utf-16-le", "replace")
     return text
 
 

@@ -69,13 +69,15 @@ def is_ahead(record_ms: int | None, now_ms: int) -> bool:
 def _text_ms(text: str) -> int | None:
     moment = _parse(text)
     if moment is None:
-        moment = _parse(_normalised(text))
+        normalised = _normalised(text)
+        moment = _parse(normalised)
     if moment is None:
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     # Whole numbers all the way: `timestamp() * 1000` is off by one for some milliseconds.
-    return _storable((moment - _EPOCH) // _MILLISECOND)
+    since_epoch = moment - _EPOCH
+    return _storable(since_epoch // _MILLISECOND)
 
 
 def _parse(text: str) -> datetime | None:

@@ -43,10 +43,12 @@ def query_rows(
     """
     from workers.config.settings import load
 
+    settings = load()
     with (
         database_errors_translated(),
-        connect(load().database_url) as connection,
+        connect(settings.database_url) as connection,
         connection.cursor(row_factory=dict_row) as cursor,
     ):
         require_source(connection, source)
-        return cursor.execute(query(name), values).fetchall()
+        cursor.execute(query(name), values)
+        return cursor.fetchall()

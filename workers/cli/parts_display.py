@@ -69,10 +69,13 @@ class PartTable:
         for name in self._names:
             part = self._parts.get(name)
             if part is None:
-                table.add_row(Text("·"), name, Text("waiting", style="dim"))
+                waiting = Text("waiting", style="dim")
+                table.add_row(Text("·"), name, waiting)
             else:
                 style = "" if part.state.usable else "yellow"
-                table.add_row(_sign(part), name, Text(describe_part(part), style=style))
+                sign = _sign(part)
+                description = Text(describe_part(part), style=style)
+                table.add_row(sign, name, description)
         return table
 
 

@@ -32,7 +32,8 @@ def progress_line(*, silent: bool = False) -> ProgressLine:
     """The line that suits standard error; `silent` shows nothing, for a command whose output a program reads."""
     if silent:
         return ProgressLine()
-    if sys.stderr.isatty() and os.environ.get("TERM", "") not in _POOR_TERMINALS:
+    is_poor = os.environ.get("TERM", "") in _POOR_TERMINALS
+    if sys.stderr.isatty() and not is_poor:
         return TerminalLine()
     return PlainLine()
 

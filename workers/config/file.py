@@ -73,7 +73,8 @@ def _validated(text: str, name: str) -> ConfigFile:
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{name} is not TOML: {error}") from error
     except ValidationError as error:
-        errors = "; ".join(explain(details) for details in error.errors())
+        explained = [explain(details) for details in error.errors()]
+        errors = "; ".join(explained)
         raise ConfigurationError(f"{name}: {errors}") from error
     # A number of thousands of digits, a thousand brackets.
     except (ValueError, RecursionError) as error:

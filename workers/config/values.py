@@ -87,7 +87,9 @@ def size(value: Any) -> int:
 
 def _bytes_of_text(text: str) -> int | None:
     """The size; None where the text is not one."""
-    if not re.fullmatch(_SIZE, text.strip(), re.IGNORECASE | re.ASCII):
+    stated = text.strip()
+    is_size = re.fullmatch(_SIZE, stated, re.IGNORECASE | re.ASCII)
+    if not is_size:
         return None
     try:
         return int(_BYTE_SIZE.validate_python(text))

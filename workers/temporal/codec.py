@@ -43,25 +43,28 @@ class EncryptionCodec(PayloadCodec):
             ConfigurationError: it cannot be read, or holds no key, or a line is wrong; the message never shows a key.
         """
         shown = f"FRESHET_PAYLOAD_KEYS={path!r}"
+        file = Path(path)
         try:
             # Windows editors put U+FEFF first.
-            content = Path(path).read_text(encoding="utf-8-sig")
+            content = file.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"{shown} cannot be read: {error}") from error
         keys: dict[str, bytes] = {}
         lines = content.splitlines()
         for number, line in enumerate(lines, 1):
             text = line.strip()
-            if not text or text.startswith("#"):
+            is_comment = text.startswith("#")
+            if not text or is_comment:
                 continue
+            place = f"{shown}, line {number}"
             name, key = _key_of_line(text)
             if not name or len(key) != _KEY_BYTES:
                 raise ConfigurationError(
-                    f"{shown}, line {number}: expected id=base64 of {_KEY_BYTES} bytes"
+                    f"{place}: expected id=base64 of {_KEY_BYTES} bytes"
                 )
             if name in keys:
                 raise ConfigurationError(
-                    f"{shown}, line {number}: key {name!r} appears twice; give a new key a new id"
+                    f"{place}: key {name!r} appears twice; give a new key a new id"
                 )
             keys[name] = key
         if not keys:

@@ -140,7 +140,8 @@ class Kafka(Part):
 def _new_cluster_id() -> str:
     """A new id. Like Kafka's own it does not begin with a dash, which would be read as an option."""
     while True:
-        cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        encoded = urlsafe_b64encode(uuid.uuid4().bytes)
+        cluster_id = encoded.decode().rstrip("=")
         if not cluster_id.startswith("-"):
             return cluster_id
 

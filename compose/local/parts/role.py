@@ -42,14 +42,16 @@ class Role(Part):
         search_path = [str(_ROOT)]
         if os.environ.get("PYTHONPATH"):
             search_path.append(os.environ["PYTHONPATH"])
+        python_path = os.pathsep.join(search_path)
+        embedder_ready = self.home / "run" / "embedder.ready"
         return {
             "FRESHET_HOME": str(self.home),
             "FRESHET_READY_FILE": str(self.ready_file),
             # If two roles load the model's libraries at once, the embedder takes half as long again.
-            "FRESHET_PRELOAD_AFTER": str(self.home / "run" / "embedder.ready"),
+            "FRESHET_PRELOAD_AFTER": str(embedder_ready),
             "PYTHONUNBUFFERED": "1",
             # The checkout is on the path in any working directory, also where Freshet is not installed.
-            "PYTHONPATH": os.pathsep.join(search_path),
+            "PYTHONPATH": python_path,
         }
 
     def is_ready(self, process: ProcessId) -> bool:

@@ -59,14 +59,16 @@ def _fetch(mark: str) -> Path:
     with locked(cache_home() / "temporal.lock"):
         if target.exists():
             return target
-        new = target.parent.with_name(f"{target.parent.name}.{os.getpid()}")
+        folder = target.parent
+        new = folder.with_name(f"{folder.name}.{os.getpid()}")
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(parents=True)
         try:
             program = _download_or_build(new, mark)
-            if program != new / "temporal":
-                program.replace(new / "temporal")
-            new.replace(target.parent)
+            expected = new / "temporal"
+            if program != expected:
+                program.replace(expected)
+            new.replace(folder)
         finally:
             shutil.rmtree(new, ignore_errors=True)
     return target
@@ -93,7 +95,8 @@ async def _download(folder: Path) -> Path:
 
 def _program_in(folder: Path) -> Path:
     for path in folder.glob("temporal*"):
-        if os.access(path, os.X_OK):
+        is_program = os.access(path, os.X_OK)
+        if is_program:
             return path
     raise DependencyError(f"the download left no `temporal` program in {folder}")
 

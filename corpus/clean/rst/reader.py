@@ -80,7 +80,8 @@ class _Scanner:
             end = self._literal_end(number, announced)
             if end > number:
                 return self._read_code(number, end)
-        if line.lstrip().startswith(">>> "):
+        is_doctest = line.lstrip().startswith(">>> ")
+        if is_doctest:
             end = self._paragraph_end(number)
             return self._read_code(number, end)
         if EXPLICIT.match(line):

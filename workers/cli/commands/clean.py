@@ -164,7 +164,8 @@ def _decoded(value: bytes, content_type: str, spec: "SourceSpec") -> str:
     from ingest.decode.encoding import document_text
 
     try:
-        stated = [spec.pipeline.content_type or "", content_type]
+        configured = spec.pipeline.content_type or ""
+        stated = [configured, content_type]
         text = document_text(value, stated, detect=spec.detect_charset)
         return fields.repair(text)
     except fields.FieldError as error:

@@ -155,7 +155,8 @@ def export(
         return
     write("\t".join(_EXPORT_COLUMNS))
     for row in rows:
-        write("\t".join(str(row[name]) for name in _EXPORT_COLUMNS))
+        values = [str(row[name]) for name in _EXPORT_COLUMNS]
+        write("\t".join(values))
 
 
 def sweeps(limit: NewestLimit = 20, as_json: Json = False) -> None:

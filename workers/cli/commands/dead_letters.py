@@ -119,7 +119,8 @@ def _text_item(item: Any) -> str:
     if item is None:
         return "-"
     if isinstance(item, bytes):
-        return f"{len(item):,} bytes, beginning {item[:_BYTES_SHOWN]!r}"
+        beginning = item[:_BYTES_SHOWN]
+        return f"{len(item):,} bytes, beginning {beginning!r}"
     return one_line(str(item))
 
 

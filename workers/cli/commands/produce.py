@@ -177,7 +177,8 @@ def _show_result(result: "Produced", *, as_json: bool) -> None:
     row: dict[str, Any] = asdict(result)
     row["records_per_second"] = None
     if result.seconds:
-        row["records_per_second"] = round(result.records / result.seconds, 1)
+        rate = result.records / result.seconds
+        row["records_per_second"] = round(rate, 1)
     write_json(row)
 
 

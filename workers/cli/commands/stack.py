@@ -241,11 +241,9 @@ def status(json: Json = False, home: Home = "") -> int:
 
 
 def _show_status(rows: list[dict[str, Any]], home: Path) -> None:
-    write_table(
-        _STATUS_COLUMNS,
-        ([row[name] for name in _STATUS_COLUMNS] for row in rows),
-        empty=f"nothing runs in {home}; start it with `freshet up`",
-    )
+    cells = ([row[name] for name in _STATUS_COLUMNS] for row in rows)
+    hint = f"nothing runs in {home}; start it with `freshet up`"
+    write_table(_STATUS_COLUMNS, cells, empty=hint)
 
 
 def _row(part: "PartStatus") -> dict[str, Any]:
@@ -348,14 +346,18 @@ def write_new_lines(path: Path, end: int, *, alone: bool) -> int:
     """
     try:
         with path.open("rb") as log:
+            size = path.stat().st_size
             begin = end
-            if path.stat().st_size < end:
+            if size < end:
                 begin = 0
             log.seek(begin)
             grown = log.read()
     except OSError:
         return 0
-    whole = grown[: grown.rfind(b"\n") + 1]
-    for line in whole.decode("utf-8", errors="replace").splitlines():
-        write(_labelled(line, path, alone=alone))
+    length = grown.rfind(b"\n") + 1
+    whole = grown[:length]
+    text = whole.decode("utf-8", errors="replace")
+    for line in text.splitlines():
+        labelled = _labelled(line, path, alone=alone)
+        write(labelled)
     return begin + len(whole)

@@ -98,8 +98,10 @@ async def _add_attempts(settings: "Settings", rows: list[dict[str, Any]]) -> Non
         client = await temporal(settings)
         for row in rows:
             workflow_id = delivery_workflow_id(row["subscriber"], row["source"])
-            described = await client.get_workflow_handle(workflow_id).describe()
-            for pending in described.raw_description.pending_nexus_operations:
+            delivery = client.get_workflow_handle(workflow_id)
+            described = await delivery.describe()
+            operations = described.raw_description.pending_nexus_operations
+            for pending in operations:
                 if pending.attempt > 1 or pending.blocked_reason:
                     row["last_error"] = _attempt(pending)
 
