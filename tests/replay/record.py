@@ -166,6 +166,7 @@ async def record_rewind(env: Env, folder: Path, recorder: Recorder) -> None:
             # `freshet source resume` raises the epoch; the consumer reads again before the entity hears of it.
             await entity.signal(SourceWorkflow.pause)
             await _stage(env, 1)
+            db.execute(b"UPDATE freshet.source SET epoch = 2, state = 'paused'")
             await _stage(env, 2)
             await until(lambda: _waits(env, epoch=2))
             await recorder.save(_workflow(env, "batch:peps:1"), "BatchWorkflow.failed")
