@@ -20,4 +20,7 @@ class DeadLetterReason(StrEnum):
     CLEANING_TIMEOUT = (
         "cleaning_timeout"  # the cleaner took longer than `clean_timeout`
     )
+    NOT_EMBEDDABLE = (
+        "not_embeddable"  # the model makes no usable vector of a text of it
+    )
     NOT_STORABLE = "not_storable"  # PostgreSQL refuses a value of it, or its size

@@ -7,6 +7,7 @@
     │   ├── ConfigurationError    a setting or a source's specification is wrong
     │   ├── StagedFileError       a staged file is missing, truncated or altered
     │   ├── SpaceMismatchError    vectors of two embedding spaces would be mixed
+    │   ├── VectorRefusedError    a model made vectors that hold no numbers
     │   ├── PositionGapError      offsets are missing between the corpus and this batch
     │   ├── BatchNumberTakenError another run published under this batch's number
     │   ├── MassExpiryError       more would be expired than the source allows
@@ -54,6 +55,10 @@ class StagedFileError(PermanentError):
 
 class SpaceMismatchError(PermanentError):
     """Vectors of two embedding spaces would be mixed."""
+
+
+class VectorRefusedError(PermanentError):
+    """A model made vectors that hold no numbers; their documents become dead letters when they are prepared again."""
 
 
 class PositionGapError(PermanentError):

@@ -12,9 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import NamedTuple, NoReturn
 
+import numpy as np
 import polars as pl
 import psycopg
 from psycopg.rows import class_row, scalar_row
@@ -25,8 +26,9 @@ from corpus.database import Connection, database_errors_translated
 from corpus.embed.embedder import Embedder, Vectors
 from corpus.embed.model_files import read_embedding_spec
 from corpus.embed.model_queue import ModelQueue, QueuedBatch
+from corpus.embed.refused_texts import remember
 from corpus.embed.spaces import register, registered
-from corpus.errors import DependencyError, SpaceMismatchError
+from corpus.errors import DependencyError, SpaceMismatchError, VectorRefusedError
 from corpus.locks import end_stuck_copies
 from corpus.sql import query
 from corpus.staging.store import StagingStore
@@ -42,6 +44,15 @@ class _Text(NamedTuple):
 
     sha256: bytes
     token_ids: list[int]
+
+
+@dataclass(slots=True)
+class _Shards:
+    """What became of all shards of one round."""
+
+    embedded: int = 0  # texts
+    held_by_others: list[_Text] = field(default_factory=list[_Text])
+    refused: list[bytes] = field(default_factory=list[bytes])  # hashes of texts
 
 
 class EmbedStep:
@@ -76,6 +87,8 @@ class EmbedStep:
 
         Raises:
             SpaceMismatchError: this worker's model makes vectors of another space.
+            VectorRefusedError: the model makes no usable vector of some texts; all others are embedded, and these
+                are remembered, so that the next preparation leaves their documents out.
             StagedFileError: the file of texts is missing or altered.
             DependencyError: the database or the store does not answer.
         """
@@ -84,17 +97,30 @@ class EmbedStep:
         waiting = self._read_texts(request)
         total = len(waiting)
         embedded = 0
+        refused: list[bytes] = []
         with database_errors_translated():
             self._ensure_space(request)
             while waiting:
                 # 2.
-                embedded_now, waiting = self._embed_shards(request, embedder, waiting)
-                embedded += embedded_now
+                done = self._embed_shards(request, embedder, waiting)
+                embedded += done.embedded
+                refused += done.refused
+                waiting = done.held_by_others
                 # 3.
                 if waiting:
                     self._wait_for_others()
+            if refused:
+                self._refuse(request, refused)
         found = total - embedded
         return EmbeddedBatch(embedded=embedded, found=found)
+
+    def _refuse(self, request: EmbedRequest, refused: list[bytes]) -> NoReturn:
+        with self._pool.connection() as connection:
+            remember(connection, request.space_fingerprint, refused)
+        raise VectorRefusedError(
+            f"model {request.model!r} makes vectors of {len(refused)} texts that hold no numbers; their documents "
+            "become dead letters (not_embeddable) when the batch is prepared again"
+        )
 
     def _wait_for_others(self) -> None:
         """Wait for the workers that hold texts; one that has stopped while it wrote them is no worker any more."""
@@ -130,11 +156,10 @@ class EmbedStep:
 
     def _embed_shards(
         self, request: EmbedRequest, embedder: Embedder, texts: list[_Text]
-    ) -> tuple[int, list[_Text]]:
-        """Go through all shards once; return how many texts were embedded and the texts that other workers hold."""
+    ) -> _Shards:
+        """Go through all shards once."""
         queued = QueuedBatch(request.source, request.batch, len(texts))
-        held_by_others: list[_Text] = []
-        embedded = 0
+        done = _Shards()
         previous_write = _finished()
         with ThreadPoolExecutor(1, thread_name_prefix="write-vectors") as writer:
             for shard in _shards(texts, self._shard):
@@ -142,12 +167,14 @@ class EmbedStep:
                 with self._model_queue.acquire(queued):
                     claim = _Claim(self._pool, request, shard)
                     vectors = _compute(request, embedder, claim, previous_write)
+                    vectors = claim.without_refused(vectors)
                 previous_write = writer.submit(claim.commit, vectors)
-                held_by_others += claim.held_by_others
-                embedded += len(claim.texts)
+                done.held_by_others += claim.held_by_others
+                done.refused += claim.refused
+                done.embedded += len(claim.texts)
                 queued.remaining -= len(shard)
             previous_write.result()
-        return embedded, held_by_others
+        return done
 
 
 def _shards(texts: list[_Text], size: int) -> Iterator[list[_Text]]:
@@ -222,6 +249,7 @@ class _Claim:
     Attributes:
         texts: claimed, and without a vector: to be embedded.
         held_by_others: claimed by other workers.
+        refused: hashes of texts that the model makes no usable vector of.
     """
 
     def __init__(
@@ -246,6 +274,22 @@ class _Claim:
         wanted = claimed - embedded
         self.texts = [text for text in shard if text.sha256 in wanted]
         self.held_by_others = [text for text in shard if text.sha256 not in claimed]
+        self.refused: list[bytes] = []
+
+    def without_refused(self, vectors: Vectors | None) -> Vectors | None:
+        """Leave out the texts whose vectors hold no numbers; PostgreSQL would refuse them all."""
+        if vectors is None:
+            return None
+        usable = np.isfinite(vectors).all(axis=1)
+        if usable.all():
+            return vectors
+        texts, self.texts = self.texts, []
+        for text, is_usable in zip(texts, usable, strict=True):
+            if is_usable:
+                self.texts.append(text)
+            else:
+                self.refused.append(text.sha256)
+        return vectors[usable]
 
     def commit(self, vectors: Vectors | None) -> None:
         """Write the vectors of `texts` and end the claim."""

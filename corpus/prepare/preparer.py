@@ -20,6 +20,7 @@ from corpus.clean.blocks import CleanedDocument, CleaningFailure
 from corpus.clean.cleaner import Cleaner, RawDocument
 from corpus.database import Connection, database_errors_translated, fetch_all, fetch_one
 from corpus.dead_letter import DeadLetterReason
+from corpus.embed.refused_texts import refused_texts
 from corpus.embed.spaces import Space, SpaceRegistry, registered
 from corpus.errors import ConfigurationError
 from corpus.prepare.events import JudgedEvents, read_staged_events, without_refused
@@ -65,6 +66,7 @@ class _BatchState:
     events: JudgedEvents
     heads: dict[str, Head]
     pipeline: str  # fingerprint of the preparation
+    refused_texts: frozenset[bytes] = frozenset()  # that the model makes no vector of
     documents: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     chunks: list[DocumentChunk] = field(default_factory=list[DocumentChunk])
 
@@ -184,7 +186,9 @@ class Preparer:
             events = JudgedEvents(frame, staged.topic_ids)
             documents = events.fold()  # Step 2.
             heads = heads_of(connection, request.source, list(documents))
-        batch = _BatchState(spec, space, events, heads, spec.pipeline.fingerprint())
+            refused = refused_texts(connection, space.fingerprint)
+        pipeline = spec.pipeline.fingerprint()
+        batch = _BatchState(spec, space, events, heads, pipeline, refused)
         self._judge(batch, documents)  # Steps 3, 4.
         texts = {chunk.sha256(): chunk for _, _, chunk in batch.chunks}
         with database_errors_translated(), self._pool.connection() as connection:
@@ -348,10 +352,15 @@ def _split(
         batch.events.dead_letter(row, DeadLetterReason.NO_TEXT_LEFT, detail)
         return None
     try:
-        return split(result, batch.space.tokenizer, batch.spec.pipeline)
+        chunks = split(result, batch.space.tokenizer, batch.spec.pipeline)
     except TooManyChunks as error:
         batch.events.dead_letter(row, DeadLetterReason.TOO_MANY_CHUNKS, str(error))
         return None
+    if any(chunk.sha256() in batch.refused_texts for chunk in chunks):
+        detail = f"model {batch.spec.model!r} makes a vector without numbers of one of its texts"
+        batch.events.dead_letter(row, DeadLetterReason.NOT_EMBEDDABLE, detail)
+        return None
+    return chunks
 
 
 def _emptied(account: Account) -> str:

@@ -23,6 +23,14 @@ BEGIN
     RETURN v_space;
 END $$;
 
+-- Texts of which a model makes no vector that can be stored; their documents become dead letters.
+CREATE TABLE freshet.refused_text (
+    space_fingerprint text NOT NULL,
+    text_sha256       bytea NOT NULL,
+    refused_at        timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (space_fingerprint, text_sha256)
+);
+
 -- Events whose document the database refused when it was published. The batch is prepared again, and they become dead
 -- letters; the row goes in the transaction that moves the position over its event.
 CREATE TABLE freshet.refused_event (

@@ -11,6 +11,16 @@ FROM unnest(%(hashes)s::bytea[]) AS hash;
 -- The vectors of a shard.
 COPY freshet.embedding (space_id, text_sha256, dimensions, embedding, source, batch) FROM STDIN (FORMAT BINARY);
 
+-- name: refused_texts
+-- Texts that have no vector in a space, since the model makes none that can be stored.
+SELECT text_sha256 FROM freshet.refused_text WHERE space_fingerprint = %(space_fingerprint)s;
+
+-- name: remember_refused_texts
+-- Keep texts that a model refused.
+INSERT INTO freshet.refused_text (space_fingerprint, text_sha256)
+SELECT %(space_fingerprint)s, hash FROM unnest(%(hashes)s::bytea[]) AS hash
+ON CONFLICT DO NOTHING;
+
 -- name: space_indexes
 -- Every registered space with the state of its vector index, and the progress of a build. An index of pgvector holds
 -- vectors of at most 2,000 dimensions.
