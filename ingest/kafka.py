@@ -254,8 +254,7 @@ class Cluster:
         keys = [PartitionKey(*partition) for partition in partitions]
         if not keys:
             return {}
-        spec = OffsetSpec.for_timestamp(epoch_ms)
-        firsts = self._list_offsets(keys, spec).complete()
+        firsts = self._list_offsets(keys, OffsetSpec.for_timestamp(epoch_ms)).complete()
         ends = self._list_offsets(keys, OffsetSpec.latest()).complete()
         return {
             key: first if first >= 0 else ends[key] for key, first in firsts.items()

@@ -280,15 +280,12 @@ class _Claim:
         """Leave out the texts whose vectors hold no numbers; PostgreSQL would refuse them all."""
         if vectors is None:
             return None
-        usable = np.isfinite(vectors).all(axis=1)
-        if usable.all():
+        usable = [bool(np.isfinite(vector).all()) for vector in vectors]
+        if all(usable):
             return vectors
-        texts, self.texts = self.texts, []
-        for text, is_usable in zip(texts, usable, strict=True):
-            if is_usable:
-                self.texts.append(text)
-            else:
-                self.refused.append(text.sha256)
+        judged = list(zip(self.texts, usable, strict=True))
+        self.texts = [text for text, is_usable in judged if is_usable]
+        self.refused = [text.sha256 for text, is_usable in judged if not is_usable]
         return vectors[usable]
 
     def commit(self, vectors: Vectors | None) -> None:
