@@ -57,6 +57,7 @@ def write_changes(transaction: PublishTransaction) -> Counts:
     transaction.execute("close_heads")
     documents_written = transaction.execute("open_documents")
     documents_written += transaction.execute("open_renewed")
+    transaction.execute("open_ended")
     documents_deleted: int = transaction.fetch_one(scalar_row, "open_tombstones")
     transaction.execute("observe_heads")
     transaction.execute("settle_events")

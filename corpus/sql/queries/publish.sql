@@ -12,7 +12,7 @@ CREATE TEMP TABLE IF NOT EXISTS incoming_document (
     title text, content_type text, metadata text, acl text[], event_at timestamptz, expires_at timestamptz,
     content_bytes bigint, content_sha256 bytea, cleaned_sha256 bytea, raw_sha256 bytea, received_characters bigint,
     kept_characters bigint, dropped text, tokens bigint, unknown_tokens bigint,
-    decision text, new_version bigint, head_key bigint  -- the judgement; see `decide`
+    decision text, new_version bigint, head_key bigint, says_the_same boolean  -- the judgement; see `decide`
 ) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS incoming_chunk (
     document_id text, ordinal integer, start integer, text_sha256 bytea, heading text, token_count integer,
@@ -78,9 +78,9 @@ ANALYZE incoming_document, incoming_chunk, incoming_event;
 -- corpus/prepare/fold.py. The columns written, deletes, expires_at, observed_at then hold batch and head together.
 -- Decisions: `upsert`, `delete`: the winner becomes the head. `tombstone`: a delete without a version, of this batch or
 -- of one before, deletes the document. `remembered`: only deletes without a version are known of it. `renewed`: the
--- head's version was sent again with a later end, or after it expired; its content stays. `unchanged`: the winner is
--- the head sent again. `superseded`: the head stands. `gone`: the head is a tombstone and stays one; `gone_again`: and
--- the winner is the same delete.
+-- head's version was sent again with a later end, or after it expired; its content stays. `ended`: the same, but that
+-- end has passed, so the document stays withdrawn. `unchanged`: the winner is the head sent again. `superseded`: the
+-- head stands. `gone`: the head is a tombstone and stays one; `gone_again`: and the winner is the same delete.
 WITH met AS (
     SELECT i.document_id, i.op, i.version, h.document_key AS head_key, h.kind AS head_kind,
            coalesce(h.end_reason = 'expired', false) AS is_expired, h.expires_at AS head_expires_at,
@@ -88,8 +88,9 @@ WITH met AS (
            i.written::jsonb AS written, greatest(i.version, h.version, -1) AS new_version, i.expires_at,
            CASE WHEN h.deletes IS NULL THEN i.deletes::jsonb WHEN i.deletes IS NULL THEN h.deletes
                 ELSE freshet.latest(h.deletes, i.deletes::jsonb) END AS deletes,
-           CASE i.op
-               WHEN 'upsert' THEN least(coalesce(i.observed_at, %(published_at)s), %(published_at)s)
+           -- A delete may stand for a version of which other records are upserts.
+           CASE WHEN i.op = 'upsert' OR i.observed_at IS NOT NULL
+                THEN least(coalesce(i.observed_at, %(published_at)s), %(published_at)s)
            END AS observed_at,
            CASE i.op
                WHEN 'delete' THEN h.kind = 'tombstone'
@@ -135,13 +136,15 @@ SET head_key = j.head_key,
     deletes = j.deletes::text,
     expires_at = j.expires_at,
     observed_at = j.observed_at,
+    says_the_same = j.says_the_same IS TRUE,
     decision = CASE
         WHEN j.rank IN ('newer', 'earlier') AND NOT j.is_deleted THEN j.op
         WHEN j.head_key IS NULL AND j.op IS NULL THEN 'remembered'
         WHEN j.head_kind = 'tombstone' AND j.rank = 'later' AND j.op = 'delete' THEN 'gone_again'
         WHEN j.head_kind = 'tombstone' THEN 'gone'
         WHEN j.is_deleted THEN 'tombstone'
-        WHEN j.rank = 'later' AND j.op = 'upsert' AND j.is_renewed THEN 'renewed'
+        WHEN j.rank = 'later' AND j.is_renewed THEN 'renewed'
+        WHEN j.rank = 'later' AND j.expires_at IS DISTINCT FROM j.head_expires_at THEN 'ended'
         WHEN j.rank = 'later' AND j.says_the_same AND NOT j.is_expired THEN 'unchanged'
         ELSE 'superseded' END
 FROM judged j WHERE j.document_id = i.document_id;
@@ -230,7 +233,7 @@ SET is_head = false,
     ),
     visible_to = coalesce(d.visible_to, %(published_at)s)
 FROM incoming_document i
-WHERE d.document_key = i.head_key AND i.decision IN ('upsert', 'delete', 'tombstone', 'renewed');
+WHERE d.document_key = i.head_key AND i.decision IN ('upsert', 'delete', 'tombstone', 'renewed', 'ended');
 
 -- name: open_documents
 -- Open the new versions, with their chunks in reading order.
@@ -311,11 +314,28 @@ SELECT h.source, h.document_id, h.version, 'document', true, %(published_at)s, h
 FROM incoming_document i
 JOIN freshet.document h ON h.document_key = i.head_key
 CROSS JOIN LATERAL (
-    SELECT true AS is_new, i.topic, i.partition, i.record_offset WHERE h.content_sha256 = i.content_sha256
+    SELECT true AS is_new, i.topic, i.partition, i.record_offset WHERE i.says_the_same
     UNION ALL
-    SELECT false, h.topic, h.partition, h.record_offset WHERE h.content_sha256 IS DISTINCT FROM i.content_sha256
+    SELECT false, h.topic, h.partition, h.record_offset WHERE NOT i.says_the_same
 ) named
 WHERE i.decision = 'renewed';
+
+-- name: open_ended
+-- Give withdrawn versions their later end, which has passed, too: in a row that was never visible, since what a search
+-- as of an instant before the withdrawal returns follows from the end that was known then.
+INSERT INTO freshet.document (source, document_id, version, kind, is_head, visible_from, visible_to, end_reason,
+    end_detail, uri, title, content_type, metadata, acl, raw_sha256, content_sha256, cleaned_sha256, content_bytes,
+    pipeline, space_id, chunk_ids, chunk_starts, chunk_headings, event_at, observed_at, verified_at, expires_at, batch,
+    topic, partition, record_offset, received_characters, kept_characters, dropped, tokens, unknown_tokens,
+    first_record, written, deletes)
+SELECT h.source, h.document_id, h.version, h.kind, true, h.visible_to, h.visible_to, h.end_reason, h.end_detail, h.uri,
+       h.title, h.content_type, h.metadata, h.acl, h.raw_sha256, h.content_sha256, h.cleaned_sha256, h.content_bytes,
+       h.pipeline, h.space_id, h.chunk_ids, h.chunk_starts, h.chunk_headings, h.event_at, i.observed_at, h.verified_at,
+       i.expires_at, h.batch, h.topic, h.partition, h.record_offset, h.received_characters, h.kept_characters,
+       h.dropped, h.tokens, h.unknown_tokens, h.first_record, i.written::jsonb, i.deletes::jsonb
+FROM incoming_document i
+JOIN freshet.document h ON h.document_key = i.head_key
+WHERE i.decision = 'ended';
 
 -- name: open_tombstones
 -- Remember deletions: under their own version, or under the version that they deleted. Lineage names the record that
@@ -352,7 +372,6 @@ SELECT count(*) FILTER (WHERE version >= 0) AS documents FROM opened;
 -- with. Of a tombstone also the greatest version that it deletes.
 UPDATE freshet.document d
 SET observed_at = coalesce(i.observed_at, d.observed_at),
-    expires_at = CASE WHEN d.kind = 'document' THEN i.expires_at END,
     version = i.new_version,
     first_record = CASE
         WHEN i.new_version > d.version THEN NULL
@@ -364,11 +383,11 @@ FROM incoming_document i
 WHERE d.document_key = i.head_key AND i.decision IN ('unchanged', 'superseded', 'gone', 'gone_again')
   AND (i.observed_at > d.observed_at OR i.new_version > d.version
        OR i.written::jsonb IS DISTINCT FROM d.written OR i.deletes::jsonb IS DISTINCT FROM d.deletes
-       OR (d.kind = 'document' AND i.expires_at IS DISTINCT FROM d.expires_at)
        OR (i.decision IN ('unchanged', 'gone_again') AND i.first_record::jsonb < d.first_record));
 
 -- name: settle_events
--- The final outcome of every event (promise 4): of the newest delete without a version, and of the winner.
+-- The final outcome of every event (promise 4): of the newest delete without a version, of the winner, and of the
+-- winner sent again, which is unchanged only where the head says what it says.
 UPDATE incoming_event e
 SET outcome = CASE
         WHEN (e.topic, e.partition, e.record_offset) = (i.tombstone_topic, i.tombstone_partition, i.tombstone_offset)
@@ -376,14 +395,19 @@ SET outcome = CASE
             WHEN i.decision = 'tombstone' THEN 'applied'
             WHEN i.decision IN ('remembered', 'gone', 'gone_again') THEN 'unchanged'
             ELSE 'superseded' END
+        WHEN e.outcome = 'unchanged' THEN 'superseded'
         ELSE CASE
-            WHEN i.decision IN ('upsert', 'delete', 'renewed') THEN 'applied'
+            WHEN i.decision IN ('upsert', 'delete') THEN 'applied'
+            WHEN i.decision = 'renewed' AND i.op = 'upsert' THEN 'applied'
             WHEN i.decision = 'tombstone' AND i.tombstone_offset IS NULL THEN 'applied'
             WHEN i.decision IN ('unchanged', 'gone_again') THEN 'unchanged'
             ELSE 'superseded' END
         END
 FROM incoming_document i
-WHERE e.outcome = 'event' AND e.document_id = i.document_id;
+WHERE e.document_id = i.document_id
+  AND (e.outcome = 'event'
+       OR (e.outcome = 'unchanged' AND (i.decision IN ('superseded', 'ended')
+                                        OR (i.decision = 'renewed' AND NOT i.says_the_same))));
 
 -- name: count_events
 -- Outcomes of a batch.

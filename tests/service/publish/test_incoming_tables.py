@@ -7,7 +7,12 @@ from corpus.staging.layout import CHUNKS, DOCUMENTS, PREPARED_EVENTS, Columns
 from tests.support.pipeline import Pipeline
 
 # Columns that the judgement fills; no file has them.
-JUDGEMENT = [("decision", "text"), ("new_version", "int8"), ("head_key", "int8")]
+JUDGEMENT = [
+    ("decision", "text"),
+    ("new_version", "int8"),
+    ("head_key", "int8"),
+    ("says_the_same", "bool"),
+]
 TABLES = {
     "incoming_event": (PREPARED_EVENTS, []),
     "incoming_document": (DOCUMENTS, JUDGEMENT),
