@@ -1,7 +1,7 @@
 """Decide whether the target of a wait is retrievable, never will be, or is not yet."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, cast
 
 from corpus.answer.await_rows import (
@@ -191,7 +191,7 @@ def _document_of(
             return outranked
         detail = f"{record} was {kept.outcome}, but its version {kept.version} is not in the corpus any more"
         return _never(WaitOutcome.NO_CHANGE, detail, kept.batch)
-    response = _version(wanted)
+    response = _of_record(rows, record, kept, wanted)
     if not response.reached or kept.outcome == "applied":
         return response
     return AwaitFreshResponse(
@@ -200,6 +200,17 @@ def _document_of(
         detail=f"{record} changed nothing: the corpus already had this content",
         batch=kept.batch,
     )
+
+
+def _of_record(
+    rows: AwaitRows, record: RecordPosition, wrote: RecordRow, wanted: VersionRow
+) -> AwaitFreshResponse:
+    """Decide by the version of a record: whether it is there, and says what the record says."""
+    response = _version(wanted)
+    if response.reached and not rows.content_stands(record, wrote):
+        detail = f"{record} is superseded: another record of version {wanted.version} was written before it"
+        return _never(WaitOutcome.SUPERSEDED, detail, wanted.batch)
+    return response
 
 
 def _not_kept(
@@ -211,8 +222,9 @@ def _not_kept(
         return _dead_lettered(letter)
     written = rows.record_version(record, batch)
     wanted = rows.version(written.document_id, written.version) if written else None
-    if wanted:
-        return _version(wanted)
+    if written and wanted:
+        wrote = RecordRow(batch=batch, outcome="applied", **asdict(written))
+        return _of_record(rows, record, wrote, wanted)
     detail = (
         f"{record} wrote no document version, and what else became of it is not kept: "
         f"the corpus keeps that for {OUTCOMES_KEPT_DAYS} days"

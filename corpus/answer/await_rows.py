@@ -93,6 +93,13 @@ class VersionRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ContentRow:
+    """Whether a version says what a record said."""
+
+    stands: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HeadRow:
     """The newest version of a document, visible or not."""
 
@@ -165,6 +172,13 @@ class AwaitRows:
     def version(self, document_id: str, version: int) -> VersionRow | None:
         key = {"document_id": document_id, "version": version}
         return self._row(VersionRow, "await_document_version", **key)
+
+    def content_stands(self, record: RecordPosition, wrote: RecordRow) -> bool:
+        """Whether its version says what the record says; it was applied, or the version had its content then."""
+        names = ("batch", "outcome", "document_id", "version")
+        key = {name: getattr(wrote, name) for name in names}
+        found = self._row(ContentRow, "await_content_stands", **asdict(record), **key)
+        return found is None or found.stands
 
     def head(self, document_id: str) -> HeadRow | None:
         return self._row(HeadRow, "await_document_head", document_id=document_id)

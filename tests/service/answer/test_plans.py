@@ -22,6 +22,8 @@ WAITS: dict[str, dict[str, Any]] = {
     "await_offset_document": RECORD | {"offset": 73, "batch": 7},
     "await_offset_dead_letter": RECORD | {"offset": 73, "batch": 7},
     "await_document_version": {"document_id": "d9", "version": 1},
+    "await_content_stands": RECORD
+    | {"offset": 73, "batch": 7, "outcome": "applied", "document_id": "d9", "version": 1},
     "await_document_head": {"document_id": "d9"},
     "await_document_dead_letters": {"document_id": "d9"},
     "await_partition_behind": {},

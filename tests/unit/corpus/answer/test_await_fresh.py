@@ -64,6 +64,7 @@ class Rows(AwaitRows):
     letter: DeadLetterRow | None = None
     written: WrittenRow | None = None
     version_row: VersionRow | None = None
+    stands: bool = True  # what the version says is what the record said
     head_row: HeadRow | None = None
     letters: list[DeadLetterRow] = field(default_factory=list)
     behind: PartitionRow | None = None
@@ -91,6 +92,9 @@ class Rows(AwaitRows):
 
     def version(self, document_id, version):
         return self.version_row
+
+    def content_stands(self, record, wrote):
+        return self.stands
 
     def head(self, document_id):
         return self.head_row
