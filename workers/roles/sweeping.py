@@ -93,7 +93,8 @@ async def _held_by(client: Client, source: str) -> Collection[str] | None:
         state = await entity.query(
             "status", result_type=SourceState, rpc_timeout=_RPC_TIMEOUT
         )
-        held = {ref.url for ref in (*state.pending, *state.in_flight)}
+        refs = (*state.pending, *state.in_flight, *state.undecided)
+        held = {ref.url for ref in refs}
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise

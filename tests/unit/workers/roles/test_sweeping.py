@@ -52,13 +52,15 @@ def state() -> SourceState:
     made = SourceState(source="s")
     made.pending.append(replace(make_ref(0, 1), url="pending"))
     made.in_flight.append(replace(make_ref(1, 2), url="in-flight"))
+    # Of another epoch; it waits until the row can be read, which may take long.
+    made.undecided.append(replace(make_ref(2, 3, epoch=1), url="undecided"))
     return made
 
 
 @pytest.mark.parametrize(
     ("client", "held"),
     [
-        (Client(state()), {"pending", "in-flight"}),
+        (Client(state()), {"pending", "in-flight", "undecided"}),
         (Client(state(), running=1), None),
         (Client(rpc(RPCStatusCode.NOT_FOUND)), set()),  # it has never run
         (Client(rpc(RPCStatusCode.NOT_FOUND), running=1), None),
