@@ -84,7 +84,9 @@ def adopt_row(state: SourceState, loaded: LoadedSource, *, decides: int) -> None
     """Follow the row in whether the source is halted, then in its epoch (`adopt_epoch`).
 
     A halt of an older epoch is void: a resume, or a source that was retired and is configured again, began a new one.
-    A storer of a version before 2026-11-26 names no state; another epoch shows that a halt is over.
+    A storer of a version before 2026-11-26 names no state; another epoch shows that a halt is over. A pause that an
+    entity of such a version was signalled ends in the same way: `resume` may not have reached it, and `freshet apply`
+    sends `reload` only where a paused source was retired in between.
     """
     is_known = bool(loaded.state)
     if loaded.state == SourceStatus.HALTED:
@@ -92,6 +94,8 @@ def adopt_row(state: SourceState, loaded: LoadedSource, *, decides: int) -> None
     elif state.halted and (is_known or loaded.epoch != state.epoch):
         state.halted = ""
         forget_failures(state)
+    if loaded.state == SourceStatus.ACTIVE and loaded.epoch != state.epoch:
+        state.paused = False
     state.row_state = loaded.state
     adopt_epoch(state, epoch=loaded.epoch, decides=decides)
 

@@ -24,6 +24,22 @@ def firsts(state: SourceState) -> list[int]:
     return [ref.first_offset for ref in state.pending]
 
 
+# ── a pause ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("epoch", "status", "stays"),
+    [(4, "active", False), (3, "active", True), (4, "paused", True), (4, "", True)],
+)
+def test_a_pause_of_an_older_epoch_is_void(
+    state: SourceState, epoch: int, status: str, stays: bool
+) -> None:
+    """Else a source that was paused, retired and configured again is active, and nothing of it is published."""
+    state.epoch, state.paused = 3, True
+    adopt_row(state, row(epoch, status), decides=0)
+    assert state.paused is stays
+
+
 # ── epochs ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
