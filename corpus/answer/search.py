@@ -106,7 +106,7 @@ def search(
     """
     with database_errors_translated(), cancellable(connection):
         # Step 1.
-        specs = _read_sources(connection, request.sources)
+        specs, sources = _read_sources(connection, request.sources)
         if not specs:
             return SearchResponse(hits=())
         model, prefix = one_space(specs)
@@ -122,6 +122,7 @@ def search(
             "query": vector,
             "space_id": space_id,
             "as_of": _as_of(connection, request, specs),
+            "sources": sources,
             **_parameters(request),
         }
         # Steps 3, 4.
@@ -135,10 +136,15 @@ def search(
     return bounded(response)
 
 
-def _read_sources(connection: Connection, names: tuple[str, ...]) -> list[SourceSpec]:
+def _read_sources(
+    connection: Connection, names: tuple[str, ...]
+) -> tuple[list[SourceSpec], list[str] | None]:
     """The sources of these names, or all of them where no name is given.
 
     A source whose specification cannot be read is left out of all of them, with a line in the log.
+
+    Returns:
+        The specifications, and the names to search in; None: in all sources.
     """
     with connection.cursor(row_factory=class_row(_SourceRow)) as cursor:
         cursor.execute(query("search_spaces"), {"sources": list(names) or None})
@@ -155,7 +161,9 @@ def _read_sources(connection: Connection, names: tuple[str, ...]) -> list[Source
             raise UnreadableSpecError(f"source {source!r} cannot be searched: {reason}")
         context = {"action": "spec_unreadable", "source": source, "kind": source}
         logger.warning("source is left out of a search: %s", reason, extra=context)
-    return list(stored.specs.values())
+    if names or stored.unreadable:
+        return list(stored.specs.values()), list(stored.specs)
+    return list(stored.specs.values()), None
 
 
 def one_space(specs: list[SourceSpec]) -> tuple[str, str]:
@@ -189,7 +197,6 @@ def _parameters(request: SearchRequest) -> dict[str, Any]:
         "text": None if request.mode == "vector" else request.query,
         "k": request.k,
         "mode": request.mode,
-        "sources": list(request.sources) or None,
         "metadata": request.metadata or None,
         "max_characters": MAX_TEXT_CHARACTERS,
     }

@@ -75,6 +75,24 @@ def test_searches_reports_and_apply_go_on(pipeline: Pipeline) -> None:
     assert readable.keys() == {"s", "pattern"}  # the topic is wrong for Kafka only
 
 
+@pytest.mark.parametrize("mode", ["text", "vector", "hybrid"])
+def test_what_is_left_out_of_a_search_is_left_out_of_its_answer(
+    pipeline: Pipeline, mode: str
+) -> None:
+    """Its documents, and its dictionary, which this server may not have."""
+    pipeline.ingest(make_event("a", 1, "lighthouses"))
+    with Pipeline(
+        pipeline.database_url, Path(pipeline.store.url.removeprefix("file://")), source="other"
+    ) as other:
+        other.ingest(make_event("b", 1, "lighthouses"))
+        assert len(pipeline.search("lighthouses", mode=mode)) == 2
+        damaged = {"text_search_language": "klingon"}
+        pipeline.connection.execute(
+            "UPDATE freshet.source SET spec = %s WHERE source = 'other'", (Jsonb(damaged),)
+        )
+    assert [hit.document_id for hit in pipeline.search("lighthouses", mode=mode)] == ["a"]
+
+
 @pytest.fixture
 async def stand(
     database_url: str, kafka_bootstrap: str, tmp_path: Path, make_topic: Callable[[int], str]
