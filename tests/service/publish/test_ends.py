@@ -10,6 +10,7 @@ import pytest
 from corpus.answer.await_fresh import current_outcome
 from corpus.clean.cleaner import Cleaner
 from corpus.service import AwaitFreshRequest
+from corpus.sql import query
 from tests.support.pipeline import Pipeline, make_event
 
 pytestmark = pytest.mark.service
@@ -44,6 +45,16 @@ def found_at(pipeline: Pipeline, instant: datetime) -> list[str]:
     return sorted(hit[0] for hit in hits)
 
 
+def announced(pipeline: Pipeline, batch: int) -> list[str]:
+    """Documents of a batch's notice."""
+    values = {"source": pipeline.spec.source, "batch": batch, "most": 10}
+    return [
+        row[0]
+        for name in ("batch_changes", "batch_expiries")
+        for row in pipeline.connection.execute(query(name), values)
+    ]
+
+
 @pytest.mark.parametrize("has_end", [True, False])
 def test_an_end_that_comes_after_the_withdrawal_changes_no_past(
     pipeline: Pipeline, has_end: bool
@@ -61,6 +72,8 @@ def test_an_end_that_comes_after_the_withdrawal_changes_no_past(
     pipeline.ingest(make_event("a", 1, "text", expires_at=end.astimezone(UTC).isoformat()))
     assert pipeline.visible() == {}
     assert found_at(pipeline, answered) == before
+    # A subscriber who reads the ledger only now is notified of what was visible, once.
+    assert [announced(pipeline, batch) for batch in (1, 2, 3)] == [["a"], ["a"], []]
 
 
 def test_a_past_end_that_was_added_counts_when_the_document_is_sent_again(
