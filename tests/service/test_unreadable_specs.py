@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from ingest.overview import overview
 from tests.support.consuming import Bench, bench
 from tests.support.pipeline import Pipeline, make_event
 from tests.support.polling import until
+from workers.apply.schedules import Schedules
 from workers.apply.sources import read_sources
 
 pytestmark = pytest.mark.service
@@ -73,6 +75,18 @@ def test_searches_reports_and_apply_go_on(pipeline: Pipeline) -> None:
     assert "stored specification" in errors["newer"]
     readable = read_sources(pipeline.connection)
     assert readable.keys() == {"s", "pattern"}  # the topic is wrong for Kafka only
+
+
+def test_an_unreadable_source_with_ends_of_its_own_stops_no_apply(pipeline: Pipeline) -> None:
+    pipeline.ingest(make_event("a", 1, "one", expires_at="2199-01-01T00:00:00Z"))
+    services: Any = SimpleNamespace(connection=pipeline.connection)
+    target: Any = SimpleNamespace(continuing=())
+    wanted = asyncio.run(Schedules().desired(services, target))
+    assert len(wanted) == 1
+    pipeline.connection.execute(
+        "UPDATE freshet.source SET spec = %s", (Jsonb(UNREADABLE["damaged"]),)
+    )
+    assert asyncio.run(Schedules().desired(services, target)) == {}
 
 
 @pytest.mark.parametrize("mode", ["text", "vector", "hybrid"])

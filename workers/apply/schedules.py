@@ -13,7 +13,7 @@ from temporalio.service import RPCError
 from corpus.database import Connection, database_errors_translated
 from corpus.errors import DependencyError
 from corpus.search_attributes import SPEC_HASH
-from corpus.source import SourceSpec
+from corpus.source import SourceSpec, read_specs
 from corpus.sql import query
 from freshness import schedules
 from workers.apply.change import Action, Change, StalePlanError
@@ -105,7 +105,8 @@ def _sources_with_ends(connection: Connection) -> list[SourceSpec]:
         connection.cursor(row_factory=namedtuple_row) as cursor,
     ):
         rows: list[Any] = cursor.execute(query("sources_with_ends")).fetchall()
-    return [SourceSpec.from_json(row.spec) for row in rows]
+    stored = read_specs((row.source, row.spec) for row in rows)
+    return list(stored.specs.values())  # a check of an unreadable one could not begin
 
 
 @until_settled
