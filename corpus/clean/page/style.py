@@ -13,13 +13,18 @@ from corpus.clean.page.rules import MOVING_PROPERTIES, names
 
 # Only a style that matches can hide; most do not, and need no parser. A backslash may spell anything.
 _MAY_HIDE = pattern(
-    r"none|hidden|collapse|visible|opacity|font|-\s*\d{3}|-\d*\.?\d+e|\\", IGNORECASE
+    r"none|hidden|collapse|visible|opacity|font|clip|scale|-\s*\d{3}|-\d*\.?\d+e|\\",
+    IGNORECASE,
 )
 _MAX_CACHED_CHARACTERS = 300
 # Further out than any screen, in pixels.
 _FAR = -999
 _PIXELS = {"px": 1.0, "pt": 4 / 3, "em": 16.0, "rem": 16.0, "vw": 10.0, "vh": 10.0}
 _SIDES = ("left", "top", "right", "bottom")
+_SCALES = frozenset(("scale", "scalex", "scaley", "scale3d"))
+_LENGTHS = frozenset(("number", "dimension", "percentage"))
+# These give a box of no height some room.
+_ROOM = ("min-height", "padding", "padding-top", "padding-bottom")
 _MOVABLE = frozenset(("absolute", "fixed", "relative", "sticky"))
 _RELATIVE_UNITS = frozenset(("em", "ex", "ch", "%"))
 _SIZE_WORDS = names(
@@ -109,6 +114,8 @@ def _declared(attribute: str) -> dict[str, Sequence[Any]]:
 
 def _is_value_of(name: str, value: Sequence[Any]) -> bool:
     """Would a browser take the value? Only asked where a wrong answer would hide or show."""
+    if any(token == "!" for token in value):
+        return False
     if name == "visibility":
         return _word(value) in ("visible", "hidden", "collapse", "inherit", "initial")
     if name == "display":
@@ -130,13 +137,75 @@ def _is_gone(values: dict[str, Sequence[Any]]) -> bool:
         return True
     if _word(values.get("content-visibility", ())) == "hidden":
         return True
+    moving = MOVING_PROPERTIES & values.keys()
     if _is_transparent(values.get("opacity", ())):
-        return not MOVING_PROPERTIES & values.keys()
+        return not moving
+    if _is_shrunk(values):
+        return moving <= {"transform"}
+    return _is_cut_off(values) or _is_far_out(values)
+
+
+def _is_far_out(values: dict[str, Sequence[Any]]) -> bool:
     if _pixels(values.get("text-indent", ())) <= _FAR:
         return True
     if _word(values.get("position", ())) not in _MOVABLE:
         return False
     return any(_pixels(values.get(side, ())) <= _FAR for side in _SIDES)
+
+
+def _is_shrunk(values: dict[str, Sequence[Any]]) -> bool:
+    """Is the box of no size, and hides what flows over?"""
+    transform = values.get("transform", ())
+    if any(_is_scale_of_nothing(token) for token in transform):
+        return True
+    if not any(_clips(values.get(name, ())) for name in ("overflow", "overflow-y")):
+        return False
+    room = [values[name] for name in _ROOM if name in values]
+    if not all(map(_is_nothing, room)):
+        return False
+    return any(_is_nothing(values.get(name, ())) for name in ("height", "max-height"))
+
+
+def _clips(value: Sequence[Any]) -> bool:
+    return any(
+        token.type == "ident" and token.lower_value in ("hidden", "clip")
+        for token in value
+    )
+
+
+def _is_nothing(value: Sequence[Any]) -> bool:
+    return bool(value) and all(
+        token.type in ("number", "dimension") and token.value == 0 for token in value
+    )
+
+
+def _is_scale_of_nothing(token: Any) -> bool:
+    if token.type != "function" or token.lower_name not in _SCALES:
+        return False
+    sizes = [each.value for each in token.arguments if each.type == "number"]
+    return 0 in sizes
+
+
+def _is_cut_off(values: dict[str, Sequence[Any]]) -> bool:
+    """Is nothing left of the box by `clip-path: inset(50%)`, or by `clip: rect(1px, 1px, 1px, 1px)`?"""
+    insets = _arguments(values.get("clip-path", ()), "inset")
+    if insets and all(
+        each.type == "percentage" and each.value >= 50 for each in insets
+    ):
+        return True
+    if _word(values.get("position", ())) not in ("absolute", "fixed"):
+        return False
+    edges = _arguments(values.get("clip", ()), "rect")
+    return len(edges) == 4 and len({each.value for each in edges}) == 1
+
+
+def _arguments(value: Sequence[Any], function: str) -> list[Any]:
+    """Return the lengths in the arguments of a function that is the value."""
+    if not value or value[0].type != "function":
+        return []
+    if value[0].lower_name != function:
+        return []
+    return [each for each in value[0].arguments if each.type in _LENGTHS]
 
 
 def _is_transparent(value: Sequence[Any]) -> bool:
