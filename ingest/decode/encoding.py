@@ -1,6 +1,7 @@
 """Bytes become text, or a reason that names what they are instead."""
 
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 
 from corpus.dead_letter import DeadLetterReason
@@ -99,9 +100,10 @@ def document_text(
 
     1. of the byte order mark
     2. of the charset of a media type
-    3. of HTML and XML: what the document itself declares
-    4. if it is not UTF-8 and `detect` is set: what charset-normalizer finds
-    5. UTF-8
+    3. UTF-16 where every zero byte is the same half of a character, and nothing but text comes out
+    4. of HTML and XML: what the document itself declares
+    5. if it is not UTF-8 and `detect` is set: what charset-normalizer finds
+    6. UTF-8
 
     Args:
         value: the bytes.
@@ -117,12 +119,14 @@ def document_text(
             return _text_in(marked, encoding)
     encoding = _stated_encoding(content_types)  # 2
     if encoding is None:
-        _refuse_other_formats(value, _NOT_TEXT, "text")
-        encoding = _declared_encoding(value, content_types)  # 3
-    if encoding is None and detect:
-        encoding = _detected_encoding(value)  # 4
+        encoding = _unmarked_utf16(value)  # 3
     if encoding is None:
-        encoding = "utf-8"  # 5
+        _refuse_other_formats(value, _NOT_TEXT, "text")
+        encoding = _declared_encoding(value, content_types)  # 4
+    if encoding is None and detect:
+        encoding = _detected_encoding(value)  # 5
+    if encoding is None:
+        encoding = "utf-8"  # 6
     return _text_in(value, encoding)
 
 
@@ -162,6 +166,33 @@ def _stated_encoding(content_types: Sequence[str]) -> str | None:
         if encoding is not None:
             return encoding
     return None
+
+
+def _unmarked_utf16(value: bytes) -> str | None:
+    """UTF-16 without a mark: as UTF-8 most of it is valid, and other letters.
+
+    Spaces, digits and marks of every script have a zero byte in UTF-16, and no other text has any.
+    """
+    sample = value[:_UTF16_WITHIN]
+    zeros = (sample[::2].count(0), sample[1::2].count(0))
+    units_per_zero = _MOST_UNITS_PER_ZERO
+    if _ASCII_WITH_ZEROS.fullmatch(sample):
+        units_per_zero = 1  # else zeros between words
+    few = len(sample) // (2 * units_per_zero)
+    if len(value) % 2 or min(zeros) or max(zeros) < max(few, 1):
+        return None
+    encoding = "utf-16be" if zeros[0] else "utf-16le"
+    text = sample.decode(encoding, "replace")
+    if len(value) > len(sample):
+        text = text[:-1]  # perhaps half a character
+    return encoding if all(map(_is_text, text)) else None
+
+
+def _is_text(character: str) -> bool:
+    if character in "\t\n\r\f":
+        return True
+    kind = unicodedata.category(character)
+    return character != "\ufffd" and (kind[0] != "C" or kind == "Cf")
 
 
 def _declared_encoding(value: bytes, content_types: Sequence[str]) -> str | None:
@@ -218,6 +249,10 @@ _IF_DECLARED = {
     "utf-16be": "utf-8",
     "x-user-defined": "windows-1252",
 }
+
+_UTF16_WITHIN = 4_096  # bytes
+_MOST_UNITS_PER_ZERO = 64
+_ASCII_WITH_ZEROS = re.compile(rb"[\x00\t\n\r\x20-\x7e]*")
 
 _DETECTED_FROM = 65_536  # bytes; more make the guess slower, and no better
 # Python's name of an encoding, and the standard's.

@@ -138,6 +138,27 @@ def test_a_page_declares_its_charset(beginning: str, media_type: str) -> None:
     refused(text_event(value, content_type=b"text/markdown"), NOT_DECODABLE)
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Gate one closes.",
+        "Шлюз закрывается каждый день.",
+        "水門は九時に 閉まる 🚪。\n" * 300,
+        "<p>Größe: 12 €</p>",
+    ],
+)
+def test_utf16_without_a_mark_is_no_other_text(text: str, encoding: str) -> None:
+    assert changed(text_event(text.encode(encoding))).content == text
+
+
+@pytest.mark.parametrize("value", [b"", b"a\x00b", b"one\x00two\x00", b"No zero byte here."])
+def test_zero_bytes_alone_are_no_utf16(value: bytes) -> None:
+    content = changed(text_event(value)).content
+    assert content is not None
+    assert content.replace("\x00", "") == value.decode().replace("\x00", "")
+
+
 def test_a_page_that_declares_utf16_in_letters_is_utf8() -> None:
     value = "<meta charset=utf-16><p>ворота".encode()
     decoded = text_event(value, content_type=b"text/html")
