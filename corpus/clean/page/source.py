@@ -4,13 +4,21 @@ import html
 import re
 
 from corpus.clean.page.marks import CDATA_OF_MARKUP
+from corpus.clean.page.xml import as_html, is_other_xml
 
 _NOSCRIPT = re.compile(r"<(/?)noscript(?=[\s>/])", re.IGNORECASE)
 # Characters that stand for something in the walker. No text holds them, written as such or as a reference.
 _RESERVED = "\x00\x01\x02\x03\x04\x05\x06"
 _WITHOUT_RESERVED = str.maketrans("", "", _RESERVED)
 _RESERVED_REFERENCE = re.compile("&#(?:0*[1-6]|[xX]0*[1-6])(?:;|(?![0-9a-fA-F]))")
-_XHTML = re.compile(r"\s*(?:<\?xml|<!DOCTYPE html PUBLIC \"-//W3C//DTD XHTML)")
+_XHTML = re.compile(
+    r"\s*(?:<\?xml|<!DOCTYPE html PUBLIC \"-//W3C//DTD XHTML"
+    r"|(?:<!DOCTYPE[^<>]{0,200}>\s*)?<html\s[^<>]{0,500}xmlns=.http://www.w3.org/1999/xhtml)"
+)
+# How office programs write what others write as <sup>, <sub>.
+_RAISED = re.compile(
+    r"<span(\s[^<>]{0,500}vertical-align:\s{0,9}(super|sub)\b[^<>]{0,500})>([^<>]{0,60})</span>"
+)
 _CONFLUENCE = ("<ac:", "<ri:")
 _SELF_CLOSED = re.compile(
     r"<(?!(?:area|base|br|col|embed|hr|img|input|link|meta|param|source|track|wbr)[\s/])"
@@ -35,7 +43,8 @@ def readable_source(content: str) -> str:
     1. reserved characters go
     2. `noscript` holds raw text, as where scripts run; in a page's head a parser would make body text of it
     3. sections of CDATA become text
-    4. XML's self-closed elements are closed
+    4. XML's self-closed elements are closed; what is no page gets the elements of HTML
+    5. text that a style raises or lowers becomes <sup>, <sub>
     """
     if any(character in content for character in _RESERVED):
         content = content.translate(_WITHOUT_RESERVED)
@@ -47,7 +56,16 @@ def readable_source(content: str) -> str:
     is_confluence = any(tag in content for tag in _CONFLUENCE)
     if is_confluence or _XHTML.match(content):
         content = _SELF_CLOSED.sub(r"<\1\2></\1>", content)
+    if is_other_xml(content):
+        content = as_html(content)
+    if "vertical-align" in content:
+        content = _RAISED.sub(_script, content)
     return content
+
+
+def _script(span: re.Match[str]) -> str:
+    name = "sup" if span[2] == "super" else "sub"
+    return f"<{name}{span[1]}>{span[3]}</{name}>"
 
 
 def _raw_noscript(content: str) -> str:
