@@ -26,7 +26,14 @@ _ELEMENT_BEFORE = re.compile(r"(?:^|[^A-Za-z])((?:[A-Z][a-z]?\d*|[()\[\]])+)$")
 _LAST_ELEMENT = re.compile(r"([A-Z][a-z]?)$|[)\]]$")
 _SIMPLE = re.compile(r"[-+−–]?(?:\d+(?:[.,]\d+)?|\w)")
 _MAX_LOOK_BEHIND = 24
+_MAX_FORMULA = 1_000
 _FILE_NAME = re.compile(r"\S+\.(?:png|jpe?g|gif|svg|webp|bmp|ico)", re.IGNORECASE)
+# A picture's text that is a formula: a command of TeX, a power, or an equation of short names.
+_FORMULA = re.compile(r"\\[a-zA-Z]{2,}|[\w)}\]]\^[\w{(\\]|^\s*\w{1,3}\s*=\s*\S")
+_LIST_STYLE = re.compile(
+    r"list-style(?:-type)?\s{0,9}:[^;]{0,40}\b(lower|upper)-(alpha|latin|roman)",
+    re.IGNORECASE,
+)
 _DISPLAY_STYLE = re.compile(r"\{\\(?:display|text)style\s*(.*)\}", re.DOTALL)
 # Ideographs, kana, hangul, Thai: words without spaces, a character says as much as three letters.
 _DENSE = re.compile("[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
@@ -95,7 +102,7 @@ def alternative_text(picture: LexborNode) -> str:
     if not alt:
         return ""
     classes = attributes.get("class") or ""
-    if _shows_formula(classes):
+    if _shows_formula(classes) or _FORMULA.search(alt[:_MAX_FORMULA]):
         if _has_source(picture):
             return ""
         return plain_tex(alt)
@@ -148,8 +155,9 @@ class Numbering:
         self._is_ordered = items.tag == "ol"
         classes = (attributes.get("class") or "").split()
         named = [ORDER_OF_CLASS[name] for name in classes if name in ORDER_OF_CLASS]
+        styled = _order_of_style(attributes.get("style") or "")
         stated = attributes.get("type") or (named[0] if named else "1")
-        self._spell = _SPELLINGS.get(stated, str)
+        self._spell = _SPELLINGS.get(styled or stated, str)
         self._step = -1 if "reversed" in attributes else 1
         self._next = _integer(attributes.get("start"))
         if self._next is None:
@@ -166,6 +174,16 @@ class Numbering:
             value = self._next or 0
         self._next = value + self._step
         return f"{self._spell(value)}."
+
+
+def _order_of_style(style: str) -> str:
+    """Return the type of a list, as the attribute has it, that a style asks for."""
+    stated = _LIST_STYLE.search(style)
+    if stated is None:
+        return ""
+    case, kind = stated[1].lower(), stated[2].lower()
+    letter = "i" if kind == "roman" else "a"
+    return letter.upper() if case == "upper" else letter
 
 
 def _integer(text: str | None) -> int | None:

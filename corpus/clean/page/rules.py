@@ -47,8 +47,8 @@ NEVER_TEXT: tuple[tuple[str, DropRule], ...] = (
 )
 # Raw text in which a browser with scripts sees no elements; only what is between its tags is text.
 HOLDS_MARKUP = frozenset(("noframes", "noembed", "iframe"))
-# But the source of a formula is text, in a script of this type.
-FORMULA_SOURCE = "math/tex"
+# But the source of a formula is text, in a script of such a type.
+FORMULA_SOURCE = ("math/tex", "math/asciimath")
 # What a script made of formulas whose source is still on the page.
 RENDERED_FORMULAS = (
     ".MathJax",

@@ -30,6 +30,9 @@ def blocks(markup: str, *, main: bool = False) -> list[str]:
         ("he said <q>stop</q>", "he said “stop”"),
         ("<ruby>漢<rp>(</rp><rt>kan</rt><rp>)</rp></ruby>", "漢(kan)"),
         ("&#1;10<sup>6</sup>&#2;", "10^6"),
+        ("10<span style='font-size:.6em;vertical-align:super'>6</span> litres", "10^6 litres"),
+        ("H<span style='vertical-align: sub'>2</span>O", "H2O"),
+        ("10<span style='vertical-align:baseline'>6</span>", "106"),
         # formulas
         (
             "<math><semantics><mi>Q</mi><annotation encoding='application/x-tex'>{\\displaystyle Q=Av}"
@@ -44,6 +47,9 @@ def blocks(markup: str, *, main: bool = False) -> list[str]:
         ("<math><mfrac><mi>a</mi><mi>b</mi></mfrac></math>", "(a)/(b)"),
         ("<math><msqrt><mi>a</mi><mi>b</mi></msqrt></math>", "√(ab)"),
         ("is <script type='math/tex; mode=display'>Q = A v</script> too", "is Q = A v too"),
+        ("is <script type='math/asciimath'>sum_i</script> too", "is sum_i too"),
+        ("energy <img alt='E=mc^2'> here", "energy E=mc^2 here"),
+        ("<img alt='\\frac{a}{b}'>", "\\frac{a}{b}"),
         ("<img class='mwe-math-fallback-image' aria-hidden=true alt='{\\displaystyle a}'>", "a"),
         # pictures
         ("<img alt='Red wire to pin four'>", "[Red wire to pin four]"),
@@ -75,6 +81,8 @@ def test_a_picture_whose_caption_says_the_same_is_said_once() -> None:
         ("<ol type=I start=4><li>a</ol>", ["IV. a"]),
         ("<ol class='upperalpha simple'><li>a</ol>", ["A. a"]),
         ("<ol class=loweralpha><li>a</ol>", ["a. a"]),
+        ("<ol style='list-style-type: lower-latin'><li>a</ol>", ["a. a"]),
+        ("<ol type=a style='list-style:UPPER-ROMAN'><li>a</ol>", ["I. a"]),
         ("<ol class=lowerroman><li>a</ol>", ["i. a"]),
         ("<ol class=upperroman><li>a</ol>", ["I. a"]),
         ("<ol start=x type=z><li>a</ol>", ["1. a"]),
@@ -161,6 +169,27 @@ CONFLUENCE = "<ac:structured-macro ac:name='code'>{}</ac:structured-macro>"
         (
             "<?xml version='1.0'?><html><body><div id='a'/><p>b</p><span/>c</body></html>",
             ["b", "c"],
+        ),
+        (
+            "<!DOCTYPE html>\n<html xmlns='http://www.w3.org/1999/xhtml'><head><script src='a'/>"
+            "</head><body><p>b</p></body></html>",
+            ["b"],
+        ),
+        (
+            "<?xml version='1.0'?><article><title>A</title><section><title>B</title><para>c</para>"
+            "<programlisting><![CDATA[a < b\n  c]]></programlisting><itemizedlist><listitem>"
+            "<para>d</para></listitem></itemizedlist></section></article>",
+            ["A", "B", "c", "a < b\n  c", "- d"],
+        ),
+        (
+            "<rss><channel><title>A</title><item><title>B</title><description>&lt;p&gt;c&lt;/p&gt;"
+            "</description></item></channel></rss>",
+            ["A", "B", "c"],
+        ),
+        (
+            "<feed><title>A</title><entry><title>B</title><summary>c</summary>"
+            "<content type='html'><![CDATA[<p>d</p><p>e</p>]]></content></entry></feed>",
+            ["A", "B", "c", "d", "e"],
         ),
     ],
 )
