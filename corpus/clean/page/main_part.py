@@ -1,5 +1,6 @@
 """Which part of a page is the document: by prose and links, counted in characters, never by a name alone."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -23,6 +24,7 @@ from corpus.clean.page.rules import (
     MIN_PROSE_OUTSIDE,
     MIN_SENTENCE,
     MIN_SHARE,
+    NOTES,
     TITLE_OF_BUTTON,
     NotDocument,
 )
@@ -40,6 +42,9 @@ from corpus.clean.page.tree import (
 )
 
 _TEXT_BLOCKS = "p, li, pre, td, dd, blockquote"
+_DIGITS = re.compile(r"\d+")
+# Of the name of a language in a language bar; titles of works have more.
+_MAX_WORDS = 2
 
 
 @dataclass(slots=True)
@@ -78,7 +83,7 @@ def document_parts(body: LexborNode, page: Inventory, title: str) -> Parts:
     if explicit:
         explicit = _article_in(explicit) or explicit
         dropped = _not_document(explicit, _IN_MAIN, page)
-        roots = [*_title_outside(body, explicit, title), *explicit]
+        roots = _with_outside(explicit, body, page, title)
         return Parts(roots, dropped.rules)
     # 2.
     dropped = _not_document([body], _ANYWHERE, page)
@@ -94,7 +99,7 @@ def document_parts(body: LexborNode, page: Inventory, title: str) -> Parts:
     for elements in _likely_main(body, page):
         roots = _fair(elements, dropped, left)
         if roots:
-            roots = [*_title_outside(body, roots, title), *roots]
+            roots = _with_outside(roots, body, page, title)
             return Parts(roots, dropped.rules)
     return Parts([body], dropped.rules)
 
@@ -158,6 +163,25 @@ def _prose_outside(body: LexborNode, mains: set[int]) -> int:
     )
 
 
+def _with_outside(
+    roots: list[LexborNode], body: LexborNode, page: Inventory, title: str
+) -> list[LexborNode]:
+    """Return the main part with the heading in front of it and the notes behind it."""
+    headings = _title_outside(body, roots, title)
+    return [*headings, *roots, *_notes_outside(body, roots, page)]
+
+
+def _notes_outside(
+    body: LexborNode, roots: list[LexborNode], page: Inventory
+) -> Iterator[LexborNode]:
+    within, inside = {body.mem_id}, ids(roots)
+    around = {parent.mem_id for root in roots for parent in ancestors(root)}
+    for notes in outermost(_NOTES.matching(page)):
+        is_apart = notes.mem_id not in around and not is_inside(notes, inside)
+        if is_apart and is_inside(notes, within):
+            yield notes
+
+
 def _title_outside(
     body: LexborNode, roots: list[LexborNode], title: str
 ) -> Iterator[LexborNode]:
@@ -168,7 +192,8 @@ def _title_outside(
     if len(headings) != 1 or headings[0].css_first("a"):
         return
     heading = " ".join(text_of(headings[0]).split())
-    if heading and title.startswith(heading):
+    in_article = any(parent.tag == "article" for parent in ancestors(headings[0]))
+    if heading and (in_article or not title or title.startswith(heading)):
         yield headings[0]
 
 
@@ -191,17 +216,32 @@ def _fair(
 
 
 def _is_kin(element: LexborNode, other: LexborNode) -> bool:
-    """Are they of one kind: same element, same classes, around them the same parent?"""
+    """Are they of one kind, such as the posts of a thread, in one parent or in parents of one kind?"""
     if element.mem_id == other.mem_id:
         return True
-    if element.tag != other.tag or element.parent is None or other.parent is None:
+    parent, other_parent = element.parent, other.parent
+    if element.tag != other.tag or parent is None or other_parent is None:
         return False
-    same_parent = element.parent.mem_id == other.parent.mem_id
-    return same_parent and _classes(element) == _classes(other)
+    if parent.mem_id == other_parent.mem_id:
+        is_post = element.tag == "article" and prose(element) * 2 > characters(element)
+        return is_post or _are_alike(element, other)
+    if not _are_alike(element, other) or not _are_alike(parent, other_parent):
+        return False
+    return ids(filter(None, [parent.parent])) == ids(
+        filter(None, [other_parent.parent])
+    )
 
 
-def _classes(element: LexborNode) -> str:
-    return element.attributes.get("class") or ""
+def _are_alike(element: LexborNode, other: LexborNode) -> bool:
+    """Have they the same name, and a class in common if they have any?"""
+    classes, others = _classes(element), _classes(other)
+    return element.tag == other.tag and (classes == others or bool(classes & others))
+
+
+def _classes(element: LexborNode) -> set[str]:
+    """Return the classes, without numbers that tell one element from the next."""
+    value = element.attributes.get("class") or ""
+    return set(_DIGITS.sub("", value).split())
 
 
 # What is no part of the document
@@ -231,6 +271,7 @@ _IN_MAIN = _Rules(IN_MAIN)
 _ANYWHERE = _Rules(ANYWHERE)
 _LIKELY = Selectors(LIKELY_MAIN)
 _EXPLICIT = Selectors(EXPLICIT_MAIN)
+_NOTES = Selectors(NOTES)
 
 
 class _Dropped:
@@ -340,6 +381,9 @@ def _is_language_bar(block: LexborNode) -> bool:
     links = block.css("a[hreflang]")
     languages = {link.attributes.get("hreflang") for link in links}
     if len(links) < 2 or len(languages) < len(links):
+        return False
+    names = [len(text_of(link).split()) <= _MAX_WORDS for link in links]
+    if sum(names) * 2 < len(links):
         return False
     linked = [characters(link) for link in links]
     return max(linked) <= 20 and sum(linked) * 2 >= characters(block) - 20

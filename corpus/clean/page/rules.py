@@ -81,6 +81,15 @@ OPENED_BY_READER = (
     ".collapsible",
     ".spoiler",
     ".spoiler-content",
+    ".mw-collapsible-content",
+    ".schema-faq-answer",
+    ".read-more",
+    ".readmore",
+    ".more-text",
+    ".more-content",
+    ".carousel-item",
+    ".swiper-slide",
+    ".slick-slide",
     ".toggle-content",
     ".faq-answer",
 )
@@ -277,6 +286,13 @@ LIKELY_MAIN = (
     "#bodyContent",
     ".document",
     ".body",
+)
+# Notes of the document, also where they stand behind its main part.
+NOTES = (
+    "#footnotes",
+    ".footnotes",
+    "[role='doc-endnotes' i]",
+    "[role='doc-bibliography' i]",
 )
 # Of the prose that is left without boilerplate; an element with less is a teaser, or one article of many.
 FAIR_SHARE = 0.4

@@ -61,6 +61,15 @@ OPENED_BY_READER = {
     ".collapsible": f"<div class=collapsible {_HIDE}>KEEP</div>",
     ".spoiler": f"<div class=spoiler {_HIDE}>KEEP</div>",
     ".spoiler-content": f"<div class=spoiler-content {_HIDE}>KEEP</div>",
+    ".mw-collapsible-content": f"<div class=mw-collapsible-content {_HIDE}>KEEP</div>",
+    ".schema-faq-answer": f"<p class=schema-faq-answer {_HIDE}>KEEP</p>",
+    ".read-more": f"<span class=read-more {_HIDE}>KEEP</span>",
+    ".readmore": f"<span class=readmore {_HIDE}>KEEP</span>",
+    ".more-text": f"<span class=more-text {_HIDE}>KEEP</span>",
+    ".more-content": f"<div class=more-content {_HIDE}>KEEP</div>",
+    ".carousel-item": f"<div class=carousel-item {_HIDE}>KEEP</div>",
+    ".swiper-slide": f"<div class=swiper-slide {_HIDE}>KEEP</div>",
+    ".slick-slide": f"<div class=slick-slide {_HIDE}>KEEP</div>",
     ".toggle-content": f"<div class=toggle-content {_HIDE}>KEEP</div>",
     ".faq-answer": f"<div class=faq-answer {_HIDE}>KEEP</div>",
 }
@@ -232,3 +241,9 @@ IN_LAYOUT_CELL = {
     tag: f"<table><tr><td><{tag}>one</{tag}><td>two<tr><td>three<td>four</table>"
     for tag in ("h1", "h2", "h3", "h4", "h5", "h6", "pre")
 } | {"table": "<table><tr><td><table><tr><td>one</table><td>two<tr><td>three<td>four</table>"}
+NOTES = {
+    "#footnotes": f"{_AROUND}<main>{_TEXT}</main><div id=footnotes>KEEP</div>",
+    ".footnotes": f"{_AROUND}<article>{_TEXT}</article><section class=footnotes>KEEP</section>",
+    "[role='doc-endnotes' i]": f"{_AROUND}<main>{_TEXT}</main><section role=doc-endnotes>KEEP</section>",
+    "[role='doc-bibliography' i]": f"{_AROUND}<main>{_TEXT}</main><ul role=doc-bibliography><li>KEEP</ul>",
+}

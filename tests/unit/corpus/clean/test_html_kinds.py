@@ -58,6 +58,36 @@ def test_articles_of_one_thread_belong_together() -> None:
     assert "Another board" not in text
 
 
+@pytest.mark.parametrize(
+    "thread",
+    [
+        "<article class='post first'>{0}</article><article class='post even'>{1}</article>",
+        "<article class=question>{0}</article><article class=answer>{1}</article>",
+        "<article class=post-1>{0}</article><article class=post-2>{1}</article>",
+        "<ul><li class=even><article>{0}</article><li class=even><article>{1}</article></ul>",
+        "<div class=post-content>{0}</div><div class='post-content reply'>{1}</div>",
+    ],
+)
+def test_what_answers_another_belongs_to_it(thread: str) -> None:
+    page = thread.format(PROSE * 3, "<p>Warm the hinge first.</p>")
+    text = clean(f"<div class=site>{LINKS}</div><div>{page}</div>").text
+    assert "Warm the hinge" in text
+    assert "Link 7" not in text
+
+
+def test_a_teaser_beside_an_article_does_not_belong_to_it() -> None:
+    teaser = "<article class=teaser><a href=/x>Another board and its posts</a> new</article>"
+    assert "Another board" not in clean(f"<article class=a>{PROSE}</article>{teaser}").text
+
+
+def test_works_in_several_languages_are_no_language_bar() -> None:
+    works = "".join(
+        f"<li><a href=/{language} hreflang={language}>{title}</a>"
+        for language, title in (("en", "Gates of the north"), ("de", "Tore des Nordens"))
+    )
+    assert "Tore des Nordens" in clean(f"<main>{PROSE}<ul>{works}</ul></main>").text
+
+
 def test_comments_inside_the_main_part_stay() -> None:
     comments = (
         f"<section class=comments><article>{PROSE}<footer>by a keeper</footer></article></section>"
@@ -122,6 +152,12 @@ def test_the_heading_of_a_page_in_front_of_its_main_part_stays() -> None:
     )
     assert clean(page).text.startswith("Weir rules\n\n")
     assert not clean(page.replace("<h1>Weir", "<h1>Town")).text.startswith("Town")
+    untitled = page.replace("<title>Weir rules - Town</title>", "")
+    assert clean(untitled).text.startswith("Weir rules\n\n")
+    post = (
+        f"<title>Town: Rules</title><article><h1>Rules</h1><div class=entry-content>{PROSE}</div>"
+    )
+    assert clean(post).text.startswith("Rules\n\n")
 
 
 def test_what_lies_outside_is_accounted_for_in_order() -> None:

@@ -43,6 +43,7 @@ def selectors(these: Iterable[rules.NotDocument]) -> set[str]:
         (selectors(rules.ANYWHERE), cases.NOT_DOCUMENT | cases.OUTSIDE_ONLY),
         (rules.EXPLICIT_MAIN, cases.EXPLICIT_MAIN),
         (rules.LIKELY_MAIN, cases.LIKELY_MAIN),
+        (rules.NOTES, cases.NOTES),
         (marks.LAYOUT_TABLE, cases.LAYOUT_TABLE),
         (marks.DATA_TABLE, cases.DATA_TABLE),
         (marks.IN_LAYOUT_CELL, cases.IN_LAYOUT_CELL),
@@ -82,7 +83,9 @@ def test_what_is_no_part_of_the_document_where_none_is_named(snippet: str) -> No
     assert "gauging station" in text
 
 
-@pytest.mark.parametrize("snippet", [*cases.EXPLICIT_MAIN.values(), *cases.LIKELY_MAIN.values()])
+@pytest.mark.parametrize(
+    "snippet", [*cases.EXPLICIT_MAIN.values(), *cases.LIKELY_MAIN.values(), *cases.NOTES.values()]
+)
 def test_the_main_part(snippet: str) -> None:
     check(clean(snippet, main=True), snippet)
 
