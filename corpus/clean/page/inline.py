@@ -1,7 +1,7 @@
 """Marks inside a line that mean something: superscript and subscript, formulas, pictures, numbers of lists."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from selectolax.lexbor import LexborNode
 
@@ -153,11 +153,7 @@ class Numbering:
     def __init__(self, items: LexborNode) -> None:
         attributes = items.attributes
         self._is_ordered = items.tag == "ol"
-        classes = (attributes.get("class") or "").split()
-        named = [ORDER_OF_CLASS[name] for name in classes if name in ORDER_OF_CLASS]
-        styled = _order_of_style(attributes.get("style") or "")
-        stated = attributes.get("type") or (named[0] if named else "1")
-        self._spell = _SPELLINGS.get(styled or stated, str)
+        self._spell = _SPELLINGS.get(_order_of(attributes), str)
         self._step = -1 if "reversed" in attributes else 1
         self._next = _integer(attributes.get("start"))
         if self._next is None:
@@ -174,6 +170,15 @@ class Numbering:
             value = self._next or 0
         self._next = value + self._step
         return f"{self._spell(value)}."
+
+
+def _order_of(attributes: Mapping[str, str | None]) -> str:
+    """Return the type of a list: of its style, its attribute or its class."""
+    classes = (attributes.get("class") or "").split()
+    named = [ORDER_OF_CLASS[name] for name in classes if name in ORDER_OF_CLASS]
+    styled = _order_of_style(attributes.get("style") or "")
+    stated = attributes.get("type") or (named[0] if named else "1")
+    return styled or stated
 
 
 def _order_of_style(style: str) -> str:

@@ -128,6 +128,8 @@ FORMULA_MARKS: dict[str, tuple[str, ...]] = {
     "mfrac": ("(", ")/(", ")"),
     "mroot": ("(", ")" + RAISED + "1/", END),
     "msqrt": ("√(", ")"),
+    "mtd": ("", " "),
+    "mtr": ("", "; "),
 }
 # What a browser writes around the text of an element.
 QUOTES = {"q": ("“", "”"), "rt": ("(", ")")}

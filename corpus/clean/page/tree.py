@@ -27,6 +27,15 @@ def text_of(node: LexborNode) -> str:
     return node.text(deep=True)
 
 
+def parts_of(node: LexborNode) -> list[LexborNode]:
+    """Return the elements and texts directly in a node, without white space."""
+    return [
+        child
+        for child in node.iter(include_text=True)
+        if child.is_element_node or (child.is_text_node and text_of(child).strip())
+    ]
+
+
 def characters(node: LexborNode) -> int:
     """Return how many visible characters a node holds."""
     return visible_length(text_of(node))

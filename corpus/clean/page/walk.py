@@ -27,7 +27,7 @@ from corpus.clean.page.marks import (
     RAISED,
 )
 from corpus.clean.page.table import CELL, ROW, Spans, spans_of, table_lines
-from corpus.clean.page.tree import text_of
+from corpus.clean.page.tree import parts_of, text_of
 
 _SPACE = re.compile(r"[ \t\n\r\f]+")
 # Stands for <br>; no text holds it (see source).
@@ -337,7 +337,7 @@ class Walker:
     def _formula_part(self, node: LexborNode) -> bool:
         first, *between = FORMULA_MARKS[node.tag or ""]
         self._parts.append(first)
-        children = list(node.iter())
+        children = parts_of(node)
         if len(between) == 1:
             self._stack.append(_TEXT + between[0])
             self._push_children(node)
