@@ -359,9 +359,20 @@ def _is_part_of_form(button: LexborNode) -> bool:
     """Is it a label to press, and not the title of what it opens?"""
     if any(parent.tag in TITLE_OF_BUTTON for parent in ancestors(button)):
         return False
+    if _is_in_sentence(button):
+        return False
     if "aria-expanded" in button.attributes or button.attributes.get("role") == "tab":
         return False
     return characters(button) < MIN_SENTENCE
+
+
+def _is_in_sentence(button: LexborNode) -> bool:
+    """Is there text in front of a button and behind it?"""
+    beside = (button.prev, button.next)
+    return all(
+        node is not None and node.is_text_node and text_of(node).strip()
+        for node in beside
+    )
 
 
 def _language_bars(root: LexborNode) -> Iterable[LexborNode]:

@@ -24,6 +24,7 @@ _SELF_CLOSED = re.compile(
     r"<(?!(?:area|base|br|col|embed|hr|img|input|link|meta|param|source|track|wbr)[\s/])"
     r"([a-zA-Z][\w:-]*)((?:\s[^<>]*)?)/>"
 )
+_TEMPLATE = re.compile(r"<(/?)template(?=[\s>/])([^<>]*)>", re.IGNORECASE)
 _CDATA = "<![CDATA["
 _CDATA_END = "]]>"
 # What a CDATA section is not one in.
@@ -42,15 +43,14 @@ def readable_source(content: str) -> str:
 
     1. reserved characters go
     2. `noscript` holds raw text, as where scripts run; in a page's head a parser would make body text of it
-    3. sections of CDATA become text
-    4. XML's self-closed elements are closed; what is no page gets the elements of HTML
-    5. text that a style raises or lowers becomes <sup>, <sub>
+    3. what a template attaches to its element is shown there
+    4. sections of CDATA become text
+    5. XML's self-closed elements are closed; what is no page gets the elements of HTML
+    6. text that a style raises or lowers becomes <sup>, <sub>
     """
-    if any(character in content for character in _RESERVED):
-        content = content.translate(_WITHOUT_RESERVED)
-    if "&#" in content:
-        content = _RESERVED_REFERENCE.sub("", content)
-    content = _raw_noscript(content)
+    content = _raw_noscript(_without_reserved(content))
+    if "shadowrootmode" in content:
+        content = _with_shadow_trees(content)
     if _CDATA in content:
         content = _without_cdata(content)
     is_confluence = any(tag in content for tag in _CONFLUENCE)
@@ -60,6 +60,14 @@ def readable_source(content: str) -> str:
         content = as_html(content)
     if "vertical-align" in content:
         content = _RAISED.sub(_script, content)
+    return content
+
+
+def _without_reserved(content: str) -> str:
+    if any(character in content for character in _RESERVED):
+        content = content.translate(_WITHOUT_RESERVED)
+    if "&#" in content:
+        content = _RESERVED_REFERENCE.sub("", content)
     return content
 
 
@@ -80,6 +88,23 @@ def _raw_noscript(content: str) -> str:
     for tag in tags:
         if tag.start() <= last_end:
             parts += (content[kept_until : tag.start()], f"<{tag[1]}noframes")
+            kept_until = tag.end()
+    parts.append(content[kept_until:])
+    return "".join(parts)
+
+
+def _with_shadow_trees(content: str) -> str:
+    parts: list[str] = []
+    kept_until = 0
+    open_templates: list[bool] = []
+    for tag in _TEMPLATE.finditer(content):
+        if tag[1]:
+            is_shown = bool(open_templates) and open_templates.pop()
+        else:
+            is_shown = "shadowrootmode" in tag[2]
+            open_templates.append(is_shown)
+        if is_shown:
+            parts += (content[kept_until : tag.start()], f"<{tag[1]}div>")
             kept_until = tag.end()
     parts.append(content[kept_until:])
     return "".join(parts)

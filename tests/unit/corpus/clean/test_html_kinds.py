@@ -160,6 +160,23 @@ def test_the_heading_of_a_page_in_front_of_its_main_part_stays() -> None:
     assert clean(post).text.startswith("Rules\n\n")
 
 
+def test_a_button_in_a_sentence_stays_and_one_beside_it_goes() -> None:
+    text = clean(
+        f"<main>{PROSE}<p>Press <button>Save</button> to keep.</p><button>Ok</button>"
+    ).text
+    assert "Press Save to keep." in text
+    assert "Ok" not in text
+
+
+def test_a_template_is_shown_where_it_is_attached_to_an_element() -> None:
+    attached = (
+        "<x-a><template shadowrootmode=open><p>Card<template>DROP</template></template></x-a>"
+    )
+    text = clean(f"{PROSE}{attached}<template>DROP</template>").text
+    assert "Card" in text
+    assert "DROP" not in text
+
+
 def test_what_lies_outside_is_accounted_for_in_order() -> None:
     page = f"<nav><a>Home</a></nav><main>{PROSE}</main><p>Imprint</p><noscript>Turn <b>on</b></noscript>"
     pieces = [(piece.rule, piece.sample) for piece in clean(page).account.pieces]
