@@ -187,8 +187,7 @@ def fetch_one(
         values: of its parameters.
     """
     with connection.cursor(row_factory=factory) as cursor:
-        cursor.execute(query(name), values)
-        return cursor.fetchone()
+        return cursor.execute(query(name), values).fetchone()
 
 
 def fetch_all(
@@ -199,8 +198,7 @@ def fetch_all(
 ) -> list[Row]:
     """Execute a named query and return all of its rows; the arguments are those of `fetch_one`."""
     with connection.cursor(row_factory=factory) as cursor:
-        cursor.execute(query(name), values)
-        return cursor.fetchall()
+        return cursor.execute(query(name), values).fetchall()
 
 
 def execute_made(

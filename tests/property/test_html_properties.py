@@ -48,7 +48,7 @@ def characters(content: str) -> int:
 
 
 @given(pages(), st.booleans())
-@settings(max_examples=400)
+@settings(max_examples=100)
 def test_every_character_is_kept_or_dropped_by_a_rule(content: str, main: bool) -> None:
     account = clean_html(content, main=main, max_nesting=512).account
     assert account.kept >= 0
@@ -56,7 +56,7 @@ def test_every_character_is_kept_or_dropped_by_a_rule(content: str, main: bool) 
 
 
 @given(pages(), st.booleans())
-@settings(max_examples=400)
+@settings(max_examples=100)
 def test_what_is_kept_comes_out_once_and_in_order(content: str, main: bool) -> None:
     document = clean_html(content, main=main, max_nesting=512)
     source = [node for node in re.findall(r"w\d+", "".join(_texts(content)))]

@@ -94,8 +94,8 @@ SELECT topic, partition, first_offset, next_offset FROM freshet.batch_range
  ORDER BY topic, partition, first_offset LIMIT %(most)s::int;
 
 -- name: batch_changes
--- Documents that a batch wrote or deleted. A delete of what was never there (version -1) changed nothing, and a row that
--- was never visible keeps the end of a withdrawn version.
+-- Documents that a batch wrote or deleted. A delete of what was never there (version -1) changed nothing, and a row
+-- that was never visible keeps the end of a withdrawn version.
 SELECT document_id, version, CASE kind WHEN 'tombstone' THEN 'deleted' ELSE 'written' END AS change
   FROM freshet.document WHERE source = %(source)s::text AND batch = %(batch)s::bigint AND version >= 0
    AND (kind = 'tombstone' OR visible_to IS DISTINCT FROM visible_from)
