@@ -45,6 +45,17 @@ def _iterative_scans(home: Path) -> str:
     return "available"
 
 
+def _character_type(home: Path) -> str:
+    from corpus.text_search import is_ascii_only
+
+    name: str = _read_scalar(home, "character_type")
+    if is_ascii_only(name):
+        raise CheckFailedError(
+            f"{name}: text search does not find words beside quotes and dashes, nor capitals outside ASCII"
+        )
+    return name
+
+
 def _vector_indexes(home: Path) -> str:
     from corpus.embed.space_indexes import space_indexes
 
@@ -149,6 +160,12 @@ SERVICE_CHECKS = (
         "iterative scans",
         _iterative_scans,
         "install pgvector 0.8.4 or newer: without iterative scans filtered searches return too few rows",
+    ),
+    Check(
+        "character type",
+        _character_type,
+        "local stack: `freshet down`, then `freshet up` with a UTF-8 locale on the system; another server: "
+        "`createdb -T template0 --lc-collate=C --lc-ctype=C.UTF-8 NEW`, `pg_dump OLD | psql NEW`, `freshet migrate`",
     ),
     Check(
         "vector indexes",

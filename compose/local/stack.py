@@ -88,9 +88,14 @@ def make_url(host: str, port: int, database: str, user: str, password: str) -> s
 def _migrations(home: Path, url: str) -> Task:
     def run() -> str:
         from corpus.database import migrate
+        from corpus.text_search import rebuild_search_texts
 
         applied = migrate(url)
-        return f"{len(applied)} applied" if applied else "up to date"
+        texts = rebuild_search_texts(url)
+        note = f"{len(applied)} applied" if applied else "up to date"
+        if texts.rebuilt:
+            note += f", search texts rebuilt: {texts.rebuilt}"
+        return f"{note}; {texts.warning}" if texts.warning else note
 
     return Task(home=home, name="migrations", after=("postgres",), run=run)
 

@@ -13,6 +13,7 @@ from compose.local.machine.files import make_private_folder, write_private
 from compose.local.machine.ports import require_free
 from compose.local.machine.process import ProcessId, processes_in, run_tool
 from compose.local.parts.part import Part
+from compose.local.parts.postgres_locale import character_type, initdb_options
 from compose.local.parts.postgres_programs import RunAs, binaries, reachable, runner
 from corpus.errors import DependencyError
 
@@ -135,8 +136,12 @@ class Postgres(Part):
         return _accepts_sessions(self.port)
 
     def after_ready(self) -> None:
-        """Make the database."""
+        """Make the database; give one of an older version the character type that text search needs."""
+        from corpus.text_search import set_character_type
+
         self.create_database(DATABASE)
+        # From another database: a session keeps the character type that it began with.
+        set_character_type(self.url_of("postgres"), DATABASE, character_type())
 
     def create_database(self, name: str, *, template: str | None = None) -> None:
         """Make a database, from a template if one is named; do nothing if it exists.
@@ -227,7 +232,7 @@ def _initdb_command(data: Path, password_file: Path) -> list[str]:
         "--auth=scram-sha-256",
         f"--pwfile={password_file}",
         "--encoding=UTF8",
-        "--locale=C",
+        *initdb_options(),
         "--data-checksums",
         "--no-instructions",
         "--no-sync",

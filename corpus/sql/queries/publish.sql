@@ -186,12 +186,11 @@ WHERE c.source = %(source)s AND c.document_id = i.document_id AND c.visible_to I
        ));
 
 -- name: open_chunks
--- Open the chunks that are new, with their vectors. A tsvector holds at most 1 MB: of a longer chunk
--- (`chunker = "whole"` only), text search knows the beginning.
+-- Open the chunks that are new, with their vectors.
 INSERT INTO freshet.chunk (source, document_id, text_sha256, text, token_count, truncated, search_text, space_id,
     dimensions, embedding, visible_from, batch)
 SELECT %(source)s, k.document_id, k.text_sha256, k.text, k.token_count, k.truncated,
-       to_tsvector(%(language)s::regconfig, left(k.text, 200000)),
+       freshet.search_text(%(language)s::regconfig, k.text),
        e.space_id, e.dimensions, e.embedding, %(published_at)s, %(batch)s
 FROM (
     SELECT DISTINCT ON (k.document_id, k.text_sha256) k.* FROM incoming_chunk k

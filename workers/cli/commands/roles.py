@@ -21,15 +21,22 @@ def worker(
 
 
 def migrate() -> None:
-    """Bring the database's schema up to this version."""
+    """Bring the database's schema and search texts up to this version."""
     from corpus.database import migrate as apply_migrations
+    from corpus.text_search import rebuild_search_texts
     from workers.config.settings import load
 
-    done = apply_migrations(load().database_url)
+    url = load().database_url
+    done = apply_migrations(url)
     if done:
         write_message(f"applied {', '.join(done)}")
     else:
         write_message("the schema is up to date")
+    texts = rebuild_search_texts(url)
+    if texts.rebuilt:
+        write_message(f"search texts rebuilt: {texts.rebuilt}")
+    if texts.warning:
+        write_message(texts.warning)
 
 
 def register(app: typer.Typer) -> None:

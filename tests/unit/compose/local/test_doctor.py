@@ -211,7 +211,7 @@ def test_addresses_are_those_of_the_given_home(stack_home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["postgres", "pgvector", "iterative scans", "vector indexes", "locks"]
+    "name", ["postgres", "pgvector", "iterative scans", "character type", "vector indexes", "locks"]
 )
 def test_a_database_that_does_not_answer(stack_home: Path, name: str) -> None:
     assert "PostgreSQL does not answer" in failure_of(name, stack_home)
@@ -242,6 +242,16 @@ def test_a_database_without_iterative_scans(
 ) -> None:
     monkeypatch.setattr(service_checks, "_read_scalar", lambda *_: available)
     assert "hnsw.iterative_scan" in failure_of("iterative scans", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["C", "POSIX"])
+def test_a_database_whose_letters_are_those_of_ascii(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(service_checks, "_read_scalar", lambda *_: name)
+    assert "does not find words beside quotes" in failure_of("character type", tmp_path)
+    monkeypatch.setattr(service_checks, "_read_scalar", lambda *_: "de_DE.utf8")
+    assert result_of("character type", tmp_path).observed == "de_DE.utf8"
 
 
 class NoDatabase:

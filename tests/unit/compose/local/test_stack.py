@@ -17,6 +17,7 @@ from compose.local.parts.postgres import Postgres
 from compose.local.parts.temporal import Temporal
 from compose.local.stack import addresses, make_url, stack_parts
 from corpus.errors import ConfigurationError, DependencyError
+from corpus.text_search import SearchTexts
 
 CHOSEN = {name: 21_000 + number for number, name in enumerate(PORTS)}
 
@@ -78,10 +79,14 @@ def test_libpq_variables_that_lead_nowhere_give_an_empty_address(
 
 def test_migrations_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     task: Any = stack_parts(tmp_path, CHOSEN)["migrations"]
+    rebuilt = "corpus.text_search.rebuild_search_texts"
+    monkeypatch.setattr(rebuilt, lambda _url: SearchTexts(rebuilt=0, warning=""))
     monkeypatch.setattr("corpus.database.migrate", lambda _url: ["0001", "0002"])
     assert task.run() == "2 applied"
     monkeypatch.setattr("corpus.database.migrate", lambda _url: [])
     assert task.run() == "up to date"
+    monkeypatch.setattr(rebuilt, lambda _url: SearchTexts(rebuilt=7, warning="the type is C"))
+    assert task.run() == "up to date, search texts rebuilt: 7; the type is C"
 
 
 @pytest.mark.parametrize("password", ["", "simple", "with space", "qu'ote", "back\\slash", "ü@:/"])

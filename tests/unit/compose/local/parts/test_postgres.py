@@ -152,6 +152,7 @@ def test_a_database_that_exists_is_no_error(
         raise DependencyError(failures.pop(0))
 
     monkeypatch.setattr(module, "run_tool", fail)
+    monkeypatch.setattr("corpus.text_search.set_character_type", lambda *_: None)
     postgres.after_ready()
     with pytest.raises(DependencyError, match="no disk"):
         postgres.after_ready()
