@@ -71,13 +71,20 @@ $$;
 -- most 1 MB: of a longer chunk (`chunker = "whole"` only), text search knows the beginning.
 CREATE FUNCTION freshet.search_text(p_language regconfig, p_text text) RETURNS tsvector
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
-DECLARE v_unspaced tsvector;
+DECLARE
+    v_beginning text := left(p_text, 40000);                  -- each character makes at most 20 bytes
+    v_spaced tsvector;
+    v_unspaced tsvector;
 BEGIN
     IF NOT freshet.is_unspaced(p_text) THEN RETURN to_tsvector(p_language, left(p_text, 200000)); END IF;
     -- As a literal, for its positions: 16383 is the greatest that a tsvector knows.
-    SELECT string_agg('''' || t.term || ''':' || least(t.place, 16383), ' ')::tsvector INTO v_unspaced
-    FROM freshet.unspaced_terms(left(p_text, 40000), false) t;
-    RETURN to_tsvector(p_language, freshet.spaced_text(left(p_text, 100000))) || coalesce(v_unspaced, '');
+    SELECT coalesce(string_agg('''' || t.term || ''':' || least(t.place, 16383), ' '), '')::tsvector INTO v_unspaced
+    FROM freshet.unspaced_terms(v_beginning, false) t;
+    v_spaced := to_tsvector(p_language, freshet.spaced_text(left(p_text, 200000)));
+    IF pg_column_size(v_spaced) + pg_column_size(v_unspaced) > 1000000 THEN
+        v_spaced := to_tsvector(p_language, freshet.spaced_text(v_beginning));
+    END IF;
+    RETURN v_spaced || v_unspaced;
 END $$;
 
 -- The terms of a question, in the form that search texts have them.

@@ -245,3 +245,15 @@ def test_a_text_of_any_length_is_taken(corpus: Pipeline, piece: str) -> None:
         {"piece": piece},
     ).fetchone()
     assert row == (True,)
+
+
+def test_a_long_text_of_both_kinds_is_taken(corpus: Pipeline) -> None:
+    """More terms than a tsvector holds: characters that never repeat, and words that never repeat."""
+    rare = "".join(chr(0x20000 + n % 42_000) for n in range(0, 400_000, 10))
+    words = " ".join(f"水{n:x}ш{n * 7:x}щ-ж{n * 13:x}" for n in range(8_000))
+    for text in (rare, words, rare + words, words + rare):
+        row = corpus.connection.execute(
+            "SELECT length(freshet.search_text('simple', %s))", (text,)
+        ).fetchone()
+        assert row is not None
+        assert row[0] > 4_000
