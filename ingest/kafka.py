@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from confluent_kafka import (
-    TIMESTAMP_NOT_AVAILABLE,
     Consumer,
     KafkaError,
     KafkaException,
-    Message,
     TopicCollection,
     TopicPartition,
 )
@@ -23,7 +21,6 @@ from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 from corpus.errors import ConfigurationError, DependencyError
 from corpus.log_limit import LogLimit
 from ingest.answers import Answers
-from ingest.event import KafkaRecord
 
 logger = logging.getLogger(__name__)
 # librdkafka writes two or three lines per second and client while a broker is away.
@@ -32,6 +29,7 @@ logger.addFilter(LogLimit())
 # A value of 64 MB and its batch's overhead; the broker and the topic have their own limits (message.max.bytes).
 MAX_MESSAGE_BYTES = 67_108_864 + 65_536
 _ANSWER_SECONDS = 15
+_NO_SUCH_RECORD = -1  # answer to the question for a time after the last record
 _MAX_PARTITIONS = 100_000  # of a topic, by librdkafka
 
 CONSUMER_PROPERTIES: dict[str, Any] = {
@@ -274,6 +272,10 @@ class Cluster:
                 answer = _answer(future, f"asking offsets of {key}")
             except DependencyError as error:
                 offsets.refusals[key] = str(error)
+                continue
+            # A connection that is lost in the middle of an answer leaves -1001 (invalid), which is no end of a log.
+            if answer.offset < _NO_SUCH_RECORD:
+                offsets.refusals[key] = f"Kafka named no offset of {key}"
             else:
                 offsets.answers[key] = answer.offset
         return offsets.unless_all_refused()
@@ -357,44 +359,3 @@ def _is_answered(future: "Future[Any]", doing: str, *, unless: int) -> bool:
             return False
         raise
     return True
-
-
-def record_of(message: Message) -> KafkaRecord:
-    """A message without an error, as this project's own type.
-
-    The client returns all headers of a message or none: it raises when a name is not UTF-8, which Kafka allows.
-    """
-    headers, unreadable = (), None
-    try:
-        headers = tuple(
-            (name, _bytes(value)) for name, value in message.headers() or ()
-        )
-    except (SystemError, ValueError) as error:
-        why = error.__cause__ or error
-        unreadable = (
-            f"the headers cannot be read ({why}); a header's name must be UTF-8"
-        )
-    return KafkaRecord(
-        topic=message.topic() or "",
-        partition=message.partition() or 0,
-        offset=message.offset() or 0,
-        timestamp_ms=_timestamp_of(message),
-        key=_bytes(message.key()),
-        value=_bytes(message.value()),
-        headers=headers,
-        unreadable=unreadable,
-    )
-
-
-def _timestamp_of(message: Message) -> int | None:
-    """Epoch milliseconds; None where the record has no time."""
-    kind, timestamp = message.timestamp()
-    if kind == TIMESTAMP_NOT_AVAILABLE or timestamp < 0:
-        return None
-    return timestamp
-
-
-def _bytes(value: str | bytes | None) -> bytes | None:
-    if isinstance(value, str):
-        return value.encode()
-    return value

@@ -94,6 +94,8 @@ class ConsumerClient:
         if bounds is None:
             return 0
         _, end = bounds
+        if end < 0:  # no answer yet
+            return 0
         return end
 
     def seek(self, key: PartitionKey, offset: int) -> bool:

@@ -24,7 +24,8 @@ from ingest.consume.partition_state import (
 )
 from ingest.consume.services import ConsumerServices, Start
 from ingest.consume.sharing import suspend_and_resume
-from ingest.kafka import PartitionKey, record_of
+from ingest.kafka import PartitionKey
+from ingest.kafka_record import record_of
 
 logger = logging.getLogger(__name__)
 logger.addFilter(LogLimit())

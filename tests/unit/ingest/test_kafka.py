@@ -2,14 +2,24 @@
 
 import logging
 from collections.abc import Iterator
+from concurrent.futures import Future
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError
 
-from corpus.errors import ConfigurationError
+from corpus.errors import ConfigurationError, DependencyError
 from ingest import kafka as kafka_module
-from ingest.kafka import Cluster, LibrdkafkaLog, PartitionKey, log_error, properties, record_of
+from ingest.kafka import (
+    Cluster,
+    LibrdkafkaLog,
+    LogBounds,
+    PartitionKey,
+    log_error,
+    properties,
+)
+from ingest.kafka_record import record_of
 from tests.support.fake_kafka import FakeMessage
 from tests.support.polling import wait_until
 
@@ -149,3 +159,43 @@ def test_headers_that_cannot_be_read_are_named_and_cost_nothing_else(error: Exce
 def test_a_partition_is_shown_as_topic_and_number() -> None:
     assert f"{PartitionKey('t', 3)}" == "t/3"
     assert PartitionKey("t", 3) == ("t", 3)
+
+
+class HalfAnswers:
+    """A cluster whose connection is lost in the middle of an answer: the client names -1001 instead of an offset."""
+
+    def __init__(self, offsets: dict[str, int]) -> None:
+        self.offsets = offsets
+
+    def list_offsets(self, specs: dict[Any, Any], **_: Any) -> dict[Any, Any]:
+        answers: dict[Any, Future[Any]] = {}
+        for partition in specs:
+            answers[partition] = Future()
+            answers[partition].set_result(SimpleNamespace(offset=self.offsets[partition.topic]))
+        return answers
+
+
+def test_an_offset_that_was_not_named_is_no_end_of_a_log() -> None:
+    """Taken for an end, -1001 halted a source: "position 672 is beyond the end of the log"."""
+    cluster = Cluster("here:1", {})
+    cluster._admin = HalfAnswers({"known": 7, "half": -1001})
+    known, half = PartitionKey("known", 0), PartitionKey("half", 0)
+    bounds = cluster.bounds_of([known, half])
+    assert bounds.answers == {known: LogBounds(first_offset=7, next_offset=7)}
+    assert bounds.refusals == {half: "Kafka named no offset of half/0"}
+    with pytest.raises(DependencyError, match="named no offset"):
+        cluster.offsets([half])
+    with pytest.raises(DependencyError, match="named no offset"):
+        cluster.offsets_since([half], 0)
+
+
+def test_no_record_of_a_time_or_later_is_the_end_of_the_log() -> None:
+    class Ends(HalfAnswers):
+        def list_offsets(self, specs: dict[Any, Any], **options: Any) -> dict[Any, Any]:
+            answers = super().list_offsets(specs, **options)
+            self.offsets = dict.fromkeys(self.offsets, 12)
+            return answers
+
+    cluster = Cluster("here:1", {})
+    cluster._admin = Ends({"t": -1})
+    assert cluster.offsets_since([("t", 0)], 0) == {PartitionKey("t", 0): 12}
