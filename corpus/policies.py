@@ -1,8 +1,9 @@
 """The one table of timeouts, heartbeats and retries: one line per activity.
 
 Heartbeats come every second (see `corpus.activities.heartbeats`), so a killed worker is noticed within the heartbeat
-timeout. Transient failures are retried for ever, at most half a minute apart, so that work continues by itself once the
-cause is fixed. An error that a retry cannot help is raised as permanent and ends the batch.
+timeout. Transient failures are retried for ever, at most ten seconds apart, so that work continues by itself once the
+cause is fixed, and soon: a batch has three steps, and each may wait for its next attempt. An error that a retry cannot
+help is raised as permanent and ends the batch.
 """
 
 from dataclasses import replace
@@ -17,7 +18,7 @@ from corpus.errors import MissingVectorError, StalePreparationError
 _RETRY = RetryPolicy(
     initial_interval=timedelta(milliseconds=500),
     backoff_coefficient=2,
-    maximum_interval=timedelta(seconds=30),
+    maximum_interval=timedelta(seconds=10),
 )
 _HEARTBEAT = timedelta(seconds=10)
 
