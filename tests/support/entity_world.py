@@ -236,7 +236,13 @@ class World:
         self.entity.reload()
 
     def restore_database(self) -> None:
-        """The database goes back to an older epoch; positions and ledger stay as they are."""
+        """The database goes back to an older epoch; positions and ledger stay as they are.
+
+        The consumer has seen the epoch before: it looks every two seconds, and a restore takes longer.
+        """
+        for partition, read_epoch in list(self.read_epoch.items()):
+            if read_epoch != self.epoch:
+                self.restart_consumer(partition)
         self.epoch = max(0, self.epoch - 2)
         self.halted = False
 
