@@ -21,8 +21,8 @@ from temporalio.service import RPCError, RPCStatusCode
 from corpus import search_attributes
 from corpus.batch import PreparedBatch
 from corpus.source import source_workflow_id
-from ingest.source_state import SourceState
 from workers.temporal.client import temporal
+from workers.temporal.entity import state_of
 
 if TYPE_CHECKING:
     from workers.config.settings import Settings
@@ -257,9 +257,7 @@ def _problem(activity: PendingActivityInfo) -> str:
 async def _staged_records(entity: WorkflowHandle[Any, Any]) -> int:
     """Records that the entity holds for later batches; 0 where no worker answers."""
     try:
-        state: SourceState = await entity.query(
-            "status", result_type=SourceState, rpc_timeout=_ANSWER
-        )
+        state = await state_of(entity, _ANSWER)
     except (RPCError, WorkflowQueryFailedError):
         return 0
     return sum(ref.records for ref in state.pending)

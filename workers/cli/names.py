@@ -1,12 +1,15 @@
 """What several commands look up, so that a wrong name is an error and not an empty answer."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from psycopg.rows import dict_row
 
 from corpus.database import Connection, connect, database_errors_translated
 from corpus.sql import query
 from workers.cli.console import CommandError
+
+if TYPE_CHECKING:
+    from workers.config.settings import Settings
 
 
 def require_source(connection: Connection, source: str | None) -> None:
@@ -52,3 +55,20 @@ def query_rows(
         require_source(connection, source)
         cursor.execute(query(name), values)
         return cursor.fetchall()
+
+
+def source_rows(settings: "Settings") -> list[dict[str, Any]]:
+    """Every source with its state, its sums and its lag; see `ingest.overview`.
+
+    Raises:
+        DependencyError: PostgreSQL does not answer.
+    """
+    from ingest.kafka import Cluster
+    from ingest.overview import overview
+
+    cluster = Cluster(settings.kafka_bootstrap, settings.kafka_properties)
+    with (
+        connect(settings.database_url, application="freshet-sources") as connection,
+        database_errors_translated(),
+    ):
+        return overview(connection, cluster)

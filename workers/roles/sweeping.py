@@ -15,7 +15,7 @@ from corpus.log_limit import LogLimit
 from corpus.retry import until_answered
 from corpus.source import source_workflow_id
 from corpus.staging.sweep import MIN_AGE, Sweeper, SweptFiles
-from ingest.source_state import SourceState
+from workers.temporal.entity import state_of
 
 logger = logging.getLogger(__name__)
 logger.addFilter(LogLimit())
@@ -90,9 +90,7 @@ async def _held_by(client: Client, source: str) -> Collection[str] | None:
     held: Collection[str] = frozenset()
     entity = client.get_workflow_handle(source_workflow_id(source))
     try:
-        state = await entity.query(
-            "status", result_type=SourceState, rpc_timeout=_RPC_TIMEOUT
-        )
+        state = await state_of(entity, _RPC_TIMEOUT)
         refs = (*state.pending, *state.in_flight, *state.undecided)
         held = {ref.url for ref in refs}
     except RPCError as error:

@@ -146,16 +146,10 @@ def show_config_schema() -> None:
 
 def sources(as_json: Json = False) -> None:
     """Every source: state, documents, lag, and what became of every record."""
-    from corpus.database import connect, database_errors_translated
-    from ingest.overview import overview
+    from workers.cli.names import source_rows
     from workers.config import settings
 
-    resolved = settings.load()
-    with (
-        connect(resolved.database_url, application="freshet-sources") as connection,
-        database_errors_translated(),
-    ):
-        rows = overview(connection, _cluster(resolved))
+    rows = source_rows(settings.load())
     if as_json:
         write_json(rows)
         return

@@ -43,17 +43,9 @@ def show_source(name: Name, as_json: Json = False) -> None:
 
 
 def _row_of(settings: "Settings", name: str) -> dict[str, Any]:
-    from corpus.database import connect, database_errors_translated
-    from ingest.kafka import Cluster
-    from ingest.overview import overview
+    from workers.cli.names import source_rows
 
-    cluster = Cluster(settings.kafka_bootstrap, settings.kafka_properties)
-    with (
-        connect(settings.database_url, application="freshet-source") as connection,
-        database_errors_translated(),
-    ):
-        rows = overview(connection, cluster)
-    for row in rows:
+    for row in source_rows(settings):
         if row["source"] == name:
             return row
     raise CommandError(f"there is no source {name!r}; `freshet sources` lists them")
@@ -65,15 +57,13 @@ async def _workflow(settings: "Settings", name: str) -> dict[str, Any]:
     from temporalio.service import RPCError
 
     from corpus.source import source_workflow_id
-    from ingest.source_state import SourceState
     from workers.temporal.client import temporal
+    from workers.temporal.entity import state_of
 
     client = await temporal(settings)
     entity = client.get_workflow_handle(source_workflow_id(name))
     try:
-        state: SourceState = await entity.query(
-            "status", result_type=SourceState, rpc_timeout=_ANSWER
-        )
+        state = await state_of(entity, _ANSWER)
     except (RPCError, WorkflowQueryFailedError) as error:
         return {"problem": f"it does not answer: {error}"}
     return status_of(state)
