@@ -95,15 +95,13 @@ class WaitingCopy:
 def lock_waits(connection: Connection) -> list[LockWait]:
     """Every wait of this database that takes long, the longest first."""
     values = {"seconds": _WAIT_SECONDS}
-    cursor = connection.cursor(row_factory=class_row(LockWait))
-    return cursor.execute(query("lock_waits"), values).fetchall()
+    return fetch_all(connection, class_row(LockWait), "lock_waits", values)
 
 
 def still_sessions(connection: Connection) -> list[StillSession]:
     """Sessions that hold what they have locked and do nothing; they are closed after `SessionLimits.idle`."""
     values = {"seconds": _STILL_SECONDS}
-    cursor = connection.cursor(row_factory=class_row(StillSession))
-    return cursor.execute(query("still_sessions"), values).fetchall()
+    return fetch_all(connection, class_row(StillSession), "still_sessions", values)
 
 
 def held_up(connection: Connection) -> Mapping[str, list[str]]:
@@ -164,8 +162,7 @@ def end_stuck_copies(connection: Connection) -> list[int]:
 
 def _waiting_copies(connection: Connection) -> list[WaitingCopy]:
     values = {"seconds": _LONG_COPY_SECONDS}
-    cursor = connection.cursor(row_factory=class_row(WaitingCopy))
-    return cursor.execute(query("waiting_copies"), values).fetchall()
+    return fetch_all(connection, class_row(WaitingCopy), "waiting_copies", values)
 
 
 def _session(application: str, pid: int) -> str:

@@ -3,13 +3,14 @@
 import io
 import logging
 from datetime import datetime, timedelta
+from typing import Any
 
 import polars as pl
 from polars.exceptions import PolarsError
-from psycopg.rows import class_row
+from psycopg.rows import namedtuple_row
 
 from corpus.publish.transaction import PublishTransaction
-from corpus.staging.layout import StagedRange, staged_range
+from corpus.staging.layout import staged_range
 from corpus.staging.store import StagingStore
 
 logger = logging.getLogger(__name__)
@@ -27,10 +28,10 @@ def waiting_documents(
         DependencyError: the store does not answer.
     """
     source = transaction.batch.source
-    published = {
-        (row.topic, row.partition): row.next_offset
-        for row in transaction.fetch_all(class_row(StagedRange), "source_positions")
-    }
+    rows: list[Any] = transaction.fetch_all(
+        namedtuple_row, "positions_of_sources", sources=[source]
+    )
+    published = {(row.topic, row.partition): row.next_offset for row in rows}
     since = transaction.published_at - timedelta(seconds=age_seconds)
     documents: set[str] = set()
     for name in store.names(f"events/{source}"):

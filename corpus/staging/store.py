@@ -80,14 +80,12 @@ class StagingStore:
             StagedFileError: the file is missing, truncated or altered.
             DependencyError: the store does not answer.
         """
-        with self._errors_translated(f"read {pointer.url}"):
-            try:
-                content = bytes(obstore.get(self._store, pointer.url).bytes())
-            except FileNotFoundError as error:
-                raise StagedFileError(
-                    f"staged file {pointer.url} is missing from {self.url}",
-                    is_missing=True,
-                ) from error
+        content = self.read(pointer.url)
+        if content is None:
+            raise StagedFileError(
+                f"staged file {pointer.url} is missing from {self.url}",
+                is_missing=True,
+            )
         digest = _digest(content)
         if digest != pointer.sha256:
             raise StagedFileError(

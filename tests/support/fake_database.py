@@ -60,6 +60,12 @@ class FakeConnection:
     def cursor(self, **_: Any) -> "FakeConnection":
         return self
 
+    def __enter__(self) -> "FakeConnection":
+        """As a cursor."""
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
     def transaction(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
 

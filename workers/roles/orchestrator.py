@@ -14,14 +14,18 @@ from corpus import task_queues
 from corpus.answer import await_fresh
 from corpus.answer.activities import AnswerActivities
 from corpus.answer.workflows import AwaitFreshWorkflow
-from corpus.database import Connection, database_errors_translated, open_pool
+from corpus.database import (
+    Connection,
+    database_errors_translated,
+    fetch_one,
+    open_pool,
+)
 from corpus.deliver import notices as deliver
 from corpus.deliver.activities import DeliveryActivities
 from corpus.deliver.workflows import DeliveryWorkflow
 from corpus.errors import ConfigurationError, DependencyError
 from corpus.overdue import MAX_LAG_SECONDS
 from corpus.source import SourceSpec
-from corpus.sql import query
 from corpus.workflows import BatchWorkflow
 from freshness import scan
 from freshness.activities import FreshnessActivities
@@ -143,9 +147,7 @@ def _initial_state(connection: Connection, source: str) -> SourceState:
 
 
 def _stored_spec(connection: Connection, source: str) -> dict[str, Any]:
-    with connection.cursor(row_factory=scalar_row) as cursor:
-        cursor.execute(query("source_spec"), {"source": source})
-        stored = cursor.fetchone()
+    stored = fetch_one(connection, scalar_row, "source_spec", {"source": source})
     if stored is None:
         raise ConfigurationError(
             f"there is no source {source!r}; see `freshet sources`"

@@ -1,6 +1,5 @@
 """Which staged files are removed: by their names, their age, how far their source is, and what its entity holds."""
 
-import contextlib
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -97,9 +96,6 @@ def sweeper(store: StagingStore, *rows: SourceProgress) -> Sweeper:
     class Pool(FakeConnection):
         def connection(self, timeout: float = 0) -> Any:
             return super().connection(timeout)
-
-        def cursor(self, **_: Any) -> Any:
-            return contextlib.nullcontext(self)
 
     pool: Any = Pool(sweep_progress=list(rows))
     return Sweeper(store, pool)
