@@ -8,6 +8,7 @@ from psycopg.rows import class_row
 
 from corpus.database import Connection
 from corpus.errors import ConfigurationError, UnreadableSpecError
+from corpus.preparation import PreparationSpec
 from corpus.service import DescribeRequest, SourceDescription
 from corpus.source import FreshnessSpec, SourceSpec, read_spec
 from corpus.sql import query
@@ -67,8 +68,9 @@ def measure(connection: Connection, source: str) -> FreshnessSnapshot:
     Raises:
         ConfigurationError: there is no such source.
     """
+    values = {"source": source, "min_kept_ratio": PreparationSpec().min_kept_ratio}
     with connection.cursor(row_factory=class_row(_SnapshotRow)) as cursor:
-        cursor.execute(query("freshness_measure"), {"source": source})
+        cursor.execute(query("freshness_measure"), values)
         row = cursor.fetchone()
     if row is None:
         raise _unknown_source(source)

@@ -14,6 +14,13 @@ ALTER TABLE freshet.freshness_report
     ADD COLUMN empty bigint,                                  -- visible documents of whose readable text nothing is left
     ADD COLUMN lossy bigint;                                  -- visible documents that keep less than min_kept_ratio
 
+-- Characters that a person could have read: all but those of machines and of markup.
+CREATE FUNCTION freshet.readable_characters(p_received bigint, p_dropped jsonb) RETURNS bigint
+LANGUAGE sql IMMUTABLE
+AS $$
+    SELECT p_received - coalesce((p_dropped ->> 'machine')::bigint, 0) - coalesce((p_dropped ->> 'markup')::bigint, 0)
+$$;
+
 -- Sums over the document versions that a batch opened.
 ALTER TABLE freshet.batch
     ADD COLUMN received_characters bigint NOT NULL DEFAULT 0,

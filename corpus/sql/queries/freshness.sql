@@ -1,5 +1,5 @@
 -- name: freshness_measure
--- Ages and counts of a source, by the database's clock.
+-- Ages and counts of a source, by the database's clock. `min_kept_ratio`: of a specification from before the setting.
 SELECT (extract(epoch FROM now()) * 1000)::bigint AS snapshotted_at_ms, s.spec, s.last_batch,
        (
            SELECT (extract(epoch FROM max(d.observed_at)) * 1000)::bigint
@@ -13,13 +13,13 @@ SELECT (extract(epoch FROM now()) * 1000)::bigint AS snapshotted_at_ms, s.spec, 
                   count(*) FILTER (WHERE d.kept_characters = 0 AND readable.characters > 0) AS empty,
                   count(*) FILTER (
                       WHERE d.kept_characters < readable.characters
-                            * coalesce((s.spec -> 'pipeline' ->> 'min_kept_ratio')::double precision, 0.1)
+                            * coalesce(
+                                (s.spec -> 'pipeline' ->> 'min_kept_ratio')::double precision,
+                                %(min_kept_ratio)s::double precision
+                            )
                   ) AS lossy
              FROM freshet.document d,
-                  LATERAL (
-                      SELECT d.received_characters - coalesce((d.dropped ->> 'machine')::bigint, 0)
-                             - coalesce((d.dropped ->> 'markup')::bigint, 0) AS characters
-                  ) readable
+                  freshet.readable_characters(d.received_characters, d.dropped) AS readable (characters)
             WHERE d.source = s.source AND d.visible_to IS NULL
        ) v,
        freshet.overdue(

@@ -28,9 +28,7 @@ WHERE (%(source)s::text IS NULL OR source = %(source)s::text)
   AND (%(history)s::boolean OR is_head) AND (%(gone)s::boolean OR visible_to IS NULL)
   AND (
       %(max_kept_ratio)s::double precision IS NULL
-      OR kept_characters < %(max_kept_ratio)s
-                           * (received_characters - coalesce((dropped ->> 'machine')::bigint, 0)
-                                                  - coalesce((dropped ->> 'markup')::bigint, 0))
+      OR kept_characters < %(max_kept_ratio)s * freshet.readable_characters(received_characters, dropped)
   )
 ORDER BY source, document_id, visible_from DESC LIMIT %(limit)s;
 

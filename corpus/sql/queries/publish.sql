@@ -267,8 +267,7 @@ WHERE i.decision = 'upsert';
 -- Versions from before the account was kept have none and are in no sum.
 WITH opened AS (
     SELECT received_characters, kept_characters, dropped, tokens, unknown_tokens,
-           received_characters - coalesce((dropped ->> 'machine')::bigint, 0)
-                               - coalesce((dropped ->> 'markup')::bigint, 0) AS readable_characters
+           freshet.readable_characters(received_characters, dropped) AS readable_characters
     FROM freshet.document
     WHERE source = %(source)s AND batch = %(batch)s AND kind = 'document' AND received_characters IS NOT NULL
 )
@@ -555,10 +554,6 @@ WITH ended AS (
     RETURNING c.chunk_id
 )
 SELECT (SELECT count(*) FROM ended) AS documents, (SELECT count(*) FROM closed) AS chunks;
-
--- name: source_positions
--- How far each partition of a source is published.
-SELECT source, topic, partition, next_offset FROM freshet.source_position WHERE source = %(source)s;
 
 -- name: load_source
 -- The values that a source's entity starts from; `due`: subscribers that have a batch to be notified of.

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from corpus.preparation import PreparationSpec
 from workers.cli.console import (
     MAX_BIGINT,
     MAX_ROWS,
@@ -15,6 +16,7 @@ from workers.cli.console import (
     write_table,
 )
 
+_MIN_KEPT_RATIO = PreparationSpec().min_kept_ratio
 _NEW_CHUNKS = 5  # of a version that are shown
 
 _BATCH_COLUMNS = {
@@ -95,7 +97,7 @@ def documents(
     ] = False,
     history: Annotated[bool, typer.Option("--history", help="Every version.")] = False,
     lossy: Lossy = False,
-    below: Below = 0.1,
+    below: Below = _MIN_KEPT_RATIO,
     limit: Limit = 100,
     as_json: Json = False,
 ) -> None:
