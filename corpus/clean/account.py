@@ -55,7 +55,7 @@ class Account:
     dropped: tuple[tuple[DropRule, int], ...] = ()
     """Characters per rule, in the order of the rules; rules that dropped nothing are left out."""
     pieces: tuple[DroppedPiece, ...] = ()
-    """In the document's order; the first 1,000."""
+    """The first 1,000, in the order in which they were dropped: of HTML, rule by rule before the reading order."""
 
     @property
     def received(self) -> int:
