@@ -19,6 +19,7 @@ pytest_plugins = [
     "tests.support.fix_kafka",
     "tests.support.fix_temporal",
     "tests.support.fix_pipeline",
+    "tests.support.fix_team",
 ]
 
 _PREFIX = "freshet-tests-"

@@ -55,17 +55,6 @@ class Recorder:
         return [notice.batch for notice in self.seen]
 
 
-@pytest.fixture
-async def env(database_url, temporal_env):
-    return await make_env(database_url, temporal_env)
-
-
-@pytest.fixture
-def db(env):
-    with connection_to(env) as connection:
-        yield connection
-
-
 @asynccontextmanager
 async def listening(client, queue="team-search"):
     recorder = Recorder()

@@ -16,18 +16,13 @@ from ingest import operate
 from ingest.hand_over import hand_over
 from tests.support.orders import make_ref
 from tests.support.polling import until
-from tests.support.team_env import all_workers, connection_to, delivery, make_env, make_source
+from tests.support.team_env import all_workers, connection_to, delivery, make_source
 from workers.roles import orchestrator
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(120)]
 
 ENTITY = source_workflow_id("peps")
 SPEC = SourceSpec(source="peps", topics=("t",))
-
-
-@pytest.fixture
-async def env(database_url, temporal_env):
-    return await make_env(database_url, temporal_env)
 
 
 @pytest.fixture

@@ -19,25 +19,12 @@ from tests.support.team_env import (
     add_document,
     all_workers,
     check,
-    connection_to,
     fill,
-    make_env,
     make_source,
 )
 from workers.roles import orchestrator as deliveries
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(180)]
-
-
-@pytest.fixture
-async def env(database_url, temporal_env):
-    return await make_env(database_url, temporal_env)
-
-
-@pytest.fixture
-def db(env):
-    with connection_to(env) as connection:
-        yield connection
 
 
 async def test_a_fresh_source_passes_and_is_reported(env, db):

@@ -32,17 +32,6 @@ from workers.roles import gateway
 pytestmark = [pytest.mark.service, pytest.mark.timeout(180)]
 
 
-@pytest.fixture
-async def env(database_url, temporal_env):
-    return await make_env(database_url, temporal_env)
-
-
-@pytest.fixture
-def db(env):
-    with connection_to(env) as connection:
-        yield connection
-
-
 def answer(request: SearchRequest) -> SearchResponse:
     """Stands for the search, which has tests of its own."""
     hit = SearchHit(

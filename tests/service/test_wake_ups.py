@@ -40,17 +40,6 @@ ENTITY = source_workflow_id("peps")
 DELIVERY = delivery_workflow_id("team", "peps")
 
 
-@pytest.fixture
-async def env(database_url, temporal_env):
-    return await make_env(database_url, temporal_env)
-
-
-@pytest.fixture
-def db(env):
-    with connection_to(env) as connection:
-        yield connection
-
-
 @dataclass
 class Source:
     """A source whose batches are expiries of one document each."""
