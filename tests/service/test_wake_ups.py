@@ -335,11 +335,17 @@ async def test_an_idle_delivery_costs_nothing(env, db, source, tmp_path):
         await until(lambda: team.batches() == [1, 2])
         await until(lambda: delivery(db)["delivery"] == "idle")
         handle = env.client.get_workflow_handle(DELIVERY)
-        history = await handle.fetch_history()
-        timers = [
-            event.timer_started_event_attributes.start_to_fire_timeout.ToTimedelta()
-            for event in history.events
-            if event.HasField("timer_started_event_attributes")
-        ]
-        assert min(timers) >= timedelta(hours=12)
+        # The row says idle before the workflow's next task starts the timer.
+        await until(lambda: timers_of(handle))
+        assert min(await timers_of(handle)) >= timedelta(hours=12)
         assert (await handle.describe()).status is WorkflowExecutionStatus.RUNNING
+
+
+async def timers_of(handle) -> list[timedelta]:
+    """How long each timer in the history of a workflow runs."""
+    history = await handle.fetch_history()
+    return [
+        event.timer_started_event_attributes.start_to_fire_timeout.ToTimedelta()
+        for event in history.events
+        if event.HasField("timer_started_event_attributes")
+    ]
