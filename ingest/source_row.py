@@ -44,6 +44,16 @@ def drop_outdated(state: SourceState, *, epoch: int) -> None:
     index_references(state)
 
 
+def drop_waiting(state: SourceState) -> None:
+    """Drop what lies behind a batch that failed, where the rewind was refused; published without it, it would be a gap.
+
+    The consumer reads it again, since the position row does not move.
+    """
+    state.outdated += len(state.pending)
+    state.pending = []
+    index_references(state)
+
+
 def adopt_epoch(state: SourceState, *, epoch: int, decides: int) -> None:
     """Follow the row into its epoch, which is lower than the known one where an older database was restored.
 

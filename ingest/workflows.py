@@ -58,6 +58,8 @@ _MAX_REWIND_PAUSE_SECONDS = 30
 _NEWER_EPOCH_OUTDATES = "newer-epoch-outdates-what-waits"
 _CANCELLED_EXPIRY_WAITS = "cancelled-expiry-waits-again"
 _ROW_DECIDES = "row-decides-epoch-and-halt"
+_EXPIRY_READS_ROW = "expiry-while-halted-reads-row"
+_REFUSED_REWIND = "refused-rewind-drops-what-waits"
 _ORPHAN_IS_CANCELLED = "orphan-of-same-number-is-cancelled"
 
 
@@ -79,8 +81,8 @@ class SourceWorkflow:
     (`ingest.waking`).
 
     The source's row decides what its epoch is and whether it is halted. Whatever shows that this entity may not know
-    the row as it is (a reference of another epoch, a reference while it is halted, `resume`, `reload`) makes it read
-    the row again.
+    the row as it is (a reference of another epoch, a reference or an expiry while it is halted, `resume`, `reload`)
+    makes it read the row again.
     """
 
     @workflow.init
@@ -124,6 +126,8 @@ class SourceWorkflow:
     def expire(self, order: Expire) -> None:
         """A freshness check measured overdue documents."""
         accept_expiry(self._state, order)
+        if self._state.halted and workflow.patched(_EXPIRY_READS_ROW):
+            self._read_row()
 
     @workflow.signal
     def pause(self) -> None:
@@ -174,6 +178,8 @@ class SourceWorkflow:
                 # The database refuses for good. A person reads the reason and resumes the source, which loads it again.
                 self._state.halted = innermost_message(error)
                 self._state.loaded = True
+                if self._failure is not None and workflow.patched(_REFUSED_REWIND):
+                    source_row.drop_waiting(self._state)
                 self._failure = None
 
     async def _act(self) -> None:
@@ -354,14 +360,9 @@ class SourceWorkflow:
                 )
             case Expire():
                 # No event is lost with it: the next freshness check orders again what is still overdue.
-                workflow.logger.warning(
-                    "expiry refused",
-                    extra={
-                        "action": "expiry_refused",
-                        "batch": batch.batch,
-                        "reason": reason,
-                    },
-                )
+                details = {"batch": batch.batch, "reason": reason}
+                extra = {"action": "expiry_refused", **details}
+                workflow.logger.warning("expiry refused", extra=extra)
             case _:
                 assert_never(order)
 
@@ -391,9 +392,9 @@ class SourceWorkflow:
         try:
             await handle.signal(BatchWorkflow.allow_publishing)
         except FailureError:
+            extra = {"action": "batch_ended_early", "batch": oldest}
             workflow.logger.info(
-                "batch ended before it was allowed to publish",
-                extra={"action": "batch_ended_early", "batch": oldest},
+                "batch ended before it was allowed to publish", extra=extra
             )
 
     def _is_behind_failure(self, number: int) -> bool:

@@ -21,8 +21,8 @@ from temporalio.service import RPCError, RPCStatusCode
 from corpus import search_attributes
 from corpus.batch import PreparedBatch
 from corpus.source import source_workflow_id
+from ingest.entity import state_of
 from workers.temporal.client import temporal
-from workers.temporal.entity import state_of
 
 if TYPE_CHECKING:
     from workers.config.settings import Settings

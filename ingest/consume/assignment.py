@@ -21,6 +21,7 @@ from ingest.consume.positions import (
     PartitionStarts,
     WantedPositions,
 )
+from ingest.consume.progress import Progress, Standing
 from ingest.consume.services import ConsumerServices, Start
 from ingest.kafka import PartitionKey
 
@@ -52,6 +53,7 @@ class Assignment:
         # Partitions that may lack the reader of a source, and those of them whose log Kafka did not describe.
         self._incomplete: set[PartitionKey] = set()
         self._unanswered: set[PartitionKey] = set()
+        self._progress = Progress()
 
     # ── what changed ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -255,6 +257,30 @@ class Assignment:
                 continue
             if reader.forget_published(position.next_offset):
                 self.note_change(position.key)
+
+    def look(self, positions: Sequence[Position]) -> list[Standing]:
+        """7. The readers whose position rows stand still, after `apply_positions`."""
+        self.apply_positions(positions)
+        return self._progress.look(self.partitions, positions)
+
+    def read_again(self, standing: Standing) -> None:
+        """7. Have a reader begin at its position row, unless it was closed meanwhile."""
+        partition = self.partitions.get(standing.key)
+        if partition is None:
+            return
+        reader = partition.readers.get(standing.source)
+        if reader is None or reader.generation != standing.generation:
+            return
+        logger.warning(
+            "%s: what was handed over from offset %d on is lost, reading again",
+            standing.key,
+            standing.next_offset,
+            extra={"action": "read_again", "source": standing.source},
+        )
+        partition.close_reader(standing.source)
+        self.note_change(standing.key)
+        self._incomplete.add(standing.key)
+        self.request_positions()
 
     def check_topic_ids(self, topic_ids: dict[str, str]) -> None:
         """Read positions again where a topic was recreated."""

@@ -12,16 +12,18 @@ waits for these, so a service that is down never costs the membership of the gro
    in a small thread pool, then signalled to the source's workflow; both are tried until they succeed.
 5. Only then the Kafka offset is committed (for tools that show the lag: the position row is the truth).
 6. What is handed over and not yet published is outstanding; above a source's limits its partitions pause.
+7. Where a position stands still, the source's workflow is asked for what it holds; what it has lost is read again.
 """
 
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from corpus.batch import BatchRef
+from corpus.errors import DependencyError
 from corpus.log_limit import LogLimit
 from corpus.retry import NoLongerNeededError, until_answered, until_answered_in_thread
 from corpus.source import SourceSpec
@@ -29,7 +31,9 @@ from ingest.consume.assignment import Assignment
 from ingest.consume.partition_state import MicroBatch, PartitionReader
 from ingest.consume.poller import Poller
 from ingest.consume.positions import Positions, WantedPositions
+from ingest.consume.progress import Standing, is_on_its_way
 from ingest.kafka import PartitionKey
+from ingest.source_state import SourceState
 from ingest.stage import OffsetRange, Store, stage
 
 logger = logging.getLogger(__name__)
@@ -38,11 +42,15 @@ logger.addFilter(LogLimit())
 SOURCES_SECONDS = 2.0
 POSITIONS_SECONDS = 0.25
 TOPIC_IDS_SECONDS = 15.0
+# A position that stands still for two looks makes us ask.
+LOOK_SECONDS = 10.0
 # A file that waits so long for Temporal is written again; `corpus.staging.sweep` removes files of a day.
 RESTAGE_SECONDS = 3_600.0
 _STAGING_THREADS = 2
+_QUESTIONS = 8  # to entities, at the same time
 
 HandOver = Callable[[BatchRef, SourceSpec], Awaitable[None]]
+StateOf = Callable[[str], Awaitable[SourceState | None]]
 Answer = TypeVar("Answer")
 
 
@@ -54,6 +62,7 @@ class SourceConsumer:
         positions: sources and position rows.
         store: the staging store.
         hand_over: gives a reference to the source's workflow; raises FreshetError to be tried again.
+        state_of: what the workflow of a source knows, None where it does not run; raises DependencyError.
     """
 
     def __init__(
@@ -62,11 +71,14 @@ class SourceConsumer:
         positions: Positions,
         store: Store,
         hand_over: HandOver,
+        state_of: StateOf,
     ) -> None:
         self._poller = Poller(kafka, self, self._start)
         self._positions = positions
         self._store = store
         self._hand_over = hand_over
+        self._state_of = state_of
+        self._questions = asyncio.Semaphore(_QUESTIONS)
         self._stagers = ThreadPoolExecutor(_STAGING_THREADS, thread_name_prefix="stage")
         self._tasks: set[asyncio.Task[None]] = set()
         self._task_failed = asyncio.Event()
@@ -87,6 +99,7 @@ class SourceConsumer:
         for watch in (
             self._watch_sources,
             self._watch_positions,
+            self._watch_progress,
             self._watch_topic_ids,
         ):
             self._create_task(watch())
@@ -138,6 +151,52 @@ class SourceConsumer:
             self._poller.call_soon(
                 lambda rows=rows: self._assignment.apply_positions(rows)
             )
+
+    async def _watch_progress(self) -> None:
+        """7. Have read again what the workflows lost, also when no record arrives and when a partition is paused."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            sources = sorted(self._assignment.sources)
+            if not sources:
+                continue
+            rows = await self._answer(
+                "reading positions",
+                lambda sources=sources: self._positions.of_sources(sources),
+            )
+            standing = await self._ask_polling_thread(
+                lambda rows=rows: self._assignment.look(rows)
+            )
+            by_source: dict[str, list[Standing]] = {}
+            for one in standing:
+                by_source.setdefault(one.source, []).append(one)
+            await asyncio.gather(*map(self._compare, by_source.values()))
+
+    async def _compare(self, standing: Sequence[Standing]) -> None:
+        """Compare what one source's readers have handed over with what its workflow holds."""
+        source = standing[0].source
+        try:
+            async with self._questions:
+                state = await self._state_of(source)
+        except DependencyError as error:
+            logger.warning(
+                "published nothing since the last look, and %s",
+                error,
+                extra={"action": "stands_still", "source": source},
+            )
+            return
+        for one in standing:
+            if not is_on_its_way(one, state):
+                self._poller.call_soon(lambda one=one: self._assignment.read_again(one))
+
+    async def _ask_polling_thread(self, question: Callable[[], Answer]) -> Answer:
+        """What the polling thread answers between two rounds."""
+        answer: asyncio.Future[Answer] = self._loop.create_future()
+
+        def ask() -> None:
+            self._loop.call_soon_threadsafe(answer.set_result, question())
+
+        self._poller.call_soon(ask)
+        return await answer
 
     async def _watch_topic_ids(self) -> None:
         """A topic that is recreated under a running consumer is another log: read its positions again."""

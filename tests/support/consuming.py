@@ -21,6 +21,7 @@ from corpus.staging.store import StagingStore
 from ingest.consume.consumer import SourceConsumer
 from ingest.consume.positions import Positions
 from ingest.kafka import Cluster, properties
+from ingest.source_state import SourceState
 
 INSERT_SOURCE = "INSERT INTO freshet.source (source, spec) VALUES (%s, %s)"
 UPSERT_POSITION = """
@@ -35,9 +36,15 @@ class Ledger:
 
     pool: ConnectionPool[Any]
     refs: list[BatchRef] = field(default_factory=list)
+    lost: list[BatchRef] = field(default_factory=list)
     down: bool = False
     publishes: bool = True
     attempts: int = 0
+
+    async def state_of(self, source: str) -> SourceState | None:
+        """It holds what it took, unless it has lost it."""
+        held = [ref for ref in self.refs if ref.source == source and ref not in self.lost]
+        return SourceState(source=source, pending=held)
 
     async def hand_over(self, ref: BatchRef, spec: SourceSpec) -> None:
         self.attempts += 1
@@ -200,6 +207,7 @@ class Bench:
             Positions(self.pool, self.cluster()),
             StagingStore(self.staging.as_uri()),
             hand_over or self.ledger.hand_over,
+            self.ledger.state_of,
         )
         stop = asyncio.Event()
         running = asyncio.create_task(consumer.run(stop))

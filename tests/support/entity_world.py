@@ -24,6 +24,8 @@ from corpus.batch import (
     RewoundSource,
     staged_refs,
 )
+from ingest.consume.progress import Standing, is_on_its_way
+from ingest.kafka import PartitionKey
 from ingest.source_state import SourceState
 from ingest.workflows import SourceWorkflow
 from tests.support.fake_temporal import (
@@ -91,6 +93,7 @@ class World:
         self.positions = dict.fromkeys(range(partitions), 0)
         self.epoch = 0
         self.last_batch = 0
+        self.backup = (0, dict(self.positions), 0)
         self.halted = False
         self.halt_reason = ""
         self.names_state = True  # False: a storer of a version before
@@ -103,6 +106,7 @@ class World:
         # What came of it.
         self.published: list[int] = []
         self.gaps: list[str] = []
+        self.requested: list[str] = []
         self.expired: list[str] = []
         self.refused: list[str] = []
         self.rewinds: list[bool] = []  # whether each one halted the source
@@ -186,7 +190,10 @@ class World:
 
     def expire(self, request: int) -> None:
         """A freshness check orders; the same number is a repeated signal."""
-        self.entity.expire(make_expiry(f"r{request}"))
+        name = f"r{request}"
+        if name not in self.requested:
+            self.requested.append(name)
+        self.entity.expire(make_expiry(name))
 
     def start(self, number: int) -> None:
         """The server starts a child."""
@@ -229,27 +236,46 @@ class World:
         self.halted = False
         self.epoch += 1
 
+    def resume(self) -> None:
+        """Both halves."""
+        self.resume_in_database()
+        self.entity.resume()
+
     def configure_again(self) -> None:
         """`freshet apply` after the source was retired: the row is active in a new epoch, the entity reads it."""
-        self.halted = False
-        self.epoch += 1
+        self.resume_in_database()
         self.entity.reload()
 
+    def back_up_database(self) -> None:
+        """What `restore_database` brings back; the first backup is of the beginning."""
+        self.backup = (self.epoch, dict(self.positions), self.last_batch)
+
     def restore_database(self) -> None:
-        """The database goes back to an older epoch; positions and ledger stay as they are.
+        """The database goes back to its backup.
 
         The consumer has seen the epoch before: it looks every two seconds, and a restore takes longer.
         """
         for partition, read_epoch in list(self.read_epoch.items()):
             if read_epoch != self.epoch:
                 self.restart_consumer(partition)
-        self.epoch = max(0, self.epoch - 2)
+        self.epoch, positions, self.last_batch = self.backup
+        self.positions = dict(positions)
+        self.published = [number for number in self.published if number <= self.last_batch]
         self.halted = False
 
-    def resume(self) -> None:
-        """The whole of `freshet source resume`."""
-        self.resume_in_database()
-        self.entity.resume()
+    def compare(self) -> None:
+        """The consumer compares what it handed over with what the entity holds, in every partition."""
+        for partition, position in self.positions.items():
+            standing = Standing(
+                source="s",
+                key=PartitionKey("t", partition),
+                generation=0,
+                topic_id=make_ref(0, 1).topic_id,
+                next_offset=position,
+            )
+            is_behind = position < self.read[partition]
+            if is_behind and not is_on_its_way(standing, self.state):
+                self.restart_consumer(partition)
 
     # ── database ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -326,8 +352,11 @@ class World:
     async def drain(self) -> None:
         """Nothing fails any more: read all there is, until every record is published."""
         for _ in range(60):
-            if self.halted or self.state.halted or self.state.paused:
+            if self.halted or self.state.paused:
                 self.resume()
+            self.compare()
+            if self.state.halted:
+                self.expire(100)  # the next freshness check
             for partition, end in self.end.items():
                 if self.read_epoch[partition] != self.epoch:
                     self.restart_consumer(partition)

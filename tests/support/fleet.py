@@ -31,6 +31,7 @@ from corpus.staging.store import StagingStore
 from ingest.consume.consumer import SourceConsumer
 from ingest.consume.positions import Positions
 from ingest.decode.staged_content import content_of
+from ingest.entity import running_state
 from ingest.hand_over import hand_over
 from ingest.kafka import Cluster, properties
 from ingest.workflows import SourceWorkflow
@@ -53,6 +54,7 @@ class Fleet:
     embedder: HashEmbedder
     cluster: Cluster
     store: StagingStore
+    consumer: SourceConsumer
     producer: Producer = field(init=False)
 
     def __post_init__(self) -> None:
@@ -187,8 +189,10 @@ async def fleet(
             workflow_runner=sandbox.runner(),
         )
         await stack.enter_async_context(orchestrator)
-        await stack.enter_async_context(consuming(client, database_url, bootstrap, store, cluster))
-        yield Fleet(client, database_url, bootstrap, connection, embedder, cluster, store)
+        consumer = await stack.enter_async_context(
+            consuming(client, database_url, bootstrap, store, cluster)
+        )
+        yield Fleet(client, database_url, bootstrap, connection, embedder, cluster, store, consumer)
 
 
 def _worker(client: Client, queue: str, activities: Sequence[Any], **options: Any) -> Worker:
@@ -227,17 +231,21 @@ def _steps(
 @asynccontextmanager
 async def consuming(
     client: Client, database_url: str, bootstrap: str, store: StagingStore, cluster: Cluster
-) -> AsyncIterator[None]:
+) -> AsyncIterator[SourceConsumer]:
     """A consumer of its own group."""
     with open_pool(database_url, size=3) as pool:
         kafka = properties(bootstrap, {}, group_id=f"e2e-{next(_GROUPS)}-{time.time_ns()}")
         consumer = SourceConsumer(
-            kafka, Positions(pool, cluster), store, lambda ref, spec: hand_over(client, ref, spec)
+            kafka,
+            Positions(pool, cluster),
+            store,
+            lambda ref, spec: hand_over(client, ref, spec),
+            lambda source: running_state(client, source),
         )
         stop = asyncio.Event()
         running = asyncio.create_task(consumer.run(stop))
         try:
-            yield
+            yield consumer
         finally:
             stop.set()
             await running

@@ -35,8 +35,10 @@ def saved_rows(connection: Connection, source: str) -> SavedRows:
     return SavedRows(tables, newest)
 
 
-def restore_rows(connection: Connection, source: str, saved: SavedRows) -> None:
-    """Put the rows back; the epoch rises, so that consumers read from the restored positions."""
+def restore_rows(
+    connection: Connection, source: str, saved: SavedRows, *, raise_epoch: bool = True
+) -> None:
+    """Put the rows back; where the epoch rises, consumers read from the restored positions at once."""
     with connection.transaction():
         # The ledger last: documents, ranges and dead letters refer to it.
         for table in (*_TABLES[1:], _TABLES[0]):
@@ -47,9 +49,9 @@ def restore_rows(connection: Connection, source: str, saved: SavedRows) -> None:
             with connection.cursor().copy(into) as copy:
                 copy.write(rows)
         connection.execute(
-            """UPDATE freshet.source SET last_batch = %s, last_published_at = %s, epoch = epoch + 1
+            """UPDATE freshet.source SET last_batch = %s, last_published_at = %s, epoch = epoch + %s
                WHERE source = %s""",
-            (*saved.newest, source),
+            (*saved.newest, int(raise_epoch), source),
         )
 
 

@@ -18,8 +18,10 @@ from corpus.staging.store import StagingStore
 from ingest.consume.consumer import SourceConsumer
 from ingest.consume.positions import Positions
 from ingest.dead_letters.outbox import run_outbox
+from ingest.entity import running_state
 from ingest.hand_over import hand_over
 from ingest.kafka import Cluster, properties
+from ingest.source_state import SourceState
 from workers.config.settings import Settings
 from workers.roles.run import mark_ready, on_signal
 from workers.roles.watch import end_of
@@ -50,6 +52,9 @@ async def consume(settings: Settings) -> None:
     async def hand_batch_over(ref: BatchRef, spec: SourceSpec) -> None:
         await hand_over(client, ref, spec)
 
+    async def state_of(source: str) -> SourceState | None:
+        return await running_state(client, source)
+
     with open_pool(
         settings.database_url,
         size=_CONNECTIONS,
@@ -61,6 +66,7 @@ async def consume(settings: Settings) -> None:
             Positions(pool, cluster),
             StagingStore(settings.staging_url),
             hand_batch_over,
+            state_of,
         )
         stop = asyncio.Event()
         outbox = run_outbox(pool, cluster, properties(kafka, own))

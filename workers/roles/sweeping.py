@@ -15,7 +15,7 @@ from corpus.log_limit import LogLimit
 from corpus.retry import until_answered
 from corpus.source import source_workflow_id
 from corpus.staging.sweep import MIN_AGE, Sweeper, SweptFiles
-from workers.temporal.entity import state_of
+from ingest.entity import state_of
 
 logger = logging.getLogger(__name__)
 logger.addFilter(LogLimit())

@@ -137,6 +137,8 @@ def test_records_of_a_resume_that_the_entity_never_heard_of_are_published() -> N
 
 def test_after_a_restore_of_an_older_epoch_records_are_published() -> None:
     async def story(world: World) -> None:
+        world.epoch = 3
+        world.back_up_database()
         world.epoch = 5
         world.read_epoch = dict.fromkeys(world.read_epoch, 5)
         await load(world)

@@ -232,6 +232,7 @@ def test_a_source_that_fails_at_one_place_halts_and_is_resumed_by_a_person() -> 
         started = len(world.children)
         world.expire(1)
         await world.settle()
+        await load(world)  # the row is halted, too
         assert len(world.children) == started
         world.resume()
         await world.settle()

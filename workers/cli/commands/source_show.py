@@ -57,8 +57,8 @@ async def _workflow(settings: "Settings", name: str) -> dict[str, Any]:
     from temporalio.service import RPCError
 
     from corpus.source import source_workflow_id
+    from ingest.entity import state_of
     from workers.temporal.client import temporal
-    from workers.temporal.entity import state_of
 
     client = await temporal(settings)
     entity = client.get_workflow_handle(source_workflow_id(name))

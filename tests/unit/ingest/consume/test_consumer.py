@@ -16,6 +16,10 @@ from corpus.source import SourceSpec
 from ingest.consume import consumer as consumer_module
 from ingest.consume.consumer import SourceConsumer
 from ingest.consume.partition_state import MicroBatch, PartitionReader
+from ingest.consume.progress import Standing
+from ingest.kafka import PartitionKey
+from ingest.source_state import SourceState
+from tests.support.orders import make_ref
 from tests.support.polling import until
 from tests.support.readers import KEY, make_reader, make_record
 
@@ -55,11 +59,24 @@ class Positions:
         return True
 
 
+class Assignment:
+    """Remembers which readers are to read again."""
+
+    topics = frozenset({"t"})
+    sources = frozenset({"s"})
+
+    def __init__(self) -> None:
+        self.reading_again: list[Standing] = []
+
+    def read_again(self, standing: Standing) -> None:
+        self.reading_again.append(standing)
+
+
 class Poller:
     """Remembers the messages; `run` lasts until it is stopped, or fails."""
 
     def __init__(self, *_: Any) -> None:
-        self.assignment: Any = type("Assignment", (), {"topics": frozenset({"t"})})()
+        self.assignment: Any = Assignment()
         self.messages: list[Callable[[], None]] = []
         self.outstanding = frozenset[str]()
         self.failure: Exception | None = None
@@ -91,9 +108,15 @@ class Stand:
         self.positions = Positions()
         self.handed_over: list[BatchRef] = []
         self.hand_over_errors: list[Exception] = []
+        self.state: SourceState | Exception | None = None
         fake: Any = self.positions
-        self.consumer = SourceConsumer({}, fake, REFERENCE, self.hand_over)
+        self.consumer = SourceConsumer({}, fake, REFERENCE, self.hand_over, self.state_of)
         self.poller: Any = self.consumer._poller
+
+    async def state_of(self, source: str) -> SourceState | None:
+        if isinstance(self.state, Exception):
+            raise self.state
+        return self.state
 
     async def hand_over(self, reference: BatchRef, spec: SourceSpec) -> None:
         if self.hand_over_errors:
@@ -122,6 +145,7 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(consumer_module, "stage", lambda *_: REFERENCE)
     monkeypatch.setattr(consumer_module, "POSITIONS_SECONDS", 0.01)
     monkeypatch.setattr(consumer_module, "TOPIC_IDS_SECONDS", 0.01)
+    monkeypatch.setattr(consumer_module, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(consumer_module, "SOURCES_SECONDS", 0.01)
 
 
@@ -300,3 +324,43 @@ async def test_a_file_that_waits_for_temporal_is_kept_young(
     async with stand.running():
         await stand.consumer.hand_over(KEY, reader, batch_of(reader))
     assert (len(staged), stand.handed_over) == (1 + 4, [REFERENCE])
+
+
+def standing_in(partition: int) -> Standing:
+    return Standing(
+        source="s",
+        key=PartitionKey("t", partition),
+        generation=1,
+        topic_id="i",
+        next_offset=5,
+    )
+
+
+async def compared(stand: Stand, state: SourceState | Exception | None) -> list[int]:
+    """Partitions that are read again where both stand and the workflow knows this."""
+    stand.state = state
+    await stand.consumer._compare([standing_in(0), standing_in(1)])
+    for message in stand.poller.messages:
+        message()
+    return [one.key.partition for one in stand.poller.assignment.reading_again]
+
+
+async def test_only_what_the_workflow_lost_is_read_again(stand: Stand) -> None:
+    state = SourceState(source="s", pending=[make_ref(5, 6, partition=1)])
+    assert await compared(stand, state) == [0]
+
+
+async def test_without_a_workflow_everything_is_read_again(stand: Stand) -> None:
+    assert await compared(stand, None) == [0, 1]
+
+
+async def test_a_workflow_that_cannot_be_asked_changes_nothing_and_is_named(
+    stand: Stand, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert await compared(stand, DependencyError("source:s does not answer")) == []
+    assert "published nothing since the last look, and source:s does not answer" in caplog.text
+
+
+async def test_positions_are_compared_again_and_again(stand: Stand) -> None:
+    async with stand.running():
+        await until(lambda: "of_sources" in stand.positions.asked)

@@ -1,0 +1,117 @@
+"""Which readers stand still, and whether the entity still holds what they handed over."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ingest.consume.partition_state import AssignedPartition, Position
+from ingest.consume.progress import Progress, Standing, is_on_its_way
+from ingest.kafka import PartitionKey
+from ingest.source_state import SourceState
+from tests.support.orders import make_ref
+from tests.support.readers import (
+    KEY,
+    hand_over_singly,
+    make_log,
+    make_partition,
+    make_position,
+    make_record,
+)
+
+AT_5 = Standing(source="s", key=PartitionKey("t", 0), generation=0, topic_id="i", next_offset=5)
+
+
+def looks(partition: AssignedPartition, *rows: Position | None) -> list[int]:
+    """How many readers stand at each look; None: the row is missing."""
+    progress = Progress()
+    return [len(progress.look({KEY: partition}, [row] if row is not None else [])) for row in rows]
+
+
+def behind() -> AssignedPartition:
+    """Offsets 5, 6 and 7 are handed over."""
+    partition = make_partition(s=5)
+    hand_over_singly(partition.readers["s"], 3)
+    return partition
+
+
+def test_a_row_that_moves_or_has_arrived_does_not_stand() -> None:
+    moving = [make_position(offset) for offset in (5, 6, 7, 8, 8, 8)]
+    assert looks(behind(), *moving) == [0] * 6
+
+
+def test_a_row_below_what_was_handed_over_stands_at_the_second_look() -> None:
+    assert looks(behind(), *[make_position(7)] * 3) == [0, 1, 1]
+
+
+def test_a_row_that_went_back_stands_though_everything_was_published() -> None:
+    """An older database was restored, and nothing new arrives."""
+    partition = behind()
+    partition.readers["s"].forget_published(8)
+    assert looks(partition, make_position(8), make_position(2), make_position(2)) == [0, 0, 1]
+
+
+@pytest.mark.parametrize("row", [None, make_position(9, topic_id="other")])
+def test_a_row_that_is_gone_or_of_another_log_stands(row: Position | None) -> None:
+    assert looks(behind(), row, row) == [0, 1]
+
+
+def test_what_is_only_buffered_or_being_staged_does_not_stand() -> None:
+    partition = make_partition(s=5)
+    reader = partition.readers["s"]
+    reader.add(make_record(5), 0.0)
+    reader.take_batch(0.0)
+    reader.add(make_record(6), 0.0)
+    assert looks(partition, make_position(5), make_position(5)) == [0, 0]
+
+
+def test_a_reader_that_was_opened_anew_is_looked_at_twice_again() -> None:
+    progress = Progress()
+    partition = behind()
+    rows = [make_position(5)]
+    assert progress.look({KEY: partition}, rows) == []
+    partition.readers["s"] = replace(partition.readers["s"], generation=9)
+    assert progress.look({KEY: partition}, rows) == []
+    [standing] = progress.look({KEY: partition}, rows)
+    assert standing.generation == 9
+
+
+def test_each_reader_is_judged_by_its_own_row() -> None:
+    progress = Progress()
+    partition = make_partition(s=5, u=5)
+    for reader in partition.readers.values():
+        hand_over_singly(reader, 1)
+    rows = [make_position(6), make_position(5, source="u")]
+    for _ in range(2):
+        standing = progress.look({KEY: partition}, rows)
+    assert [one.source for one in standing] == ["u"]
+    assert make_log().topic_id == standing[0].topic_id
+
+
+HELD: dict[str, dict[str, Any]] = {
+    "in flight": {"in_flight": [make_ref(5, 6)]},
+    "waits": {"pending": [make_ref(9, 10), make_ref(2, 8)]},
+    "of an epoch that the entity has to look up": {"undecided": [make_ref(5, 6, epoch=3)]},
+}
+LOST: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "only what comes later": {"pending": [make_ref(6, 9)]},
+    "only what came before": {"in_flight": [make_ref(1, 5)]},
+    "another partition": {"pending": [make_ref(5, 6, partition=1)]},
+    "another log": {"pending": [make_ref(5, 6, topic_id="old")]},
+    "halted, though the row is active": {"pending": [make_ref(5, 6)], "halted": "a gap"},
+}
+
+
+@pytest.mark.parametrize("state", HELD.values(), ids=HELD)
+def test_what_begins_at_the_row_is_on_its_way(state: dict[str, Any]) -> None:
+    assert is_on_its_way(AT_5, SourceState(source="s", **state))
+
+
+@pytest.mark.parametrize("state", LOST.values(), ids=LOST)
+def test_without_it_nothing_will_be_published(state: dict[str, Any]) -> None:
+    assert not is_on_its_way(AT_5, SourceState(source="s", **state))
+
+
+def test_without_an_entity_nothing_will_be_published() -> None:
+    assert not is_on_its_way(AT_5, None)
