@@ -165,11 +165,7 @@ class SourceWorkflow:
             self._list_status()
             await workflow.wait_condition(self._can_act)
             # Step 1.
-            if (
-                self._should_continue_as_new()
-                and not self._tasks
-                and self._failure is None
-            ):
+            if self._should_continue_as_new() and self._is_idle():
                 await workflow.wait_condition(workflow.all_handlers_finished)
                 workflow.continue_as_new(self._state)
             try:
@@ -197,6 +193,9 @@ class SourceWorkflow:
 
     def _should_continue_as_new(self) -> bool:
         return workflow.info().is_continue_as_new_suggested()
+
+    def _is_idle(self) -> bool:
+        return not self._tasks and self._failure is None
 
     def _can_start_batch(self) -> bool:
         return has_order(self._state) and len(self._tasks) < self._state.max_in_flight
