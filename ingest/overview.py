@@ -6,7 +6,7 @@ from typing import Any
 
 from psycopg.rows import dict_row
 
-from corpus.database import Connection
+from corpus.database import Connection, fetch_all
 from corpus.errors import DependencyError
 from corpus.locks import held_up
 from corpus.source import SourceSpec, read_specs
@@ -41,6 +41,25 @@ def overview(connection: Connection, cluster: Cluster) -> list[dict[str, Any]]:
         else:
             row.update(_reading(spec, offsets[spec.source], logs))
     return rows
+
+
+def lags(connection: Connection, cluster: Cluster) -> dict[str, int]:
+    """How many records each source is behind its topics; one whose specification cannot be read is left out.
+
+    Raises:
+        DependencyError: Kafka does not answer.
+    """
+    rows = fetch_all(connection, dict_row, "sources_configured")
+    specs = read_specs((row["source"], row["spec"]) for row in rows).specs
+    topics = {topic for spec in specs.values() for topic in spec.topics}
+    logs = _read_logs(cluster, topics)
+    if logs.problem is not None:
+        raise DependencyError(logs.problem)
+    offsets = _offsets_of(connection, specs)
+    return {
+        source: _reading(spec, offsets[source], logs)["lag"]
+        for source, spec in specs.items()
+    }
 
 
 def _reading(

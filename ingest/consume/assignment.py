@@ -54,6 +54,7 @@ class Assignment:
         self._incomplete: set[PartitionKey] = set()
         self._unanswered: set[PartitionKey] = set()
         self._progress = Progress()
+        self.lost_references = 0  # readers that had to read again, since the start
 
     # ── what changed ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -277,6 +278,7 @@ class Assignment:
             standing.next_offset,
             extra={"action": "read_again", "source": standing.source},
         )
+        self.lost_references += 1
         partition.close_reader(standing.source)
         self.note_change(standing.key)
         self._incomplete.add(standing.key)

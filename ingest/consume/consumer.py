@@ -89,6 +89,16 @@ class SourceConsumer:
         """Records handed over since the start."""
         return self._poller.handed_over_records
 
+    @property
+    def lost_references(self) -> int:
+        """How often what a workflow had lost was read again since the start."""
+        return self._assignment.lost_references
+
+    @property
+    def behind(self) -> int:
+        """Sources of which something is handed over and not yet published."""
+        return len(self._poller.outstanding)
+
     async def run(self, stop: asyncio.Event, grace: float = 10.0) -> None:
         """Consume until `stop` is set; then finish what is in flight, for at most `grace` seconds.
 

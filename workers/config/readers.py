@@ -3,6 +3,7 @@
 Each raises ValueError with what is wrong, to be read after the setting's name and value: "is not one of json, text".
 """
 
+import ipaddress
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -68,6 +69,14 @@ def port(value: str) -> int | None:
     if not 1 <= number <= _MAX_PORT:
         raise ValueError(f"is not a port from 1 to {_MAX_PORT}")
     return number
+
+
+def ip_address(value: str) -> str:
+    """An IP address of version 4 or 6."""
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        raise ValueError("is not an IP address") from None
 
 
 def device(value: str) -> str:

@@ -224,6 +224,22 @@ class Settings:
             read=readers.port,
         ),
     ]
+    metrics_port: Annotated[
+        int | None,
+        Setting(
+            "port of the consumer's metrics for Prometheus; each further role, in the order of the table of roles, "
+            "serves them at the next port; empty: none",
+            read=readers.port,
+        ),
+    ]
+    metrics_host: Annotated[
+        str,
+        Setting(
+            "IP address at which metrics are served",
+            default="127.0.0.1",
+            read=readers.ip_address,
+        ),
+    ]
     log_level: Annotated[
         str,
         Setting(

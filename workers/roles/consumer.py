@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -23,6 +23,7 @@ from ingest.hand_over import hand_over
 from ingest.kafka import Cluster, properties
 from ingest.source_state import SourceState
 from workers.config.settings import Settings
+from workers.roles import metrics
 from workers.roles.run import mark_ready, on_signal
 from workers.roles.watch import end_of
 from workers.temporal.client import temporal
@@ -69,8 +70,35 @@ async def consume(settings: Settings) -> None:
             state_of,
         )
         stop = asyncio.Event()
-        outbox = run_outbox(pool, cluster, properties(kafka, own))
-        await run_both(consumer.run(stop), outbox, stop)
+        background = [run_outbox(pool, cluster, properties(kafka, own))]
+        if settings.metrics_port is not None:
+            background.append(metrics.keep_updated(figures_of(consumer)))
+        await run_both(consumer.run(stop), _all_of(background), stop)
+
+
+async def _all_of(background: Sequence[Coroutine[Any, Any, None]]) -> None:
+    await asyncio.gather(*background)
+
+
+def figures_of(consumer: SourceConsumer) -> Callable[[], None]:
+    """What sets the consumer's instruments."""
+    meter = metrics.meter()
+    handed_over = meter.create_gauge(
+        "freshet_handed_over_records", "since the start of the process"
+    )
+    lost = meter.create_gauge(
+        "freshet_lost_references", "readings again of what a workflow had lost"
+    )
+    behind = meter.create_gauge(
+        "freshet_unpublished_sources", "sources with something handed over"
+    )
+
+    def update() -> None:
+        handed_over.set(consumer.handed_over_records)
+        lost.set(consumer.lost_references)
+        behind.set(consumer.behind)
+
+    return update
 
 
 async def run_both(

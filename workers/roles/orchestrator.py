@@ -1,6 +1,6 @@
 """Role orchestrator: the workflows and the light activities of queue `freshet`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -36,6 +36,8 @@ from ingest.kafka import Cluster
 from ingest.source_state import SourceState, initial_state
 from ingest.workflows import SourceWorkflow
 from workers.config.settings import Settings
+from workers.roles import metrics
+from workers.roles.corpus_metrics import CorpusMetrics
 from workers.roles.run import WORKER_OPTIONS, serve
 from workers.temporal import sandbox
 from workers.temporal.client import temporal
@@ -70,7 +72,11 @@ async def run(settings: Settings) -> None:
             workflow_runner=sandbox.runner(),
             **WORKER_OPTIONS,
         )
-        await serve(worker, "orchestrator")
+        background: dict[str, Coroutine[Any, Any, None]] = {}
+        if settings.metrics_port is not None:
+            corpus_metrics = CorpusMetrics(pool, cluster, metrics.meter())
+            background["metrics"] = metrics.keep_updated(corpus_metrics.update)
+        await serve(worker, "orchestrator", **background)
 
 
 def with_connection(

@@ -17,6 +17,7 @@ from temporalio.worker import Worker
 from corpus.errors import ConfigurationError
 from workers import logs
 from workers.config.settings import load
+from workers.roles import metrics
 from workers.roles.table import ROLES
 from workers.roles.watch import until_left
 
@@ -54,6 +55,7 @@ async def run_role(name: str) -> None:
         )
     settings = load()
     logs.configure(name, level=settings.log_level, form=settings.log_format)
+    metrics.start(settings, name)
     module = import_module(role.module)
     await module.run(settings)
 

@@ -53,12 +53,17 @@ WRONG = {
     "FRESHET_LOG_FORMAT": ["JSON", "yaml"],
 }
 # A file of keys is read by what connects to Temporal: tests/unit/workers/temporal/test_codec.py.
+WRONG |= {
+    "FRESHET_METRICS_PORT": ["0", "65536", "x"],
+    "FRESHET_METRICS_HOST": ["localhost", "1.2.3", "::g"],
+}
 READ_LATER = {"FRESHET_PAYLOAD_KEYS"}
 AT_THE_LIMIT = {
     "FRESHET_EMBED_THREADS": ["0", "999999", "007"],
     "FRESHET_EMBED_SHARD": ["1", "999999"],
     "FRESHET_PREPARE_PROCESSES": ["1"],
     "FRESHET_POSTGRES_PORT": ["1", "65535"],
+    "FRESHET_METRICS_HOST": ["0.0.0.0", "::1"],
     "FRESHET_DEVICE": ["auto", "cpu", "cuda", "cuda:1", "mps", "xpu:0"],
     "FRESHET_TEMPORAL_NAMESPACE": ["a", "team.acct", "x" * 200],
     "FRESHET_KAFKA_BOOTSTRAP": [

@@ -1,0 +1,232 @@
+"""Metrics: counters equal the ledger whatever was restarted, gauges show what is so now, one address per role."""
+
+import os
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from psycopg.rows import namedtuple_row
+from psycopg_pool import ConnectionPool
+
+from corpus.database import Connection, open_pool
+from corpus.errors import DependencyError
+from ingest.kafka import Cluster
+from tests.support.pipeline import Pipeline, make_event
+from tests.support.polling import wait_until
+from workers.roles import corpus_metrics
+from workers.roles.corpus_metrics import CorpusMetrics
+from workers.roles.table import ROLES
+
+pytestmark = pytest.mark.service
+
+Key = tuple[str, tuple[tuple[str, str], ...]]
+
+
+class FakeMeter:
+    """Remembers what its instruments were given."""
+
+    def __init__(self) -> None:
+        self.values: Counter[Key] = Counter()
+
+    def create_counter(self, name: str, *_: Any) -> Any:
+        return FakeInstrument(self, name)
+
+    create_gauge = create_gauge_float = create_counter
+
+    def value(self, name: str, **attributes: str) -> Any:
+        return self.values[name, tuple(sorted(attributes.items()))]
+
+
+class FakeInstrument:
+    def __init__(self, meter: FakeMeter, name: str) -> None:
+        self.meter = meter
+        self.name = name
+
+    def add(self, value: int, attributes: dict[str, str]) -> None:
+        self.meter.values[self._key(attributes)] += value
+
+    def set(self, value: int, attributes: dict[str, str]) -> None:
+        self.meter.values[self._key(attributes)] = value
+
+    def _key(self, attributes: dict[str, str]) -> Key:
+        return self.name, tuple(sorted(attributes.items()))
+
+
+@pytest.fixture
+def pool(pipeline: Pipeline) -> Iterator[ConnectionPool[Connection]]:
+    with open_pool(pipeline.database_url, size=1) as pool:
+        yield pool
+
+
+@pytest.fixture
+def lags(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """What Kafka would say."""
+    answer: dict[str, int] = {"s": 7}
+    monkeypatch.setattr(corpus_metrics, "lags", lambda *_: answer)
+    return answer
+
+
+def made(pool: ConnectionPool[Connection]) -> tuple[CorpusMetrics, FakeMeter]:
+    meter: Any = FakeMeter()
+    return CorpusMetrics(pool, Cluster("127.0.0.1:1", {}), meter), meter
+
+
+def test_counters_equal_the_ledger_in_every_round_and_after_a_restart(
+    pipeline: Pipeline, pool: ConnectionPool[Connection], lags: dict[str, int]
+) -> None:
+    metrics, meter = made(pool)
+    metrics.update()
+    assert meter.value("freshet_batches", source="s") == 0
+    page = "<html><body><nav>Home About Contact</nav><main><p>One fact.</p></main></body></html>"
+    pipeline.ingest(
+        make_event("a", 1, page, content_type="text/html"), make_event("b", 1, "Two facts.")
+    )
+    pipeline.ingest(make_event("b", 1, "Two facts."), b"not JSON")
+    for _ in range(3):
+        metrics.update()
+    pipeline.ingest(make_event("a", 2, "Three facts."))
+    metrics.update()
+    restarted, again = made(pool)
+    restarted.update()
+    assert again.values == meter.values
+    with pipeline.connection.cursor(row_factory=namedtuple_row) as cursor:
+        ledger = cursor.execute(
+            """SELECT count(*) AS batches, sum(applied) AS applied, sum(unchanged) AS unchanged,
+                  sum(dead_lettered) AS dead_lettered, sum(received_characters) AS received,
+                  sum(kept_characters) AS kept, sum(tokens) AS tokens
+             FROM freshet.batch WHERE source = 's'"""
+        ).fetchone()
+    assert meter.value("freshet_batches", source="s") == ledger.batches == 3
+    for outcome, count in (
+        ("applied", ledger.applied),
+        ("unchanged", ledger.unchanged),
+        ("dead_lettered", ledger.dead_lettered),
+    ):
+        assert meter.value("freshet_records", source="s", outcome=outcome) == count > 0
+    assert meter.value("freshet_characters_received", source="s") == ledger.received
+    assert meter.value("freshet_characters_kept", source="s") == ledger.kept
+    assert meter.value("freshet_tokens", source="s") == ledger.tokens
+    dropped = {
+        attributes: count
+        for (name, attributes), count in meter.values.items()
+        if name == "freshet_characters_dropped"
+    }
+    assert sum(dropped.values()) == ledger.received - ledger.kept > 0
+
+
+def test_gauges_show_what_is_so_now(
+    pipeline: Pipeline, pool: ConnectionPool[Connection], lags: dict[str, int]
+) -> None:
+    metrics, meter = made(pool)
+    pipeline.ingest(b"not JSON")
+    metrics.update()
+    assert meter.value("freshet_dead_letters_open", source="s") == 1
+    assert meter.value("freshet_lag_records", source="s") == 7
+    assert meter.value("freshet_source_state", source="s", state="active") == 1
+    pipeline.connection.execute("UPDATE freshet.source SET state = 'halted', state_reason = 'gap'")
+    pipeline.connection.execute("UPDATE freshet.dead_letter SET state = 'discarded'")
+    lags["s"] = 0
+    metrics.update()
+    assert meter.value("freshet_dead_letters_open", source="s") == 0
+    assert meter.value("freshet_lag_records", source="s") == 0
+    assert meter.value("freshet_source_state", source="s", state="active") == 0
+    assert meter.value("freshet_source_state", source="s", state="halted") == 1
+
+
+def test_a_ledger_that_went_back_adds_nothing_twice(
+    pipeline: Pipeline, pool: ConnectionPool[Connection], lags: dict[str, int]
+) -> None:
+    """After a restore, batch numbers are given again; what is counted stays, and newer batches are added."""
+    metrics, meter = made(pool)
+    for version in (1, 2):
+        pipeline.ingest(make_event("a", version, f"Fact {version}."))
+    metrics.update()
+    pipeline.connection.execute("UPDATE freshet.batch SET state = 'withdrawn' WHERE batch = 2")
+    metrics.update()
+    assert meter.value("freshet_batches", source="s") == 2
+
+
+def test_without_kafka_the_lag_is_not_guessed(
+    pipeline: Pipeline, pool: ConnectionPool[Connection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> dict[str, int]:
+        raise DependencyError("Kafka: timed out")
+
+    monkeypatch.setattr(corpus_metrics, "lags", refuse)
+    metrics, meter = made(pool)
+    with pytest.raises(DependencyError):
+        metrics.update()
+    assert not [name for name, _ in meter.values if name == "freshet_lag_records"]
+
+
+# ── the endpoint ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+_ROLE = """
+import asyncio, sys
+from workers.cli.console import run_command
+from workers.config.settings import load
+from workers.roles import metrics
+
+async def serve():
+    metrics.start(load(), sys.argv[1])
+    metrics.meter().create_counter("freshet_example").add(3, {"source": "s"})
+    print("ready", flush=True)
+    await asyncio.sleep(60)
+
+run_command(lambda: asyncio.run(serve()), debug=False)
+"""
+
+
+def free_port() -> int:
+    """One with further free ports above it, most likely."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def role(name: str, port: int, home: Path) -> subprocess.Popen[str]:
+    environment = {
+        **os.environ,
+        "FRESHET_METRICS_PORT": str(port),
+        "FRESHET_HOME": str(home),
+        "FRESHET_DATABASE_URL": "postgresql://127.0.0.1:1/x",
+        "FRESHET_KAFKA_BOOTSTRAP": "127.0.0.1:1",
+        "TEMPORAL_ADDRESS": "127.0.0.1:1",
+    }
+    return subprocess.Popen(
+        [sys.executable, "-c", _ROLE, name],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_each_role_has_its_port_and_a_second_one_is_told_so(tmp_path: Path) -> None:
+    port = free_port()
+    storer = role("storer", port, tmp_path)
+    try:
+        assert storer.stdout is not None
+        assert storer.stdout.readline() == "ready\n"
+        url = f"http://127.0.0.1:{port + list(ROLES).index('storer')}/metrics"
+
+        def page() -> str:
+            with urllib.request.urlopen(url) as answer:
+                return answer.read().decode()
+
+        wait_until(lambda: "freshet_example_total{" in page())
+        assert 'role="storer"' in page()
+        assert 'source="s"' in page()
+        second = role("storer", port, tmp_path)
+        _, errors = second.communicate(timeout=30)
+        assert second.returncode == 2
+        assert "needs another FRESHET_METRICS_PORT" in errors
+    finally:
+        storer.kill()
+        storer.communicate()

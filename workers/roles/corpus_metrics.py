@@ -1,0 +1,254 @@
+"""Metrics of the corpus: what the database says, read by the orchestrator.
+
+Counters follow the ledger: each round adds the batches that are new since the last one, so they equal it whatever was
+retried, and a restarted process begins with all of it. Two orchestrators show the same values; take their maximum.
+"""
+
+from dataclasses import dataclass
+
+from psycopg.rows import class_row
+from psycopg_pool import ConnectionPool
+from temporalio.common import MetricMeter
+
+from corpus.database import Connection, database_errors_translated, fetch_all
+from corpus.source import SourceStatus
+from ingest.kafka import Cluster
+from ingest.overview import lags
+
+_OUTCOMES = ("applied", "unchanged", "superseded", "dead_lettered", "ignored")
+_CHANGES = ("written", "deleted", "expired")
+_CHUNKS = ("opened", "closed", "reused")
+# As `freshet freshness report` orders them.
+_FRESHNESS = {"pass": 0, "warn": 1, "error": 2, "runtime error": 3}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sums:
+    """A row of `metrics_ledger`."""
+
+    source: str
+    batch: int  # newest
+    batches: int
+    applied: int
+    unchanged: int
+    superseded: int
+    dead_lettered: int
+    ignored: int
+    documents_written: int
+    documents_deleted: int
+    documents_expired: int
+    documents_empty: int
+    documents_lossy: int
+    chunks_opened: int
+    chunks_closed: int
+    chunks_reused: int
+    texts_embedded: int
+    received_characters: int
+    kept_characters: int
+    tokens: int
+    unknown_tokens: int
+    deletes_without_document: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Dropped:
+    """A row of `metrics_dropped`."""
+
+    source: str
+    rule: str
+    characters: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Source:
+    """A row of `metrics_sources`."""
+
+    source: str
+    state: str
+    last_published_at: float  # epoch seconds; 0: never
+    dead_letters: int
+    freshness: str | None  # None: never checked
+    checked_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Delivery:
+    """A row of `metrics_deliveries`."""
+
+    subscriber: str
+    source: str
+    behind: int  # batches
+    parked: bool
+
+
+class CorpusMetrics:
+    """Reads the database and sets the instruments.
+
+    Args:
+        pool: of connections to PostgreSQL.
+        cluster: asked for the ends of the topics.
+        meter: creates the instruments.
+    """
+
+    def __init__(
+        self,
+        pool: ConnectionPool[Connection],
+        cluster: Cluster,
+        meter: MetricMeter,
+    ) -> None:
+        self._pool = pool
+        self._cluster = cluster
+        self._counted: dict[str, int] = {}  # source -> newest batch that was counted
+        self._ledger = _LedgerCounters(meter)
+        self._gauges = _Gauges(meter)
+
+    def update(self) -> None:
+        """One round.
+
+        Raises:
+            DependencyError: PostgreSQL or Kafka does not answer.
+        """
+        with database_errors_translated(), self._pool.connection() as connection:
+            self._count_new_batches(connection)
+            for source in fetch_all(connection, class_row(_Source), "metrics_sources"):
+                self._gauges.show_source(source)
+            deliveries = fetch_all(
+                connection, class_row(_Delivery), "metrics_deliveries"
+            )
+            for delivery in deliveries:
+                self._gauges.show_delivery(delivery)
+            for source_name, lag in lags(connection, self._cluster).items():
+                self._gauges.show_lag(source_name, lag)
+
+    def _count_new_batches(self, connection: Connection) -> None:
+        counted = self._counted
+        arguments = {"sources": list(counted), "batches": list(counted.values())}
+        new = fetch_all(connection, class_row(_Sums), "metrics_ledger", arguments)
+        ranges = {
+            "sources": [sums.source for sums in new],
+            "after": [counted.get(sums.source, 0) for sums in new],
+            "upto": [sums.batch for sums in new],
+        }
+        dropped = fetch_all(connection, class_row(_Dropped), "metrics_dropped", ranges)
+        for sums in new:
+            self._ledger.add(sums)
+            counted[sums.source] = sums.batch
+        for one in dropped:
+            self._ledger.add_dropped(one)
+
+
+class _LedgerCounters:
+    """Counters; each is a sum of a column of the ledger."""
+
+    def __init__(self, meter: MetricMeter) -> None:
+        create = meter.create_counter
+        self._batches = create("freshet_batches", "published batches")
+        self._records = create(
+            "freshet_records", "records of published batches, by outcome"
+        )
+        self._documents = create(
+            "freshet_document_versions", "by what the batch did to them"
+        )
+        self._lossy = create("freshet_documents_lossy", "versions below min_kept_ratio")
+        self._empty = create(
+            "freshet_documents_empty",
+            "versions with readable text of which nothing is left",
+        )
+        self._chunks = create("freshet_chunks", "by what the batch did to them")
+        self._texts = create(
+            "freshet_texts_embedded", "texts that went through the model"
+        )
+        self._received = create(
+            "freshet_characters_received",
+            "of document versions, white space not counted",
+        )
+        self._kept = create("freshet_characters_kept", "of those received")
+        self._dropped = create(
+            "freshet_characters_dropped", "of those received, by rule"
+        )
+        self._tokens = create("freshet_tokens", "of chunks")
+        self._unknown = create(
+            "freshet_tokens_unknown", "of those, unknown to the model"
+        )
+        self._pointless = create(
+            "freshet_deletes_without_document", "deletes of what was never there"
+        )
+
+    def add(self, sums: _Sums) -> None:
+        source = {"source": sums.source}
+        self._batches.add(sums.batches, source)
+        for outcome in _OUTCOMES:
+            self._records.add(getattr(sums, outcome), {**source, "outcome": outcome})
+        for change in _CHANGES:
+            count = getattr(sums, f"documents_{change}")
+            self._documents.add(count, {**source, "change": change})
+        for change in _CHUNKS:
+            count = getattr(sums, f"chunks_{change}")
+            self._chunks.add(count, {**source, "change": change})
+        self._lossy.add(sums.documents_lossy, source)
+        self._empty.add(sums.documents_empty, source)
+        self._texts.add(sums.texts_embedded, source)
+        self._received.add(sums.received_characters, source)
+        self._kept.add(sums.kept_characters, source)
+        self._tokens.add(sums.tokens, source)
+        self._unknown.add(sums.unknown_tokens, source)
+        self._pointless.add(sums.deletes_without_document, source)
+
+    def add_dropped(self, dropped: _Dropped) -> None:
+        attributes = {"source": dropped.source, "rule": dropped.rule}
+        self._dropped.add(dropped.characters, attributes)
+
+
+class _Gauges:
+    """What is so now."""
+
+    def __init__(self, meter: MetricMeter) -> None:
+        self._state = meter.create_gauge(
+            "freshet_source_state", "1 for the state that the source is in"
+        )
+        self._published = meter.create_gauge_float(
+            "freshet_last_published_timestamp_seconds",
+            "when the newest batch was published, epoch",
+            "seconds",
+        )
+        self._letters = meter.create_gauge(
+            "freshet_dead_letters_open", "dead letters that nobody has dealt with"
+        )
+        self._freshness = meter.create_gauge(
+            "freshet_freshness",
+            "newest check: 0 pass, 1 warn, 2 error, 3 runtime error",
+        )
+        self._checked = meter.create_gauge_float(
+            "freshet_freshness_checked_timestamp_seconds", "when, epoch", "seconds"
+        )
+        self._lag = meter.create_gauge(
+            "freshet_lag_records", "records of the topics that are not in the corpus"
+        )
+        self._behind = meter.create_gauge(
+            "freshet_delivery_behind",
+            "batches that a subscriber has not acknowledged",
+            "batches",
+        )
+        self._parked = meter.create_gauge(
+            "freshet_delivery_parked",
+            "1 where the team's endpoint was given up for now",
+        )
+
+    def show_source(self, row: _Source) -> None:
+        source = {"source": row.source}
+        for state in SourceStatus:
+            is_in = int(row.state == state)
+            self._state.set(is_in, {**source, "state": state.value})
+        self._published.set(row.last_published_at, source)
+        self._letters.set(row.dead_letters, source)
+        if row.freshness is not None:
+            self._freshness.set(_FRESHNESS[row.freshness], source)
+            self._checked.set(row.checked_at, source)
+
+    def show_lag(self, source: str, records: int) -> None:
+        self._lag.set(records, {"source": source})
+
+    def show_delivery(self, row: _Delivery) -> None:
+        attributes = {"source": row.source, "subscriber": row.subscriber}
+        self._behind.set(max(0, row.behind), attributes)
+        self._parked.set(int(row.parked), attributes)
