@@ -72,7 +72,7 @@ def meter() -> MetricMeter:
 async def keep_updated(update: Callable[[], None]) -> None:
     """Call `update` in a thread every ten seconds, for ever.
 
-    A service that does not answer costs the values of that round: `freshet_metrics_updated_timestamp_seconds` stands still then.
+    A service that does not answer costs the values of that round; the time of the newest values stands still then.
     """
     updated = meter().create_gauge_float(
         "freshet_metrics_updated_timestamp_seconds",
