@@ -1,6 +1,6 @@
 """State, outcomes and lag of every source."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,8 +9,10 @@ from psycopg.rows import dict_row
 from corpus.database import Connection, fetch_all
 from corpus.errors import DependencyError
 from corpus.locks import held_up
-from corpus.source import SourceSpec, read_specs
+from corpus.source import SourceSpec, SourceStatus, read_specs
 from corpus.sql import query
+from ingest.condition import STANDSTILL_SECONDS, Waiting, condition_of, standing
+from ingest.consume.partition_state import Gap, PartitionLog, Position, start_offset
 from ingest.consume.positions import positions_of
 from ingest.kafka import Cluster, LogBounds, PartitionKey
 
@@ -22,14 +24,15 @@ def overview(connection: Connection, cluster: Cluster) -> list[dict[str, Any]]:
 
     Where Kafka does not answer, `lag` is None and `kafka` says why; the other fields are complete. `problems` of a
     source name what keeps it, and no other source, from being read: a specification that cannot be read, topics and
-    partitions that Kafka cannot be asked about. Their records are not in `lag`.
+    partitions that Kafka cannot be asked about (their records are not in `lag`), positions that are not in the log.
+    `condition` and `why` say what follows (`ingest.condition`); `stands` says since when nothing is published.
     """
     cursor = connection.cursor(row_factory=dict_row)
     rows = cursor.execute(query("source_overview")).fetchall()
     stored = read_specs((row["source"], row.pop("spec")) for row in rows)
     topics = {topic for spec in stored.specs.values() for topic in spec.topics}
     logs = _read_logs(cluster, topics)
-    offsets = _offsets_of(connection, stored.specs)
+    positions = _positions_of(connection, stored.specs)
     lines = held_up(connection)
     for row in rows:
         spec = stored.specs.get(row["source"])
@@ -39,8 +42,50 @@ def overview(connection: Connection, cluster: Cluster) -> list[dict[str, Any]]:
             unreadable = [stored.unreadable[row["source"]]]
             row.update(topics=[], lag=None, problems=unreadable)
         else:
-            row.update(_reading(spec, offsets[spec.source], logs))
+            row.update(_reading(spec, positions[spec.source], logs))
+    _add_conditions(cluster, rows)
     return rows
+
+
+def _add_conditions(
+    cluster: Cluster,
+    rows: Sequence[dict[str, Any]],
+) -> None:
+    waiting = {
+        row["source"]: _waiting(row)
+        for row in rows
+        if row["lag"] and row["state"] == SourceStatus.ACTIVE
+    }
+    ages = {row["source"]: row.pop("published_seconds_ago", None) for row in rows}
+    stands: dict[str, PartitionKey] = {}
+    try:
+        stands = standing(cluster, waiting, ages)
+    except DependencyError as error:
+        for row in rows:
+            row["kafka"] = str(error)
+    for row in rows:
+        age = ages[row["source"]]
+        row["stands"] = ""
+        if row["source"] in stands:
+            since = "ever" if age is None else f"in {age:,.0f} s"
+            row["stands"] = (
+                f"records that wait: {row['lag']:,} (in {stands[row['source']]} for more than "
+                f"{STANDSTILL_SECONDS:.0f} s); nothing was published {since}"
+            )
+        row["condition"], row["why"] = condition_of(row)
+
+
+def _waiting(row: Mapping[str, Any]) -> list[Waiting]:
+    """The partitions of a source in which records wait."""
+    return [
+        Waiting(
+            key=PartitionKey(topic["topic"], partition["partition"]),
+            start=partition["end_offset"] - partition["lag"],
+        )
+        for topic in row["topics"]
+        for partition in topic["partitions"]
+        if partition["lag"]
+    ]
 
 
 def lags(connection: Connection, cluster: Cluster) -> dict[str, int]:
@@ -55,17 +100,18 @@ def lags(connection: Connection, cluster: Cluster) -> dict[str, int]:
     logs = _read_logs(cluster, topics)
     if logs.problem is not None:
         raise DependencyError(logs.problem)
-    offsets = _offsets_of(connection, specs)
+    positions = _positions_of(connection, specs)
     return {
-        source: _reading(spec, offsets[source], logs)["lag"]
+        source: _reading(spec, positions[source], logs)["lag"]
         for source, spec in specs.items()
     }
 
 
 def _reading(
-    spec: SourceSpec, offsets: Mapping[PartitionKey, int], logs: "_Logs"
+    spec: SourceSpec, positions: Mapping[PartitionKey, Position], logs: "_Logs"
 ) -> dict[str, Any]:
     """How far a source has read, and what keeps it from reading."""
+    offsets = {key: position.next_offset for key, position in positions.items()}
     described = [_topic(topic, offsets, logs) for topic in spec.topics]
     lag = None
     if logs.problem is None:
@@ -78,17 +124,31 @@ def _reading(
         for topic in spec.topics
         if topic in logs.topic_refusals
     ]
+    problems += _gaps(positions, logs)
     return {"topics": described, "lag": lag, "problems": problems}
 
 
-def _offsets_of(
+def _gaps(positions: Mapping[PartitionKey, Position], logs: "_Logs") -> list[str]:
+    """Why positions are not in the logs as they are now: a topic made anew, another cluster, retention."""
+    reasons: list[str] = []
+    for key, position in positions.items():
+        log = logs.log_of(key)
+        start = None if log is None else start_offset(position, log)
+        if isinstance(start, Gap):
+            reasons.append(start.reason)
+    return reasons
+
+
+def _positions_of(
     connection: Connection, sources: Collection[str]
-) -> dict[str, dict[PartitionKey, int]]:
-    """Next offsets by source and partition."""
-    offsets: dict[str, dict[PartitionKey, int]] = {source: {} for source in sources}
+) -> dict[str, dict[PartitionKey, Position]]:
+    """Position rows by source and partition."""
+    positions: dict[str, dict[PartitionKey, Position]] = {
+        source: {} for source in sources
+    }
     for position in positions_of(connection, sources):
-        offsets[position.source][position.key] = position.next_offset
-    return offsets
+        positions[position.source][position.key] = position
+    return positions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,20 +164,41 @@ class _Logs:
     refusals: dict[PartitionKey, str] = field(default_factory=dict[PartitionKey, str])
     topic_refusals: dict[str, str] = field(default_factory=dict[str, str])
     problem: str | None = None  # why nothing is known
+    cluster_id: str = ""
+    topic_ids: dict[str, str] = field(default_factory=dict[str, str])
+
+    def log_of(self, key: PartitionKey) -> PartitionLog | None:
+        """The log of a partition; None where it is not known."""
+        bounds = self.bounds.get(key)
+        if bounds is None:
+            return None
+        return PartitionLog(
+            cluster_id=self.cluster_id,
+            topic=key.topic,
+            topic_id=self.topic_ids[key.topic],
+            partition=key.partition,
+            first_offset=bounds.first_offset,
+            next_offset=bounds.next_offset,
+        )
 
 
 def _read_logs(cluster: Cluster, topics: Iterable[str]) -> _Logs:
     partitions: dict[str, int] = {}
+    topic_ids: dict[str, str] = {}
+    cluster_id = ""
     try:
         described = cluster.describe(topics)
         for state in described.answers.values():
             partitions[state.topic] = state.partitions
+            topic_ids[state.topic] = state.topic_id
         keys = [
             PartitionKey(topic, number)
             for topic, count in partitions.items()
             for number in range(count)
         ]
         bounds = cluster.bounds_of(keys)
+        if keys:
+            cluster_id = cluster.cluster_id()
     except DependencyError as error:
         return _Logs(partitions=partitions, problem=str(error))
     return _Logs(
@@ -125,6 +206,8 @@ def _read_logs(cluster: Cluster, topics: Iterable[str]) -> _Logs:
         bounds=bounds.answers,
         refusals=bounds.refusals,
         topic_refusals=described.refusals,
+        cluster_id=cluster_id,
+        topic_ids=topic_ids,
     )
 
 

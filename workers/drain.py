@@ -15,6 +15,8 @@ from corpus.database import Connection, connect
 from corpus.errors import ConfigurationError, UnreadableSpecError
 from corpus.source import SourceSpec
 from corpus.sql import query
+from ingest.consume.partition_state import Gap, start_offset
+from ingest.consume.positions import partition_logs, positions_of
 from ingest.kafka import Cluster
 from workers.config.settings import Settings
 from workers.stages import SourceStages, StageWatcher, progress_sentence
@@ -118,6 +120,7 @@ class Waiting:
             )
         self._goal = self._read_goal()
         self._lags = self._compute_lags()
+        self._problem = ""
         self._embedded: dict[str, dict[int, int]] = {}
         self._counted_at = 0.0
 
@@ -129,13 +132,18 @@ class Waiting:
         while True:
             now = time.monotonic()
             why = self._stopped() or self._late(now - started, timeout)
-            if why or not any(self._lags.values()):
-                return self._result(why or self._unreadable(), now - started)
+            if not why and not any(self._lags.values()):
+                self._find_problem()
+                why = self._problem or self._unreadable()
+                return self._result(why, now - started)
+            if why:
+                return self._result(why, now - started)
             if show is not None:
                 show()
             time.sleep(_LOOK_SECONDS)
             if now - progressed > _STANDSTILL_SECONDS:
                 self._leave_out_holes()
+                self._find_problem()
                 progressed = now
             before = sum(self._lags.values())
             self._rows = self._read_rows()
@@ -222,10 +230,31 @@ class Waiting:
     def _stopped(self) -> str:
         """Why no progress can come; empty where it can."""
         for row in self._rows:
-            if self._lags[row.source] and row.state in ("halted", "paused"):
+            is_over = row.state == "halted"
+            if is_over or (row.state == "paused" and self._lags[row.source]):
                 reason = f": {row.state_reason}" if row.state_reason else ""
                 return f"source {row.source!r} is {row.state}{reason}"
-        return ""
+        return self._problem
+
+    def _find_problem(self) -> None:
+        """Look for positions that say nothing about the topics: these are missing, made anew, or in another cluster."""
+        topics = frozenset[str]().union(*(row.topics for row in self._rows))
+        missing = topics - self._cluster.topics(sorted(topics)).keys()
+        for row in self._rows:
+            for topic in sorted(missing & row.topics):
+                self._problem = f"source {row.source!r}: topic {topic} is missing; `freshet apply` creates it"
+        read = {row.source: row.topics for row in self._rows}
+        positions = [
+            position
+            for position in positions_of(self._connection, list(read))
+            if position.topic in read[position.source]
+        ]
+        logs = partition_logs(self._cluster, {position.key for position in positions})
+        for position in positions:
+            log = logs.get(position.key)
+            gap = None if log is None else start_offset(position, log)
+            if isinstance(gap, Gap):
+                self._problem = f"source {position.source!r}: {gap.reason}"
 
     def _unreadable(self) -> str:
         """The sources of which nothing can be said."""

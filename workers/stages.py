@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,7 @@ _STAGES = {
     "corpus.embed": ("embedding", "embedder"),
     "corpus.publish": ("publishing", "storer"),
 }
+_WORK = frozenset(stage for stage, _ in _STAGES.values())
 _PREPARE = "corpus.prepare"
 
 
@@ -95,6 +96,14 @@ class SourceStages:
             for stage in self.batches
         ]
         return replace(self, batches=tuple(counted))
+
+    @property
+    def is_working(self) -> bool:
+        """Whether a process works on a batch, and it has not failed yet."""
+        return any(
+            stage.stage in _WORK and not stage.waits_for and not stage.problem
+            for stage in self.batches
+        )
 
     def __str__(self) -> str:
         parts = [str(stage) for stage in self.batches[:_MAX_BATCHES]]
@@ -161,6 +170,16 @@ class StageWatcher:
             if source in self._stages
         }
 
+    async def look(self, sources: Sequence[str]) -> dict[str, SourceStages]:
+        """Look once, without the thread.
+
+        Raises:
+            DependencyError: Temporal does not answer.
+            RPCError: it does not answer in time.
+        """
+        client = await temporal(self._settings)
+        return await self._stages_of(client, sources)
+
     def _run(self) -> None:
         asyncio.run(self._watch())
 
@@ -179,11 +198,15 @@ class StageWatcher:
             await asyncio.to_thread(self._stopped.wait, _LOOK_SECONDS)
 
     async def _look(self, client: Client) -> None:
-        sources = list(self._wanted)
+        self._stages = await self._stages_of(client, list(self._wanted))
+
+    async def _stages_of(
+        self, client: Client, sources: Sequence[str]
+    ) -> dict[str, SourceStages]:
         answers = await asyncio.gather(
             *(self._source_stages(client, name) for name in sources)
         )
-        self._stages = dict(zip(sources, answers, strict=True))
+        return dict(zip(sources, answers, strict=True))
 
     async def _source_stages(self, client: Client, source: str) -> SourceStages:
         entity = client.get_workflow_handle(source_workflow_id(source))

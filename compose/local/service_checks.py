@@ -1,6 +1,7 @@
 """Checks of `freshet doctor` on the servers, those of the local stack or existing ones."""
 
 import asyncio
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,6 +150,20 @@ def _staging(home: Path) -> str:
     return url
 
 
+def _sources(home: Path) -> str:
+    from workers.cli.names import source_rows
+    from workers.conditions import needing_attention
+    from workers.config.settings import load
+
+    rows = source_rows(load(home))
+    reasons = needing_attention(rows)
+    if reasons:
+        raise CheckFailedError(" | ".join(reasons))
+    conditions = Counter(row["condition"] for row in rows)
+    counts = [f"{count} {name}" for name, count in sorted(conditions.items())]
+    return ", ".join(counts) or "none yet"
+
+
 SERVICE_CHECKS = (
     Check("postgres", _postgres, "`freshet up`, or check FRESHET_DATABASE_URL / PG*"),
     Check(
@@ -187,6 +202,12 @@ SERVICE_CHECKS = (
         "temporal",
         _temporal,
         "`freshet up` makes the namespace and registers the search attributes",
+    ),
+    Check(
+        "sources",
+        _sources,
+        "`freshet source show NAME`; after a gap `freshet source resume NAME --skip-gap`; a role that does not run: "
+        "`freshet status`, `freshet up`",
     ),
     Check("staging", _staging, "check FRESHET_STAGING_URL and the rights on it"),
 )

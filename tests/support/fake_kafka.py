@@ -31,6 +31,8 @@ class FakeCluster:
         self.asked: list[PartitionKey] = []
         self.cannot_describe: set[str] = set()
         self.leaderless: set[PartitionKey] = set()
+        self.recent_from: dict[PartitionKey, int] = {}
+        self.only_holes: set[PartitionKey] = set()
 
     def cluster_id(self) -> str:
         return self.id
@@ -69,6 +71,17 @@ class FakeCluster:
             else:
                 found.answers[key] = LogBounds(*self.bounds.get(key, (10, 20)))
         return found.unless_all_refused() if keys else found
+
+    def offsets_since(
+        self, partitions: Iterable[tuple[str, int]], epoch_ms: int
+    ) -> dict[PartitionKey, int]:
+        """Every record is older than `recent_from`, which is the end of the log unless it is set."""
+        self._answer()
+        keys = [PartitionKey(*partition) for partition in partitions]
+        return {key: self.recent_from.get(key, self.bounds.get(key, (10, 20))[1]) for key in keys}
+
+    def next_record(self, topic: str, partition: int, offset: int) -> int | None:
+        return None if PartitionKey(topic, partition) in self.only_holes else offset
 
     def create_topic(self, name: str, partitions: int, config: dict[str, str]) -> bool:
         if name in self.refused:

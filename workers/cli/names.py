@@ -58,17 +58,20 @@ def query_rows(
 
 
 def source_rows(settings: "Settings") -> list[dict[str, Any]]:
-    """Every source with its state, its sums and its lag; see `ingest.overview`.
+    """Every source with its state, its condition, its sums and its lag; see `ingest.overview`.
 
     Raises:
         DependencyError: PostgreSQL does not answer.
     """
     from ingest.kafka import Cluster
     from ingest.overview import overview
+    from workers.conditions import explain
 
     cluster = Cluster(settings.kafka_bootstrap, settings.kafka_properties)
     with (
         connect(settings.database_url, application="freshet-sources") as connection,
         database_errors_translated(),
     ):
-        return overview(connection, cluster)
+        rows = overview(connection, cluster)
+    explain(settings, rows)
+    return rows

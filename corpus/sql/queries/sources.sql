@@ -91,6 +91,7 @@ UPDATE freshet.source_position
 -- name: source_overview
 -- One row per source: its documents, and the outcomes of every record that it read.
 SELECT s.source, s.spec, s.state, s.state_reason, s.revision, s.last_batch, s.last_published_at,
+       extract(epoch FROM clock_timestamp() - s.last_published_at)::float8 AS published_seconds_ago,
        (
            SELECT count(*) FROM freshet.document d
             WHERE d.source = s.source AND d.visible_to IS NULL AND d.kind = 'document'

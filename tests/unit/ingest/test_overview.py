@@ -13,6 +13,8 @@ from tests.support.fake_database import FakeConnection
 from tests.support.fake_kafka import FakeCluster
 from tests.support.readers import make_position
 
+ACTIVE = {"state": "active", "state_reason": None, "published_seconds_ago": None}
+
 
 def shown(
     *positions: Any, kafka: FakeCluster | None = None, sources: tuple[str, ...] = ("s",)
@@ -22,6 +24,7 @@ def shown(
             "source": name,
             "spec": SourceSpec(source=name, topics=("t", "u")).to_json(),
             "documents": 3,
+            **ACTIVE,
         }
         for name in sources
     ]
@@ -81,7 +84,7 @@ def test_no_source_asks_nothing_of_kafka() -> None:
 def test_what_holds_up_a_source_is_in_its_row_and_in_no_other() -> None:
     still = StillSession(pid=7, application="storer", since=datetime(2026, 11, 26), sources=["s"])
     rows = [
-        {"source": name, "spec": SourceSpec(source=name, topics=("t",)).to_json()}
+        {"source": name, "spec": SourceSpec(source=name, topics=("t",)).to_json(), **ACTIVE}
         for name in ("s", "other")
     ]
     database: Any = FakeConnection(source_overview=rows, still_sessions=[still])
@@ -108,8 +111,9 @@ def test_a_source_that_cannot_be_read_is_shown_with_the_others() -> None:
         {
             "source": "newer",
             "spec": {"source": "newer", "topics": ["t"], "version_rule": "content"},
+            **ACTIVE,
         },
-        {"source": "s", "spec": SourceSpec(source="s", topics=("t",)).to_json()},
+        {"source": "s", "spec": SourceSpec(source="s", topics=("t",)).to_json(), **ACTIVE},
     ]
     database: Any = FakeConnection(source_overview=rows, positions_of_sources=[make_position(13)])
     cluster: Any = FakeCluster({"t": 1})
@@ -117,3 +121,91 @@ def test_a_source_that_cannot_be_read_is_shown_with_the_others() -> None:
     assert (newer["topics"], newer["lag"]) == ([], None)
     assert "'content' is not a valid VersionRule" in newer["problems"][0]
     assert (readable["lag"], readable["problems"]) == (7, [])
+
+
+# ── conditions ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def condition(
+    position: Any, *, seconds_ago: float | None, kafka: FakeCluster | None = None, **row: Any
+) -> tuple[str, str]:
+    """Of a source with one topic of one partition, whose log has the offsets 10 to 19."""
+    stored = SourceSpec(source="s", topics=("t",)).to_json()
+    columns = {"source": "s", "spec": stored, **ACTIVE, "published_seconds_ago": seconds_ago, **row}
+    database: Any = FakeConnection(source_overview=[columns], positions_of_sources=[position])
+    cluster: Any = kafka or FakeCluster({"t": 1})
+    (shown_row,) = overview(database, cluster)
+    assert "published_seconds_ago" not in shown_row
+    return shown_row["condition"], shown_row["why"]
+
+
+@pytest.mark.parametrize("seconds_ago", [None, 5.0, 1e6])
+def test_a_source_without_lag_is_active_however_old_its_newest_batch_is(
+    seconds_ago: float | None,
+) -> None:
+    assert condition(make_position(20), seconds_ago=seconds_ago) == ("active", "")
+
+
+def test_old_records_and_nothing_published_for_a_minute_is_stuck() -> None:
+    name, why = condition(make_position(13), seconds_ago=75)
+    assert name == "stuck"
+    assert why == "records that wait: 7 (in t/0 for more than 60 s); nothing was published in 75 s"
+
+
+def test_a_source_that_has_never_published_is_stuck_too() -> None:
+    assert condition(make_position(13), seconds_ago=None) == (
+        "stuck",
+        "records that wait: 7 (in t/0 for more than 60 s); nothing was published ever",
+    )
+
+
+def test_a_source_that_publishes_is_behind() -> None:
+    assert condition(make_position(13), seconds_ago=59) == ("behind", "")
+
+
+def test_records_that_have_just_come_are_behind() -> None:
+    kafka = FakeCluster({"t": 1})
+    kafka.recent_from[PartitionKey("t", 0)] = 13
+    assert condition(make_position(13), seconds_ago=1e6, kafka=kafka) == ("behind", "")
+
+
+def test_the_marker_of_a_transaction_is_not_waited_for() -> None:
+    kafka = FakeCluster({"t": 1})
+    kafka.only_holes.add(PartitionKey("t", 0))
+    assert condition(make_position(19), seconds_ago=1e6, kafka=kafka) == ("behind", "")
+
+
+@pytest.mark.parametrize(
+    ("position", "reason"),
+    [
+        (make_position(15, topic_id="old"), "the topic was recreated"),
+        (make_position(15, cluster_id="other"), "belongs to Kafka cluster other, this one is c"),
+        (make_position(5), "5 offsets from 5 to 9 were removed"),
+        (make_position(25), "position 25 is beyond the end of the log, 20: the log was truncated"),
+    ],
+)
+def test_a_position_that_is_not_in_the_log_is_stuck_also_without_lag(
+    position: Any, reason: str
+) -> None:
+    name, why = condition(position, seconds_ago=1)
+    assert name == "stuck"
+    assert reason in why
+    assert "--skip-gap" in why
+
+
+def test_without_kafka_nobody_says_that_all_is_well() -> None:
+    kafka = FakeCluster({"t": 1})
+    kafka.down = True
+    name, why = condition(make_position(20), seconds_ago=1, kafka=kafka)
+    assert (name, why) == ("stuck", "the lag is not known: Kafka is down")
+
+
+def test_a_missing_topic_is_stuck() -> None:
+    name, why = condition(make_position(20), seconds_ago=1, kafka=FakeCluster({"u": 1}))
+    assert (name, why) == ("stuck", "topic t is missing; `freshet apply` creates it")
+
+
+@pytest.mark.parametrize("state", ["halted", "paused", "retired"])
+def test_what_a_person_or_a_gap_has_stopped_keeps_its_own_word(state: str) -> None:
+    found = condition(make_position(13), seconds_ago=1e6, state=state, state_reason="a reason")
+    assert found == (state, "a reason")

@@ -10,7 +10,11 @@ from hypothesis import strategies as st
 
 from corpus.errors import ConfigurationError
 from corpus.source import SourceSpec
+from corpus.sql import query
+from ingest.answers import Answers
+from ingest.kafka import LogBounds
 from tests.support.polling import wait_until
+from tests.support.readers import make_position
 from workers import drain as drain_module
 from workers import stages
 from workers.drain import SourceRow, Waiting
@@ -23,6 +27,7 @@ class FakeDatabase:
     def __init__(self, *states: list[SourceRow], embedded: dict[int, int] | None = None) -> None:
         self.states = deque(states)
         self.embedded = embedded or {}
+        self.positions: list[Any] = []
 
     def cursor(self, **_: Any) -> Any:
         return self
@@ -33,6 +38,8 @@ class FakeDatabase:
     def __exit__(self, *_: object) -> None: ...
 
     def execute(self, text: str, values: dict[str, Any]) -> Any:
+        if text == query("positions_of_sources"):
+            return SimpleNamespace(fetchall=lambda: self.positions)
         if "embedding" in text:
             return SimpleNamespace(fetchall=lambda: list(self.embedded.items()))
         state = self.states.popleft() if len(self.states) > 1 else self.states[0]
@@ -48,10 +55,19 @@ class FakeCluster:
 
     def topics(self, names: Any) -> Any:
         return {
-            name: SimpleNamespace(topic=name, partitions=1)
+            name: SimpleNamespace(topic=name, partitions=1, topic_id="id")
             for name in names
             if name in self._offsets
         }
+
+    def describe(self, names: Any) -> Any:
+        return Answers(answers=self.topics(names))
+
+    def cluster_id(self) -> str:
+        return "c"
+
+    def bounds_of(self, keys: Any) -> Any:
+        return Answers(answers={key: LogBounds(*self._offsets[key.topic]) for key in keys})
 
     def offsets(self, partitions: Any) -> Any:
         return {(topic, number): self._offsets[topic] for topic, number in partitions}
@@ -123,8 +139,37 @@ def test_a_topic_that_two_sources_read_counts_for_both() -> None:
     assert result["why"] == "6 records are not in the corpus after 0 s (b: 6)"
 
 
-def test_a_missing_topic_has_no_records() -> None:
-    assert waiting([row(None)], cluster=FakeCluster({})).until(0)["drained"]
+def test_a_missing_topic_is_not_up_to_date() -> None:
+    result = waiting([row(None)], cluster=FakeCluster({})).until(0)
+    assert (result["drained"], result["lag"]) == (False, 0)
+    assert result["why"] == "source 's': topic t is missing; `freshet apply` creates it"
+
+
+@pytest.mark.parametrize(
+    ("position", "reason"),
+    [
+        (make_position(10, topic_id="old"), "the topic was recreated"),
+        (make_position(10, cluster_id="other"), "belongs to Kafka cluster other"),
+        (make_position(12), "the log was truncated"),
+    ],
+)
+def test_a_position_that_is_not_in_the_log_is_not_up_to_date(position: Any, reason: str) -> None:
+    """It has no lag: it is at the end of another log, or beyond that of this one."""
+    waits = waiting([row(position.next_offset)])
+    database: Any = waits._connection
+    database.positions = [position]
+    result = waits.until(5)
+    assert (result["drained"], result["lag"]) == (False, 0)
+    assert reason in result["why"]
+
+
+def test_a_position_that_is_not_in_the_log_ends_the_waiting_early() -> None:
+    waits = waiting([row(4)])
+    database: Any = waits._connection
+    database.positions = [make_position(4, topic_id="old")]
+    result = waits.until(60)
+    assert result["seconds"] < 30
+    assert "the topic was recreated" in result["why"]
 
 
 def test_no_time_looks_once() -> None:
@@ -139,7 +184,12 @@ def test_a_stopped_source_that_has_records_ends_it_at_once(state: str) -> None:
     assert result["why"] == f"source 's' is {state}: batch 5: no memory"
 
 
-def test_a_stopped_source_without_records_does_not() -> None:
+def test_a_halted_source_is_never_up_to_date() -> None:
+    result = waiting([row(10, state="halted", reason="a gap")]).until(60)
+    assert (result["drained"], result["why"]) == (False, "source 's' is halted: a gap")
+
+
+def test_a_paused_source_without_records_is_up_to_date() -> None:
     assert waiting([row(10, state="paused")]).until(60)["drained"]
 
 

@@ -10,6 +10,7 @@ from workers.cli.commands.source_show import show_source
 from workers.cli.console import (
     CommandError,
     ExitCode,
+    check_exit_code,
     one_line,
     write,
     write_json,
@@ -144,15 +145,20 @@ def show_config_schema() -> None:
 # ── sources ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def sources(as_json: Json = False) -> None:
-    """Every source: state, documents, lag, and what became of every record."""
+def sources(as_json: Json = False) -> int:
+    """Every source: what it does, documents, lag, and what became of every record.
+
+    Exit code 1 if one is stuck or halted.
+    """
     from workers.cli.names import source_rows
+    from workers.conditions import needing_attention
     from workers.config import settings
 
     rows = source_rows(settings.load())
+    passed = not needing_attention(rows)
     if as_json:
         write_json(rows)
-        return
+        return check_exit_code(passed=passed)
     write_table(
         [
             "source",
@@ -164,30 +170,21 @@ def sources(as_json: Json = False) -> None:
         empty="there is no source; `freshet apply FILE` creates those of a file",
     )
     for row in rows:
-        _show_problems(row)
-    if rows and rows[0]["kafka"]:
-        write_message(f"the lag is not known: {rows[0]['kafka']}")
+        _show_reasons(row)
+    return check_exit_code(passed=passed)
 
 
 def _source_cells(row: dict[str, Any]) -> list[Any]:
     counts = [row[name] for name in _COUNTS]
-    return [row["source"], row["state"], *counts, row["last_published_at"]]
+    return [row["source"], row["condition"], *counts, row["last_published_at"]]
 
 
-def _show_problems(row: dict[str, Any]) -> None:
-    if row["state_reason"]:
-        write_message(
-            one_line(f"{row['source']} is {row['state']}: {row['state_reason']}")
-        )
+def _show_reasons(row: dict[str, Any]) -> None:
+    if row["why"]:
+        sentence = f"{row['source']} is {row['condition']}: {row['why']}"
+        write_message(one_line(sentence))
     for line in row["held_up_by"]:
         write_message(one_line(f"{row['source']} is held up: {line}"))
-    for problem in row["problems"]:
-        write_message(one_line(f"{row['source']}: {problem}"))
-    for topic in row["topics"]:
-        if topic["missing"]:
-            write_message(
-                f"{row['source']}: topic {topic['topic']} is missing; `freshet apply` creates it"
-            )
 
 
 def pause_source(name: Source, reason: Reason = "paused by an operator") -> None:

@@ -14,7 +14,16 @@ if TYPE_CHECKING:
 
 _ANSWER = timedelta(seconds=5)
 _ROW = (
-    *("state", "state_reason", "documents", "chunks", "lag", "dead_letters"),
+    *(
+        "state",
+        "state_reason",
+        "condition",
+        "why",
+        "documents",
+        "chunks",
+        "lag",
+        "dead_letters",
+    ),
     *("records", "applied", "unchanged", "superseded", "dead_lettered", "ignored"),
     *("deletes_without_document", "last_batch", "last_published_at"),
 )
