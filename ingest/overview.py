@@ -77,15 +77,14 @@ def _add_conditions(
 
 def _waiting(row: Mapping[str, Any]) -> list[Waiting]:
     """The partitions of a source in which records wait."""
-    return [
-        Waiting(
-            key=PartitionKey(topic["topic"], partition["partition"]),
-            start=partition["end_offset"] - partition["lag"],
-        )
-        for topic in row["topics"]
-        for partition in topic["partitions"]
-        if partition["lag"]
-    ]
+    places: list[Waiting] = []
+    for topic in row["topics"]:
+        for partition in topic["partitions"]:
+            if lag := partition["lag"]:
+                key = PartitionKey(topic["topic"], partition["partition"])
+                start = partition["end_offset"] - lag
+                places.append(Waiting(key=key, start=start))
+    return places
 
 
 def lags(connection: Connection, cluster: Cluster) -> dict[str, int]:

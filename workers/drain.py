@@ -15,7 +15,7 @@ from corpus.database import Connection, connect
 from corpus.errors import ConfigurationError, UnreadableSpecError
 from corpus.source import SourceSpec
 from corpus.sql import query
-from ingest.consume.partition_state import Gap, start_offset
+from ingest.consume.partition_state import Gap, Position, start_offset
 from ingest.consume.positions import partition_logs, positions_of
 from ingest.kafka import Cluster
 from workers.config.settings import Settings
@@ -179,8 +179,7 @@ class Waiting:
 
     def _read_goal(self) -> dict[Partition, Range]:
         """Offsets of every partition that has records, as the topics are now."""
-        topics = frozenset[str]().union(*(row.topics for row in self._rows))
-        states = self._cluster.topics(sorted(topics))
+        states = self._cluster.topics(sorted(self._topics()))
         partitions: list[Partition] = []
         for state in states.values():
             partitions += [(state.topic, number) for number in range(state.partitions)]
@@ -238,23 +237,29 @@ class Waiting:
 
     def _find_problem(self) -> None:
         """Look for positions that say nothing about the topics: these are missing, made anew, or in another cluster."""
-        topics = frozenset[str]().union(*(row.topics for row in self._rows))
+        topics = self._topics()
         missing = topics - self._cluster.topics(sorted(topics)).keys()
         for row in self._rows:
             for topic in sorted(missing & row.topics):
                 self._problem = f"source {row.source!r}: topic {topic} is missing; `freshet apply` creates it"
-        read = {row.source: row.topics for row in self._rows}
-        positions = [
-            position
-            for position in positions_of(self._connection, list(read))
-            if position.topic in read[position.source]
-        ]
+        positions = self._positions()
         logs = partition_logs(self._cluster, {position.key for position in positions})
         for position in positions:
             log = logs.get(position.key)
             gap = None if log is None else start_offset(position, log)
             if isinstance(gap, Gap):
                 self._problem = f"source {position.source!r}: {gap.reason}"
+
+    def _topics(self) -> frozenset[str]:
+        return frozenset[str]().union(*(row.topics for row in self._rows))
+
+    def _positions(self) -> list[Position]:
+        """The position rows of the topics that the sources read now."""
+        read = {row.source: row.topics for row in self._rows}
+        rows = positions_of(self._connection, list(read))
+        return [
+            position for position in rows if position.topic in read[position.source]
+        ]
 
     def _unreadable(self) -> str:
         """The sources of which nothing can be said."""
