@@ -80,6 +80,8 @@ class SearchHit:
         None  # the document expires then unless seen again; None: never
     )
     cut: bool = False  # `text` is the beginning of the chunk, or `metadata` is left out
+    # Of the document version: the text search configuration of PostgreSQL, as "german"; "simple": without a dictionary.
+    language: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

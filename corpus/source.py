@@ -103,8 +103,10 @@ class SourceSpec:
     # Put before every document text, for models that expect one.
     prefix: str = ""
     version_rule: VersionRule = VersionRule.EVENT
-    # A PostgreSQL text search configuration.
+    # A PostgreSQL text search configuration: of documents whose own language is not known.
     text_search_language: str = "english"
+    # Whether the language of a document whose event names none is detected in its text.
+    detect_language: bool = False
     # None: "{first topic}.dead-letters".
     dead_letter_topic: str | None = None
     # The name in stored JSON is older than that of the class.

@@ -46,6 +46,7 @@ class ChangeEvent:
     content: str | None = None  # as received; None for a delete
     metadata: dict[str, Any] = field(default_factory=dict[str, Any])
     acl: tuple[str, ...] | None = None
+    stated_language: str | None = None  # as it was received; it may be none
     event_at_ms: int | None = None  # the source's own time, epoch milliseconds UTC
     expires_at_ms: int | None = None  # when the document says that it ends
     content_bytes: int | None = None  # of the content as received, UTF-8

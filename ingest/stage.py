@@ -249,6 +249,7 @@ def _change_values(event: ChangeEvent) -> dict[str, Any]:
         "expires_at_ms": event.expires_at_ms,
         "content_bytes": event.content_bytes,
         "content_sha256": event.content_sha256,
+        "stated_language": event.stated_language,
         "raw_sha256": event.raw_sha256,
     }
 

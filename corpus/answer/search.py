@@ -74,6 +74,7 @@ class HitRow:
     observed_at: datetime
     verified_at: datetime | None
     expires_at: datetime | None
+    language: str | None = None
 
 
 def search(
@@ -328,6 +329,7 @@ def hit_of(row: HitRow, expire_after_seconds: int | None) -> SearchHit:
         observed_at_ms=_milliseconds(row.observed_at),
         verified_at_ms=_milliseconds(row.verified_at),
         fresh_until_ms=_fresh_until(row, expire_after_seconds),
+        language=row.language,
     )
 
 

@@ -118,6 +118,17 @@ class AccountBuilder:
         return Account(kept, dropped, pieces)
 
 
+def emptied_detail(account: Account) -> str:
+    """Why a document of which nothing is left is a dead letter, for people."""
+    lengths = [f"{rule} {length:,}" for rule, length in account.dropped]
+    rules = ", ".join(lengths)
+    received = account.received
+    return (
+        f"cleaning dropped all of the document's {received:,} characters ({rules}); "
+        'see `freshet clean --explain`, or set on_empty = "publish"'
+    )
+
+
 def visible_length(text: str) -> int:
     """Return how many characters of a text are no white space."""
     return sum(map(len, text.split()))

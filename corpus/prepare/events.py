@@ -25,7 +25,10 @@ _FINAL = ("dead_letter", "ignored")
 # A redriven record carries this header (`ingest.dead_letters.first_position`).
 REDRIVEN_FROM = "freshet.redriven-from"
 # What makes two events of one version the same, apart from the access list.
-_SAYS = ("op", "content_sha256", "uri", "title", "content_type", "metadata")
+_SAYS = (
+    *("op", "content_sha256", "uri", "title", "content_type", "metadata"),
+    "stated_language",
+)
 _FOLDED = (
     *("topic", "partition", "offset", "timestamp_ms", "document_id", "version"),
     *(*_SAYS, "acl", "expires_at_ms"),

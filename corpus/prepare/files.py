@@ -11,6 +11,7 @@ from corpus.clean.account import Account
 from corpus.prepare.events import JudgedEvents
 from corpus.prepare.fold import FoldedDocument, is_after
 from corpus.prepare.heads import Head
+from corpus.prepare.language import Language
 from corpus.staging.frames import schema_of
 from corpus.staging.layout import CHUNKS, DOCUMENTS, TEXTS
 
@@ -54,6 +55,7 @@ def document_row(
     reused: Head | None = None,
     cleaned_sha256: bytes | None = None,
     account: Mapping[str, Any] | None = None,
+    language: Language | None = None,
 ) -> dict[str, Any]:
     """One row of the documents file.
 
@@ -64,6 +66,7 @@ def document_row(
         reused: the version whose chunks stay as they are.
         cleaned_sha256: of the cleaned text, where the document was cleaned.
         account: from `text_account`; None: that of the version whose chunks stay.
+        language: of its text, where it has one.
     """
     event = events.values(document.acting[-1])
     row = {column.name: event.get(column.name) for column in DOCUMENTS}
@@ -86,6 +89,8 @@ def document_row(
         row["reuse_key"] = reused.document_key
         row["cleaned_sha256"] = reused.cleaned_sha256
     row.update(account or {})
+    if language is not None:
+        row.update(language.columns())
     return row
 
 

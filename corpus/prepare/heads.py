@@ -34,6 +34,9 @@ class Head:
     pipeline: str  # fingerprint of its preparation
     space_id: int | None
     content_type: str | None
+    language: str | None = None  # a text search configuration; None: of the source
+    language_from: str | None = None  # an `Origin`
+    language_note: str | None = None  # a `Note`
     first_record: tuple[int, str, int, int] | None = None  # a `Place`
     written: StoredMarks | None = None  # see `FoldedDocument.written`
     deletes: StoredMarks | None = None  # see `FoldedDocument.deletes`

@@ -15,7 +15,7 @@ from psycopg_pool import ConnectionPool
 
 from corpus.batch import PreparedBatch, PreparedFrom, PrepareRequest, StagedFile
 from corpus.chunk import Chunk, text_sha256
-from corpus.clean.account import Account
+from corpus.clean.account import Account, emptied_detail
 from corpus.clean.blocks import CleanedDocument, CleaningFailure
 from corpus.clean.cleaner import Cleaner, RawDocument
 from corpus.database import Connection, database_errors_translated, fetch_all, fetch_one
@@ -34,6 +34,7 @@ from corpus.prepare.files import (
 )
 from corpus.prepare.fold import FoldedDocument, is_after
 from corpus.prepare.heads import Head, heads_of
+from corpus.prepare.language import Language, Languages, languages_of
 from corpus.source import SourceSpec
 from corpus.split.splitter import TooManyChunks, split
 from corpus.staging.frames import to_parquet
@@ -66,6 +67,7 @@ class _BatchState:
     events: JudgedEvents
     heads: dict[str, Head]
     pipeline: str  # fingerprint of the preparation
+    languages: Languages
     refused_texts: frozenset[bytes] = frozenset()  # that the model makes no vector of
     documents: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     chunks: list[DocumentChunk] = field(default_factory=list[DocumentChunk])
@@ -100,6 +102,7 @@ class _BatchState:
         cleaned_sha256: bytes | None = None,
         chunks: Sequence[Chunk] = (),
         account: Account | None = None,
+        language: Language | None = None,
     ) -> None:
         """Add a document to what is published.
 
@@ -110,6 +113,7 @@ class _BatchState:
             cleaned_sha256: of the cleaned text, where the document was cleaned.
             chunks: of the cleaned text.
             account: of its cleaning; None where it was not cleaned, or where the chunks of `reused` stay.
+            language: of its text; None where it has none.
         """
         unknown_token = self.space.tokenizer.unknown_token
         text = None
@@ -123,6 +127,7 @@ class _BatchState:
                 reused=reused,
                 cleaned_sha256=cleaned_sha256,
                 account=text,
+                language=language,
             )
         )
         self.chunks.extend(
@@ -186,9 +191,10 @@ class Preparer:
             events = JudgedEvents(frame, staged.topic_ids)
             documents = events.fold()  # Step 2.
             heads = heads_of(connection, request.source, list(documents))
+            languages = languages_of(connection, spec)
             refused = refused_texts(connection, space.fingerprint)
         pipeline = spec.pipeline.fingerprint()
-        batch = _BatchState(spec, space, events, heads, pipeline, refused)
+        batch = _BatchState(spec, space, events, heads, pipeline, languages, refused)
         self._judge(batch, documents)  # Steps 3, 4.
         texts = {chunk.sha256(): chunk for _, _, chunk in batch.chunks}
         with database_errors_translated(), self._pool.connection() as connection:
@@ -300,12 +306,23 @@ def _candidates(batch: _BatchState, documents: Documents) -> list[_Candidate]:
             batch.add(document_id, document)
             continue
         reusable = batch.reusable_head(document_id, document, row)
-        content_sha256 = batch.events.value("content_sha256", row)
-        if reusable is not None and reusable.content_sha256 == content_sha256:
-            batch.add(document_id, document, reused=reusable)
-        else:
+        language = _known_language(batch, row, reusable)
+        if language is None:
             candidates.append(_Candidate(document_id, document, row, reusable))
+        else:
+            batch.add(document_id, document, reused=reusable, language=language)
     return candidates
+
+
+def _known_language(
+    batch: _BatchState, row: int, reusable: Head | None
+) -> Language | None:
+    """The language of content that is that of the reusable version; None: it has to be cleaned."""
+    content_sha256 = batch.events.value("content_sha256", row)
+    if reusable is None or reusable.content_sha256 != content_sha256:
+        return None
+    stated = batch.events.value("stated_language", row)
+    return batch.languages.without_text(stated, reusable)
 
 
 def _add_cleaned(
@@ -314,12 +331,14 @@ def _add_cleaned(
     """Add a cleaned document to the batch; False: its event is a dead letter now."""
     document_id, document = candidate.document_id, candidate.document
     reusable = candidate.reusable
-    # A failure has no text; its empty hash equals no other.
-    cleaned_sha256 = (
-        text_sha256(result.text) if isinstance(result, CleanedDocument) else b""
-    )
+    language = None
+    cleaned_sha256 = b""  # a failure has no text: equal to no other
+    if isinstance(result, CleanedDocument):
+        cleaned_sha256 = text_sha256(result.text)
+        stated = batch.events.value("stated_language", candidate.row)
+        language = batch.languages.of(stated, result.text)
     if reusable is not None and reusable.cleaned_sha256 == cleaned_sha256:
-        batch.add(document_id, document, reused=reusable)
+        batch.add(document_id, document, reused=reusable, language=language)
         return True
     # A deleted version is split, too: one that could never be in the corpus keeps no other out, so it becomes a dead
     # letter, as it would in a batch of its own.
@@ -336,6 +355,7 @@ def _add_cleaned(
         cleaned_sha256=cleaned_sha256,
         chunks=chunks,
         account=result.account,
+        language=language,
     )
     return True
 
@@ -348,7 +368,7 @@ def _split(
         batch.events.dead_letter(row, result.reason, result.detail)
         return None
     if batch.spec.pipeline.on_empty == "dead_letter" and result.account.is_emptied:
-        detail = _emptied(result.account)
+        detail = emptied_detail(result.account)
         batch.events.dead_letter(row, DeadLetterReason.NO_TEXT_LEFT, detail)
         return None
     try:
@@ -361,16 +381,6 @@ def _split(
         batch.events.dead_letter(row, DeadLetterReason.NOT_EMBEDDABLE, detail)
         return None
     return chunks
-
-
-def _emptied(account: Account) -> str:
-    lengths = [f"{rule} {length:,}" for rule, length in account.dropped]
-    rules = ", ".join(lengths)
-    received = account.received
-    return (
-        f"cleaning dropped all of the document's {received:,} characters ({rules}); "
-        'see `freshet clean --explain`, or set on_empty = "publish"'
-    )
 
 
 # ── step 5 ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -68,6 +68,8 @@ class TextAccount:
     unknown_tokens: int = 0
     documents_empty: int = 0
     documents_lossy: int = 0
+    languages_unknown: int = 0  # documents whose event names a language that is none
+    languages_unsure: int = 0  # documents whose language was not detected for sure
 
 
 NO_TEXT = TextAccount()

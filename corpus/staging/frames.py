@@ -38,12 +38,19 @@ def to_parquet(frame: pl.DataFrame, *, statistics: bool = True) -> bytes:
 def read_frame(store: StagingStore, pointer: Pointer, columns: Columns) -> pl.DataFrame:
     """Read a staged file; its frame has exactly these columns, in this order.
 
+    Columns that an earlier version did not write are null.
+
     Raises:
         StagedFileError: the file is missing or altered, or another version of Freshet wrote it with other columns.
         DependencyError: the store does not answer.
     """
     frame = pl.read_parquet(io.BytesIO(store.get(pointer)))
     expected = schema_of(columns)
+    frame = frame.with_columns(
+        pl.lit(None, expected[column.name]).alias(column.name)
+        for column in columns
+        if column.is_added and column.name not in frame.columns
+    )
     different = [
         name for name, kind in expected.items() if frame.schema.get(name) != kind
     ]

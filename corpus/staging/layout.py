@@ -47,6 +47,8 @@ class Column:
     type: ColumnType
     renamed: str | None = None
     """Its name in the database, where that is another one."""
+    is_added: bool = False
+    """Files of earlier versions lack it; it is null there."""
 
     @property
     def database_name(self) -> str:
@@ -99,6 +101,7 @@ _DESCRIPTION = (
     Column("expires_at_ms", ColumnType.EPOCH_MS, renamed="expires_at"),
     Column("content_bytes", ColumnType.INT8),  # of the content as received, UTF-8
     Column("content_sha256", ColumnType.BYTES),  # of the content as received, UTF-8
+    Column("stated_language", ColumnType.TEXT, is_added=True),  # as the event says it
 )
 
 # A micro-batch of the consumer, one row per Kafka record. The outcome decides which columns have values, besides those
@@ -167,6 +170,10 @@ DOCUMENTS: Columns = (
     Column(
         "unknown_tokens", ColumnType.INT8
     ),  # of them, those the model has no word for
+    # Of the text, see `corpus.prepare.language`; null: there is no text, or an earlier version prepared it.
+    Column("language", ColumnType.TEXT, is_added=True),
+    Column("language_from", ColumnType.TEXT, is_added=True),
+    Column("language_note", ColumnType.TEXT, is_added=True),
 )
 
 # The chunks of a prepared batch's documents, one row per occurrence in a document.

@@ -20,6 +20,7 @@ MAX_URI = 8_192  # characters; a longer uri is left out, since half an address i
 MAX_CONTENT_TYPE = 200  # characters; a longer media type is cut
 MAX_METADATA_DEPTH = 256
 MAX_ACL = 1_000  # entries
+MAX_LANGUAGE = 60  # characters; more name no language, and are cut
 _BIGINT = 2**63
 _MAX_EXACT_FLOAT = 2**53  # above, neighbouring whole numbers are one float
 _MAX_BIGINT_DIGITS = 19
@@ -275,6 +276,16 @@ def content_type(value: Any) -> str | None:
         return None
     media_type = repair(_CONTROLS.sub("", text.partition(";")[0]))
     return media_type.strip().lower()[:MAX_CONTENT_TYPE] or None
+
+
+def language(value: Any) -> str | None:
+    """The name of a language on one line, whatever came: the preparation says whether it is one, and counts it."""
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        return shown(value, MAX_LANGUAGE)
+    text = repair(_CONTROLS.sub(" ", value[: MAX_LANGUAGE * 4]))
+    return text.strip()[:MAX_LANGUAGE] or None
 
 
 def acl(value: Any) -> tuple[str, ...] | None:

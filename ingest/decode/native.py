@@ -1,7 +1,7 @@
 """Format `native`: the value is a JSON object.
 
-Its fields are `id`, `op`, `uri`, `title`, `content_type`, `content`, `updated_at`, `version`, `metadata`, `expires_at`
-and `acl`; others are left out.
+Its fields are `id`, `op`, `uri`, `title`, `content_type`, `content`, `updated_at`, `version`, `metadata`,
+`expires_at`, `acl` and `language`; others are left out.
 """
 
 import hashlib

@@ -26,6 +26,7 @@ class ReceivedFields(msgspec.Struct):
     metadata: Any = None
     expires_at: Any = None
     acl: Any = None
+    language: Any = None
 
 
 def change_event(
@@ -105,6 +106,7 @@ def _upsert(
         content=content,
         metadata=read_metadata(event.metadata),
         acl=fields.acl(event.acl),
+        stated_language=fields.language(event.language),
         event_at_ms=times.time_ms(event.updated_at),
         expires_at_ms=times.expiry_ms(event.expires_at),
         content_bytes=content_bytes,

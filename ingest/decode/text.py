@@ -15,7 +15,13 @@ from ingest.event import ChangeEvent, Decoded, KafkaRecord, Op
 
 # Headers that a wrong character would change the meaning of; in the others it becomes U+FFFD.
 _STRICT_HEADERS = frozenset({"id", "op", "acl", "version", "expires-at"})
-_HEADERS = _STRICT_HEADERS | {"uri", "title", "content-type", "updated-at"}
+_HEADERS = _STRICT_HEADERS | {
+    "uri",
+    "title",
+    "content-type",
+    "updated-at",
+    "language",
+}
 _METADATA_PREFIX = "meta-"
 
 
@@ -38,6 +44,7 @@ def decode_text(record: KafkaRecord, spec: SourceSpec) -> Decoded:
         metadata=_metadata(headers),
         expires_at=_number_or_text(headers.get("expires-at")),
         acl=_readers(headers.get("acl")),
+        language=headers.get("language"),
     )
     if fields.operation(event.op) is Op.UPSERT:
         content_types = (

@@ -238,7 +238,11 @@ class SourceTable(Table):
     )
     text_search_language: Annotated[str, Field(pattern="^[a-z_]{1,63}$")] = Field(
         default=_SOURCE.text_search_language,
-        description="PostgreSQL text search configuration.",
+        description="PostgreSQL text search configuration of documents whose own language is not known.",
+    )
+    detect_language: bool = Field(
+        default=_SOURCE.detect_language,
+        description="Detect the language of a document whose event names none.",
     )
     dead_letter_topic: Topic | None = Field(
         default=_SOURCE.dead_letter_topic,
@@ -266,6 +270,7 @@ class SourceTable(Table):
             prefix=self.prefix,
             version_rule=self.version_rule,
             text_search_language=self.text_search_language,
+            detect_language=self.detect_language,
             dead_letter_topic=self.dead_letter_topic,
             pipeline=self.pipeline.spec(),
             limits=self.limits.spec(),

@@ -80,8 +80,10 @@ SELECT version, kind, visible_to IS NULL AND coalesce(expires_at > now(), true) 
 -- Whether a version says what a record of a batch said: one that was written earlier may have replaced it since, and
 -- one that only brought a later end (then the row names another) never was its content. No row: nothing is known of the
 -- version as of that batch.
-SELECT (n.kind, n.content_sha256, n.uri, n.title, n.content_type, n.metadata, n.acl)
-           IS NOT DISTINCT FROM (t.kind, t.content_sha256, t.uri, t.title, t.content_type, t.metadata, t.acl)
+SELECT (n.kind, n.content_sha256, n.uri, n.title, n.content_type, n.metadata, n.acl, n.stated_language)
+           IS NOT DISTINCT FROM (
+               t.kind, t.content_sha256, t.uri, t.title, t.content_type, t.metadata, t.acl, t.stated_language
+           )
        AND (t.batch <> %(batch)s::bigint OR %(outcome)s::text <> 'applied'
             OR (t.topic, t.partition, t.record_offset)
                IS NOT DISTINCT FROM (%(topic)s::text, %(partition)s::int, %(offset)s::bigint)) AS stands

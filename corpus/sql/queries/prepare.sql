@@ -16,7 +16,7 @@ WHERE source = %(source)s AND topic = %(topic)s AND topic_id = %(topic_id)s AND 
 -- The newest known version of some documents, visible or not.
 SELECT document_id, document_key, version, visible_to IS NULL AS visible,
        coalesce(end_reason = 'expired', false) AS expired, content_sha256, cleaned_sha256, pipeline, space_id,
-       content_type, first_record, freshet.written_of(d) AS written, deletes
+       content_type, language_from, language, language_note, first_record, freshet.written_of(d) AS written, deletes
 FROM freshet.document d
 WHERE source = %(source)s AND is_head AND document_id = ANY(%(document_ids)s::text[]);
 

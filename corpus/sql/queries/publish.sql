@@ -10,9 +10,11 @@ CREATE TEMP TABLE IF NOT EXISTS incoming_document (
     version bigint, first_record text, written text, observed_at timestamptz, deletes text, tombstone_topic text,
     tombstone_partition integer, tombstone_offset bigint, tombstone_floor bigint, reuse_key bigint, uri text,
     title text, content_type text, metadata text, acl text[], event_at timestamptz, expires_at timestamptz,
-    content_bytes bigint, content_sha256 bytea, cleaned_sha256 bytea, raw_sha256 bytea, received_characters bigint,
-    kept_characters bigint, dropped text, tokens bigint, unknown_tokens bigint,
-    decision text, new_version bigint, head_key bigint, says_the_same boolean  -- the judgement; see `decide`
+    content_bytes bigint, content_sha256 bytea, stated_language text, cleaned_sha256 bytea, raw_sha256 bytea,
+    received_characters bigint, kept_characters bigint, dropped text, tokens bigint, unknown_tokens bigint,
+    language text, language_from text, language_note text,
+    -- The judgement; see `decide` and `reindex_chunks`.
+    decision text, new_version bigint, head_key bigint, says_the_same boolean, is_reindexed boolean
 ) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS incoming_chunk (
     document_id text, ordinal integer, start integer, text_sha256 bytea, heading text, token_count integer,
@@ -56,8 +58,9 @@ FROM STDIN (FORMAT BINARY);
 -- Documents of the batch.
 COPY incoming_document (document_id, topic, partition, record_offset, record_at, op, version, first_record, written,
     observed_at, deletes, tombstone_topic, tombstone_partition, tombstone_offset, tombstone_floor, reuse_key, uri,
-    title, content_type, metadata, acl, event_at, expires_at, content_bytes, content_sha256, cleaned_sha256, raw_sha256,
-    received_characters, kept_characters, dropped, tokens, unknown_tokens)
+    title, content_type, metadata, acl, event_at, expires_at, content_bytes, content_sha256, stated_language,
+    cleaned_sha256, raw_sha256, received_characters, kept_characters, dropped, tokens, unknown_tokens, language,
+    language_from, language_note)
 FROM STDIN (FORMAT BINARY);
 
 -- name: copy_chunks
@@ -75,7 +78,8 @@ ANALYZE incoming_document, incoming_chunk, incoming_event;
 
 -- name: decide
 -- The fence (promise 3): judge every document of the batch against its head, tombstones included, by the rule of
--- corpus/prepare/fold.py. The columns written, deletes, expires_at, observed_at then hold batch and head together.
+-- corpus/prepare/fold.py. The columns written, deletes, expires_at, observed_at then hold batch and head together, and
+-- language is never null: a version of Freshet that names none leaves the chunks as they are.
 -- Decisions: `upsert`, `delete`: the winner becomes the head. `tombstone`: a delete without a version, of this batch or
 -- of one before, deletes the document. `remembered`: only deletes without a version are known of it. `renewed`: the
 -- head's version was sent again with a later end, or after it expired; its content stays. `ended`: the same, but that
@@ -95,19 +99,22 @@ WITH met AS (
            CASE i.op
                WHEN 'delete' THEN h.kind = 'tombstone'
                WHEN 'upsert' THEN h.kind = 'document' AND h.content_sha256 = i.content_sha256
-                   AND (h.uri, h.title, h.content_type, h.acl)
-                       IS NOT DISTINCT FROM (i.uri, i.title, i.content_type, i.acl)
+                   AND (h.uri, h.title, h.content_type, h.acl, h.stated_language)
+                       IS NOT DISTINCT FROM (i.uri, i.title, i.content_type, i.acl, i.stated_language)
                    AND h.metadata = coalesce(i.metadata, '{}')::jsonb
                ELSE false END AS says_the_same,
            CASE WHEN i.version IS NULL OR i.version < h.version THEN 'older'
                 WHEN h.document_key IS NULL OR i.version > h.version THEN 'newer'
                 WHEN i.first_record::jsonb < h.first_record THEN 'earlier'
-                ELSE 'later' END AS rank
+                ELSE 'later' END AS rank,
+           coalesce(
+               i.language, CASE WHEN i.reuse_key = h.document_key THEN freshet.language_of(h) END, %(language)s
+           ) AS language
     FROM incoming_document i
     LEFT JOIN freshet.document h ON h.source = %(source)s AND h.document_id = i.document_id AND h.is_head
 ), merged AS (
     SELECT document_id, op, head_key, head_kind, is_expired, head_expires_at, head_observed_at, new_version,
-           says_the_same, deletes,
+           says_the_same, deletes, language,
            CASE WHEN rank = 'earlier' AND says_the_same THEN 'later' ELSE rank END AS rank,
            CASE rank WHEN 'newer' THEN written WHEN 'older' THEN head_written
                      ELSE freshet.earliest(head_written, written) END AS written,
@@ -137,6 +144,7 @@ SET head_key = j.head_key,
     expires_at = j.expires_at,
     observed_at = j.observed_at,
     says_the_same = j.says_the_same IS TRUE,
+    language = j.language,
     decision = CASE
         WHEN j.rank IN ('newer', 'earlier') AND NOT j.is_deleted THEN j.op
         WHEN j.head_key IS NULL AND j.op IS NULL THEN 'remembered'
@@ -175,25 +183,28 @@ WHERE NOT EXISTS (
 );
 
 -- name: close_chunks
--- Close the chunks that the new versions do not contain.
+-- Close the chunks that the new versions do not contain, and those that are indexed in another language than theirs.
 UPDATE freshet.chunk c SET visible_to = %(published_at)s, end_batch = %(batch)s
 FROM incoming_document i
 WHERE c.source = %(source)s AND c.document_id = i.document_id AND c.visible_to IS NULL
-  AND i.decision IN ('upsert', 'delete', 'tombstone') AND (i.decision <> 'upsert' OR i.reuse_key IS NULL)
-  AND (i.decision <> 'upsert' OR c.space_id <> %(space_id)s
-       OR NOT EXISTS (
-           SELECT FROM incoming_chunk k WHERE k.document_id = c.document_id AND k.text_sha256 = c.text_sha256
+  AND i.decision IN ('upsert', 'delete', 'tombstone')
+  AND (i.decision <> 'upsert' OR coalesce(c.language, %(language)s) <> i.language
+       OR i.reuse_key IS NULL AND (
+           c.space_id <> %(space_id)s
+           OR NOT EXISTS (
+               SELECT FROM incoming_chunk k WHERE k.document_id = c.document_id AND k.text_sha256 = c.text_sha256
+           )
        ));
 
 -- name: open_chunks
 -- Open the chunks that are new, with their vectors.
-INSERT INTO freshet.chunk (source, document_id, text_sha256, text, token_count, truncated, search_text, space_id,
-    dimensions, embedding, visible_from, batch)
+INSERT INTO freshet.chunk (source, document_id, text_sha256, text, token_count, truncated, search_text, language,
+    space_id, dimensions, embedding, visible_from, batch)
 SELECT %(source)s, k.document_id, k.text_sha256, k.text, k.token_count, k.truncated,
-       freshet.search_text(%(language)s::regconfig, k.text),
-       e.space_id, e.dimensions, e.embedding, %(published_at)s, %(batch)s
+       freshet.search_text(k.language::regconfig, k.text), k.language, e.space_id, e.dimensions, e.embedding,
+       %(published_at)s, %(batch)s
 FROM (
-    SELECT DISTINCT ON (k.document_id, k.text_sha256) k.* FROM incoming_chunk k
+    SELECT DISTINCT ON (k.document_id, k.text_sha256) k.*, i.language FROM incoming_chunk k
     JOIN incoming_document i USING (document_id)
     WHERE i.decision = 'upsert' AND i.reuse_key IS NULL
     ORDER BY k.document_id, k.text_sha256, k.ordinal
@@ -205,12 +216,38 @@ WHERE NOT EXISTS (
       AND c.space_id = %(space_id)s AND c.visible_to IS NULL
 );
 
+-- name: reindex_chunks
+-- Open the chunks again that stay in a document whose language is another now, with their vectors; returns how many.
+WITH opened AS (
+    INSERT INTO freshet.chunk (source, document_id, text_sha256, text, token_count, truncated, search_text, language,
+        space_id, dimensions, embedding, visible_from, batch)
+    SELECT c.source, c.document_id, c.text_sha256, c.text, c.token_count, c.truncated,
+           freshet.search_text(i.language::regconfig, c.text), i.language, c.space_id, c.dimensions, c.embedding,
+           %(published_at)s, %(batch)s
+    FROM incoming_document i
+    JOIN freshet.document h ON h.document_key = i.reuse_key
+    JOIN freshet.chunk c ON c.chunk_id = ANY(h.chunk_ids) AND coalesce(c.language, %(language)s) <> i.language
+    WHERE i.decision = 'upsert'
+    RETURNING document_id
+), noted AS (
+    UPDATE incoming_document i SET is_reindexed = true
+    WHERE i.document_id IN (SELECT document_id FROM opened)
+)
+SELECT count(*) AS chunks FROM opened;
+
+-- name: note_languages
+-- Which dictionaries searches of the source need from now on.
+INSERT INTO freshet.source_language (source, language)
+SELECT DISTINCT %(source)s, i.language FROM incoming_document i
+WHERE i.decision = 'upsert' AND i.language <> %(language)s
+ON CONFLICT DO NOTHING;
+
 -- name: reopen_chunks
 -- Open the chunks of expired versions that were sent again: as they were, with their vectors.
-INSERT INTO freshet.chunk (source, document_id, text_sha256, text, token_count, truncated, search_text, space_id,
-    dimensions, embedding, visible_from, batch)
-SELECT c.source, c.document_id, c.text_sha256, c.text, c.token_count, c.truncated, c.search_text, c.space_id,
-       c.dimensions, c.embedding, %(published_at)s, %(batch)s
+INSERT INTO freshet.chunk (source, document_id, text_sha256, text, token_count, truncated, search_text, language,
+    space_id, dimensions, embedding, visible_from, batch)
+SELECT c.source, c.document_id, c.text_sha256, c.text, c.token_count, c.truncated, c.search_text, c.language,
+       c.space_id, c.dimensions, c.embedding, %(published_at)s, %(batch)s
 FROM incoming_document i
 JOIN freshet.document h ON h.document_key = i.head_key AND h.visible_to IS NOT NULL
 JOIN freshet.chunk c ON c.chunk_id = ANY(h.chunk_ids)
@@ -239,17 +276,27 @@ WHERE d.document_key = i.head_key AND i.decision IN ('upsert', 'delete', 'tombst
 INSERT INTO freshet.document (source, document_id, version, kind, is_head, visible_from, uri, title, content_type,
     metadata, acl, raw_sha256, content_sha256, cleaned_sha256, content_bytes, pipeline, space_id, chunk_ids,
     chunk_starts, chunk_headings, event_at, observed_at, expires_at, batch, topic, partition, record_offset,
-    received_characters, kept_characters, dropped, tokens, unknown_tokens, first_record, written, deletes)
+    received_characters, kept_characters, dropped, tokens, unknown_tokens, language, language_from, language_note,
+    stated_language, first_record, written, deletes)
 SELECT %(source)s, i.document_id, i.new_version, 'document', true, %(published_at)s, i.uri, i.title, i.content_type,
        coalesce(i.metadata, '{}')::jsonb, i.acl, i.raw_sha256, i.content_sha256, i.cleaned_sha256, i.content_bytes,
-       %(pipeline)s, %(space_id)s, coalesce(h.chunk_ids, p.chunk_ids, '{}'),
+       %(pipeline)s, %(space_id)s, coalesce(again.chunk_ids, h.chunk_ids, p.chunk_ids, '{}'),
        coalesce(h.chunk_starts, p.chunk_starts, '{}'), coalesce(h.chunk_headings, p.chunk_headings, '{}'),
        i.event_at, i.observed_at, i.expires_at, %(batch)s, i.topic, i.partition, i.record_offset,
        coalesce(i.received_characters, h.received_characters), coalesce(i.kept_characters, h.kept_characters),
        coalesce(i.dropped::jsonb, h.dropped), coalesce(i.tokens, h.tokens),
-       coalesce(i.unknown_tokens, h.unknown_tokens), i.first_record::jsonb, i.written::jsonb, i.deletes::jsonb
+       coalesce(i.unknown_tokens, h.unknown_tokens), i.language, i.language_from, i.language_note, i.stated_language,
+       i.first_record::jsonb, i.written::jsonb, i.deletes::jsonb
 FROM incoming_document i
 LEFT JOIN freshet.document h ON h.document_key = i.reuse_key
+LEFT JOIN LATERAL (
+    SELECT array_agg(coalesce(o.chunk_id, c.chunk_id) ORDER BY place.n) AS chunk_ids
+    FROM unnest(h.chunk_ids) WITH ORDINALITY AS place (chunk_id, n)
+    JOIN freshet.chunk c ON c.chunk_id = place.chunk_id
+    LEFT JOIN freshet.chunk o ON o.source = c.source AND o.document_id = c.document_id
+        AND o.text_sha256 = c.text_sha256 AND o.space_id = c.space_id AND o.visible_to IS NULL
+    WHERE i.is_reindexed
+) again ON true
 LEFT JOIN (
     SELECT k.document_id,
            array_agg(c.chunk_id ORDER BY k.ordinal) AS chunk_ids,
@@ -263,13 +310,14 @@ LEFT JOIN (
 WHERE i.decision = 'upsert';
 
 -- name: text_account
--- What became of the text of the versions that the batch opens: sums, and how many documents lost all or much of it.
--- Versions from before the account was kept have none and are in no sum.
+-- What became of the text of the versions that the batch opens: sums, how many documents lost all or much of it, and
+-- how many have their source's language since no other was known. Versions from before the account was kept have none
+-- and are in no sum.
 WITH opened AS (
-    SELECT received_characters, kept_characters, dropped, tokens, unknown_tokens,
+    SELECT received_characters, kept_characters, dropped, tokens, unknown_tokens, language_note,
            freshet.readable_characters(received_characters, dropped) AS readable_characters
     FROM freshet.document
-    WHERE source = %(source)s AND batch = %(batch)s AND kind = 'document' AND received_characters IS NOT NULL
+    WHERE source = %(source)s AND batch = %(batch)s AND kind = 'document'
 )
 SELECT coalesce(sum(received_characters), 0)::bigint AS received_characters,
        coalesce(sum(kept_characters), 0)::bigint AS kept_characters,
@@ -279,6 +327,8 @@ SELECT coalesce(sum(received_characters), 0)::bigint AS received_characters,
        count(*) FILTER (
            WHERE kept_characters < readable_characters * %(min_kept_ratio)s::double precision
        ) AS documents_lossy,
+       count(*) FILTER (WHERE language_note = 'unknown') AS languages_unknown,
+       count(*) FILTER (WHERE language_note = 'unsure') AS languages_unsure,
        coalesce((
            SELECT json_object_agg(rule, characters) FROM (
                SELECT rule, sum(dropped_characters::bigint) AS characters
@@ -293,8 +343,8 @@ FROM opened;
 INSERT INTO freshet.document (source, document_id, version, kind, is_head, visible_from, uri, title, content_type,
     metadata, acl, raw_sha256, content_sha256, cleaned_sha256, content_bytes, pipeline, space_id, chunk_ids,
     chunk_starts, chunk_headings, event_at, observed_at, verified_at, expires_at, batch, topic, partition,
-    record_offset, received_characters, kept_characters, dropped, tokens, unknown_tokens, first_record, written,
-    deletes)
+    record_offset, received_characters, kept_characters, dropped, tokens, unknown_tokens, language, language_from,
+    language_note, stated_language, first_record, written, deletes)
 SELECT h.source, h.document_id, h.version, 'document', true, %(published_at)s, h.uri, h.title, h.content_type,
        h.metadata, h.acl, h.raw_sha256, h.content_sha256, h.cleaned_sha256, h.content_bytes, h.pipeline, h.space_id,
        ARRAY(
@@ -306,7 +356,7 @@ SELECT h.source, h.document_id, h.version, 'document', true, %(published_at)s, h
        ),
        h.chunk_starts, h.chunk_headings, h.event_at, i.observed_at, h.verified_at, i.expires_at, %(batch)s,
        named.topic, named.partition, named.record_offset, h.received_characters, h.kept_characters, h.dropped,
-       h.tokens, h.unknown_tokens,
+       h.tokens, h.unknown_tokens, h.language, h.language_from, h.language_note, h.stated_language,
        least(h.first_record, CASE WHEN named.is_new THEN i.first_record::jsonb END), i.written::jsonb,
        i.deletes::jsonb
 FROM incoming_document i
@@ -324,13 +374,14 @@ WHERE i.decision = 'renewed';
 INSERT INTO freshet.document (source, document_id, version, kind, is_head, visible_from, visible_to, end_reason,
     end_detail, uri, title, content_type, metadata, acl, raw_sha256, content_sha256, cleaned_sha256, content_bytes,
     pipeline, space_id, chunk_ids, chunk_starts, chunk_headings, event_at, observed_at, verified_at, expires_at, batch,
-    topic, partition, record_offset, received_characters, kept_characters, dropped, tokens, unknown_tokens,
-    first_record, written, deletes)
+    topic, partition, record_offset, received_characters, kept_characters, dropped, tokens, unknown_tokens, language,
+    language_from, language_note, stated_language, first_record, written, deletes)
 SELECT h.source, h.document_id, h.version, h.kind, true, h.visible_to, h.visible_to, h.end_reason, h.end_detail, h.uri,
        h.title, h.content_type, h.metadata, h.acl, h.raw_sha256, h.content_sha256, h.cleaned_sha256, h.content_bytes,
        h.pipeline, h.space_id, h.chunk_ids, h.chunk_starts, h.chunk_headings, h.event_at, i.observed_at, h.verified_at,
        i.expires_at, h.batch, h.topic, h.partition, h.record_offset, h.received_characters, h.kept_characters,
-       h.dropped, h.tokens, h.unknown_tokens, h.first_record, i.written::jsonb, i.deletes::jsonb
+       h.dropped, h.tokens, h.unknown_tokens, h.language, h.language_from, h.language_note, h.stated_language,
+       h.first_record, i.written::jsonb, i.deletes::jsonb
 FROM incoming_document i
 JOIN freshet.document h ON h.document_key = i.head_key
 WHERE i.decision = 'ended';
@@ -437,13 +488,14 @@ SELECT count(*) AS documents FROM incoming_document WHERE head_key IS NULL AND d
 INSERT INTO freshet.batch (source, batch, kind, state, records, applied, unchanged, superseded, dead_lettered, ignored,
     documents_written, documents_deleted, documents_expired, chunks_opened, chunks_closed, chunks_reused,
     texts_embedded, reason, workflow_id, run_id, pipeline, space_id, staged_at, published_at, received_characters,
-    kept_characters, dropped, tokens, unknown_tokens, documents_empty, documents_lossy, deletes_without_document)
+    kept_characters, dropped, tokens, unknown_tokens, documents_empty, documents_lossy, deletes_without_document,
+    languages_unknown, languages_unsure)
 VALUES (%(source)s, %(batch)s, %(kind)s, %(state)s, %(records)s, %(applied)s, %(unchanged)s, %(superseded)s,
     %(dead_lettered)s, %(ignored)s, %(documents_written)s, %(documents_deleted)s, %(documents_expired)s,
     %(chunks_opened)s, %(chunks_closed)s, %(chunks_reused)s, %(texts_embedded)s, %(reason)s, %(workflow_id)s,
     %(run_id)s, %(pipeline)s, %(space_id)s, %(staged_at)s, %(published_at)s, %(received_characters)s,
     %(kept_characters)s, %(dropped)s::jsonb, %(tokens)s, %(unknown_tokens)s, %(documents_empty)s,
-    %(documents_lossy)s, %(deletes_without_document)s);
+    %(documents_lossy)s, %(deletes_without_document)s, %(languages_unknown)s, %(languages_unsure)s);
 
 -- name: insert_range
 -- Write the offsets of the batch in one partition.

@@ -1,10 +1,14 @@
 -- name: search
 -- Retrieve chunks; see freshet.search in the schema. Of a text that no answer can hold, its beginning.
-SELECT score, source, document_id, version, ordinal, start, heading, left(text, %(max_characters)s::integer) AS text,
-       title, uri, metadata::text, chunk_id, batch, topic, partition, record_offset, event_at, observed_at, verified_at,
-       expires_at
+SELECT f.score, f.source, f.document_id, f.version, f.ordinal, f.start, f.heading,
+       left(f.text, %(max_characters)s::integer) AS text, f.title, f.uri, f.metadata::text, f.chunk_id, f.batch,
+       f.topic, f.partition, f.record_offset, f.event_at, f.observed_at, f.verified_at, f.expires_at,
+       (
+           SELECT coalesce(c.language, s.spec ->> 'text_search_language', 'english')
+           FROM freshet.chunk c JOIN freshet.source s USING (source) WHERE c.chunk_id = f.chunk_id
+       ) AS language
 FROM freshet.search(%(query)s::vector, %(text)s::text, %(k)s::integer, %(mode)s::text, %(space_id)s::smallint,
-    %(sources)s::text[], %(metadata)s::jsonb, %(as_of)s::timestamptz);
+    %(sources)s::text[], %(metadata)s::jsonb, %(as_of)s::timestamptz) f;
 
 -- name: settle
 -- Wait for batches that are being committed; see freshet.settle in the schema.

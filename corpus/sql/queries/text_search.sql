@@ -1,5 +1,5 @@
 -- name: text_search_languages
--- The text search configurations that a source may name.
+-- The text search configurations that a source, or the event of a document, may name.
 SELECT cfgname FROM pg_catalog.pg_ts_config WHERE pg_catalog.pg_ts_config_is_visible(oid) ORDER BY cfgname;
 
 -- name: character_type
@@ -22,11 +22,11 @@ FROM pg_catalog.pg_database d WHERE d.datname = current_database() AND s.charact
 -- Rebuild the search texts of the next chunks, those of ASCII excepted: they are the same with every character type.
 WITH state AS MATERIALIZED (SELECT next_chunk FROM freshet.search_text_state FOR UPDATE),
 slice AS MATERIALIZED (
-    SELECT c.chunk_id, c.source, c.text, c.search_text FROM freshet.chunk c
+    SELECT c.chunk_id, c.source, c.text, c.search_text, c.language FROM freshet.chunk c
     WHERE c.chunk_id >= (SELECT next_chunk FROM state) ORDER BY c.chunk_id LIMIT %(limit)s
 ), made AS MATERIALIZED (
     SELECT n.chunk_id, n.search_text AS old_text, freshet.search_text(
-               coalesce(s.spec ->> 'text_search_language', 'english')::regconfig, n.text) AS new_text
+               coalesce(n.language, s.spec ->> 'text_search_language', 'english')::regconfig, n.text) AS new_text
     FROM slice n JOIN freshet.source s USING (source)
     WHERE octet_length(n.text) <> char_length(n.text)
 ), rebuilt AS (

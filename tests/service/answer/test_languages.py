@@ -1,4 +1,4 @@
-"""Text search: the terms of a question are those of each source's own dictionary."""
+"""Text search: the terms of a question are those of the dictionary of each source, and of each document."""
 
 from pathlib import Path
 from typing import Any
@@ -59,3 +59,66 @@ def test_sql_clients_get_the_same(german: Pipeline, pipeline: Pipeline) -> None:
     assert pipeline.connection.execute(statement, (QUESTION,)).fetchall() == [("e",)]
     forced = f"{statement[:-1]}, p_language => 'german')"
     assert pipeline.connection.execute(forced, (QUESTION,)).fetchall() == []
+
+
+TEXTS = {
+    "de": "Die Fischer reparieren ihre Netze im Hafen von Berlin.",
+    "en": "The fishers were repairing their nets at the harbour of Berlin.",
+    "ru": "Рыбаки чинили свои сети в порту Berlin.",
+    "tr": "Balıkçılar Berlin limanında ağlarını onarıyor.",
+    "zh": "渔民在柏林港口修补渔网。Berlin",
+}
+
+
+@pytest.fixture
+def several(pipeline: Pipeline) -> Pipeline:
+    """One source of five languages."""
+    pipeline.ingest(*(make_event(name, 1, text, language=name) for name, text in TEXTS.items()))
+    return pipeline
+
+
+def test_one_source_is_searched_with_the_dictionaries_of_its_documents(several: Pipeline) -> None:
+    questions = {"Netz": "de", "repaired": "en", "сетью": "ru", "渔网": "zh", "balıkçı": "tr"}
+    for question, expected in questions.items():
+        found = [hit.document_id for hit in several.search(question, mode="text")]
+        assert found == [expected], question
+    assert len(several.search("berlin", mode="text")) == 5
+    assert len(several.search("berlin", mode="text", sources=("s",), metadata="{}")) == 5
+
+
+def test_a_chunk_is_matched_by_its_own_dictionary_alone(several: Pipeline) -> None:
+    """`die` is a word in English; that German `Die` is none is for German chunks alone to say."""
+    several.ingest(make_event("die", 1, "The bees die in winter.", language="en"))
+    assert [hit.document_id for hit in several.search("die", mode="text")] == ["die"]
+    statement = "SELECT freshet.languages_of(%s)"
+    known = ["english", "german", "russian", "simple", "turkish"]
+    assert several.connection.execute(statement, (None,)).fetchone() == (known,)
+    assert several.connection.execute(statement, (["s"],)).fetchone() == (known,)
+    assert several.connection.execute(statement, (["other"],)).fetchone() == ([],)
+
+
+def test_further_languages_cost_no_further_scan(several: Pipeline) -> None:
+    """No document is read, and a term is looked up once, in however many dictionaries it is a term."""
+    question = "fishers repaired a net in Berlin"
+    in_one = scans(several, "freshet.text_candidates(%s, 'english', 10, 1::smallint", question)
+    in_five = scans(several, "freshet.text_candidates_by_language(%s, 10, 1::smallint", question)
+    assert in_one["document"] == in_five["document"] == 0
+    assert in_one["chunk"] <= in_five["chunk"] < 2 * in_one["chunk"]
+    assert in_five["source"] <= len(TEXTS) + 1
+
+
+def scans(pipeline: Pipeline, function: str, question: str) -> dict[str, int]:
+    """How often a search looks into each table: index scans, and other scans."""
+    connection = pipeline.connection
+    counts = """SELECT relname, coalesce(idx_scan, 0) + seq_scan FROM pg_stat_xact_user_tables
+                WHERE schemaname = 'freshet'"""
+    with connection.transaction():
+        connection.execute("SET LOCAL enable_seqscan = off")
+        before = dict(connection.execute(counts).fetchall())
+        found = connection.execute(
+            f"SELECT count(*) FROM {function}, NULL, NULL, NULL)", (question,)
+        ).fetchone()
+        after = dict(connection.execute(counts).fetchall())
+    assert found is not None
+    assert found[0] > 0
+    return {name: after[name] - before[name] for name in after}

@@ -12,6 +12,7 @@ JUDGEMENT = [
     ("new_version", "int8"),
     ("head_key", "int8"),
     ("says_the_same", "bool"),
+    ("is_reindexed", "bool"),
 ]
 TABLES = {
     "incoming_event": (PREPARED_EVENTS, []),

@@ -30,8 +30,8 @@ _BATCH_COLUMNS = {
     **{"documents_lossy": "lossy", "published_at": "published_at"},
 }
 _DOCUMENT_COLUMNS = (
-    *("source", "document_id", "version", "state", "title", "chunks", "content_bytes"),
-    *("visible_from", "observed_at", "batch"),
+    *("source", "document_id", "version", "state", "title", "language", "chunks"),
+    *("content_bytes", "visible_from", "observed_at", "batch"),
 )
 _LOSS_COLUMNS = {
     **{name: name for name in ("source", "document_id", "version", "title", "chunks")},
@@ -243,6 +243,7 @@ def _show_version(version: dict[str, Any]) -> None:
         ("batch", _batch(version)),
         ("made by", _maker(version)),
         ("text", _text_account(version)),
+        ("language", _language(version)),
         ("notified", _notified(version["told"])),
     ):
         write(f"  {label:<9} {text}")
@@ -279,6 +280,21 @@ def _text_account(version: dict[str, Any]) -> str:
     if version["unknown_tokens"]:
         unknown = f"; {version['unknown_tokens']:,} of {version['tokens']:,} tokens unknown to the model"
     return f"{kept}, dropped by rule: {dropped_by(version['dropped'])}{unknown}"
+
+
+def _language(version: dict[str, Any]) -> str:
+    """The dictionary, and where it is from: "german (event: de-AT)"."""
+    if version["language"] is None:
+        return "none (a deletion)"
+    stated = version["stated_language"]
+    reasons = {
+        "event": f"event: {stated}",
+        "detected": "detected in the text",
+        "unknown": f"of the source; the event names {stated!r}, which is no language here",
+        "unsure": "of the source; the text is too short, or in several languages",
+    }
+    reason = version["language_note"] or version["language_from"]
+    return f"{version['language']} ({reasons.get(reason, 'of the source')})"
 
 
 def _notified(notices: list[dict[str, Any]]) -> str:

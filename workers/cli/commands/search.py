@@ -117,7 +117,8 @@ def _show_hit(number: int, hit: "SearchHit") -> None:
     write(f"   {text[:_HIT_CHARACTERS]}")
     record = f"{hit.topic}/{hit.partition}@{hit.offset}"
     observed = _iso(hit.observed_at_ms)
-    write(f"   batch {hit.batch}, {record}, observed {observed}\n")
+    written = f"batch {hit.batch}, {record}, observed {observed}"
+    write(f"   {written}, language {hit.language}\n")
 
 
 def _metadata(pairs: list[str]) -> str:

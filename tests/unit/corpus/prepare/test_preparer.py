@@ -1,7 +1,7 @@
 """Which documents are cleaned, and what becomes of those that cannot be used; without a database."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from corpus.preparation import PreparationSpec
 from corpus.prepare import preparer as preparer_module
 from corpus.prepare.events import JudgedEvents
 from corpus.prepare.heads import Head
+from corpus.prepare.language import Languages
 from corpus.prepare.preparer import Preparer
 from corpus.source import SourceSpec
 from corpus.staging.frames import schema_of
@@ -111,6 +112,7 @@ class Judged:
         events: list[dict[str, Any]],
         heads: Sequence[Head],
         spec: SourceSpec = SPEC,
+        detector: Callable[[str], str | None] = lambda _: None,
     ) -> None:
         columns = dict.fromkeys(schema_of(STAGED_EVENTS))
         record = {"topic": "t", "partition": 0, "outcome": "event", "headers": "[]"}
@@ -126,7 +128,8 @@ class Judged:
         )
         judged = JudgedEvents(frame)
         by_id = {known.document_id: known for known in heads}
-        batch = preparer_module._BatchState(spec, space, judged, by_id, PIPELINE)
+        languages = Languages(spec, {"english", "german", "simple"}, detector)
+        batch = preparer_module._BatchState(spec, space, judged, by_id, PIPELINE, languages)
         preparer._judge(batch, judged.fold())
         self.documents = {row["document_id"]: row for row in batch.documents}
         self.chunks = [(chunk.document_id, chunk.chunk.text) for chunk in batch.chunks]
@@ -257,3 +260,22 @@ def test_an_empty_document_has_no_chunks_and_is_published(space: Space) -> None:
     judged = Judged(space, [upsert("a", 1, "")], [])
     assert (judged.outcomes, judged.chunks) == (["event"], [])
     assert judged.documents["a"]["cleaned_sha256"] == text_sha256("")
+
+
+def test_another_language_of_the_same_content_cleans_nothing(space: Space) -> None:
+    event = upsert("a", 2, "One") | {"stated_language": "de"}
+    judged = Judged(space, [event], [head("a", 1, "One")])
+    row = judged.documents["a"]
+    assert (judged.cleaned, judged.chunks) == ([], [])
+    assert (row["language"], row["language_from"], row["reuse_key"]) == ("german", "event", 11)
+
+
+def test_the_same_content_is_cleaned_once_to_detect_its_language(space: Space) -> None:
+    spec = replace(SPEC, detect_language=True)
+    before = head("a", 1, "One")
+    judged = Judged(space, [upsert("a", 2, "One")], [before], spec, lambda _: "de")
+    row = judged.documents["a"]
+    assert (judged.cleaned, judged.chunks) == (["One"], [])
+    assert (row["language"], row["language_from"], row["reuse_key"]) == ("german", "detected", 11)
+    known = replace(before, language="german", language_from="detected")
+    assert Judged(space, [upsert("a", 2, "One")], [known], spec).cleaned == []

@@ -103,3 +103,17 @@ def test_a_file_of_other_columns_is_refused_by_name(
     )
     with pytest.raises(StagedFileError, match=r"batches/s/1/texts\.parquet .*: token_ids; another"):
         read_frame(store, pointer, TEXTS)
+
+
+@pytest.mark.parametrize("kind", ["staged events", "documents"])
+def test_columns_that_an_earlier_version_did_not_write_are_null(
+    kind: str, store: StagingStore
+) -> None:
+    columns = FILES[kind]
+    added = [column.name for column in columns if column.is_added]
+    assert "stated_language" in added
+    written = [column.name for column in columns if not column.is_added]
+    frame = pl.DataFrame([{}], schema=schema_of(columns)).select(written)
+    read = read_frame(store, store.put("f", to_parquet(frame), rows=1), columns)
+    assert read.schema == schema_of(columns)
+    assert read.select(added).row(0) == (None,) * len(added)

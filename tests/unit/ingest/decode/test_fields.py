@@ -272,3 +272,27 @@ def test_a_shown_value_is_one_short_printable_line(value: Any, limit: int) -> No
     assert len(text) <= limit
     assert text.isprintable()
     text.encode()
+
+
+# ── language ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        (None, None),
+        ("", None),
+        (" \n ", None),
+        ("de-AT", "de-AT"),
+        (" pt-BR\n", "pt-BR"),
+        ("d\0e", "d e"),
+        ("\ud800", "\ufffd"),
+        ("x" * 5_000, "x" * fields.MAX_LANGUAGE),
+        (7, "7"),
+        (["de", "en"], "['de', 'en']"),
+        ({"code": "de"}, "{'code': 'de'}"),
+    ],
+)
+def test_a_language_is_kept_as_the_event_says_it(value: Any, kept: str | None) -> None:
+    """Whether it is one is for the preparation to say: an event with another one is no dead letter."""
+    assert fields.language(value) == kept
