@@ -73,7 +73,8 @@ def assert_is_storable(decoded: Decoded) -> None:
         assert_detail_is_safe(decoded)
         return
     event = changed(decoded)
-    texts = [event.document_id, event.uri, event.title, event.content_type, event.content]
+    names = ("document_id", "uri", "title", "content_type", "content", "stated_language")
+    texts = [getattr(event, name) for name in names]
     stored = json.dumps([texts, event.metadata, event.acl], ensure_ascii=False, allow_nan=False)
     assert "\\u0000" not in stored.replace("\\\\", "")
     stored.encode()

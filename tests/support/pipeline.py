@@ -317,3 +317,13 @@ class Pipeline:
             (self.spec.source,),
         ).fetchall()
         return {row[0]: (row[1], row[2]) for row in rows}
+
+    def wrongly_indexed(self) -> list[tuple[Any, ...]]:
+        """Chunks in another language than their document version, with other terms, or not visible with it."""
+        return self.connection.execute(
+            """SELECT d.document_id, d.version, d.language, c.language
+               FROM freshet.document d JOIN freshet.chunk c ON c.chunk_id = ANY(d.chunk_ids)
+               WHERE freshet.language_of(d) <> coalesce(c.language, 'english')
+                  OR c.search_text <> freshet.search_text(freshet.language_of(d)::regconfig, c.text)
+                  OR (d.visible_to IS NULL AND c.visible_to IS NOT NULL)"""
+        ).fetchall()

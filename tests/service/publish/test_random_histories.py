@@ -61,7 +61,9 @@ class History:
             return self._record(None, name.encode())
         event = make_event(name, version, op="delete")
         if what < 0.8:
-            event = make_event(name, version, self.texts[(version + number) % 12])
+            language = self.chance.choice((None, "de", "en", "tlh"))
+            text = self.texts[(version + number) % 12]
+            event = make_event(name, version, text, language=language)
         return self._record(json.dumps(event).encode(), name.encode())
 
     def ingest(self) -> None:
@@ -100,6 +102,7 @@ def test_as_of_every_batch(pipeline: Pipeline, seed: int) -> None:
         assert history.as_of(instant) == rows
     assert max(pipeline.embedder.embedded.values(), default=1) == 1
     assert history.query(STRAY) == [(0,)]
+    assert pipeline.wrongly_indexed() == []
     ((ledger, vectors),) = history.query(
         "SELECT (SELECT sum(texts_embedded) FROM freshet.batch), (SELECT count(*) FROM freshet.embedding)"
     )

@@ -30,7 +30,10 @@ from tests.support.inputs import nasty, needs_inputs
 
 # The decoder lets these through, because the cleaner judges them: a media type that is not text.
 LEFT_TO_THE_CLEANER = {"type-png-base64"}
-HEADER_NAMES = ("id", "op", "acl", "version", "expires-at", "updated-at", "content-type", "meta-a")
+HEADER_NAMES = (
+    *("id", "op", "acl", "version", "expires-at", "updated-at", "content-type", "meta-a"),
+    "language",
+)
 
 
 # ── the shared records ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -107,7 +110,7 @@ JSON_VALUES = (
 )
 FIELD_NAMES = (
     *("id", "op", "uri", "title", "content_type", "content"),
-    *("updated_at", "version", "metadata", "expires_at", "acl", "unknown"),
+    *("updated_at", "version", "metadata", "expires_at", "acl", "language", "unknown"),
 )
 
 
