@@ -90,7 +90,7 @@ def test_counters_equal_the_ledger_in_every_round_and_after_a_restart(
     pipeline.ingest(make_event("b", 1, "Two facts."), b"not JSON")
     for _ in range(3):
         metrics.update()
-    pipeline.ingest(make_event("a", 2, "Three facts."))
+    pipeline.ingest(make_event("a", 2, "Three facts.", language="tlh"))
     metrics.update()
     restarted, again = made(pool)
     restarted.update()
@@ -103,6 +103,8 @@ def test_counters_equal_the_ledger_in_every_round_and_after_a_restart(
              FROM freshet.batch WHERE source = 's'"""
         ).fetchone()
     assert meter.value("freshet_batches", source="s") == ledger.batches == 3
+    assert meter.value("freshet_languages_not_known", source="s", reason="unknown") == 1
+    assert meter.value("freshet_languages_not_known", source="s", reason="unsure") == 0
     for outcome, count in (
         ("applied", ledger.applied),
         ("unchanged", ledger.unchanged),

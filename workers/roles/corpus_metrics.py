@@ -18,6 +18,7 @@ from ingest.overview import lags
 _OUTCOMES = ("applied", "unchanged", "superseded", "dead_lettered", "ignored")
 _CHANGES = ("written", "deleted", "expired")
 _CHUNKS = ("opened", "closed", "reused")
+_LANGUAGE_NOTES = ("unknown", "unsure")
 # As `freshet freshness report` orders them.
 _FRESHNESS = {"pass": 0, "warn": 1, "error": 2, "runtime error": 3}
 
@@ -48,6 +49,8 @@ class _Sums:
     tokens: int
     unknown_tokens: int
     deletes_without_document: int
+    languages_unknown: int
+    languages_unsure: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +176,10 @@ class _LedgerCounters:
         self._pointless = create(
             "freshet_deletes_without_document", "deletes of what was never there"
         )
+        self._languages = create(
+            "freshet_languages_not_known",
+            "versions that have their source's language, by reason",
+        )
 
     def add(self, sums: _Sums) -> None:
         source = {"source": sums.source}
@@ -193,6 +200,9 @@ class _LedgerCounters:
         self._tokens.add(sums.tokens, source)
         self._unknown.add(sums.unknown_tokens, source)
         self._pointless.add(sums.deletes_without_document, source)
+        for reason in _LANGUAGE_NOTES:
+            count = getattr(sums, f"languages_{reason}")
+            self._languages.add(count, {**source, "reason": reason})
 
     def add_dropped(self, dropped: _Dropped) -> None:
         attributes = {"source": dropped.source, "rule": dropped.rule}

@@ -13,7 +13,8 @@ SELECT b.source, max(b.batch) AS batch, count(*) AS batches,
        sum(b.texts_embedded)::bigint AS texts_embedded, sum(b.received_characters)::bigint AS received_characters,
        sum(b.kept_characters)::bigint AS kept_characters, sum(b.tokens)::bigint AS tokens,
        sum(b.unknown_tokens)::bigint AS unknown_tokens,
-       sum(b.deletes_without_document)::bigint AS deletes_without_document
+       sum(b.deletes_without_document)::bigint AS deletes_without_document,
+       sum(b.languages_unknown)::bigint AS languages_unknown, sum(b.languages_unsure)::bigint AS languages_unsure
   FROM freshet.source s
   LEFT JOIN unnest(%(sources)s::text[], %(batches)s::bigint[]) AS counted (source, batch) USING (source)
   JOIN freshet.batch b ON b.source = s.source AND b.batch > coalesce(counted.batch, 0) AND b.state = 'published'
