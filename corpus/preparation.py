@@ -15,6 +15,7 @@ _LIMITS = frozenset(
         "max_chunks",
         "clean_timeout_seconds",
         "min_kept_ratio",
+        "max_unknown_ratio",
         "on_empty",
     }
 )
@@ -51,6 +52,9 @@ class PreparationSpec:
 
     # Share of a document's readable characters; of a document that keeps less, the ledger counts a loss.
     min_kept_ratio: float = 0.1
+    # Share of a document's characters; a document of which the model knows less is counted, and `freshet doctor` warns
+    # about a source with more than this share of such documents.
+    max_unknown_ratio: float = 0.05
     # A document of whose readable text nothing is left: "dead_letter", or "publish" it without chunks (counted).
     on_empty: Literal["dead_letter", "publish"] = "dead_letter"
 

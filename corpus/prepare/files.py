@@ -1,7 +1,7 @@
 """The files of a prepared batch, as frames; their columns are declared in `corpus.staging.layout`."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -11,6 +11,7 @@ from corpus.clean.account import Account
 from corpus.prepare.events import JudgedEvents
 from corpus.prepare.fold import FoldedDocument, is_after
 from corpus.prepare.heads import Head
+from corpus.split.unknown import UnknownText
 from corpus.staging.frames import schema_of
 from corpus.staging.layout import CHUNKS, DOCUMENTS, TEXTS
 
@@ -23,26 +24,20 @@ class DocumentChunk(NamedTuple):
     chunk: Chunk
 
 
-def text_account(
-    account: Account, chunks: Sequence[Chunk], unknown_token: int | None
-) -> dict[str, Any]:
+def text_account(account: Account, unknown: UnknownText) -> dict[str, Any]:
     """The columns that say what became of a document's text.
 
     Args:
         account: of its cleaning.
-        chunks: of the cleaned text.
-        unknown_token: id of the token that represents what the model has no word for; None: it has a word for all.
+        unknown: what the model reads of it, and what of that it does not know.
     """
     return {
         "received_characters": account.received,
         "kept_characters": account.kept,
         "dropped": json.dumps({str(rule): length for rule, length in account.dropped}),
-        "tokens": sum(len(chunk.token_ids) for chunk in chunks),
-        "unknown_tokens": sum(
-            chunk.token_ids.count(unknown_token)
-            for chunk in chunks
-            if unknown_token is not None
-        ),
+        "tokens": unknown.tokens,
+        "unknown_tokens": unknown.unknown_tokens,
+        "unknown_characters": unknown.unknown_characters,
     }
 
 

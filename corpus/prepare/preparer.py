@@ -36,6 +36,7 @@ from corpus.prepare.fold import FoldedDocument, is_after
 from corpus.prepare.heads import Head, heads_of
 from corpus.source import SourceSpec
 from corpus.split.splitter import TooManyChunks, split
+from corpus.split.unknown import unknown_text
 from corpus.staging.frames import to_parquet
 from corpus.staging.layout import batch_file_name
 from corpus.staging.store import StagingStore
@@ -111,10 +112,9 @@ class _BatchState:
             chunks: of the cleaned text.
             account: of its cleaning; None where it was not cleaned, or where the chunks of `reused` stay.
         """
-        unknown_token = self.space.tokenizer.unknown_token
         text = None
         if account is not None:
-            text = text_account(account, chunks, unknown_token)
+            text = text_account(account, unknown_text(chunks, self.space.tokenizer))
         self.documents.append(
             document_row(
                 self.events,

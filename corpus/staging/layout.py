@@ -167,6 +167,7 @@ DOCUMENTS: Columns = (
     Column(
         "unknown_tokens", ColumnType.INT8
     ),  # of them, those the model has no word for
+    Column("unknown_characters", ColumnType.INT8),  # that these tokens stand for
 )
 
 # The chunks of a prepared batch's documents, one row per occurrence in a document.

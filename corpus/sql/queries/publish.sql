@@ -11,7 +11,7 @@ CREATE TEMP TABLE IF NOT EXISTS incoming_document (
     tombstone_partition integer, tombstone_offset bigint, tombstone_floor bigint, reuse_key bigint, uri text,
     title text, content_type text, metadata text, acl text[], event_at timestamptz, expires_at timestamptz,
     content_bytes bigint, content_sha256 bytea, cleaned_sha256 bytea, raw_sha256 bytea, received_characters bigint,
-    kept_characters bigint, dropped text, tokens bigint, unknown_tokens bigint,
+    kept_characters bigint, dropped text, tokens bigint, unknown_tokens bigint, unknown_characters bigint,
     decision text, new_version bigint, head_key bigint, says_the_same boolean  -- the judgement; see `decide`
 ) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS incoming_chunk (
@@ -57,7 +57,7 @@ FROM STDIN (FORMAT BINARY);
 COPY incoming_document (document_id, topic, partition, record_offset, record_at, op, version, first_record, written,
     observed_at, deletes, tombstone_topic, tombstone_partition, tombstone_offset, tombstone_floor, reuse_key, uri,
     title, content_type, metadata, acl, event_at, expires_at, content_bytes, content_sha256, cleaned_sha256, raw_sha256,
-    received_characters, kept_characters, dropped, tokens, unknown_tokens)
+    received_characters, kept_characters, dropped, tokens, unknown_tokens, unknown_characters)
 FROM STDIN (FORMAT BINARY);
 
 -- name: copy_chunks
@@ -239,7 +239,8 @@ WHERE d.document_key = i.head_key AND i.decision IN ('upsert', 'delete', 'tombst
 INSERT INTO freshet.document (source, document_id, version, kind, is_head, visible_from, uri, title, content_type,
     metadata, acl, raw_sha256, content_sha256, cleaned_sha256, content_bytes, pipeline, space_id, chunk_ids,
     chunk_starts, chunk_headings, event_at, observed_at, expires_at, batch, topic, partition, record_offset,
-    received_characters, kept_characters, dropped, tokens, unknown_tokens, first_record, written, deletes)
+    received_characters, kept_characters, dropped, tokens, unknown_tokens, unknown_characters, first_record, written,
+    deletes)
 SELECT %(source)s, i.document_id, i.new_version, 'document', true, %(published_at)s, i.uri, i.title, i.content_type,
        coalesce(i.metadata, '{}')::jsonb, i.acl, i.raw_sha256, i.content_sha256, i.cleaned_sha256, i.content_bytes,
        %(pipeline)s, %(space_id)s, coalesce(h.chunk_ids, p.chunk_ids, '{}'),
@@ -247,7 +248,8 @@ SELECT %(source)s, i.document_id, i.new_version, 'document', true, %(published_a
        i.event_at, i.observed_at, i.expires_at, %(batch)s, i.topic, i.partition, i.record_offset,
        coalesce(i.received_characters, h.received_characters), coalesce(i.kept_characters, h.kept_characters),
        coalesce(i.dropped::jsonb, h.dropped), coalesce(i.tokens, h.tokens),
-       coalesce(i.unknown_tokens, h.unknown_tokens), i.first_record::jsonb, i.written::jsonb, i.deletes::jsonb
+       coalesce(i.unknown_tokens, h.unknown_tokens), coalesce(i.unknown_characters, h.unknown_characters),
+       i.first_record::jsonb, i.written::jsonb, i.deletes::jsonb
 FROM incoming_document i
 LEFT JOIN freshet.document h ON h.document_key = i.reuse_key
 LEFT JOIN (
@@ -266,7 +268,7 @@ WHERE i.decision = 'upsert';
 -- What became of the text of the versions that the batch opens: sums, and how many documents lost all or much of it.
 -- Versions from before the account was kept have none and are in no sum.
 WITH opened AS (
-    SELECT received_characters, kept_characters, dropped, tokens, unknown_tokens,
+    SELECT received_characters, kept_characters, dropped, tokens, unknown_tokens, unknown_characters,
            freshet.readable_characters(received_characters, dropped) AS readable_characters
     FROM freshet.document
     WHERE source = %(source)s AND batch = %(batch)s AND kind = 'document' AND received_characters IS NOT NULL
@@ -275,6 +277,10 @@ SELECT coalesce(sum(received_characters), 0)::bigint AS received_characters,
        coalesce(sum(kept_characters), 0)::bigint AS kept_characters,
        coalesce(sum(tokens), 0)::bigint AS tokens,
        coalesce(sum(unknown_tokens), 0)::bigint AS unknown_tokens,
+       coalesce(sum(unknown_characters), 0)::bigint AS unknown_characters,
+       count(*) FILTER (
+           WHERE unknown_characters > kept_characters * %(max_unknown_ratio)s::double precision
+       ) AS documents_unknown,
        count(*) FILTER (WHERE kept_characters = 0 AND readable_characters > 0) AS documents_empty,
        count(*) FILTER (
            WHERE kept_characters < readable_characters * %(min_kept_ratio)s::double precision
@@ -293,8 +299,8 @@ FROM opened;
 INSERT INTO freshet.document (source, document_id, version, kind, is_head, visible_from, uri, title, content_type,
     metadata, acl, raw_sha256, content_sha256, cleaned_sha256, content_bytes, pipeline, space_id, chunk_ids,
     chunk_starts, chunk_headings, event_at, observed_at, verified_at, expires_at, batch, topic, partition,
-    record_offset, received_characters, kept_characters, dropped, tokens, unknown_tokens, first_record, written,
-    deletes)
+    record_offset, received_characters, kept_characters, dropped, tokens, unknown_tokens, unknown_characters,
+    first_record, written, deletes)
 SELECT h.source, h.document_id, h.version, 'document', true, %(published_at)s, h.uri, h.title, h.content_type,
        h.metadata, h.acl, h.raw_sha256, h.content_sha256, h.cleaned_sha256, h.content_bytes, h.pipeline, h.space_id,
        ARRAY(
@@ -306,7 +312,7 @@ SELECT h.source, h.document_id, h.version, 'document', true, %(published_at)s, h
        ),
        h.chunk_starts, h.chunk_headings, h.event_at, i.observed_at, h.verified_at, i.expires_at, %(batch)s,
        named.topic, named.partition, named.record_offset, h.received_characters, h.kept_characters, h.dropped,
-       h.tokens, h.unknown_tokens,
+       h.tokens, h.unknown_tokens, h.unknown_characters,
        least(h.first_record, CASE WHEN named.is_new THEN i.first_record::jsonb END), i.written::jsonb,
        i.deletes::jsonb
 FROM incoming_document i
@@ -325,12 +331,12 @@ INSERT INTO freshet.document (source, document_id, version, kind, is_head, visib
     end_detail, uri, title, content_type, metadata, acl, raw_sha256, content_sha256, cleaned_sha256, content_bytes,
     pipeline, space_id, chunk_ids, chunk_starts, chunk_headings, event_at, observed_at, verified_at, expires_at, batch,
     topic, partition, record_offset, received_characters, kept_characters, dropped, tokens, unknown_tokens,
-    first_record, written, deletes)
+    unknown_characters, first_record, written, deletes)
 SELECT h.source, h.document_id, h.version, h.kind, true, h.visible_to, h.visible_to, h.end_reason, h.end_detail, h.uri,
        h.title, h.content_type, h.metadata, h.acl, h.raw_sha256, h.content_sha256, h.cleaned_sha256, h.content_bytes,
        h.pipeline, h.space_id, h.chunk_ids, h.chunk_starts, h.chunk_headings, h.event_at, i.observed_at, h.verified_at,
        i.expires_at, h.batch, h.topic, h.partition, h.record_offset, h.received_characters, h.kept_characters,
-       h.dropped, h.tokens, h.unknown_tokens, h.first_record, i.written::jsonb, i.deletes::jsonb
+       h.dropped, h.tokens, h.unknown_tokens, h.unknown_characters, h.first_record, i.written::jsonb, i.deletes::jsonb
 FROM incoming_document i
 JOIN freshet.document h ON h.document_key = i.head_key
 WHERE i.decision = 'ended';
@@ -437,13 +443,14 @@ SELECT count(*) AS documents FROM incoming_document WHERE head_key IS NULL AND d
 INSERT INTO freshet.batch (source, batch, kind, state, records, applied, unchanged, superseded, dead_lettered, ignored,
     documents_written, documents_deleted, documents_expired, chunks_opened, chunks_closed, chunks_reused,
     texts_embedded, reason, workflow_id, run_id, pipeline, space_id, staged_at, published_at, received_characters,
-    kept_characters, dropped, tokens, unknown_tokens, documents_empty, documents_lossy, deletes_without_document)
+    kept_characters, dropped, tokens, unknown_tokens, documents_empty, documents_lossy, deletes_without_document,
+    unknown_characters, documents_unknown)
 VALUES (%(source)s, %(batch)s, %(kind)s, %(state)s, %(records)s, %(applied)s, %(unchanged)s, %(superseded)s,
     %(dead_lettered)s, %(ignored)s, %(documents_written)s, %(documents_deleted)s, %(documents_expired)s,
     %(chunks_opened)s, %(chunks_closed)s, %(chunks_reused)s, %(texts_embedded)s, %(reason)s, %(workflow_id)s,
     %(run_id)s, %(pipeline)s, %(space_id)s, %(staged_at)s, %(published_at)s, %(received_characters)s,
     %(kept_characters)s, %(dropped)s::jsonb, %(tokens)s, %(unknown_tokens)s, %(documents_empty)s,
-    %(documents_lossy)s, %(deletes_without_document)s);
+    %(documents_lossy)s, %(deletes_without_document)s, %(unknown_characters)s, %(documents_unknown)s);
 
 -- name: insert_range
 -- Write the offsets of the batch in one partition.

@@ -149,7 +149,7 @@ def test_a_document_says_what_became_of_its_text(space: Space) -> None:
 
 def test_tokens_that_the_model_does_not_know_are_counted(space: Space) -> None:
     row = Judged(space, [upsert("a", 1, "one ᚠ two ᚢ")], []).documents["a"]
-    assert (row["tokens"], row["unknown_tokens"]) == (4, 2)
+    assert (row["tokens"], row["unknown_tokens"], row["unknown_characters"]) == (4, 2, 2)
 
 
 def test_reused_chunks_keep_the_account_of_their_version(space: Space) -> None:
