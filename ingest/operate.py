@@ -48,7 +48,7 @@ def pause(connection: Connection, source: str, reason: str) -> None:
     """
     arguments = {"source": source, "reason": reason}
     if connection.execute(query("pause_source"), arguments).rowcount == 0:
-        raise _wrong_state(_configured(connection, source), "paused")
+        raise wrong_state(configured_source(connection, source), "paused")
 
 
 def resume(connection: Connection, source: str) -> None:
@@ -58,10 +58,15 @@ def resume(connection: Connection, source: str) -> None:
         ConfigurationError: there is no such source, or it is retired.
     """
     if connection.execute(query("resume_source"), {"source": source}).rowcount == 0:
-        raise _wrong_state(_configured(connection, source), "resumed")
+        raise wrong_state(configured_source(connection, source), "resumed")
 
 
-def _configured(connection: Connection, source: str) -> ConfiguredSource:
+def configured_source(connection: Connection, source: str) -> ConfiguredSource:
+    """The row of a source.
+
+    Raises:
+        ConfigurationError: there is no such source.
+    """
     cursor = connection.cursor(row_factory=class_row(ConfiguredSource))
     for configured in cursor.execute(query("sources_configured")):
         if configured.source == source:
@@ -71,7 +76,8 @@ def _configured(connection: Connection, source: str) -> ConfiguredSource:
     )
 
 
-def _wrong_state(configured: ConfiguredSource, wanted: str) -> ConfigurationError:
+def wrong_state(configured: ConfiguredSource, wanted: str) -> ConfigurationError:
+    """The error for a source whose state rules out what is wanted ("paused", "resumed")."""
     why = ""
     if configured.state_reason:
         why = f" ({configured.state_reason})"
@@ -92,7 +98,7 @@ def skip_gaps(
         ConfigurationError: there is no such source.
         DependencyError: Kafka does not answer, or a position moved meanwhile.
     """
-    configured = _configured(connection, source)
+    configured = configured_source(connection, source)
     spec = SourceSpec.from_json(configured.spec)
     positions = [
         position

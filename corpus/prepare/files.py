@@ -49,6 +49,7 @@ def document_row(
     reused: Head | None = None,
     cleaned_sha256: bytes | None = None,
     account: Mapping[str, Any] | None = None,
+    is_again: bool = False,
 ) -> dict[str, Any]:
     """One row of the documents file.
 
@@ -59,11 +60,13 @@ def document_row(
         reused: the version whose chunks stay as they are.
         cleaned_sha256: of the cleaned text, where the document was cleaned.
         account: from `text_account`; None: that of the version whose chunks stay.
+        is_again: whether the corpus has this version, of another preparation.
     """
     event = events.values(document.acting[-1])
     row = {column.name: event.get(column.name) for column in DOCUMENTS}
     row["document_id"] = document_id
     row["cleaned_sha256"] = cleaned_sha256
+    row["is_again"] = is_again
     if document.winner is None:
         row["op"] = row["version"] = None
     else:

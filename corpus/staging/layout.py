@@ -156,6 +156,8 @@ DOCUMENTS: Columns = (
     Column(
         "reuse_key", ColumnType.INT8
     ),  # `document_key` of the version whose chunks stay as they are
+    # The corpus has this version, of another preparation; its chunks are replaced by these.
+    Column("is_again", ColumnType.BOOL),
     *_DESCRIPTION,
     Column("cleaned_sha256", ColumnType.BYTES),  # of the cleaned text
     _RAW_SHA256,

@@ -8,8 +8,8 @@ CREATE TEMP TABLE IF NOT EXISTS incoming_event (
 CREATE TEMP TABLE IF NOT EXISTS incoming_document (
     document_id text, topic text, partition integer, record_offset bigint, record_at timestamptz, op text,
     version bigint, first_record text, written text, observed_at timestamptz, deletes text, tombstone_topic text,
-    tombstone_partition integer, tombstone_offset bigint, tombstone_floor bigint, reuse_key bigint, uri text,
-    title text, content_type text, metadata text, acl text[], event_at timestamptz, expires_at timestamptz,
+    tombstone_partition integer, tombstone_offset bigint, tombstone_floor bigint, reuse_key bigint, is_again boolean,
+    uri text, title text, content_type text, metadata text, acl text[], event_at timestamptz, expires_at timestamptz,
     content_bytes bigint, content_sha256 bytea, cleaned_sha256 bytea, raw_sha256 bytea, received_characters bigint,
     kept_characters bigint, dropped text, tokens bigint, unknown_tokens bigint, unknown_characters bigint,
     decision text, new_version bigint, head_key bigint, says_the_same boolean  -- the judgement; see `decide`
@@ -55,8 +55,8 @@ FROM STDIN (FORMAT BINARY);
 -- name: copy_documents
 -- Documents of the batch.
 COPY incoming_document (document_id, topic, partition, record_offset, record_at, op, version, first_record, written,
-    observed_at, deletes, tombstone_topic, tombstone_partition, tombstone_offset, tombstone_floor, reuse_key, uri,
-    title, content_type, metadata, acl, event_at, expires_at, content_bytes, content_sha256, cleaned_sha256, raw_sha256,
+    observed_at, deletes, tombstone_topic, tombstone_partition, tombstone_offset, tombstone_floor, reuse_key, is_again,
+    uri, title, content_type, metadata, acl, event_at, expires_at, content_bytes, content_sha256, cleaned_sha256, raw_sha256,
     received_characters, kept_characters, dropped, tokens, unknown_tokens, unknown_characters)
 FROM STDIN (FORMAT BINARY);
 
@@ -76,7 +76,8 @@ ANALYZE incoming_document, incoming_chunk, incoming_event;
 -- name: decide
 -- The fence (promise 3): judge every document of the batch against its head, tombstones included, by the rule of
 -- corpus/prepare/fold.py. The columns written, deletes, expires_at, observed_at then hold batch and head together.
--- Decisions: `upsert`, `delete`: the winner becomes the head. `tombstone`: a delete without a version, of this batch or
+-- Decisions: `upsert`, `delete`: the winner becomes the head, also where it is the head sent again and prepared
+-- otherwise now (`is_again`). `tombstone`: a delete without a version, of this batch or
 -- of one before, deletes the document. `remembered`: only deletes without a version are known of it. `renewed`: the
 -- head's version was sent again with a later end, or after it expired; its content stays. `ended`: the same, but that
 -- end has passed, so the document stays withdrawn. `unchanged`: the winner is the head sent again. `superseded`: the
@@ -85,6 +86,8 @@ WITH met AS (
     SELECT i.document_id, i.op, i.version, h.document_key AS head_key, h.kind AS head_kind,
            coalesce(h.end_reason = 'expired', false) AS is_expired, h.expires_at AS head_expires_at,
            h.observed_at AS head_observed_at, freshet.written_of(h) AS head_written,
+           h.first_record AS head_first_record, i.first_record::jsonb AS first_record,
+           i.is_again AND h.pipeline <> %(pipeline)s AS is_again,
            i.written::jsonb AS written, greatest(i.version, h.version, -1) AS new_version, i.expires_at,
            CASE WHEN h.deletes IS NULL THEN i.deletes::jsonb WHEN i.deletes IS NULL THEN h.deletes
                 ELSE freshet.latest(h.deletes, i.deletes::jsonb) END AS deletes,
@@ -107,7 +110,7 @@ WITH met AS (
     LEFT JOIN freshet.document h ON h.source = %(source)s AND h.document_id = i.document_id AND h.is_head
 ), merged AS (
     SELECT document_id, op, head_key, head_kind, is_expired, head_expires_at, head_observed_at, new_version,
-           says_the_same, deletes,
+           says_the_same, deletes, is_again, head_first_record, first_record,
            CASE WHEN rank = 'earlier' AND says_the_same THEN 'later' ELSE rank END AS rank,
            CASE rank WHEN 'newer' THEN written WHEN 'older' THEN head_written
                      ELSE freshet.earliest(head_written, written) END AS written,
@@ -126,7 +129,8 @@ WITH met AS (
                             > %(published_at)s,
                         true
                     )
-                ELSE expires_at IS DISTINCT FROM head_expires_at END AS is_renewed
+                ELSE expires_at IS DISTINCT FROM head_expires_at END AS is_renewed,
+           is_again AND rank = 'later' AND says_the_same AND NOT is_expired AS is_prepared_again
     FROM merged m
 )
 UPDATE incoming_document i
@@ -136,6 +140,8 @@ SET head_key = j.head_key,
     deletes = j.deletes::text,
     expires_at = j.expires_at,
     observed_at = j.observed_at,
+    first_record = CASE WHEN j.is_prepared_again THEN least(j.head_first_record, j.first_record)::text
+                        ELSE i.first_record END,
     says_the_same = j.says_the_same IS TRUE,
     decision = CASE
         WHEN j.rank IN ('newer', 'earlier') AND NOT j.is_deleted THEN j.op
@@ -143,6 +149,7 @@ SET head_key = j.head_key,
         WHEN j.head_kind = 'tombstone' AND j.rank = 'later' AND j.op = 'delete' THEN 'gone_again'
         WHEN j.head_kind = 'tombstone' THEN 'gone'
         WHEN j.is_deleted THEN 'tombstone'
+        WHEN j.is_prepared_again THEN 'upsert'
         WHEN j.rank = 'later' AND j.is_renewed THEN 'renewed'
         WHEN j.rank = 'later' AND j.expires_at IS DISTINCT FROM j.head_expires_at THEN 'ended'
         WHEN j.rank = 'later' AND j.says_the_same AND NOT j.is_expired THEN 'unchanged'
@@ -238,20 +245,22 @@ WHERE d.document_key = i.head_key AND i.decision IN ('upsert', 'delete', 'tombst
 -- Open the new versions, with their chunks in reading order.
 INSERT INTO freshet.document (source, document_id, version, kind, is_head, visible_from, uri, title, content_type,
     metadata, acl, raw_sha256, content_sha256, cleaned_sha256, content_bytes, pipeline, space_id, chunk_ids,
-    chunk_starts, chunk_headings, event_at, observed_at, expires_at, batch, topic, partition, record_offset,
-    received_characters, kept_characters, dropped, tokens, unknown_tokens, unknown_characters, first_record, written,
+    chunk_starts, chunk_headings, event_at, observed_at, verified_at, expires_at, batch, topic, partition,
+    record_offset, received_characters, kept_characters, dropped, tokens, unknown_tokens, unknown_characters, first_record, written,
     deletes)
 SELECT %(source)s, i.document_id, i.new_version, 'document', true, %(published_at)s, i.uri, i.title, i.content_type,
        coalesce(i.metadata, '{}')::jsonb, i.acl, i.raw_sha256, i.content_sha256, i.cleaned_sha256, i.content_bytes,
-       %(pipeline)s, %(space_id)s, coalesce(h.chunk_ids, p.chunk_ids, '{}'),
+       coalesce(h.pipeline, %(pipeline)s), %(space_id)s, coalesce(h.chunk_ids, p.chunk_ids, '{}'),
        coalesce(h.chunk_starts, p.chunk_starts, '{}'), coalesce(h.chunk_headings, p.chunk_headings, '{}'),
-       i.event_at, i.observed_at, i.expires_at, %(batch)s, i.topic, i.partition, i.record_offset,
+       i.event_at, i.observed_at, before.verified_at, i.expires_at, %(batch)s, i.topic, i.partition, i.record_offset,
        coalesce(i.received_characters, h.received_characters), coalesce(i.kept_characters, h.kept_characters),
        coalesce(i.dropped::jsonb, h.dropped), coalesce(i.tokens, h.tokens),
        coalesce(i.unknown_tokens, h.unknown_tokens), coalesce(i.unknown_characters, h.unknown_characters),
        i.first_record::jsonb, i.written::jsonb, i.deletes::jsonb
 FROM incoming_document i
 LEFT JOIN freshet.document h ON h.document_key = i.reuse_key
+LEFT JOIN freshet.document before
+    ON before.document_key = i.head_key AND before.version = i.new_version AND i.is_again
 LEFT JOIN (
     SELECT k.document_id,
            array_agg(c.chunk_id ORDER BY k.ordinal) AS chunk_ids,
@@ -418,7 +427,7 @@ WHERE e.document_id = i.document_id
 SELECT outcome, count(*) AS events FROM incoming_event GROUP BY outcome;
 
 -- name: insert_dead_letters
--- Keep the events that cannot be used, with their bytes.
+-- Keep the events that cannot be used, with their bytes. One that was read before, and is kept since then, keeps its row.
 INSERT INTO freshet.dead_letter (source, batch, topic, partition, record_offset, document_id, reason, detail, key,
     value, headers, record_at, topic_id)
 SELECT %(source)s, %(batch)s, e.topic, e.partition, e.record_offset, e.document_id, e.reason, coalesce(e.detail, ''),
@@ -426,7 +435,11 @@ SELECT %(source)s, %(batch)s, e.topic, e.partition, e.record_offset, e.document_
 FROM incoming_event e
 LEFT JOIN freshet.source_position p
     ON p.source = %(source)s AND p.topic = e.topic AND p.partition = e.partition
-WHERE e.outcome = 'dead_letter';
+WHERE e.outcome = 'dead_letter' AND NOT EXISTS (
+    SELECT FROM freshet.dead_letter l
+    WHERE l.source = %(source)s AND l.topic = e.topic AND l.partition = e.partition
+      AND l.record_offset = e.record_offset AND l.topic_id = p.topic_id
+);
 
 -- name: count_embedded
 -- Texts that were embedded for this batch, and for batches before it that failed. They are counted where they are

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from workers.config.settings import Settings
 
 _COUNTS = (
-    *("documents", "chunks", "lag", "batches", "records"),
+    *("documents", "prepared_otherwise", "chunks", "lag", "batches", "records"),
     *("applied", "unchanged", "superseded", "dead_lettered", "ignored"),
 )
 
@@ -59,11 +59,13 @@ def register(app: typer.Typer) -> None:
     app.command()(apply)
     app.command()(sources)
     source = typer.Typer(
-        help="Pause, resume and look at one source.", no_args_is_help=True
+        help="Pause, resume, prepare again and look at one source.",
+        no_args_is_help=True,
     )
     source.command("pause")(pause_source)
     source.command("resume")(resume_source)
     source.command("show")(show_source)
+    source.command("prepare")(prepare_source)
     app.add_typer(source, name="source")
     config = typer.Typer(help="The configuration file.", no_args_is_help=True)
     config.command("check")(check_config)
@@ -183,6 +185,11 @@ def _show_reasons(row: dict[str, Any]) -> None:
     if row["why"]:
         sentence = f"{row['source']} is {row['condition']}: {row['why']}"
         write_message(one_line(sentence))
+    if row["prepared_otherwise"]:
+        write_message(
+            f"{row['source']}: {row['prepared_otherwise']:,} documents were prepared by an older version or with "
+            f"other settings; see `freshet source prepare {row['source']} --dry-run`"
+        )
     for line in row["held_up_by"]:
         write_message(one_line(f"{row['source']} is held up: {line}"))
 
@@ -224,6 +231,41 @@ def resume_source(name: Source, skip_gap: SkipGap = False) -> None:
         write_message("there is no gap to skip")
     asyncio.run(_signal_entity(resolved, name, "resume", state="active"))
     write_message(f"{name} is active")
+
+
+def prepare_source(
+    name: Source, dry_run: DryRun = False, as_json: Json = False
+) -> None:
+    """Prepare again what an older version or other settings have prepared: its records are read once more.
+
+    Texts that stay the same are not embedded again. Documents whose records Kafka has removed stay as they are.
+    """
+    from dataclasses import asdict
+
+    from corpus.database import connect, database_errors_translated
+    from ingest import prepare_again
+    from workers.config import settings
+
+    resolved = settings.load()
+    with (
+        connect(resolved.database_url, application="freshet-source") as connection,
+        database_errors_translated(),
+    ):
+        plan = prepare_again.plan(connection, _cluster(resolved), name)
+        if plan.documents and not dry_run:
+            prepare_again.carry_out(connection, plan)
+    if as_json:
+        write_json({"dry_run": dry_run, **asdict(plan), "records": plan.records})
+    else:
+        for line in plan.lines():
+            write(line)
+    if dry_run:
+        write_message("nothing was changed (--dry-run)")
+    elif plan.documents:
+        asyncio.run(_signal_entity(resolved, name, "reload", state="prepared again"))
+        write_message(
+            f"{name} is prepared again; `freshet sources` shows how far it is"
+        )
 
 
 def _show_skipped_gap(gap: "SkippedGap") -> None:
