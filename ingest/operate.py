@@ -9,7 +9,7 @@ from psycopg.rows import class_row
 
 from corpus.database import Connection
 from corpus.errors import ConfigurationError, DependencyError
-from corpus.source import SourceSpec
+from corpus.source import SourceSpec, read_spec
 from corpus.sql import query
 from ingest.consume.partition_state import Gap, PartitionLog, Position, start_offset
 from ingest.consume.positions import partition_logs, positions_of
@@ -38,6 +38,14 @@ class ConfiguredSource:
     revision: int
     state: str
     state_reason: str | None
+
+    def readable(self) -> SourceSpec:
+        """Its specification.
+
+        Raises:
+            UnreadableSpecError: it cannot be read.
+        """
+        return read_spec(self.source, self.spec)
 
 
 def pause(connection: Connection, source: str, reason: str) -> None:

@@ -14,7 +14,7 @@ from psycopg.rows import class_row
 from corpus.database import Connection, fetch_all
 from corpus.errors import ConfigurationError
 from corpus.preparation import PreparationSpec
-from corpus.source import SourceSpec, SourceStatus
+from corpus.source import SourceStatus
 from corpus.sql import query
 from ingest.consume.partition_state import Gap, PartitionLog, Position, start_offset
 from ingest.consume.positions import partition_logs, positions_of
@@ -117,7 +117,7 @@ def plan(connection: Connection, cluster: Cluster, source: str) -> PreparePlan:
     configured = configured_source(connection, source)
     if configured.state == SourceStatus.RETIRED:
         raise wrong_state(configured, "prepared again")
-    spec = SourceSpec.from_json(configured.spec)
+    spec = configured.readable()
     positions = [
         position
         for position in positions_of(connection, [source])

@@ -15,7 +15,7 @@ from tests.support.fleet import Fleet, fleet
 from tests.support.pipeline import make_event
 from tests.support.polling import until
 from tests.support.upgrading import upgrade
-from workers.cli.commands.ingest import prepare_source
+from workers.cli.commands.source_prepare import prepare_source
 
 pytestmark = pytest.mark.timeout(180)
 DOCUMENTS = 12
@@ -86,6 +86,9 @@ async def test_one_source_after_the_other_when_the_operator_says(
     plan = json.loads(capsys.readouterr().out)
     assert (plan["documents"], plan["gone"], plan["of_older_version"]) == (DOCUMENTS, 0, DOCUMENTS)
     assert DOCUMENTS <= plan["records"] <= 2 * DOCUMENTS
+    tried = plan["sample"]
+    assert (tried["tried"], tried["not_read"], tried["chunks"]) == (DOCUMENTS, 0, DOCUMENTS)
+    assert tried["texts_to_embed"] == DOCUMENTS // 2
     assert live.epoch("one") == 0
 
     await asyncio.to_thread(prepare_source, "one")

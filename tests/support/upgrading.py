@@ -10,6 +10,7 @@ from corpus.embed.tokenizer import ChunkTokenizer
 from corpus.preparation import PreparationSpec
 from corpus.prepare import preparer
 from corpus.split.splitter import split
+from workers import prepare_sample
 
 OLDER = preparation.PREPARATION_VERSION
 NEWER = OLDER + 1
@@ -26,3 +27,4 @@ def upgrade(monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on this process is of the newer version."""
     monkeypatch.setattr(preparation, "PREPARATION_VERSION", NEWER)
     monkeypatch.setattr(preparer, "split", _split_without_tildes)
+    monkeypatch.setattr(prepare_sample, "split", _split_without_tildes)

@@ -158,6 +158,18 @@ SELECT d.topic, d.partition, d.pipeline = ANY(%(older)s::text[]) AS is_older_ver
    AND d.pipeline <> %(preparation)s::text
  GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4;
 
+-- name: sample_prepared_otherwise
+-- Some visible documents of a source that were prepared otherwise than it is prepared now, of the records from an offset
+-- of each partition on: in no order of theirs, and the same ones each time.
+SELECT d.topic, d.partition, d.record_offset AS "offset", d.content_sha256, d.content_type
+  FROM freshet.document d
+  JOIN unnest(%(topics)s::text[], %(partitions)s::integer[], %(first_offsets)s::bigint[])
+       AS log (topic, partition, first_offset)
+    ON log.topic = d.topic AND log.partition = d.partition AND d.record_offset >= log.first_offset
+ WHERE d.source = %(source)s::text AND d.visible_to IS NULL AND d.kind = 'document'
+   AND d.pipeline <> %(preparation)s::text
+ ORDER BY md5(d.document_id) LIMIT %(limit)s::bigint;
+
 -- name: ask_to_prepare_again
 -- An operator asks for the preparation as it is now. The epoch rises, so that consumers read again from the positions.
 UPDATE freshet.source

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from workers.cli.commands.source_prepare import prepare_source
 from workers.cli.commands.source_show import show_source
 from workers.cli.console import (
-    CommandError,
-    ExitCode,
     check_exit_code,
     one_line,
     write,
@@ -17,6 +16,7 @@ from workers.cli.console import (
     write_message,
     write_table,
 )
+from workers.cli.entity import signal_entity
 
 if TYPE_CHECKING:
     from ingest.kafka import Cluster
@@ -206,7 +206,7 @@ def pause_source(name: Source, reason: Reason = "paused by an operator") -> None
         database_errors_translated(),
     ):
         operate.pause(connection, name, reason)
-    asyncio.run(_signal_entity(resolved, name, "reload", state="paused"))
+    asyncio.run(signal_entity(resolved, name, "reload", state="paused"))
     write_message(f"{name} is paused; `freshet source resume {name}` continues")
 
 
@@ -229,43 +229,8 @@ def resume_source(name: Source, skip_gap: SkipGap = False) -> None:
         _show_skipped_gap(gap)
     if skip_gap and not skipped:
         write_message("there is no gap to skip")
-    asyncio.run(_signal_entity(resolved, name, "resume", state="active"))
+    asyncio.run(signal_entity(resolved, name, "resume", state="active"))
     write_message(f"{name} is active")
-
-
-def prepare_source(
-    name: Source, dry_run: DryRun = False, as_json: Json = False
-) -> None:
-    """Prepare again what an older version or other settings have prepared: its records are read once more.
-
-    Texts that stay the same are not embedded again. Documents whose records Kafka has removed stay as they are.
-    """
-    from dataclasses import asdict
-
-    from corpus.database import connect, database_errors_translated
-    from ingest import prepare_again
-    from workers.config import settings
-
-    resolved = settings.load()
-    with (
-        connect(resolved.database_url, application="freshet-source") as connection,
-        database_errors_translated(),
-    ):
-        plan = prepare_again.plan(connection, _cluster(resolved), name)
-        if plan.documents and not dry_run:
-            prepare_again.carry_out(connection, plan)
-    if as_json:
-        write_json({"dry_run": dry_run, **asdict(plan), "records": plan.records})
-    else:
-        for line in plan.lines():
-            write(line)
-    if dry_run:
-        write_message("nothing was changed (--dry-run)")
-    elif plan.documents:
-        asyncio.run(_signal_entity(resolved, name, "reload", state="prepared again"))
-        write_message(
-            f"{name} is prepared again; `freshet sources` shows how far it is"
-        )
 
 
 def _show_skipped_gap(gap: "SkippedGap") -> None:
@@ -273,27 +238,6 @@ def _show_skipped_gap(gap: "SkippedGap") -> None:
     write_message(
         f"accepted: {reason}; {gap.topic}/{gap.partition} continues at {gap.is_now}"
     )
-
-
-async def _signal_entity(
-    settings: "Settings", source: str, signal: str, *, state: str
-) -> None:
-    """Let the entity read the source's row, which is in `state` now. One that never ran reads it when it begins."""
-    from temporalio.service import RPCError, RPCStatusCode
-
-    from corpus.source import source_workflow_id
-    from workers.temporal.client import temporal
-
-    client = await temporal(settings)
-    try:
-        await client.get_workflow_handle(source_workflow_id(source)).signal(signal)
-    except RPCError as error:
-        if error.status is not RPCStatusCode.NOT_FOUND:
-            raise CommandError(
-                f"source {source!r} is {state} in the database, but its workflow could not be "
-                f"notified: {error.message}. Run the command again when Temporal answers.",
-                ExitCode.UNAVAILABLE,
-            ) from error
 
 
 def _cluster(settings: "Settings") -> "Cluster":
