@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from confluent_kafka import Consumer, TopicPartition
 
+from corpus.errors import DependencyError
 from ingest.event import KafkaRecord
 from ingest.kafka import properties
 from ingest.kafka_record import record_of
@@ -19,10 +20,18 @@ class RecordReader:
         self._consumer = consumer
 
     def read(self, topic: str, partition: int, offset: int) -> KafkaRecord | None:
-        """The record at an offset; None where there is none any more, or Kafka does not answer for it."""
+        """The record at an offset; None where there is none, or none any more.
+
+        Raises:
+            DependencyError: Kafka does not answer.
+        """
         self._consumer.assign([TopicPartition(topic, partition, offset)])
         message = self._consumer.poll(_ANSWER_SECONDS)
-        if message is None or message.error() is not None:
+        if message is None:
+            raise DependencyError(
+                f"Kafka: reading {topic}/{partition}@{offset} failed: no answer"
+            )
+        if message.error() is not None:
             return None
         return record_of(message) if message.offset() == offset else None
 
