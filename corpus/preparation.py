@@ -15,6 +15,7 @@ _LIMITS = frozenset(
         "max_chunks",
         "clean_timeout_seconds",
         "min_kept_ratio",
+        "max_unknown_ratio",
         "on_empty",
     }
 )
@@ -51,14 +52,59 @@ class PreparationSpec:
 
     # Share of a document's readable characters; of a document that keeps less, the ledger counts a loss.
     min_kept_ratio: float = 0.1
+    # Share of a document's characters; a document of which the model knows less is counted, and `freshet doctor` warns
+    # about a source with more than this share of such documents.
+    max_unknown_ratio: float = 0.05
     # A document of whose readable text nothing is left: "dead_letter", or "publish" it without chunks (counted).
     on_empty: Literal["dead_letter", "publish"] = "dead_letter"
 
-    def fingerprint(self) -> str:
-        """16 hex digits over everything that changes the result."""
+    def fingerprint(self, version: int | None = None) -> str:
+        """16 hex digits over everything that changes the result.
+
+        Args:
+            version: of the preparation; None: the current one.
+        """
         settings = {
             name: value for name, value in asdict(self).items() if name not in _LIMITS
         }
-        settings["preparation"] = PREPARATION_VERSION
+        settings["preparation"] = PREPARATION_VERSION if version is None else version
         canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    def older_fingerprints(self) -> frozenset[str]:
+        """The fingerprints that earlier versions gave to the same settings."""
+        versions = range(1, PREPARATION_VERSION)
+        return frozenset(map(self.fingerprint, versions))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparationRule:
+    """Which documents of a source stay as they were prepared."""
+
+    current: str
+    """Fingerprint of the preparation as it is now."""
+    kept: frozenset[str]
+    """A document with one of these fingerprints stays as it is while its content is unchanged."""
+    is_asked: bool
+    """An operator asked for this preparation: a visible document of another one is prepared again when it is read."""
+
+
+def preparation_rule(
+    spec: PreparationSpec, prepare_again: str | None
+) -> PreparationRule:
+    """The rule of a source.
+
+    An upgrade alone prepares nothing again: what an earlier version prepared with the same settings is kept until an
+    operator asks (`freshet source prepare`). Another setting is what an operator has asked for already; it takes effect
+    document by document, with the next event of each.
+
+    Args:
+        spec: of the source.
+        prepare_again: fingerprint that an operator asked for (`freshet.source.prepare_again`); None: for none.
+    """
+    current = spec.fingerprint()
+    is_asked = prepare_again == current
+    kept = frozenset({current})
+    if not is_asked:
+        kept |= spec.older_fingerprints()
+    return PreparationRule(current=current, kept=kept, is_asked=is_asked)

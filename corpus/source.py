@@ -307,7 +307,7 @@ def _part(kind: Specification, stored: Mapping[str, Any]) -> Any:
 
 def _least(name: str) -> int:
     """The least number that a field allows. A limit of 0 would let nothing through."""
-    is_limit = name.startswith("max_") and name != "max_expiry_ratio"
+    is_limit = name.startswith("max_") and not name.endswith("_ratio")
     return int(is_limit)
 
 

@@ -34,6 +34,9 @@ class FreshnessSnapshot:
     oldest_ms: int | None = None
     empty: int = 0  # visible documents of whose readable text cleaning left nothing
     lossy: int = 0  # visible documents that keep less of it than `min_kept_ratio`
+    unknown: int = 0  # visible documents of which the model knows too little, see `max_unknown_ratio`
+    # Share of all their characters that the model has no word for; None: there is no character.
+    unknown_ratio: float | None = None
     ended: int = (
         0  # visible documents past an end of their own, which is an instruction
     )
@@ -106,6 +109,8 @@ class FreshnessReport:
     overdue: int | None = None
     empty: int | None = None  # visible documents of whose readable text nothing is left
     lossy: int | None = None  # visible documents that keep less than `min_kept_ratio`
+    unknown: int | None = None  # visible documents above `max_unknown_ratio`
+    unknown_ratio: float | None = None  # of the characters of all visible documents
     expired: int = 0  # documents that this check withdrew
     error: str | None = None  # the reasons, for any status but pass
 
@@ -170,6 +175,8 @@ def _adapter_response(report: FreshnessReport) -> dict[str, Any]:
         "overdue": report.overdue,
         "empty": report.empty,
         "lossy": report.lossy,
+        "unknown": report.unknown,
+        "unknown_ratio": report.unknown_ratio,
         "expired": report.expired,
         "oldest_verified_at": _iso(report.oldest_ms),
         "warn_after_seconds": report.spec.warn_after_seconds,

@@ -36,6 +36,8 @@ class _SnapshotRow:
     state: str
     empty: int
     lossy: int
+    unknown: int
+    unknown_ratio: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,8 @@ class CheckRow:
     overdue: int | None
     empty: int | None
     lossy: int | None
+    unknown: int | None
+    unknown_ratio: float | None
     expired: int | None
     error: str | None
     criteria: dict[str, Any] | None
@@ -68,7 +72,12 @@ def measure(connection: Connection, source: str) -> FreshnessSnapshot:
     Raises:
         ConfigurationError: there is no such source.
     """
-    values = {"source": source, "min_kept_ratio": PreparationSpec().min_kept_ratio}
+    preparation = PreparationSpec()
+    values = {
+        "source": source,
+        "min_kept_ratio": preparation.min_kept_ratio,
+        "max_unknown_ratio": preparation.max_unknown_ratio,
+    }
     with connection.cursor(row_factory=class_row(_SnapshotRow)) as cursor:
         cursor.execute(query("freshness_measure"), values)
         row = cursor.fetchone()
@@ -147,6 +156,8 @@ def report_of(row: CheckRow) -> FreshnessReport:
         overdue=row.overdue,
         empty=row.empty,
         lossy=row.lossy,
+        unknown=row.unknown,
+        unknown_ratio=row.unknown_ratio,
         expired=row.expired or 0,
         error=row.error,
     )

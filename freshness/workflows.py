@@ -128,6 +128,8 @@ class FreshnessWorkflow:
             overdue=snapshot.overdue,
             empty=snapshot.empty,
             lossy=snapshot.lossy,
+            unknown=snapshot.unknown,
+            unknown_ratio=snapshot.unknown_ratio,
             expired=withdrawn,
             error="; ".join(verdict.reasons) or None,
         )

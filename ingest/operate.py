@@ -9,7 +9,7 @@ from psycopg.rows import class_row
 
 from corpus.database import Connection
 from corpus.errors import ConfigurationError, DependencyError
-from corpus.source import SourceSpec
+from corpus.source import SourceSpec, read_spec
 from corpus.sql import query
 from ingest.consume.partition_state import Gap, PartitionLog, Position, start_offset
 from ingest.consume.positions import partition_logs, positions_of
@@ -39,6 +39,14 @@ class ConfiguredSource:
     state: str
     state_reason: str | None
 
+    def readable(self) -> SourceSpec:
+        """Its specification.
+
+        Raises:
+            UnreadableSpecError: it cannot be read.
+        """
+        return read_spec(self.source, self.spec)
+
 
 def pause(connection: Connection, source: str, reason: str) -> None:
     """Have the consumer read no more for a source; what was handed over is still published.
@@ -48,7 +56,7 @@ def pause(connection: Connection, source: str, reason: str) -> None:
     """
     arguments = {"source": source, "reason": reason}
     if connection.execute(query("pause_source"), arguments).rowcount == 0:
-        raise _wrong_state(_configured(connection, source), "paused")
+        raise wrong_state(configured_source(connection, source), "paused")
 
 
 def resume(connection: Connection, source: str) -> None:
@@ -58,10 +66,15 @@ def resume(connection: Connection, source: str) -> None:
         ConfigurationError: there is no such source, or it is retired.
     """
     if connection.execute(query("resume_source"), {"source": source}).rowcount == 0:
-        raise _wrong_state(_configured(connection, source), "resumed")
+        raise wrong_state(configured_source(connection, source), "resumed")
 
 
-def _configured(connection: Connection, source: str) -> ConfiguredSource:
+def configured_source(connection: Connection, source: str) -> ConfiguredSource:
+    """The row of a source.
+
+    Raises:
+        ConfigurationError: there is no such source.
+    """
     cursor = connection.cursor(row_factory=class_row(ConfiguredSource))
     for configured in cursor.execute(query("sources_configured")):
         if configured.source == source:
@@ -71,7 +84,8 @@ def _configured(connection: Connection, source: str) -> ConfiguredSource:
     )
 
 
-def _wrong_state(configured: ConfiguredSource, wanted: str) -> ConfigurationError:
+def wrong_state(configured: ConfiguredSource, wanted: str) -> ConfigurationError:
+    """The error for a source whose state rules out what is wanted ("paused", "resumed")."""
     why = ""
     if configured.state_reason:
         why = f" ({configured.state_reason})"
@@ -92,7 +106,7 @@ def skip_gaps(
         ConfigurationError: there is no such source.
         DependencyError: Kafka does not answer, or a position moved meanwhile.
     """
-    configured = _configured(connection, source)
+    configured = configured_source(connection, source)
     spec = SourceSpec.from_json(configured.spec)
     positions = [
         position

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from psycopg.rows import dict_row
+from psycopg.rows import class_row, dict_row
 
 from corpus.database import Connection, fetch_all
 from corpus.errors import DependencyError
@@ -20,7 +20,9 @@ from ingest.kafka import Cluster, LogBounds, PartitionKey
 def overview(connection: Connection, cluster: Cluster) -> list[dict[str, Any]]:
     """Every source: its state, what it holds, the sums of its outcomes, and how many records it is behind the log.
 
-    `held_up_by` says which sessions of the database wait for its locks or hold them without doing anything.
+    `prepared_otherwise` counts visible documents that an earlier version, or other settings, have prepared; None where
+    the specification cannot be read. `held_up_by` says which sessions of the database wait for its locks or hold them
+    without doing anything.
 
     Where Kafka does not answer, `lag` is None and `kafka` says why; the other fields are complete. `problems` of a
     source name what keeps it, and no other source, from being read: a specification that cannot be read, topics and
@@ -33,11 +35,13 @@ def overview(connection: Connection, cluster: Cluster) -> list[dict[str, Any]]:
     topics = {topic for spec in stored.specs.values() for topic in spec.topics}
     logs = _read_logs(cluster, topics)
     positions = _positions_of(connection, stored.specs)
+    otherwise = _prepared_otherwise(connection, stored.specs)
     lines = held_up(connection)
     for row in rows:
         spec = stored.specs.get(row["source"])
         row["kafka"] = logs.problem
         row["held_up_by"] = lines.get(row["source"], [])
+        row["prepared_otherwise"] = otherwise.get(row["source"])
         if spec is None:
             unreadable = [stored.unreadable[row["source"]]]
             row.update(topics=[], lag=None, problems=unreadable)
@@ -104,6 +108,28 @@ def lags(connection: Connection, cluster: Cluster) -> dict[str, int]:
         source: _reading(spec, positions[source], logs)["lag"]
         for source, spec in specs.items()
     }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prepared:
+    """Visible documents of a source that were prepared in one way (query `preparations`)."""
+
+    source: str
+    pipeline: str  # fingerprint of the preparation
+    documents: int
+
+
+def _prepared_otherwise(
+    connection: Connection, specs: Mapping[str, SourceSpec]
+) -> dict[str, int]:
+    """Visible documents that were prepared otherwise than their source is prepared now, by source."""
+    counts = dict.fromkeys(specs, 0)
+    current = {source: spec.pipeline.fingerprint() for source, spec in specs.items()}
+    for prepared in fetch_all(connection, class_row(_Prepared), "preparations", {}):
+        source = prepared.source
+        if source in counts and prepared.pipeline != current[source]:
+            counts[source] += prepared.documents
+    return counts
 
 
 def _reading(

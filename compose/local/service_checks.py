@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from compose.local.checks import Check, CheckFailedError
 from compose.local.parts.kafka import brokers
 from compose.local.parts.temporal_namespace import SEARCH_ATTRIBUTES
+from compose.local.text_check import TEXT_CHECK
 
 if TYPE_CHECKING:
     from corpus.database import Connection
@@ -187,6 +188,7 @@ SERVICE_CHECKS = (
         _vector_indexes,
         "`freshet migrate`, then start a storer, which builds them; until then searches are exact and slower",
     ),
+    TEXT_CHECK,
     Check(
         "locks",
         _locks,

@@ -1,7 +1,7 @@
 """The files of a prepared batch, as frames; their columns are declared in `corpus.staging.layout`."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -12,6 +12,7 @@ from corpus.prepare.events import JudgedEvents
 from corpus.prepare.fold import FoldedDocument, is_after
 from corpus.prepare.heads import Head
 from corpus.prepare.language import Language
+from corpus.split.unknown import UnknownText
 from corpus.staging.frames import schema_of
 from corpus.staging.layout import CHUNKS, DOCUMENTS, TEXTS
 
@@ -24,26 +25,20 @@ class DocumentChunk(NamedTuple):
     chunk: Chunk
 
 
-def text_account(
-    account: Account, chunks: Sequence[Chunk], unknown_token: int | None
-) -> dict[str, Any]:
+def text_account(account: Account, unknown: UnknownText) -> dict[str, Any]:
     """The columns that say what became of a document's text.
 
     Args:
         account: of its cleaning.
-        chunks: of the cleaned text.
-        unknown_token: id of the token that represents what the model has no word for; None: it has a word for all.
+        unknown: what the model reads of it, and what of that it does not know.
     """
     return {
         "received_characters": account.received,
         "kept_characters": account.kept,
         "dropped": json.dumps({str(rule): length for rule, length in account.dropped}),
-        "tokens": sum(len(chunk.token_ids) for chunk in chunks),
-        "unknown_tokens": sum(
-            chunk.token_ids.count(unknown_token)
-            for chunk in chunks
-            if unknown_token is not None
-        ),
+        "tokens": unknown.tokens,
+        "unknown_tokens": unknown.unknown_tokens,
+        "unknown_characters": unknown.unknown_characters,
     }
 
 
@@ -56,6 +51,7 @@ def document_row(
     cleaned_sha256: bytes | None = None,
     account: Mapping[str, Any] | None = None,
     language: Language | None = None,
+    is_again: bool = False,
 ) -> dict[str, Any]:
     """One row of the documents file.
 
@@ -67,11 +63,13 @@ def document_row(
         cleaned_sha256: of the cleaned text, where the document was cleaned.
         account: from `text_account`; None: that of the version whose chunks stay.
         language: of its text, where it has one.
+        is_again: whether the corpus has this version, of another preparation.
     """
     event = events.values(document.acting[-1])
     row = {column.name: event.get(column.name) for column in DOCUMENTS}
     row["document_id"] = document_id
     row["cleaned_sha256"] = cleaned_sha256
+    row["is_again"] = is_again
     if document.winner is None:
         row["op"] = row["version"] = None
     else:

@@ -1,6 +1,6 @@
 """What the corpus holds of a batch's documents, and whether their events change it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from psycopg.rows import class_row
@@ -61,7 +61,7 @@ class Head:
         return is_after(latest(document.deletes, _marks(self.deletes)), written)
 
     def is_reusable(
-        self, *, content_type: str | None, pipeline: str, space_id: int
+        self, *, content_type: str | None, pipelines: Set[str], space_id: int
     ) -> bool:
         """Whether the chunks of this version are also those of the same text under these conditions.
 
@@ -70,7 +70,7 @@ class Head:
         return (
             self.visible
             and self.content_type == content_type
-            and self.pipeline == pipeline
+            and self.pipeline in pipelines
             and self.space_id == space_id
         )
 

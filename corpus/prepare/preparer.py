@@ -6,35 +6,33 @@ Only staged files are written. What is read from the corpus here is judged again
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
-from psycopg.rows import scalar_row
+from psycopg.rows import class_row, scalar_row
 from psycopg_pool import ConnectionPool
 
 from corpus.batch import PreparedBatch, PreparedFrom, PrepareRequest, StagedFile
 from corpus.chunk import Chunk, text_sha256
-from corpus.clean.account import Account, emptied_detail
+from corpus.clean.account import emptied_detail
 from corpus.clean.blocks import CleanedDocument, CleaningFailure
 from corpus.clean.cleaner import Cleaner, RawDocument
 from corpus.database import Connection, database_errors_translated, fetch_all, fetch_one
 from corpus.dead_letter import DeadLetterReason
 from corpus.embed.refused_texts import refused_texts
-from corpus.embed.spaces import Space, SpaceRegistry, registered
+from corpus.embed.spaces import SpaceRegistry, registered
 from corpus.errors import ConfigurationError
+from corpus.preparation import PreparationRule, preparation_rule
+from corpus.prepare.candidates import BatchState, Candidate, Documents, candidates_of
 from corpus.prepare.events import JudgedEvents, read_staged_events, without_refused
 from corpus.prepare.files import (
-    DocumentChunk,
     chunk_frame,
     document_frame,
-    document_row,
-    text_account,
     text_frame,
 )
-from corpus.prepare.fold import FoldedDocument, is_after
-from corpus.prepare.heads import Head, heads_of
-from corpus.prepare.language import Language, Languages, languages_of
+from corpus.prepare.heads import heads_of
+from corpus.prepare.language import languages_of
 from corpus.source import SourceSpec
 from corpus.split.splitter import TooManyChunks, split
 from corpus.staging.frames import to_parquet
@@ -43,97 +41,6 @@ from corpus.staging.store import StagingStore
 
 # (source specification, key, value, headers as JSON, hash of the content as staged) -> the content as received.
 ContentReader = Callable[[SourceSpec, bytes | None, bytes, str, bytes], str]
-Documents = dict[str, FoldedDocument]
-
-
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    """A document that has to be cleaned to know what becomes of it."""
-
-    document_id: str
-    document: FoldedDocument
-    row: int  # of its winner
-    reusable: (
-        Head | None
-    )  # the version whose chunks stay if the cleaned text is the same
-
-
-@dataclass(slots=True)
-class _BatchState:
-    """A batch while it is prepared."""
-
-    spec: SourceSpec
-    space: Space
-    events: JudgedEvents
-    heads: dict[str, Head]
-    pipeline: str  # fingerprint of the preparation
-    languages: Languages
-    refused_texts: frozenset[bytes] = frozenset()  # that the model makes no vector of
-    documents: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    chunks: list[DocumentChunk] = field(default_factory=list[DocumentChunk])
-
-    def is_deleted(self, document_id: str, document: FoldedDocument) -> bool:
-        """Whether a delete without a version, of this batch or before, deletes what the document's events come to."""
-        head = self.heads.get(document_id)
-        if head is None:
-            return is_after(document.deletes, document.written)
-        return head.deletes_winner(document)
-
-    def reusable_head(
-        self, document_id: str, document: FoldedDocument, row: int
-    ) -> Head | None:
-        """The document's visible version, if its chunks are valid for the same text; none where it is deleted."""
-        head = self.heads.get(document_id)
-        if head is None or self.is_deleted(document_id, document):
-            return None
-        is_reusable = head.is_reusable(
-            content_type=self.events.value("content_type", row),
-            pipeline=self.pipeline,
-            space_id=self.space.space_id,
-        )
-        return head if is_reusable else None
-
-    def add(
-        self,
-        document_id: str,
-        document: FoldedDocument,
-        *,
-        reused: Head | None = None,
-        cleaned_sha256: bytes | None = None,
-        chunks: Sequence[Chunk] = (),
-        account: Account | None = None,
-        language: Language | None = None,
-    ) -> None:
-        """Add a document to what is published.
-
-        Args:
-            document_id: of the document.
-            document: what its events come to.
-            reused: the version whose chunks stay as they are.
-            cleaned_sha256: of the cleaned text, where the document was cleaned.
-            chunks: of the cleaned text.
-            account: of its cleaning; None where it was not cleaned, or where the chunks of `reused` stay.
-            language: of its text; None where it has none.
-        """
-        unknown_token = self.space.tokenizer.unknown_token
-        text = None
-        if account is not None:
-            text = text_account(account, chunks, unknown_token)
-        self.documents.append(
-            document_row(
-                self.events,
-                document_id,
-                document,
-                reused=reused,
-                cleaned_sha256=cleaned_sha256,
-                account=text,
-                language=language,
-            )
-        )
-        self.chunks.extend(
-            DocumentChunk(document_id, ordinal, chunk)
-            for ordinal, chunk in enumerate(chunks)
-        )
 
 
 class Preparer:
@@ -182,7 +89,7 @@ class Preparer:
         """
         started = time.monotonic()
         with database_errors_translated(), self._pool.connection() as connection:
-            spec = _source_spec(connection, request.source)
+            spec, preparation = _source_to_prepare(connection, request.source)
             space = self._spaces.of(connection, spec.model, spec.prefix)
             staged = read_staged_events(
                 connection, self._store, request.refs
@@ -193,8 +100,7 @@ class Preparer:
             heads = heads_of(connection, request.source, list(documents))
             languages = languages_of(connection, spec)
             refused = refused_texts(connection, space.fingerprint)
-        pipeline = spec.pipeline.fingerprint()
-        batch = _BatchState(spec, space, events, heads, pipeline, languages, refused)
+        batch = BatchState(spec, space, events, heads, preparation, languages, refused)
         self._judge(batch, documents)  # Steps 3, 4.
         texts = {chunk.sha256(): chunk for _, _, chunk in batch.chunks}
         with database_errors_translated(), self._pool.connection() as connection:
@@ -204,15 +110,15 @@ class Preparer:
 
     # ── steps 3, 4 ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _judge(self, batch: _BatchState, documents: Documents) -> None:
+    def _judge(self, batch: BatchState, documents: Documents) -> None:
         """Add every document to the batch, or make its events dead letters."""
         while documents:
-            failed = self._clean_and_split(batch, _candidates(batch, documents))
+            failed = self._clean_and_split(batch, candidates_of(batch, documents))
             # A document's next best event replaces one that cannot be used, as it would in a batch of its own.
             documents = batch.events.fold(only=failed) if failed else {}
 
     def _clean_and_split(
-        self, batch: _BatchState, candidates: Sequence[_Candidate]
+        self, batch: BatchState, candidates: Sequence[Candidate]
     ) -> set[str]:
         """Clean and split the candidates and add them to the batch.
 
@@ -228,7 +134,7 @@ class Preparer:
         }
 
     def _clean(
-        self, batch: _BatchState, rows: Sequence[int]
+        self, batch: BatchState, rows: Sequence[int]
     ) -> Sequence[CleanedDocument | CleaningFailure]:
         """The cleaned texts of some events, in their order."""
         raw = [
@@ -239,7 +145,7 @@ class Preparer:
         ]
         return self._cleaner.clean(raw, batch.spec.pipeline)
 
-    def _content(self, batch: _BatchState, row: int) -> str:
+    def _content(self, batch: BatchState, row: int) -> str:
         names = ("key", "value", "headers", "content_sha256")
         return self._content_of(
             batch.spec, *(batch.events.value(name, row) for name in names)
@@ -250,7 +156,7 @@ class Preparer:
     def _write(
         self,
         request: PrepareRequest,
-        batch: _BatchState,
+        batch: BatchState,
         unseen: dict[bytes, Chunk],
         starts: tuple[PreparedFrom, ...],
         started: float,
@@ -269,7 +175,7 @@ class Preparer:
             prefix=batch.spec.prefix,
             space_id=batch.space.space_id,
             space_fingerprint=batch.space.fingerprint,
-            pipeline=batch.pipeline,
+            pipeline=batch.preparation.current,
             starts=starts,
             prepared_ms=round((time.monotonic() - started) * 1000),
         )
@@ -283,50 +189,33 @@ class Preparer:
         return self._store.put(name, content, rows=frame.height)
 
 
-def _source_spec(connection: Connection, source: str) -> SourceSpec:
-    stored = fetch_one(connection, scalar_row, "source_spec", {"source": source})
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _SourceToPrepare:
+    """A row of the query `source_to_prepare`."""
+
+    spec: dict[str, Any]
+    prepare_again: str | None
+
+
+def _source_to_prepare(
+    connection: Connection, source: str
+) -> tuple[SourceSpec, PreparationRule]:
+    values = {"source": source}
+    factory = class_row(_SourceToPrepare)
+    stored = fetch_one(connection, factory, "source_to_prepare", values)
     if stored is None:
         raise ConfigurationError(
             f"source {source!r} is not in the database; run `freshet apply`"
         )
-    return SourceSpec.from_json(stored)
+    spec = SourceSpec.from_json(stored.spec)
+    return spec, preparation_rule(spec.pipeline, stored.prepare_again)
 
 
 # ── steps 3, 4 ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _candidates(batch: _BatchState, documents: Documents) -> list[_Candidate]:
-    """The documents that have to be cleaned; those that need no cleaning are added to the batch."""
-    candidates: list[_Candidate] = []
-    for document_id, document in documents.items():
-        row = document.winner
-        head = batch.heads.get(document_id)
-        is_outranked = head is not None and head.outranks(document)
-        if row is None or is_outranked or not batch.events.is_upsert(row):
-            batch.add(document_id, document)
-            continue
-        reusable = batch.reusable_head(document_id, document, row)
-        language = _known_language(batch, row, reusable)
-        if language is None:
-            candidates.append(_Candidate(document_id, document, row, reusable))
-        else:
-            batch.add(document_id, document, reused=reusable, language=language)
-    return candidates
-
-
-def _known_language(
-    batch: _BatchState, row: int, reusable: Head | None
-) -> Language | None:
-    """The language of content that is that of the reusable version; None: it has to be cleaned."""
-    content_sha256 = batch.events.value("content_sha256", row)
-    if reusable is None or reusable.content_sha256 != content_sha256:
-        return None
-    stated = batch.events.value("stated_language", row)
-    return batch.languages.without_text(stated, reusable)
-
-
 def _add_cleaned(
-    batch: _BatchState, candidate: _Candidate, result: CleanedDocument | CleaningFailure
+    batch: BatchState, candidate: Candidate, result: CleanedDocument | CleaningFailure
 ) -> bool:
     """Add a cleaned document to the batch; False: its event is a dead letter now."""
     document_id, document = candidate.document_id, candidate.document
@@ -355,13 +244,14 @@ def _add_cleaned(
         cleaned_sha256=cleaned_sha256,
         chunks=chunks,
         account=result.account,
+        is_again=candidate.is_again,
         language=language,
     )
     return True
 
 
 def _split(
-    batch: _BatchState, row: int, result: CleanedDocument | CleaningFailure
+    batch: BatchState, row: int, result: CleanedDocument | CleaningFailure
 ) -> list[Chunk] | None:
     """The chunks of an event's content; None: the event cannot be used and is a dead letter now."""
     if isinstance(result, CleaningFailure):

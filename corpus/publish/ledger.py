@@ -66,10 +66,12 @@ class TextAccount:
     dropped: str = "{}"  # JSON: characters per rule
     tokens: int = 0
     unknown_tokens: int = 0
+    unknown_characters: int = 0
     documents_empty: int = 0
     documents_lossy: int = 0
     languages_unknown: int = 0  # documents whose event names a language that is none
     languages_unsure: int = 0  # documents whose language was not detected for sure
+    documents_unknown: int = 0
 
 
 NO_TEXT = TextAccount()
@@ -165,9 +167,12 @@ def count_outcomes(transaction: PublishTransaction) -> dict[str, int]:
 
 def account_for_text(transaction: PublishTransaction) -> TextAccount:
     """What became of the text of the document versions that the transaction has opened."""
-    min_kept_ratio = transaction.spec.pipeline.min_kept_ratio
+    preparation = transaction.spec.pipeline
     return transaction.fetch_one(
-        class_row(TextAccount), "text_account", min_kept_ratio=min_kept_ratio
+        class_row(TextAccount),
+        "text_account",
+        min_kept_ratio=preparation.min_kept_ratio,
+        max_unknown_ratio=preparation.max_unknown_ratio,
     )
 
 

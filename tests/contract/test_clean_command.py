@@ -94,3 +94,15 @@ def test_bytes_that_are_no_text_would_be_a_dead_letter(
     done = freshet("clean", "zip.txt")
     assert done.code == 1
     assert "not_decodable" in done.stderr
+
+
+def test_what_the_model_does_not_know_is_said(freshet: CommandLine, tmp_path: Path) -> None:
+    thai = "\u0e1b\u0e23\u0e30\u0e15\u0e39\u0e19\u0e49\u0e33"
+    (tmp_path / "mixed.md").write_text(f"The sluice is open.\n\n{thai}\n", encoding="utf-8")
+    said = "are unknown to the model, and stand for 8 characters (33.3%)"
+    assert said in " ".join(freshet("clean", "mixed.md", "--explain").stdout.split())
+    known = freshet("clean", "notes.md").stdout
+    assert "per character; the model knows all of them" in " ".join(known.split())
+    shown = json.loads(freshet("clean", "mixed.md", "--json").stdout)
+    assert (shown["unknown_tokens"], shown["unknown_characters"]) == (1, 8)
+    assert sum(chunk["unknown_characters"] for chunk in shown["chunks"]) == 8

@@ -92,6 +92,10 @@ class PreparationTable(Table):
         default=_PREPARATION.min_kept_ratio,
         description="A document that keeps less of its readable text is counted as lossy.",
     )
+    max_unknown_ratio: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=_PREPARATION.max_unknown_ratio,
+        description="A document with a greater share of characters that its model has no word for is counted.",
+    )
     on_empty: Literal["dead_letter", "publish"] = Field(
         default=_PREPARATION.on_empty,
         description="A document of whose readable text nothing is left.",

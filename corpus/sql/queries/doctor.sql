@@ -2,3 +2,22 @@
 -- Whether this server's pgvector can continue an index scan until enough rows pass a filter.
 -- The cast loads the library, without which the setting is unknown.
 SELECT '[1]'::vector IS NOT NULL AND current_setting('hnsw.iterative_scan', true) IS NOT NULL AS supported;
+
+-- name: unknown_text
+-- Per source that is not retired: its visible documents whose text is accounted for, those of which the model knows
+-- less than the source allows, the share of all characters that it does not know, and tokens per character.
+SELECT s.source, s.spec ->> 'model' AS model, count(*) AS documents, setting.max_unknown_ratio,
+       count(*) FILTER (WHERE d.unknown_characters > d.kept_characters * setting.max_unknown_ratio) AS unknown,
+       (sum(d.unknown_characters) / greatest(sum(d.kept_characters), 1))::double precision AS unknown_ratio,
+       (sum(d.tokens) / greatest(sum(d.kept_characters), 1))::double precision AS tokens_per_character
+  FROM freshet.source s
+ CROSS JOIN LATERAL (
+       SELECT coalesce(
+                  (s.spec -> 'pipeline' ->> 'max_unknown_ratio')::double precision,
+                  %(max_unknown_ratio)s::double precision
+              ) AS max_unknown_ratio
+       ) setting
+  JOIN freshet.document d ON d.source = s.source AND d.visible_to IS NULL AND d.unknown_characters IS NOT NULL
+ WHERE s.state <> 'retired'
+ GROUP BY s.source, s.spec, setting.max_unknown_ratio
+ ORDER BY s.source;

@@ -1,11 +1,13 @@
 -- name: freshness_measure
--- Ages and counts of a source, by the database's clock. `min_kept_ratio`: of a specification from before the setting.
+-- Ages and counts of a source, by the database's clock. `min_kept_ratio` and `max_unknown_ratio` are for a
+-- specification from before these settings.
 SELECT (extract(epoch FROM now()) * 1000)::bigint AS snapshotted_at_ms, s.spec, s.last_batch,
        (
            SELECT (extract(epoch FROM max(d.observed_at)) * 1000)::bigint
              FROM freshet.document d WHERE d.source = s.source
        ) AS newest_ms,
-       v.documents, v.oldest_ms, o.aged + o.ended AS overdue, o.ended, o.withdrawn, o.arrived, s.state, v.empty, v.lossy
+       v.documents, v.oldest_ms, o.aged + o.ended AS overdue, o.ended, o.withdrawn, o.arrived, s.state, v.empty,
+       v.lossy, v.unknown, v.unknown_ratio
   FROM freshet.source s,
        LATERAL (
            SELECT count(*) AS documents,
@@ -17,7 +19,18 @@ SELECT (extract(epoch FROM now()) * 1000)::bigint AS snapshotted_at_ms, s.spec, 
                                 (s.spec -> 'pipeline' ->> 'min_kept_ratio')::double precision,
                                 %(min_kept_ratio)s::double precision
                             )
-                  ) AS lossy
+                  ) AS lossy,
+                  count(*) FILTER (
+                      WHERE d.unknown_characters > d.kept_characters
+                            * coalesce(
+                                (s.spec -> 'pipeline' ->> 'max_unknown_ratio')::double precision,
+                                %(max_unknown_ratio)s::double precision
+                            )
+                  ) AS unknown,
+                  (
+                      sum(d.unknown_characters)
+                      / nullif(sum(d.kept_characters) FILTER (WHERE d.unknown_characters IS NOT NULL), 0)
+                  )::double precision AS unknown_ratio
              FROM freshet.document d,
                   freshet.readable_characters(d.received_characters, d.dropped) AS readable (characters)
             WHERE d.source = s.source AND d.visible_to IS NULL
@@ -35,12 +48,13 @@ SELECT count(*) AS batches, coalesce(sum(documents_expired), 0)::bigint AS docum
 -- name: record_freshness
 -- Keep the result of a check, once per run. A check that could not ask the database for the time is dated by now().
 INSERT INTO freshet.freshness_report (source, snapshotted_at, status, max_loaded_at, oldest_verified_at, documents,
-       overdue, expired, error, criteria, duration_seconds, workflow_id, run_id, empty, lossy)
+       overdue, expired, error, criteria, duration_seconds, workflow_id, run_id, empty, lossy, unknown,
+       unknown_ratio)
 SELECT source, coalesce(to_timestamp(%(snapshotted_at_ms)s::double precision / 1000), now()), %(status)s::text,
        to_timestamp(%(newest_ms)s::double precision / 1000), to_timestamp(%(oldest_ms)s::double precision / 1000),
        %(documents)s::bigint, %(overdue)s::bigint, %(expired)s::bigint, %(error)s::text, %(criteria)s::jsonb,
        %(duration_seconds)s::double precision, %(workflow_id)s::text, %(run_id)s::text, %(empty)s::bigint,
-       %(lossy)s::bigint
+       %(lossy)s::bigint, %(unknown)s::bigint, %(unknown_ratio)s::double precision
   FROM freshet.source WHERE source = %(source)s::text
    AND NOT EXISTS (
        SELECT 1 FROM freshet.freshness_report r WHERE r.source = %(source)s::text AND r.run_id = %(run_id)s::text
@@ -54,8 +68,8 @@ SELECT s.source, s.spec, (extract(epoch FROM now()) * 1000)::bigint AS now_ms,
        (extract(epoch FROM r.snapshotted_at) * 1000)::bigint AS snapshotted_at_ms, r.status,
        (extract(epoch FROM r.max_loaded_at) * 1000)::bigint AS newest_ms,
        (extract(epoch FROM r.oldest_verified_at) * 1000)::bigint AS oldest_ms,
-       r.documents, r.overdue, r.empty, r.lossy, r.expired, r.error, r.criteria, r.duration_seconds, r.workflow_id,
-       r.run_id
+       r.documents, r.overdue, r.empty, r.lossy, r.unknown, r.unknown_ratio, r.expired, r.error, r.criteria,
+       r.duration_seconds, r.workflow_id, r.run_id
   FROM freshet.source s
   LEFT JOIN LATERAL (
       SELECT * FROM freshet.freshness_report f WHERE f.source = s.source ORDER BY f.snapshotted_at DESC LIMIT 1

@@ -4,7 +4,8 @@
 SELECT b.source, b.batch, b.kind, b.state, b.records, b.applied, b.unchanged, b.superseded, b.dead_lettered, b.ignored,
        b.documents_written, b.documents_deleted, b.documents_expired, b.deletes_without_document, b.chunks_opened,
        b.chunks_closed, b.chunks_reused, b.texts_embedded, b.received_characters, b.kept_characters, b.dropped,
-       b.tokens, b.unknown_tokens, b.documents_empty, b.documents_lossy, b.languages_unknown, b.languages_unsure,
+       b.tokens, b.unknown_tokens, b.unknown_characters, b.documents_empty, b.documents_lossy, b.documents_unknown,
+       b.languages_unknown, b.languages_unsure,
        b.reason, b.workflow_id, b.run_id, b.staged_at, b.published_at
 FROM (
     SELECT source FROM freshet.source
@@ -17,12 +18,14 @@ CROSS JOIN LATERAL (
 ORDER BY b.published_at DESC, b.source, b.batch DESC LIMIT %(limit)s::bigint;
 
 -- name: list_documents
--- Documents as they are now; with `history`, every version.
+-- Documents as they are now; with `history`, every version. With `min_unknown_ratio`, those of which the model knows
+-- the least come first.
 SELECT source, document_id, version, kind, CASE WHEN visible_to IS NULL THEN 'visible' ELSE end_reason END AS state,
        title, uri, cardinality(chunk_ids) AS chunks, content_bytes, visible_from, visible_to, end_detail, event_at,
        observed_at, verified_at, expires_at, batch, topic, partition, record_offset, received_characters,
-       kept_characters, dropped, tokens, unknown_tokens, freshet.language_of(d) AS language, language_from,
-       language_note, stated_language
+       kept_characters, dropped, tokens, unknown_tokens, unknown_characters,
+       unknown_characters::double precision / greatest(kept_characters, 1) AS unknown_ratio,
+       freshet.language_of(d) AS language, language_from, language_note, stated_language
 FROM freshet.document d
 WHERE (%(source)s::text IS NULL OR source = %(source)s::text)
   AND (%(document_id)s::text IS NULL OR document_id = %(document_id)s::text)
@@ -31,7 +34,14 @@ WHERE (%(source)s::text IS NULL OR source = %(source)s::text)
       %(max_kept_ratio)s::double precision IS NULL
       OR kept_characters < %(max_kept_ratio)s * freshet.readable_characters(received_characters, dropped)
   )
-ORDER BY source, document_id, visible_from DESC LIMIT %(limit)s;
+  AND (
+      %(min_unknown_ratio)s::double precision IS NULL
+      OR unknown_characters > %(min_unknown_ratio)s * kept_characters
+  )
+ORDER BY CASE WHEN %(min_unknown_ratio)s::double precision IS NOT NULL
+              THEN unknown_characters::double precision / greatest(kept_characters, 1) END DESC,
+         source, document_id, visible_from DESC
+LIMIT %(limit)s;
 
 -- name: export_source
 -- The visible documents of a source: id, version, hash of the content as received, visible chunks.
@@ -48,7 +58,7 @@ SELECT d.source, d.document_id, d.version, d.kind, d.visible_from, d.visible_to,
        encode(d.raw_sha256, 'hex') AS raw_sha256, encode(d.content_sha256, 'hex') AS content_sha256,
        encode(d.cleaned_sha256, 'hex') AS cleaned_sha256, d.pipeline, s.fingerprint AS embedding_space, s.model,
        d.batch, b.kind AS batch_kind, b.workflow_id, b.run_id, b.approver, b.published_at, d.chunk_ids,
-       d.received_characters, d.kept_characters, d.dropped, d.tokens, d.unknown_tokens,
+       d.received_characters, d.kept_characters, d.dropped, d.tokens, d.unknown_tokens, d.unknown_characters,
        freshet.language_of(d) AS language, d.language_from, d.language_note, d.stated_language
 FROM freshet.document d
 JOIN freshet.batch b ON b.source = d.source AND b.batch = d.batch

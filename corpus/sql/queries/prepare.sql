@@ -2,6 +2,10 @@
 -- The specification of a source.
 SELECT spec FROM freshet.source WHERE source = %(source)s;
 
+-- name: source_to_prepare
+-- The specification of a source, and the fingerprint of the preparation that an operator asked for.
+SELECT spec, prepare_again FROM freshet.source WHERE source = %(source)s;
+
 -- name: position_next_offset
 -- First offset of a partition whose effect is not in the corpus yet.
 SELECT next_offset FROM freshet.source_position

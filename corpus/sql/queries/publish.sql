@@ -8,11 +8,11 @@ CREATE TEMP TABLE IF NOT EXISTS incoming_event (
 CREATE TEMP TABLE IF NOT EXISTS incoming_document (
     document_id text, topic text, partition integer, record_offset bigint, record_at timestamptz, op text,
     version bigint, first_record text, written text, observed_at timestamptz, deletes text, tombstone_topic text,
-    tombstone_partition integer, tombstone_offset bigint, tombstone_floor bigint, reuse_key bigint, uri text,
-    title text, content_type text, metadata text, acl text[], event_at timestamptz, expires_at timestamptz,
+    tombstone_partition integer, tombstone_offset bigint, tombstone_floor bigint, reuse_key bigint, is_again boolean,
+    uri text, title text, content_type text, metadata text, acl text[], event_at timestamptz, expires_at timestamptz,
     content_bytes bigint, content_sha256 bytea, stated_language text, cleaned_sha256 bytea, raw_sha256 bytea,
     received_characters bigint, kept_characters bigint, dropped text, tokens bigint, unknown_tokens bigint,
-    language text, language_from text, language_note text,
+    unknown_characters bigint, language text, language_from text, language_note text,
     -- The judgement; see `decide` and `reindex_chunks`.
     decision text, new_version bigint, head_key bigint, says_the_same boolean, is_reindexed boolean
 ) ON COMMIT DELETE ROWS;
@@ -57,10 +57,10 @@ FROM STDIN (FORMAT BINARY);
 -- name: copy_documents
 -- Documents of the batch.
 COPY incoming_document (document_id, topic, partition, record_offset, record_at, op, version, first_record, written,
-    observed_at, deletes, tombstone_topic, tombstone_partition, tombstone_offset, tombstone_floor, reuse_key, uri,
-    title, content_type, metadata, acl, event_at, expires_at, content_bytes, content_sha256, stated_language,
-    cleaned_sha256, raw_sha256, received_characters, kept_characters, dropped, tokens, unknown_tokens, language,
-    language_from, language_note)
+    observed_at, deletes, tombstone_topic, tombstone_partition, tombstone_offset, tombstone_floor, reuse_key, is_again,
+    uri, title, content_type, metadata, acl, event_at, expires_at, content_bytes, content_sha256, stated_language,
+    cleaned_sha256, raw_sha256, received_characters, kept_characters, dropped, tokens, unknown_tokens,
+    unknown_characters, language, language_from, language_note)
 FROM STDIN (FORMAT BINARY);
 
 -- name: copy_chunks
@@ -80,7 +80,8 @@ ANALYZE incoming_document, incoming_chunk, incoming_event;
 -- The fence (promise 3): judge every document of the batch against its head, tombstones included, by the rule of
 -- corpus/prepare/fold.py. The columns written, deletes, expires_at, observed_at then hold batch and head together, and
 -- language is never null: a version of Freshet that names none leaves the chunks as they are.
--- Decisions: `upsert`, `delete`: the winner becomes the head. `tombstone`: a delete without a version, of this batch or
+-- Decisions: `upsert`, `delete`: the winner becomes the head, also where it is the head sent again and prepared
+-- otherwise now (`is_again`). `tombstone`: a delete without a version, of this batch or
 -- of one before, deletes the document. `remembered`: only deletes without a version are known of it. `renewed`: the
 -- head's version was sent again with a later end, or after it expired; its content stays. `ended`: the same, but that
 -- end has passed, so the document stays withdrawn. `unchanged`: the winner is the head sent again. `superseded`: the
@@ -89,6 +90,8 @@ WITH met AS (
     SELECT i.document_id, i.op, i.version, h.document_key AS head_key, h.kind AS head_kind,
            coalesce(h.end_reason = 'expired', false) AS is_expired, h.expires_at AS head_expires_at,
            h.observed_at AS head_observed_at, freshet.written_of(h) AS head_written,
+           h.first_record AS head_first_record, i.first_record::jsonb AS first_record,
+           i.is_again AND h.pipeline <> %(pipeline)s AS is_again,
            i.written::jsonb AS written, greatest(i.version, h.version, -1) AS new_version, i.expires_at,
            CASE WHEN h.deletes IS NULL THEN i.deletes::jsonb WHEN i.deletes IS NULL THEN h.deletes
                 ELSE freshet.latest(h.deletes, i.deletes::jsonb) END AS deletes,
@@ -114,7 +117,7 @@ WITH met AS (
     LEFT JOIN freshet.document h ON h.source = %(source)s AND h.document_id = i.document_id AND h.is_head
 ), merged AS (
     SELECT document_id, op, head_key, head_kind, is_expired, head_expires_at, head_observed_at, new_version,
-           says_the_same, deletes, language,
+           says_the_same, deletes, language, is_again, head_first_record, first_record,
            CASE WHEN rank = 'earlier' AND says_the_same THEN 'later' ELSE rank END AS rank,
            CASE rank WHEN 'newer' THEN written WHEN 'older' THEN head_written
                      ELSE freshet.earliest(head_written, written) END AS written,
@@ -133,7 +136,8 @@ WITH met AS (
                             > %(published_at)s,
                         true
                     )
-                ELSE expires_at IS DISTINCT FROM head_expires_at END AS is_renewed
+                ELSE expires_at IS DISTINCT FROM head_expires_at END AS is_renewed,
+           is_again AND rank = 'later' AND says_the_same AND NOT is_expired AS is_prepared_again
     FROM merged m
 )
 UPDATE incoming_document i
@@ -143,6 +147,8 @@ SET head_key = j.head_key,
     deletes = j.deletes::text,
     expires_at = j.expires_at,
     observed_at = j.observed_at,
+    first_record = CASE WHEN j.is_prepared_again THEN least(j.head_first_record, j.first_record)::text
+                        ELSE i.first_record END,
     says_the_same = j.says_the_same IS TRUE,
     language = j.language,
     decision = CASE
@@ -151,6 +157,7 @@ SET head_key = j.head_key,
         WHEN j.head_kind = 'tombstone' AND j.rank = 'later' AND j.op = 'delete' THEN 'gone_again'
         WHEN j.head_kind = 'tombstone' THEN 'gone'
         WHEN j.is_deleted THEN 'tombstone'
+        WHEN j.is_prepared_again THEN 'upsert'
         WHEN j.rank = 'later' AND j.is_renewed THEN 'renewed'
         WHEN j.rank = 'later' AND j.expires_at IS DISTINCT FROM j.head_expires_at THEN 'ended'
         WHEN j.rank = 'later' AND j.says_the_same AND NOT j.is_expired THEN 'unchanged'
@@ -275,20 +282,23 @@ WHERE d.document_key = i.head_key AND i.decision IN ('upsert', 'delete', 'tombst
 -- Open the new versions, with their chunks in reading order.
 INSERT INTO freshet.document (source, document_id, version, kind, is_head, visible_from, uri, title, content_type,
     metadata, acl, raw_sha256, content_sha256, cleaned_sha256, content_bytes, pipeline, space_id, chunk_ids,
-    chunk_starts, chunk_headings, event_at, observed_at, expires_at, batch, topic, partition, record_offset,
-    received_characters, kept_characters, dropped, tokens, unknown_tokens, language, language_from, language_note,
-    stated_language, first_record, written, deletes)
+    chunk_starts, chunk_headings, event_at, observed_at, verified_at, expires_at, batch, topic, partition,
+    record_offset, received_characters, kept_characters, dropped, tokens, unknown_tokens, unknown_characters, language,
+    language_from, language_note, stated_language, first_record, written, deletes)
 SELECT %(source)s, i.document_id, i.new_version, 'document', true, %(published_at)s, i.uri, i.title, i.content_type,
        coalesce(i.metadata, '{}')::jsonb, i.acl, i.raw_sha256, i.content_sha256, i.cleaned_sha256, i.content_bytes,
-       %(pipeline)s, %(space_id)s, coalesce(again.chunk_ids, h.chunk_ids, p.chunk_ids, '{}'),
+       coalesce(h.pipeline, %(pipeline)s), %(space_id)s, coalesce(again.chunk_ids, h.chunk_ids, p.chunk_ids, '{}'),
        coalesce(h.chunk_starts, p.chunk_starts, '{}'), coalesce(h.chunk_headings, p.chunk_headings, '{}'),
-       i.event_at, i.observed_at, i.expires_at, %(batch)s, i.topic, i.partition, i.record_offset,
+       i.event_at, i.observed_at, before.verified_at, i.expires_at, %(batch)s, i.topic, i.partition, i.record_offset,
        coalesce(i.received_characters, h.received_characters), coalesce(i.kept_characters, h.kept_characters),
        coalesce(i.dropped::jsonb, h.dropped), coalesce(i.tokens, h.tokens),
-       coalesce(i.unknown_tokens, h.unknown_tokens), i.language, i.language_from, i.language_note, i.stated_language,
+       coalesce(i.unknown_tokens, h.unknown_tokens), coalesce(i.unknown_characters, h.unknown_characters),
+       i.language, i.language_from, i.language_note, i.stated_language,
        i.first_record::jsonb, i.written::jsonb, i.deletes::jsonb
 FROM incoming_document i
 LEFT JOIN freshet.document h ON h.document_key = i.reuse_key
+LEFT JOIN freshet.document before
+    ON before.document_key = i.head_key AND before.version = i.new_version AND i.is_again
 LEFT JOIN LATERAL (
     SELECT array_agg(coalesce(o.chunk_id, c.chunk_id) ORDER BY place.n) AS chunk_ids
     FROM unnest(h.chunk_ids) WITH ORDINALITY AS place (chunk_id, n)
@@ -314,7 +324,7 @@ WHERE i.decision = 'upsert';
 -- how many have their source's language since no other was known. Versions from before the account was kept have none
 -- and are in no sum.
 WITH opened AS (
-    SELECT received_characters, kept_characters, dropped, tokens, unknown_tokens, language_note,
+    SELECT received_characters, kept_characters, dropped, tokens, unknown_tokens, unknown_characters, language_note,
            freshet.readable_characters(received_characters, dropped) AS readable_characters
     FROM freshet.document
     WHERE source = %(source)s AND batch = %(batch)s AND kind = 'document'
@@ -323,6 +333,10 @@ SELECT coalesce(sum(received_characters), 0)::bigint AS received_characters,
        coalesce(sum(kept_characters), 0)::bigint AS kept_characters,
        coalesce(sum(tokens), 0)::bigint AS tokens,
        coalesce(sum(unknown_tokens), 0)::bigint AS unknown_tokens,
+       coalesce(sum(unknown_characters), 0)::bigint AS unknown_characters,
+       count(*) FILTER (
+           WHERE unknown_characters > kept_characters * %(max_unknown_ratio)s::double precision
+       ) AS documents_unknown,
        count(*) FILTER (WHERE kept_characters = 0 AND readable_characters > 0) AS documents_empty,
        count(*) FILTER (
            WHERE kept_characters < readable_characters * %(min_kept_ratio)s::double precision
@@ -343,8 +357,8 @@ FROM opened;
 INSERT INTO freshet.document (source, document_id, version, kind, is_head, visible_from, uri, title, content_type,
     metadata, acl, raw_sha256, content_sha256, cleaned_sha256, content_bytes, pipeline, space_id, chunk_ids,
     chunk_starts, chunk_headings, event_at, observed_at, verified_at, expires_at, batch, topic, partition,
-    record_offset, received_characters, kept_characters, dropped, tokens, unknown_tokens, language, language_from,
-    language_note, stated_language, first_record, written, deletes)
+    record_offset, received_characters, kept_characters, dropped, tokens, unknown_tokens, unknown_characters, language,
+    language_from, language_note, stated_language, first_record, written, deletes)
 SELECT h.source, h.document_id, h.version, 'document', true, %(published_at)s, h.uri, h.title, h.content_type,
        h.metadata, h.acl, h.raw_sha256, h.content_sha256, h.cleaned_sha256, h.content_bytes, h.pipeline, h.space_id,
        ARRAY(
@@ -356,7 +370,8 @@ SELECT h.source, h.document_id, h.version, 'document', true, %(published_at)s, h
        ),
        h.chunk_starts, h.chunk_headings, h.event_at, i.observed_at, h.verified_at, i.expires_at, %(batch)s,
        named.topic, named.partition, named.record_offset, h.received_characters, h.kept_characters, h.dropped,
-       h.tokens, h.unknown_tokens, h.language, h.language_from, h.language_note, h.stated_language,
+       h.tokens, h.unknown_tokens, h.unknown_characters, h.language, h.language_from, h.language_note,
+       h.stated_language,
        least(h.first_record, CASE WHEN named.is_new THEN i.first_record::jsonb END), i.written::jsonb,
        i.deletes::jsonb
 FROM incoming_document i
@@ -374,14 +389,14 @@ WHERE i.decision = 'renewed';
 INSERT INTO freshet.document (source, document_id, version, kind, is_head, visible_from, visible_to, end_reason,
     end_detail, uri, title, content_type, metadata, acl, raw_sha256, content_sha256, cleaned_sha256, content_bytes,
     pipeline, space_id, chunk_ids, chunk_starts, chunk_headings, event_at, observed_at, verified_at, expires_at, batch,
-    topic, partition, record_offset, received_characters, kept_characters, dropped, tokens, unknown_tokens, language,
-    language_from, language_note, stated_language, first_record, written, deletes)
+    topic, partition, record_offset, received_characters, kept_characters, dropped, tokens, unknown_tokens,
+    unknown_characters, language, language_from, language_note, stated_language, first_record, written, deletes)
 SELECT h.source, h.document_id, h.version, h.kind, true, h.visible_to, h.visible_to, h.end_reason, h.end_detail, h.uri,
        h.title, h.content_type, h.metadata, h.acl, h.raw_sha256, h.content_sha256, h.cleaned_sha256, h.content_bytes,
        h.pipeline, h.space_id, h.chunk_ids, h.chunk_starts, h.chunk_headings, h.event_at, i.observed_at, h.verified_at,
        i.expires_at, h.batch, h.topic, h.partition, h.record_offset, h.received_characters, h.kept_characters,
-       h.dropped, h.tokens, h.unknown_tokens, h.language, h.language_from, h.language_note, h.stated_language,
-       h.first_record, i.written::jsonb, i.deletes::jsonb
+       h.dropped, h.tokens, h.unknown_tokens, h.unknown_characters, h.language, h.language_from, h.language_note,
+       h.stated_language, h.first_record, i.written::jsonb, i.deletes::jsonb
 FROM incoming_document i
 JOIN freshet.document h ON h.document_key = i.head_key
 WHERE i.decision = 'ended';
@@ -463,7 +478,7 @@ WHERE e.document_id = i.document_id
 SELECT outcome, count(*) AS events FROM incoming_event GROUP BY outcome;
 
 -- name: insert_dead_letters
--- Keep the events that cannot be used, with their bytes.
+-- Keep the events that cannot be used, with their bytes. One that was read before and is kept keeps its row.
 INSERT INTO freshet.dead_letter (source, batch, topic, partition, record_offset, document_id, reason, detail, key,
     value, headers, record_at, topic_id)
 SELECT %(source)s, %(batch)s, e.topic, e.partition, e.record_offset, e.document_id, e.reason, coalesce(e.detail, ''),
@@ -471,7 +486,11 @@ SELECT %(source)s, %(batch)s, e.topic, e.partition, e.record_offset, e.document_
 FROM incoming_event e
 LEFT JOIN freshet.source_position p
     ON p.source = %(source)s AND p.topic = e.topic AND p.partition = e.partition
-WHERE e.outcome = 'dead_letter';
+WHERE e.outcome = 'dead_letter' AND NOT EXISTS (
+    SELECT FROM freshet.dead_letter l
+    WHERE l.source = %(source)s AND l.topic = e.topic AND l.partition = e.partition
+      AND l.record_offset = e.record_offset AND l.topic_id = p.topic_id
+);
 
 -- name: count_embedded
 -- Texts that were embedded for this batch, and for batches before it that failed. They are counted where they are
@@ -489,13 +508,14 @@ INSERT INTO freshet.batch (source, batch, kind, state, records, applied, unchang
     documents_written, documents_deleted, documents_expired, chunks_opened, chunks_closed, chunks_reused,
     texts_embedded, reason, workflow_id, run_id, pipeline, space_id, staged_at, published_at, received_characters,
     kept_characters, dropped, tokens, unknown_tokens, documents_empty, documents_lossy, deletes_without_document,
-    languages_unknown, languages_unsure)
+    unknown_characters, documents_unknown, languages_unknown, languages_unsure)
 VALUES (%(source)s, %(batch)s, %(kind)s, %(state)s, %(records)s, %(applied)s, %(unchanged)s, %(superseded)s,
     %(dead_lettered)s, %(ignored)s, %(documents_written)s, %(documents_deleted)s, %(documents_expired)s,
     %(chunks_opened)s, %(chunks_closed)s, %(chunks_reused)s, %(texts_embedded)s, %(reason)s, %(workflow_id)s,
     %(run_id)s, %(pipeline)s, %(space_id)s, %(staged_at)s, %(published_at)s, %(received_characters)s,
     %(kept_characters)s, %(dropped)s::jsonb, %(tokens)s, %(unknown_tokens)s, %(documents_empty)s,
-    %(documents_lossy)s, %(deletes_without_document)s, %(languages_unknown)s, %(languages_unsure)s);
+    %(documents_lossy)s, %(deletes_without_document)s, %(unknown_characters)s, %(documents_unknown)s,
+    %(languages_unknown)s, %(languages_unsure)s);
 
 -- name: insert_range
 -- Write the offsets of the batch in one partition.

@@ -130,3 +130,55 @@ VALUES (%(removed)s::bigint, %(removed_bytes)s::bigint, %(needed)s::bigint, %(un
 -- Newest sweeps of the staging store.
 SELECT swept_at, removed, removed_bytes, needed, unknown FROM freshet.staging_sweep
  ORDER BY sweep DESC LIMIT %(limit)s::bigint;
+
+-- name: preparations
+-- How many visible documents of each source were prepared how.
+SELECT source, pipeline, count(*) AS documents FROM freshet.document
+ WHERE visible_to IS NULL AND kind = 'document' GROUP BY source, pipeline;
+
+-- name: documents_prepared_otherwise
+-- The visible documents of a source that were prepared otherwise than it is prepared now, by partition: whether an
+-- earlier version with the same settings prepared them, and whether Kafka can still have their record.
+WITH log AS (
+    SELECT * FROM unnest(
+        %(topics)s::text[], %(partitions)s::integer[], %(topic_ids)s::text[], %(first_offsets)s::bigint[]
+    ) AS log (topic, partition, topic_id, first_offset)
+)
+SELECT d.topic, d.partition, d.pipeline = ANY(%(older)s::text[]) AS is_older_version,
+       coalesce(
+           d.record_offset >= log.first_offset AND coalesce(r.topic_id, log.topic_id) = log.topic_id, false
+       ) AS is_in_log,
+       count(*) AS documents, sum(cardinality(d.chunk_ids))::bigint AS chunks, min(d.record_offset) AS first_offset,
+       min(d.document_id) AS example
+  FROM freshet.document d
+  LEFT JOIN log ON log.topic = d.topic AND log.partition = d.partition
+  LEFT JOIN freshet.batch_range r
+    ON r.source = d.source AND r.batch = d.batch AND r.topic = d.topic AND r.partition = d.partition
+ WHERE d.source = %(source)s::text AND d.visible_to IS NULL AND d.kind = 'document'
+   AND d.pipeline <> %(preparation)s::text
+ GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4;
+
+-- name: sample_prepared_otherwise
+-- Some visible documents of a source that were prepared otherwise than it is prepared now, of the records from an
+-- offset of each partition on: in no order of theirs, and the same ones each time.
+SELECT d.topic, d.partition, d.record_offset AS "offset", d.content_sha256, d.content_type
+  FROM freshet.document d
+  JOIN unnest(%(topics)s::text[], %(partitions)s::integer[], %(first_offsets)s::bigint[])
+       AS log (topic, partition, first_offset)
+    ON log.topic = d.topic AND log.partition = d.partition AND d.record_offset >= log.first_offset
+ WHERE d.source = %(source)s::text AND d.visible_to IS NULL AND d.kind = 'document'
+   AND d.pipeline <> %(preparation)s::text
+ ORDER BY md5(d.document_id) LIMIT %(limit)s::bigint;
+
+-- name: ask_to_prepare_again
+-- An operator asks for the preparation as it is now. The epoch rises, so that consumers read again from the positions.
+UPDATE freshet.source
+   SET prepare_again = %(preparation)s::text, epoch = epoch + 1, updated_at = now()
+ WHERE source = %(source)s::text AND state <> 'retired';
+
+-- name: move_position_back
+-- Let a source read a partition again from an offset.
+UPDATE freshet.source_position
+   SET next_offset = %(first_offset)s::bigint, updated_at = now()
+ WHERE source = %(source)s::text AND topic = %(topic)s::text AND partition = %(partition)s::integer
+   AND topic_id = %(topic_id)s::text AND next_offset > %(first_offset)s::bigint;

@@ -21,6 +21,7 @@ LIMITS: dict[str, Any] = {
     "max_chunks": 1,
     "clean_timeout_seconds": 1.0,
     "min_kept_ratio": 0.5,
+    "max_unknown_ratio": 0.5,
     "on_empty": "publish",
 }
 

@@ -44,6 +44,8 @@ reports = st.builds(
     overdue=maybe,
     empty=maybe,
     lossy=maybe,
+    unknown=maybe,
+    unknown_ratio=st.none() | st.floats(0, 1),
     expired=integers,
     error=st.none() | st.text(max_size=50),
 )
@@ -71,6 +73,8 @@ NEVER_CHECKED = CheckRow(
             "overdue",
             "empty",
             "lossy",
+            "unknown",
+            "unknown_ratio",
             "expired",
             "error",
             "criteria",

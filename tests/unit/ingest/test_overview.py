@@ -8,7 +8,7 @@ import pytest
 from corpus.locks import StillSession
 from corpus.source import SourceSpec
 from ingest.kafka import PartitionKey
-from ingest.overview import overview
+from ingest.overview import _Prepared, overview
 from tests.support.fake_database import FakeConnection
 from tests.support.fake_kafka import FakeCluster
 from tests.support.readers import make_position
@@ -209,3 +209,18 @@ def test_a_missing_topic_is_stuck() -> None:
 def test_what_a_person_or_a_gap_has_stopped_keeps_its_own_word(state: str) -> None:
     found = condition(make_position(13), seconds_ago=1e6, state=state, state_reason="a reason")
     assert found == (state, "a reason")
+
+
+def test_documents_that_were_prepared_otherwise_are_counted() -> None:
+    current = SourceSpec(source="s", topics=("t",)).pipeline.fingerprint()
+    prepared = [("s", current, 7), ("s", "older", 4), ("s", "other", 1), ("gone", "older", 9)]
+    database: Any = FakeConnection(
+        source_overview=[
+            {"source": "s", "spec": SourceSpec(source="s", topics=("t",)).to_json(), **ACTIVE},
+            {"source": "broken", "spec": {"source": "broken"}, **ACTIVE},
+        ],
+        preparations=[_Prepared(source=a, pipeline=b, documents=c) for a, b, c in prepared],
+    )
+    cluster: Any = FakeCluster({"t": 1})
+    rows = overview(database, cluster)
+    assert [row["prepared_otherwise"] for row in rows] == [5, None]

@@ -20,7 +20,9 @@ from workers.cli.console import (
 if TYPE_CHECKING:
     from corpus.chunk import Chunk
     from corpus.clean.blocks import CleanedDocument
+    from corpus.embed.tokenizer import ChunkTokenizer
     from corpus.source import SourceSpec
+    from corpus.split.unknown import UnknownText
 
 _SAMPLE_CHARACTERS = 100  # of a block, a chunk or a dropped piece that are shown
 _CONTENT_TYPES = {
@@ -60,8 +62,8 @@ class _Prepared:
     content_type: str
     document: "CleanedDocument"
     chunks: "list[Chunk]"
-    unknown_token: int | None
-    special_tokens: int
+    tokenizer: "ChunkTokenizer"
+    unknown: "UnknownText"
 
 
 def clean(
@@ -138,6 +140,7 @@ def _prepare(value: bytes, content_type: str, spec: "SourceSpec") -> _Prepared:
     from corpus.clean.cleaner import Cleaner, RawDocument
     from corpus.embed.tokenizer import load_tokenizer
     from corpus.split.splitter import TooManyChunks, split
+    from corpus.split.unknown import unknown_text
 
     content = _decoded(value, content_type, spec)
     with Cleaner() as cleaner:
@@ -154,8 +157,8 @@ def _prepare(value: bytes, content_type: str, spec: "SourceSpec") -> _Prepared:
         content_type,
         cleaned,
         chunks,
-        tokenizer.unknown_token,
-        tokenizer.special_tokens,
+        tokenizer,
+        unknown_text(chunks, tokenizer),
     )
 
 
@@ -192,6 +195,7 @@ def _as_json(file: str, prepared: _Prepared) -> dict[str, Any]:
         "kept_characters": account.kept,
         "dropped": {str(rule): length for rule, length in account.dropped},
         "dropped_pieces": [asdict(piece) for piece in account.pieces],
+        **asdict(prepared.unknown),
         "text": document.text,
         "blocks": [asdict(block) for block in document.blocks],
         "chunks": [_chunk_row(prepared, chunk) for chunk in prepared.chunks],
@@ -199,13 +203,14 @@ def _as_json(file: str, prepared: _Prepared) -> dict[str, Any]:
 
 
 def _chunk_row(prepared: _Prepared, chunk: "Chunk") -> dict[str, Any]:
-    unknown = 0
-    if prepared.unknown_token is not None:
-        unknown = chunk.token_ids.count(prepared.unknown_token)
+    from corpus.split.unknown import unknown_text
+
+    unknown = unknown_text([chunk], prepared.tokenizer)
     return {
         "start": chunk.start,
-        "tokens": len(chunk.token_ids) + prepared.special_tokens,
-        "unknown_tokens": unknown,
+        "tokens": unknown.tokens + prepared.tokenizer.special_tokens,
+        "unknown_tokens": unknown.unknown_tokens,
+        "unknown_characters": unknown.unknown_characters,
         "heading": chunk.heading,
         "text": chunk.text,
     }
@@ -218,17 +223,33 @@ def _show(file: str, prepared: _Prepared, *, explain: bool) -> None:
         f"{one_line(file)} ({prepared.content_type}): {account.kept:,} of {account.received:,} characters kept, "
         f"{len(document.blocks)} blocks, {len(prepared.chunks)} chunks; white space is not counted"
     )
+    write(_tokens(prepared))
     if account.dropped:
         rules = [(str(rule), length) for rule, length in account.dropped]
         write_table(("dropped by rule", "characters"), rules)
     if explain:
         _show_pieces(prepared)
     rows = [_chunk_row(prepared, chunk) for chunk in prepared.chunks]
-    columns = ("start", "tokens", "unknown_tokens", "heading", "text")
+    columns = ("start", "tokens", "unknown_characters", "heading", "text")
     write_table(
-        ("chunk at", "tokens", "unknown", "heading", "text"),
+        ("chunk at", "tokens", "unknown characters", "heading", "text"),
         ([_sample(row[name]) for name in columns] for row in rows),
         empty="there is no chunk",
+    )
+
+
+def _tokens(prepared: _Prepared) -> str:
+    """How the model reads the text."""
+    unknown = prepared.unknown
+    characters = max(prepared.document.account.kept, 1)
+    per_character = unknown.tokens / characters
+    read = f"{unknown.tokens:,} tokens, {per_character:.2f} per character"
+    if not unknown.unknown_tokens:
+        return f"{read}; the model knows all of them"
+    share = unknown.unknown_characters / characters
+    return (
+        f"{read}; {unknown.unknown_tokens:,} are unknown to the model, and stand for "
+        f"{unknown.unknown_characters:,} characters ({share:.1%})"
     )
 
 

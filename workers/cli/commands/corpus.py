@@ -17,6 +17,7 @@ from workers.cli.console import (
 )
 
 _MIN_KEPT_RATIO = PreparationSpec().min_kept_ratio
+_MAX_UNKNOWN_RATIO = PreparationSpec().max_unknown_ratio
 _NEW_CHUNKS = 5  # of a version that are shown
 
 _BATCH_COLUMNS = {
@@ -27,7 +28,8 @@ _BATCH_COLUMNS = {
     **{"superseded": "superseded", "dead_lettered": "dead", "ignored": "ignored"},
     **{"chunks_opened": "opened", "chunks_closed": "closed", "chunks_reused": "reused"},
     **{"texts_embedded": "embedded", "documents_empty": "empty"},
-    **{"documents_lossy": "lossy", "published_at": "published_at"},
+    **{"documents_lossy": "lossy", "documents_unknown": "unknown"},
+    "published_at": "published_at",
 }
 _DOCUMENT_COLUMNS = (
     *("source", "document_id", "version", "state", "title", "language", "chunks"),
@@ -37,6 +39,11 @@ _LOSS_COLUMNS = {
     **{name: name for name in ("source", "document_id", "version", "title", "chunks")},
     **{"received_characters": "received", "kept_characters": "kept"},
     **{"dropped": "dropped by", "batch": "batch"},
+}
+_UNKNOWN_COLUMNS = {
+    **{name: name for name in ("source", "document_id", "version", "title", "chunks")},
+    **{"kept_characters": "characters", "unknown_characters": "unknown"},
+    **{"share": "share", "tokens": "tokens", "batch": "batch"},
 }
 _SWEEP_COLUMNS = ("swept_at", "removed", "removed_bytes", "needed", "unknown")
 _EXPORT_COLUMNS = ("id", "version", "content_sha256", "chunks")
@@ -60,6 +67,21 @@ Below = Annotated[
         min=0,
         max=1,
         help="With --lossy: those that keep less than this share of their readable text.",
+    ),
+]
+Unknown = Annotated[
+    bool,
+    typer.Option(
+        "--unknown", help="Those that the model has no words for; the worst first."
+    ),
+]
+Above = Annotated[
+    float,
+    typer.Option(
+        "--above",
+        min=0,
+        max=1,
+        help="With --unknown: those with a greater share of unknown characters.",
     ),
 ]
 Limit = Annotated[
@@ -98,12 +120,17 @@ def documents(
     history: Annotated[bool, typer.Option("--history", help="Every version.")] = False,
     lossy: Lossy = False,
     below: Below = _MIN_KEPT_RATIO,
+    unknown: Unknown = False,
+    above: Above = _MAX_UNKNOWN_RATIO,
     limit: Limit = 100,
     as_json: Json = False,
 ) -> None:
     """Documents, as they are or every version."""
+    if lossy and unknown:
+        raise CommandError("--lossy and --unknown are two lists; ask for one of them")
     values = {
         "max_kept_ratio": below if lossy else None,
+        "min_unknown_ratio": above if unknown else None,
         "source": source,
         "document_id": document,
         "gone": gone or history,
@@ -113,10 +140,15 @@ def documents(
     rows = _query_rows("list_documents", values, source=source)
     if as_json:
         write_json(rows)
-        return
-    if lossy:
+    elif lossy:
         _write_losses(rows, below)
-        return
+    elif unknown:
+        _write_unknown(rows, above)
+    else:
+        _write_documents(rows)
+
+
+def _write_documents(rows: list[dict[str, Any]]) -> None:
     write_table(
         _DOCUMENT_COLUMNS,
         ([row[name] for name in _DOCUMENT_COLUMNS] for row in rows),
@@ -135,6 +167,29 @@ def _write_losses(rows: list[dict[str, Any]], below: float) -> None:
 def _loss_cells(row: dict[str, Any]) -> list[Any]:
     cells = {**row, "dropped": dropped_by(row["dropped"])}
     return [cells[name] for name in _LOSS_COLUMNS]
+
+
+def _write_unknown(rows: list[dict[str, Any]], above: float) -> None:
+    shares = [{**row, "share": f"{row['unknown_ratio']:.1%}"} for row in rows]
+    write_table(
+        tuple(_UNKNOWN_COLUMNS.values()),
+        ([row[name] for name in _UNKNOWN_COLUMNS] for row in shares),
+        empty=f"of every document the model knows all but {above:g} of the characters or less",
+    )
+
+
+def least_known(source: str, *, limit: int) -> list[dict[str, Any]]:
+    """The visible documents of a source with the greatest shares of unknown characters, in that order."""
+    values = {
+        "max_kept_ratio": None,
+        "min_unknown_ratio": 0.0,
+        "source": source,
+        "document_id": None,
+        "gone": False,
+        "history": False,
+        "limit": limit,
+    }
+    return _query_rows("list_documents", values, source=source)
 
 
 def dropped_by(dropped: dict[str, int] | None) -> str:
@@ -276,10 +331,17 @@ def _text_account(version: dict[str, Any]) -> str:
     if received is None:
         return "no account (a deletion, or a version from before accounts were kept)"
     kept = f"{version['kept_characters']:,} of {received:,} characters kept"
-    unknown = ""
+    return f"{kept}, dropped by rule: {dropped_by(version['dropped'])}{_model_account(version)}"
+
+
+def _model_account(version: dict[str, Any]) -> str:
+    """How the model reads a version's text: its tokens, and what it has no word for."""
+    account = f"; {version['tokens']:,} tokens"
     if version["unknown_tokens"]:
-        unknown = f"; {version['unknown_tokens']:,} of {version['tokens']:,} tokens unknown to the model"
-    return f"{kept}, dropped by rule: {dropped_by(version['dropped'])}{unknown}"
+        account += f", {version['unknown_tokens']:,} of them unknown to the model"
+    if version["unknown_characters"]:
+        account += f", which stand for {version['unknown_characters']:,} characters"
+    return account
 
 
 def _language(version: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from workers.cli.console import (
     MAX_WAIT_SECONDS,
     CommandError,
     ExitCode,
+    one_line,
     write_json,
     write_message,
     write_table,
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
     from freshness.report import FreshnessReport
     from workers.config.settings import Settings
 
+_WORST_DOCUMENTS = 3  # of a source that are named
 _SCHEDULE_COLUMNS = ("schedule", "every", "last", "next", "paused", "missed")
 _REPORT_COLUMNS = (
     *("source", "status", "newest event", "oldest document"),
-    *("documents", "empty", "lossy", "overdue", "expired", "why"),
+    *("documents", "empty", "lossy", "unknown", "overdue", "expired", "why"),
 )
 
 Json = Annotated[
@@ -58,7 +60,27 @@ def report(source: OneSource = None, as_json: Json = False) -> int:
         write_message(
             "there is no source; configure one and run `freshet apply freshet.toml`"
         )
+    if not as_json:
+        for each in reports:
+            _show_least_known(each)
     return _show(reports, now_ms, as_json=as_json)
+
+
+def _show_least_known(checked: "FreshnessReport") -> None:
+    """Name the worst of the documents of which the model knows too little."""
+    from workers.cli.commands.corpus import least_known
+
+    if not checked.unknown:
+        return
+    documents = least_known(checked.source, limit=_WORST_DOCUMENTS)
+    shares = [
+        f"{each['document_id']} ({each['unknown_ratio']:.0%})" for each in documents
+    ]
+    names = one_line(", ".join(shares))
+    write_message(
+        f"{checked.source}: its model has no word for much of {checked.unknown:,} documents, most of {names}; "
+        f"`freshet documents -s {checked.source} --unknown` lists them"
+    )
 
 
 def _with_first_event(
@@ -92,6 +114,8 @@ def _with_first_event(
         overdue=now.overdue,
         empty=now.empty,
         lossy=now.lossy,
+        unknown=now.unknown,
+        unknown_ratio=now.unknown_ratio,
     )
 
 
@@ -215,10 +239,18 @@ def _cells(checked: "FreshnessReport") -> list[Any]:
         checked.documents,
         checked.empty,
         checked.lossy,
+        _unknown(checked),
         checked.overdue,
         checked.expired,
         checked.error or "",
     ]
+
+
+def _unknown(checked: "FreshnessReport") -> str:
+    """How many documents the model knows too little of, and how much of all the source's text it does not know."""
+    if checked.unknown is None or checked.unknown_ratio is None:
+        return ""
+    return f"{checked.unknown:,} ({checked.unknown_ratio:.1%})"
 
 
 def _time(epoch_ms: int | None) -> datetime | None:

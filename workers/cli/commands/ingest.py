@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from workers.cli.commands.source_prepare import prepare_source
 from workers.cli.commands.source_show import show_source
 from workers.cli.console import (
-    CommandError,
-    ExitCode,
     check_exit_code,
     one_line,
     write,
@@ -17,6 +16,7 @@ from workers.cli.console import (
     write_message,
     write_table,
 )
+from workers.cli.entity import signal_entity
 
 if TYPE_CHECKING:
     from ingest.kafka import Cluster
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from workers.config.settings import Settings
 
 _COUNTS = (
-    *("documents", "chunks", "lag", "batches", "records"),
+    *("documents", "prepared_otherwise", "chunks", "lag", "batches", "records"),
     *("applied", "unchanged", "superseded", "dead_lettered", "ignored"),
 )
 
@@ -59,11 +59,13 @@ def register(app: typer.Typer) -> None:
     app.command()(apply)
     app.command()(sources)
     source = typer.Typer(
-        help="Pause, resume and look at one source.", no_args_is_help=True
+        help="Pause, resume, prepare again and look at one source.",
+        no_args_is_help=True,
     )
     source.command("pause")(pause_source)
     source.command("resume")(resume_source)
     source.command("show")(show_source)
+    source.command("prepare")(prepare_source)
     app.add_typer(source, name="source")
     config = typer.Typer(help="The configuration file.", no_args_is_help=True)
     config.command("check")(check_config)
@@ -183,6 +185,11 @@ def _show_reasons(row: dict[str, Any]) -> None:
     if row["why"]:
         sentence = f"{row['source']} is {row['condition']}: {row['why']}"
         write_message(one_line(sentence))
+    if row["prepared_otherwise"]:
+        write_message(
+            f"{row['source']}: {row['prepared_otherwise']:,} documents were prepared by an older version or with "
+            f"other settings; see `freshet source prepare {row['source']} --dry-run`"
+        )
     for line in row["held_up_by"]:
         write_message(one_line(f"{row['source']} is held up: {line}"))
 
@@ -199,7 +206,7 @@ def pause_source(name: Source, reason: Reason = "paused by an operator") -> None
         database_errors_translated(),
     ):
         operate.pause(connection, name, reason)
-    asyncio.run(_signal_entity(resolved, name, "reload", state="paused"))
+    asyncio.run(signal_entity(resolved, name, "reload", state="paused"))
     write_message(f"{name} is paused; `freshet source resume {name}` continues")
 
 
@@ -222,7 +229,7 @@ def resume_source(name: Source, skip_gap: SkipGap = False) -> None:
         _show_skipped_gap(gap)
     if skip_gap and not skipped:
         write_message("there is no gap to skip")
-    asyncio.run(_signal_entity(resolved, name, "resume", state="active"))
+    asyncio.run(signal_entity(resolved, name, "resume", state="active"))
     write_message(f"{name} is active")
 
 
@@ -231,27 +238,6 @@ def _show_skipped_gap(gap: "SkippedGap") -> None:
     write_message(
         f"accepted: {reason}; {gap.topic}/{gap.partition} continues at {gap.is_now}"
     )
-
-
-async def _signal_entity(
-    settings: "Settings", source: str, signal: str, *, state: str
-) -> None:
-    """Let the entity read the source's row, which is in `state` now. One that never ran reads it when it begins."""
-    from temporalio.service import RPCError, RPCStatusCode
-
-    from corpus.source import source_workflow_id
-    from workers.temporal.client import temporal
-
-    client = await temporal(settings)
-    try:
-        await client.get_workflow_handle(source_workflow_id(source)).signal(signal)
-    except RPCError as error:
-        if error.status is not RPCStatusCode.NOT_FOUND:
-            raise CommandError(
-                f"source {source!r} is {state} in the database, but its workflow could not be "
-                f"notified: {error.message}. Run the command again when Temporal answers.",
-                ExitCode.UNAVAILABLE,
-            ) from error
 
 
 def _cluster(settings: "Settings") -> "Cluster":

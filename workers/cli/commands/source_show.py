@@ -20,6 +20,7 @@ _ROW = (
         "condition",
         "why",
         "documents",
+        "prepared_otherwise",
         "chunks",
         "lag",
         "dead_letters",

@@ -34,7 +34,8 @@ def test_a_document_carries_what_its_winner_says() -> None:
     assert list(row) == list(schema_of(DOCUMENTS))
     expected = {"document_id": "a", "op": "upsert", "version": 3, "title": "T", "offset": 7}
     order = {"first_record": '[70, "t", 0, 7]', "written": '{"t/0/id": [7, 70]}'}
-    assert row == dict.fromkeys(row) | expected | order | {"cleaned_sha256": b"c"}
+    rest = {"cleaned_sha256": b"c", "is_again": False}
+    assert row == dict.fromkeys(row) | expected | order | rest
 
 
 DELETES = {"t/0/id": Mark(6, 60)}

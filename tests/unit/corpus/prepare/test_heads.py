@@ -70,6 +70,6 @@ def test_a_delete_that_the_corpus_knows_deletes_an_older_record_of_a_batch() -> 
     ids=str,
 )
 def test_chunks_are_reused_only_under_the_same_conditions(change: dict[str, Any]) -> None:
-    conditions = {"content_type": "text/plain", "pipeline": "p", "space_id": 1}
+    conditions = {"content_type": "text/plain", "pipelines": {"p"}, "space_id": 1}
     assert HEAD.is_reusable(**conditions)
     assert not replace(HEAD, **change).is_reusable(**conditions)

@@ -15,8 +15,8 @@ from corpus.clean.cleaner import RawDocument
 from corpus.dead_letter import DeadLetterReason
 from corpus.embed.spaces import Space
 from corpus.embed.tokenizer import load_tokenizer, read_embedding_spec
-from corpus.preparation import PreparationSpec
-from corpus.prepare import preparer as preparer_module
+from corpus.preparation import PREPARATION_VERSION, PreparationSpec, preparation_rule
+from corpus.prepare.candidates import BatchState
 from corpus.prepare.events import JudgedEvents
 from corpus.prepare.heads import Head
 from corpus.prepare.language import Languages
@@ -113,6 +113,7 @@ class Judged:
         heads: Sequence[Head],
         spec: SourceSpec = SPEC,
         detector: Callable[[str], str | None] = lambda _: None,
+        prepare_again: str | None = None,
     ) -> None:
         columns = dict.fromkeys(schema_of(STAGED_EVENTS))
         record = {"topic": "t", "partition": 0, "outcome": "event", "headers": "[]"}
@@ -129,7 +130,8 @@ class Judged:
         judged = JudgedEvents(frame)
         by_id = {known.document_id: known for known in heads}
         languages = Languages(spec, {"english", "german", "simple"}, detector)
-        batch = preparer_module._BatchState(spec, space, judged, by_id, PIPELINE, languages)
+        preparation = preparation_rule(spec.pipeline, prepare_again)
+        batch = BatchState(spec, space, judged, by_id, preparation, languages)
         preparer._judge(batch, judged.fold())
         self.documents = {row["document_id"]: row for row in batch.documents}
         self.chunks = [(chunk.document_id, chunk.chunk.text) for chunk in batch.chunks]
@@ -152,7 +154,7 @@ def test_a_document_says_what_became_of_its_text(space: Space) -> None:
 
 def test_tokens_that_the_model_does_not_know_are_counted(space: Space) -> None:
     row = Judged(space, [upsert("a", 1, "one ᚠ two ᚢ")], []).documents["a"]
-    assert (row["tokens"], row["unknown_tokens"]) == (4, 2)
+    assert (row["tokens"], row["unknown_tokens"], row["unknown_characters"]) == (4, 2, 2)
 
 
 def test_reused_chunks_keep_the_account_of_their_version(space: Space) -> None:
@@ -202,6 +204,60 @@ def test_another_preparation_cleans_the_same_bytes_again(space: Space) -> None:
     known = replace(head("a", 1, "One"), pipeline="another")
     judged = Judged(space, [upsert("a", 2, "One")], [known])
     assert (judged.cleaned, judged.documents["a"]["reuse_key"]) == (["One"], None)
+
+
+OLDER = SPEC.pipeline.fingerprint(PREPARATION_VERSION - 1)
+
+
+def test_an_upgrade_alone_prepares_no_unchanged_document(space: Space) -> None:
+    known = replace(head("a", 1, "One"), pipeline=OLDER)
+    judged = Judged(space, [upsert("a", 2, "One")], [known])
+    assert (judged.cleaned, judged.documents["a"]["reuse_key"]) == ([], 11)
+
+
+def test_after_an_upgrade_a_changed_document_is_prepared_anew(space: Space) -> None:
+    """Its text may be the same and its chunks other ones, so that the cleaned text alone says nothing."""
+    known = replace(head("a", 1, "One"), pipeline=OLDER)
+    judged = Judged(space, [upsert("a", 2, "ONE")], [known])
+    assert (judged.cleaned, judged.documents["a"]["reuse_key"]) == (["ONE"], None)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_what_an_operator_asks_for_is_prepared_again(version: int, space: Space) -> None:
+    """Read again, and sent again under another version."""
+    known = replace(head("a", 1, "One"), pipeline=OLDER)
+    judged = Judged(space, [upsert("a", version, "One")], [known], prepare_again=PIPELINE)
+    assert judged.chunks == [("a", "one")]
+    row = judged.documents["a"]
+    assert (row["reuse_key"], row["is_again"]) == (None, version == 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "content"),
+    [
+        ({"pipeline": PIPELINE}, "One"),
+        ({"visible": False}, "One"),
+        ({"version": 2}, "One"),
+        ({}, "Another content under the same version"),
+    ],
+    ids=["prepared so already", "withdrawn", "older", "another content"],
+)
+def test_nothing_else_is_prepared_again(change: dict[str, Any], content: str, space: Space) -> None:
+    known = replace(head("a", 1, "One"), **({"pipeline": OLDER} | change))
+    judged = Judged(space, [upsert("a", 1, content)], [known], prepare_again=PIPELINE)
+    assert (judged.cleaned, judged.documents["a"]["is_again"]) == ([], False)
+
+
+def test_what_was_asked_for_an_earlier_preparation_counts_no_more(space: Space) -> None:
+    known = replace(head("a", 1, "One"), pipeline=OLDER)
+    judged = Judged(space, [upsert("a", 1, "One")], [known], prepare_again=OLDER)
+    assert judged.cleaned == []
+
+
+def test_a_document_that_cannot_be_prepared_again_stays_and_its_event_says_so(space: Space) -> None:
+    known = replace(head("a", 1, BROKEN), pipeline=OLDER)
+    judged = Judged(space, [upsert("a", 1, BROKEN)], [known], prepare_again=PIPELINE)
+    assert (judged.outcomes, judged.documents) == (["dead_letter"], {})
 
 
 def test_a_deleted_document_reuses_nothing(space: Space) -> None:

@@ -1,0 +1,180 @@
+"""A batch while it is prepared, and which of its documents have to be cleaned to know what becomes of them."""
+
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, field
+from typing import Any
+
+from corpus.chunk import Chunk
+from corpus.clean.account import Account
+from corpus.embed.spaces import Space
+from corpus.preparation import PreparationRule
+from corpus.prepare.events import JudgedEvents
+from corpus.prepare.files import DocumentChunk, document_row, text_account
+from corpus.prepare.fold import FoldedDocument, is_after
+from corpus.prepare.heads import Head
+from corpus.prepare.language import Language, Languages
+from corpus.source import SourceSpec
+from corpus.split.unknown import unknown_text
+
+Documents = dict[str, FoldedDocument]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A document that has to be cleaned to know what becomes of it."""
+
+    document_id: str
+    document: FoldedDocument
+    row: int  # of its winner
+    # The version whose chunks stay if the cleaned text is the same.
+    reusable: Head | None = None
+    is_again: bool = False  # the corpus has this version, of another preparation
+
+
+@dataclass(slots=True)
+class BatchState:
+    """A batch while it is prepared."""
+
+    spec: SourceSpec
+    space: Space
+    events: JudgedEvents
+    heads: dict[str, Head]
+    preparation: PreparationRule
+    languages: Languages
+    refused_texts: frozenset[bytes] = frozenset()  # that the model makes no vector of
+    documents: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    chunks: list[DocumentChunk] = field(default_factory=list[DocumentChunk])
+
+    def is_deleted(self, document_id: str, document: FoldedDocument) -> bool:
+        """Whether a delete without a version, of this batch or before, deletes what the document's events come to."""
+        head = self.heads.get(document_id)
+        if head is None:
+            return is_after(document.deletes, document.written)
+        return head.deletes_winner(document)
+
+    def reusable_head(
+        self,
+        document_id: str,
+        document: FoldedDocument,
+        row: int,
+        pipelines: Set[str],
+    ) -> Head | None:
+        """The document's visible version, if its chunks are valid for the same text; none where it is deleted.
+
+        Args:
+            document_id: of the document.
+            document: what its events come to.
+            row: of its winner.
+            pipelines: fingerprints of the preparations that count as the same.
+        """
+        head = self.heads.get(document_id)
+        if head is None or self.is_deleted(document_id, document):
+            return None
+        is_reusable = head.is_reusable(
+            content_type=self.events.value("content_type", row),
+            pipelines=pipelines,
+            space_id=self.space.space_id,
+        )
+        return head if is_reusable else None
+
+    def unchanged_head(
+        self, document_id: str, document: FoldedDocument, row: int
+    ) -> Head | None:
+        """The document's visible version, if the event has the same content and it stays as it was prepared."""
+        kept = self.preparation.kept
+        head = self.reusable_head(document_id, document, row, kept)
+        if head is None:
+            return None
+        content_sha256 = self.events.value("content_sha256", row)
+        return head if head.content_sha256 == content_sha256 else None
+
+    def is_again(self, head: Head, document: FoldedDocument, row: int) -> bool:
+        """Whether the event is that of a version which is to be prepared again."""
+        return (
+            self.preparation.is_asked
+            and head.visible
+            and head.pipeline not in self.preparation.kept
+            and head.version == document.winner_version
+            and head.content_sha256 == self.events.value("content_sha256", row)
+        )
+
+    def add(
+        self,
+        document_id: str,
+        document: FoldedDocument,
+        *,
+        reused: Head | None = None,
+        cleaned_sha256: bytes | None = None,
+        chunks: Sequence[Chunk] = (),
+        account: Account | None = None,
+        language: Language | None = None,
+        is_again: bool = False,
+    ) -> None:
+        """Add a document to what is published.
+
+        Args:
+            document_id: of the document.
+            document: what its events come to.
+            reused: the version whose chunks stay as they are.
+            cleaned_sha256: of the cleaned text, where the document was cleaned.
+            chunks: of the cleaned text.
+            account: of its cleaning; None where it was not cleaned, or where the chunks of `reused` stay.
+            language: of its text; None where it has none.
+            is_again: whether the corpus has this version, of another preparation.
+        """
+        text = None
+        if account is not None:
+            text = text_account(account, unknown_text(chunks, self.space.tokenizer))
+        self.documents.append(
+            document_row(
+                self.events,
+                document_id,
+                document,
+                reused=reused,
+                cleaned_sha256=cleaned_sha256,
+                account=text,
+                language=language,
+                is_again=is_again,
+            )
+        )
+        self.chunks.extend(
+            DocumentChunk(document_id, ordinal, chunk)
+            for ordinal, chunk in enumerate(chunks)
+        )
+
+
+def candidates_of(batch: BatchState, documents: Documents) -> list[Candidate]:
+    """The documents that have to be cleaned; those that need no cleaning are added to the batch."""
+    candidates: list[Candidate] = []
+    for document_id, document in documents.items():
+        candidate = _candidate(batch, document_id, document)
+        if candidate is not None:
+            candidates.append(candidate)
+    return candidates
+
+
+def _candidate(
+    batch: BatchState, document_id: str, document: FoldedDocument
+) -> Candidate | None:
+    """The document, if it has to be cleaned; None: it is added to the batch."""
+    row = document.winner
+    if row is None or not batch.events.is_upsert(row):
+        batch.add(document_id, document)
+        return None
+    head = batch.heads.get(document_id)
+    if head is not None and head.outranks(document):
+        if batch.is_again(head, document, row):
+            return Candidate(document_id, document, row, is_again=True)
+        batch.add(document_id, document)
+        return None
+    unchanged = batch.unchanged_head(document_id, document, row)
+    if unchanged is not None:
+        stated = batch.events.value("stated_language", row)
+        language = batch.languages.without_text(stated, unchanged)
+        if language is None:
+            return Candidate(document_id, document, row, unchanged)
+        batch.add(document_id, document, reused=unchanged, language=language)
+        return None
+    current = {batch.preparation.current}
+    reusable = batch.reusable_head(document_id, document, row, current)
+    return Candidate(document_id, document, row, reusable)
