@@ -23,6 +23,7 @@ from corpus.dead_letter import DeadLetterReason
 from corpus.embed.refused_texts import refused_texts
 from corpus.embed.spaces import Space, SpaceRegistry, registered
 from corpus.errors import ConfigurationError
+from corpus.preparation import NO_CONTEXT
 from corpus.prepare.events import JudgedEvents, read_staged_events, without_refused
 from corpus.prepare.files import (
     DocumentChunk,
@@ -88,8 +89,16 @@ class _BatchState:
             content_type=self.events.value("content_type", row),
             pipeline=self.pipeline,
             space_id=self.space.space_id,
+            title=self.title_above(row),
         )
         return head if is_reusable else None
+
+    def title_above(self, row: int) -> str | None:
+        """The title that the chunks of an event's document are embedded below; None: they are embedded alone."""
+        if self.spec.context == NO_CONTEXT:
+            return None
+        title: str | None = self.events.value("title", row)
+        return title or ""
 
     def add(
         self,
@@ -178,7 +187,7 @@ class Preparer:
         started = time.monotonic()
         with database_errors_translated(), self._pool.connection() as connection:
             spec = _source_spec(connection, request.source)
-            space = self._spaces.of(connection, spec.model, spec.prefix)
+            space = self._spaces.of(connection, spec.model, spec.prefix, spec.context)
             staged = read_staged_events(
                 connection, self._store, request.refs
             )  # Step 1.
@@ -261,6 +270,7 @@ class Preparer:
             texts=self._put(request, "texts", text_frame(unseen)),
             model=batch.spec.model,
             prefix=batch.spec.prefix,
+            context=batch.spec.context,
             space_id=batch.space.space_id,
             space_fingerprint=batch.space.fingerprint,
             pipeline=batch.pipeline,
@@ -348,11 +358,17 @@ def _split(
         batch.events.dead_letter(row, result.reason, result.detail)
         return None
     if batch.spec.pipeline.on_empty == "dead_letter" and result.account.is_emptied:
-        detail = _emptied(result.account)
+        detail = result.account.how_emptied()
         batch.events.dead_letter(row, DeadLetterReason.NO_TEXT_LEFT, detail)
         return None
     try:
-        chunks = split(result, batch.space.tokenizer, batch.spec.pipeline)
+        chunks = split(
+            result,
+            batch.space.tokenizer,
+            batch.spec.pipeline,
+            context=batch.spec.context,
+            title=batch.title_above(row),
+        )
     except TooManyChunks as error:
         batch.events.dead_letter(row, DeadLetterReason.TOO_MANY_CHUNKS, str(error))
         return None
@@ -361,16 +377,6 @@ def _split(
         batch.events.dead_letter(row, DeadLetterReason.NOT_EMBEDDABLE, detail)
         return None
     return chunks
-
-
-def _emptied(account: Account) -> str:
-    lengths = [f"{rule} {length:,}" for rule, length in account.dropped]
-    rules = ", ".join(lengths)
-    received = account.received
-    return (
-        f"cleaning dropped all of the document's {received:,} characters ({rules}); "
-        'see `freshet clean --explain`, or set on_empty = "publish"'
-    )
 
 
 # ── step 5 ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -232,6 +232,10 @@ class SourceTable(Table):
         default=_SOURCE.prefix,
         description="Put before every document text, for models that want one.",
     )
+    context: Literal["none", "headings"] = Field(
+        default=_SOURCE.context,
+        description="What the model is given above a chunk: nothing, or the headings that lead to it.",
+    )
     version_rule: VersionRule = Field(
         default=_SOURCE.version_rule,
         description="Where a document's version comes from; a wrong choice loses data.",
@@ -264,6 +268,7 @@ class SourceTable(Table):
             detect_charset=self.detect_charset,
             model=self.model,
             prefix=self.prefix,
+            context=self.context,
             version_rule=self.version_rule,
             text_search_language=self.text_search_language,
             dead_letter_topic=self.dead_letter_topic,

@@ -46,6 +46,10 @@ Config = Annotated[
 Source = Annotated[
     str, typer.Option("--source", "-s", help="As this source of --config does it.")
 ]
+Title = Annotated[
+    str,
+    typer.Option("--title", help="Its title; counts where the source has a context."),
+]
 Explain = Annotated[
     bool, typer.Option("--explain", help="Also every block and every dropped piece.")
 ]
@@ -70,6 +74,7 @@ def clean(
     html: Html = None,
     config: Config = None,
     source: Source = "",
+    title: Title = "",
     explain: Explain = False,
     text: Text = False,
     as_json: Json = False,
@@ -82,7 +87,7 @@ def clean(
     if html is not None:
         spec = replace(spec, pipeline=replace(spec.pipeline, html=html))
     stated = content_type or _content_type_of(file)
-    prepared = _prepare(_read(file), stated, spec)
+    prepared = _prepare(_read(file), stated, spec, title)
     if as_json:
         write_json(_as_json(file, prepared))
     elif text:
@@ -127,7 +132,9 @@ def _read(file: str) -> bytes:
         raise CommandError(f"{file}: {error.strerror}") from error
 
 
-def _prepare(value: bytes, content_type: str, spec: "SourceSpec") -> _Prepared:
+def _prepare(
+    value: bytes, content_type: str, spec: "SourceSpec", title: str
+) -> _Prepared:
     """Decode, clean and split as the workers do it.
 
     Raises:
@@ -147,7 +154,9 @@ def _prepare(value: bytes, content_type: str, spec: "SourceSpec") -> _Prepared:
         raise _dead_letter(cleaned.reason, cleaned.detail)
     tokenizer = load_tokenizer(spec.model, spec.prefix)
     try:
-        chunks = split(cleaned, tokenizer, spec.pipeline)
+        chunks = split(
+            cleaned, tokenizer, spec.pipeline, context=spec.context, title=title
+        )
     except TooManyChunks as error:
         raise _dead_letter("too_many_chunks", str(error)) from error
     return _Prepared(
@@ -204,9 +213,10 @@ def _chunk_row(prepared: _Prepared, chunk: "Chunk") -> dict[str, Any]:
         unknown = chunk.token_ids.count(prepared.unknown_token)
     return {
         "start": chunk.start,
-        "tokens": len(chunk.token_ids) + prepared.special_tokens,
+        "tokens": len(chunk.model_ids) + prepared.special_tokens,
         "unknown_tokens": unknown,
         "heading": chunk.heading,
+        "context": chunk.context,
         "text": chunk.text,
     }
 
