@@ -42,7 +42,8 @@ class Chunk:
         """
         embedded = self.text
         if self.truncated:
-            embedded = f"{self.text}\0{len(self.token_ids)}"
+            tokens = len(self.token_ids)
+            embedded = f"{embedded}\0{tokens}"
         if self.context:
             embedded = f"{self.context}\0\0{embedded}"
         return text_sha256(embedded)

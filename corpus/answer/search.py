@@ -186,7 +186,8 @@ def one_space(specs: list[SourceSpec]) -> tuple[str, str, str]:
 def _registered_space(
     connection: Connection, model: str, prefix: str, context: str
 ) -> int | None:
-    fingerprint = read_embedding_spec(model, prefix, context).fingerprint()
+    spec = read_embedding_spec(model, prefix, context)
+    fingerprint = spec.fingerprint()
     with connection.cursor(row_factory=class_row(_SpaceRow)) as cursor:
         cursor.execute(query("space_by_fingerprint"), {"fingerprint": fingerprint})
         row = cursor.fetchone()

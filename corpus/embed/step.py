@@ -145,7 +145,8 @@ class EmbedStep:
     def _ensure_space(self, request: EmbedRequest) -> None:
         """Register the space where the database does not know it: it was restored after the batch was prepared."""
         with self._pool.connection() as connection:
-            if registered(connection, request.space_fingerprint) is None:
+            space_id = registered(connection, request.space_fingerprint)
+            if space_id is None:
                 spec = read_embedding_spec(
                     request.model, request.prefix, request.context
                 )

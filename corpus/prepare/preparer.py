@@ -357,23 +357,27 @@ def _split(
     if isinstance(result, CleaningFailure):
         batch.events.dead_letter(row, result.reason, result.detail)
         return None
-    if batch.spec.pipeline.on_empty == "dead_letter" and result.account.is_emptied:
+    spec = batch.spec
+    tokenizer = batch.space.tokenizer
+    if spec.pipeline.on_empty == "dead_letter" and result.account.is_emptied:
         detail = result.account.how_emptied()
         batch.events.dead_letter(row, DeadLetterReason.NO_TEXT_LEFT, detail)
         return None
     try:
         chunks = split(
             result,
-            batch.space.tokenizer,
-            batch.spec.pipeline,
-            context=batch.spec.context,
+            tokenizer,
+            spec.pipeline,
+            context=spec.context,
             title=batch.title_above(row),
         )
     except TooManyChunks as error:
         batch.events.dead_letter(row, DeadLetterReason.TOO_MANY_CHUNKS, str(error))
         return None
     if any(chunk.sha256() in batch.refused_texts for chunk in chunks):
-        detail = f"model {batch.spec.model!r} makes a vector without numbers of one of its texts"
+        detail = (
+            f"model {spec.model!r} makes a vector without numbers of one of its texts"
+        )
         batch.events.dead_letter(row, DeadLetterReason.NOT_EMBEDDABLE, detail)
         return None
     return chunks

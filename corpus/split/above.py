@@ -78,7 +78,8 @@ class Outline:
         self._tables = [block for block in document.blocks if block.header_end]
         self._table_starts = [table.header_end for table in self._tables]
         # The outline lives as long as its document is divided; most places share what is above them.
-        self._ids = cache(lambda text: tuple(tokenizer.encode(text)[0]))
+        self._tokenizer = tokenizer
+        self._ids = cache(self._encoded)
         self._context_of = cache(self._context)
         self._header_of = cache(self._header)
 
@@ -107,6 +108,10 @@ class Outline:
             return _NOTHING
         context_ids = self._ids(f"{context}\n") if context else ()
         return Lead(context, context_ids, header, self._ids(header))
+
+    def _encoded(self, text: str) -> tuple[int, ...]:
+        token_ids, _ = self._tokenizer.encode(text)
+        return tuple(token_ids)
 
     # Context
 

@@ -27,9 +27,11 @@ class Piece(NamedTuple):
 
     def header_at(self, offset: int) -> tuple[int, int]:
         """Return where the header is in the text that has the piece at an offset; (0, 0): there is none."""
-        lines = self.text.split("\n")
         first, end = self.header
-        if first == end or end >= len(lines):
+        if first == end:
+            return 0, 0
+        lines = self.text.split("\n")
+        if end >= len(lines):  # no row is left below it
             return 0, 0
         start = offset + sum(len(line) + 1 for line in lines[:first])
         length = len("\n".join(lines[first:end]))

@@ -154,7 +154,8 @@ def table_lines(raw: str, spans: list[Spans]) -> tuple[list[str], Lines]:
 def _header_rows(rows: list[list[Cell]]) -> int:
     """Return how many rows at the top hold headers only; 0 where every row does."""
     for number, row in enumerate(rows):
-        if not _names_columns(row):
+        is_header = _names_columns(row)
+        if not is_header:
             return number
     return 0
 

@@ -201,14 +201,15 @@ class Walker:
             return False
         raw = "".join(self._parts)
         self._parts.clear()
+        kind = self._kind
         written = with_scripts(raw)
         lines = self._lines(written)
         text = normalise(lines)
         if not text:
             return False
-        if self._kind is BlockKind.LIST_ITEM:
+        if kind is BlockKind.LIST_ITEM:
             text = f"{self._mark} {text}"
-        piece = Piece(self._kind, self._level, text, self._header)
+        piece = Piece(kind, self._level, text, self._header)
         self.pieces.append(piece)
         return True
 
