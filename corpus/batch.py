@@ -227,6 +227,7 @@ class PreparedBatch:
     space_id: int
     space_fingerprint: str
     pipeline: str  # fingerprint of the preparation
+    context: str = "none"  # what is put above every text
     starts: tuple[
         PreparedFrom, ...
     ] = ()  # one per partition; publishing begins there or not at all
@@ -244,6 +245,7 @@ class EmbedRequest:
     prefix: str
     space_id: int
     space_fingerprint: str
+    context: str = "none"  # that the texts have above them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,10 +11,10 @@ def text_sha256(text: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A slice of a cleaned text."""
+    """A slice of a cleaned text, below the header of the table that it continues."""
 
     start: int
-    """Character offset in the cleaned text."""
+    """Character offset in the cleaned text; of a table's continuation, that of its first row."""
     text: str
     """At most as long, in tokens, as the model reads, unless `truncated`."""
     token_ids: tuple[int, ...]
@@ -23,9 +23,27 @@ class Chunk:
     """Headings above it, joined by " > "."""
     truncated: bool = False
     """The model reads only the beginning; only by explicit choice (`chunker = "whole"`)."""
+    repeated: int = 0
+    """Characters at the text's beginning that repeat a table's header; the slice follows them."""
+    context: str = ""
+    """What the model reads above the text; empty without `context = "headings"`."""
+    context_ids: tuple[int, ...] = ()
+    """Of the context."""
+
+    @property
+    def model_ids(self) -> tuple[int, ...]:
+        """What the model reads, without special tokens."""
+        return self.context_ids + self.token_ids
 
     def sha256(self) -> bytes:
-        """Identifies what is embedded: the text, and of a truncated one how many tokens the model reads."""
+        """Identifies what is embedded: context and text, and of a truncated one how many tokens the model reads.
+
+        No text holds the character U+0000.
+        """
+        embedded = self.text
         if self.truncated:
-            return text_sha256(f"{self.text}\0{len(self.token_ids)}")
-        return text_sha256(self.text)
+            tokens = len(self.token_ids)
+            embedded = f"{embedded}\0{tokens}"
+        if self.context:
+            embedded = f"{self.context}\0\0{embedded}"
+        return text_sha256(embedded)

@@ -21,6 +21,11 @@ _LIMITS = frozenset(
 )
 
 
+# What the model is given above a chunk: nothing, or the headings that lead to it.
+Context = Literal["none", "headings"]
+NO_CONTEXT: Context = "none"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparationSpec:
     """The preparation of one source: every setting with its default, its unit and its meaning.

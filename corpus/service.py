@@ -61,7 +61,8 @@ class SearchHit:
     text: str  # of the chunk
     score: float  # greater is better; comparable within one response only
     position: int = 0  # of the chunk in its document, from 0
-    start: int = 0  # of the chunk in the cleaned document, in characters from 0
+    # Of the chunk in the cleaned document, in characters from 0; a table's header that the text repeats is before it.
+    start: int = 0
     heading: str | None = None  # headings above the chunk, joined by " > "
     title: str | None = None
     uri: str | None = None

@@ -9,7 +9,7 @@ from types import UnionType
 from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from corpus.errors import UnreadableSpecError
-from corpus.preparation import PreparationSpec
+from corpus.preparation import NO_CONTEXT, Context, PreparationSpec
 
 
 class VersionRule(StrEnum):
@@ -102,6 +102,8 @@ class SourceSpec:
     model: str = "all-MiniLM-L6-v2"
     # Put before every document text, for models that expect one.
     prefix: str = ""
+    # What the model is given above a chunk: "headings" is the path of headings that leads to it.
+    context: Context = NO_CONTEXT
     version_rule: VersionRule = VersionRule.EVENT
     # A PostgreSQL text search configuration: of documents whose own language is not known.
     text_search_language: str = "english"

@@ -148,6 +148,7 @@ class BatchWorkflow:
             prefix=prepared.prefix,
             space_id=prepared.space_id,
             space_fingerprint=prepared.space_fingerprint,
+            context=prepared.context,
         )
         await workflow.execute_activity_method(
             EmbedActivities.embed, request, **policies.EMBED

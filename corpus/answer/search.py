@@ -35,7 +35,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Longest wait for each batch that is being published and may change the answer; most take less.
 SETTLE_SECONDS = 5.0
 
-# (model, prefix) -> an embedder that makes vectors of that space.
+# (model, prefix) -> an embedder of queries; they have no context.
 EmbedderOf = Callable[[str, str], Embedder]
 
 
@@ -110,8 +110,8 @@ def search(
         specs, sources = _read_sources(connection, request.sources)
         if not specs:
             return SearchResponse(hits=())
-        model, prefix = one_space(specs)
-        space_id = _registered_space(connection, model, prefix)
+        model, prefix, context = one_space(specs)
+        space_id = _registered_space(connection, model, prefix, context)
         if space_id is None:  # nothing was ever embedded
             return SearchResponse(hits=())
         # Step 2.
@@ -167,23 +167,28 @@ def _read_sources(
     return list(stored.specs.values()), None
 
 
-def one_space(specs: list[SourceSpec]) -> tuple[str, str]:
-    """Model and prefix that all sources share.
+def one_space(specs: list[SourceSpec]) -> tuple[str, str, str]:
+    """Model, prefix and context that all sources share.
 
     Raises:
         SpaceMismatchError: they are of several embedding spaces.
     """
-    spaces = {(spec.model, spec.prefix) for spec in specs}
+    spaces = {(spec.model, spec.prefix, spec.context) for spec in specs}
     if len(spaces) > 1:
-        listed = ", ".join(f"{spec.source} ({spec.model})" for spec in specs)
+        listed = ", ".join(
+            f"{spec.source} ({spec.model}, context {spec.context})" for spec in specs
+        )
         raise SpaceMismatchError(
             f"these sources are of several embedding spaces: {listed}. Name sources of one space."
         )
     return spaces.pop()
 
 
-def _registered_space(connection: Connection, model: str, prefix: str) -> int | None:
-    fingerprint = read_embedding_spec(model, prefix).fingerprint()
+def _registered_space(
+    connection: Connection, model: str, prefix: str, context: str
+) -> int | None:
+    spec = read_embedding_spec(model, prefix, context)
+    fingerprint = spec.fingerprint()
     with connection.cursor(row_factory=class_row(_SpaceRow)) as cursor:
         cursor.execute(query("space_by_fingerprint"), {"fingerprint": fingerprint})
         row = cursor.fetchone()

@@ -74,6 +74,15 @@ class Account:
         """Whether nothing is left of a text that a person could have read."""
         return self.kept == 0 and self.readable > 0
 
+    def how_emptied(self) -> str:
+        """One line for a person: what dropped all of it, and what to do."""
+        lengths = [f"{rule} {length:,}" for rule, length in self.dropped]
+        rules = ", ".join(lengths)
+        return (
+            f"cleaning dropped all of the document's {self.received:,} characters ({rules}); "
+            'see `freshet clean --explain`, or set on_empty = "publish"'
+        )
+
 
 NOTHING_TOLD = Account()
 
@@ -116,17 +125,6 @@ class AccountBuilder:
         )
         pieces = tuple(self._pieces)
         return Account(kept, dropped, pieces)
-
-
-def emptied_detail(account: Account) -> str:
-    """Why a document of which nothing is left is a dead letter, for people."""
-    lengths = [f"{rule} {length:,}" for rule, length in account.dropped]
-    rules = ", ".join(lengths)
-    received = account.received
-    return (
-        f"cleaning dropped all of the document's {received:,} characters ({rules}); "
-        'see `freshet clean --explain`, or set on_empty = "publish"'
-    )
 
 
 def visible_length(text: str) -> int:

@@ -31,6 +31,10 @@ class Block:
     kind: BlockKind
     level: int = 0
     """Of a heading: 1 (highest) to 6; else 0."""
+    header_start: int = 0
+    """Of a table: where the rows begin that name its columns. Character offset, inclusive."""
+    header_end: int = 0
+    """Character offset, exclusive; 0: no row is known to name the columns."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from corpus.clean.account import AccountBuilder, DropRule, visible_length
-from corpus.clean.blocks import Block, BlockKind, CleanedDocument
+from corpus.clean.blocks import CleanedDocument
 from corpus.clean.html_depth import nests_deeper, strip_tags
 from corpus.clean.normalise import normalise, whole_code_points
 from corpus.clean.page.main_part import Parts, document_parts
+from corpus.clean.page.piece import assembled
 from corpus.clean.page.rules import (
     FORMULA_SOURCE,
     HOLDS_MARKUP,
@@ -30,7 +31,7 @@ from corpus.clean.page.tree import (
     text_of,
 )
 from corpus.clean.page.visible import remove_hidden
-from corpus.clean.page.walk import Piece, Walker
+from corpus.clean.page.walk import Walker
 from corpus.clean.plain import plain_blocks
 
 _NEVER_TEXT = Selectors(selector for selector, _ in NEVER_TEXT)
@@ -77,7 +78,7 @@ def clean_html(content: str, *, main: bool, max_nesting: int) -> CleanedDocument
             walker.read(node)
         else:
             _drop_outside(node, parts, account)
-    return _assembled(walker.pieces, account, walker.kept)
+    return assembled(walker.pieces, account, walker.kept)
 
 
 def _without_structure(content: str, account: AccountBuilder) -> CleanedDocument:
@@ -155,24 +156,3 @@ def _drop_outside(node: LexborNode, parts: Parts, account: AccountBuilder) -> No
         if linked * 2 >= visible_length(text):
             rule = DropRule.NAVIGATION
     account.drop(rule, text)
-
-
-def _assembled(
-    pieces: list[Piece], account: AccountBuilder, kept: int
-) -> CleanedDocument:
-    """Join blocks by an empty line, list items by a line's end."""
-    parts: list[str] = []
-    blocks: list[Block] = []
-    offset = 0
-    before: BlockKind | None = None
-    for kind, level, text in pieces:
-        if before is not None:
-            separator = "\n" if kind is before is BlockKind.LIST_ITEM else "\n\n"
-            parts.append(separator)
-            offset += len(separator)
-        end = offset + len(text)
-        parts.append(text)
-        blocks.append(Block(offset, end, kind, level))
-        offset = end
-        before = kind
-    return CleanedDocument("".join(parts), tuple(blocks), account.finish(kept))

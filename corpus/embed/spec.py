@@ -4,6 +4,8 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
+from corpus.preparation import NO_CONTEXT
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingSpec:
@@ -24,10 +26,17 @@ class EmbeddingSpec:
     normalised: bool
     token_limit: int
     """Tokens that the model reads, special tokens included."""
+    context: str = NO_CONTEXT
+    """What the model is given above a chunk."""
 
     def fingerprint(self) -> str:
-        """16 hex digits over all fields but the model's display name."""
+        """16 hex digits over all fields but the model's display name.
+
+        A space without context has the fingerprint that it had before there was any.
+        """
         fields = asdict(self)
         del fields["model"]
+        if self.context == NO_CONTEXT:
+            del fields["context"]
         canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]

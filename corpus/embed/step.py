@@ -59,7 +59,8 @@ class EmbedStep:
     """The embed step.
 
     Args:
-        embedder_of: returns the embedder of (model, prefix), loaded once, with its space's fingerprint.
+        embedder_of: returns the embedder of (model, prefix), loaded once, with the fingerprint of the space that it
+            puts texts of a context into.
         shard: texts per shard.
     """
 
@@ -68,7 +69,7 @@ class EmbedStep:
         *,
         store: StagingStore,
         pool: ConnectionPool[Connection],
-        embedder_of: Callable[[str, str], tuple[Embedder, str]],
+        embedder_of: Callable[[str, str, str], tuple[Embedder, str]],
         shard: int,
     ) -> None:
         self._store = store
@@ -130,7 +131,9 @@ class EmbedStep:
 
     def _embedder_for(self, request: EmbedRequest) -> Embedder:
         with self._loading:
-            embedder, fingerprint = self._embedder_of(request.model, request.prefix)
+            embedder, fingerprint = self._embedder_of(
+                request.model, request.prefix, request.context
+            )
         if fingerprint != request.space_fingerprint:
             raise SpaceMismatchError(
                 f"this embedder's model {request.model!r} makes vectors of space {fingerprint}, "
@@ -142,8 +145,12 @@ class EmbedStep:
     def _ensure_space(self, request: EmbedRequest) -> None:
         """Register the space where the database does not know it: it was restored after the batch was prepared."""
         with self._pool.connection() as connection:
-            if registered(connection, request.space_fingerprint) is None:
-                register(connection, read_embedding_spec(request.model, request.prefix))
+            space_id = registered(connection, request.space_fingerprint)
+            if space_id is None:
+                spec = read_embedding_spec(
+                    request.model, request.prefix, request.context
+                )
+                register(connection, spec)
 
     def _read_texts(self, request: EmbedRequest) -> list[_Text]:
         content = self._store.get(request.texts)

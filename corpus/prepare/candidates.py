@@ -7,7 +7,7 @@ from typing import Any
 from corpus.chunk import Chunk
 from corpus.clean.account import Account
 from corpus.embed.spaces import Space
-from corpus.preparation import PreparationRule
+from corpus.preparation import NO_CONTEXT, PreparationRule
 from corpus.prepare.events import JudgedEvents
 from corpus.prepare.files import DocumentChunk, document_row, text_account
 from corpus.prepare.fold import FoldedDocument, is_after
@@ -74,8 +74,16 @@ class BatchState:
             content_type=self.events.value("content_type", row),
             pipelines=pipelines,
             space_id=self.space.space_id,
+            title=self.title_above(row),
         )
         return head if is_reusable else None
+
+    def title_above(self, row: int) -> str | None:
+        """The title that the chunks of an event's document are embedded below; None: they are embedded alone."""
+        if self.spec.context == NO_CONTEXT:
+            return None
+        title: str | None = self.events.value("title", row)
+        return title or ""
 
     def unchanged_head(
         self, document_id: str, document: FoldedDocument, row: int

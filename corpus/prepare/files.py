@@ -111,7 +111,7 @@ def chunk_frame(chunks: Iterable[DocumentChunk], special_tokens: int) -> pl.Data
             "start": chunk.start,
             "text_sha256": chunk.sha256(),
             "heading": chunk.heading,
-            "token_count": len(chunk.token_ids) + special_tokens,
+            "token_count": len(chunk.model_ids) + special_tokens,
             "truncated": chunk.truncated,
             "text": chunk.text,
         }
@@ -127,7 +127,7 @@ def text_frame(chunks: Mapping[bytes, Chunk]) -> pl.DataFrame:
         chunks: by `Chunk.sha256`.
     """
     rows = [
-        {"text_sha256": digest, "text": chunk.text, "token_ids": list(chunk.token_ids)}
+        {"text_sha256": digest, "text": chunk.text, "token_ids": list(chunk.model_ids)}
         for digest, chunk in chunks.items()
     ]
     return pl.DataFrame(rows, schema=schema_of(TEXTS), orient="row")

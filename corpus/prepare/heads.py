@@ -37,6 +37,7 @@ class Head:
     language: str | None = None  # a text search configuration; None: of the source
     language_from: str | None = None  # an `Origin`
     language_note: str | None = None  # a `Note`
+    title: str | None = None
     first_record: tuple[int, str, int, int] | None = None  # a `Place`
     written: StoredMarks | None = None  # see `FoldedDocument.written`
     deletes: StoredMarks | None = None  # see `FoldedDocument.deletes`
@@ -61,12 +62,25 @@ class Head:
         return is_after(latest(document.deletes, _marks(self.deletes)), written)
 
     def is_reusable(
-        self, *, content_type: str | None, pipelines: Set[str], space_id: int
+        self,
+        *,
+        content_type: str | None,
+        pipelines: Set[str],
+        space_id: int,
+        title: str | None = None,
     ) -> bool:
         """Whether the chunks of this version are also those of the same text under these conditions.
 
         The content type is one of them: the same text may have headings in one format and none in another.
+
+        Args:
+            content_type: of the document.
+            pipelines: fingerprints of the preparations that count as the same.
+            space_id: embedding space.
+            title: of the document, where its chunks are embedded below it; None: they are not.
         """
+        if title is not None and title != (self.title or ""):
+            return False
         return (
             self.visible
             and self.content_type == content_type

@@ -15,7 +15,6 @@ from psycopg_pool import ConnectionPool
 
 from corpus.batch import PreparedBatch, PreparedFrom, PrepareRequest, StagedFile
 from corpus.chunk import Chunk, text_sha256
-from corpus.clean.account import emptied_detail
 from corpus.clean.blocks import CleanedDocument, CleaningFailure
 from corpus.clean.cleaner import Cleaner, RawDocument
 from corpus.database import Connection, database_errors_translated, fetch_all, fetch_one
@@ -90,7 +89,7 @@ class Preparer:
         started = time.monotonic()
         with database_errors_translated(), self._pool.connection() as connection:
             spec, preparation = _source_to_prepare(connection, request.source)
-            space = self._spaces.of(connection, spec.model, spec.prefix)
+            space = self._spaces.of(connection, spec.model, spec.prefix, spec.context)
             staged = read_staged_events(
                 connection, self._store, request.refs
             )  # Step 1.
@@ -173,6 +172,7 @@ class Preparer:
             texts=self._put(request, "texts", text_frame(unseen)),
             model=batch.spec.model,
             prefix=batch.spec.prefix,
+            context=batch.spec.context,
             space_id=batch.space.space_id,
             space_fingerprint=batch.space.fingerprint,
             pipeline=batch.preparation.current,
@@ -257,17 +257,27 @@ def _split(
     if isinstance(result, CleaningFailure):
         batch.events.dead_letter(row, result.reason, result.detail)
         return None
-    if batch.spec.pipeline.on_empty == "dead_letter" and result.account.is_emptied:
-        detail = emptied_detail(result.account)
+    spec = batch.spec
+    tokenizer = batch.space.tokenizer
+    if spec.pipeline.on_empty == "dead_letter" and result.account.is_emptied:
+        detail = result.account.how_emptied()
         batch.events.dead_letter(row, DeadLetterReason.NO_TEXT_LEFT, detail)
         return None
     try:
-        chunks = split(result, batch.space.tokenizer, batch.spec.pipeline)
+        chunks = split(
+            result,
+            tokenizer,
+            spec.pipeline,
+            context=spec.context,
+            title=batch.title_above(row),
+        )
     except TooManyChunks as error:
         batch.events.dead_letter(row, DeadLetterReason.TOO_MANY_CHUNKS, str(error))
         return None
     if any(chunk.sha256() in batch.refused_texts for chunk in chunks):
-        detail = f"model {batch.spec.model!r} makes a vector without numbers of one of its texts"
+        detail = (
+            f"model {spec.model!r} makes a vector without numbers of one of its texts"
+        )
         batch.events.dead_letter(row, DeadLetterReason.NOT_EMBEDDABLE, detail)
         return None
     return chunks

@@ -5,7 +5,7 @@ cannot change it. The smallest key is the best place.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import IntEnum
 from hashlib import blake2b
 from itertools import pairwise
@@ -81,9 +81,19 @@ class Boundaries:
 
 
 def structural(
-    text: str, blocks: tuple[Block, ...], tokens: TokenMap, budget: int
+    text: str,
+    blocks: tuple[Block, ...],
+    tokens: TokenMap,
+    room_at: Callable[[int], int],
 ) -> Boundaries:
-    """Return the boundaries between blocks, and inside the blocks that have more than `budget` tokens."""
+    """Return the boundaries between blocks, and inside the blocks that do not fit into a chunk.
+
+    Args:
+        text: with the blocks.
+        blocks: in order.
+        tokens: of the text.
+        room_at: tokens of the text in a chunk that begins at a character offset.
+    """
     places: list[tuple[int, int]] = []
     for before, block in pairwise(blocks):
         rank = _rank(text, before, block)
@@ -91,7 +101,7 @@ def structural(
     edges = tokens.first_at([block.start for block in blocks])
     edges.append(len(tokens.ids))
     for block, (first, end) in zip(blocks, pairwise(edges), strict=True):
-        if end - first > budget:
+        if end - first > room_at(block.start):
             places += _inside(text, block)
     at = tokens.first_at([offset for _, offset in places])
     keys = (_key(rank, text, offset) for rank, offset in places)
@@ -139,7 +149,9 @@ def _inside(text: str, block: Block) -> Iterator[tuple[Rank, int]]:
     if block.kind in (BlockKind.PARAGRAPH, BlockKind.LIST_ITEM):
         for end in _SENTENCE_END.finditer(text, block.start, block.end):
             yield Rank.SENTENCE, end.end()
-    newline = text.find("\n", block.start, block.end)
+    # A table's header stays with its first row.
+    start = max(block.start, block.header_end + 1)
+    newline = text.find("\n", start, block.end)
     while newline >= 0:
         next_line = newline + 1
         if text[next_line] == "\n":

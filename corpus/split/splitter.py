@@ -5,26 +5,23 @@ is looked at again. *Best* is a property of the place alone (see `boundaries`), 
 it and no others. Small neighbours are then joined again, within a few chunks' distance.
 """
 
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from corpus.chunk import Chunk
-from corpus.clean.blocks import Block, BlockKind, CleanedDocument
+from corpus.clean.blocks import CleanedDocument
 from corpus.embed.tokenizer import ChunkTokenizer
-from corpus.preparation import PreparationSpec
+from corpus.preparation import Context, PreparationSpec
+from corpus.split.above import CHARACTERS_PER_TOKEN, Lead, Outline
 from corpus.split.boundaries import Boundaries, structural, words
 from corpus.split.token_map import TokenMap, map_tokens
 
-# A text with more characters per token is divided as if it had more tokens, so that a row of the index stays small.
-_CHARACTERS_PER_TOKEN = 16
 # Pieces are joined where they fit in spans of so many budgets and less, so that no edit is felt further away than this.
 _LOCAL_BUDGETS = 8
 # Divisions inside each other; real texts stay below 40. Beyond it the middle is taken, whatever its key.
 _MAX_DEPTH = 100
-_MAX_HEADING_CHARACTERS = 200
 
 
 class TooManyChunks(Exception):
@@ -48,19 +45,29 @@ class _Slice(NamedTuple):
     start: int
     text: str
     token_ids: tuple[int, ...]
-
-
-class _Heading(NamedTuple):
-    start: int
-    path: str
+    """Of the header that is repeated, and of the text."""
+    lead: Lead
 
 
 def split(
-    document: CleanedDocument, tokenizer: ChunkTokenizer, spec: PreparationSpec
+    document: CleanedDocument,
+    tokenizer: ChunkTokenizer,
+    spec: PreparationSpec,
+    *,
+    context: Context = "none",
+    title: str | None = None,
 ) -> list[Chunk]:
     """Divide a document into chunks that the model reads whole.
 
-    Together, in order, the chunks hold all of the text but white space; each is a slice of it.
+    Together, in order, the chunks hold all of the text but white space; each is a slice of it, behind the repeated
+    header of the table that it continues.
+
+    Args:
+        document: cleaned.
+        tokenizer: of the model.
+        spec: sizes.
+        context: what the model is given above a chunk.
+        title: of the document, as its event has it; it counts as a heading above all others.
 
     Raises:
         TooManyChunks: more than `spec.max_chunks`.
@@ -69,10 +76,17 @@ def split(
         return []
     limit = min(tokenizer.limit, spec.max_tokens or tokenizer.limit)
     budget = max(limit - tokenizer.special_tokens, 1)
+    outline = Outline(
+        document,
+        tokenizer,
+        budget,
+        context=context == "headings",
+        title=title or "",
+    )
     if spec.chunker == "whole":
-        return [_whole(document, tokenizer, budget)]
+        return [_whole(document, tokenizer, budget, outline)]
     min_tokens = min(spec.min_tokens, budget)
-    chunks = _Splitter(document, tokenizer, budget, min_tokens).chunks()
+    chunks = _Splitter(document, tokenizer, outline, budget, min_tokens).chunks()
     if len(chunks) > spec.max_chunks:
         raise TooManyChunks(
             f"the document has {len(chunks)} chunks, more than max_chunks = {spec.max_chunks}; "
@@ -81,19 +95,26 @@ def split(
     return chunks
 
 
-def _whole(document: CleanedDocument, tokenizer: ChunkTokenizer, budget: int) -> Chunk:
+def _whole(
+    document: CleanedDocument,
+    tokenizer: ChunkTokenizer,
+    budget: int,
+    outline: Outline,
+) -> Chunk:
     tokens = map_tokens(document.text, tokenizer)
     text = document.text.strip()
     start = document.text.find(text)
-    headings = _headings(document)
-    path = headings[0].path if headings else None
-    ids = tokens.ids[:budget].tolist()
+    lead = outline.lead(start)
+    room = budget - lead.tokens
+    ids = tokens.ids[:room].tolist()
     return Chunk(
         start,
         text,
         tuple(ids),
-        path,
-        truncated=len(tokens.ids) > budget,
+        outline.first_path(),
+        truncated=len(tokens.ids) > room,
+        context=lead.context,
+        context_ids=lead.context_ids,
     )
 
 
@@ -101,6 +122,7 @@ class _Splitter:
     """Divides one document.
 
     Args:
+        outline: of the document.
         budget: tokens per chunk.
         min_tokens: smaller pieces are joined to a neighbour where they fit.
     """
@@ -109,32 +131,37 @@ class _Splitter:
         self,
         document: CleanedDocument,
         tokenizer: ChunkTokenizer,
+        outline: Outline,
         budget: int,
         min_tokens: int,
     ) -> None:
         self._document = document
+        self._outline = outline
         self._text = document.text
         self._tokenizer = tokenizer
         self._budget = budget
         self._min_tokens = min_tokens
-        self._max_characters = budget * _CHARACTERS_PER_TOKEN
+        self._max_characters = budget * CHARACTERS_PER_TOKEN
         self._tokens: TokenMap = map_tokens(self._text, tokenizer)
 
     def chunks(self) -> list[Chunk]:
         """1. find the spans, 2. slice text and tokens, 3. name the headings above each."""
         # 1.
         spans = self._spans()
-        # 2.
-        slices = list(self._slices(spans))
-        # 3.
-        headings = _headings(self._document)
-        starts = [heading.start for heading in headings]
-        chunks: list[Chunk] = []
-        for start, text, token_ids in slices:
-            above = bisect_right(starts, start)
-            path = headings[above - 1].path if above else None
-            chunks.append(Chunk(start, text, token_ids, path))
-        return chunks
+        # 2., 3.
+        return [self._chunk(one) for one in self._slices(spans)]
+
+    def _chunk(self, one: _Slice) -> Chunk:
+        lead = one.lead
+        return Chunk(
+            one.start,
+            lead.header + one.text,
+            one.token_ids,
+            self._outline.path(one.start),
+            repeated=len(lead.header),
+            context=lead.context,
+            context_ids=lead.context_ids,
+        )
 
     # Spans
 
@@ -143,8 +170,11 @@ class _Splitter:
         if not whole.tokens:
             return []
         blocks = self._document.blocks
-        boundaries = structural(self._text, blocks, self._tokens, self._budget)
+        boundaries = structural(self._text, blocks, self._tokens, self._room_at)
         return self._divide(whole, boundaries, depth=0)
+
+    def _room_at(self, place: int) -> int:
+        return self._budget - self._outline.lead(place).tokens
 
     def _divide(self, span: _Span, boundaries: Boundaries, depth: int) -> list[_Span]:
         """Divide a span into spans that fit."""
@@ -176,9 +206,12 @@ class _Splitter:
     def _fits(self, span: _Span) -> bool:
         if span.tokens > self._budget:
             return False
-        start = self._tokens.starts[span.first]
-        end = self._tokens.ends[span.end - 1]
-        return int(end - start) <= self._max_characters
+        start = int(self._tokens.starts[span.first])
+        end = int(self._tokens.ends[span.end - 1])
+        lead = self._outline.lead(start)
+        if span.tokens + lead.tokens > self._budget:
+            return False
+        return end - start + lead.characters <= self._max_characters
 
     # Slices
 
@@ -196,9 +229,12 @@ class _Splitter:
     def _slice(self, start: int, end: int, span: _Span) -> Iterator[_Slice]:
         """Yield the slice of a span; several, if it has to be encoded again and has more tokens then."""
         begin, text = self._stripped(start, end)
-        if text and self._keeps_its_tokens(begin, text):
+        lead = self._outline.lead(begin)
+        fits = lead.tokens + span.tokens <= self._budget
+        if text and fits and self._keeps_its_tokens(begin, text):
             token_ids = self._tokens.ids[span.first : span.end]
-            yield _Slice(begin, text, tuple(token_ids.tolist()))
+            ids = (*lead.header_ids, *token_ids.tolist())
+            yield _Slice(begin, text, ids, lead)
         elif text:
             yield from self._encoded(begin, begin + len(text))
 
@@ -207,11 +243,14 @@ class _Splitter:
         begin, text = self._stripped(start, end)
         if not text:
             return
-        token_ids, offsets = self._tokenizer.encode(text)
-        fits = len(token_ids) <= self._budget and self._is_short(text)
+        lead = self._outline.lead(begin)
+        token_ids, _ = self._tokenizer.encode(lead.header + text)
+        tokens = len(lead.context_ids) + len(token_ids)
+        fits = tokens <= self._budget and self._is_short(text)
         if fits or len(text) <= 1:
-            yield _Slice(begin, text, tuple(token_ids))
+            yield _Slice(begin, text, tuple(token_ids), lead)
             return
+        _, offsets = self._tokenizer.encode(text)
         middle = begin + _middle(text, offsets)
         yield from self._encoded(begin, middle)
         yield from self._encoded(middle, begin + len(text))
@@ -258,35 +297,3 @@ def _may_join(text: str, place: int) -> bool:
     both_letters = left.isalnum() and right.isalnum()
     both_ascii = left.isascii() and right.isascii()
     return both_letters or not both_ascii
-
-
-# Headings
-
-
-def _headings(document: CleanedDocument) -> list[_Heading]:
-    """Return every heading's offset and the path that leads to it ("Book > Chapter > Section")."""
-    above: list[tuple[int, str]] = []
-    headings: list[_Heading] = []
-    for block in document.blocks:
-        if block.kind is not BlockKind.HEADING:
-            continue
-        while above and above[-1][0] >= block.level:
-            above.pop()
-        above.append((block.level, _title(document.text, block)))
-        path = " > ".join(title for _, title in above)
-        headings.append(_Heading(block.start, path[:_MAX_HEADING_CHARACTERS]))
-    return headings
-
-
-def _title(text: str, heading: Block) -> str:
-    """Return the words of a heading, without the marks that make it one."""
-    lines = text[heading.start : heading.end].split("\n")
-    named = [line.strip() for line in lines if any(map(str.isalnum, line))]
-    title = " ".join(named) or lines[0].strip()
-    if not title.startswith(("# ", "##")):
-        return title
-    title = title.lstrip("#").strip()
-    without_closing = title.rstrip("#")
-    if without_closing.endswith(" "):  # "C #" is closed, "C#" is not
-        return without_closing.rstrip()
-    return title

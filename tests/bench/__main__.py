@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from tests.bench import converge, edits, latency, memory, retrieval, throughput
+from tests.bench import context, converge, edits, latency, memory, retrieval, throughput
 from tests.bench.gold import bench as gold
 from tests.bench.stack import ROOT
 
@@ -23,6 +23,9 @@ BENCHES: dict[str, Callable[[], dict[str, Any]]] = {
     "converge-chaos": partial(converge.run, "chaos"),
     "memory": memory.run,
     "gold": gold.run,
+    "context-scifact": context.run_scifact,
+    "context-peps": context.run_peps,
+    "headings": context.run_text,
 }
 
 

@@ -63,6 +63,13 @@ def test_standard_input(freshet: CommandLine, monkeypatch: pytest.MonkeyPatch) -
     assert freshet("clean", "-", "--text").stdout == "Some text.\n"
 
 
+def test_the_context_that_the_model_is_given(freshet: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "freshet.toml").write_text('[source.pages]\ncontext = "headings"\n')
+    arguments = ["clean", "notes.md", "-c", "freshet.toml", "-s", "pages", "--title", "Gates"]
+    (chunk,) = json.loads(freshet(*arguments, "--json").stdout)["chunks"]
+    assert (chunk["context"], chunk["text"]) == ("Gates", "# Notes\n\nThe sluice is open.")
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [

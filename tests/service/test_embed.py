@@ -219,7 +219,7 @@ def test_a_model_of_another_space_embeds_nothing(pipeline: Pipeline) -> None:
     batch = prepared(pipeline, range(5), 1)
     other = HashEmbedder()
 
-    def with_another_fingerprint(_model: str, _prefix: str) -> tuple[HashEmbedder, str]:
+    def with_another_fingerprint(*_: str) -> tuple[HashEmbedder, str]:
         return other, "0" * 16
 
     pipeline.embed_step = EmbedStep(

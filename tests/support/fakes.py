@@ -37,9 +37,9 @@ class HashEmbedder:
         token_ids, _ = self._tokenizer.encode(text)
         return self._vector(token_ids)
 
-    def with_fingerprint(self, model: str, prefix: str) -> tuple["HashEmbedder", str]:
+    def with_fingerprint(self, model: str, prefix: str, context: str) -> tuple["HashEmbedder", str]:
         """As workers.roles.models.LoadedModels does."""
-        return self, read_embedding_spec(model, prefix).fingerprint()
+        return self, read_embedding_spec(model, prefix, context).fingerprint()
 
     def of(self, _model: str, _prefix: str = "") -> "HashEmbedder":
         """As workers.roles.models.LoadedModels does."""

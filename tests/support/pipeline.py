@@ -241,6 +241,7 @@ class Pipeline:
             prefix=prepared.prefix,
             space_id=prepared.space_id,
             space_fingerprint=prepared.space_fingerprint,
+            context=prepared.context,
         )
         return self.embed_step.embed(request).embedded
 

@@ -14,7 +14,7 @@ from workers.apply.sources import read_rows
 from workers.config import rules
 
 # Re-embedding and re-indexing the documents that exist is not built yet.
-_FIXED_BY_DOCUMENTS = ("model", "prefix", "text_search_language")
+_FIXED_BY_DOCUMENTS = ("model", "prefix", "context", "text_search_language")
 
 
 def check(connection: Connection, target: Target) -> None:

@@ -36,7 +36,7 @@ class Spaces(Kind[RegisteredSpace]):
     async def desired(
         self, services: Services, target: Target
     ) -> Mapping[str, RegisteredSpace]:
-        """One per model and prefix.
+        """One per model, prefix and context.
 
         Raises:
             ConfigurationError: a model's files are missing or unreadable; the message names the source.
@@ -74,7 +74,7 @@ def embedding_of(source: SourceSpec) -> EmbeddingSpec:
         ConfigurationError: the model's files are missing or unreadable; the message names the source.
     """
     try:
-        return read_embedding_spec(source.model, source.prefix)
+        return read_embedding_spec(source.model, source.prefix, source.context)
     except ConfigurationError as error:
         raise ConfigurationError(
             f"source.{source.source}.model = {source.model!r}: {error}"

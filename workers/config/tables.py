@@ -236,6 +236,10 @@ class SourceTable(Table):
         default=_SOURCE.prefix,
         description="Put before every document text, for models that want one.",
     )
+    context: Literal["none", "headings"] = Field(
+        default=_SOURCE.context,
+        description="What the model is given above a chunk: nothing, or the headings that lead to it.",
+    )
     version_rule: VersionRule = Field(
         default=_SOURCE.version_rule,
         description="Where a document's version comes from; a wrong choice loses data.",
@@ -272,6 +276,7 @@ class SourceTable(Table):
             detect_charset=self.detect_charset,
             model=self.model,
             prefix=self.prefix,
+            context=self.context,
             version_rule=self.version_rule,
             text_search_language=self.text_search_language,
             detect_language=self.detect_language,

@@ -40,10 +40,11 @@ class LoadedModels:
             return embedder
 
     def with_fingerprint(
-        self, model: str, prefix: str
+        self, model: str, prefix: str, context: str
     ) -> tuple[SentenceTransformerEmbedder, str]:
-        """The embedder, and the fingerprint of the space that its vectors belong to."""
-        return self.of(model, prefix), read_embedding_spec(model, prefix).fingerprint()
+        """The embedder, and the fingerprint of the space that its vectors of such texts belong to."""
+        spec = read_embedding_spec(model, prefix, context)
+        return self.of(model, prefix), spec.fingerprint()
 
     def _load(self, model: str, prefix: str) -> SentenceTransformerEmbedder:
         settings = self._settings

@@ -34,6 +34,9 @@ _PARSER_WITHOUT_HTML = try_rules_by_first_character(make_parser("html_block"))
 # An end tag as browsers read it; CommonMark allows no space.
 _SPACED_END = re.compile(r"</(?:script|style)\s+>", re.IGNORECASE)
 
+# Of a table: the row that names the columns, and the one of dashes below it.
+_HEADER_LINES = 2
+
 _KINDS = {
     "heading_open": BlockKind.HEADING,
     "paragraph_open": BlockKind.PARAGRAPH,
@@ -176,7 +179,18 @@ def _level(token: Token, kind: BlockKind) -> int:
 def _block(text: str, start: int, end: int, span: _Span) -> Block:
     if span.kind is not BlockKind.CODE:  # code keeps the indentation of its first line
         start = first_visible(text, start, end)
+    if span.kind is BlockKind.TABLE:
+        header_end = _end_of_lines(text, start, _HEADER_LINES)
+        return Block(start, end, span.kind, 0, start, header_end)
     return Block(start, end, span.kind, span.level)
+
+
+def _end_of_lines(text: str, start: int, count: int) -> int:
+    """Return where the last of some lines ends; every table has more."""
+    end = start - 1
+    for _ in range(count):
+        end = text.find("\n", end + 1)
+    return end
 
 
 def _append_unnamed(

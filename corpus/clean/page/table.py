@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from selectolax.lexbor import LexborNode
 
+from corpus.clean.page.piece import Lines
+
 # Stand for the beginning of a row and of a cell; no text holds them (see source).
 ROW = "\x04"
 CELL = "\x05"
@@ -72,15 +74,15 @@ class _Budget:
 
 
 def lines_of(rows: list[list[Cell]]) -> list[str]:
-    """Return one line per row that has text."""
+    """Return one line per row; it is empty where the row has no text."""
     budget = _Budget(rows)
     reaching: dict[int, _Reach] = {}
     width = max((sum(cell.spans.columns for cell in row) for row in rows), default=0)
     lines: list[str] = []
     for row in rows:
         texts = _unfolded(row, reaching, budget, width)
-        if any(texts):
-            lines.append(" ".join(" | ".join(texts).split()))
+        line = " | ".join(texts) if any(texts) else ""
+        lines.append(" ".join(line.split()))
     return lines
 
 
@@ -126,8 +128,8 @@ def _continue_above(
         texts.append(budget.repeated(reach.text))
 
 
-def table_lines(raw: str, spans: list[Spans]) -> list[str]:
-    """Return the lines of a table: its captions, then one per row.
+def table_lines(raw: str, spans: list[Spans]) -> tuple[list[str], Lines]:
+    """Return the lines of a table (its captions, then one per row), and which of them name its columns.
 
     Args:
         raw: its text, with ROW and CELL in front of each.
@@ -141,7 +143,26 @@ def table_lines(raw: str, spans: list[Spans]) -> list[str]:
         captions.append(_one_line(before))
         if texts:
             rows.append([Cell(_one_line(text), next(next_spans)) for text in texts])
-    return [*filter(None, captions), *lines_of(rows)]
+    lines = list(filter(None, captions))
+    first = len(lines)
+    of_rows = lines_of(rows)
+    header = list(filter(None, of_rows[: _header_rows(rows)]))
+    lines += filter(None, of_rows)
+    return lines, Lines(first, first + len(header))
+
+
+def _header_rows(rows: list[list[Cell]]) -> int:
+    """Return how many rows at the top hold headers only; 0 where every row does."""
+    for number, row in enumerate(rows):
+        is_header = _names_columns(row)
+        if not is_header:
+            return number
+    return 0
+
+
+def _names_columns(row: list[Cell]) -> bool:
+    """Are the cells with text headers? The corner above a column of headers is empty."""
+    return all(cell.spans.heads or not cell.text for cell in row)
 
 
 def spans_of(cell: LexborNode) -> Spans:
@@ -149,7 +170,14 @@ def spans_of(cell: LexborNode) -> Spans:
     attributes = cell.attributes
     rows = _number(attributes.get("rowspan", "1"))
     columns = _number(attributes.get("colspan", "1"))
-    return Spans(rows or _ALL_ROWS, columns or 1, cell.tag == "th")
+    heads = cell.tag == "th" or _is_in_head(cell)
+    return Spans(rows or _ALL_ROWS, columns or 1, heads)
+
+
+def _is_in_head(cell: LexborNode) -> bool:
+    row = cell.parent
+    group = row.parent if row is not None else None
+    return group is not None and group.tag == "thead"
 
 
 def _one_line(raw: str) -> str:

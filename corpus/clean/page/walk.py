@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from selectolax.lexbor import LexborNode
 
@@ -26,6 +26,7 @@ from corpus.clean.page.marks import (
     QUOTES,
     RAISED,
 )
+from corpus.clean.page.piece import NO_LINES, Piece
 from corpus.clean.page.table import CELL, ROW, Spans, spans_of, table_lines
 from corpus.clean.page.tree import parts_of, text_of
 
@@ -40,14 +41,6 @@ _OF_TABLE = frozenset(("tr", "caption", "td", "th"))
 _LISTS = frozenset(("ol", "ul", "menu", "dir"))
 # After these a term needs no colon.
 _ENDS_TERM = (":", "：", "?", "!", ".", "-", "–", "—")
-
-
-class Piece(NamedTuple):
-    """A block that is not yet placed in a text."""
-
-    kind: BlockKind
-    level: int
-    text: str
 
 
 class Walker:
@@ -80,6 +73,7 @@ class Walker:
         self._whole: BlockKind | None = None
         # Of the open table.
         self._cells: list[Spans] = []
+        self._header = NO_LINES
         self._nested_tables = 0
         self._cell_has_text = False
 
@@ -207,22 +201,25 @@ class Walker:
             return False
         raw = "".join(self._parts)
         self._parts.clear()
+        kind = self._kind
         written = with_scripts(raw)
         lines = self._lines(written)
         text = normalise(lines)
         if not text:
             return False
-        if self._kind is BlockKind.LIST_ITEM:
+        if kind is BlockKind.LIST_ITEM:
             text = f"{self._mark} {text}"
-        piece = Piece(self._kind, self._level, text)
+        piece = Piece(kind, self._level, text, self._header)
         self.pieces.append(piece)
         return True
 
     def _lines(self, raw: str) -> str:
+        self._header = NO_LINES
         if self._kind is BlockKind.CODE:
             return raw.replace(_BREAK, "\n")
         if self._kind is BlockKind.TABLE:
-            return "\n".join(table_lines(raw, self._cells))
+            lines, self._header = table_lines(raw, self._cells)
+            return "\n".join(lines)
         return folded(raw)
 
     # Text

@@ -8,6 +8,11 @@ from corpus.clean.blocks import BlockKind
 from corpus.clean.plain import LIST_ITEM
 
 RULE = re.compile(r"([!-/:-@\[-`{-~])\1{2,}$")
+GRID = re.compile(r"\s*\+[-=+]+\+$")
+"""A border of a grid table."""
+SIMPLE = re.compile(r"\s*={2,}(?: +={2,})+$")
+"""A border of a simple table."""
+_HEADER_BORDER = re.compile(r"\s*\+=[=+]*\+$")
 EXPLICIT = re.compile(r"\s*\.\.(?: |$)")
 FOOTNOTE = re.compile(r"\[[^\]\s]{1,40}\]")
 TARGET = re.compile(r"_(?:[^:\\`]|\\.|`[^`]*`)*:(?:\s|$)|__:(?:\s|$)")
@@ -66,6 +71,15 @@ def heading_at(lines: Sequence[str]) -> Heading | None:
     if RULE.match(underline) and long_enough and not title.startswith(" "):
         return Heading(underline[0], 2)
     return None
+
+
+def header_lines(table: Sequence[str]) -> int:
+    """Return how many of a table's first lines name its columns: up to the border below them."""
+    border = _HEADER_BORDER if GRID.match(table[0]) else SIMPLE
+    for number, line in enumerate(table[1:-1], 2):
+        if border.match(line):
+            return number
+    return 0
 
 
 def indentation_of(line: str) -> int:

@@ -15,6 +15,8 @@ class _Span(NamedTuple):
     end: int
     kind: BlockKind
     level: int
+    header_end: int
+    """Behind the last line of a table's header; as `first`: there is none."""
 
 
 class Output:
@@ -29,8 +31,17 @@ class Output:
         if self._lines and any(self._lines[-_MAX_BLANK_LINES:]):
             self._lines.append("")
 
-    def add(self, kind: BlockKind, text: str, level: int = 0) -> None:
-        """Add a block without the blank lines around it; a blank text is none."""
+    def add(
+        self, kind: BlockKind, text: str, level: int = 0, header_lines: int = 0
+    ) -> None:
+        """Add a block without the blank lines around it; a blank text is none.
+
+        Args:
+            kind: of the block.
+            text: of the block.
+            level: of a heading.
+            header_lines: how many of a table's first lines name its columns; a table begins with no blank line.
+        """
         lines = text.split("\n")
         if kind is not BlockKind.CODE:
             lines = [line.rstrip() for line in lines]
@@ -43,7 +54,8 @@ class Output:
             return
         first = len(self._lines)
         self._lines += lines[start:]
-        self._spans.append(_Span(first, len(self._lines), kind, level))
+        end = len(self._lines)
+        self._spans.append(_Span(first, end, kind, level, first + header_lines))
 
     def finish(self) -> tuple[str, tuple[Block, ...]]:
         """Return the text and its blocks."""
@@ -56,5 +68,8 @@ class Output:
             start, end = starts[span.first], starts[span.end] - 1
             if span.kind is not BlockKind.CODE:
                 start = first_visible(text, start, end)
-            blocks.append(Block(start, end, span.kind, span.level))
+            header = (0, 0)
+            if span.first < span.header_end < span.end:
+                header = (start, starts[span.header_end] - 1)
+            blocks.append(Block(start, end, span.kind, span.level, *header))
         return text, tuple(blocks)

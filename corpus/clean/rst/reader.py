@@ -19,9 +19,12 @@ from corpus.clean.rst.lines import (
     DIRECTIVE,
     EXPLICIT,
     FOOTNOTE,
+    GRID,
     RULE,
+    SIMPLE,
     SUBSTITUTION,
     TARGET,
+    header_lines,
     heading_at,
     indentation_of,
     is_explicit_inside,
@@ -31,8 +34,6 @@ from corpus.clean.rst.names import defined_names
 from corpus.clean.rst.output import Output
 
 _MIN_TRANSITION = 4
-_GRID = re.compile(r"\s*\+[-=+]+\+$")
-_SIMPLE = re.compile(r"\s*={2,}(?: +={2,})+$")
 _PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
 _MAX_LEVEL = 6
 
@@ -167,19 +168,20 @@ class _Scanner:
         if is_alone and RULE.match(line) and len(line) >= _MIN_TRANSITION:
             self._account.drop(DropRule.MARKUP, line)
             return end
-        if _SIMPLE.match(line):
+        if SIMPLE.match(line):
             end = self._simple_table_end(number)
-        elif not _GRID.match(line):
+        elif not GRID.match(line):
             return 0
-        rows = "\n".join(map(self._inline.read, self._lines[number:end]))
-        self._output.add(BlockKind.TABLE, rows)
+        lines = self._lines[number:end]
+        rows = "\n".join(map(self._inline.read, lines))
+        self._output.add(BlockKind.TABLE, rows, header_lines=header_lines(lines))
         return end
 
     def _simple_table_end(self, number: int) -> int:
         """The line behind the second border after the first one, or behind a border before a blank line."""
         borders = 0
         for line in range(number + 1, len(self._lines)):
-            if _SIMPLE.match(self._lines[line]):
+            if SIMPLE.match(self._lines[line]):
                 borders += 1
                 if borders == 2 or self._lines[line + 1 : line + 2] in ([], [""]):
                     return line + 1

@@ -20,7 +20,8 @@ WHERE source = %(source)s AND topic = %(topic)s AND topic_id = %(topic_id)s AND 
 -- The newest known version of some documents, visible or not.
 SELECT document_id, document_key, version, visible_to IS NULL AS visible,
        coalesce(end_reason = 'expired', false) AS expired, content_sha256, cleaned_sha256, pipeline, space_id,
-       content_type, language_from, language, language_note, first_record, freshet.written_of(d) AS written, deletes
+       content_type, title, language_from, language, language_note, first_record, freshet.written_of(d) AS written,
+       deletes
 FROM freshet.document d
 WHERE source = %(source)s AND is_head AND document_id = ANY(%(document_ids)s::text[]);
 
@@ -32,4 +33,5 @@ WHERE space_id = %(space_id)s AND text_sha256 = ANY(%(hashes)s::bytea[]);
 -- name: register_space
 -- Register an embedding space; the same space again gives the same id, without a lock.
 SELECT freshet.register_space(%(fingerprint)s::text, %(model)s::text, %(weights)s::text, %(pooling)s::text,
-    %(prefix)s::text, %(dimensions)s::integer, %(normalised)s::boolean, %(token_limit)s::integer) AS space_id;
+    %(prefix)s::text, %(dimensions)s::integer, %(normalised)s::boolean, %(token_limit)s::integer,
+    %(context)s::text) AS space_id;

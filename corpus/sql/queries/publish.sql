@@ -190,7 +190,13 @@ WHERE NOT EXISTS (
 );
 
 -- name: close_chunks
--- Close the chunks that the new versions do not contain, and those that are indexed in another language than theirs.
+-- Close the chunks that the new versions do not contain, those that are indexed in another language than theirs, and
+-- those that stand below other headings now: a chunk's search text has its headings. One whose headings are not known
+-- yet stays; `rebuild_search_texts` finds them out.
+WITH placed AS MATERIALIZED (
+    SELECT document_id, text_sha256, freshet.headings_of(array_agg(heading)) AS headings
+    FROM incoming_chunk GROUP BY document_id, text_sha256
+)
 UPDATE freshet.chunk c SET visible_to = %(published_at)s, end_batch = %(batch)s
 FROM incoming_document i
 WHERE c.source = %(source)s AND c.document_id = i.document_id AND c.visible_to IS NULL
@@ -199,22 +205,26 @@ WHERE c.source = %(source)s AND c.document_id = i.document_id AND c.visible_to I
        OR i.reuse_key IS NULL AND (
            c.space_id <> %(space_id)s
            OR NOT EXISTS (
-               SELECT FROM incoming_chunk k WHERE k.document_id = c.document_id AND k.text_sha256 = c.text_sha256
+               SELECT FROM placed k
+               WHERE k.document_id = c.document_id AND k.text_sha256 = c.text_sha256
+                 AND (c.headings IS NULL OR c.headings = k.headings)
            )
        ));
 
 -- name: open_chunks
--- Open the chunks that are new, with their vectors.
-INSERT INTO freshet.chunk (source, document_id, text_sha256, text, token_count, truncated, search_text, language,
-    space_id, dimensions, embedding, visible_from, batch)
-SELECT %(source)s, k.document_id, k.text_sha256, k.text, k.token_count, k.truncated,
-       freshet.search_text(k.language::regconfig, k.text), k.language, e.space_id, e.dimensions, e.embedding,
-       %(published_at)s, %(batch)s
+-- Open the chunks that are new, with their vectors; the places of one text in a document are one chunk.
+INSERT INTO freshet.chunk (source, document_id, text_sha256, text, token_count, truncated, headings, search_text,
+    language, space_id, dimensions, embedding, visible_from, batch)
+SELECT %(source)s, k.document_id, k.text_sha256, k.text, k.token_count, k.truncated, k.headings,
+       freshet.search_text(k.language::regconfig, k.text, k.headings), k.language, e.space_id, e.dimensions,
+       e.embedding, %(published_at)s, %(batch)s
 FROM (
-    SELECT DISTINCT ON (k.document_id, k.text_sha256) k.*, i.language FROM incoming_chunk k
+    SELECT k.document_id, k.text_sha256, i.language, min(k.text) AS text, min(k.token_count) AS token_count,
+           bool_or(k.truncated) AS truncated, freshet.headings_of(array_agg(k.heading)) AS headings
+    FROM incoming_chunk k
     JOIN incoming_document i USING (document_id)
     WHERE i.decision = 'upsert' AND i.reuse_key IS NULL
-    ORDER BY k.document_id, k.text_sha256, k.ordinal
+    GROUP BY k.document_id, k.text_sha256, i.language
 ) k
 JOIN freshet.embedding e ON e.space_id = %(space_id)s AND e.text_sha256 = k.text_sha256
 WHERE NOT EXISTS (
@@ -226,11 +236,11 @@ WHERE NOT EXISTS (
 -- name: reindex_chunks
 -- Open the chunks again that stay in a document whose language is another now, with their vectors; returns how many.
 WITH opened AS (
-    INSERT INTO freshet.chunk (source, document_id, text_sha256, text, token_count, truncated, search_text, language,
-        space_id, dimensions, embedding, visible_from, batch)
-    SELECT c.source, c.document_id, c.text_sha256, c.text, c.token_count, c.truncated,
-           freshet.search_text(i.language::regconfig, c.text), i.language, c.space_id, c.dimensions, c.embedding,
-           %(published_at)s, %(batch)s
+    INSERT INTO freshet.chunk (source, document_id, text_sha256, text, token_count, truncated, headings, search_text,
+        language, space_id, dimensions, embedding, visible_from, batch)
+    SELECT c.source, c.document_id, c.text_sha256, c.text, c.token_count, c.truncated, c.headings,
+           freshet.search_text(i.language::regconfig, c.text, c.headings), i.language, c.space_id, c.dimensions,
+           c.embedding, %(published_at)s, %(batch)s
     FROM incoming_document i
     JOIN freshet.document h ON h.document_key = i.reuse_key
     JOIN freshet.chunk c ON c.chunk_id = ANY(h.chunk_ids) AND coalesce(c.language, %(language)s) <> i.language
@@ -251,10 +261,10 @@ ON CONFLICT DO NOTHING;
 
 -- name: reopen_chunks
 -- Open the chunks of expired versions that were sent again: as they were, with their vectors.
-INSERT INTO freshet.chunk (source, document_id, text_sha256, text, token_count, truncated, search_text, language,
-    space_id, dimensions, embedding, visible_from, batch)
-SELECT c.source, c.document_id, c.text_sha256, c.text, c.token_count, c.truncated, c.search_text, c.language,
-       c.space_id, c.dimensions, c.embedding, %(published_at)s, %(batch)s
+INSERT INTO freshet.chunk (source, document_id, text_sha256, text, token_count, truncated, headings, search_text,
+    language, space_id, dimensions, embedding, visible_from, batch)
+SELECT c.source, c.document_id, c.text_sha256, c.text, c.token_count, c.truncated, c.headings, c.search_text,
+       c.language, c.space_id, c.dimensions, c.embedding, %(published_at)s, %(batch)s
 FROM incoming_document i
 JOIN freshet.document h ON h.document_key = i.head_key AND h.visible_to IS NOT NULL
 JOIN freshet.chunk c ON c.chunk_id = ANY(h.chunk_ids)

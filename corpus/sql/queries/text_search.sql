@@ -19,19 +19,25 @@ UPDATE freshet.search_text_state s SET character_type = d.datctype, next_chunk =
 FROM pg_catalog.pg_database d WHERE d.datname = current_database() AND s.character_type <> d.datctype;
 
 -- name: rebuild_search_texts
--- Rebuild the search texts of the next chunks, those of ASCII excepted: they are the same with every character type.
+-- Rebuild the search texts of the next chunks, those of ASCII with known headings excepted: they are the same with
+-- every character type.
 WITH state AS MATERIALIZED (SELECT next_chunk FROM freshet.search_text_state FOR UPDATE),
 slice AS MATERIALIZED (
-    SELECT c.chunk_id, c.source, c.text, c.search_text, c.language FROM freshet.chunk c
+    SELECT c.chunk_id, c.source, c.text, c.search_text, c.language, c.headings IS NULL AS is_new,
+           coalesce(c.headings, freshet.headings_above(c)) AS headings
+    FROM freshet.chunk c
     WHERE c.chunk_id >= (SELECT next_chunk FROM state) ORDER BY c.chunk_id LIMIT %(limit)s
 ), made AS MATERIALIZED (
-    SELECT n.chunk_id, n.search_text AS old_text, freshet.search_text(
-               coalesce(n.language, s.spec ->> 'text_search_language', 'english')::regconfig, n.text) AS new_text
+    SELECT n.chunk_id, n.headings, n.is_new, n.search_text AS old_text, freshet.search_text(
+               coalesce(n.language, s.spec ->> 'text_search_language', 'english')::regconfig, n.text, n.headings
+           ) AS new_text
     FROM slice n JOIN freshet.source s USING (source)
-    WHERE octet_length(n.text) <> char_length(n.text)
+    WHERE n.is_new OR octet_length(n.text || n.headings) <> char_length(n.text || n.headings)
+), written AS (
+    UPDATE freshet.chunk c SET search_text = m.new_text, headings = m.headings FROM made m
+    WHERE c.chunk_id = m.chunk_id AND (m.is_new OR m.new_text <> m.old_text) RETURNING c.chunk_id
 ), rebuilt AS (
-    UPDATE freshet.chunk c SET search_text = m.new_text FROM made m
-    WHERE c.chunk_id = m.chunk_id AND m.new_text <> m.old_text RETURNING c.chunk_id
+    SELECT FROM written JOIN made m USING (chunk_id) WHERE m.new_text <> m.old_text
 ), moved AS (
     UPDATE freshet.search_text_state SET next_chunk = (SELECT max(chunk_id) + 1 FROM slice)
     WHERE EXISTS (SELECT FROM slice)

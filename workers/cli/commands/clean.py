@@ -48,6 +48,10 @@ Config = Annotated[
 Source = Annotated[
     str, typer.Option("--source", "-s", help="As this source of --config does it.")
 ]
+Title = Annotated[
+    str,
+    typer.Option("--title", help="Its title; counts where the source has a context."),
+]
 Explain = Annotated[
     bool, typer.Option("--explain", help="Also every block and every dropped piece.")
 ]
@@ -72,6 +76,7 @@ def clean(
     html: Html = None,
     config: Config = None,
     source: Source = "",
+    title: Title = "",
     explain: Explain = False,
     text: Text = False,
     as_json: Json = False,
@@ -84,7 +89,7 @@ def clean(
     if html is not None:
         spec = replace(spec, pipeline=replace(spec.pipeline, html=html))
     stated = content_type or _content_type_of(file)
-    prepared = _prepare(_read(file), stated, spec)
+    prepared = _prepare(_read(file), stated, spec, title)
     if as_json:
         write_json(_as_json(file, prepared))
     elif text:
@@ -129,7 +134,9 @@ def _read(file: str) -> bytes:
         raise CommandError(f"{file}: {error.strerror}") from error
 
 
-def _prepare(value: bytes, content_type: str, spec: "SourceSpec") -> _Prepared:
+def _prepare(
+    value: bytes, content_type: str, spec: "SourceSpec", title: str
+) -> _Prepared:
     """Decode, clean and split as the workers do it.
 
     Raises:
@@ -150,7 +157,9 @@ def _prepare(value: bytes, content_type: str, spec: "SourceSpec") -> _Prepared:
         raise _dead_letter(cleaned.reason, cleaned.detail)
     tokenizer = load_tokenizer(spec.model, spec.prefix)
     try:
-        chunks = split(cleaned, tokenizer, spec.pipeline)
+        chunks = split(
+            cleaned, tokenizer, spec.pipeline, context=spec.context, title=title
+        )
     except TooManyChunks as error:
         raise _dead_letter("too_many_chunks", str(error)) from error
     return _Prepared(
@@ -208,10 +217,11 @@ def _chunk_row(prepared: _Prepared, chunk: "Chunk") -> dict[str, Any]:
     unknown = unknown_text([chunk], prepared.tokenizer)
     return {
         "start": chunk.start,
-        "tokens": unknown.tokens + prepared.tokenizer.special_tokens,
+        "tokens": len(chunk.model_ids) + prepared.tokenizer.special_tokens,
         "unknown_tokens": unknown.unknown_tokens,
         "unknown_characters": unknown.unknown_characters,
         "heading": chunk.heading,
+        "context": chunk.context,
         "text": chunk.text,
     }
 

@@ -106,10 +106,14 @@ def test_a_longer_rule_keeps_a_document_longer(observed: datetime, rule: int, la
 
 def test_sources_of_one_space_may_be_searched_together() -> None:
     other = SourceSpec(source="docs", topics=("docs",))
-    assert one_space([PEPS, other]) == (PEPS.model, "")
+    assert one_space([PEPS, other]) == (PEPS.model, "", "none")
 
 
-@pytest.mark.parametrize("change", [{"model": "another"}, {"prefix": "passage: "}], ids=repr)
+@pytest.mark.parametrize(
+    "change",
+    [{"model": "another"}, {"prefix": "passage: "}, {"context": "headings"}],
+    ids=repr,
+)
 def test_sources_of_two_spaces_may_not(change: dict[str, str]) -> None:
     other = SourceSpec(source="docs", topics=("docs",), **change)
     with pytest.raises(SpaceMismatchError, match=r"peps \(.*docs \(.*Name sources of one space"):

@@ -40,6 +40,12 @@ def test_the_space_is_described_by_the_models_own_files() -> None:
     assert spec.fingerprint() != read_embedding_spec(MODEL, "passage: ").fingerprint()
 
 
+def test_a_space_without_context_is_the_one_that_was_there_before() -> None:
+    # As the first version stored it (tests/migrations/first_version.sql).
+    assert read_embedding_spec(MODEL).fingerprint() == "6b28ad40c1f237c0"
+    assert read_embedding_spec(MODEL, "", "headings").fingerprint() != "6b28ad40c1f237c0"
+
+
 def test_newer_files_say_the_same(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     (folder / "1_Pooling").mkdir(parents=True)

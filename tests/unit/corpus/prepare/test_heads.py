@@ -73,3 +73,15 @@ def test_chunks_are_reused_only_under_the_same_conditions(change: dict[str, Any]
     conditions = {"content_type": "text/plain", "pipelines": {"p"}, "space_id": 1}
     assert HEAD.is_reusable(**conditions)
     assert not replace(HEAD, **change).is_reusable(**conditions)
+
+
+@pytest.mark.parametrize(
+    ("before", "title", "reusable"),
+    [("A", "A", True), ("A", "B", False), (None, "", True), ("A", "", False), ("A", None, True)],
+)
+def test_a_title_counts_where_chunks_are_embedded_below_it(
+    before: str | None, title: str | None, reusable: bool
+) -> None:
+    head = replace(HEAD, title=before)
+    conditions: dict[str, Any] = {"content_type": "text/plain", "pipelines": {"p"}, "space_id": 1}
+    assert head.is_reusable(**conditions, title=title) is reusable

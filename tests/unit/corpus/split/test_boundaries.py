@@ -17,7 +17,11 @@ def ranks(text: str, text_format: str, budget: int) -> dict[str, int]:
     """Rank of each boundary, by the text that follows it."""
     document = clean_text(text, text_format)
     tokens = map_tokens(document.text, TOKENIZER)
-    return _ranks(document.text, tokens, structural(document.text, document.blocks, tokens, budget))
+    return _ranks(
+        document.text,
+        tokens,
+        structural(document.text, document.blocks, tokens, lambda place: budget),
+    )
 
 
 def word_ranks(text: str) -> dict[str, int]:
@@ -87,7 +91,9 @@ def test_a_key_depends_on_nothing_but_the_text_that_follows() -> None:
     def key(text: str) -> int:
         document = clean_text(text, "plain")
         tokens = map_tokens(document.text, TOKENIZER)
-        return int(structural(document.text, document.blocks, tokens, WHOLE)._keys[-1])
+        return int(
+            structural(document.text, document.blocks, tokens, lambda place: WHOLE)._keys[-1]
+        )
 
     last = "The last paragraph, which is long enough to be told from others."
     assert key(f"a\n\n{last}") == key(f"quite another text\n\nb\n\n{last} And an edit behind it.")
@@ -115,6 +121,8 @@ def test_boundaries_cost_twice_the_work_for_twice_the_text() -> None:
     def work(paragraphs: int) -> int:
         document = clean_text("One is here. Two is there.\n\n" * paragraphs, "plain")
         tokens = map_tokens(document.text, TOKENIZER)
-        return count_calls(lambda: structural(document.text, document.blocks, tokens, 4))
+        return count_calls(
+            lambda: structural(document.text, document.blocks, tokens, lambda place: 4)
+        )
 
     assert work(600) <= 2.3 * work(300)

@@ -10,7 +10,7 @@ from corpus.clean.cleaner import clean_text
 from corpus.clean.html import clean_html
 from corpus.embed.tokenizer import load_tokenizer
 from corpus.preparation import PreparationSpec
-from corpus.split import splitter
+from corpus.split import above
 from corpus.split.splitter import TooManyChunks, split
 
 TOKENIZER = load_tokenizer("all-MiniLM-L6-v2")
@@ -134,7 +134,7 @@ def test_the_title_of_a_heading_is_its_words(heading: str, title: str) -> None:
 def test_a_heading_of_a_higher_level_ends_those_below() -> None:
     text = "### A\n\n###### B\n\n# C\n\n#### D\n\n## E\n\n"
     document = clean_text(text, "markdown")
-    paths = [heading.path for heading in splitter._headings(document)]
+    paths = [" > ".join(heading.titles) for heading in above._headings(document)]
     assert paths == ["A", "A > B", "C", "C > D", "C > E"]
 
 

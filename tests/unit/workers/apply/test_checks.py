@@ -62,7 +62,13 @@ def test_a_language_that_postgresql_lacks_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ['model = "other"', 'prefix = "passage: "', 'text_search_language = "simple"']
+    "line",
+    [
+        'model = "other"',
+        'prefix = "passage: "',
+        'context = "headings"',
+        'text_search_language = "simple"',
+    ],
 )
 def test_what_documents_were_made_with_stays_while_there_are_any(line: str) -> None:
     before, text = SourceSpec(source="a", topics=("a",)), f"[source.a]\n{line}"
