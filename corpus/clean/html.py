@@ -17,6 +17,7 @@ from corpus.clean.page.rules import (
     HOLDS_MARKUP,
     NEVER_TEXT,
     RENDERED_FORMULAS,
+    WHOLE_PAGE,
 )
 from corpus.clean.page.source import readable_source
 from corpus.clean.page.tree import (
@@ -95,7 +96,9 @@ def _remove_never_text(
     done: set[int] = set()
     within = {root.mem_id}
     for selector, node in reversed(list(_NEVER_TEXT.matches(page))):
-        if node.mem_id in done or _is_formula(node) or not is_inside(node, within):
+        if node.mem_id in done or not is_inside(node, within):
+            continue
+        if node.tag in WHOLE_PAGE or _is_formula(node):
             continue
         done.add(node.mem_id)
         text = text_of(node)
@@ -119,8 +122,9 @@ def _is_formula(node: LexborNode) -> bool:
 
 def _taken(nodes: list[LexborNode], rule: DropRule) -> Iterator[tuple[DropRule, str]]:
     for node in reversed(nodes):
-        yield rule, text_of(node)
-        node.remove()
+        if node.tag not in WHOLE_PAGE:
+            yield rule, text_of(node)
+            node.remove()
 
 
 def _in_order(

@@ -16,6 +16,7 @@ from corpus.clean.page.rules import (
     SHOWN_BY_SCRIPT,
     SILENT,
     TITLE_OF_BUTTON,
+    WHOLE_PAGE,
 )
 from corpus.clean.page.style import Style, style_of
 from corpus.clean.page.tree import (
@@ -31,7 +32,6 @@ from corpus.clean.page.tree import (
     text_of,
 )
 
-_KEPT_TAGS = frozenset(("html", "body"))
 _SHOWN = Style(visible=True, sized=True)
 
 _SILENT = Selectors([SILENT])
@@ -67,7 +67,7 @@ def remove_hidden(body: LexborNode, page: Inventory, account: AccountBuilder) ->
 
 
 def _is_ornament(node: LexborNode) -> bool:
-    return node.tag not in _KEPT_TAGS and 0 < characters(node) <= MAX_SILENT_CHARACTERS
+    return node.tag not in WHOLE_PAGE and 0 < characters(node) <= MAX_SILENT_CHARACTERS
 
 
 def _hidden(body: LexborNode, page: Inventory) -> dict[int, tuple[LexborNode, Style]]:
