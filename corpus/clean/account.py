@@ -131,4 +131,4 @@ def emptied_detail(account: Account) -> str:
 
 def visible_length(text: str) -> int:
     """Return how many characters of a text are no white space."""
-    return sum(map(len, text.split()))
+    return len("".join(text.split()))

@@ -391,10 +391,17 @@ _MEANS_SOMETHING = BLOCKS | Walker.SPECIAL.keys()
 
 def folded(raw: str) -> str:
     """Return the text with white space folded; the breaks that were asked for stay."""
-    if raw.isascii():
-        if _BREAK not in raw:
-            return " ".join(raw.split())
-        lines = [" ".join(part.split()) for part in raw.split(_BREAK)]
-    else:
-        lines = [_SPACE.sub(" ", part).strip() for part in raw.split(_BREAK)]
+    if _BREAK not in raw:
+        return _folded_line(raw)
+    lines = map(_folded_line, raw.split(_BREAK))
     return "\n".join(filter(None, lines))
+
+
+def _folded_line(raw: str) -> str:
+    """Return a line with the white space of HTML folded; other spaces, such as the one that does not break, stay."""
+    if raw.isascii():
+        return " ".join(raw.split())
+    line = raw.replace("\n", " ").replace("\t", " ")
+    if line.isprintable():  # no other white space
+        return " ".join(line.split())
+    return _SPACE.sub(" ", raw).strip()
