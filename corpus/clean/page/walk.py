@@ -32,7 +32,8 @@ from corpus.clean.page.tree import parts_of, text_of
 _SPACE = re.compile(r"[ \t\n\r\f]+")
 # Stands for <br>; no text holds it (see source).
 _BREAK = "\x00"
-# On the stack: the end of an element, by its name; or a text to add, after this.
+# On the stack: a node, for it and those behind it, in a tuple for it alone; the end of an element, by its name; or a
+# text to add, after this.
 _TEXT = "="
 _NESTED_TABLE = "nested table"
 _LIST_IN_WHOLE = "list"
@@ -67,7 +68,7 @@ class Walker:
         """Visible characters of the document that are in them."""
         self._dropped = dropped
         self._account = account
-        self._stack: list[LexborNode | str] = []
+        self._stack: list[str | LexborNode | tuple[LexborNode]] = []
         self._lists: list[Numbering] = []
         # Of the open block.
         self._parts: list[str] = []
@@ -86,48 +87,52 @@ class Walker:
     def read(self, root: LexborNode) -> None:
         """Add the blocks of an element."""
         self.kept += visible_length(text_of(root))
+        self._read_alone(root)
         stack = self._stack
-        stack.append(root)
         while stack:
             item = stack.pop()
             if isinstance(item, str):
                 self._leave(item)
+            elif isinstance(item, tuple):
+                self._read_alone(*item)
             else:
-                self._read(item)
+                self._read_siblings(item)
         self._close()
 
-    def _read(self, node: LexborNode) -> None:
-        tag = node.tag or "-"
-        if tag == "-text":
-            self._add(node.text_content or "")
-            return
-        if tag[0] in "-!":
-            return
+    def _read_alone(self, node: LexborNode) -> None:
+        if node.is_text_node:
+            self._add(text_of(node))
+        else:
+            self._read_siblings(self._enter(node))
+
+    def _read_siblings(self, node: LexborNode | None) -> None:
+        """Read a node and those behind it; what is inside and behind an element is left on the stack."""
+        while node is not None:
+            if node.tag == "-text":
+                self._add(node.text_content or "")
+                node = node.next
+                continue
+            behind = node.next
+            if behind is not None:
+                self._stack.append(behind)
+            node = self._enter(node)
+
+    def _enter(self, node: LexborNode) -> LexborNode | None:
+        """Return the first child if the children are still to be read."""
+        tag = node.tag
         rule = self._dropped.get(node.mem_id) if self._dropped else None
         if rule is not None:
             self._drop(rule, text_of(node))
-        elif tag not in _MEANS_SOMETHING or not self._enter(node, tag):
-            self._push_children(node)
-
-    def _enter(self, node: LexborNode, tag: str) -> bool:
-        """Return whether the children are dealt with."""
-        special = self.SPECIAL.get(tag)
-        if special is not None:
-            is_done = special(self, node)
-            if is_done:
-                return True
-        if self._whole is not None:
-            self._separate(node, tag)
-        elif tag in BLOCKS:
-            self._begin(node, tag)
-        return False
-
-    def _push_children(self, node: LexborNode) -> None:
-        stack = self._stack
-        child = node.last_child  # last first, so that the first is on top
-        while child is not None:
-            stack.append(child)
-            child = child.prev
+            return None
+        if tag in _MEANS_SOMETHING:
+            special = self.SPECIAL.get(tag)
+            if special is not None and special(self, node):
+                return None
+            if self._whole is not None:
+                self._separate(node, tag)
+            elif tag in BLOCKS:
+                self._begin(node, tag)
+        return node.first_child
 
     def _drop(self, rule: DropRule, text: str) -> None:
         self._account.drop(rule, text)
@@ -297,15 +302,13 @@ class Walker:
             before, after = ("", "") if is_bracketed else ("[", "]")
         self._parts.append(before)
         self._stack.append(_TEXT + after)
-        self._push_children(node)
-        return True
+        return False
 
     def _quoted(self, node: LexborNode) -> bool:
         before, after = QUOTES[node.tag or ""]
         self._parts.append(before)
         self._stack.append(_TEXT + after)
-        self._push_children(node)
-        return True
+        return False
 
     def _picture(self, node: LexborNode) -> bool:
         text = alternative_text(node)
@@ -340,12 +343,11 @@ class Walker:
         children = parts_of(node)
         if len(between) == 1:
             self._stack.append(_TEXT + between[0])
-            self._push_children(node)
-            return True
+            return False
         if len(children) != len(between):
             return False
         for child, mark in zip(reversed(children), reversed(between), strict=True):
-            self._stack += (_TEXT + mark, child)
+            self._stack += (_TEXT + mark, (child,))
         return True
 
     def _page_link(self, node: LexborNode) -> bool:
