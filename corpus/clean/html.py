@@ -26,8 +26,8 @@ from corpus.clean.page.tree import (
     ancestors,
     ids,
     is_inside,
-    linked_characters,
     matching,
+    size_of,
     text_of,
 )
 from corpus.clean.page.visible import remove_hidden
@@ -155,8 +155,8 @@ def _drop_outside(node: LexborNode, parts: Parts, account: AccountBuilder) -> No
         return
     rule = parts.dropped.get(node.mem_id, DropRule.BOILERPLATE)
     if rule is DropRule.BOILERPLATE and node.is_element_node:
-        linked, _ = linked_characters(node)
-        if linked * 2 >= visible_length(text):
+        size = size_of(node)
+        if size.linked * 2 >= size.characters:
             rule = DropRule.NAVIGATION
     account.drop(rule, text)
 

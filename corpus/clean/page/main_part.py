@@ -1,11 +1,11 @@
 """Which part of a page is the document: by prose and links, counted in characters, never by a name alone."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import groupby
-from operator import itemgetter
-from typing import NamedTuple
+from operator import add, itemgetter, sub
 
 from selectolax.lexbor import LexborNode
 
@@ -31,13 +31,14 @@ from corpus.clean.page.rules import (
 from corpus.clean.page.tree import (
     Inventory,
     Selectors,
+    Size,
     ancestors,
     characters,
     ids,
     is_inside,
-    linked_characters,
     outermost,
     prose,
+    size_of,
     text_of,
 )
 
@@ -55,15 +56,6 @@ class Parts:
     """Elements that hold it, in order; none lies in another."""
     dropped: dict[int, DropRule] = field(default_factory=dict[int, DropRule])
     """Elements inside the roots that are no part of it, by the number that names them."""
-
-
-class _Left(NamedTuple):
-    """What is left of a page without what is no part of the document."""
-
-    prose: int
-    characters: int
-    titles: int
-    """How many h1 the page holds."""
 
 
 def document_parts(body: LexborNode, page: Inventory, title: str) -> Parts:
@@ -87,17 +79,13 @@ def document_parts(body: LexborNode, page: Inventory, title: str) -> Parts:
         return Parts(roots, dropped.rules)
     # 2.
     dropped = _not_document([body], _ANYWHERE, page)
-    all_prose = prose(body)
-    left = _Left(
-        prose=all_prose - dropped.held(body, prose),
-        characters=dropped.rest([body], characters),
-        titles=len(body.css("h1")),
-    )
-    if left.prose < all_prose * MIN_SHARE or not left.prose:
+    left, held = dropped.split(body)
+    if left.prose < (left.prose + held.prose) * MIN_SHARE or not left.prose:
         return Parts([body])
     # 3.
+    has_one_title = len(body.css("h1")) == 1
     for elements in _likely_main(body, page):
-        roots = _fair(elements, dropped, left)
+        roots = _fair(elements, dropped, left, has_one_title)
         if roots:
             roots = _with_outside(roots, body, page, title)
             return Parts(roots, dropped.rules)
@@ -198,19 +186,28 @@ def _title_outside(
 
 
 def _fair(
-    elements: list[LexborNode], dropped: "_Dropped", left: "_Left"
+    elements: list[LexborNode], dropped: "_Dropped", left: Size, has_one_title: bool
 ) -> list[LexborNode]:
-    """Return the largest element, and its siblings of the same kind, if they hold a fair share of the page."""
+    """Return the largest element, and its siblings of the same kind, if they hold a fair share of the page.
+
+    Args:
+        elements: those that a selector matches.
+        dropped: what is no part of the document.
+        left: what is left of the page without that.
+        has_one_title: does the page hold one h1?
+    """
     outer = [one for one in outermost(elements) if not dropped.around(one)]
     if not outer:
         return []
     largest = max(outer, key=characters)
     kin = [element for element in outer if _is_kin(element, largest)]
-    has_title = left.titles == 1 and largest.css_first("h1") is not None
+    has_title = has_one_title and largest.css_first("h1") is not None
     fair_share = FAIR_SHARE_WITH_TITLE if has_title else FAIR_SHARE
-    if dropped.rest(kin, prose) >= max(1, left.prose * fair_share):
+    rests = [dropped.split(element)[0] for element in kin]
+    if sum(rest.prose for rest in rests) >= max(1, left.prose * fair_share):
         return kin
-    if dropped.rest(kin, characters) >= max(1, left.characters * fair_share):
+    characters_left = sum(rest.characters for rest in rests)
+    if characters_left >= max(1, left.characters * fair_share):
         return kin
     return []
 
@@ -287,19 +284,18 @@ class _Dropped:
         """Is a node in one of them?"""
         return any(parent.mem_id in self.rules for parent in ancestors(node))
 
-    def rest(
-        self, nodes: list[LexborNode], measure: Callable[[LexborNode], int]
-    ) -> int:
-        """Return how much of the nodes is not dropped."""
-        return sum(measure(node) - self.held(node, measure) for node in nodes)
+    def split(self, root: LexborNode) -> tuple[Size, Size]:
+        """Return how much of `root` is left, and how much is dropped."""
+        size = size_of(root)
+        held = Size(0, 0, 0)
+        for block, dropped in self._sizes:
+            if any(parent.mem_id == root.mem_id for parent in ancestors(block)):
+                held = Size(*map(add, held, dropped))
+        return Size(*map(sub, size, held)), held
 
-    def held(self, root: LexborNode, measure: Callable[[LexborNode], int]) -> int:
-        """Return how much of `root` is dropped."""
-        return sum(
-            measure(block)
-            for block in self._blocks
-            if any(parent.mem_id == root.mem_id for parent in ancestors(block))
-        )
+    @cached_property
+    def _sizes(self) -> list[tuple[LexborNode, Size]]:
+        return [(block, size_of(block)) for block in self._blocks]
 
 
 def _not_document(roots: list[LexborNode], rules: _Rules, page: Inventory) -> _Dropped:
@@ -315,20 +311,18 @@ def _not_document(roots: list[LexborNode], rules: _Rules, page: Inventory) -> _D
 
 
 def _is_no_part(element: LexborNode, rule: NotDocument) -> bool:
-    all_characters = characters(element)
-    if not all_characters:
+    size = size_of(element)
+    if not size.characters:
         return True
-    linked, links = linked_characters(element)
-    if rule.needs_link and not links:
+    if rule.needs_link and not size.links:
         return False
-    is_dense = linked >= all_characters * LINK_DENSITY
-    if is_dense and links > 1:
+    is_dense = size.linked >= size.characters * LINK_DENSITY
+    if is_dense and size.links > 1:
         return True
     limit = rule.max_prose
     if _belongs_to_parent(element, rule):
         limit = 0
-    held = all_characters - linked
-    if held > limit:
+    if size.prose > limit:
         return False
     return not _holds_title(element, rule)
 
