@@ -7,6 +7,7 @@ from selectolax.lexbor import LexborNode
 
 from corpus.clean.account import visible_length
 from corpus.clean.page.marks import (
+    BREAK,
     ELEMENTS,
     END,
     FORMULA_PICTURES,
@@ -34,6 +35,7 @@ _LIST_STYLE = re.compile(
     r"list-style(?:-type)?\s{0,9}:[^;]{0,40}\b(lower|upper)-(alpha|latin|roman)",
     re.IGNORECASE,
 )
+_SPACE = re.compile(r"[ \t\n\r\f]+")
 _DISPLAY_STYLE = re.compile(r"\{\\(?:display|text)style\s*(.*)\}", re.DOTALL)
 # Ideographs, kana, hangul, Thai: words without spaces, a character says as much as three letters.
 _DENSE = re.compile("[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
@@ -82,6 +84,24 @@ def _ends_in_element(before: str) -> bool:
         return False
     last = _LAST_ELEMENT.search(formula[1])
     return last is not None and (last[1] is None or last[1] in ELEMENTS)
+
+
+def folded(raw: str) -> str:
+    """Return the text with white space folded; the breaks that were asked for stay."""
+    if BREAK not in raw:
+        return _folded_line(raw)
+    lines = map(_folded_line, raw.split(BREAK))
+    return "\n".join(filter(None, lines))
+
+
+def _folded_line(raw: str) -> str:
+    """Return a line with the white space of HTML folded; other spaces, such as the one that does not break, stay."""
+    if raw.isascii():
+        return " ".join(raw.split())
+    line = raw.replace("\n", " ").replace("\t", " ")
+    if line.isprintable():  # no other white space
+        return " ".join(line.split())
+    return _SPACE.sub(" ", raw).strip()
 
 
 # Formulas and pictures
