@@ -26,8 +26,8 @@ from corpus.clean.page.tree import (
     ancestors,
     ids,
     is_inside,
+    link_texts,
     matching,
-    size_of,
     text_of,
 )
 from corpus.clean.page.visible import remove_hidden
@@ -75,7 +75,7 @@ def clean_html(content: str, *, main: bool, max_nesting: int) -> CleanedDocument
     walker = Walker(parts.dropped, account)
     for node, is_document in _in_order(body, parts.roots):
         if is_document:
-            walker.read(node)
+            walker.read(node, page.size_of(node).characters)
         else:
             _drop_outside(node, parts, account)
     return _assembled(walker.pieces, account, walker.kept)
@@ -151,14 +151,15 @@ def _in_order(
 def _drop_outside(node: LexborNode, parts: Parts, account: AccountBuilder) -> None:
     """Note what is outside the main part: mostly links, or not."""
     text = text_of(node)
-    if not text or text.isspace():
+    held = visible_length(text)
+    if not held:
         return
     rule = parts.dropped.get(node.mem_id, DropRule.BOILERPLATE)
     if rule is DropRule.BOILERPLATE and node.is_element_node:
-        size = size_of(node)
-        if size.linked * 2 >= size.characters:
+        linked = visible_length(" ".join(link_texts(node)))
+        if linked * 2 >= held:
             rule = DropRule.NAVIGATION
-    account.drop(rule, text)
+    account.count(rule, held, text)
 
 
 def _assembled(

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import groupby
 from operator import add, itemgetter, sub
 
@@ -38,7 +37,6 @@ from corpus.clean.page.tree import (
     is_inside,
     outermost,
     prose,
-    size_of,
     text_of,
 )
 
@@ -73,7 +71,7 @@ def document_parts(body: LexborNode, page: Inventory, title: str) -> Parts:
     # 1.
     explicit = _explicit_main(body, page)
     if explicit:
-        explicit = _article_in(explicit) or explicit
+        explicit = _article_in(explicit, page) or explicit
         dropped = _not_document(explicit, _IN_MAIN, page)
         roots = _with_outside(explicit, body, page, title)
         return Parts(roots, dropped.rules)
@@ -106,7 +104,7 @@ def _explicit_main(body: LexborNode, page: Inventory) -> list[LexborNode]:
     within = {body.mem_id}
     found = (node for node in _EXPLICIT.matching(page) if is_inside(node, within))
     mains = outermost(list(found))
-    held = sum(map(characters, mains))
+    held = sum(page.size_of(main).characters for main in mains)
     if held >= MIN_MAIN_CHARACTERS or not held:
         return mains if held else []
     outside = _prose_outside(body, ids(mains))
@@ -114,12 +112,13 @@ def _explicit_main(body: LexborNode, page: Inventory) -> list[LexborNode]:
     return mains if is_believed else []
 
 
-def _article_in(mains: list[LexborNode]) -> list[LexborNode]:
+def _article_in(mains: list[LexborNode], page: Inventory) -> list[LexborNode]:
     """Return the one article of a main element where the rest of it is only labels and links."""
     articles = outermost([article for main in mains for article in main.css("article")])
     if len(mains) != 1 or len(articles) != 1:
         return []
-    if not prose(articles[0]) or _says_more(mains[0], articles[0]):
+    article = articles[0]
+    if not page.size_of(article).prose or _says_more(mains[0], article):
         return []
     return articles
 
@@ -199,17 +198,21 @@ def _fair(
     outer = [one for one in outermost(elements) if not dropped.around(one)]
     if not outer:
         return []
-    largest = max(outer, key=characters)
+    largest = max(outer, key=lambda element: dropped.page.size_of(element).characters)
     kin = [element for element in outer if _is_kin(element, largest)]
     has_title = has_one_title and largest.css_first("h1") is not None
     fair_share = FAIR_SHARE_WITH_TITLE if has_title else FAIR_SHARE
     rests = [dropped.split(element)[0] for element in kin]
-    if sum(rest.prose for rest in rests) >= max(1, left.prose * fair_share):
-        return kin
-    characters_left = sum(rest.characters for rest in rests)
-    if characters_left >= max(1, left.characters * fair_share):
-        return kin
-    return []
+    return kin if _is_share(rests, left, fair_share) else []
+
+
+def _is_share(parts: list[Size], whole: Size, share: float) -> bool:
+    """Do parts hold a share of the prose, or of the characters, of a whole?"""
+    prose_held = sum(part.prose for part in parts)
+    characters_held = sum(part.characters for part in parts)
+    return prose_held >= max(1, whole.prose * share) or characters_held >= max(
+        1, whole.characters * share
+    )
 
 
 def _is_kin(element: LexborNode, other: LexborNode) -> bool:
@@ -260,7 +263,7 @@ class _Rules:
             if element.mem_id in within or not is_inside(element, within):
                 continue
             rule = self._by_selector[selector]
-            if _is_no_part(element, rule):
+            if _is_no_part(element, rule, page.size_of(element)):
                 yield element, rule.rule
 
 
@@ -274,7 +277,10 @@ _NOTES = Selectors(NOTES)
 class _Dropped:
     """Elements that are no part of the document."""
 
-    def __init__(self, elements: dict[int, tuple[LexborNode, DropRule]]) -> None:
+    def __init__(
+        self, elements: dict[int, tuple[LexborNode, DropRule]], page: Inventory
+    ) -> None:
+        self.page = page
         self.rules = {mem_id: rule for mem_id, (_, rule) in elements.items()}
         # A link holds no prose.
         blocks = [node for node, _ in elements.values() if node.tag != "a"]
@@ -286,16 +292,12 @@ class _Dropped:
 
     def split(self, root: LexborNode) -> tuple[Size, Size]:
         """Return how much of `root` is left, and how much is dropped."""
-        size = size_of(root)
+        size = self.page.size_of(root)
         held = Size(0, 0, 0)
-        for block, dropped in self._sizes:
+        for block in self._blocks:
             if any(parent.mem_id == root.mem_id for parent in ancestors(block)):
-                held = Size(*map(add, held, dropped))
+                held = Size(*map(add, held, self.page.size_of(block)))
         return Size(*map(sub, size, held)), held
-
-    @cached_property
-    def _sizes(self) -> list[tuple[LexborNode, Size]]:
-        return [(block, size_of(block)) for block in self._blocks]
 
 
 def _not_document(roots: list[LexborNode], rules: _Rules, page: Inventory) -> _Dropped:
@@ -307,11 +309,10 @@ def _not_document(roots: list[LexborNode], rules: _Rules, page: Inventory) -> _D
             dropped.setdefault(node.mem_id, (node, DropRule.NAVIGATION))
         for node in filter(_is_part_of_form, root.css("button")):
             dropped.setdefault(node.mem_id, (node, DropRule.FORM))
-    return _Dropped(dropped)
+    return _Dropped(dropped, page)
 
 
-def _is_no_part(element: LexborNode, rule: NotDocument) -> bool:
-    size = size_of(element)
+def _is_no_part(element: LexborNode, rule: NotDocument, size: Size) -> bool:
     if not size.characters:
         return True
     if rule.needs_link and not size.links:

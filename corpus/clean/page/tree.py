@@ -60,12 +60,16 @@ class Size(NamedTuple):
 
 def size_of(node: LexborNode) -> Size:
     """Return how much text a node holds."""
-    held = characters(node)
+    links = link_texts(node)
+    linked = visible_length(" ".join(links))
+    return Size(characters(node), linked, len(links))
+
+
+def link_texts(node: LexborNode) -> list[str]:
+    """Return the texts of the links in a node, or of itself."""
     if node.tag == "a":
-        return Size(held, held, 1)
-    anchors = [anchor.text(deep=True) for anchor in node.css("a")]
-    linked = visible_length(" ".join(anchors))
-    return Size(held, linked, len(anchors))
+        return [text_of(node)]
+    return [anchor.text(deep=True) for anchor in node.css("a")]
 
 
 def prose(node: LexborNode) -> int:
@@ -115,6 +119,7 @@ class Inventory:
     def __init__(self, root: LexborNode) -> None:
         self.named: defaultdict[Name, list[LexborNode]] = defaultdict(list)
         """By name, in the document's order."""
+        self._sizes: dict[int, Size] = {}
         tags = _wanted("tag")
         attributes = _NAMING | _wanted("attribute").keys()
         for node in root.traverse():
@@ -126,6 +131,14 @@ class Inventory:
                     stated = (value or "")[:_MAX_NAMES_CHARACTERS]
                     for name in _wanted_names(attribute, stated):
                         self.named[name].append(node)
+
+    def size_of(self, node: LexborNode) -> Size:
+        """Return how much text a node holds, measured once: when nothing more is taken out of the tree."""
+        size = self._sizes.get(node.mem_id)
+        if size is None:
+            size = size_of(node)
+            self._sizes[node.mem_id] = size
+        return size
 
 
 @cache

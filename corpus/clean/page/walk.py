@@ -88,9 +88,9 @@ class Walker:
         self._nested_tables = 0
         self._cell_has_text = False
 
-    def read(self, root: LexborNode) -> None:
-        """Add the blocks of an element."""
-        self.kept += visible_length(text_of(root))
+    def read(self, root: LexborNode, characters: int) -> None:
+        """Add the blocks of an element that holds so many visible characters."""
+        self.kept += characters
         self._read_alone(root)
         stack = self._stack
         while stack:
