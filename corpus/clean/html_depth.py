@@ -57,7 +57,8 @@ def nests_deeper(content: str, limit: int) -> bool:
 def _may_count_more(content: str, limit: int) -> bool:
     """Do more elements stay open where an end tag ends nothing but one element of its name? Most pages: no."""
     tags = _TAG_NAME.findall(content)
-    names_of = {tag: tag.lower().removeprefix("/") for tag in set(tags)}
+    different = set(tags)
+    names_of = {tag: tag.lower().removeprefix("/") for tag in different}
     counted = {tag: name for tag, name in names_of.items() if name not in _UNCOUNTED}
     open_by_name = dict.fromkeys(counted.values(), 0)
     total = 0
@@ -65,7 +66,8 @@ def _may_count_more(content: str, limit: int) -> bool:
         name = counted.get(tag)
         if name is None:
             continue
-        if tag[0] != "/":
+        is_start = tag[0] != "/"
+        if is_start:
             open_by_name[name] += 1
             total += 1
             if total > limit:
@@ -101,8 +103,10 @@ class _Depth:
     def enter(self, name: str) -> None:
         self.total += 1
         self._open_by_name[name] += 1
-        if name not in _FORMATTING:
-            self._open.append(name)
+        is_formatting = name in _FORMATTING
+        if is_formatting:
+            return
+        self._open.append(name)
 
     def leave(self, name: str) -> None:
         """An end tag ends everything inside its element but formatting; one without a start ends nothing."""

@@ -79,8 +79,9 @@ def normalise(text: str, account: AccountBuilder | None = None) -> str:
         return text.rstrip()
     account = account or AccountBuilder()
     if is_line:
-        composed = _joined_where_spelling(_composed(text, account), account)
-        return composed.rstrip()
+        composed = _composed(text, account)
+        joined = _joined_where_spelling(composed, account)
+        return joined.rstrip()
     text = as_shown(text, account)  # 1.
     if text.isascii():
         visible = _visible_ascii(text)  # 2., 3.

@@ -128,7 +128,9 @@ def alternative_text(picture: LexborNode) -> str:
         return plain_tex(alt)
     if attributes.get("aria-hidden") == "true":
         return ""
-    if not _says_something(alt) or _is_caption(picture, alt):
+    if not _says_something(alt):
+        return ""
+    if _is_caption(picture, alt):
         return ""
     return f"[{alt}]"
 
@@ -185,11 +187,13 @@ class Numbering:
         """Return the mark of the next item."""
         if not self._is_ordered:
             return "-"
-        value = _integer(item.attributes.get("value"))
+        stated = item.attributes.get("value")
+        value = _integer(stated)
         if value is None:
             value = self._next or 0
         self._next = value + self._step
-        return f"{self._spell(value)}."
+        number = self._spell(value)
+        return f"{number}."
 
 
 def _order_of(attributes: Mapping[str, str | None]) -> str:

@@ -356,7 +356,10 @@ def _is_part_of_form(button: LexborNode) -> bool:
         return False
     if _is_in_sentence(button):
         return False
-    if "aria-expanded" in button.attributes or button.attributes.get("role") == "tab":
+    attributes = button.attributes
+    if "aria-expanded" in attributes:
+        return False
+    if attributes.get("role") == "tab":
         return False
     return characters(button) < MIN_SENTENCE
 

@@ -65,9 +65,11 @@ def readable_source(content: str) -> str:
 
 
 def _without_reserved(content: str) -> str:
-    if any(character in content for character in _RESERVED):
+    holds_reserved = any(character in content for character in _RESERVED)
+    if holds_reserved:
         content = content.translate(_WITHOUT_RESERVED)
-    if "&#" in content:
+    holds_references = "&#" in content
+    if holds_references:
         content = _RESERVED_REFERENCE.sub("", content)
     return content
 

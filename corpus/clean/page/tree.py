@@ -61,8 +61,10 @@ class Size(NamedTuple):
 def size_of(node: LexborNode) -> Size:
     """Return how much text a node holds."""
     links = link_texts(node)
-    linked = visible_length(" ".join(links))
-    return Size(characters(node), linked, len(links))
+    linked_text = " ".join(links)
+    linked = visible_length(linked_text)
+    held = characters(node)
+    return Size(held, linked, len(links))
 
 
 def link_texts(node: LexborNode) -> list[str]:
@@ -134,11 +136,11 @@ class Inventory:
 
     def size_of(self, node: LexborNode) -> Size:
         """Return how much text a node holds, measured once: when nothing more is taken out of the tree."""
-        size = self._sizes.get(node.mem_id)
-        if size is None:
+        name = node.mem_id
+        if name not in self._sizes:
             size = size_of(node)
-            self._sizes[node.mem_id] = size
-        return size
+            self._sizes[name] = size
+        return self._sizes[name]
 
 
 @cache

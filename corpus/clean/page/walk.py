@@ -226,10 +226,12 @@ class Walker:
         return True
 
     def _lines(self, raw: str) -> str:
-        if self._kind is _CODE:
+        kind = self._kind
+        if kind is _CODE:
             return raw.replace(BREAK, "\n")
-        if self._kind is _TABLE:
-            return "\n".join(table_lines(raw, self._cells))
+        if kind is _TABLE:
+            lines = table_lines(raw, self._cells)
+            return "\n".join(lines)
         return folded(raw)
 
     # Text
