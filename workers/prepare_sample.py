@@ -65,6 +65,7 @@ class _Document:
     offset: int
     content_sha256: bytes
     content_type: str | None
+    title: str | None
 
 
 def sample(
@@ -88,16 +89,20 @@ def sample(
     """
     documents = _documents(connection, plan, limit)
     contents = [_content(read, spec, document) for document in documents]
-    raw = [
-        RawDocument(content, document.content_type)
-        for content, document in zip(contents, documents, strict=True)
-        if content is not None
-    ]
+    raw: list[RawDocument] = []
+    titles: list[str] = []
+    for content, document in zip(contents, documents, strict=True):
+        if content is not None:
+            raw.append(RawDocument(content, document.content_type))
+            titles.append(document.title or "")
     with Cleaner() as cleaner:
         cleaned = cleaner.clean(raw, spec.pipeline)
-    texts = [document for document in cleaned if isinstance(document, CleanedDocument)]
     tokenizer = load_tokenizer(spec.model, spec.prefix)
-    split_texts = [_hashes(document, tokenizer, spec) for document in texts]
+    split_texts = [
+        _hashes(document, title, tokenizer, spec)
+        for document, title in zip(cleaned, titles, strict=True)
+        if isinstance(document, CleanedDocument)
+    ]
     usable = [hashes for hashes in split_texts if hashes is not None]
     return Sample(
         tried=len(raw),
@@ -136,13 +141,18 @@ def _content(read: ReadRecord, spec: SourceSpec, document: _Document) -> str | N
 
 
 def _hashes(
-    document: CleanedDocument, tokenizer: ChunkTokenizer, spec: SourceSpec
+    document: CleanedDocument,
+    title: str,
+    tokenizer: ChunkTokenizer,
+    spec: SourceSpec,
 ) -> Sequence[bytes] | None:
     """The hashes of a document's chunks; None: its event would be a dead letter."""
     if spec.pipeline.on_empty == "dead_letter" and document.account.is_emptied:
         return None
     try:
-        chunks = split(document, tokenizer, spec.pipeline)
+        chunks = split(
+            document, tokenizer, spec.pipeline, context=spec.context, title=title
+        )
     except TooManyChunks:
         return None
     return [chunk.sha256() for chunk in chunks]
@@ -153,8 +163,8 @@ def _count_unseen(
 ) -> int:
     """How many distinct texts have no vector in the source's embedding space."""
     distinct = {digest for of_document in hashes for digest in of_document}
-    fingerprint = read_embedding_spec(spec.model, spec.prefix).fingerprint()
-    space_id = registered(connection, fingerprint)
+    space = read_embedding_spec(spec.model, spec.prefix, spec.context)
+    space_id = registered(connection, space.fingerprint())
     values = {"space_id": space_id, "hashes": list(distinct)}
     seen = fetch_all(connection, scalar_row, "embedded_texts", values)
     return len(distinct) - len(seen)

@@ -129,4 +129,4 @@ class AccountBuilder:
 
 def visible_length(text: str) -> int:
     """Return how many characters of a text are no white space."""
-    return sum(map(len, text.split()))
+    return len("".join(text.split()))

@@ -18,6 +18,7 @@ from corpus.clean.page.rules import (
     HOLDS_MARKUP,
     NEVER_TEXT,
     RENDERED_FORMULAS,
+    WHOLE_PAGE,
 )
 from corpus.clean.page.source import readable_source
 from corpus.clean.page.tree import (
@@ -26,7 +27,7 @@ from corpus.clean.page.tree import (
     ancestors,
     ids,
     is_inside,
-    linked_characters,
+    link_texts,
     matching,
     text_of,
 )
@@ -75,7 +76,7 @@ def clean_html(content: str, *, main: bool, max_nesting: int) -> CleanedDocument
     walker = Walker(parts.dropped, account)
     for node, is_document in _in_order(body, parts.roots):
         if is_document:
-            walker.read(node)
+            walker.read(node, page.size_of(node).characters)
         else:
             _drop_outside(node, parts, account)
     return assembled(walker.pieces, account, walker.kept)
@@ -96,7 +97,9 @@ def _remove_never_text(
     done: set[int] = set()
     within = {root.mem_id}
     for selector, node in reversed(list(_NEVER_TEXT.matches(page))):
-        if node.mem_id in done or _is_formula(node) or not is_inside(node, within):
+        if node.mem_id in done or not is_inside(node, within):
+            continue
+        if node.tag in WHOLE_PAGE or _is_formula(node):
             continue
         done.add(node.mem_id)
         text = text_of(node)
@@ -120,8 +123,9 @@ def _is_formula(node: LexborNode) -> bool:
 
 def _taken(nodes: list[LexborNode], rule: DropRule) -> Iterator[tuple[DropRule, str]]:
     for node in reversed(nodes):
-        yield rule, text_of(node)
-        node.remove()
+        if node.tag not in WHOLE_PAGE:
+            yield rule, text_of(node)
+            node.remove()
 
 
 def _in_order(
@@ -148,11 +152,12 @@ def _in_order(
 def _drop_outside(node: LexborNode, parts: Parts, account: AccountBuilder) -> None:
     """Note what is outside the main part: mostly links, or not."""
     text = text_of(node)
-    if not text or text.isspace():
+    held = visible_length(text)
+    if not held:
         return
     rule = parts.dropped.get(node.mem_id, DropRule.BOILERPLATE)
     if rule is DropRule.BOILERPLATE and node.is_element_node:
-        linked, _ = linked_characters(node)
-        if linked * 2 >= visible_length(text):
+        linked = visible_length(" ".join(link_texts(node)))
+        if linked * 2 >= held:
             rule = DropRule.NAVIGATION
-    account.drop(rule, text)
+    account.count(rule, held, text)

@@ -11,6 +11,7 @@ from corpus.clean.account import AccountBuilder, DropRule
 from corpus.clean.page.rules import names
 
 _TAG = re.compile(r"<(/?)([a-zA-Z][^\s/<>]*)")
+_TAG_NAME = re.compile(r"<(/?[a-zA-Z][^\s/<>]*)")
 _VOID = names(
     "area base br col embed hr img input link meta param source track wbr basefont bgsound frame keygen"
 )
@@ -45,10 +46,36 @@ _ANY_TAG = re.compile(r"<[/!?a-zA-Z][^<>]*>")
 
 def nests_deeper(content: str, limit: int) -> bool:
     """Would a tree of `content` be deeper than about `limit` elements? Counts too much rather than too little."""
-    if content.count("<") <= limit or not _counts_more(content, limit):
+    if content.count("<") <= limit or not _may_count_more(content, limit):
+        return False
+    if not _counts_more(content, limit):
         return False
     # What looks like tags in scripts does not nest.
     return _counts_more(_without_dropped(content), limit)
+
+
+def _may_count_more(content: str, limit: int) -> bool:
+    """Do more elements stay open where an end tag ends nothing but one element of its name? Most pages: no."""
+    tags = _TAG_NAME.findall(content)
+    different = set(tags)
+    names_of = {tag: tag.lower().removeprefix("/") for tag in different}
+    counted = {tag: name for tag, name in names_of.items() if name not in _UNCOUNTED}
+    open_by_name = dict.fromkeys(counted.values(), 0)
+    total = 0
+    for tag in tags:
+        name = counted.get(tag)
+        if name is None:
+            continue
+        is_start = tag[0] != "/"
+        if is_start:
+            open_by_name[name] += 1
+            total += 1
+            if total > limit:
+                return True
+        elif open_by_name[name]:
+            open_by_name[name] -= 1
+            total -= 1
+    return False
 
 
 def _counts_more(content: str, limit: int) -> bool:
@@ -76,8 +103,10 @@ class _Depth:
     def enter(self, name: str) -> None:
         self.total += 1
         self._open_by_name[name] += 1
-        if name not in _FORMATTING:
-            self._open.append(name)
+        is_formatting = name in _FORMATTING
+        if is_formatting:
+            return
+        self._open.append(name)
 
     def leave(self, name: str) -> None:
         """An end tag ends everything inside its element but formatting; one without a start ends nothing."""

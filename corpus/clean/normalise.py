@@ -20,7 +20,6 @@ _INVISIBLE_ASCII = re.compile("[\x00-\x08\x0e-\x1f\x7f]")
 _NEWLINES = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _NEWLINES_ASCII = re.compile("\r\n?|[\x0b\x0c]")
 _SPACES = re.compile("[\xa0\u2000-\u200a\u202f\u205f]")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 # The only three flags that are spelled with tag characters: England, Scotland, Wales.
 _TAG_FLAG = re.compile(
     "\U0001f3f4\U000e0067\U000e0062"
@@ -72,8 +71,17 @@ def normalise(text: str, account: AccountBuilder | None = None) -> str:
     3. what is not text goes; no one sees it, so no account has it
     4. NFC, marks capped, joiners and variation selectors only where they are spelling
     5. no space at a line's end, at most two blank lines together
+
+    One line that Python calls printable has nothing for steps 1 to 3, and in ASCII nothing for step 4: so most lines.
     """
+    is_line = text.isprintable()
+    if is_line and text.isascii():
+        return text.rstrip()
     account = account or AccountBuilder()
+    if is_line:
+        composed = _composed(text, account)
+        joined = _joined_where_spelling(composed, account)
+        return joined.rstrip()
     text = as_shown(text, account)  # 1.
     if text.isascii():
         visible = _visible_ascii(text)  # 2., 3.
@@ -117,9 +125,12 @@ def _one_line_end(text: str, newlines: re.Pattern[str]) -> str:
 
 def whole_code_points(text: str) -> str:
     """Join surrogate pairs that came as two escapes; a lone half becomes U+FFFD."""
-    if _SURROGATE.search(text) is None:
-        return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        pairs = text.encode("utf-16-le", "surrogatepass")
+        return pairs.decode("utf-16-le", "replace")
+    return text
 
 
 def _without_overstrike(text: str) -> str:

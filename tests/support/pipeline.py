@@ -325,6 +325,6 @@ class Pipeline:
             """SELECT d.document_id, d.version, d.language, c.language
                FROM freshet.document d JOIN freshet.chunk c ON c.chunk_id = ANY(d.chunk_ids)
                WHERE freshet.language_of(d) <> coalesce(c.language, 'english')
-                  OR c.search_text <> freshet.search_text(freshet.language_of(d)::regconfig, c.text)
+                  OR c.search_text <> freshet.search_text(freshet.language_of(d)::regconfig, c.text, c.headings)
                   OR (d.visible_to IS NULL AND c.visible_to IS NOT NULL)"""
         ).fetchall()

@@ -1,5 +1,7 @@
 """Two versions of the preparation, for tests of an upgrade: the newer one leaves tildes out of the chunks."""
 
+from typing import Any
+
 import pytest
 
 from corpus import preparation
@@ -17,10 +19,10 @@ NEWER = OLDER + 1
 
 
 def _split_without_tildes(
-    document: CleanedDocument, tokenizer: ChunkTokenizer, spec: PreparationSpec
+    document: CleanedDocument, tokenizer: ChunkTokenizer, spec: PreparationSpec, **above: Any
 ) -> list[Chunk]:
     text = document.text.replace("~", "")
-    return split(CleanedDocument(text, plain_blocks(text)), tokenizer, spec)
+    return split(CleanedDocument(text, plain_blocks(text)), tokenizer, spec, **above)
 
 
 def upgrade(monkeypatch: pytest.MonkeyPatch) -> None:

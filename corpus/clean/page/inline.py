@@ -7,6 +7,7 @@ from selectolax.lexbor import LexborNode
 
 from corpus.clean.account import visible_length
 from corpus.clean.page.marks import (
+    BREAK,
     ELEMENTS,
     END,
     FORMULA_PICTURES,
@@ -34,6 +35,7 @@ _LIST_STYLE = re.compile(
     r"list-style(?:-type)?\s{0,9}:[^;]{0,40}\b(lower|upper)-(alpha|latin|roman)",
     re.IGNORECASE,
 )
+_SPACE = re.compile(r"[ \t\n\r\f]+")
 _DISPLAY_STYLE = re.compile(r"\{\\(?:display|text)style\s*(.*)\}", re.DOTALL)
 # Ideographs, kana, hangul, Thai: words without spaces, a character says as much as three letters.
 _DENSE = re.compile("[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
@@ -84,6 +86,24 @@ def _ends_in_element(before: str) -> bool:
     return last is not None and (last[1] is None or last[1] in ELEMENTS)
 
 
+def folded(raw: str) -> str:
+    """Return the text with white space folded; the breaks that were asked for stay."""
+    if BREAK not in raw:
+        return _folded_line(raw)
+    lines = map(_folded_line, raw.split(BREAK))
+    return "\n".join(filter(None, lines))
+
+
+def _folded_line(raw: str) -> str:
+    """Return a line with the white space of HTML folded; other spaces, such as the one that does not break, stay."""
+    if raw.isascii():
+        return " ".join(raw.split())
+    line = raw.replace("\n", " ").replace("\t", " ")
+    if line.isprintable():  # no other white space
+        return " ".join(line.split())
+    return _SPACE.sub(" ", raw).strip()
+
+
 # Formulas and pictures
 
 
@@ -108,7 +128,9 @@ def alternative_text(picture: LexborNode) -> str:
         return plain_tex(alt)
     if attributes.get("aria-hidden") == "true":
         return ""
-    if not _says_something(alt) or _is_caption(picture, alt):
+    if not _says_something(alt):
+        return ""
+    if _is_caption(picture, alt):
         return ""
     return f"[{alt}]"
 
@@ -165,11 +187,13 @@ class Numbering:
         """Return the mark of the next item."""
         if not self._is_ordered:
             return "-"
-        value = _integer(item.attributes.get("value"))
+        stated = item.attributes.get("value")
+        value = _integer(stated)
         if value is None:
             value = self._next or 0
         self._next = value + self._step
-        return f"{self._spell(value)}."
+        number = self._spell(value)
+        return f"{number}."
 
 
 def _order_of(attributes: Mapping[str, str | None]) -> str:

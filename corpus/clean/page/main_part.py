@@ -1,11 +1,10 @@
 """Which part of a page is the document: by prose and links, counted in characters, never by a name alone."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
-from operator import itemgetter
-from typing import NamedTuple
+from operator import add, itemgetter, sub
 
 from selectolax.lexbor import LexborNode
 
@@ -31,11 +30,11 @@ from corpus.clean.page.rules import (
 from corpus.clean.page.tree import (
     Inventory,
     Selectors,
+    Size,
     ancestors,
     characters,
     ids,
     is_inside,
-    linked_characters,
     outermost,
     prose,
     text_of,
@@ -57,15 +56,6 @@ class Parts:
     """Elements inside the roots that are no part of it, by the number that names them."""
 
 
-class _Left(NamedTuple):
-    """What is left of a page without what is no part of the document."""
-
-    prose: int
-    characters: int
-    titles: int
-    """How many h1 the page holds."""
-
-
 def document_parts(body: LexborNode, page: Inventory, title: str) -> Parts:
     """Return the parts of a page that are the document.
 
@@ -81,23 +71,19 @@ def document_parts(body: LexborNode, page: Inventory, title: str) -> Parts:
     # 1.
     explicit = _explicit_main(body, page)
     if explicit:
-        explicit = _article_in(explicit) or explicit
+        explicit = _article_in(explicit, page) or explicit
         dropped = _not_document(explicit, _IN_MAIN, page)
         roots = _with_outside(explicit, body, page, title)
         return Parts(roots, dropped.rules)
     # 2.
     dropped = _not_document([body], _ANYWHERE, page)
-    all_prose = prose(body)
-    left = _Left(
-        prose=all_prose - dropped.held(body, prose),
-        characters=dropped.rest([body], characters),
-        titles=len(body.css("h1")),
-    )
-    if left.prose < all_prose * MIN_SHARE or not left.prose:
+    left, held = dropped.split(body)
+    if left.prose < (left.prose + held.prose) * MIN_SHARE or not left.prose:
         return Parts([body])
     # 3.
+    has_one_title = len(body.css("h1")) == 1
     for elements in _likely_main(body, page):
-        roots = _fair(elements, dropped, left)
+        roots = _fair(elements, dropped, left, has_one_title)
         if roots:
             roots = _with_outside(roots, body, page, title)
             return Parts(roots, dropped.rules)
@@ -118,7 +104,7 @@ def _explicit_main(body: LexborNode, page: Inventory) -> list[LexborNode]:
     within = {body.mem_id}
     found = (node for node in _EXPLICIT.matching(page) if is_inside(node, within))
     mains = outermost(list(found))
-    held = sum(map(characters, mains))
+    held = sum(page.size_of(main).characters for main in mains)
     if held >= MIN_MAIN_CHARACTERS or not held:
         return mains if held else []
     outside = _prose_outside(body, ids(mains))
@@ -126,12 +112,13 @@ def _explicit_main(body: LexborNode, page: Inventory) -> list[LexborNode]:
     return mains if is_believed else []
 
 
-def _article_in(mains: list[LexborNode]) -> list[LexborNode]:
+def _article_in(mains: list[LexborNode], page: Inventory) -> list[LexborNode]:
     """Return the one article of a main element where the rest of it is only labels and links."""
     articles = outermost([article for main in mains for article in main.css("article")])
     if len(mains) != 1 or len(articles) != 1:
         return []
-    if not prose(articles[0]) or _says_more(mains[0], articles[0]):
+    article = articles[0]
+    if not page.size_of(article).prose or _says_more(mains[0], article):
         return []
     return articles
 
@@ -198,21 +185,34 @@ def _title_outside(
 
 
 def _fair(
-    elements: list[LexborNode], dropped: "_Dropped", left: "_Left"
+    elements: list[LexborNode], dropped: "_Dropped", left: Size, has_one_title: bool
 ) -> list[LexborNode]:
-    """Return the largest element, and its siblings of the same kind, if they hold a fair share of the page."""
+    """Return the largest element, and its siblings of the same kind, if they hold a fair share of the page.
+
+    Args:
+        elements: those that a selector matches.
+        dropped: what is no part of the document.
+        left: what is left of the page without that.
+        has_one_title: does the page hold one h1?
+    """
     outer = [one for one in outermost(elements) if not dropped.around(one)]
     if not outer:
         return []
-    largest = max(outer, key=characters)
+    largest = max(outer, key=lambda element: dropped.page.size_of(element).characters)
     kin = [element for element in outer if _is_kin(element, largest)]
-    has_title = left.titles == 1 and largest.css_first("h1") is not None
+    has_title = has_one_title and largest.css_first("h1") is not None
     fair_share = FAIR_SHARE_WITH_TITLE if has_title else FAIR_SHARE
-    if dropped.rest(kin, prose) >= max(1, left.prose * fair_share):
-        return kin
-    if dropped.rest(kin, characters) >= max(1, left.characters * fair_share):
-        return kin
-    return []
+    rests = [dropped.split(element)[0] for element in kin]
+    return kin if _is_share(rests, left, fair_share) else []
+
+
+def _is_share(parts: list[Size], whole: Size, share: float) -> bool:
+    """Do parts hold a share of the prose, or of the characters, of a whole?"""
+    prose_held = sum(part.prose for part in parts)
+    characters_held = sum(part.characters for part in parts)
+    return prose_held >= max(1, whole.prose * share) or characters_held >= max(
+        1, whole.characters * share
+    )
 
 
 def _is_kin(element: LexborNode, other: LexborNode) -> bool:
@@ -263,7 +263,7 @@ class _Rules:
             if element.mem_id in within or not is_inside(element, within):
                 continue
             rule = self._by_selector[selector]
-            if _is_no_part(element, rule):
+            if _is_no_part(element, rule, page.size_of(element)):
                 yield element, rule.rule
 
 
@@ -277,7 +277,10 @@ _NOTES = Selectors(NOTES)
 class _Dropped:
     """Elements that are no part of the document."""
 
-    def __init__(self, elements: dict[int, tuple[LexborNode, DropRule]]) -> None:
+    def __init__(
+        self, elements: dict[int, tuple[LexborNode, DropRule]], page: Inventory
+    ) -> None:
+        self.page = page
         self.rules = {mem_id: rule for mem_id, (_, rule) in elements.items()}
         # A link holds no prose.
         blocks = [node for node, _ in elements.values() if node.tag != "a"]
@@ -287,19 +290,14 @@ class _Dropped:
         """Is a node in one of them?"""
         return any(parent.mem_id in self.rules for parent in ancestors(node))
 
-    def rest(
-        self, nodes: list[LexborNode], measure: Callable[[LexborNode], int]
-    ) -> int:
-        """Return how much of the nodes is not dropped."""
-        return sum(measure(node) - self.held(node, measure) for node in nodes)
-
-    def held(self, root: LexborNode, measure: Callable[[LexborNode], int]) -> int:
-        """Return how much of `root` is dropped."""
-        return sum(
-            measure(block)
-            for block in self._blocks
-            if any(parent.mem_id == root.mem_id for parent in ancestors(block))
-        )
+    def split(self, root: LexborNode) -> tuple[Size, Size]:
+        """Return how much of `root` is left, and how much is dropped."""
+        size = self.page.size_of(root)
+        held = Size(0, 0, 0)
+        for block in self._blocks:
+            if any(parent.mem_id == root.mem_id for parent in ancestors(block)):
+                held = Size(*map(add, held, self.page.size_of(block)))
+        return Size(*map(sub, size, held)), held
 
 
 def _not_document(roots: list[LexborNode], rules: _Rules, page: Inventory) -> _Dropped:
@@ -311,24 +309,21 @@ def _not_document(roots: list[LexborNode], rules: _Rules, page: Inventory) -> _D
             dropped.setdefault(node.mem_id, (node, DropRule.NAVIGATION))
         for node in filter(_is_part_of_form, root.css("button")):
             dropped.setdefault(node.mem_id, (node, DropRule.FORM))
-    return _Dropped(dropped)
+    return _Dropped(dropped, page)
 
 
-def _is_no_part(element: LexborNode, rule: NotDocument) -> bool:
-    all_characters = characters(element)
-    if not all_characters:
+def _is_no_part(element: LexborNode, rule: NotDocument, size: Size) -> bool:
+    if not size.characters:
         return True
-    linked, links = linked_characters(element)
-    if rule.needs_link and not links:
+    if rule.needs_link and not size.links:
         return False
-    is_dense = linked >= all_characters * LINK_DENSITY
-    if is_dense and links > 1:
+    is_dense = size.linked >= size.characters * LINK_DENSITY
+    if is_dense and size.links > 1:
         return True
     limit = rule.max_prose
     if _belongs_to_parent(element, rule):
         limit = 0
-    held = all_characters - linked
-    if held > limit:
+    if size.prose > limit:
         return False
     return not _holds_title(element, rule)
 
@@ -361,7 +356,10 @@ def _is_part_of_form(button: LexborNode) -> bool:
         return False
     if _is_in_sentence(button):
         return False
-    if "aria-expanded" in button.attributes or button.attributes.get("role") == "tab":
+    attributes = button.attributes
+    if "aria-expanded" in attributes:
+        return False
+    if attributes.get("role") == "tab":
         return False
     return characters(button) < MIN_SENTENCE
 

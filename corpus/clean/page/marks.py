@@ -114,6 +114,8 @@ BLOCKS = frozenset(
         ),
     )
 )
+# Stands for <br>; no text holds it (see source).
+BREAK = "\x00"
 # What stands before, between and after the parts of a formula in MathML. RAISED, LOWERED, END: see inline.
 RAISED = "\x01"
 LOWERED = "\x03"

@@ -14,6 +14,9 @@ def names(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
+# No rule takes these out, whatever their classes and attributes are.
+WHOLE_PAGE = frozenset(("html", "body"))
+
 # 1. Never text. In this order; the first that matches gives the rule.
 NEVER_TEXT: tuple[tuple[str, DropRule], ...] = (
     ("script", DropRule.MACHINE),

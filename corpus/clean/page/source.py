@@ -20,9 +20,10 @@ _RAISED = re.compile(
     r"<span(\s[^<>]{0,500}vertical-align:\s{0,9}(super|sub)\b[^<>]{0,500})>([^<>]{0,60})</span>"
 )
 _CONFLUENCE = ("<ac:", "<ri:")
-_SELF_CLOSED = re.compile(
-    r"<(?!(?:area|base|br|col|embed|hr|img|input|link|meta|param|source|track|wbr)[\s/])"
-    r"([a-zA-Z][\w:-]*)((?:\s[^<>]*)?)/>"
+# A tag without its end, such as `<p id="x"`; not of an element that has no end.
+_UNENDED = re.compile(
+    r"<(?!(?:area|base|br|col|embed|hr|img|input|link|meta|param|source|track|wbr)(?:\s|\Z))"
+    r"([a-zA-Z][\w:-]*)(?:\s[^<>]*)?"
 )
 _TEMPLATE = re.compile(r"<(/?)template(?=[\s>/])([^<>]*)>", re.IGNORECASE)
 _CDATA = "<![CDATA["
@@ -55,7 +56,7 @@ def readable_source(content: str) -> str:
         content = _without_cdata(content)
     is_confluence = any(tag in content for tag in _CONFLUENCE)
     if is_confluence or _XHTML.match(content):
-        content = _SELF_CLOSED.sub(r"<\1\2></\1>", content)
+        content = _with_ends(content)
     if is_other_xml(content):
         content = as_html(content)
     if "vertical-align" in content:
@@ -64,9 +65,11 @@ def readable_source(content: str) -> str:
 
 
 def _without_reserved(content: str) -> str:
-    if any(character in content for character in _RESERVED):
+    holds_reserved = any(character in content for character in _RESERVED)
+    if holds_reserved:
         content = content.translate(_WITHOUT_RESERVED)
-    if "&#" in content:
+    holds_references = "&#" in content
+    if holds_references:
         content = _RESERVED_REFERENCE.sub("", content)
     return content
 
@@ -74,6 +77,16 @@ def _without_reserved(content: str) -> str:
 def _script(span: re.Match[str]) -> str:
     name = "sup" if span[2] == "super" else "sub"
     return f"<{name}{span[1]}>{span[3]}</{name}>"
+
+
+def _with_ends(content: str) -> str:
+    """Close elements that close themselves."""
+    *parts, rest = content.split("/>")
+    for number, part in enumerate(parts):
+        start = max(part.rfind("<"), 0)
+        tag = _UNENDED.fullmatch(part, start)
+        parts[number] = f"{part}/>" if tag is None else f"{part}></{tag[1]}>"
+    return "".join((*parts, rest))
 
 
 def _raw_noscript(content: str) -> str:

@@ -34,8 +34,7 @@ class Spans(NamedTuple):
     """Is it a header?"""
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(NamedTuple):
     """One cell as it was written."""
 
     text: str

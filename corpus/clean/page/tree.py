@@ -16,6 +16,8 @@ _TAG = re.compile(r"(?:.*[ >])?([a-z][\w\\:-]*)")
 _NAME = re.compile(
     r"([.#])([\w-]+)|\[([\w:-]+)(?:[*^~]?=['\"]([^'\"]+)['\"](?: i)?)?\]"
 )
+# Attributes whose value names their element.
+_NAMING = frozenset(("class", "id", "role"))
 # Of an attribute that names its element; no name that matters is behind this.
 _MAX_NAMES_CHARACTERS = 1_000
 
@@ -41,17 +43,40 @@ def characters(node: LexborNode) -> int:
     return visible_length(text_of(node))
 
 
-def linked_characters(node: LexborNode) -> tuple[int, int]:
-    """Return how many of a node's visible characters are in links, and how many links it holds."""
+class Size(NamedTuple):
+    """How much text a node holds, in visible characters."""
+
+    characters: int
+    linked: int
+    """Those in links."""
+    links: int
+    """How many links it holds."""
+
+    @property
+    def prose(self) -> int:
+        """Characters outside links."""
+        return self.characters - self.linked
+
+
+def size_of(node: LexborNode) -> Size:
+    """Return how much text a node holds."""
+    links = link_texts(node)
+    linked_text = " ".join(links)
+    linked = visible_length(linked_text)
+    held = characters(node)
+    return Size(held, linked, len(links))
+
+
+def link_texts(node: LexborNode) -> list[str]:
+    """Return the texts of the links in a node, or of itself."""
     if node.tag == "a":
-        return characters(node), 1
-    anchors = [anchor.text(deep=True) for anchor in node.css("a")]
-    return visible_length(" ".join(anchors)), len(anchors)
+        return [text_of(node)]
+    return [anchor.text(deep=True) for anchor in node.css("a")]
 
 
 def prose(node: LexborNode) -> int:
     """Return how many of a node's visible characters are outside links."""
-    return characters(node) - linked_characters(node)[0]
+    return size_of(node).prose
 
 
 def matching(root: LexborNode, selectors: Iterable[str]) -> list[LexborNode]:
@@ -85,7 +110,7 @@ class Selectors:
     def matches(self, page: "Inventory") -> Iterator[tuple[str, LexborNode]]:
         """Yield each selector with each element that matches it, in the document's order."""
         for selector, name, says_all in self._named:
-            for node in page.named(name):
+            for node in page.named.get(name, ()):
                 if says_all or node.css_matches(selector):
                     yield selector, node
 
@@ -94,40 +119,44 @@ class Inventory:
     """The elements of a page that have a name which a selector needs."""
 
     def __init__(self, root: LexborNode) -> None:
-        self._named: defaultdict[tuple[str, str], list[LexborNode]] = defaultdict(list)
-        tags, attributes = _words("tag"), _words("attribute")
+        self.named: defaultdict[Name, list[LexborNode]] = defaultdict(list)
+        """By name, in the document's order."""
+        self._sizes: dict[int, Size] = {}
+        tags = _wanted("tag")
+        attributes = _NAMING | _wanted("attribute").keys()
         for node in root.traverse():
-            tag = node.tag or ""
+            tag = node.tag
             if tag in tags:
-                self._named["tag", tag].append(node)
-            values = node.attributes
-            if values:
-                self._note_names(node, values)
-                for attribute in attributes.intersection(values):
-                    self._named["attribute", attribute].append(node)
+                self.named[tags[tag]].append(node)
+            for attribute, value in node.attributes.items():
+                if attribute in attributes:
+                    stated = (value or "")[:_MAX_NAMES_CHARACTERS]
+                    for name in _wanted_names(attribute, stated):
+                        self.named[name].append(node)
 
-    def _note_names(self, node: LexborNode, values: dict[str, str | None]) -> None:
-        for kind in ("class", "id", "role"):
-            value = values.get(kind)
-            if value:
-                for word in _wanted_words(kind, value[:_MAX_NAMES_CHARACTERS]):
-                    self._named[kind, word].append(node)
-
-    def named(self, name: Name) -> list[LexborNode]:
-        """Return the elements with a name, in the document's order."""
-        return self._named.get(name, [])
+    def size_of(self, node: LexborNode) -> Size:
+        """Return how much text a node holds, measured once: when nothing more is taken out of the tree."""
+        name = node.mem_id
+        if name not in self._sizes:
+            size = size_of(node)
+            self._sizes[name] = size
+        return self._sizes[name]
 
 
 @cache
-def _words(kind: str) -> frozenset[str]:
-    """Return the words of one kind that selectors need; asked for when all selectors are there."""
-    return frozenset(name.word for name in Selectors.wanted if name.kind == kind)
+def _wanted(kind: str) -> dict[str, Name]:
+    """Return the names of one kind that selectors need, by word; asked for when all selectors are there."""
+    return {name.word: name for name in Selectors.wanted if name.kind == kind}
 
 
 @lru_cache(maxsize=8_192)
-def _wanted_words(kind: str, value: str) -> frozenset[str]:
-    """Return the words of an attribute's value that selectors need; most values come again and again."""
-    return _words(kind).intersection(value.lower().split())
+def _wanted_names(attribute: str, value: str) -> list[Name]:
+    """Return the names that selectors need of those an attribute gives; most values come again and again."""
+    of_value = _wanted(attribute) if attribute in _NAMING else {}
+    names = [of_value[word] for word in set(value.lower().split()) if word in of_value]
+    if attribute in _wanted("attribute"):
+        names.append(Name("attribute", attribute))
+    return names
 
 
 def name_in(selector: str) -> tuple[Name, bool]:

@@ -16,6 +16,7 @@ from corpus.clean.page.rules import (
     SHOWN_BY_SCRIPT,
     SILENT,
     TITLE_OF_BUTTON,
+    WHOLE_PAGE,
 )
 from corpus.clean.page.style import Style, style_of
 from corpus.clean.page.tree import (
@@ -31,12 +32,12 @@ from corpus.clean.page.tree import (
     text_of,
 )
 
-_KEPT_TAGS = frozenset(("html", "body"))
 _SHOWN = Style(visible=True, sized=True)
 
 _SILENT = Selectors([SILENT])
 _HIDDEN = Selectors(HIDDEN)
 _STYLED = Selectors(["[style]"])
+_BROUGHT_INTO_VIEW = Selectors((*OPENED_BY_READER, *SHOWN_BY_SCRIPT))
 
 
 def remove_hidden(body: LexborNode, page: Inventory, account: AccountBuilder) -> None:
@@ -54,7 +55,7 @@ def remove_hidden(body: LexborNode, page: Inventory, account: AccountBuilder) ->
     hidden = _hidden(body, page)
     if not hidden:
         return
-    _forget_what_opens(body, hidden)
+    _forget_what_opens(body, page, hidden)
     # 3.
     nodes = [node for node, _ in hidden.values()]
     if _is_shown_by_script(body, nodes):
@@ -67,7 +68,7 @@ def remove_hidden(body: LexborNode, page: Inventory, account: AccountBuilder) ->
 
 
 def _is_ornament(node: LexborNode) -> bool:
-    return node.tag not in _KEPT_TAGS and 0 < characters(node) <= MAX_SILENT_CHARACTERS
+    return node.tag not in WHOLE_PAGE and 0 < characters(node) <= MAX_SILENT_CHARACTERS
 
 
 def _hidden(body: LexborNode, page: Inventory) -> dict[int, tuple[LexborNode, Style]]:
@@ -90,10 +91,10 @@ def _style(node: LexborNode) -> Style:
 
 
 def _forget_what_opens(
-    body: LexborNode, hidden: dict[int, tuple[LexborNode, Style]]
+    body: LexborNode, page: Inventory, hidden: dict[int, tuple[LexborNode, Style]]
 ) -> None:
     """Leave out what a reader can open, or a script brings into view."""
-    for node in matching(body, (*OPENED_BY_READER, *SHOWN_BY_SCRIPT)):
+    for node in _BROUGHT_INTO_VIEW.matching(page):
         hidden.pop(node.mem_id, None)
     opened = _opened_names(body)
     controls = _controls(body)

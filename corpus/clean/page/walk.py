@@ -1,6 +1,5 @@
 """Reads a tree in document order: each block element becomes a block, each row of a table one line."""
 
-import re
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
@@ -12,12 +11,14 @@ from corpus.clean.normalise import normalise
 from corpus.clean.page.inline import (
     Numbering,
     alternative_text,
+    folded,
     plain_tex,
     with_scripts,
 )
 from corpus.clean.page.layout import lays_out
 from corpus.clean.page.marks import (
     BLOCKS,
+    BREAK,
     CODE_BLOCKS,
     END,
     FORMULA_MARKS,
@@ -30,13 +31,17 @@ from corpus.clean.page.piece import NO_LINES, Piece
 from corpus.clean.page.table import CELL, ROW, Spans, spans_of, table_lines
 from corpus.clean.page.tree import parts_of, text_of
 
-_SPACE = re.compile(r"[ \t\n\r\f]+")
-# Stands for <br>; no text holds it (see source).
-_BREAK = "\x00"
-# On the stack: the end of an element, by its name; or a text to add, after this.
+# On the stack: a node, for it and those behind it, in a tuple for it alone; the end of an element, by its name; or a
+# text to add, after this.
 _TEXT = "="
 _NESTED_TABLE = "nested table"
 _LIST_IN_WHOLE = "list"
+# A name of a module costs a third of a member of an enum.
+_PARAGRAPH = BlockKind.PARAGRAPH
+_HEADING = BlockKind.HEADING
+_LIST_ITEM = BlockKind.LIST_ITEM
+_CODE = BlockKind.CODE
+_TABLE = BlockKind.TABLE
 _OF_TABLE = frozenset(("tr", "caption", "td", "th"))
 _LISTS = frozenset(("ol", "ul", "menu", "dir"))
 # After these a term needs no colon.
@@ -60,11 +65,11 @@ class Walker:
         """Visible characters of the document that are in them."""
         self._dropped = dropped
         self._account = account
-        self._stack: list[LexborNode | str] = []
+        self._stack: list[str | LexborNode | tuple[LexborNode]] = []
         self._lists: list[Numbering] = []
         # Of the open block.
         self._parts: list[str] = []
-        self._kind = BlockKind.PARAGRAPH
+        self._kind = _PARAGRAPH
         self._level = 0
         self._mark = ""
         # Is the open block a term whose definition follows?
@@ -77,51 +82,57 @@ class Walker:
         self._nested_tables = 0
         self._cell_has_text = False
 
-    def read(self, root: LexborNode) -> None:
-        """Add the blocks of an element."""
-        self.kept += visible_length(text_of(root))
+    def read(self, root: LexborNode, characters: int) -> None:
+        """Add the blocks of an element that holds so many visible characters."""
+        self.kept += characters
+        self._read_alone(root)
         stack = self._stack
-        stack.append(root)
         while stack:
             item = stack.pop()
             if isinstance(item, str):
                 self._leave(item)
+            elif isinstance(item, tuple):
+                self._read_alone(*item)
             else:
-                self._read(item)
+                self._read_siblings(item)
         self._close()
 
-    def _read(self, node: LexborNode) -> None:
-        tag = node.tag or "-"
-        if tag == "-text":
-            self._add(node.text_content or "")
-            return
-        if tag[0] in "-!":
-            return
-        rule = self._dropped.get(node.mem_id) if self._dropped else None
-        if rule is not None:
-            self._drop(rule, text_of(node))
-        elif tag not in _MEANS_SOMETHING or not self._enter(node, tag):
-            self._push_children(node)
+    def _read_alone(self, node: LexborNode) -> None:
+        """Read a node, but not those behind it."""
+        if node.is_text_node:
+            self._add(text_of(node))
+        elif node.mem_id in self._dropped:
+            self._drop(self._dropped[node.mem_id], text_of(node))
+        else:
+            self._read_siblings(self._enter(node, node.tag or ""))
 
-    def _enter(self, node: LexborNode, tag: str) -> bool:
-        """Return whether the children are dealt with."""
+    def _read_siblings(self, node: LexborNode | None) -> None:
+        """Read a node and those behind it; what is inside and behind an element is left on the stack."""
+        while node is not None:
+            tag = node.tag
+            if tag == "-text":
+                self._add(node.text_content or "")
+                node = node.next
+            elif node.mem_id in self._dropped:
+                self._drop(self._dropped[node.mem_id], text_of(node))
+                node = node.next
+            else:
+                behind = node.next
+                if behind is not None:
+                    self._stack.append(behind)
+                is_plain = tag not in _MEANS_SOMETHING
+                node = node.first_child if is_plain else self._enter(node, tag)
+
+    def _enter(self, node: LexborNode, tag: str) -> LexborNode | None:
+        """Return the first child if the children are still to be read."""
         special = self.SPECIAL.get(tag)
-        if special is not None:
-            is_done = special(self, node)
-            if is_done:
-                return True
+        if special is not None and special(self, node):
+            return None
         if self._whole is not None:
             self._separate(node, tag)
         elif tag in BLOCKS:
             self._begin(node, tag)
-        return False
-
-    def _push_children(self, node: LexborNode) -> None:
-        stack = self._stack
-        child = node.last_child  # last first, so that the first is on top
-        while child is not None:
-            stack.append(child)
-            child = child.prev
+        return node.first_child
 
     def _drop(self, rule: DropRule, text: str) -> None:
         self._account.drop(rule, text)
@@ -133,22 +144,22 @@ class Walker:
         """Open the block of an element."""
         self._stack.append(tag)
         if tag in HEADINGS:
-            self._open_whole(BlockKind.HEADING, HEADINGS[tag])
+            self._open_whole(_HEADING, HEADINGS[tag])
         elif tag in CODE_BLOCKS:
-            self._open_whole(BlockKind.CODE)
+            self._open_whole(_CODE)
         elif tag == "table" and not lays_out(node):
-            self._open_whole(BlockKind.TABLE)
+            self._open_whole(_TABLE)
             self._cells.clear()
             self._nested_tables = 0
         elif tag == "li":
             mark = self._lists[-1].mark_of(node) if self._lists else "-"
-            self._open(BlockKind.LIST_ITEM)
+            self._open(_LIST_ITEM)
             self._mark = mark
         elif tag == "dt" and self._awaits_definition:
             self._awaits_definition = False
             self._parts.append(", ")
         else:
-            self._open(BlockKind.PARAGRAPH)
+            self._open(_PARAGRAPH)
         if tag in _LISTS:
             self._lists.append(Numbering(node))
 
@@ -172,9 +183,9 @@ class Walker:
             return
         if tag != "p":
             self._awaits_definition = False
-        self._open(BlockKind.PARAGRAPH)
+        self._open(_PARAGRAPH)
         if tag == "li":
-            self._kind = BlockKind.PARAGRAPH  # also of an empty one
+            self._kind = _PARAGRAPH  # also of an empty one
 
     def _open_whole(self, kind: BlockKind, level: int = 0) -> None:
         self._open(kind, level)
@@ -182,14 +193,10 @@ class Walker:
 
     def _open(self, kind: BlockKind, level: int = 0) -> None:
         """Close the open block; what follows is of `kind`."""
-        if self._awaits_definition and kind is BlockKind.PARAGRAPH:
+        if self._awaits_definition and kind is _PARAGRAPH:
             return  # <dt><dd><p>: the paragraph belongs to the term
         was_empty = not self._close()
-        if (
-            was_empty
-            and self._kind is BlockKind.LIST_ITEM
-            and kind is BlockKind.PARAGRAPH
-        ):
+        if was_empty and self._kind is _LIST_ITEM and kind is _PARAGRAPH:
             return  # <li><p>: the paragraph is the item
         self._kind = kind
         self._level = level
@@ -207,7 +214,7 @@ class Walker:
         text = normalise(lines)
         if not text:
             return False
-        if kind is BlockKind.LIST_ITEM:
+        if kind is _LIST_ITEM:
             text = f"{self._mark} {text}"
         piece = Piece(kind, self._level, text, self._header)
         self.pieces.append(piece)
@@ -215,9 +222,10 @@ class Walker:
 
     def _lines(self, raw: str) -> str:
         self._header = NO_LINES
-        if self._kind is BlockKind.CODE:
-            return raw.replace(_BREAK, "\n")
-        if self._kind is BlockKind.TABLE:
+        kind = self._kind
+        if kind is _CODE:
+            return raw.replace(BREAK, "\n")
+        if kind is _TABLE:
             lines, self._header = table_lines(raw, self._cells)
             return "\n".join(lines)
         return folded(raw)
@@ -227,7 +235,7 @@ class Walker:
     def _add(self, text: str) -> None:
         """Add inline text; white space at a block's start is none, except in code."""
         if text.isspace():
-            if self._parts or self._kind is BlockKind.CODE:
+            if self._parts or self._kind is _CODE:
                 self._parts.append(text)
             return
         if self._awaits_definition:
@@ -243,11 +251,11 @@ class Walker:
 
     def _separate(self, node: LexborNode, tag: str) -> None:
         """Add what represents a tag inside a heading, code or a table."""
-        if self._whole is BlockKind.TABLE:
+        if self._whole is _TABLE:
             self._separate_in_table(node, tag)
         elif tag in BLOCKS:
-            is_code = self._whole is BlockKind.CODE
-            self._parts.append(_BREAK if is_code else " ")
+            is_code = self._whole is _CODE
+            self._parts.append(BREAK if is_code else " ")
 
     def _separate_in_table(self, node: LexborNode, tag: str) -> None:
         if tag == "table":
@@ -283,7 +291,7 @@ class Walker:
     # Elements with a meaning of their own; each returns whether nothing is left to do
 
     def _break(self, node: LexborNode) -> bool:
-        self._parts.append(" " if self._whole is BlockKind.TABLE else _BREAK)
+        self._parts.append(" " if self._whole is _TABLE else BREAK)
         return True
 
     def _script(self, node: LexborNode) -> bool:
@@ -294,15 +302,13 @@ class Walker:
             before, after = ("", "") if is_bracketed else ("[", "]")
         self._parts.append(before)
         self._stack.append(_TEXT + after)
-        self._push_children(node)
-        return True
+        return False
 
     def _quoted(self, node: LexborNode) -> bool:
         before, after = QUOTES[node.tag or ""]
         self._parts.append(before)
         self._stack.append(_TEXT + after)
-        self._push_children(node)
-        return True
+        return False
 
     def _picture(self, node: LexborNode) -> bool:
         text = alternative_text(node)
@@ -337,12 +343,11 @@ class Walker:
         children = parts_of(node)
         if len(between) == 1:
             self._stack.append(_TEXT + between[0])
-            self._push_children(node)
-            return True
+            return False
         if len(children) != len(between):
             return False
         for child, mark in zip(reversed(children), reversed(between), strict=True):
-            self._stack += (_TEXT + mark, child)
+            self._stack += (_TEXT + mark, (child,))
         return True
 
     def _page_link(self, node: LexborNode) -> bool:
@@ -361,7 +366,7 @@ class Walker:
     def _check_box(self, node: LexborNode) -> bool:
         """A box in front of a list item's text: done, or not."""
         attributes = node.attributes
-        is_first = self._kind is BlockKind.LIST_ITEM and not self._parts
+        is_first = self._kind is _LIST_ITEM and not self._parts
         if is_first and attributes.get("type") == "checkbox":
             self._parts.append("[x] " if "checked" in attributes else "[ ] ")
         return True
@@ -384,14 +389,3 @@ class Walker:
 
 
 _MEANS_SOMETHING = BLOCKS | Walker.SPECIAL.keys()
-
-
-def folded(raw: str) -> str:
-    """Return the text with white space folded; the breaks that were asked for stay."""
-    if raw.isascii():
-        if _BREAK not in raw:
-            return " ".join(raw.split())
-        lines = [" ".join(part.split()) for part in raw.split(_BREAK)]
-    else:
-        lines = [_SPACE.sub(" ", part).strip() for part in raw.split(_BREAK)]
-    return "\n".join(filter(None, lines))

@@ -161,7 +161,7 @@ SELECT d.topic, d.partition, d.pipeline = ANY(%(older)s::text[]) AS is_older_ver
 -- name: sample_prepared_otherwise
 -- Some visible documents of a source that were prepared otherwise than it is prepared now, of the records from an
 -- offset of each partition on: in no order of theirs, and the same ones each time.
-SELECT d.topic, d.partition, d.record_offset AS "offset", d.content_sha256, d.content_type
+SELECT d.topic, d.partition, d.record_offset AS "offset", d.content_sha256, d.content_type, d.title
   FROM freshet.document d
   JOIN unnest(%(topics)s::text[], %(partitions)s::integer[], %(first_offsets)s::bigint[])
        AS log (topic, partition, first_offset)

@@ -103,3 +103,14 @@ def test_tables_of_data_and_of_layout(snippet: str, is_data: bool) -> None:
     tables = [text for kind, _, text in blocks if kind == BlockKind.TABLE.value]
     inner = tables == ["one"]  # a table in a table that lays out is data
     assert bool(tables) == is_data or inner
+
+
+@pytest.mark.parametrize("tag", ["html", "body"])
+@pytest.mark.parametrize(
+    "attribute",
+    ["class=linenos", "class=lineno", "class=MathJax", "class=nav", "hidden", "aria-hidden=true"],
+)
+def test_no_rule_takes_the_whole_page(tag: str, attribute: str) -> None:
+    formula = "<script type='math/tex'>x</script>"
+    page = f"<html><body>{PROSE}{formula}".replace(f"<{tag}", f"<{tag} {attribute}")
+    assert "gauging station" in clean(page, main=True)
