@@ -1,10 +1,11 @@
 """Of HTML: every character of the page is kept or dropped by a rule; what is kept comes out once and in order."""
 
 import re
+from collections.abc import Iterator
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from selectolax.lexbor import LexborHTMLParser
+from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from corpus.clean.account import visible_length
 from corpus.clean.html import clean_html
@@ -67,11 +68,20 @@ def test_what_is_kept_comes_out_once_and_in_order(content: str, main: bool) -> N
 
 
 def _texts(content: str) -> list[str]:
-    """Return the texts of a page in the tree's order, which is not always the source's."""
+    """Return the texts of a page in the tree's order, which is not always the source's; captions above their rows."""
     root = LexborHTMLParser(content).root
     assert root is not None
-    nodes = root.traverse(include_text=True)
-    return [f" {node.text_content} " for node in nodes if node.is_text_node]
+    return list(_texts_below(root))
+
+
+def _texts_below(node: LexborNode) -> Iterator[str]:
+    if node.is_text_node:
+        yield f" {node.text_content} "
+    children = list(node.iter(include_text=True))
+    if node.tag == "table":
+        children.sort(key=lambda child: child.tag != "caption")
+    for child in children:
+        yield from _texts_below(child)
 
 
 @given(pages())
