@@ -180,7 +180,8 @@ class FileProducer:
         deadline = time.monotonic() + _FLUSH_SECONDS
         while unacknowledged := self._producer.flush(_PROGRESS_SECONDS):
             self._keep_current(run, is_read=True)
-            if time.monotonic() > deadline:
+            is_over = time.monotonic() > deadline
+            if is_over:
                 break
         return unacknowledged
 

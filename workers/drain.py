@@ -198,9 +198,8 @@ class Waiting:
         self._counted_at = now
         for row in self._rows:
             values = {"source": row.source, "batch": row.last_batch}
-            counts = self._connection.execute(
-                query("texts_embedded_after"), values
-            ).fetchall()
+            cursor = self._connection.execute(query("texts_embedded_after"), values)
+            counts = cursor.fetchall()
             self._embedded[row.source] = dict(counts)
 
     # ── what is missing ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -190,7 +190,8 @@ def _registered_space(
     spec = read_embedding_spec(model, prefix, context)
     fingerprint = spec.fingerprint()
     with connection.cursor(row_factory=class_row(_SpaceRow)) as cursor:
-        cursor.execute(query("space_by_fingerprint"), {"fingerprint": fingerprint})
+        values = {"fingerprint": fingerprint}
+        cursor.execute(query("space_by_fingerprint"), values)
         row = cursor.fetchone()
     if row is None:
         return None

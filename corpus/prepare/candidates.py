@@ -98,12 +98,13 @@ class BatchState:
 
     def is_again(self, head: Head, document: FoldedDocument, row: int) -> bool:
         """Whether the event is that of a version which is to be prepared again."""
+        if not self.preparation.is_asked or not head.visible:
+            return False
+        content_sha256 = self.events.value("content_sha256", row)
         return (
-            self.preparation.is_asked
-            and head.visible
-            and head.pipeline not in self.preparation.kept
+            head.pipeline not in self.preparation.kept
             and head.version == document.winner_version
-            and head.content_sha256 == self.events.value("content_sha256", row)
+            and head.content_sha256 == content_sha256
         )
 
     def add(

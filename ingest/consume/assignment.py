@@ -152,7 +152,8 @@ class Assignment:
     def _ask_again(self) -> None:
         """Ask again about the logs that Kafka did not describe, and about what became incomplete."""
         for key in self._unanswered:
-            self.partitions[key].topic_missing = False
+            partition = self.partitions[key]
+            partition.topic_missing = False
         self._incomplete |= self._unanswered
         self._unanswered.clear()
         self.request_positions()

@@ -83,7 +83,8 @@ def _check_versions(connection: Connection, specs: tuple[SourceSpec, ...]) -> No
     }
     for spec in specs:
         if spec.source in with_versions:
-            _check_version_fields(stored[spec.source], spec)
+            before = stored[spec.source]
+            _check_version_fields(before, spec)
 
 
 def _check_version_fields(stored: Mapping[str, Any], spec: SourceSpec) -> None:
