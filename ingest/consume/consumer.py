@@ -187,10 +187,12 @@ class SourceConsumer:
         try:
             async with self._questions:
                 state = await self._state_of(source)
-        except DependencyError as error:
+        # Whatever it answers, the others must be read: a state that cannot be decoded is named, too.
+        except Exception as error:
             logger.warning(
                 "published nothing since the last look, and %s",
                 error,
+                exc_info=not isinstance(error, DependencyError),
                 extra={"action": "stands_still", "source": source},
             )
             return
@@ -202,8 +204,12 @@ class SourceConsumer:
         """What the polling thread answers between two rounds."""
         answer: asyncio.Future[Answer] = self._loop.create_future()
 
+        def give(found: Answer) -> None:
+            if not answer.done():
+                answer.set_result(found)
+
         def ask() -> None:
-            self._loop.call_soon_threadsafe(answer.set_result, question())
+            self._loop.call_soon_threadsafe(give, question())
 
         self._poller.call_soon(ask)
         return await answer

@@ -1,5 +1,6 @@
 """Metrics: counters equal the ledger whatever was restarted, gauges show what is so now, one address per role."""
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -18,8 +19,9 @@ from corpus.database import Connection, open_pool
 from corpus.errors import DependencyError
 from ingest.kafka import Cluster
 from tests.support.pipeline import Pipeline, make_event
-from tests.support.polling import wait_until
+from tests.support.polling import until, wait_until
 from workers.roles import corpus_metrics
+from workers.roles import metrics as role_metrics
 from workers.roles.corpus_metrics import CorpusMetrics
 from workers.roles.table import ROLES
 
@@ -165,6 +167,24 @@ def test_without_kafka_the_lag_is_not_guessed(
     with pytest.raises(DependencyError):
         metrics.update()
     assert not [name for name, _ in meter.values if name == "freshet_lag_records"]
+
+
+@pytest.mark.parametrize("error", [DependencyError("Kafka is down"), KeyError("a mistake")])
+async def test_a_round_that_fails_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    rounds: list[int] = []
+
+    def update() -> None:
+        rounds.append(1)
+        if len(rounds) < 3:
+            raise error
+
+    monkeypatch.setattr(role_metrics, "UPDATE_SECONDS", 0.001)
+    running = asyncio.create_task(role_metrics.keep_updated(update))
+    await until(lambda: len(rounds) > 4)
+    running.cancel()
+    assert "metrics are not updated" in caplog.text
 
 
 # ── the endpoint ────────────────────────────────────────────────────────────────────────────────────────────────────

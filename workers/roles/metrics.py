@@ -83,7 +83,12 @@ async def keep_updated(update: Callable[[], None]) -> None:
         try:
             await asyncio.to_thread(update)
             updated.set(time.time())
-        except FreshetError as error:
-            extra = {"action": "metrics_failed"}
-            logger.warning("metrics are not updated: %s", error, extra=extra)
+        # What watches a role must not end it.
+        except Exception as error:
+            logger.warning(
+                "metrics are not updated: %s",
+                error,
+                exc_info=not isinstance(error, FreshetError),
+                extra={"action": "metrics_failed"},
+            )
         await asyncio.sleep(UPDATE_SECONDS)
