@@ -220,7 +220,8 @@ SELECT %(source)s, k.document_id, k.text_sha256, k.text, k.token_count, k.trunca
        e.embedding, %(published_at)s, %(batch)s
 FROM (
     SELECT k.document_id, k.text_sha256, i.language, min(k.text) AS text, min(k.token_count) AS token_count,
-           bool_or(k.truncated) AS truncated, freshet.headings_of(array_agg(k.heading)) AS headings
+           bool_or(k.truncated) AS truncated, freshet.headings_of(array_agg(k.heading)) AS headings,
+           min(k.ordinal) AS ordinal
     FROM incoming_chunk k
     JOIN incoming_document i USING (document_id)
     WHERE i.decision = 'upsert' AND i.reuse_key IS NULL
@@ -231,7 +232,8 @@ WHERE NOT EXISTS (
     SELECT FROM freshet.chunk c
     WHERE c.source = %(source)s AND c.document_id = k.document_id AND c.text_sha256 = k.text_sha256
       AND c.space_id = %(space_id)s AND c.visible_to IS NULL
-);
+)
+ORDER BY k.document_id, k.ordinal;  -- hits of equal score come in the order of their chunks' numbers
 
 -- name: reindex_chunks
 -- Open the chunks again that stay in a document whose language is another now, with their vectors; returns how many.
