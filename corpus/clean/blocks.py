@@ -1,5 +1,6 @@
 """A cleaned text and its structure, or the reason why there is none."""
 
+import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -46,6 +47,23 @@ class CleanedDocument:
     """In order, without overlap; between them is nothing but white space."""
     account: Account = NOTHING_TOLD
     """What was kept and what was dropped. Default: nothing is told."""
+
+    def sha256(self) -> bytes:
+        """Of the text, and of its structure where chunks carry it: headings, and the headers of tables.
+
+        A text without either has the hash of the text alone.
+        """
+        digest = hashlib.sha256(self.text.encode())
+        for block in self.blocks:
+            if block.level or block.header_end:
+                carried = (
+                    block.start,
+                    block.level,
+                    block.header_start,
+                    block.header_end,
+                )
+                digest.update(repr(carried).encode())
+        return digest.digest()
 
 
 @dataclass(frozen=True, slots=True)

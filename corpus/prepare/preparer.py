@@ -14,7 +14,7 @@ from psycopg.rows import class_row, scalar_row
 from psycopg_pool import ConnectionPool
 
 from corpus.batch import PreparedBatch, PreparedFrom, PrepareRequest, StagedFile
-from corpus.chunk import Chunk, text_sha256
+from corpus.chunk import Chunk
 from corpus.clean.blocks import CleanedDocument, CleaningFailure
 from corpus.clean.cleaner import Cleaner, RawDocument
 from corpus.database import Connection, database_errors_translated, fetch_all, fetch_one
@@ -223,7 +223,7 @@ def _add_cleaned(
     language = None
     cleaned_sha256 = b""  # a failure has no text: equal to no other
     if isinstance(result, CleanedDocument):
-        cleaned_sha256 = text_sha256(result.text)
+        cleaned_sha256 = result.sha256()
         stated = batch.events.value("stated_language", candidate.row)
         language = batch.languages.of(stated, result.text)
     if reusable is not None and reusable.cleaned_sha256 == cleaned_sha256:

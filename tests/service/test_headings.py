@@ -179,3 +179,39 @@ def test_vectors_with_and_without_context_never_meet(make: Make) -> None:
     request = SearchRequest(query=SAME, sources=("plain", "below"))
     with pytest.raises(SpaceMismatchError, match="context headings"):
         search(plain.connection, request, plain.embedder.of)
+
+
+PAGE = (
+    "<html><body><main><h1>Manual</h1><p>A first paragraph about the manual of the mill and the weir.</p>"
+    "<{tag}>Sluice</{tag}><p>"
+    + SAME
+    + "</p><p>Keepers never sleep beside the gate at night, in March "
+    "or in April, and they go home by the river.</p></main></body></html>"
+)
+
+
+@pytest.mark.parametrize("context", ["none", "headings"])
+def test_a_line_that_becomes_a_heading_is_above_what_follows(make: Make, context: str) -> None:
+    """The cleaned text of the page is the same; what stands above its chunks is not."""
+    pipeline = make(context=context)
+    pipeline.ingest(make_event("a", 1, PAGE.format(tag="p"), content_type="text/html"))
+    report = pipeline.ingest(make_event("a", 2, PAGE.format(tag="h2"), content_type="text/html"))
+    assert report.chunks_opened > 0
+    headings = [
+        heading
+        for (found,) in pipeline.connection.execute(
+            "SELECT chunk_headings FROM freshet.document WHERE visible_to IS NULL"
+        )
+        for heading in found
+    ]
+    assert "Manual > Sluice" in headings
+    assert any(SAME in hit.text for hit in pipeline.search("sluice", mode="text"))
+
+
+def test_a_page_of_the_same_structure_keeps_its_chunks(make: Make) -> None:
+    pipeline = make()
+    page = PAGE.format(tag="h2")
+    pipeline.ingest(make_event("a", 1, page, content_type="text/html"))
+    changed = page.replace("<main>", '<main class="wide">')
+    report = pipeline.ingest(make_event("a", 2, changed, content_type="text/html"))
+    assert (report.chunks_opened, report.texts_embedded) == (0, 0)
