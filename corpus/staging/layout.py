@@ -160,7 +160,7 @@ DOCUMENTS: Columns = (
         "reuse_key", ColumnType.INT8
     ),  # `document_key` of the version whose chunks stay as they are
     # The corpus has this version, of another preparation; its chunks are replaced by these.
-    Column("is_again", ColumnType.BOOL),
+    Column("is_again", ColumnType.BOOL, is_added=True),
     *_DESCRIPTION,
     Column("cleaned_sha256", ColumnType.BYTES),  # of the cleaned text
     _RAW_SHA256,
@@ -172,7 +172,8 @@ DOCUMENTS: Columns = (
     Column(
         "unknown_tokens", ColumnType.INT8
     ),  # of them, those the model has no word for
-    Column("unknown_characters", ColumnType.INT8),  # that these tokens stand for
+    # That these tokens stand for.
+    Column("unknown_characters", ColumnType.INT8, is_added=True),
     # Of the text, see `corpus.prepare.language`; null: there is no text, or an earlier version prepared it.
     Column("language", ColumnType.TEXT, is_added=True),
     Column("language_from", ColumnType.TEXT, is_added=True),

@@ -91,7 +91,7 @@ WITH met AS (
            coalesce(h.end_reason = 'expired', false) AS is_expired, h.expires_at AS head_expires_at,
            h.observed_at AS head_observed_at, freshet.written_of(h) AS head_written,
            h.first_record AS head_first_record, i.first_record::jsonb AS first_record,
-           i.is_again AND h.pipeline <> %(pipeline)s AS is_again,
+           coalesce(i.is_again, false) AND h.pipeline <> %(pipeline)s AS is_again,
            i.written::jsonb AS written, greatest(i.version, h.version, -1) AS new_version, i.expires_at,
            CASE WHEN h.deletes IS NULL THEN i.deletes::jsonb WHEN i.deletes IS NULL THEN h.deletes
                 ELSE freshet.latest(h.deletes, i.deletes::jsonb) END AS deletes,
@@ -102,8 +102,10 @@ WITH met AS (
            CASE i.op
                WHEN 'delete' THEN h.kind = 'tombstone'
                WHEN 'upsert' THEN h.kind = 'document' AND h.content_sha256 = i.content_sha256
-                   AND (h.uri, h.title, h.content_type, h.acl, h.stated_language)
-                       IS NOT DISTINCT FROM (i.uri, i.title, i.content_type, i.acl, i.stated_language)
+                   AND (h.uri, h.title, h.content_type, h.acl)
+                       IS NOT DISTINCT FROM (i.uri, i.title, i.content_type, i.acl)
+                   -- A version of before the migration does not know what its event named.
+                   AND (h.language_from IS NULL OR h.stated_language IS NOT DISTINCT FROM i.stated_language)
                    AND h.metadata = coalesce(i.metadata, '{}')::jsonb
                ELSE false END AS says_the_same,
            CASE WHEN i.version IS NULL OR i.version < h.version THEN 'older'

@@ -1,15 +1,20 @@
 """An upgrade of the preparation changes nothing by itself; a source is prepared again when an operator asks."""
 
+import hashlib
+import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from corpus.batch import BatchReport
 from corpus.clean.cleaner import Cleaner
 from corpus.errors import ConfigurationError, PositionGapError
 from corpus.sql import query
+from corpus.staging.frames import to_parquet
+from corpus.staging.layout import batch_file_name
 from ingest import prepare_again
 from ingest.event import KafkaRecord
 from ingest.prepare_again import PreparePlan
@@ -281,3 +286,48 @@ def test_a_gap_is_accepted_first(pipeline: Pipeline) -> None:
     pipeline.ingest(MARKED)
     with pytest.raises(ConfigurationError, match="removed from the log"):
         planned(pipeline, first_offset=2)
+
+
+def as_before_languages(pipeline: Pipeline) -> None:
+    """Rows as a version of before migration 0011 wrote them."""
+    pipeline.connection.execute(
+        "UPDATE freshet.document SET stated_language = NULL, language = NULL, language_from = NULL"
+    )
+    pipeline.connection.execute("UPDATE freshet.chunk SET language = NULL")
+
+
+def test_an_event_that_always_named_a_language_is_prepared_again(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = make_event("a", 1, "Die ~Tore~ sind breit.", language="de")
+    pipeline.ingest(event)
+    as_before_languages(pipeline)
+    upgrade(monkeypatch)
+    ask(pipeline)
+    records = pipeline.records([event], first_offset=0)
+    assert pipeline.run(pipeline.stage(records)).applied == 1
+    assert planned(pipeline).documents == 0
+
+
+def test_the_same_record_is_unchanged_also_where_its_language_was_not_kept(
+    pipeline: Pipeline,
+) -> None:
+    event = make_event("a", 1, "Die Tore sind breit.", language="de")
+    pipeline.ingest(event)
+    as_before_languages(pipeline)
+    assert pipeline.ingest(event).unchanged == 1
+
+
+def test_a_batch_that_an_older_preparer_wrote_is_published(pipeline: Pipeline) -> None:
+    """Storers are restarted before the others."""
+    ref = pipeline.stage(pipeline.records([make_event("a", 1, "One fact.")]))
+    prepared = pipeline.prepare([ref], 1)
+    pipeline.embed(prepared)
+    frame = pl.read_parquet(io.BytesIO(pipeline.store.get(prepared.documents)))
+    added = ("is_again", "unknown_characters", "language", "language_from", "language_note")
+    older = to_parquet(frame.drop(*added, "stated_language"))
+    name = batch_file_name("s", 1, "documents", hashlib.sha256(older).hexdigest())
+    documents = pipeline.store.put(name, older, rows=frame.height)
+    report = pipeline.publish([ref], replace(prepared, documents=documents), 1)
+    assert report.applied == 1
+    assert versions(pipeline, "a")[0][2]
