@@ -31,7 +31,7 @@ from ingest.consume.assignment import Assignment
 from ingest.consume.partition_state import MicroBatch, PartitionReader
 from ingest.consume.poller import Poller
 from ingest.consume.positions import Positions, WantedPositions
-from ingest.consume.progress import Standing, is_on_its_way
+from ingest.consume.progress import NO_ROW, Standing, is_on_its_way
 from ingest.kafka import PartitionKey
 from ingest.source_state import SourceState
 from ingest.stage import OffsetRange, Store, stage
@@ -196,8 +196,16 @@ class SourceConsumer:
                 extra={"action": "stands_still", "source": source},
             )
             return
-        for one in standing:
-            if not is_on_its_way(one, state):
+        lost = [one for one in standing if not is_on_its_way(one, state)]
+        if not lost:
+            return
+        # A batch may have been published, and its references released, while the workflow was asked.
+        rows = await self._answer(
+            "reading positions", lambda: self._positions.of_sources([source])
+        )
+        offsets = {row.key: row.next_offset for row in rows}
+        for one in lost:
+            if offsets.get(one.key, NO_ROW) == one.next_offset:
                 self._poller.call_soon(lambda one=one: self._assignment.read_again(one))
 
     async def _ask_polling_thread(self, question: Callable[[], Answer]) -> Answer:

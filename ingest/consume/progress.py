@@ -13,6 +13,12 @@ from ingest.consume.partition_state import AssignedPartition, PartitionReader, P
 from ingest.kafka import PartitionKey
 from ingest.source_state import SourceState
 
+NO_ROW = -1
+# A reader that goes on standing is compared at these looks, and then at every eighth one: an entity that holds its
+# reference is slow, and one that loses it again and again has a cause that repeating does not mend.
+_LOOKS = frozenset({1, 2, 4})
+_LATER = 8
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
@@ -22,7 +28,12 @@ class Standing:
     key: PartitionKey
     generation: int  # of the reader
     topic_id: str  # of the row
-    next_offset: int  # of the row; -1: there is no row
+    next_offset: int  # of the row; NO_ROW: there is none
+
+    @property
+    def place(self) -> tuple[str, PartitionKey, str, int]:
+        """Where it stands, whichever reader that is."""
+        return self.source, self.key, self.topic_id, self.next_offset
 
 
 class Progress:
@@ -30,13 +41,15 @@ class Progress:
 
     def __init__(self) -> None:
         self._seen: frozenset[Standing] = frozenset()
+        # How many looks ago each place was seen first.
+        self._ages: dict[tuple[str, PartitionKey, str, int], int] = {}
 
     def look(
         self,
         partitions: Mapping[PartitionKey, AssignedPartition],
         rows: Iterable[Position],
     ) -> list[Standing]:
-        """The readers that stand where they stood at the last look.
+        """The readers that stand where they stood at the last look, and are to be compared now.
 
         Args:
             partitions: those that this process reads.
@@ -54,7 +67,14 @@ class Progress:
             for key, source, reader in readers
         )
         self._seen = frozenset(filter(None, seen))
-        return sorted(self._seen & before, key=lambda one: (one.source, one.key))
+        ages = self._ages
+        self._ages = {one.place: ages.get(one.place, -1) + 1 for one in self._seen}
+        due = [one for one in self._seen & before if self._is_due(one)]
+        return sorted(due, key=lambda one: (one.source, one.key))
+
+    def _is_due(self, standing: Standing) -> bool:
+        age = self._ages[standing.place]
+        return age in _LOOKS or age % _LATER == 0
 
 
 def _standing(
@@ -62,7 +82,7 @@ def _standing(
 ) -> Standing | None:
     """Where the row stands below what is handed over; None: everything is published."""
     topic_id = reader.log.topic_id
-    next_offset = -1
+    next_offset = NO_ROW
     if row is not None:
         topic_id = row.topic_id
         next_offset = row.next_offset

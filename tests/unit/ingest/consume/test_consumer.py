@@ -21,7 +21,7 @@ from ingest.kafka import PartitionKey
 from ingest.source_state import SourceState
 from tests.support.orders import make_ref
 from tests.support.polling import until
-from tests.support.readers import KEY, make_reader, make_record
+from tests.support.readers import KEY, make_position, make_reader, make_record
 
 REFERENCE: Any = object()
 
@@ -336,9 +336,20 @@ def standing_in(partition: int) -> Standing:
     )
 
 
-async def compared(stand: Stand, state: SourceState | Exception | None) -> list[int]:
-    """Partitions that are read again where both stand and the workflow knows this."""
+async def compared(
+    stand: Stand, state: SourceState | Exception | None, *, rows: tuple[int, int] = (5, 5)
+) -> list[int]:
+    """Partitions that are read again where both stand and the workflow knows this.
+
+    Args:
+        stand: of the consumer.
+        state: what the workflow knows, or why it does not say so.
+        rows: where both rows are when the workflow has answered.
+    """
     stand.state = state
+    stand.positions.answers["of_sources"] = [
+        make_position(offset, partition=partition) for partition, offset in enumerate(rows)
+    ]
     await stand.consumer._compare([standing_in(0), standing_in(1)])
     for message in stand.poller.messages:
         message()
@@ -348,6 +359,10 @@ async def compared(stand: Stand, state: SourceState | Exception | None) -> list[
 async def test_only_what_the_workflow_lost_is_read_again(stand: Stand) -> None:
     state = SourceState(source="s", pending=[make_ref(5, 6, partition=1)])
     assert await compared(stand, state) == [0]
+
+
+async def test_what_is_published_while_the_workflow_is_asked_is_not_lost(stand: Stand) -> None:
+    assert await compared(stand, SourceState(source="s"), rows=(8, 5)) == [1]
 
 
 async def test_without_a_workflow_everything_is_read_again(stand: Stand) -> None:

@@ -44,6 +44,22 @@ def test_a_row_below_what_was_handed_over_stands_at_the_second_look() -> None:
     assert looks(behind(), *[make_position(7)] * 3) == [0, 1, 1]
 
 
+def test_one_that_goes_on_standing_is_compared_less_and_less_often() -> None:
+    found = looks(behind(), *[make_position(7)] * 26)
+    assert [number for number, count in enumerate(found) if count] == [1, 2, 4, 8, 16, 24]
+
+
+def test_reading_again_from_the_same_row_does_not_begin_the_count_anew() -> None:
+    progress = Progress()
+    partition = behind()
+    compared: list[int] = []
+    for number in range(26):
+        partition.readers["s"] = replace(partition.readers["s"], generation=number // 2)
+        if progress.look({KEY: partition}, [make_position(5)]):
+            compared.append(number)
+    assert compared == [1]  # a new generation is seen twice first, here at the odd looks
+
+
 def test_a_row_that_went_back_stands_though_everything_was_published() -> None:
     """An older database was restored, and nothing new arrives."""
     partition = behind()
