@@ -51,32 +51,37 @@ def overview(connection: Connection, cluster: Cluster) -> list[dict[str, Any]]:
     return rows
 
 
-def _add_conditions(
-    cluster: Cluster,
-    rows: Sequence[dict[str, Any]],
-) -> None:
-    waiting = {
-        row["source"]: _waiting(row)
-        for row in rows
-        if row["lag"] and row["state"] == SourceStatus.ACTIVE
-    }
+def _add_conditions(cluster: Cluster, rows: Sequence[dict[str, Any]]) -> None:
+    active = [row for row in rows if row["state"] == SourceStatus.ACTIVE]
+    waiting = {row["source"]: _waiting(row) for row in active if row["lag"]}
     ages = {row["source"]: row.pop("published_seconds_ago", None) for row in rows}
     stands: dict[str, PartitionKey] = {}
+    problem = ""
     try:
         stands = standing(cluster, waiting, ages)
     except DependencyError as error:
-        for row in rows:
-            row["kafka"] = str(error)
+        problem = str(error)
     for row in rows:
-        age = ages[row["source"]]
-        row["stands"] = ""
-        if row["source"] in stands:
-            since = "ever" if age is None else f"in {age:,.0f} s"
-            row["stands"] = (
-                f"records that wait: {row['lag']:,} (in {stands[row['source']]} for more than "
-                f"{STANDSTILL_SECONDS:.0f} s); nothing was published {since}"
-            )
+        source = row["source"]
+        if problem and source in waiting:
+            row["kafka"] = problem
+        row["stands"] = _how_it_stands(row, stands.get(source), ages[source])
         row["condition"], row["why"] = condition_of(row)
+
+
+def _how_it_stands(
+    row: Mapping[str, Any], place: PartitionKey | None, age: float | None
+) -> str:
+    """How long nothing was published while records wait; empty where some are."""
+    if place is None:
+        return ""
+    since = "ever"
+    if age is not None:
+        since = f"in {age:,.0f} s"
+    return (
+        f"records that wait: {row['lag']:,} (in {place} for more than {STANDSTILL_SECONDS:.0f} s); "
+        f"nothing was published {since}"
+    )
 
 
 def _waiting(row: Mapping[str, Any]) -> list[Waiting]:
@@ -92,13 +97,14 @@ def _waiting(row: Mapping[str, Any]) -> list[Waiting]:
 
 
 def lags(connection: Connection, cluster: Cluster) -> dict[str, int]:
-    """How many records each source is behind its topics; one whose specification cannot be read is left out.
+    """How many records each active source is behind its topics; one whose specification cannot be read is left out.
 
     Raises:
         DependencyError: Kafka does not answer.
     """
     rows = fetch_all(connection, dict_row, "sources_configured")
-    specs = read_specs((row["source"], row["spec"]) for row in rows).specs
+    active = [row for row in rows if row["state"] == SourceStatus.ACTIVE]
+    specs = read_specs((row["source"], row["spec"]) for row in active).specs
     topics = {topic for spec in specs.values() for topic in spec.topics}
     logs = _read_logs(cluster, topics)
     if logs.problem is not None:
@@ -149,7 +155,10 @@ def _reading(
         for topic in spec.topics
         if topic in logs.topic_refusals
     ]
-    problems += _gaps(positions, logs)
+    read = {
+        key: position for key, position in positions.items() if key.topic in spec.topics
+    }
+    problems += _gaps(read, logs)
     return {"topics": described, "lag": lag, "problems": problems}
 
 

@@ -143,6 +143,27 @@ def test_gauges_show_what_is_so_now(
     assert meter.value("freshet_source_state", source="s", state="halted") == 1
 
 
+def test_what_is_gone_is_shown_as_nothing(
+    pipeline: Pipeline, pool: ConnectionPool[Connection], lags: dict[str, int]
+) -> None:
+    """An exporter goes on with the last value of a label."""
+    metrics, meter = made(pool)
+    pipeline.ingest(make_event("a", 1, "One fact."))
+    pipeline.connection.execute("INSERT INTO freshet.subscription VALUES ('team', 's', 'endpoint')")
+    pipeline.connection.execute(
+        "INSERT INTO freshet.delivery (subscriber, source, state) VALUES ('team', 's', 'parked')"
+    )
+    metrics.update()
+    assert meter.value("freshet_delivery_parked", source="s", subscriber="team") == 1
+    assert meter.value("freshet_delivery_behind", source="s", subscriber="team") == 1
+    pipeline.connection.execute("UPDATE freshet.subscription SET state = 'ended'")
+    lags.clear()
+    metrics.update()
+    assert meter.value("freshet_delivery_parked", source="s", subscriber="team") == 0
+    assert meter.value("freshet_delivery_behind", source="s", subscriber="team") == 0
+    assert meter.value("freshet_lag_records", source="s") == 0
+
+
 def test_a_ledger_that_went_back_adds_nothing_twice(
     pipeline: Pipeline, pool: ConnectionPool[Connection], lags: dict[str, int]
 ) -> None:
@@ -151,9 +172,15 @@ def test_a_ledger_that_went_back_adds_nothing_twice(
     for version in (1, 2):
         pipeline.ingest(make_event("a", version, f"Fact {version}."))
     metrics.update()
+    pipeline.connection.execute("DELETE FROM freshet.record_outcome")
     pipeline.connection.execute("UPDATE freshet.batch SET state = 'withdrawn' WHERE batch = 2")
+    pipeline.connection.execute("UPDATE freshet.source SET last_batch = 1")
     metrics.update()
     assert meter.value("freshet_batches", source="s") == 2
+    pipeline.connection.execute("UPDATE freshet.batch SET state = 'published' WHERE batch = 2")
+    pipeline.connection.execute("UPDATE freshet.source SET last_batch = 2")
+    metrics.update()
+    assert meter.value("freshet_batches", source="s") == 3
 
 
 def test_without_kafka_the_lag_is_not_guessed(

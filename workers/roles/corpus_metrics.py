@@ -4,6 +4,7 @@ Counters follow the ledger: each round adds the batches that are new since the l
 retried, and a restarted process begins with all of it. Two orchestrators show the same values; take their maximum.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from psycopg.rows import class_row
@@ -68,6 +69,7 @@ class _Source:
 
     source: str
     state: str
+    last_batch: int
     last_published_at: float  # epoch seconds; 0: never
     dead_letters: int
     freshness: str | None  # None: never checked
@@ -113,15 +115,20 @@ class CorpusMetrics:
         """
         with database_errors_translated(), self._pool.connection() as connection:
             self._count_new_batches(connection)
-            for source in fetch_all(connection, class_row(_Source), "metrics_sources"):
-                self._gauges.show_source(source)
+            sources = fetch_all(connection, class_row(_Source), "metrics_sources")
             deliveries = fetch_all(
                 connection, class_row(_Delivery), "metrics_deliveries"
             )
-            for delivery in deliveries:
-                self._gauges.show_delivery(delivery)
-            for source_name, lag in lags(connection, self._cluster).items():
-                self._gauges.show_lag(source_name, lag)
+            self._follow_restores(sources)
+            self._gauges.show(sources, deliveries)
+            behind = lags(connection, self._cluster)
+        self._gauges.show_lags(behind)
+
+    def _follow_restores(self, sources: Sequence[_Source]) -> None:
+        """A database that went back gives batch numbers again; those batches are counted, too."""
+        for source in sources:
+            counted = self._counted.get(source.source, 0)
+            self._counted[source.source] = min(counted, source.last_batch)
 
     def _count_new_batches(self, connection: Connection) -> None:
         counted = self._counted
@@ -244,7 +251,30 @@ class _Gauges:
             "1 where the team's endpoint was given up for now",
         )
 
-    def show_source(self, row: _Source) -> None:
+        # What was shown; an exporter goes on with the value of what is gone, so it becomes 0.
+        self._lagging: set[str] = set()
+        self._subscriptions: set[tuple[str, str]] = set()
+
+    def show(self, sources: Sequence[_Source], deliveries: Sequence[_Delivery]) -> None:
+        for source in sources:
+            self._show_source(source)
+        for delivery in deliveries:
+            parked = int(delivery.parked)
+            behind = max(0, delivery.behind)
+            self._show_delivery(delivery.subscriber, delivery.source, behind, parked)
+        active = {(delivery.subscriber, delivery.source) for delivery in deliveries}
+        for subscriber, source in self._subscriptions - active:
+            self._show_delivery(subscriber, source, 0, 0)
+        self._subscriptions = active
+
+    def show_lags(self, records: Mapping[str, int]) -> None:
+        for source in self._lagging - records.keys():
+            self._lag.set(0, {"source": source})
+        for source, lag in records.items():
+            self._lag.set(lag, {"source": source})
+        self._lagging = set(records)
+
+    def _show_source(self, row: _Source) -> None:
         source = {"source": row.source}
         for state in SourceStatus:
             is_in = int(row.state == state)
@@ -255,10 +285,9 @@ class _Gauges:
             self._freshness.set(_FRESHNESS[row.freshness], source)
             self._checked.set(row.checked_at, source)
 
-    def show_lag(self, source: str, records: int) -> None:
-        self._lag.set(records, {"source": source})
-
-    def show_delivery(self, row: _Delivery) -> None:
-        attributes = {"source": row.source, "subscriber": row.subscriber}
-        self._behind.set(max(0, row.behind), attributes)
-        self._parked.set(int(row.parked), attributes)
+    def _show_delivery(
+        self, subscriber: str, source: str, behind: int, parked: int
+    ) -> None:
+        attributes = {"source": source, "subscriber": subscriber}
+        self._behind.set(behind, attributes)
+        self._parked.set(parked, attributes)

@@ -31,7 +31,8 @@ SELECT b.source, rule.key AS rule, sum(rule.value::bigint)::bigint AS characters
 
 -- name: metrics_sources
 -- Every source as it is now: its state, its newest batch, what the newest freshness check found.
-SELECT s.source, s.state, coalesce(extract(epoch FROM s.last_published_at), 0)::float8 AS last_published_at,
+SELECT s.source, s.state, s.last_batch,
+       coalesce(extract(epoch FROM s.last_published_at), 0)::float8 AS last_published_at,
        (SELECT count(*) FROM freshet.dead_letter l WHERE l.source = s.source AND l.state = 'open') AS dead_letters,
        r.status AS freshness, coalesce(extract(epoch FROM r.snapshotted_at), 0)::float8 AS checked_at
   FROM freshet.source s

@@ -91,7 +91,9 @@ UPDATE freshet.source_position
 -- name: source_overview
 -- One row per source: its documents, and the outcomes of every record that it read.
 SELECT s.source, s.spec, s.state, s.state_reason, s.revision, s.last_batch, s.last_published_at,
-       extract(epoch FROM clock_timestamp() - s.last_published_at)::float8 AS published_seconds_ago,
+       -- Since it was published, configured, resumed or ordered to read again: what it had before says nothing.
+       extract(epoch FROM clock_timestamp() - greatest(s.last_published_at, s.updated_at))::float8
+           AS published_seconds_ago,
        (
            SELECT count(*) FROM freshet.document d
             WHERE d.source = s.source AND d.visible_to IS NULL AND d.kind = 'document'

@@ -58,7 +58,7 @@ def test_every_metric_that_is_served_is_in_the_table() -> None:
 def test_every_alert_says_what_it_means_and_what_to_do(rule: dict[str, Any]) -> None:
     assert rule["annotations"]["summary"]
     assert rule["labels"]["severity"] in ("page", "ticket")
-    [line] = [line for line in RUNBOOK.splitlines() if line.startswith(f"| `{rule['alert']}` |")]
+    line, *_ = [line for line in RUNBOOK.splitlines() if line.startswith(f"| `{rule['alert']}` |")]
     _, _, meaning, command, _ = line.split("|")
     assert meaning.strip()
     assert "`freshet " in command or "model" in command or "find out" in command

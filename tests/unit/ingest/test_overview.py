@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from corpus.errors import DependencyError
 from corpus.locks import StillSession
 from corpus.source import SourceSpec
 from ingest.kafka import PartitionKey
@@ -224,3 +225,34 @@ def test_documents_that_were_prepared_otherwise_are_counted() -> None:
     cluster: Any = FakeCluster({"t": 1})
     rows = overview(database, cluster)
     assert [row["prepared_otherwise"] for row in rows] == [5, None]
+
+
+def test_a_topic_that_the_source_reads_no_more_says_nothing() -> None:
+    """Another source reads it, so that its log is known."""
+    positions = [make_position(20), make_position(5, source="u"), make_position(15, source="u")]
+    rows = [
+        {"source": name, "spec": SourceSpec(source=name, topics=(topic,)).to_json(), **ACTIVE}
+        for name, topic in (("s", "t"), ("u", "v"))
+    ]
+    database: Any = FakeConnection(source_overview=rows, positions_of_sources=positions)
+    cluster: Any = FakeCluster({"t": 1, "v": 1}, {("v", 0): (0, 0)})
+    found = {row["source"]: row["condition"] for row in overview(database, cluster)}
+    assert found == {"s": "active", "u": "active"}
+
+
+def test_one_partition_that_refuses_concerns_no_source_without_lag(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: Any) -> Any:
+        raise DependencyError("no leader")
+
+    kafka = FakeCluster({"t": 1, "u": 1}, {("u", 0): (0, 0)})
+    monkeypatch.setattr(kafka, "offsets_since", refuse)
+    rows = [
+        {"source": name, "spec": SourceSpec(source=name, topics=(topic,)).to_json(), **ACTIVE}
+        for name, topic in (("s", "t"), ("x", "u"))
+    ]
+    database: Any = FakeConnection(source_overview=rows, positions_of_sources=[make_position(13)])
+    cluster: Any = kafka
+    found = {row["source"]: row["condition"] for row in overview(database, cluster)}
+    assert found == {"s": "stuck", "x": "active"}
