@@ -20,16 +20,27 @@ _RPC_TIMEOUT = timedelta(seconds=10)
 
 
 async def state_of(
-    entity: WorkflowHandle[Any, Any], rpc_timeout: timedelta
+    entity: WorkflowHandle[Any, Any],
+    rpc_timeout: timedelta,
+    reject: QueryRejectCondition | None = None,
 ) -> SourceState:
     """What the entity knows; of one that has ended, what it knew.
+
+    Args:
+        entity: its handle.
+        rpc_timeout: of the query.
+        reject: which entities are not asked; None: each is.
 
     Raises:
         RPCError: Temporal does not answer, or there is no such workflow.
         WorkflowQueryFailedError: no worker answers.
+        WorkflowQueryRejectedError: the entity is one of those that are not asked.
     """
     state: SourceState = await entity.query(
-        "status", result_type=SourceState, rpc_timeout=rpc_timeout
+        "status",
+        result_type=SourceState,
+        reject_condition=reject,
+        rpc_timeout=rpc_timeout,
     )
     return state
 
@@ -41,13 +52,9 @@ async def running_state(client: Client, source: str) -> SourceState | None:
         DependencyError: Temporal does not answer, or no worker answers for the entity.
     """
     workflow_id = source_workflow_id(source)
+    entity = client.get_workflow_handle(workflow_id)
     try:
-        state: SourceState = await client.get_workflow_handle(workflow_id).query(
-            "status",
-            result_type=SourceState,
-            reject_condition=QueryRejectCondition.NOT_OPEN,
-            rpc_timeout=_RPC_TIMEOUT,
-        )
+        return await state_of(entity, _RPC_TIMEOUT, QueryRejectCondition.NOT_OPEN)
     except WorkflowQueryRejectedError:
         return None
     except RPCError as error:
@@ -58,4 +65,3 @@ async def running_state(client: Client, source: str) -> SourceState | None:
         ) from error
     except WorkflowQueryFailedError as error:
         raise DependencyError(f"{workflow_id} does not answer: {error}") from error
-    return state
