@@ -11,8 +11,8 @@ from corpus.database import Connection
 from corpus.errors import ConfigurationError, DependencyError
 from corpus.source import SourceSpec, read_spec
 from corpus.sql import query
-from ingest.consume.partition_state import Gap, PartitionLog, Position, start_offset
-from ingest.consume.positions import partition_logs, positions_of
+from ingest.consume.partition_state import Gap, PartitionLog, Position
+from ingest.consume.positions import gaps, partition_logs, positions_read
 from ingest.kafka import Cluster, PartitionKey
 
 logger = logging.getLogger(__name__)
@@ -108,11 +108,7 @@ def skip_gaps(
     """
     configured = configured_source(connection, source)
     spec = SourceSpec.from_json(configured.spec)
-    positions = [
-        position
-        for position in positions_of(connection, [source])
-        if position.topic in spec.topics
-    ]
+    positions = positions_read(connection, spec)
     keys = [position.key for position in positions]
     logs = partition_logs(cluster, keys)
     with connection.transaction():
@@ -125,19 +121,15 @@ def _skip(
     logs: dict[PartitionKey, PartitionLog],
 ) -> list[SkippedGap]:
     skipped: list[SkippedGap] = []
-    for position in positions:
-        log = logs.get(position.key)
-        if log is None:
-            continue
-        gap = start_offset(position, log)
-        if isinstance(gap, Gap):
-            _move(connection, position, log)
-            logger.warning(
-                "gap accepted: %s",
-                gap.reason,
-                extra={"action": "skip_gap", "source": position.source},
-            )
-            skipped.append(_skipped(position, log, gap))
+    for position, gap in gaps(positions, logs):
+        log = logs[position.key]
+        _move(connection, position, log)
+        logger.warning(
+            "gap accepted: %s",
+            gap.reason,
+            extra={"action": "skip_gap", "source": position.source},
+        )
+        skipped.append(_skipped(position, log, gap))
     return skipped
 
 

@@ -1,6 +1,6 @@
 """State, outcomes and lag of every source."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,9 +12,9 @@ from corpus.locks import held_up
 from corpus.source import SourceSpec, SourceStatus, read_specs
 from corpus.sql import query
 from ingest.condition import STANDSTILL_SECONDS, Waiting, condition_of, standing
-from ingest.consume.partition_state import Gap, PartitionLog, Position, start_offset
-from ingest.consume.positions import positions_of
-from ingest.kafka import Cluster, LogBounds, PartitionKey
+from ingest.consume.partition_state import PartitionLog, Position
+from ingest.consume.positions import gaps, logs_of, positions_of
+from ingest.kafka import Cluster, PartitionKey
 
 
 def overview(connection: Connection, cluster: Cluster) -> list[dict[str, Any]]:
@@ -155,33 +155,22 @@ def _reading(
         for topic in spec.topics
         if topic in logs.topic_refusals
     ]
-    read = {
-        key: position for key, position in positions.items() if key.topic in spec.topics
-    }
-    problems += _gaps(read, logs)
+    broken = gaps(positions.values(), logs.by_partition)
+    problems += [gap.reason for _, gap in broken]
     return {"topics": described, "lag": lag, "problems": problems}
 
 
-def _gaps(positions: Mapping[PartitionKey, Position], logs: "_Logs") -> list[str]:
-    """Why positions are not in the logs as they are now: a topic made anew, another cluster, retention."""
-    reasons: list[str] = []
-    for key, position in positions.items():
-        log = logs.log_of(key)
-        start = None if log is None else start_offset(position, log)
-        if isinstance(start, Gap):
-            reasons.append(start.reason)
-    return reasons
-
-
 def _positions_of(
-    connection: Connection, sources: Collection[str]
+    connection: Connection, specs: Mapping[str, SourceSpec]
 ) -> dict[str, dict[PartitionKey, Position]]:
-    """Position rows by source and partition."""
+    """Position rows by source and partition, in the topics that each source reads now."""
     positions: dict[str, dict[PartitionKey, Position]] = {
-        source: {} for source in sources
+        source: {} for source in specs
     }
-    for position in positions_of(connection, sources):
-        positions[position.source][position.key] = position
+    for position in positions_of(connection, specs):
+        spec = specs[position.source]
+        if position.topic in spec.topics:
+            positions[position.source][position.key] = position
     return positions
 
 
@@ -192,56 +181,34 @@ class _Logs:
     partitions: dict[str, int] = field(
         default_factory=dict[str, int]
     )  # topic -> how many
-    bounds: dict[PartitionKey, LogBounds] = field(
-        default_factory=dict[PartitionKey, LogBounds]
+    by_partition: dict[PartitionKey, PartitionLog] = field(
+        default_factory=dict[PartitionKey, PartitionLog]
     )
     refusals: dict[PartitionKey, str] = field(default_factory=dict[PartitionKey, str])
     topic_refusals: dict[str, str] = field(default_factory=dict[str, str])
     problem: str | None = None  # why nothing is known
-    cluster_id: str = ""
-    topic_ids: dict[str, str] = field(default_factory=dict[str, str])
-
-    def log_of(self, key: PartitionKey) -> PartitionLog | None:
-        """The log of a partition; None where it is not known."""
-        bounds = self.bounds.get(key)
-        if bounds is None:
-            return None
-        return PartitionLog(
-            cluster_id=self.cluster_id,
-            topic=key.topic,
-            topic_id=self.topic_ids[key.topic],
-            partition=key.partition,
-            first_offset=bounds.first_offset,
-            next_offset=bounds.next_offset,
-        )
 
 
 def _read_logs(cluster: Cluster, topics: Iterable[str]) -> _Logs:
     partitions: dict[str, int] = {}
-    topic_ids: dict[str, str] = {}
-    cluster_id = ""
     try:
         described = cluster.describe(topics)
         for state in described.answers.values():
             partitions[state.topic] = state.partitions
-            topic_ids[state.topic] = state.topic_id
         keys = [
             PartitionKey(topic, number)
             for topic, count in partitions.items()
             for number in range(count)
         ]
         bounds = cluster.bounds_of(keys)
-        if keys:
-            cluster_id = cluster.cluster_id()
+        by_partition = logs_of(cluster, described.answers, bounds.answers)
     except DependencyError as error:
         return _Logs(partitions=partitions, problem=str(error))
     return _Logs(
         partitions=partitions,
-        bounds=bounds.answers,
+        by_partition=by_partition,
         refusals=bounds.refusals,
         topic_refusals=described.refusals,
-        cluster_id=cluster_id,
-        topic_ids=topic_ids,
     )
 
 
@@ -261,8 +228,8 @@ def _topic(
     partitions: list[dict[str, Any]] = []
     for key in _partitions_of(topic, offsets, logs):
         next_offset = offsets.get(key)
-        bounds = logs.bounds.get(key)
-        partitions.append(_partition(key, next_offset, bounds))
+        log = logs.by_partition.get(key)
+        partitions.append(_partition(key, next_offset, log))
     lag = None
     if logs.problem is None:
         lag = _sum_of_lags(partitions)
@@ -280,12 +247,12 @@ def _partitions_of(
 
 
 def _partition(
-    key: PartitionKey, next_offset: int | None, bounds: LogBounds | None
+    key: PartitionKey, next_offset: int | None, log: PartitionLog | None
 ) -> dict[str, Any]:
     end_offset = lag = None
-    if bounds is not None:
-        end_offset = bounds.next_offset
-        lag = max(0, end_offset - _start_of(next_offset, bounds))
+    if log is not None:
+        end_offset = log.next_offset
+        lag = max(0, end_offset - _start_of(next_offset, log))
     return {
         "partition": key.partition,
         "next_offset": next_offset,
@@ -294,10 +261,10 @@ def _partition(
     }
 
 
-def _start_of(next_offset: int | None, bounds: LogBounds) -> int:
+def _start_of(next_offset: int | None, log: PartitionLog) -> int:
     """Where the source reads next; a partition that it has never read, it reads from the oldest record."""
     if next_offset is None:
-        return bounds.first_offset
+        return log.first_offset
     return next_offset
 
 

@@ -16,9 +16,9 @@ from corpus.errors import ConfigurationError
 from corpus.preparation import PreparationSpec
 from corpus.source import SourceStatus
 from corpus.sql import query
-from ingest.consume.partition_state import Gap, PartitionLog, Position, start_offset
-from ingest.consume.positions import partition_logs, positions_of
-from ingest.kafka import Cluster, PartitionKey
+from ingest.consume.partition_state import PartitionLog, Position
+from ingest.consume.positions import gaps, partition_logs, positions_read
+from ingest.kafka import Cluster
 from ingest.operate import configured_source, wrong_state
 
 logger = logging.getLogger(__name__)
@@ -118,27 +118,13 @@ def plan(connection: Connection, cluster: Cluster, source: str) -> PreparePlan:
     if configured.state == SourceStatus.RETIRED:
         raise wrong_state(configured, "prepared again")
     spec = configured.readable()
-    positions = [
-        position
-        for position in positions_of(connection, [source])
-        if position.topic in spec.topics
-    ]
+    positions = positions_read(connection, spec)
     keys = [position.key for position in positions]
     logs = partition_logs(cluster, keys)
-    _refuse_gaps(positions, logs.values())
+    for _, gap in gaps(positions, logs):
+        raise ConfigurationError(gap.reason)
     otherwise = _prepared_otherwise(connection, source, spec.pipeline, logs.values())
     return make_plan(source, spec.pipeline.fingerprint(), otherwise, positions)
-
-
-def _refuse_gaps(positions: Iterable[Position], logs: Iterable[PartitionLog]) -> None:
-    by_key = {PartitionKey(log.topic, log.partition): log for log in logs}
-    for position in positions:
-        log = by_key.get(position.key)
-        if log is None:
-            continue
-        gap = start_offset(position, log)
-        if isinstance(gap, Gap):
-            raise ConfigurationError(gap.reason)
 
 
 def _prepared_otherwise(

@@ -15,8 +15,8 @@ from corpus.database import Connection, connect
 from corpus.errors import ConfigurationError, UnreadableSpecError
 from corpus.source import SourceSpec
 from corpus.sql import query
-from ingest.consume.partition_state import Gap, Position, start_offset
-from ingest.consume.positions import partition_logs, positions_of
+from ingest.consume.partition_state import Position
+from ingest.consume.positions import gaps, partition_logs, positions_of
 from ingest.kafka import Cluster
 from workers.config.settings import Settings
 from workers.stages import SourceStages, StageWatcher, progress_sentence
@@ -243,11 +243,8 @@ class Waiting:
                 self._problem = f"source {row.source!r}: topic {topic} is missing; `freshet apply` creates it"
         positions = self._positions()
         logs = partition_logs(self._cluster, {position.key for position in positions})
-        for position in positions:
-            log = logs.get(position.key)
-            gap = None if log is None else start_offset(position, log)
-            if isinstance(gap, Gap):
-                self._problem = f"source {position.source!r}: {gap.reason}"
+        for position, gap in gaps(positions, logs):
+            self._problem = f"source {position.source!r}: {gap.reason}"
 
     def _topics(self) -> frozenset[str]:
         return frozenset[str]().union(*(row.topics for row in self._rows))

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,8 +15,13 @@ from corpus.log_limit import LogLimit
 from corpus.source import SourceSpec, read_spec
 from corpus.sql import query
 from ingest.answers import Answers
-from ingest.consume.partition_state import PartitionLog, Position
-from ingest.kafka import Cluster, PartitionKey, TopicState
+from ingest.consume.partition_state import (
+    Gap,
+    PartitionLog,
+    Position,
+    start_offset,
+)
+from ingest.kafka import Cluster, LogBounds, PartitionKey, TopicState
 
 logger = logging.getLogger(__name__)
 logger.addFilter(LogLimit())
@@ -57,6 +62,25 @@ def positions_of(connection: Connection, sources: Collection[str]) -> list[Posit
     ).fetchall()
 
 
+def positions_read(connection: Connection, spec: SourceSpec) -> list[Position]:
+    """The position rows of a source in the topics that it reads now."""
+    rows = positions_of(connection, [spec.source])
+    return [position for position in rows if position.topic in spec.topics]
+
+
+def gaps(
+    positions: Iterable[Position], logs: Mapping[PartitionKey, PartitionLog]
+) -> Iterator[tuple[Position, Gap]]:
+    """The positions that are not in their log, where that is known."""
+    for position in positions:
+        log = logs.get(position.key)
+        if log is None:
+            continue
+        gap = start_offset(position, log)
+        if isinstance(gap, Gap):
+            yield position, gap
+
+
 def partition_logs(
     cluster: Cluster, keys: Iterable[tuple[str, int]]
 ) -> dict[PartitionKey, PartitionLog]:
@@ -85,16 +109,31 @@ def ask_partition_logs(
     existing = [key for key in keys if _exists(key, topics.answers)]
     bounds = cluster.bounds_of(existing)
     logs.refusals.update(bounds.refusals)
-    for key, known in bounds.answers.items():
-        logs.answers[key] = PartitionLog(
+    logs.answers.update(logs_of(cluster, topics.answers, bounds.answers))
+    return logs
+
+
+def logs_of(
+    cluster: Cluster,
+    topics: Mapping[str, TopicState],
+    bounds: Mapping[PartitionKey, LogBounds],
+) -> dict[PartitionKey, PartitionLog]:
+    """The logs of partitions, of what the cluster has answered about them.
+
+    Raises:
+        DependencyError: Kafka does not answer who it is.
+    """
+    return {
+        key: PartitionLog(
             cluster_id=cluster.cluster_id(),
             topic=key.topic,
-            topic_id=topics.answers[key.topic].topic_id,
+            topic_id=topics[key.topic].topic_id,
             partition=key.partition,
             first_offset=known.first_offset,
             next_offset=known.next_offset,
         )
-    return logs
+        for key, known in bounds.items()
+    }
 
 
 def _exists(key: PartitionKey, topics: Mapping[str, TopicState]) -> bool:
