@@ -1,7 +1,7 @@
 """Why a source stands still, as far as Temporal knows it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from temporalio.service import RPCError
@@ -13,27 +13,48 @@ from workers.stages import SourceStages, StageWatcher
 
 
 def explain(settings: Settings, rows: Sequence[dict[str, Any]]) -> None:
-    """Add to the rows of `ingest.overview` what the batches of sources that stand still do.
-
-    A source whose batch is being worked on is `behind`, however long that takes.
-    """
-    standing = [row for row in rows if row["why"] and row["why"] == row["stands"]]
-    if not standing:
+    """Add to the rows of `ingest.overview` what the batches of sources that stand still do."""
+    sources = [row["source"] for row in rows if _stands(row)]
+    if not sources:
         return
-    sources = [row["source"] for row in standing]
     stages: dict[str, SourceStages] = {}
     problem = ""
     try:
         stages = asyncio.run(StageWatcher(settings).look(sources))
     except (FreshetError, RPCError) as error:
         problem = f"what its batches do is not known: {error}"
-    for row in standing:
+    explain_by(rows, stages, problem)
+
+
+def explain_by(
+    rows: Sequence[dict[str, Any]], stages: Mapping[str, SourceStages], problem: str
+) -> None:
+    """Add to the rows of `ingest.overview` what is known of the batches of sources that stand still.
+
+    A source whose batch is being worked on is `behind`, however long that takes.
+
+    Args:
+        rows: of all sources.
+        stages: by source.
+        problem: why they are not known, if so.
+    """
+    for row in rows:
+        if not _stands(row):
+            continue
         known = stages.get(row["source"], SourceStages())
+        doing = str(known)
         if known.is_working:
             row["condition"] = Condition.BEHIND.value
-            row["why"] = str(known)
-        else:
-            row["why"] += f"; {known if known.is_known else problem}"
+            row["why"] = doing
+            continue
+        if not known.is_known:
+            doing = problem
+        row["why"] += f"; {doing}"
+
+
+def _stands(row: Mapping[str, Any]) -> bool:
+    """Whether all that is wrong is that nothing is published."""
+    return bool(row["why"]) and row["why"] == row["stands"]
 
 
 def needing_attention(rows: Sequence[dict[str, Any]]) -> list[str]:

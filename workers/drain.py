@@ -19,7 +19,12 @@ from ingest.consume.partition_state import Position
 from ingest.consume.positions import gaps, partition_logs, positions_of
 from ingest.kafka import Cluster
 from workers.config.settings import Settings
-from workers.stages import SourceStages, StageWatcher, progress_sentence
+from workers.stages import (
+    StageWatcher,
+    counted,
+    progress_sentence,
+    texts_embedded_after,
+)
 
 _LOOK_SECONDS = 0.25
 _COUNT_SECONDS = 1.0
@@ -158,11 +163,8 @@ class Waiting:
             row.source: row.last_batch for row in self._rows if self._lags[row.source]
         }
         stages = watcher.stages(unfinished)
-        sources: dict[str, SourceStages] = {}
-        for source in unfinished:
-            known = stages.get(source, SourceStages())
-            embedded = self._embedded.get(source, {})
-            sources[source] = known.with_counts(embedded)
+        embedded = {name: self._embedded.get(name, {}) for name in unfinished}
+        sources = counted(stages, embedded)
         lengths = [range_.end - range_.first for range_ in self._goal.values()]
         total = sum(lengths)
         missing = sum(self._lags.values())
@@ -196,11 +198,8 @@ class Waiting:
         if now - self._counted_at < _COUNT_SECONDS:
             return
         self._counted_at = now
-        for row in self._rows:
-            values = {"source": row.source, "batch": row.last_batch}
-            cursor = self._connection.execute(query("texts_embedded_after"), values)
-            counts = cursor.fetchall()
-            self._embedded[row.source] = dict(counts)
+        batches = {row.source: row.last_batch for row in self._rows}
+        self._embedded = texts_embedded_after(self._connection, batches)
 
     # ── what is missing ─────────────────────────────────────────────────────────────────────────────────────────────
 

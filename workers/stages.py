@@ -20,7 +20,9 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from corpus import search_attributes
 from corpus.batch import PreparedBatch
+from corpus.database import Connection
 from corpus.source import source_workflow_id
+from corpus.sql import query
 from ingest.entity import state_of
 from workers.temporal.client import temporal
 
@@ -116,6 +118,34 @@ class SourceStages:
         if not parts and self.is_known:
             parts.append("waiting for the consumer")
         return ", ".join(parts)
+
+
+def texts_embedded_after(
+    connection: Connection, batches: Mapping[str, int]
+) -> dict[str, dict[int, int]]:
+    """Texts embedded for batches that are not published: source -> batch -> texts.
+
+    Args:
+        connection: to PostgreSQL.
+        batches: the newest published batch of each source.
+    """
+    embedded: dict[str, dict[int, int]] = {}
+    for source, batch in batches.items():
+        values = {"source": source, "batch": batch}
+        cursor = connection.execute(query("texts_embedded_after"), values)
+        embedded[source] = dict(cursor.fetchall())
+    return embedded
+
+
+def counted(
+    stages: Mapping[str, SourceStages], embedded: Mapping[str, Mapping[int, int]]
+) -> dict[str, SourceStages]:
+    """The stages of these sources, with the texts that the database has by now."""
+    found: dict[str, SourceStages] = {}
+    for source, texts in embedded.items():
+        known = stages.get(source, SourceStages())
+        found[source] = known.with_counts(texts)
+    return found
 
 
 def progress_sentence(

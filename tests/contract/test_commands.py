@@ -49,6 +49,8 @@ BAD = [
     ("lineage a\udcff", r"argument 'a\xff' is not UTF-8"),
     ("batches", NO_STACK),
     ("sweeps", NO_STACK),
+    ("top", NO_STACK),
+    ("top --interval 0", "Invalid value for '--interval'"),
     ("sweeps --limit 0", "Invalid value for '--limit'"),
     ("batches -n 9999999999999999999999", "Invalid value for '--limit'"),
     ("documents -n 10000001", "Invalid value for '--limit'"),

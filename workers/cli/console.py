@@ -19,6 +19,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
+    from rich.table import Table
     from rich.text import Text
 
 MAX_ROWS = 10_000_000  # that one command may be asked for
@@ -27,7 +28,7 @@ MAX_BIGINT = 2**63 - 1  # of a batch, a chunk, a dead letter: PostgreSQL's bigin
 _MAX_DIGITS = (
     1_000  # no number of ours is longer, and Python refuses to read much longer ones
 )
-_PIPE_COLUMNS = 200  # width of a table that is not written to a terminal
+PIPE_COLUMNS = 200  # width of a table that is not written to a terminal
 # A terminal obeys these. They come from documents, topics and failures, so they are never sent to one.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f]")
 
@@ -75,7 +76,7 @@ def write_message(text: str) -> None:
 
 
 @contextmanager
-def _standard_output() -> Generator[None]:
+def standard_output() -> Generator[None]:
     """A full disk under standard output is one clear line; a reader that has closed it (`head`) is no error."""
     try:
         yield
@@ -89,19 +90,26 @@ def _standard_output() -> Generator[None]:
 
 def write(text: str) -> None:
     """Write a line of data to standard output."""
-    with _standard_output():
+    with standard_output():
         sys.stdout.write(text + "\n")
 
 
 def write_bytes(data: bytes) -> None:
     """Write data as it is to standard output."""
-    with _standard_output():
+    with standard_output():
         sys.stdout.buffer.write(data)
 
 
 def write_json(value: Any) -> None:
     """Write data as indented JSON, with times in ISO 8601 and bytes in hexadecimal."""
     write(json.dumps(value, indent=2, default=_json_value, ensure_ascii=False))
+
+
+def write_json_line(value: Any) -> None:
+    """Write data as one line of JSON, at once: a program may wait for it."""
+    write(json.dumps(value, default=_json_value, ensure_ascii=False))
+    with standard_output():
+        sys.stdout.flush()
 
 
 def _json_value(value: Any) -> Any:
@@ -119,23 +127,33 @@ def write_table(
 ) -> None:
     """Write a plain table with numbers to the right; `empty` is the message where there is no row."""
     from rich.console import Console
-    from rich.table import Table
 
     all_rows = [list(row) for row in rows]
     if not all_rows:
         write_message(empty)
         return
+    table = table_of(columns, all_rows)
+    width = None if sys.stdout.isatty() else PIPE_COLUMNS
+    with standard_output():
+        Console(width=width).print(table)
+
+
+def table_of(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> "Table":
+    """A plain table with numbers to the right."""
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for index, name in enumerate(columns):
-        numeric = all(_is_number_or_absent(row[index]) for row in all_rows)
-        table.add_column(
-            _cell(name), justify="right" if numeric else "left", overflow="fold"
-        )
-    for row in all_rows:
-        table.add_row(*map(_cell, row))
-    width = None if sys.stdout.isatty() else _PIPE_COLUMNS
-    with _standard_output():
-        Console(width=width).print(table)
+        values = [row[index] for row in rows]
+        justify = "left"
+        if all(map(_is_number_or_absent, values)):
+            justify = "right"
+        title = _cell(name)
+        table.add_column(title, justify=justify, overflow="fold")
+    for row in rows:
+        cells = map(_cell, row)
+        table.add_row(*cells)
+    return table
 
 
 def _is_number_or_absent(value: Any) -> bool:
@@ -197,7 +215,7 @@ def exit_code_of(command: Callable[[], Any], *, debug: bool) -> int:
     """
     try:
         code = command()
-        with _standard_output():
+        with standard_output():
             sys.stdout.flush()
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED

@@ -1,18 +1,17 @@
 """One line that says how far a command is: it changes in a terminal, and is repeated every ten seconds elsewhere."""
 
-import os
 import sys
 import time
 from typing import TYPE_CHECKING, Self
 
 from workers.cli.console import one_line, write_message
+from workers.cli.live import is_rich_terminal
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 PLAIN_SECONDS = 10.0  # between two lines where there is no terminal
 _FRAMES_PER_SECOND = 8
-_POOR_TERMINALS = ("", "dumb", "unknown")
 
 
 class ProgressLine:
@@ -32,8 +31,7 @@ def progress_line(*, silent: bool = False) -> ProgressLine:
     """The line that suits standard error; `silent` shows nothing, for a command whose output a program reads."""
     if silent:
         return ProgressLine()
-    is_poor = os.environ.get("TERM", "") in _POOR_TERMINALS
-    if sys.stderr.isatty() and not is_poor:
+    if is_rich_terminal(sys.stderr):
         return TerminalLine()
     return PlainLine()
 

@@ -1,15 +1,15 @@
 """`freshet up`, `down`, `status`, `logs`, `doctor`: the local stack."""
 
-import os
 import re
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from workers.cli.commands.status import Home, Json, state_directory, status
 from workers.cli.console import (
     MAX_ROWS,
     MAX_WAIT_SECONDS,
@@ -26,27 +26,11 @@ from workers.cli.parts_display import part_display
 if TYPE_CHECKING:
     from compose.local.commands import UpResult
     from compose.local.doctor import CheckResult
-    from compose.local.parts.part import PartStatus
 
 _FOLLOW_SECONDS = 0.2
-_STATUS_COLUMNS = (
-    "part",
-    "state",
-    "pid",
-    "uptime_s",
-    "restarts",
-    "address",
-    "version",
-    "error",
-)
 _PASSWORD_IN_URL = re.compile(r"(://[^:/@]+:)[^@]+@")
 _PASSWORD_SETTING = re.compile(r"password=\S+")
 
-Home = Annotated[
-    str,
-    typer.Option("--home", help="State directory (FRESHET_HOME).", show_default=False),
-]
-Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 Detach = Annotated[
     bool,
     typer.Option(
@@ -118,7 +102,7 @@ def up(
     """Start the whole stack; what runs already is left alone. Ctrl-C ends it, unless --detach."""
     from compose.local import commands as local
 
-    where = _home(home)
+    where = state_directory(home)
     names = local.select_parts(workers=not no_workers, only=only or ())
     ports = {
         "postgres": postgres_port,
@@ -201,7 +185,7 @@ def down(home: Home = "") -> int:
     """End everything that `freshet up` started; the state stays."""
     from compose.local import commands as local
 
-    where = _home(home)
+    where = state_directory(home)
     ran = local.down(where, on_stop=lambda name: write_message(f"stopping {name}"))
     if ran:
         write_message(f"stopped; the state stays in {where}")
@@ -210,70 +194,14 @@ def down(home: Home = "") -> int:
     return ExitCode.OK
 
 
-# ── status and doctor ───────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def status(json: Json = False, home: Home = "") -> int:
-    """The parts: state, process, restarts, address. Exit code 1 if one is not usable, 3 if nothing runs."""
-    from compose.local import commands as local
-
-    where = _home(home)
-    supervisor = local.read_supervisor(where)
-    rows = [_row(part) for part in local.read_statuses(where).values()]
-    if json:
-        document = {
-            "home": str(where),
-            "supervisor": supervisor.pid if supervisor else None,
-            "addresses": local.read_stack(where).addresses,
-            "parts": rows,
-        }
-        write_json(document)
-    else:
-        _show_status(rows, where)
-    if not rows:
-        return ExitCode.UNAVAILABLE
-    if supervisor is None:
-        write_message(
-            "the supervisor does not run: a part that ends is not started again. "
-            "`freshet up --detach` starts one for the parts that run."
-        )
-    return check_exit_code(passed=all(row["usable"] for row in rows))
-
-
-def _show_status(rows: list[dict[str, Any]], home: Path) -> None:
-    cells = ([row[name] for name in _STATUS_COLUMNS] for row in rows)
-    hint = f"nothing runs in {home}; start it with `freshet up`"
-    write_table(_STATUS_COLUMNS, cells, empty=hint)
-
-
-def _row(part: "PartStatus") -> dict[str, Any]:
-    from compose.local.commands import uptime_seconds
-
-    process = part.process
-    alive = process is None or process.alive()
-    state = str(part.state)
-    if not alive:
-        state = "dead"
-    uptime = uptime_seconds(process)
-    return {
-        "part": part.name,
-        "state": state,
-        "usable": part.state.usable and alive,
-        "pid": part.pid,
-        "uptime_s": None if uptime is None else round(uptime),
-        "restarts": part.restarts,
-        "address": part.address,
-        "version": part.version,
-        "error": part.error,
-        "log": part.log,
-    }
+# ── doctor ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def doctor(json: Json = False, home: Home = "") -> int:
     """Check the machine and the stack; each check says what is wrong and what to do. Exit code 1 if one fails."""
     from compose.local.doctor import run_checks
 
-    checks = run_checks(_home(home))
+    checks = run_checks(state_directory(home))
     if json:
         write_json(
             [
@@ -292,14 +220,6 @@ def _check_cells(check: "CheckResult") -> list[str]:
     return [check.name, "FAILED", check.observed, check.remedy]
 
 
-def _home(given: str) -> Path:
-    from workers.config.addresses import default_home
-
-    if given:
-        os.environ["FRESHET_HOME"] = given
-    return default_home()
-
-
 # ── logs ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -309,7 +229,7 @@ def logs(
     """What the parts wrote."""
     from compose.local.machine.process import last_lines
 
-    paths = _log_files(_home(home) / "logs", part)
+    paths = _log_files(state_directory(home) / "logs", part)
     ends = {path: path.stat().st_size for path in paths}
     for path in paths:
         for line in last_lines(path, lines):

@@ -1,0 +1,211 @@
+"""`freshet top`: all sources, live."""
+
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from workers.cli.console import (
+    MAX_ROWS,
+    MAX_WAIT_SECONDS,
+    ExitCode,
+    check_exit_code,
+    one_line,
+    table_of,
+    write_json_line,
+)
+from workers.cli.live import frames, rounds
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from workers.config.settings import Settings
+    from workers.stages import SourceStages, StageWatcher
+    from workers.top import Line
+
+Interval = Annotated[
+    float,
+    typer.Option(
+        "--interval",
+        "-i",
+        min=0.2,
+        max=MAX_WAIT_SECONDS,
+        help="Seconds between two looks.",
+    ),
+]
+Count = Annotated[
+    int,
+    typer.Option("--count", "-c", min=0, max=MAX_ROWS, help="Looks; 0: until Ctrl-C."),
+]
+Json = Annotated[bool, typer.Option("--json", help="One line of JSON per look.")]
+
+_COLUMNS = (
+    *("source", "state", "lag", "records/s", "texts/s", "documents"),
+    *("dead letters", "new", "published", "doing"),
+)
+_MAX_REASONS = 5
+# Lines of a terminal that are not sources: title, header, how many are left out, reasons.
+_OTHER_LINES = 4 + _MAX_REASONS
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(rich_help_panel="Corpus")(top)
+
+
+def top(interval: Interval = 2.0, count: Count = 0, as_json: Json = False) -> int:
+    """Every source, live: its state, lag, rates, dead letters, and what its batches do.
+
+    Ctrl-C ends it. Exit code 1 if a source is stuck or halted at the last look, 3 if PostgreSQL did not answer then.
+    """
+    from workers.config.settings import load
+
+    looks = _looks(load(), interval, count)
+    last = Look(lines=())
+    with suppress(KeyboardInterrupt):
+        if as_json:
+            for last in looks:
+                write_json_line(last.to_json())
+        else:
+            with frames() as show:
+                for last in looks:
+                    show(_frame(last))
+    if last.problem:
+        return ExitCode.UNAVAILABLE
+    return check_exit_code(passed=not last.reasons)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """All sources at one moment."""
+
+    lines: "Sequence[Line]"
+    problem: str = ""  # why they are those of an earlier moment
+
+    @property
+    def reasons(self) -> list[str]:
+        """What a person must look at, one sentence per source."""
+        from ingest.condition import NEEDS_ATTENTION
+
+        return [
+            f"{line.source} is {line.condition}: {line.why}"
+            for line in self.lines
+            if line.condition in NEEDS_ATTENTION
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """As `--json` writes it."""
+        sources = [line.to_json() for line in self.lines]
+        return {"problem": self.problem or None, "sources": sources}
+
+
+def _looks(settings: "Settings", interval: float, count: int) -> Iterator[Look]:
+    """One look after the other; where PostgreSQL does not answer, the sources stay what they were."""
+    from corpus.errors import DependencyError
+    from workers.stages import StageWatcher
+    from workers.top import Rates
+
+    rates = Rates()
+    look = Look(lines=())
+    with StageWatcher(settings) as watcher:
+        for _ in rounds(interval, count):
+            try:
+                rows, stages = _read(settings, watcher)
+            except DependencyError as error:
+                yield Look(lines=look.lines, problem=str(error))
+                continue
+            now = time.monotonic()
+            lines = rates.lines(rows, stages, now)
+            look = Look(lines=lines)
+            yield look
+
+
+def _read(
+    settings: "Settings", watcher: "StageWatcher"
+) -> tuple[list[dict[str, Any]], dict[str, "SourceStages"]]:
+    """Every source, and what the batches of those that are behind do."""
+    from corpus.database import connect, database_errors_translated
+    from ingest.kafka import Cluster
+    from ingest.overview import overview
+    from workers.conditions import explain_by
+    from workers.stages import counted, texts_embedded_after
+
+    cluster = Cluster(settings.kafka_bootstrap, settings.kafka_properties)
+    with (
+        connect(settings.database_url, application="freshet-top") as connection,
+        database_errors_translated(),
+    ):
+        rows = overview(connection, cluster)
+        unfinished = {row["source"]: row["last_batch"] for row in rows if row["lag"]}
+        embedded = texts_embedded_after(connection, unfinished)
+    stages = counted(watcher.stages(unfinished), embedded)
+    explain_by(rows, stages, "what its batches do is not known yet")
+    return rows, stages
+
+
+def _frame(look: Look) -> "RenderableType":
+    from rich.console import Group
+    from rich.text import Text
+
+    shown = look.lines[: _room()]
+    title = Text(_title(look), style="bold")
+    cells = [_cells(line) for line in shown]
+    table = table_of(_COLUMNS, cells)
+    group = Group(title, table)
+    hidden = len(look.lines) - len(shown)
+    if hidden:
+        left_out = (
+            f"sources that are not shown: {hidden:,}; `freshet sources` lists all"
+        )
+        group.renderables.append(Text(left_out))
+    for reason in look.reasons[:_MAX_REASONS]:
+        note = Text(one_line(reason))
+        group.renderables.append(note)
+    return group
+
+
+def _room() -> int | None:
+    """How many sources the terminal has room for; elsewhere all are written."""
+    if not sys.stdout.isatty():
+        return None
+    return max(1, shutil.get_terminal_size().lines - _OTHER_LINES)
+
+
+def _title(look: Look) -> str:
+    """The sums of all sources, or why there are none."""
+    if look.problem:
+        return one_line(f"not up to date: {look.problem}")
+    if not look.lines:
+        return "there is no source; `freshet apply FILE` creates those of a file"
+    lag = 0
+    records = texts = 0.0
+    for line in look.lines:
+        lag += line.lag or 0
+        records += line.records_per_second or 0.0
+        texts += line.texts_per_second or 0.0
+    sources = len(look.lines)
+    attention = len(look.reasons)
+    return (
+        f"sources: {sources:,}, of which {attention:,} need attention; lag: {lag:,} records; "
+        f"{records:,.1f} records/s, {texts:,.1f} texts embedded/s"
+    )
+
+
+def _cells(line: "Line") -> list[Any]:
+    return [
+        line.source,
+        line.condition,
+        line.lag,
+        line.records_per_second,
+        line.texts_per_second,
+        line.documents,
+        line.open_dead_letters,
+        line.new_dead_letters,
+        line.last_published_at,
+        line.doing,
+    ]
