@@ -62,6 +62,7 @@ class EmbedStep:
         embedder_of: returns the embedder of (model, prefix), loaded once, with the fingerprint of the space that it
             puts texts of a context into.
         shard: texts per shard.
+        count_shard: called with the source, the number of texts, and the seconds that the model took.
     """
 
     def __init__(
@@ -71,11 +72,13 @@ class EmbedStep:
         pool: ConnectionPool[Connection],
         embedder_of: Callable[[str, str, str], tuple[Embedder, str]],
         shard: int,
+        count_shard: Callable[[str, int, float], None] = lambda *_: None,
     ) -> None:
         self._store = store
         self._pool = pool
         self._embedder_of = embedder_of
         self._shard = shard
+        self._count_shard = count_shard
         self._loading = threading.Lock()
         self._model_queue = ModelQueue()
 
@@ -173,7 +176,7 @@ class EmbedStep:
                 # Claimed while it has the model: a batch that waits holds nothing that the batch before it may want.
                 with self._model_queue.acquire(queued):
                     claim = _Claim(self._pool, request, shard)
-                    vectors = _compute(request, embedder, claim, previous_write)
+                    vectors = self._compute(request, embedder, claim, previous_write)
                     vectors = claim.without_refused(vectors)
                 previous_write = writer.submit(claim.commit, vectors)
                 done.held_by_others += claim.held_by_others
@@ -182,6 +185,42 @@ class EmbedStep:
                 queued.remaining -= len(shard)
             previous_write.result()
         return done
+
+    def _compute(
+        self,
+        request: EmbedRequest,
+        embedder: Embedder,
+        claim: "_Claim",
+        previous_write: Future[None],
+    ) -> Vectors | None:
+        """Embed a claimed shard; at most one shard is written meanwhile. The claim ends if this fails."""
+        try:
+            vectors = self._run_model(request, embedder, claim.texts)
+            previous_write.result()
+        except BaseException:
+            claim.release()
+            raise
+        return vectors
+
+    def _run_model(
+        self, request: EmbedRequest, embedder: Embedder, texts: list[_Text]
+    ) -> Vectors | None:
+        if not texts:
+            return None
+        started = time.perf_counter()
+        vectors = embedder.embed_tokens([text.token_ids for text in texts])
+        seconds = time.perf_counter() - started
+        context = {
+            "action": "shard_embedded",
+            "source": request.source,
+            "batch": request.batch,
+            "texts": len(texts),
+            "tokens": sum(len(text.token_ids) for text in texts),
+            "seconds": round(seconds, 4),
+        }
+        logger.info("shard embedded", extra=context)
+        self._count_shard(request.source, len(texts), seconds)
+        return vectors
 
 
 def _shards(texts: list[_Text], size: int) -> Iterator[list[_Text]]:
@@ -193,41 +232,6 @@ def _finished() -> Future[None]:
     future: Future[None] = Future()
     future.set_result(None)
     return future
-
-
-def _compute(
-    request: EmbedRequest,
-    embedder: Embedder,
-    claim: "_Claim",
-    previous_write: Future[None],
-) -> Vectors | None:
-    """Embed a claimed shard; at most one shard is written meanwhile. The claim ends if this fails."""
-    try:
-        vectors = _run_model(request, embedder, claim.texts)
-        previous_write.result()
-    except BaseException:
-        claim.release()
-        raise
-    return vectors
-
-
-def _run_model(
-    request: EmbedRequest, embedder: Embedder, texts: list[_Text]
-) -> Vectors | None:
-    if not texts:
-        return None
-    started = time.perf_counter()
-    vectors = embedder.embed_tokens([text.token_ids for text in texts])
-    context = {
-        "action": "shard_embedded",
-        "source": request.source,
-        "batch": request.batch,
-        "texts": len(texts),
-        "tokens": sum(len(text.token_ids) for text in texts),
-        "seconds": round(time.perf_counter() - started, 4),
-    }
-    logger.info("shard embedded", extra=context)
-    return vectors
 
 
 def _space_of(connection: Connection, request: EmbedRequest) -> int:

@@ -8,14 +8,19 @@ import sys
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from psycopg.rows import namedtuple_row
 from psycopg_pool import ConnectionPool
+from temporalio import workflow
+from temporalio.client import Client
 
 from corpus.database import Connection, open_pool
+from corpus.embed.step import EmbedStep
 from corpus.errors import DependencyError
 from ingest.kafka import Cluster
 from tests.support.pipeline import Pipeline, make_event
@@ -23,6 +28,7 @@ from tests.support.polling import until, wait_until
 from workers.roles import corpus_metrics
 from workers.roles import metrics as role_metrics
 from workers.roles.corpus_metrics import CorpusMetrics
+from workers.roles.figures import BatchesInFlight, ModelFigures, PoolFigures
 from workers.roles.table import ROLES
 
 pytestmark = pytest.mark.service
@@ -39,7 +45,7 @@ class FakeMeter:
     def create_counter(self, name: str, *_: Any) -> Any:
         return FakeInstrument(self, name)
 
-    create_gauge = create_gauge_float = create_counter
+    create_gauge = create_gauge_float = create_histogram_float = create_counter
 
     def value(self, name: str, **attributes: str) -> Any:
         return self.values[name, tuple(sorted(attributes.items()))]
@@ -53,11 +59,13 @@ class FakeInstrument:
     def add(self, value: int, attributes: dict[str, str]) -> None:
         self.meter.values[self._key(attributes)] += value
 
-    def set(self, value: int, attributes: dict[str, str]) -> None:
+    record = add
+
+    def set(self, value: int, attributes: dict[str, str] | None = None) -> None:
         self.meter.values[self._key(attributes)] = value
 
-    def _key(self, attributes: dict[str, str]) -> Key:
-        return self.name, tuple(sorted(attributes.items()))
+    def _key(self, attributes: dict[str, str] | None) -> Key:
+        return self.name, tuple(sorted((attributes or {}).items()))
 
 
 @pytest.fixture
@@ -201,17 +209,110 @@ async def test_a_round_that_fails_ends_nothing(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
     rounds: list[int] = []
+    others: list[int] = []
 
-    def update() -> None:
+    async def update() -> None:
         rounds.append(1)
         if len(rounds) < 3:
             raise error
 
+    async def other() -> None:
+        others.append(1)
+
     monkeypatch.setattr(role_metrics, "UPDATE_SECONDS", 0.001)
-    running = asyncio.create_task(role_metrics.keep_updated(update))
+    running = asyncio.create_task(role_metrics.keep_updated(update, other))
     await until(lambda: len(rounds) > 4)
     running.cancel()
     assert "metrics are not updated" in caplog.text
+    assert len(others) >= len(rounds) - 1
+
+
+async def test_time_stands_still_while_a_round_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    meter: Any = FakeMeter()
+    failing = [True]
+
+    async def update() -> None:
+        if failing:
+            raise DependencyError("Temporal is down")
+
+    def updated() -> float:
+        return meter.value("freshet_metrics_updated_timestamp_seconds")
+
+    monkeypatch.setattr(role_metrics, "UPDATE_SECONDS", 0.001)
+    monkeypatch.setattr(role_metrics, "meter", lambda: meter)
+    running = asyncio.create_task(role_metrics.keep_updated(update))
+    await asyncio.sleep(0)
+    assert updated() == 0
+    failing.clear()
+    await until(lambda: updated() > 0)
+    running.cancel()
+
+
+def test_waits_for_connections_are_counted(pipeline: Pipeline) -> None:
+    meter: Any = FakeMeter()
+    with open_pool(pipeline.database_url, size=1) as pool:
+        figures = PoolFigures(meter, database=pool)
+        asyncio.run(figures.update())
+        before = meter.value("freshet_pool_requests", pool="database")
+        with ThreadPoolExecutor(1) as other:
+            with pool.connection():
+                waiting = other.submit(_use, pool)
+                wait_until(lambda: pool.get_stats().get("requests_waiting"))
+                asyncio.run(figures.update())
+                assert meter.value("freshet_pool_waiting", pool="database") == 1
+            waiting.result()
+        for _ in range(2):
+            asyncio.run(figures.update())
+    assert meter.value("freshet_pool_requests", pool="database") == before + 2
+    assert meter.value("freshet_pool_wait_milliseconds", pool="database") > 0
+    assert meter.value("freshet_pool_waiting", pool="database") == 0
+
+
+def _use(pool: ConnectionPool[Connection]) -> None:
+    with pool.connection():
+        pass
+
+
+def test_the_seconds_of_the_model_are_counted(pipeline: Pipeline) -> None:
+    meter: Any = FakeMeter()
+    pipeline.embed_step = EmbedStep(
+        store=pipeline.store,
+        pool=pipeline.pool,
+        embedder_of=pipeline.embedder.with_fingerprint,
+        shard=1,
+        count_shard=ModelFigures(meter).count_shard,
+    )
+    pipeline.ingest(make_event("a", 1, "One fact."), make_event("b", 1, "Two facts."))
+    assert meter.value("freshet_model_texts", source="s") == 2
+    assert meter.value("freshet_model_shard_seconds", source="s") > 0
+
+
+@workflow.defn(name="BatchWorkflow", sandboxed=False)
+class OpenBatch:
+    """A batch that is not published."""
+
+    @workflow.run
+    async def run(self) -> None:
+        await workflow.wait_condition(lambda: False)
+
+
+async def test_batches_in_flight_are_counted(temporal_client: Client) -> None:
+    meter: Any = FakeMeter()
+    figures = BatchesInFlight(meter, temporal_client)
+    await figures.update()
+    before = meter.value("freshet_batches_in_flight")
+    queue = f"in-flight-{uuid4()}"
+    started = await temporal_client.start_workflow(OpenBatch.run, id=queue, task_queue=queue)
+
+    running = asyncio.create_task(_again_and_again(figures))
+    await until(lambda: meter.value("freshet_batches_in_flight") == before + 1)
+    running.cancel()
+    await started.terminate()
+
+
+async def _again_and_again(figures: BatchesInFlight) -> None:
+    while True:
+        await figures.update()
 
 
 # ── the endpoint ────────────────────────────────────────────────────────────────────────────────────────────────────

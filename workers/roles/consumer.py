@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -24,6 +24,7 @@ from ingest.kafka import Cluster, properties
 from ingest.source_state import SourceState
 from workers.config.settings import Settings
 from workers.roles import metrics
+from workers.roles.figures import PoolFigures, Update, background
 from workers.roles.run import mark_ready, on_signal
 from workers.roles.watch import end_of
 from workers.temporal.client import temporal
@@ -70,17 +71,18 @@ async def consume(settings: Settings) -> None:
             state_of,
         )
         stop = asyncio.Event()
-        background = [run_outbox(pool, cluster, properties(kafka, own))]
-        if settings.metrics_port is not None:
-            background.append(metrics.keep_updated(figures_of(consumer)))
-        await run_both(consumer.run(stop), _all_of(background), stop)
+        outbox = run_outbox(pool, cluster, properties(kafka, own))
+        pools = PoolFigures(metrics.meter(), database=pool)
+        watching = background(settings, figures_of(consumer), pools.update)
+        beside = _all_of([outbox, *watching.values()])
+        await run_both(consumer.run(stop), beside, stop)
 
 
 async def _all_of(background: Sequence[Coroutine[Any, Any, None]]) -> None:
     await asyncio.gather(*background)
 
 
-def figures_of(consumer: SourceConsumer) -> Callable[[], None]:
+def figures_of(consumer: SourceConsumer) -> Update:
     """What sets the consumer's instruments."""
     meter = metrics.meter()
     handed_over = meter.create_gauge(
@@ -93,7 +95,7 @@ def figures_of(consumer: SourceConsumer) -> Callable[[], None]:
         "freshet_unpublished_sources", "sources with something handed over"
     )
 
-    def update() -> None:
+    async def update() -> None:
         handed_over.set(consumer.handed_over_records)
         lost.set(consumer.lost_references)
         behind.set(consumer.behind)

@@ -8,6 +8,8 @@ from corpus.database import EMBEDDER_LIMITS, open_pool
 from corpus.embed.step import EmbedStep
 from corpus.staging.store import StagingStore
 from workers.config.settings import Settings
+from workers.roles import metrics
+from workers.roles.figures import ModelFigures, PoolFigures, background
 from workers.roles.models import LoadedModels, load_configured
 from workers.roles.run import activity_worker, serve
 from workers.temporal.client import temporal
@@ -28,14 +30,17 @@ async def run(settings: Settings) -> None:
         limits=EMBEDDER_LIMITS,
     ) as pool:
         await asyncio.to_thread(load_configured, settings, models)
+        meter = metrics.meter()
         step = EmbedStep(
             store=StagingStore(settings.staging_url),
             pool=pool,
             embedder_of=models.with_fingerprint,
             shard=settings.embed_shard,
+            count_shard=ModelFigures(meter).count_shard,
         )
         activities = [EmbedActivities(step.embed).embed]
         worker = activity_worker(
             client, task_queues.EMBED, activities, threads=_THREADS
         )
-        await serve(worker, "embedder")
+        pools = PoolFigures(meter, database=pool)
+        await serve(worker, "embedder", **background(settings, pools.update))

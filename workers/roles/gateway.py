@@ -31,6 +31,8 @@ from corpus.errors import FreshetError
 from corpus.service import SearchRequest, SearchResponse
 from freshness import scan
 from workers.config.settings import Settings
+from workers.roles import metrics
+from workers.roles.figures import PoolFigures, background
 from workers.roles.models import LoadedModels, load_configured
 from workers.roles.orchestrator import with_connection
 from workers.roles.run import WORKER_OPTIONS, serve
@@ -66,7 +68,13 @@ async def run(settings: Settings) -> None:
         # It is ready without the model: descriptions and waits need none, and the first search waits for it.
         answer = answering(pool, pool_for_the_past, models.of)
         preload = in_daemon_thread(partial(_preload, settings, models), "preload")
-        await serve(build(client, pool, search=answer), "gateway", preload=preload)
+        pools = PoolFigures(metrics.meter(), search=pool, as_of=pool_for_the_past)
+        await serve(
+            build(client, pool, search=answer),
+            "gateway",
+            preload=preload,
+            **background(settings, pools.update),
+        )
 
 
 def answering(

@@ -7,10 +7,11 @@ begins at 0 with each process; those of `workers.roles.corpus_metrics` begin at 
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from temporalio.common import MetricMeter
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
+from temporalio.service import RPCError
 
 from corpus.errors import ConfigurationError, FreshetError
 from corpus.log_limit import LogLimit
@@ -69,8 +70,8 @@ def meter() -> MetricMeter:
     return Runtime.default().metric_meter
 
 
-async def keep_updated(update: Callable[[], None]) -> None:
-    """Call `update` in a thread every ten seconds, for ever.
+async def keep_updated(*updates: Callable[[], Awaitable[None]]) -> None:
+    """Call each of `updates` every ten seconds, for ever; they are independent of one another.
 
     A service that does not answer costs the values of that round; the time of the newest values stands still then.
     """
@@ -80,15 +81,22 @@ async def keep_updated(update: Callable[[], None]) -> None:
         "seconds",
     )
     while True:
-        try:
-            await asyncio.to_thread(update)
+        if all([await _is_updated(update) for update in updates]):
             updated.set(time.time())
-        # What watches a role must not end it.
-        except Exception as error:
-            logger.warning(
-                "metrics are not updated: %s",
-                error,
-                exc_info=not isinstance(error, FreshetError),
-                extra={"action": "metrics_failed"},
-            )
         await asyncio.sleep(UPDATE_SECONDS)
+
+
+async def _is_updated(update: Callable[[], Awaitable[None]]) -> bool:
+    try:
+        await update()
+    # What watches a role must not end it.
+    except Exception as error:
+        is_expected = isinstance(error, (FreshetError, RPCError))
+        logger.warning(
+            "metrics are not updated: %s",
+            error,
+            exc_info=not is_expected,
+            extra={"action": "metrics_failed"},
+        )
+        return False
+    return True

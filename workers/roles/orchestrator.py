@@ -1,6 +1,7 @@
 """Role orchestrator: the workflows and the light activities of queue `freshet`."""
 
-from collections.abc import Callable, Coroutine, Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -36,7 +37,7 @@ from ingest.kafka import Cluster
 from ingest.source_state import SourceState, initial_state
 from ingest.workflows import SourceWorkflow
 from workers.config.settings import Settings
-from workers.roles import metrics
+from workers.roles import figures, metrics
 from workers.roles.corpus_metrics import CorpusMetrics
 from workers.roles.run import WORKER_OPTIONS, serve
 from workers.temporal import sandbox
@@ -72,10 +73,14 @@ async def run(settings: Settings) -> None:
             workflow_runner=sandbox.runner(),
             **WORKER_OPTIONS,
         )
-        background: dict[str, Coroutine[Any, Any, None]] = {}
-        if settings.metrics_port is not None:
-            corpus_metrics = CorpusMetrics(pool, cluster, metrics.meter())
-            background["metrics"] = metrics.keep_updated(corpus_metrics.update)
+        meter = metrics.meter()
+        corpus = CorpusMetrics(pool, cluster, meter)
+        background = figures.background(
+            settings,
+            partial(asyncio.to_thread, corpus.update),
+            figures.BatchesInFlight(meter, client).update,
+            figures.PoolFigures(meter, database=pool).update,
+        )
         await serve(worker, "orchestrator", **background)
 
 

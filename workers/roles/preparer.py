@@ -9,6 +9,8 @@ from corpus.prepare.preparer import Preparer
 from corpus.staging.store import StagingStore
 from ingest.decode.staged_content import content_of
 from workers.config.settings import Settings
+from workers.roles import metrics
+from workers.roles.figures import PoolFigures, background
 from workers.roles.run import activity_worker, serve
 from workers.temporal.client import temporal
 
@@ -36,4 +38,5 @@ async def run(settings: Settings) -> None:
         worker = activity_worker(
             client, task_queues.PREPARE, activities, threads=_THREADS
         )
-        await serve(worker, "preparer")
+        pools = PoolFigures(metrics.meter(), database=pool)
+        await serve(worker, "preparer", **background(settings, pools.update))

@@ -10,6 +10,8 @@ from corpus.publish.publisher import Publisher
 from corpus.staging.store import StagingStore
 from corpus.staging.sweep import Sweeper
 from workers.config.settings import Settings
+from workers.roles import metrics
+from workers.roles.figures import PoolFigures, background
 from workers.roles.run import activity_worker, serve
 from workers.roles.space_indexes import keep_indexes_built
 from workers.roles.sweeping import entities, sweep_again_and_again
@@ -38,9 +40,11 @@ async def run(settings: Settings) -> None:
         worker = activity_worker(
             client, task_queues.STORE, activities, threads=_THREADS
         )
+        pools = PoolFigures(metrics.meter(), database=pool)
         await serve(
             worker,
             "storer",
             indexes=keep_indexes_built(settings.database_url),
             sweep=sweep_again_and_again(Sweeper(staging, pool), entities(client)),
+            **background(settings, pools.update),
         )

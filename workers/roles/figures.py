@@ -1,0 +1,110 @@
+"""Instruments of single roles: their database connections, the model, the batches on their way."""
+
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from psycopg_pool import ConnectionPool
+from temporalio.client import Client
+from temporalio.common import MetricMeter
+
+from corpus.database import Connection
+from workers.config.settings import Settings
+from workers.roles import metrics
+
+Update = Callable[[], Awaitable[None]]
+
+_RUNNING_BATCHES = "WorkflowType = 'BatchWorkflow' AND ExecutionStatus = 'Running'"
+
+
+def background(
+    settings: Settings, *updates: Update
+) -> dict[str, Coroutine[Any, Any, None]]:
+    """The task that keeps a role's instruments up to date, by name; none where no metrics are served."""
+    if settings.metrics_port is None:
+        return {}
+    return {"metrics": metrics.keep_updated(*updates)}
+
+
+class PoolFigures:
+    """How long a role waits for connections to PostgreSQL.
+
+    Args:
+        meter: creates the instruments.
+        pools: by name.
+    """
+
+    def __init__(self, meter: MetricMeter, **pools: ConnectionPool[Connection]) -> None:
+        self._pools = pools
+        self._waiting = meter.create_gauge(
+            "freshet_pool_waiting", "requests that wait for a connection now"
+        )
+        create = meter.create_counter
+        # By the name of the pool's own statistic, which counts since the pool was opened.
+        self._sums = {
+            "requests_num": create("freshet_pool_requests", "connections asked for"),
+            "requests_wait_ms": create(
+                "freshet_pool_wait_milliseconds", "time in which requests waited"
+            ),
+            "requests_errors": create(
+                "freshet_pool_errors", "requests that got no connection"
+            ),
+        }
+        self._counted: dict[tuple[str, str], int] = {}
+
+    async def update(self) -> None:
+        """One round; it asks no service."""
+        for name, pool in self._pools.items():
+            statistics = pool.get_stats()
+            waiting = statistics.get("requests_waiting", 0)
+            self._waiting.set(waiting, {"pool": name})
+            for statistic in self._sums:
+                value = statistics.get(statistic, 0)
+                self._add(name, statistic, value)
+
+    def _add(self, pool: str, statistic: str, value: int) -> None:
+        place = (pool, statistic)
+        grown = value - self._counted.get(place, 0)
+        self._counted[place] = value
+        self._sums[statistic].add(grown, {"pool": pool})
+
+
+class BatchesInFlight:
+    """How many batches have begun and are not published.
+
+    Args:
+        meter: creates the instrument.
+        client: of Temporal.
+    """
+
+    def __init__(self, meter: MetricMeter, client: Client) -> None:
+        self._client = client
+        self._running = meter.create_gauge(
+            "freshet_batches_in_flight", "batches that have begun and are not published"
+        )
+
+    async def update(self) -> None:
+        """One round.
+
+        Raises:
+            RPCError: Temporal does not answer.
+        """
+        answer = await self._client.count_workflows(_RUNNING_BATCHES)
+        self._running.set(answer.count)
+
+
+class ModelFigures:
+    """What the model does, shard by shard."""
+
+    def __init__(self, meter: MetricMeter) -> None:
+        self._seconds = meter.create_histogram_float(
+            "freshet_model_shard_seconds", "how long the model computed a shard"
+        )
+        self._texts = meter.create_counter(
+            "freshet_model_texts", "texts that went through the model in this process"
+        )
+
+    def count_shard(self, source: str, texts: int, seconds: float) -> None:
+        """Count a shard of a source."""
+        attributes = {"source": source}
+        self._texts.add(texts, attributes)
+        self._seconds.record(seconds, attributes)
