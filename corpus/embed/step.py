@@ -46,6 +46,10 @@ class _Text(NamedTuple):
     token_ids: list[int]
 
 
+def _count_nothing(_source: str, _texts: int, _seconds: float) -> None:
+    pass
+
+
 @dataclass(slots=True)
 class _Shards:
     """What became of all shards of one round."""
@@ -72,7 +76,7 @@ class EmbedStep:
         pool: ConnectionPool[Connection],
         embedder_of: Callable[[str, str, str], tuple[Embedder, str]],
         shard: int,
-        count_shard: Callable[[str, int, float], None] = lambda *_: None,
+        count_shard: Callable[[str, int, float], None] = _count_nothing,
     ) -> None:
         self._store = store
         self._pool = pool
