@@ -232,6 +232,13 @@ class PreparedBatch:
         PreparedFrom, ...
     ] = ()  # one per partition; publishing begins there or not at all
     prepared_ms: int = 0  # time taken
+    # Highest version that the source had accepted (-1: none), and with this batch; None: of a preparer of a version
+    # before 2026-11-26.
+    highest_known: int | None = None
+    highest_accepted: int | None = None
+    versions_beyond: int = (
+        0  # events that are dead letters, since their versions are higher
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

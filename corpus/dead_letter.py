@@ -12,6 +12,10 @@ class DeadLetterReason(StrEnum):
     # The version would be the record's time or offset, and that is no version: a time in the future, or an offset of
     # an earlier log of the topic.
     NO_VERSION = "no_version"
+    VERSION_BEYOND_SCALE = (
+        "version_beyond_scale"  # far beyond, or far below, the others of its source
+    )
+    TWO_SCALES = "two_scales"  # a version of an event meets one made of a record
     TOO_LARGE = "too_large"  # larger than `max_document_bytes`
     TOO_MANY_CHUNKS = "too_many_chunks"  # more than `max_chunks`
     UNSUPPORTED_CONTENT = "unsupported_content"  # no text: unknown media type, binary

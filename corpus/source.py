@@ -10,16 +10,22 @@ from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from corpus.errors import UnreadableSpecError
 from corpus.preparation import NO_CONTEXT, Context, PreparationSpec
+from corpus.versions.scale import VersionScale
 
 
 class VersionRule(StrEnum):
     """Where a document's version comes from. A wrong choice loses data silently, so it is a setting."""
 
     EVENT = "event"  # the event's `version`; where it has none, the record's timestamp and offset
+    # The same, but a version of an event is greater than all that are made of records: for producers that begin to
+    # send versions.
+    OWN = "own"
     RECORD = "record"  # always the record's timestamp and offset
     OFFSET = "offset"  # always the record's offset (one partition per document, topic never recreated)
 
 
+# Rules by which one source can have versions of two kinds.
+READS_OWN_VERSIONS = frozenset({VersionRule.EVENT, VersionRule.OWN})
 MAX_VERSION = 2**63 - 1
 
 
@@ -105,6 +111,8 @@ class SourceSpec:
     # What the model is given above a chunk: "headings" is the path of headings that leads to it.
     context: Context = NO_CONTEXT
     version_rule: VersionRule = VersionRule.EVENT
+    # What the events' own versions are: times in a unit; "auto": anything that grows; "any": none is refused.
+    version_scale: VersionScale = "auto"
     # A PostgreSQL text search configuration: of documents whose own language is not known.
     text_search_language: str = "english"
     # Whether the language of a document whose event names none is detected in its text.
@@ -136,6 +144,16 @@ class SourceSpec:
                 f"the stored specification cannot be read ({_reason_of(error)}): a newer version of Freshet wrote it, "
                 "or it is damaged; run that version, or write it again with `freshet apply`"
             ) from error
+
+    @property
+    def reads_own_versions(self) -> bool:
+        """Whether versions are those that events name, where they name one."""
+        return self.version_rule in READS_OWN_VERSIONS
+
+    @property
+    def own_first(self) -> bool:
+        """Whether versions that events name are greater than all that are made of records."""
+        return self.version_rule is VersionRule.OWN
 
     def dead_letters_to(self) -> str:
         """The dead-letter topic."""

@@ -19,6 +19,7 @@ from corpus.staging.frames import schema_of, to_parquet
 from corpus.staging.layout import STAGED_EVENTS, events_name
 from ingest.decode import fields, times
 from ingest.decode.decoder import (
+    beyond_scale,
     decode,
     from_earlier_log,
     placed,
@@ -186,9 +187,11 @@ def _event(
     """The event, or why the record is none."""
     spec = reading.spec
     decoded = decode(record_placed, spec)
+    now_ms = reading.now_ms
     return (
         from_earlier_log(record, spec, reading.topic_id)
-        or without_version(record_placed, spec, decoded, now_ms=reading.now_ms)
+        or without_version(record_placed, spec, decoded, now_ms=now_ms)
+        or beyond_scale(record_placed, spec, decoded, now_ms=now_ms)
         or decoded
     )
 

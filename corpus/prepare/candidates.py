@@ -52,6 +52,10 @@ class BatchState:
             return is_after(document.deletes, document.written)
         return head.deletes_winner(document)
 
+    def is_outranked(self, head: Head, document: FoldedDocument) -> bool:
+        """Whether the content of the document's winner will certainly not be used."""
+        return head.outranks(document, own_first=self.spec.own_first)
+
     def reusable_head(
         self,
         document_id: str,
@@ -171,7 +175,7 @@ def _candidate(
         batch.add(document_id, document)
         return None
     head = batch.heads.get(document_id)
-    if head is not None and head.outranks(document):
+    if head is not None and batch.is_outranked(head, document):
         if batch.is_again(head, document, row):
             return Candidate(document_id, document, row, is_again=True)
         batch.add(document_id, document)

@@ -1,7 +1,7 @@
 """The events of a batch: read from their staged files, and the outcome of each so far."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,11 +161,15 @@ class JudgedEvents:
         self,
         frame: pl.DataFrame,
         topic_ids: Mapping[tuple[str, int], str] | None = None,
+        *,
+        own_first: bool = False,
     ) -> None:
         self._frame = frame
+        self._own_first = own_first  # see `corpus.prepare.fold`
         self._topic_ids = topic_ids or {}
         # A row of it is read for every document; the original bytes are large and are not needed there.
         self._described = frame.drop(_ORIGINAL)
+        self._folded: dict[str, FoldedDocument] = {}
         self._outcomes: list[str] = frame["outcome"].to_list()
         self._reasons: list[str | None] = frame["reason"].to_list()
         self._details: list[str | None] = frame["detail"].to_list()
@@ -199,10 +203,11 @@ class JudgedEvents:
         """
         usable = [
             event
-            for event in self._usable()
+            for event in self.usable()
             if only is None or event.document_id in only
         ]
-        folded = fold(usable)
+        folded = fold(usable, own_first=self._own_first)
+        self._folded.update(folded.documents)
         for event in usable:
             self._outcomes[event.row] = "event"
         for row in folded.superseded:
@@ -211,7 +216,8 @@ class JudgedEvents:
             self._outcomes[row] = "unchanged"
         return folded.documents
 
-    def _usable(self) -> list[FoldableEvent]:
+    def usable(self) -> list[FoldableEvent]:
+        """The events that are neither dead letters nor ignored."""
         is_redriven = pl.col("headers").str.contains(REDRIVEN_FROM, literal=True)
         columns = self._frame.select(*_FOLDED, is_redriven.alias("is_redriven"))
         return [
@@ -240,6 +246,12 @@ class JudgedEvents:
             expires_at_ms=event["expires_at_ms"],
             observed_at_ms=time_ms if event["op"] == "upsert" else None,
         )
+
+    def superseded(self) -> Iterator[tuple[FoldableEvent, FoldedDocument]]:
+        """The events with versions that another one of the batch outranks, each with what its document came to."""
+        for event in self.usable():
+            if self._outcomes[event.row] == "superseded" and event.version is not None:
+                yield event, self._folded[event.document_id]
 
     def prepared(self) -> pl.DataFrame:
         """The events as a prepared batch holds them; original bytes only in dead letters, which need them again."""

@@ -4,7 +4,8 @@ The rule, in full. The publishing transaction applies it again, to what the corp
 the migration `order_of_records`). So a document depends on the *set* of its records alone: not on which partition is
 read first, where batches are cut, or how often a record comes.
 
-1. The greatest version counts; the others are superseded.
+1. The greatest version counts; the others are superseded. Where the source says so (`version_rule = "own"`), a version
+   that an event names is greater than all that are made of records.
 2. Of several records of that version, the one that was written first stands, whatever the others say: its operation,
    content and metadata. "Written first" compares the record versions (`corpus.source.record_version`: time, then
    offset), then topic, partition and offset. What the others add is their end and their time: the latest `expires_at`
@@ -19,9 +20,13 @@ version, the first and the latest of its records, per log its first record (`Mar
 delete without a version (`Marks` of `deletes`). A head in the database carries the same.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from corpus.versions.comparison import ranked
+from corpus.versions.marks import Mark, Marks, earliest, is_after, latest
+from corpus.versions.scale import Ranked
 
 
 class Place(NamedTuple):
@@ -31,17 +36,6 @@ class Place(NamedTuple):
     topic: str
     partition: int
     offset: int
-
-
-class Mark(NamedTuple):
-    """A bound of some records of one log."""
-
-    offset: int
-    record_version: int
-
-
-# By log: "topic/partition/topic id". Without the id, the records are redriven and have no order among themselves.
-Marks = Mapping[str, Mark]
 
 
 class FoldableEvent(NamedTuple):
@@ -61,6 +55,12 @@ class FoldableEvent(NamedTuple):
         """The event alone, as marks."""
         return {self.log: Mark(self.place.offset, self.place.record_version)}
 
+    @property
+    def ranked(self) -> Ranked:
+        """Its version, which is not None, as it is compared."""
+        assert self.version is not None, "a delete without a version has no rank"
+        return ranked(self.version, self.mark)
+
 
 @dataclass(slots=True)
 class FoldedDocument:
@@ -76,6 +76,11 @@ class FoldedDocument:
     tombstone: int | None = None  # row of the newest delete without a version
     deletes: Marks = field(default_factory=dict[str, Mark])
     """The last deletes without a version, per log."""
+
+    @property
+    def ranked(self) -> Ranked:
+        """The winner's version as it is compared."""
+        return ranked(self.winner_version, self.written)
 
     @property
     def acting(self) -> tuple[int, ...]:
@@ -96,18 +101,26 @@ class Fold:
     """Rows that are the winner sent again."""
 
 
-def fold(events: Iterable[FoldableEvent]) -> Fold:
-    """Fold events in any order."""
+def fold(events: Iterable[FoldableEvent], *, own_first: bool = False) -> Fold:
+    """Fold events in any order.
+
+    Args:
+        events: of any documents of one source.
+        own_first: versions that events name are greater than all that are made of records.
+    """
     by_document: dict[str, list[FoldableEvent]] = {}
     for event in events:
         by_document.setdefault(event.document_id, []).append(event)
     result = Fold()
     for document_id, its_events in by_document.items():
-        result.documents[document_id] = _fold_document(result, its_events)
+        folded = _fold_document(result, its_events, own_first=own_first)
+        result.documents[document_id] = folded
     return result
 
 
-def _fold_document(result: Fold, events: list[FoldableEvent]) -> FoldedDocument:
+def _fold_document(
+    result: Fold, events: list[FoldableEvent], *, own_first: bool
+) -> FoldedDocument:
     document = FoldedDocument()
     events.sort(key=lambda event: event.place)
     deletes = [event for event in events if event.version is None]
@@ -116,9 +129,12 @@ def _fold_document(result: Fold, events: list[FoldableEvent]) -> FoldedDocument:
         result.superseded.extend(event.row for event in deletes[:-1])
         for event in deletes:
             document.deletes = latest(document.deletes, event.mark)
-    versions = [event.version for event in events if event.version is not None]
+    versions = [event.ranked for event in events if event.version is not None]
     if versions:
-        document.winner_version = max(versions)
+        greatest = max(
+            versions, key=lambda one: (own_first and one.is_own, one.version)
+        )
+        document.winner_version = greatest.version
         _fold_version(result, document, events)
     return document
 
@@ -142,42 +158,6 @@ def _fold_version(
     for event in others:
         is_repeat = event.says == winner.says and not is_deleted
         (result.repeated if is_repeat else result.superseded).append(event.row)
-
-
-def earliest(one: Marks, other: Marks) -> Marks:
-    """The least of both, per log (`freshet.earliest`)."""
-    return _merged(one, other, min)
-
-
-def latest(one: Marks, other: Marks) -> Marks:
-    """The greatest of both, per log (`freshet.latest`)."""
-    return _merged(one, other, max)
-
-
-def is_after(deletes: Marks, written: Marks) -> bool:
-    """Whether a delete was written after a record of the version (`freshet.deleting`)."""
-    return any(
-        _is_later(delete, deletes[delete], first, written[first])
-        for delete in deletes
-        for first in written
-    )
-
-
-def _is_later(log: str, mark: Mark, other_log: str, other: Mark) -> bool:
-    if log == other_log and not log.endswith("/"):
-        return mark.offset > other.offset
-    return mark.record_version >= other.record_version
-
-
-def _merged(one: Marks, other: Marks, choose: Callable[[int, int], int]) -> Marks:
-    merged = dict(one)
-    for log, mark in other.items():
-        known = merged.get(log, mark)
-        merged[log] = Mark(
-            choose(known.offset, mark.offset),
-            choose(known.record_version, mark.record_version),
-        )
-    return merged
 
 
 def _later(one: int | None, other: int | None) -> int | None:

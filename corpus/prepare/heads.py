@@ -1,23 +1,15 @@
 """What the corpus holds of a batch's documents, and whether their events change it."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Set
 from dataclasses import dataclass
 
 from psycopg.rows import class_row
 
 from corpus.database import Connection, fetch_all
-from corpus.prepare.fold import (
-    FoldedDocument,
-    Mark,
-    Marks,
-    Place,
-    earliest,
-    is_after,
-    latest,
-)
-
-# Marks as `freshet.document` has them: {log: [offset, record version]}.
-StoredMarks = Mapping[str, Sequence[int]]
+from corpus.prepare.fold import FoldedDocument, Place
+from corpus.versions.comparison import ranked
+from corpus.versions.marks import StoredMarks, earliest, is_after, latest, marks
+from corpus.versions.scale import Ranked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,14 +34,23 @@ class Head:
     written: StoredMarks | None = None  # see `FoldedDocument.written`
     deletes: StoredMarks | None = None  # see `FoldedDocument.deletes`
 
-    def outranks(self, document: FoldedDocument) -> bool:
+    @property
+    def ranked(self) -> Ranked:
+        """Its version as it is compared."""
+        return ranked(self.version, marks(self.written))
+
+    def outranks(self, document: FoldedDocument, *, own_first: bool = False) -> bool:
         """Whether the content of the document's winner will certainly not be used.
 
         Versions only rise, and the first record of a version only moves back, so what is outranked stays so. An expired
         document that is sent again comes back with the content that it had.
+
+        Args:
+            document: what its events come to.
+            own_first: versions that events name are greater than all that are made of records.
         """
         if document.winner_version != self.version:
-            return document.winner_version < self.version
+            return document.ranked.is_below(self.ranked, own_first=own_first)
         if self.first_record is None or document.first is None:
             return True
         return document.first >= Place(*self.first_record)
@@ -58,8 +59,8 @@ class Head:
         """Whether the document is deleted, by what the corpus and the batch have together. It then stays deleted."""
         written = document.written
         if document.winner_version == self.version:
-            written = earliest(written, _marks(self.written))
-        return is_after(latest(document.deletes, _marks(self.deletes)), written)
+            written = earliest(written, marks(self.written))
+        return is_after(latest(document.deletes, marks(self.deletes)), written)
 
     def is_reusable(
         self,
@@ -87,10 +88,6 @@ class Head:
             and self.pipeline in pipelines
             and self.space_id == space_id
         )
-
-
-def _marks(stored: StoredMarks | None) -> Marks:
-    return {log: Mark(*mark) for log, mark in (stored or {}).items()}
 
 
 def heads_of(

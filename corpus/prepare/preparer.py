@@ -6,7 +6,7 @@ Only staged files are written. What is read from the corpus here is judged again
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -22,7 +22,7 @@ from corpus.dead_letter import DeadLetterReason
 from corpus.embed.refused_texts import refused_texts
 from corpus.embed.spaces import SpaceRegistry, registered
 from corpus.errors import ConfigurationError
-from corpus.preparation import PreparationRule, preparation_rule
+from corpus.preparation import preparation_rule
 from corpus.prepare.candidates import BatchState, Candidate, Documents, candidates_of
 from corpus.prepare.events import JudgedEvents, read_staged_events, without_refused
 from corpus.prepare.files import (
@@ -32,6 +32,12 @@ from corpus.prepare.files import (
 )
 from corpus.prepare.heads import heads_of
 from corpus.prepare.language import languages_of
+from corpus.prepare.versions import (
+    refuse_beyond,
+    refuse_corrected,
+    refuse_outranked,
+    refuse_superseded,
+)
 from corpus.source import SourceSpec
 from corpus.split.splitter import TooManyChunks, split
 from corpus.staging.frames import to_parquet
@@ -73,7 +79,7 @@ class Preparer:
         """Prepare one batch.
 
         1. read the staged events that the position rows do not cover yet; those that PostgreSQL refused when their
-           batch was to be published are dead letters
+           batch was to be published are dead letters, and so are those whose versions are far beyond their source's
         2. fold them, per document
         3. compare with the corpus: older versions and same bytes need no cleaning
         4. clean and split the rest; an event that fails becomes a dead letter
@@ -88,31 +94,45 @@ class Preparer:
         """
         started = time.monotonic()
         with database_errors_translated(), self._pool.connection() as connection:
-            spec, preparation = _source_to_prepare(connection, request.source)
+            stored = _source_to_prepare(connection, request.source)
+            spec = SourceSpec.from_json(stored.spec)
+            preparation = preparation_rule(spec.pipeline, stored.prepare_again)
             space = self._spaces.of(connection, spec.model, spec.prefix, spec.context)
             staged = read_staged_events(
                 connection, self._store, request.refs
             )  # Step 1.
             frame = without_refused(connection, staged.frame, request.refs)
-            events = JudgedEvents(frame, staged.topic_ids)
+            events = JudgedEvents(frame, staged.topic_ids, own_first=spec.own_first)
+            refuse_corrected(connection, request.source, events)
+            highest = refuse_beyond(events, spec, stored.highest)
             documents = events.fold()  # Step 2.
             heads = heads_of(connection, request.source, list(documents))
             languages = languages_of(connection, spec)
             refused = refused_texts(connection, space.fingerprint)
         batch = BatchState(spec, space, events, heads, preparation, languages, refused)
         self._judge(batch, documents)  # Steps 3, 4.
+        refuse_superseded(events, spec)
         texts = {chunk.sha256(): chunk for _, _, chunk in batch.chunks}
         with database_errors_translated(), self._pool.connection() as connection:
             space_id = registered(connection, space.fingerprint)
             unseen = _unseen_texts(connection, space_id, texts)  # Step 5.
-        return self._write(request, batch, unseen, staged.starts, started)  # Step 6.
+        written = self._write(request, batch, unseen, staged.starts, started)  # Step 6.
+        return replace(
+            written,
+            highest_known=highest.known,
+            highest_accepted=highest.accepted,
+            versions_beyond=highest.beyond,
+        )
 
     # ── steps 3, 4 ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _judge(self, batch: BatchState, documents: Documents) -> None:
         """Add every document to the batch, or make its events dead letters."""
         while documents:
-            failed = self._clean_and_split(batch, candidates_of(batch, documents))
+            failed = refuse_outranked(batch.events, documents, batch.heads, batch.spec)
+            for document_id in failed:
+                del documents[document_id]
+            failed |= self._clean_and_split(batch, candidates_of(batch, documents))
             # A document's next best event replaces one that cannot be used, as it would in a batch of its own.
             documents = batch.events.fold(only=failed) if failed else {}
 
@@ -195,11 +215,10 @@ class _SourceToPrepare:
 
     spec: dict[str, Any]
     prepare_again: str | None
+    highest: int  # version that the source has accepted; -1: none is known
 
 
-def _source_to_prepare(
-    connection: Connection, source: str
-) -> tuple[SourceSpec, PreparationRule]:
+def _source_to_prepare(connection: Connection, source: str) -> _SourceToPrepare:
     values = {"source": source}
     factory = class_row(_SourceToPrepare)
     stored = fetch_one(connection, factory, "source_to_prepare", values)
@@ -207,8 +226,7 @@ def _source_to_prepare(
         raise ConfigurationError(
             f"source {source!r} is not in the database; run `freshet apply`"
         )
-    spec = SourceSpec.from_json(stored.spec)
-    return spec, preparation_rule(spec.pipeline, stored.prepare_again)
+    return stored
 
 
 # ── steps 3, 4 ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -44,6 +44,7 @@ from corpus.publish.ledger import (
 from corpus.publish.positions import PartitionRange, check_starts, lock_ranges
 from corpus.publish.refusals import refused_events, remember
 from corpus.publish.transaction import PublishTransaction, begin, check_space
+from corpus.publish.versions import check_versions
 from corpus.source import SourceSpec
 from corpus.sql import query
 from corpus.sqlstates import is_data_error
@@ -156,6 +157,7 @@ class Publisher:
         # Step 3.
         frames = read_in_transaction(transaction.connection, self._store, prepared)
         _copy_in(transaction.connection, frames)
+        check_versions(transaction, prepared)
         judge(transaction)
         # Step 4.
         changes = write_changes(transaction)

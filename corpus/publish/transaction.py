@@ -21,6 +21,7 @@ class LockedSource:
     epoch: int
     spec: dict[str, Any]
     last_batch: int  # number of the newest published batch
+    highest_version: int | None  # accepted so far; -1: none; None: not kept yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +78,8 @@ class PublishTransaction:
             "language": self.spec.text_search_language,
             "pipeline": "" if prepared is None else prepared.pipeline,
             "space_id": self.space_id,
+            "own_first": self.spec.own_first,
+            "highest_version": None if prepared is None else prepared.highest_accepted,
             **values,
         }
 

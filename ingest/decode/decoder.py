@@ -9,6 +9,7 @@ from typing import Protocol
 
 from corpus.dead_letter import DeadLetterReason
 from corpus.source import SourceSpec, VersionRule
+from corpus.versions.scale import why_no_time
 from ingest.dead_letters.first_position import (
     as_first_written,
     is_of_earlier_log,
@@ -100,6 +101,32 @@ def without_version(
         "clock, and would be the event's version; redrive it when that time has come, or send the event again"
     )
     return _undecodable(record, spec, DeadLetterReason.NO_VERSION, detail)
+
+
+def beyond_scale(
+    record: KafkaRecord, spec: SourceSpec, decoded: Decoded, *, now_ms: int
+) -> Undecodable | None:
+    """Why the event's own version is no time in the unit of its source; None where it is one, or need not be.
+
+    Args:
+        record: as it was read, with its time in milliseconds and the offset that orders it (`placed`).
+        spec: of the source.
+        decoded: from the record.
+        now_ms: by the consumer's clock, epoch milliseconds UTC.
+    """
+    if not isinstance(decoded, ChangeEvent) or decoded.version is None:
+        return None
+    is_own = decoded.version != fields.record_version(record)
+    if not spec.reads_own_versions or not is_own:
+        return None
+    detail = why_no_time(decoded.version, spec.version_scale, now_ms)
+    if not detail:
+        return None
+    return Undecodable(
+        reason=DeadLetterReason.VERSION_BEYOND_SCALE,
+        detail=f"{detail}; send the event again with a version on the scale of its source",
+        document_id=decoded.document_id,
+    )
 
 
 def from_earlier_log(

@@ -16,6 +16,9 @@ from workers.config import rules
 # Re-embedding and re-indexing the documents that exist is not built yet.
 _FIXED_BY_DOCUMENTS = ("model", "prefix", "context", "text_search_language")
 
+# Changes after which known versions and later ones can be compared as before: "own" only puts one kind above the other.
+_COMPARABLE_RULES = {(str(VersionRule.EVENT), str(VersionRule.OWN))}
+
 
 def check(connection: Connection, target: Target) -> None:
     """Refuse a configuration that would stop a source, or hide its documents.
@@ -90,7 +93,7 @@ def _check_versions(connection: Connection, specs: tuple[SourceSpec, ...]) -> No
 def _check_version_fields(stored: Mapping[str, Any], spec: SourceSpec) -> None:
     before = stored.get("version_rule", str(VersionRule.EVENT))
     after = str(spec.version_rule)
-    if before != after:
+    if before != after and (before, after) not in _COMPARABLE_RULES:
         raise _makes_versions_smaller(
             f"source.{spec.source}.version_rule cannot change from {before!r} to {after!r}"
         )

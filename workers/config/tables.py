@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from corpus.deliver.subscription import SubscriberSpec
 from corpus.preparation import PreparationSpec
 from corpus.source import BatchLimits, FreshnessSpec, SourceSpec, VersionRule
+from corpus.versions.scale import VersionScale
 from workers.config import rules
 from workers.config.values import (
     MAX_PARTITIONS,
@@ -244,6 +245,11 @@ class SourceTable(Table):
         default=_SOURCE.version_rule,
         description="Where a document's version comes from; a wrong choice loses data.",
     )
+    version_scale: VersionScale = Field(
+        default=_SOURCE.version_scale,
+        description="What the events' own versions are: times in a unit, or anything that grows (auto). "
+        "One that is far beyond becomes a dead letter; with any, none does.",
+    )
     text_search_language: Annotated[str, Field(pattern="^[a-z_]{1,63}$")] = Field(
         default=_SOURCE.text_search_language,
         description="PostgreSQL text search configuration of documents whose own language is not known.",
@@ -278,6 +284,7 @@ class SourceTable(Table):
             prefix=self.prefix,
             context=self.context,
             version_rule=self.version_rule,
+            version_scale=self.version_scale,
             text_search_language=self.text_search_language,
             detect_language=self.detect_language,
             dead_letter_topic=self.dead_letter_topic,

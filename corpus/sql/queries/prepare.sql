@@ -3,8 +3,20 @@
 SELECT spec FROM freshet.source WHERE source = %(source)s;
 
 -- name: source_to_prepare
--- The specification of a source, and the fingerprint of the preparation that an operator asked for.
-SELECT spec, prepare_again FROM freshet.source WHERE source = %(source)s;
+-- The specification of a source, the fingerprint of the preparation that an operator asked for, and the highest version
+-- that the source has accepted. Where no batch has kept it yet, it is that of the documents; versions from 2^60 on are
+-- left out: they may be made of records.
+SELECT spec, prepare_again,
+       coalesce(highest_version, (
+           SELECT max(d.version) FROM freshet.document d
+           WHERE d.source = s.source AND d.is_head AND d.version < 1152921504606846976
+       ), -1) AS highest
+FROM freshet.source s WHERE source = %(source)s;
+
+-- name: corrected_versions
+-- Versions of some documents that a person has corrected.
+SELECT document_id, old_version, new_version, batch, reason FROM freshet.document_correction
+WHERE source = %(source)s AND document_id = ANY(%(document_ids)s::text[]);
 
 -- name: position_next_offset
 -- First offset of a partition whose effect is not in the corpus yet.

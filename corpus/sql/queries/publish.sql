@@ -33,7 +33,7 @@ SELECT pg_advisory_xact_lock(hashtext('freshet.publish'), hashtext(%(source)s));
 SELECT greatest(
            clock_timestamp(), last_published_at + interval '1 microsecond',
            (SELECT instant + interval '1 microsecond' FROM freshet.as_of_answered)
-       ) AS published_at, epoch, spec, last_batch
+       ) AS published_at, epoch, spec, last_batch, highest_version
 FROM freshet.source WHERE source = %(source)s FOR NO KEY UPDATE;
 
 -- name: ledger_row
@@ -76,6 +76,20 @@ SELECT 1 AS alive;
 -- Table sizes for the planner; worth its cost for large batches.
 ANALYZE incoming_document, incoming_chunk, incoming_event;
 
+-- name: count_corrected
+-- Documents with an event of a version that a person has corrected; a preparation that knows it has none.
+SELECT count(*) AS documents FROM incoming_document i
+JOIN freshet.document_correction c
+    ON c.source = %(source)s AND c.document_id = i.document_id AND c.old_version = i.version;
+
+-- name: other_versions
+-- Documents whose heads may outrank the batch's versions.
+SELECT i.document_id, i.version, i.written::jsonb AS written, h.version AS head_version,
+       freshet.written_of(h) AS head_written
+FROM incoming_document i
+JOIN freshet.document h ON h.source = %(source)s AND h.document_id = i.document_id AND h.is_head
+WHERE i.version IS NOT NULL AND (i.version < h.version OR %(own_first)s AND i.version > h.version);
+
 -- name: decide
 -- The fence (promise 3): judge every document of the batch against its head, tombstones included, by the rule of
 -- corpus/prepare/fold.py. The columns written, deletes, expires_at, observed_at then hold batch and head together, and
@@ -92,7 +106,8 @@ WITH met AS (
            h.observed_at AS head_observed_at, freshet.written_of(h) AS head_written,
            h.first_record AS head_first_record, i.first_record::jsonb AS first_record,
            coalesce(i.is_again, false) AND h.pipeline <> %(pipeline)s AS is_again,
-           i.written::jsonb AS written, greatest(i.version, h.version, -1) AS new_version, i.expires_at,
+           i.written::jsonb AS written, i.expires_at,
+           CASE WHEN compared.rank >= 0 THEN i.version ELSE coalesce(h.version, -1) END AS new_version,
            CASE WHEN h.deletes IS NULL THEN i.deletes::jsonb WHEN i.deletes IS NULL THEN h.deletes
                 ELSE freshet.latest(h.deletes, i.deletes::jsonb) END AS deletes,
            -- A delete may stand for a version of which other records are upserts.
@@ -108,8 +123,8 @@ WITH met AS (
                    AND (h.language_from IS NULL OR h.stated_language IS NOT DISTINCT FROM i.stated_language)
                    AND h.metadata = coalesce(i.metadata, '{}')::jsonb
                ELSE false END AS says_the_same,
-           CASE WHEN i.version IS NULL OR i.version < h.version THEN 'older'
-                WHEN h.document_key IS NULL OR i.version > h.version THEN 'newer'
+           CASE WHEN compared.rank < 0 THEN 'older'
+                WHEN compared.rank > 0 THEN 'newer'
                 WHEN i.first_record::jsonb < h.first_record THEN 'earlier'
                 ELSE 'later' END AS rank,
            coalesce(
@@ -117,6 +132,16 @@ WITH met AS (
            ) AS language
     FROM incoming_document i
     LEFT JOIN freshet.document h ON h.source = %(source)s AND h.document_id = i.document_id AND h.is_head
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN i.version IS NULL THEN -1
+                    WHEN h.document_key IS NULL THEN 1
+                    WHEN i.version = h.version THEN 0
+                    WHEN %(own_first)s AND freshet.is_own(i.version, i.written::jsonb)
+                         <> freshet.is_own(h.version, freshet.written_of(h))
+                    THEN CASE WHEN freshet.is_own(i.version, i.written::jsonb) THEN 1 ELSE -1 END
+                    WHEN i.version < h.version THEN -1
+                    ELSE 1 END AS rank
+    ) compared
 ), merged AS (
     SELECT document_id, op, head_key, head_kind, is_expired, head_expires_at, head_observed_at, new_version,
            says_the_same, deletes, language, is_again, head_first_record, first_record,
@@ -452,14 +477,14 @@ UPDATE freshet.document d
 SET observed_at = coalesce(i.observed_at, d.observed_at),
     version = i.new_version,
     first_record = CASE
-        WHEN i.new_version > d.version THEN NULL
+        WHEN i.new_version <> d.version THEN NULL
         WHEN i.decision IN ('unchanged', 'gone_again') THEN least(d.first_record, i.first_record::jsonb)
         ELSE d.first_record END,
     written = coalesce(i.written::jsonb, d.written),
     deletes = i.deletes::jsonb
 FROM incoming_document i
 WHERE d.document_key = i.head_key AND i.decision IN ('unchanged', 'superseded', 'gone', 'gone_again')
-  AND (i.observed_at > d.observed_at OR i.new_version > d.version
+  AND (i.observed_at > d.observed_at OR i.new_version <> d.version
        OR i.written::jsonb IS DISTINCT FROM d.written OR i.deletes::jsonb IS DISTINCT FROM d.deletes
        OR (i.decision IN ('unchanged', 'gone_again') AND i.first_record::jsonb < d.first_record));
 
@@ -598,8 +623,9 @@ DELETE FROM freshet.refused_event
 WHERE source = %(source)s AND topic = %(topic)s AND partition = %(partition)s AND record_offset < %(next_offset)s;
 
 -- name: source_published
--- Record the source's newest batch and its instant.
-UPDATE freshet.source SET last_batch = greatest(last_batch, %(batch)s), last_published_at = %(published_at)s
+-- Record the source's newest batch and its instant, and the highest version that it has accepted.
+UPDATE freshet.source SET last_batch = greatest(last_batch, %(batch)s), last_published_at = %(published_at)s,
+    highest_version = greatest(highest_version, %(highest_version)s::bigint)
 WHERE source = %(source)s;
 
 -- name: notify_published

@@ -327,6 +327,8 @@ def test_offsets_of_a_topic_that_was_made_anew_do_not_undo_a_delete(pipeline: Pi
 
 
 def test_the_greatest_version_shuts_out_no_delete(pipeline: Pipeline) -> None:
+    pipeline.spec = replace(pipeline.spec, version_scale="any")
+    pipeline.configure()
     pipeline.ingest(make_event("a", 2**63 - 1, "greatest"))
     pipeline.ingest(record(None))
     assert pipeline.visible() == {}

@@ -86,6 +86,8 @@ def test_what_documents_were_made_with_stays_while_there_are_any(line: str) -> N
     [
         ({}, 'version_rule = "record"'),
         ({"version_rule": VersionRule.RECORD}, 'version_rule = "event"'),
+        ({"version_rule": VersionRule.RECORD}, 'version_rule = "own"'),
+        ({"version_rule": VersionRule.OWN}, 'version_rule = "event"'),
         ({"version_rule": VersionRule.OFFSET}, ""),
         ({"version_rule": VersionRule.OFFSET}, 'version_rule = "offset"\ntopics = ["a", "b"]'),
     ],

@@ -1,0 +1,1 @@
+"""Versions of documents: which of two counts, and which cannot be compared."""
