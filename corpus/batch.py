@@ -26,6 +26,7 @@ class BatchKind(StrEnum):
     EXPIRY = "expiry"  # documents that were not seen for too long
     ERASURE = "erasure"  # documents that must be forgotten
     REEMBED = "reembed"  # same texts, new embedding space
+    CORRECTION = "correction"  # a version that was a mistake
 
 
 class BatchState(StrEnum):
@@ -125,8 +126,22 @@ class Expire:
     max_ratio: float = 1.0  # of the visible documents; above it the order is refused
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Correct:
+    """Order: give a document another version in place of one that was a mistake.
+
+    Nothing is changed where the document has another version by then, so a repeated order is harmless.
+    """
+
+    document_id: str
+    old_version: int
+    new_version: int  # lower
+    reason: str  # for people and the ledger
+    requested_by: str  # user and machine
+
+
 # What a batch does. `Erase`, `Reembed` and `Restore` will join; `assert_never` shows every place that must follow.
-Order = Ingest | Expire
+Order = Ingest | Expire | Correct
 
 
 def staged_refs(order: Order) -> tuple[BatchRef, ...]:
@@ -134,7 +149,7 @@ def staged_refs(order: Order) -> tuple[BatchRef, ...]:
     match order:
         case Ingest():
             return order.refs
-        case Expire():
+        case Expire() | Correct():
             return ()
         case _:
             assert_never(order)
@@ -145,8 +160,9 @@ class BatchInput:
     """Input of a BatchWorkflow: which batch, and its order.
 
     Build one with `BatchInput.of`, read its order with `order`. On the wire every kind of order has a field of its own
-    (`refs`, `expire_documents`), as it had before orders were types. Workflow histories keep that shape, and during an
-    upgrade an old storer reads what a new entity writes and the other way round. Only this class uses these fields.
+    (`refs`, `expire_documents`, `correct_document`), as it had before orders were types. Workflow histories keep that
+    shape, and during an upgrade an old storer reads what a new entity writes and the other way round. Only this class
+    uses these fields.
 
     Raises:
         ValueError: the fields do not hold exactly one order.
@@ -158,9 +174,11 @@ class BatchInput:
     first_in_line: bool  # no earlier batch of the source is in flight: publish without waiting for permission
     spec_revision: int = 0  # 0: the current one
     expire_documents: Expire | None = None  # Expire itself; else None
+    correct_document: Correct | None = None  # Correct itself; else None
 
     def __post_init__(self) -> None:
-        orders = int(bool(self.refs)) + int(self.expire_documents is not None)
+        others = (self.expire_documents, self.correct_document)
+        orders = int(bool(self.refs)) + sum(order is not None for order in others)
         if orders != 1:
             raise ValueError(
                 f"batch {self.batch} of source {self.source!r} holds {orders} orders instead of one"
@@ -171,11 +189,15 @@ class BatchInput:
         cls, order: Order, *, source: str, batch: int, first_in_line: bool
     ) -> "BatchInput":
         """Return the input for a batch that carries out `order`."""
+        refs: tuple[BatchRef, ...] = ()
+        expire, correct = None, None
         match order:
             case Ingest():
-                refs, expire = order.refs, None
+                refs = order.refs
             case Expire():
-                refs, expire = (), order
+                expire = order
+            case Correct():
+                correct = order
             case _:
                 assert_never(order)
         return cls(
@@ -184,6 +206,7 @@ class BatchInput:
             refs=refs,
             first_in_line=first_in_line,
             expire_documents=expire,
+            correct_document=correct,
         )
 
     @property
@@ -191,6 +214,8 @@ class BatchInput:
         """What the batch does."""
         if self.expire_documents is not None:
             return self.expire_documents
+        if self.correct_document is not None:
+            return self.correct_document
         return Ingest(refs=self.refs)
 
 

@@ -17,6 +17,7 @@ with workflow.unsafe.imports_passed_through():
         BatchInput,
         BatchReport,
         BatchState,
+        Correct,
         EmbedRequest,
         Expire,
         Ingest,
@@ -134,7 +135,7 @@ class BatchWorkflow:
                 return await workflow.execute_activity_method(
                     PrepareActivities.prepare, request, **policies.PREPARE
                 )
-            case Expire():
+            case Expire() | Correct():
                 return None
             case _:
                 assert_never(self._order)

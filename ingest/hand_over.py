@@ -1,4 +1,4 @@
-"""Hand a staged micro-batch to the source's entity workflow: signal-with-start."""
+"""Hand a staged micro-batch, or an order, to the source's entity workflow: signal-with-start."""
 
 from datetime import timedelta
 
@@ -7,7 +7,7 @@ from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError
 
 from corpus import task_queues
-from corpus.batch import BatchRef
+from corpus.batch import BatchRef, Correct
 from corpus.errors import DependencyError
 from corpus.source import SourceSpec, source_workflow_id
 from ingest.source_state import initial_state
@@ -26,6 +26,17 @@ async def hand_over(client: Client, ref: BatchRef, spec: SourceSpec) -> None:
         DependencyError: Temporal does not answer or does not accept the signal now: it is down or overloaded, or the
             run has received too many signals. Repeat the call later.
     """
+    await send_order(client, spec, "batch_staged", ref)
+
+
+async def send_order(
+    client: Client, spec: SourceSpec, signal: str, order: BatchRef | Correct
+) -> None:
+    """Signal the entity, and start it if it does not run.
+
+    Raises:
+        DependencyError: as `hand_over`.
+    """
     workflow_id = source_workflow_id(spec.source)
     try:
         await client.start_workflow(
@@ -33,8 +44,8 @@ async def hand_over(client: Client, ref: BatchRef, spec: SourceSpec) -> None:
             initial_state(spec),
             id=workflow_id,
             task_queue=task_queues.WORKFLOWS,
-            start_signal="batch_staged",
-            start_signal_args=[ref],
+            start_signal=signal,
+            start_signal_args=[order],
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             rpc_timeout=_RPC_TIMEOUT,
         )

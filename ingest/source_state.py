@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from corpus.batch import BatchRef, Expire, Ingest, Order
+from corpus.batch import BatchRef, Correct, Expire, Ingest, Order
 from corpus.source import SourceSpec, SourceStatus
 
 # Size of the first batches: small, so that something is searchable soon; it then follows what embedding costs.
@@ -62,6 +62,7 @@ class SourceState:
     )  # of batches that run now
     expiries: list[Expire] = field(default_factory=list[Expire])  # at most one waits
     expiry_requests: list[str] = field(default_factory=list[str])  # newest ids
+    corrections: list[Correct] = field(default_factory=list[Correct])  # oldest first
     repeated: int = 0  # references dropped as repeats
     published: int = 0  # batches, over all runs
     # `source.state` when the row was last read; "": not read yet, or by a storer of a version before 2026-11-26
@@ -169,8 +170,25 @@ def accept_expiry(state: SourceState, order: Expire) -> Acceptance:
     return Acceptance.ACCEPTED
 
 
-def give_back_expiry(state: SourceState, order: Expire) -> None:
-    """Let an expiry whose batch was cancelled wait again, unless a newer one waits."""
+def accept_correction(state: SourceState, order: Correct) -> None:
+    """Accept a correction, unless the same one waits."""
+    if order not in state.corrections:
+        state.corrections.append(order)
+
+
+def give_back(state: SourceState, order: Order) -> None:
+    """Let an order wait again whose batch was cancelled; Kafka holds the records of an order to ingest."""
+    match order:
+        case Expire():
+            _give_back_expiry(state, order)
+        case Correct():
+            state.corrections.insert(0, order)
+        case Ingest():
+            pass
+
+
+def _give_back_expiry(state: SourceState, order: Expire) -> None:
+    """Let it wait, unless a newer one waits."""
     accepted = {
         request_id: number for number, request_id in enumerate(state.expiry_requests)
     }
@@ -185,18 +203,22 @@ def give_back_expiry(state: SourceState, order: Expire) -> None:
 
 def has_order(state: SourceState) -> bool:
     """Whether an order waits and the source may act on it."""
-    waiting = bool(state.pending or state.expiries)
+    waiting = bool(state.pending or state.expiries or state.corrections)
     return waiting and not state.paused and not state.halted
 
 
 def take_order(state: SourceState) -> Order:
     """Take the order of the next batch: an expiry first, since readers must no longer see what it withdraws.
 
+    Then corrections, so that the events behind them count.
+
     Raises:
         ValueError: no order waits.
     """
     if state.expiries:
         return state.expiries.pop(0)
+    if state.corrections:
+        return state.corrections.pop(0)
     return Ingest(refs=_take_refs(state))
 
 

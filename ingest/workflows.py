@@ -24,6 +24,7 @@ with workflow.unsafe.imports_passed_through():
         BatchInput,
         BatchRef,
         BatchReport,
+        Correct,
         Expire,
         Ingest,
         Order,
@@ -38,10 +39,11 @@ with workflow.unsafe.imports_passed_through():
     from ingest.source_state import (
         SourceState,
         accept,
+        accept_correction,
         accept_expiry,
         adapt_budget,
         forget_failures,
-        give_back_expiry,
+        give_back,
         has_order,
         record_failure,
         record_success,
@@ -128,6 +130,11 @@ class SourceWorkflow:
         accept_expiry(self._state, order)
         if self._state.halted and workflow.patched(_EXPIRY_READS_ROW):
             self._read_row()
+
+    @workflow.signal
+    def correct(self, order: Correct) -> None:
+        """A person says that a document's version is a mistake."""
+        accept_correction(self._state, order)
 
     @workflow.signal
     def pause(self) -> None:
@@ -335,14 +342,9 @@ class SourceWorkflow:
         if report.notified:
             self._wake_ups.begin(batch.batch)
         order = batch.order
-        match order:
-            case Ingest():
-                record_success(self._state, order.refs)
-                adapt_budget(self._state, texts_embedded=report.texts_embedded)
-            case Expire():
-                pass
-            case _:
-                assert_never(order)
+        if isinstance(order, Ingest):
+            record_success(self._state, order.refs)
+            adapt_budget(self._state, texts_embedded=report.texts_embedded)
 
     def _batch_failed(self, batch: BatchInput, error: FailureError) -> None:
         order = batch.order
@@ -357,24 +359,19 @@ class SourceWorkflow:
                     refs=order.refs,
                     reason=f"batch {batch.batch}: {reason}",
                 )
-            case Expire():
-                # No event is lost with it: the next freshness check orders again what is still overdue.
-                details = {"batch": batch.batch, "reason": reason}
-                extra = {"action": "expiry_refused", **details}
-                workflow.logger.warning("expiry refused", extra=extra)
+            case Expire() | Correct():
+                # No event is lost with it: the next freshness check, or the person, orders it again.
+                extra = {"action": "order_refused", "batch": batch.batch}
+                workflow.logger.warning("order refused: %s", reason, extra=extra)
             case _:
                 assert_never(order)
 
     def _order_cancelled(self, order: Order) -> None:
-        match order:
-            case Ingest():
-                pass  # after the rewind the consumer reads these records again
-            case Expire():
-                # No caller repeats it, since its id is known. Runs of the version before lost it and replay so.
-                if workflow.patched(_CANCELLED_EXPIRY_WAITS):
-                    give_back_expiry(self._state, order)
-            case _:
-                assert_never(order)
+        """Let an order wait again that no caller repeats; the consumer reads records again after the rewind."""
+        # Runs of the version before lost a cancelled expiry and replay so.
+        is_new = not isinstance(order, Expire)
+        if is_new or workflow.patched(_CANCELLED_EXPIRY_WAITS):
+            give_back(self._state, order)
 
     def _cancel_batches_behind_failure(self) -> None:
         for number, handle in self._handles.items():

@@ -15,6 +15,7 @@ from corpus.batch import (
     BatchInput,
     BatchKind,
     BatchReport,
+    Correct,
     Expire,
     Ingest,
     LoadedSource,
@@ -30,6 +31,7 @@ from corpus.locks import end_stuck_copies, publishing_holder
 from corpus.publish.changes import judge, write_changes
 from corpus.publish.contents import Frames, read_contents, read_in_transaction
 from corpus.publish.copy_in import copy_in
+from corpus.publish.correction import correct
 from corpus.publish.expiry import expire
 from corpus.publish.ledger import (
     Counts,
@@ -93,7 +95,7 @@ class Publisher:
         5. write ledger, ranges, positions, what became of each record, dead letters
         6. after the commit, remove the staged files
 
-        An expiry has no events: it withdraws documents in place of the steps 2 to 4.
+        An expiry and a correction have no events: they change documents in place of the steps 2 to 4.
 
         Raises:
             PositionGapError: offsets are missing before this batch.
@@ -128,6 +130,8 @@ class Publisher:
         match transaction.batch.order:
             case Expire() as order:
                 return expire(transaction, order, self._store)
+            case Correct() as order:
+                return correct(transaction, order)
             case Ingest() as order:
                 prepared = transaction.request.prepared
                 assert prepared is not None, (

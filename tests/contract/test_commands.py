@@ -101,6 +101,11 @@ BAD = [
     ("dead-letters redrive", "name the dead letters: either their numbers, or --all"),
     ("dead-letters redrive 1", NO_STACK),
     ("dead-letters discard 1", NO_STACK),
+    ("document correct --source s --id d", "Missing option '--reason'"),
+    ("document correct --source s --id d --reason  ", "--reason"),
+    ("document correct --source s --id d --reason r --version -1", "Invalid value for '--version'"),
+    ("document correct --source s --id d --reason r", NO_STACK),
+    ("document corrections", NO_STACK),
     ("freshness report", NO_STACK),
     ("freshness check", "Missing argument 'source'"),
     ("freshness check x --timeout -1", "Invalid value for '--timeout'"),
@@ -358,6 +363,7 @@ def test_every_read_has_json() -> None:
         "subscriptions list",
         "dead-letters list",
         "dead-letters show",
+        "document corrections",
     }
     for path in reads:
         assert any("--json" in parameter.opts for parameter in TREE[path].params), path

@@ -13,9 +13,9 @@ import pytest
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import DataConverter
 
-from corpus.batch import BatchInput, BatchRef, Expire, Ingest, Order
+from corpus.batch import BatchInput, BatchRef, Correct, Expire, Ingest, Order
 from ingest.source_state import SourceState
-from tests.support.orders import make_expiry, make_ref
+from tests.support.orders import make_correction, make_expiry, make_ref
 from tests.support.payloads import make, parts, payload_types
 from workers.temporal.codec import EncryptionCodec
 
@@ -40,6 +40,7 @@ ORDERS: dict[str, Order] = {
     "expire by the events' own instants": Expire(
         request_id="r", rule="expires_at", expire_after_seconds=None, max_ratio=0.5
     ),
+    "correct": make_correction(),
 }
 
 
@@ -103,15 +104,16 @@ async def test_an_order_comes_back_equal(order: Order, converter: DataConverter)
 @pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
 async def test_an_order_is_sent_in_the_shape_that_older_workers_read(order: Order) -> None:
     [payload] = await DataConverter.default.encode([input_of(order)])
-    is_expiry = isinstance(order, Expire)
-    assert json.loads(payload.data) == {
-        "source": "s",
-        "batch": 7,
-        "refs": [] if is_expiry else [dataclasses.asdict(ref) for ref in order.refs],
-        "first_in_line": False,
-        "spec_revision": 0,
-        "expire_documents": dataclasses.asdict(order) if is_expiry else None,
-    }
+    fields: dict[str, Any] = {"refs": [], "expire_documents": None, "correct_document": None}
+    match order:
+        case Ingest():
+            fields["refs"] = [dataclasses.asdict(ref) for ref in order.refs]
+        case Expire():
+            fields["expire_documents"] = dataclasses.asdict(order)
+        case Correct():
+            fields["correct_document"] = dataclasses.asdict(order)
+    head = {"source": "s", "batch": 7, "first_in_line": False, "spec_revision": 0}
+    assert json.loads(payload.data) == head | fields
 
 
 OLD_REF = {

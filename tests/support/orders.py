@@ -1,6 +1,6 @@
 """References and orders for tests that need no staged files."""
 
-from corpus.batch import BatchRef, Expire
+from corpus.batch import BatchRef, Correct, Expire
 
 
 def make_ref(
@@ -33,3 +33,14 @@ def make_ref(
 def make_expiry(request_id: str = "r") -> Expire:
     """An order to expire whatever was not observed for a second."""
     return Expire(request_id=request_id, rule="expire_after=1s", expire_after_seconds=1)
+
+
+def make_correction(document_id: str = "d") -> Correct:
+    """An order to give a document version 3."""
+    return Correct(
+        document_id=document_id,
+        old_version=2**60,
+        new_version=3,
+        reason="a mistake",
+        requested_by="op@machine",
+    )

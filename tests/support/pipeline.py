@@ -19,6 +19,7 @@ from corpus.batch import (
     BatchInput,
     BatchRef,
     BatchReport,
+    Correct,
     EmbedRequest,
     Expire,
     Ingest,
@@ -295,6 +296,20 @@ class Pipeline:
             expire_after_seconds=after_seconds,
             max_ratio=max_ratio,
         )
+        return self._carry_out(order, number)
+
+    def correct(self, document_id: str, old_version: int, new_version: int) -> BatchReport:
+        """Give a document another version."""
+        order = Correct(
+            document_id=document_id,
+            old_version=old_version,
+            new_version=new_version,
+            reason="a mistake",
+            requested_by="op@machine",
+        )
+        return self._carry_out(order, self.number())
+
+    def _carry_out(self, order: Expire | Correct, number: int) -> BatchReport:
         batch = BatchInput.of(order, source=self.spec.source, batch=number, first_in_line=True)
         return self.publisher.publish(
             PublishRequest(

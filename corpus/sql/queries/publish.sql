@@ -636,6 +636,65 @@ SELECT pg_notify('freshet_published', %(payload)s);
 -- How many subscribers are notified of the source's batches.
 SELECT count(*) AS subscribers FROM freshet.subscription WHERE source = %(source)s AND state = 'active';
 
+-- name: close_corrected
+-- Close the head of a document whose version was a mistake; no row where it has another version by now.
+UPDATE freshet.document
+SET is_head = false, end_batch = coalesce(end_batch, %(batch)s), end_reason = coalesce(end_reason, 'replaced'),
+    visible_to = coalesce(visible_to, %(published_at)s)
+WHERE source = %(source)s AND document_id = %(document_id)s AND is_head AND version = %(old_version)s
+RETURNING document_key;
+
+-- name: open_corrected
+-- Open a head again under the version that a person gave it: visible with its chunks if it was visible, and otherwise as
+-- withdrawn or deleted as it was. No record of that version replaces its content; what was deleted stays so.
+INSERT INTO freshet.document (source, document_id, version, kind, is_head, visible_from, visible_to, end_reason,
+    end_detail, end_batch, uri, title, content_type, metadata, acl, raw_sha256, content_sha256, cleaned_sha256,
+    content_bytes, pipeline, space_id, chunk_ids, chunk_starts, chunk_headings, event_at, observed_at, verified_at,
+    expires_at, batch, topic, partition, record_offset, received_characters, kept_characters, dropped, tokens,
+    unknown_tokens, unknown_characters, language, language_from, language_note, stated_language, first_record, written,
+    deletes)
+SELECT h.source, h.document_id, %(new_version)s, h.kind, true, %(published_at)s,
+       CASE WHEN NOT was.visible THEN %(published_at)s::timestamptz END, CASE WHEN NOT was.visible THEN h.end_reason END,
+       CASE WHEN NOT was.visible THEN h.end_detail END, CASE WHEN NOT was.visible THEN h.end_batch END, h.uri, h.title,
+       h.content_type, h.metadata, h.acl, h.raw_sha256, h.content_sha256, h.cleaned_sha256, h.content_bytes, h.pipeline,
+       h.space_id, h.chunk_ids, h.chunk_starts, h.chunk_headings, h.event_at, h.observed_at, h.verified_at, h.expires_at,
+       %(batch)s, h.topic, h.partition, h.record_offset, h.received_characters, h.kept_characters, h.dropped, h.tokens,
+       h.unknown_tokens, h.unknown_characters, h.language, h.language_from, h.language_note, h.stated_language, NULL,
+       freshet.written_of(h), h.deletes
+FROM freshet.document h
+CROSS JOIN LATERAL (SELECT h.end_batch = %(batch)s AND h.end_reason = 'replaced' AS visible) was
+WHERE h.document_key = %(head_key)s;
+
+-- name: remember_correction
+-- A version that was a mistake, so that no replay brings it back; who corrected it, and why.
+INSERT INTO freshet.document_correction (source, document_id, old_version, new_version, batch, reason, requested_by,
+    corrected_at)
+VALUES (%(source)s, %(document_id)s, %(old_version)s, %(new_version)s, %(batch)s, %(reason)s, %(requested_by)s,
+    %(published_at)s)
+ON CONFLICT (source, document_id, old_version) DO UPDATE
+SET new_version = excluded.new_version, batch = excluded.batch, reason = excluded.reason,
+    requested_by = excluded.requested_by, corrected_at = excluded.corrected_at;
+
+-- name: middle_version
+-- The version in the middle of those of a source's other documents; without those that may be made of records. Where
+-- there is none, the one that a person gave, unless it is 0, which says nothing of the scale.
+SELECT coalesce(
+           percentile_disc(0.5) WITHIN GROUP (ORDER BY version),
+           nullif(%(new_version)s::bigint, 0)
+       ) AS version
+FROM freshet.document
+WHERE source = %(source)s AND is_head AND document_id <> %(document_id)s
+  AND version BETWEEN 0 AND 1152921504606846975;
+
+-- name: highest_within
+-- The highest version of the source's documents up to a limit.
+SELECT max(version) AS version FROM freshet.document
+WHERE source = %(source)s AND is_head AND version <= %(limit)s::bigint;
+
+-- name: set_highest_version
+-- The highest version that the source has accepted, without one that was a mistake.
+UPDATE freshet.source SET highest_version = least(highest_version, %(highest)s::bigint) WHERE source = %(source)s;
+
 -- name: count_overdue
 -- What an expiry judges; see freshet.overdue. `waiting`: documents that were sent again and wait to be published.
 SELECT o.documents, o.ended, o.aged, o.withdrawn, o.arrived, s.state,

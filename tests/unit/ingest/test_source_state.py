@@ -16,10 +16,11 @@ from ingest.source_state import (
     Acceptance,
     SourceState,
     accept,
+    accept_correction,
     accept_expiry,
     adapt_budget,
     forget_failures,
-    give_back_expiry,
+    give_back,
     has_order,
     initial_state,
     record_failure,
@@ -28,7 +29,7 @@ from ingest.source_state import (
     status_name,
     take_order,
 )
-from tests.support.orders import make_expiry, make_ref
+from tests.support.orders import make_correction, make_expiry, make_ref
 
 
 @pytest.fixture
@@ -126,7 +127,7 @@ def test_a_cancelled_expiry_waits_again_unless_a_newer_one_does(state: SourceSta
         accept_expiry(state, order)
     take_order(state)
     for returned, waits in ((1, 1), (0, 1), (2, 2), (1, 2)):
-        give_back_expiry(state, orders[returned])
+        give_back(state, orders[returned])
         assert state.expiries == [orders[waits]]
 
 
@@ -138,6 +139,19 @@ def test_the_ids_of_expiry_orders_do_not_grow_without_bound(state: SourceState) 
 
 
 # ── orders go out ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_corrections_go_after_an_expiry_and_before_events(state: SourceState) -> None:
+    first, second = make_correction("a"), make_correction("b")
+    accept(state, make_ref(0, 10))
+    for order in (first, second, first):
+        accept_correction(state, order)
+    accept_expiry(state, make_expiry())
+    assert take_order(state) == make_expiry()
+    assert take_order(state) == first
+    give_back(state, first)
+    assert [take_order(state), take_order(state)] == [first, second]
+    assert isinstance(take_order(state), Ingest)
 
 
 def test_an_order_to_expire_goes_before_events(state: SourceState) -> None:

@@ -3,10 +3,11 @@
 import pytest
 from temporalio.exceptions import CancelledError
 
-from corpus.batch import Expire, Ingest
+from corpus.batch import Correct, Expire, Ingest
 from ingest.source_state import COSTLY_TEXTS, FIRST_BUDGET_BYTES, MAX_REWINDS
 from tests.support.entity_world import MAX_IN_FLIGHT, World, play
 from tests.support.fake_temporal import child_error
+from tests.support.orders import make_correction
 
 
 async def load(world: World) -> None:
@@ -281,6 +282,25 @@ def test_the_next_batches_are_as_large_as_the_last_one_was_cheap() -> None:
         world.end_child(0, fails=False)
         await world.settle()
         assert world.state.budget_bytes == FIRST_BUDGET_BYTES // 2
+
+    play(story)
+
+
+def test_a_correction_is_a_batch_like_any_other_and_waits_again_when_it_is_cancelled() -> None:
+    async def story(world: World) -> None:
+        await load(world)
+        await start_batches(world, 1)
+        world.entity.correct(make_correction())
+        await world.settle()
+        world.start(0)
+        await world.settle()
+        orders = [type(child.batch.order) for child in world.children]
+        assert orders == [Ingest, Correct]
+        world.end_child(0, fails=True)
+        await world.settle()
+        world.children[1].fail(CancelledError())
+        await world.settle()
+        assert world.state.corrections == [make_correction()]
 
     play(story)
 

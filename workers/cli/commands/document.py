@@ -1,0 +1,180 @@
+"""`freshet document correct | corrections`: repair a document whose version was a mistake."""
+
+import asyncio
+import getpass
+import socket
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from workers.cli.console import (
+    MAX_ROWS,
+    CommandError,
+    ExitCode,
+    write,
+    write_json,
+    write_message,
+    write_table,
+)
+
+if TYPE_CHECKING:
+    from corpus.batch import Correct
+    from corpus.database import Connection
+    from corpus.source import SourceSpec
+    from corpus.versions.correction import CorrectionPlan
+
+_LOOK_EVERY_SECONDS = 0.2
+_MAX_REASON = 1_000  # characters
+_COLUMNS = (
+    *("source", "document_id", "old_version", "new_version", "batch"),
+    *("reason", "requested_by", "corrected_at"),
+)
+
+Source = Annotated[str, typer.Option("--source", "-s", help="Source of the document.")]
+Id = Annotated[str, typer.Option("--id", help="The document.")]
+Reason = Annotated[str, typer.Option(help="Why; kept with the correction.")]
+Version = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help="The version that it gets; default: the highest that it had before and that is far below, else 0.",
+        show_default=False,
+    ),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show the plan and change nothing.")
+]
+Timeout = Annotated[
+    float, typer.Option(min=0, help="Seconds to wait until it is carried out.")
+]
+Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
+OneSource = Annotated[
+    str | None,
+    typer.Option("--source", "-s", help="Only this source.", show_default=False),
+]
+Limit = Annotated[
+    int,
+    typer.Option("--limit", "-n", min=1, max=MAX_ROWS, help="How many, newest first."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    document = typer.Typer(
+        help="Repair a document whose version was a mistake.", no_args_is_help=True
+    )
+    document.command("correct")(correct_document)
+    document.command("corrections")(list_corrections)
+    app.add_typer(document, name="document", rich_help_panel="Corpus")
+
+
+def correct_document(
+    source: Source,
+    document: Id,
+    reason: Reason,
+    version: Version = None,
+    dry_run: DryRun = False,
+    timeout: Timeout = 60.0,
+    as_json: Json = False,
+) -> None:
+    """Give a document a lower version in place of one that was a mistake; its content stays.
+
+    Later versions count again, and the mistaken one is refused, also when the topic is read again.
+    """
+    from dataclasses import asdict
+
+    from corpus.database import connect, database_errors_translated
+    from corpus.versions.correction import plan_correction
+    from workers.config import settings
+
+    _check_reason(reason)
+    resolved = settings.load()
+    with (
+        connect(resolved.database_url, application="freshet-document") as connection,
+        database_errors_translated(),
+    ):
+        plan, spec = plan_correction(connection, source, document, version)
+        batch = None
+        if not dry_run:
+            order = plan.order(reason, _requested_by())
+            asyncio.run(_send(spec, order))
+            batch = _wait(connection, plan, timeout)
+    if as_json:
+        write_json({"dry_run": dry_run, "batch": batch, **asdict(plan)})
+    else:
+        for line in plan.lines():
+            write(line)
+    if dry_run:
+        write_message("nothing was changed (--dry-run)")
+    else:
+        write_message(f"corrected in batch {batch}")
+
+
+def _check_reason(reason: str) -> None:
+    if not reason.strip() or len(reason) > _MAX_REASON or not reason.isprintable():
+        raise CommandError(
+            f"--reason is a text of 1 to {_MAX_REASON:,} characters on one line"
+        )
+
+
+def _requested_by() -> str:
+    """The user and the machine of this command, as far as they are known."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"
+
+
+async def _send(spec: "SourceSpec", order: "Correct") -> None:
+    from ingest.hand_over import send_order
+    from workers.config import settings
+    from workers.temporal.client import temporal
+
+    client = await temporal(settings.load())
+    await send_order(client, spec, "correct", order)
+
+
+def _wait(connection: "Connection", plan: "CorrectionPlan", seconds: float) -> int:
+    """The batch that carried the correction out."""
+    from psycopg.rows import scalar_row
+
+    from corpus.database import fetch_one
+
+    values = {
+        "source": plan.source,
+        "document_id": plan.document_id,
+        "old_version": plan.old_version,
+        "new_version": plan.new_version,
+    }
+    until = time.monotonic() + seconds
+    while True:
+        batch: int | None = fetch_one(connection, scalar_row, "correction_of", values)
+        if batch is not None:
+            return batch
+        if time.monotonic() > until:
+            raise CommandError(
+                f"source {plan.source!r} has the order, and has not carried it out in {seconds:g} s; `freshet sources` "
+                "shows what it does, `freshet document corrections` whether it has",
+                ExitCode.UNAVAILABLE,
+            )
+        time.sleep(_LOOK_EVERY_SECONDS)
+
+
+def list_corrections(
+    source: OneSource = None, limit: Limit = 20, as_json: Json = False
+) -> None:
+    """The versions that were corrected: by whom, when and why."""
+    from workers.cli.names import query_rows
+
+    values = {"source": source, "limit": limit}
+    rows = query_rows("list_corrections", values, source=source)
+    if as_json:
+        write_json(rows)
+        return
+    write_table(
+        _COLUMNS,
+        ([row[name] for name in _COLUMNS] for row in rows),
+        empty="no version was corrected yet",
+    )
