@@ -248,7 +248,7 @@ class BatchNotice:
     notice_id: str  # "{source}:{batch}"; the same in every repetition
     source: str
     batch: int
-    kind: str  # "ingest", "expiry", "erasure" or "reembed"
+    kind: str  # "ingest", "expiry", "erasure", "reembed" or "correction"
     published_at_ms: int
     previous_batch: (
         int  # batch of the notice before this one, so that a gap shows; 0: none

@@ -14,6 +14,9 @@ from corpus.source import SourceStatus
 from ingest.kafka import Cluster, PartitionKey
 
 STANDSTILL_SECONDS = 60.0
+# Fewer are no sign of anything: a document may be created and deleted between two readings.
+_MIN_DELETES_IN_VAIN = 10
+_MAX_SHARE_IN_VAIN = 0.5
 
 
 class Condition(StrEnum):
@@ -103,3 +106,26 @@ def condition_of(row: Mapping[str, Any]) -> tuple[str, str]:
     if row["lag"]:
         return Condition.BEHIND, ""
     return Condition.ACTIVE, ""
+
+
+def deletes_in_vain(row: Mapping[str, Any]) -> str:
+    """What a person must know of a source's deletes; empty where most of them delete something.
+
+    A converter that writes keys in another form than the ids lets every tombstone name another document.
+
+    Args:
+        row: `source`, `documents_deleted` and `deletes_without_document`, as `ingest.overview` has them.
+    """
+    in_vain = row["deletes_without_document"]
+    deletes = in_vain + row["documents_deleted"]
+    if in_vain < _MIN_DELETES_IN_VAIN:
+        return ""
+    share = in_vain / deletes
+    if share <= _MAX_SHARE_IN_VAIN:
+        return ""
+    source = row["source"]
+    return (
+        f"{in_vain:,} of {deletes:,} deletes ({share:.0%}) name documents that were never there. Where the "
+        "keys of the records are not the ids of the documents, deletes do nothing: compare "
+        f"`freshet documents --source {source}` with the keys, and see key_format"
+    )

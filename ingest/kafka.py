@@ -16,7 +16,7 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec
 
 from corpus.errors import ConfigurationError, DependencyError
 from corpus.log_limit import LogLimit
@@ -313,6 +313,31 @@ class Cluster:
         if error.code() == KafkaError._PARTITION_EOF:
             return None
         raise DependencyError(f"Kafka: {doing} failed: {error.str()}")
+
+    def topic_settings(self, names: Iterable[str]) -> Answers[str, dict[str, str]]:
+        """The settings of topics; one that may not be described is named with the reason.
+
+        Raises:
+            DependencyError: Kafka does not answer.
+        """
+        topics = {
+            ConfigResource(ConfigResource.Type.TOPIC, name): name for name in names
+        }
+        settings = Answers[str, dict[str, str]]()
+        if not topics:
+            return settings
+        asked: dict[Any, Future[Any]] = self._admin.describe_configs(
+            list(topics), request_timeout=_ANSWER_SECONDS
+        )
+        for resource, future in asked.items():
+            name = topics[resource]
+            try:
+                answer = _answer(future, f"asking for the settings of topic {name}")
+            except DependencyError as error:
+                settings.refusals[name] = str(error)
+                continue
+            settings.answers[name] = {key: one.value for key, one in answer.items()}
+        return settings
 
     def create_topic(
         self, name: str, partitions: int, config: dict[str, str] | None = None

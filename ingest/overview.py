@@ -11,9 +11,17 @@ from corpus.errors import DependencyError
 from corpus.locks import held_up
 from corpus.source import SourceSpec, SourceStatus, read_specs
 from corpus.sql import query
-from ingest.condition import STANDSTILL_SECONDS, Waiting, condition_of, standing
+from ingest.condition import (
+    STANDSTILL_SECONDS,
+    Waiting,
+    condition_of,
+    deletes_in_vain,
+    standing,
+)
+from ingest.consume.compaction import lost_deletes
 from ingest.consume.partition_state import PartitionLog, Position
 from ingest.consume.positions import gaps, logs_of, positions_of
+from ingest.consume.readable import ReadableRecords
 from ingest.kafka import Cluster, PartitionKey
 
 
@@ -27,6 +35,8 @@ def overview(connection: Connection, cluster: Cluster) -> list[dict[str, Any]]:
     Where Kafka does not answer, `lag` is None and `kafka` says why; the other fields are complete. `problems` of a
     source name what keeps it, and no other source, from being read: a specification that cannot be read, topics and
     partitions that Kafka cannot be asked about (their records are not in `lag`), positions that are not in the log.
+    `deletes_lost` names the places where compaction may have removed deletes before they were read; `deletes_in_vain`
+    says where most deletes name documents that were never there, and is empty elsewhere.
     `condition` and `why` say what follows (`ingest.condition`); `stands` says since when nothing is published.
     """
     cursor = connection.cursor(row_factory=dict_row)
@@ -37,16 +47,20 @@ def overview(connection: Connection, cluster: Cluster) -> list[dict[str, Any]]:
     positions = _positions_of(connection, stored.specs)
     otherwise = _prepared_otherwise(connection, stored.specs)
     lines = held_up(connection)
+    readable = ReadableRecords(cluster)
+    lost = _lost_deletes(connection, cluster, stored.specs, logs)
     for row in rows:
         spec = stored.specs.get(row["source"])
         row["kafka"] = logs.problem
         row["held_up_by"] = lines.get(row["source"], [])
         row["prepared_otherwise"] = otherwise.get(row["source"])
+        row["deletes_lost"] = lost.get(row["source"], [])
+        row["deletes_in_vain"] = deletes_in_vain(row)
         if spec is None:
             unreadable = [stored.unreadable[row["source"]]]
             row.update(topics=[], lag=None, problems=unreadable)
         else:
-            row.update(_reading(spec, positions[spec.source], logs))
+            row.update(_reading(spec, positions[spec.source], logs, readable))
     _add_conditions(cluster, rows)
     return rows
 
@@ -96,8 +110,23 @@ def _waiting(row: Mapping[str, Any]) -> list[Waiting]:
     return places
 
 
-def lags(connection: Connection, cluster: Cluster) -> dict[str, int]:
-    """How many records each active source is behind its topics; one whose specification cannot be read is left out.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far sources have read, by source; one whose specification cannot be read is left out."""
+
+    lags: Mapping[str, int]  # records that an active source is behind its topics
+    deletes_lost: Mapping[str, Sequence[str]]  # see `overview`
+
+
+def progress(
+    connection: Connection, cluster: Cluster, readable: ReadableRecords
+) -> Progress:
+    """How far every active source has read.
+
+    Args:
+        connection: to PostgreSQL.
+        cluster: of the topics.
+        readable: remembers what it saw at the ends of their logs.
 
     Raises:
         DependencyError: Kafka does not answer.
@@ -110,10 +139,12 @@ def lags(connection: Connection, cluster: Cluster) -> dict[str, int]:
     if logs.problem is not None:
         raise DependencyError(logs.problem)
     positions = _positions_of(connection, specs)
-    return {
-        source: _reading(spec, positions[source], logs)["lag"]
+    behind = {
+        source: _reading(spec, positions[source], logs, readable)["lag"]
         for source, spec in specs.items()
     }
+    lost = lost_deletes(connection, cluster, specs, logs.by_partition)
+    return Progress(lags=behind, deletes_lost=lost)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,12 +169,27 @@ def _prepared_otherwise(
     return counts
 
 
+def _lost_deletes(
+    connection: Connection, cluster: Cluster, sources: Iterable[str], logs: "_Logs"
+) -> dict[str, list[str]]:
+    """Where deletes may be lost; nothing where Kafka does not answer, which the row says anyway."""
+    if logs.problem is not None:
+        return {}
+    try:
+        return lost_deletes(connection, cluster, sources, logs.by_partition)
+    except DependencyError:
+        return {}
+
+
 def _reading(
-    spec: SourceSpec, positions: Mapping[PartitionKey, Position], logs: "_Logs"
+    spec: SourceSpec,
+    positions: Mapping[PartitionKey, Position],
+    logs: "_Logs",
+    readable: ReadableRecords,
 ) -> dict[str, Any]:
     """How far a source has read, and what keeps it from reading."""
     offsets = {key: position.next_offset for key, position in positions.items()}
-    described = [_topic(topic, offsets, logs) for topic in spec.topics]
+    described = [_topic(topic, offsets, logs, readable) for topic in spec.topics]
     lag = None
     if logs.problem is None:
         lag = _sum_of_lags(described)
@@ -213,7 +259,10 @@ def _read_logs(cluster: Cluster, topics: Iterable[str]) -> _Logs:
 
 
 def _topic(
-    topic: str, offsets: Mapping[PartitionKey, int], logs: _Logs
+    topic: str,
+    offsets: Mapping[PartitionKey, int],
+    logs: _Logs,
+    readable: ReadableRecords,
 ) -> dict[str, Any]:
     """One topic of a source.
 
@@ -221,6 +270,7 @@ def _topic(
         topic: its name.
         offsets: the source's next offsets.
         logs: what Kafka knows.
+        readable: looks at the ends of the logs.
     """
     is_refused = topic in logs.topic_refusals
     if logs.problem is None and not is_refused and topic not in logs.partitions:
@@ -229,7 +279,7 @@ def _topic(
     for key in _partitions_of(topic, offsets, logs):
         next_offset = offsets.get(key)
         log = logs.by_partition.get(key)
-        partitions.append(_partition(key, next_offset, log))
+        partitions.append(_partition(key, next_offset, log, readable))
     lag = None
     if logs.problem is None:
         lag = _sum_of_lags(partitions)
@@ -247,12 +297,15 @@ def _partitions_of(
 
 
 def _partition(
-    key: PartitionKey, next_offset: int | None, log: PartitionLog | None
+    key: PartitionKey,
+    next_offset: int | None,
+    log: PartitionLog | None,
+    readable: ReadableRecords,
 ) -> dict[str, Any]:
     end_offset = lag = None
     if log is not None:
         end_offset = log.next_offset
-        lag = max(0, end_offset - _start_of(next_offset, log))
+        lag = readable.lag(key, _start_of(next_offset, log), end_offset)
     return {
         "partition": key.partition,
         "next_offset": next_offset,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compose.local.checks import Check, CheckFailedError
+from compose.local.deletes_check import DELETE_CHECKS
 from compose.local.parts.kafka import brokers
 from compose.local.parts.temporal_namespace import SEARCH_ATTRIBUTES
 from compose.local.text_check import TEXT_CHECK
@@ -189,6 +190,7 @@ SERVICE_CHECKS = (
         "`freshet migrate`, then start a storer, which builds them; until then searches are exact and slower",
     ),
     TEXT_CHECK,
+    *DELETE_CHECKS,
     Check(
         "locks",
         _locks,

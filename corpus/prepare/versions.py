@@ -96,7 +96,11 @@ def refuse_outranked(
             continue
         upper_written = marks(head.written)
         why = incomparable(
-            document.ranked, document.written, head.ranked, upper_written, spec
+            document.ranked,
+            document.written,
+            head.ranked,
+            upper_written,
+            spec,
         )
         if why is not None:
             events.dead_letter(document.winner, why.reason, why.detail)
@@ -110,7 +114,11 @@ def refuse_superseded(events: JudgedEvents, spec: SourceSpec) -> None:
         if document.winner is None or not _is_below(event, document, spec):
             continue
         why = incomparable(
-            event.ranked, event.mark, document.ranked, document.written, spec
+            event.ranked,
+            event.mark,
+            document.ranked,
+            document.written,
+            spec,
         )
         if why is not None:
             events.dead_letter(event.row, why.reason, why.detail)

@@ -1,6 +1,7 @@
 """Give a document another version in place of one that was a mistake: a batch of kind `correction`."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from psycopg.rows import class_row, scalar_row
 
@@ -30,7 +31,7 @@ def correct(transaction: PublishTransaction, order: Correct) -> BatchReport:
         order: to carry out.
     """
     batch = transaction.batch
-    values = {
+    values: dict[str, Any] = {
         "document_id": order.document_id,
         "old_version": order.old_version,
         "new_version": order.new_version,
@@ -53,7 +54,12 @@ def correct(transaction: PublishTransaction, order: Correct) -> BatchReport:
     transaction.execute("set_highest_version", highest=highest)
     # Step 4.
     counts = Counts(records=1, applied=1, documents_written=1)
-    record_batch(transaction, BatchKind.CORRECTION, counts, reason=order.reason)
+    record_batch(
+        transaction,
+        BatchKind.CORRECTION,
+        counts,
+        reason=order.reason,
+    )
     return report(batch, BatchKind.CORRECTION, counts, transaction.published_at)
 
 

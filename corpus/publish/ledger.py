@@ -231,7 +231,9 @@ def move_positions(
     for moved in ranges:
         partition = (moved.topic, moved.partition)
         values = asdict(moved)
-        transaction.execute("insert_range", **values, records=records.get(partition, 0))
+        count = records.get(partition, 0)
+        values["absent"] = moved.next_offset - moved.first_offset - count
+        transaction.execute("insert_range", **values, records=count)
         if transaction.execute("move_position", **values) != 1:
             raise AssertionError(
                 f"the position of {moved.topic}/{moved.partition} moved although it is locked"

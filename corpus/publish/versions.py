@@ -30,7 +30,14 @@ class OutrankedDocument:
         upper = ranked(self.head_version, head_written)
         if not lower.is_below(upper, own_first=spec.own_first):
             return False
-        return incomparable(lower, written, upper, head_written, spec) is not None
+        why = incomparable(
+            lower,
+            written,
+            upper,
+            head_written,
+            spec,
+        )
+        return why is not None
 
 
 def check_versions(transaction: PublishTransaction, prepared: PreparedBatch) -> None:
@@ -63,7 +70,8 @@ def _check_highest(transaction: PublishTransaction, prepared: PreparedBatch) -> 
     if accepted is None or known is None or known == prepared.highest_known:
         return
     is_auto = transaction.spec.version_scale == "auto"
-    if prepared.versions_beyond or (is_auto and accepted > reach(known)):
+    is_beyond = is_auto and accepted > reach(known)
+    if is_beyond or prepared.versions_beyond:
         raise StalePreparationError(
             f"the highest version of the source is {known}, the batch was prepared with {prepared.highest_known}; "
             "prepare again"

@@ -45,6 +45,7 @@ class CorrectionPlan:
         ]
         if self.dead_letters:
             numbers = " ".join(map(str, self.dead_letters))
+            # They are redriven by a person: some may be mistakes, too.
             lines.append(
                 f"later events that were refused: `freshet dead-letters redrive {numbers}` afterwards"
             )

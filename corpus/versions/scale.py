@@ -56,8 +56,12 @@ def reach(version: int) -> int:
     """The highest version that ordinary growth leads to from one."""
     if version >= _HUGE:
         return min(version * _HUGE_FACTOR, MAX_ACCEPTED)
-    step = _COUNTER_STEP if version < _FIRST_POSITION else _POSITION_STEP
-    return max(version * _FACTOR, version + step)
+    step = _COUNTER_STEP
+    if version >= _FIRST_POSITION:
+        step = _POSITION_STEP
+    by_factor = version * _FACTOR
+    by_step = version + step
+    return max(by_factor, by_step)
 
 
 def highest_on_scale(known: int, versions: Iterable[int]) -> int:
@@ -70,7 +74,8 @@ def highest_on_scale(known: int, versions: Iterable[int]) -> int:
     Returns:
         Every version up to it is accepted. -1: none is known, or came.
     """
-    ascending = sorted(version for version in versions if version <= MAX_ACCEPTED)
+    possible = (version for version in versions if version <= MAX_ACCEPTED)
+    ascending = sorted(possible)
     highest = known
     if highest < 0 and ascending:
         highest = median_low(ascending)
@@ -93,12 +98,16 @@ def why_no_time(version: int, scale: VersionScale, now_ms: int) -> str:
     if unit is None:
         return ""
     nanoseconds = version * unit
-    if nanoseconds < _FIRST_NANOSECOND:
-        return f"version {version} is before 1973 in {scale} (version_scale)"
     latest_ms = now_ms + TIME_TOLERANCE_MS
-    if nanoseconds > latest_ms * _NANOSECONDS_PER_MS:
-        return f"version {version} lies in the future in {scale} (version_scale)"
-    return ""
+    latest = latest_ms * _NANOSECONDS_PER_MS
+    problem = ""
+    if nanoseconds < _FIRST_NANOSECOND:
+        problem = "is before 1973"
+    if nanoseconds > latest:
+        problem = "lies in the future"
+    if not problem:
+        return ""
+    return f"version {version} {problem} in {scale} (version_scale)"
 
 
 def is_of_record(version: int, record_versions: Iterable[int]) -> bool:

@@ -23,6 +23,7 @@ from corpus.database import Connection, open_pool
 from corpus.embed.step import EmbedStep
 from corpus.errors import DependencyError
 from ingest.kafka import Cluster
+from ingest.overview import Progress
 from tests.support.pipeline import Pipeline, make_event
 from tests.support.polling import until, wait_until
 from workers.roles import corpus_metrics
@@ -78,7 +79,9 @@ def pool(pipeline: Pipeline) -> Iterator[ConnectionPool[Connection]]:
 def lags(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """What Kafka would say."""
     answer: dict[str, int] = {"s": 7}
-    monkeypatch.setattr(corpus_metrics, "lags", lambda *_: answer)
+    lost = {"s": ["deletes may be lost since a while"]}
+    read = Progress(lags=answer, deletes_lost=lost)
+    monkeypatch.setattr(corpus_metrics, "progress", lambda *_: read)
     return answer
 
 
@@ -140,6 +143,7 @@ def test_gauges_show_what_is_so_now(
     metrics.update()
     assert meter.value("freshet_dead_letters_open", source="s") == 1
     assert meter.value("freshet_lag_records", source="s") == 7
+    assert meter.value("freshet_deletes_may_be_lost", source="s") == 1
     assert meter.value("freshet_source_state", source="s", state="active") == 1
     pipeline.connection.execute("UPDATE freshet.source SET state = 'halted', state_reason = 'gap'")
     pipeline.connection.execute("UPDATE freshet.dead_letter SET state = 'discarded'")
@@ -194,10 +198,10 @@ def test_a_ledger_that_went_back_adds_nothing_twice(
 def test_without_kafka_the_lag_is_not_guessed(
     pipeline: Pipeline, pool: ConnectionPool[Connection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: Any) -> dict[str, int]:
+    def refuse(*_: Any) -> Progress:
         raise DependencyError("Kafka: timed out")
 
-    monkeypatch.setattr(corpus_metrics, "lags", refuse)
+    monkeypatch.setattr(corpus_metrics, "progress", refuse)
     metrics, meter = made(pool)
     with pytest.raises(DependencyError):
         metrics.update()

@@ -34,6 +34,8 @@ class FakeCluster:
         self.recent_from: dict[PartitionKey, int] = {}
         self.only_holes: set[PartitionKey] = set()
 
+        self.settings: dict[str, dict[str, str]] = {}
+
     def cluster_id(self) -> str:
         return self.id
 
@@ -82,6 +84,15 @@ class FakeCluster:
 
     def next_record(self, topic: str, partition: int, offset: int) -> int | None:
         return None if PartitionKey(topic, partition) in self.only_holes else offset
+
+    def topic_settings(self, names: Iterable[str]) -> Answers[str, dict[str, str]]:
+        self._answer()
+        settings = Answers[str, dict[str, str]]()
+        for name in names:
+            settings.answers[name] = self.settings.get(name, {"cleanup.policy": "delete"}) | {
+                "delete.retention.ms": "86400000"
+            }
+        return settings
 
     def create_topic(self, name: str, partitions: int, config: dict[str, str]) -> bool:
         if name in self.refused:

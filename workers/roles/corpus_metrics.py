@@ -4,7 +4,7 @@ Counters follow the ledger: each round adds the batches that are new since the l
 retried, and a restarted process begins with all of it. Two orchestrators show the same values; take their maximum.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from psycopg.rows import class_row
@@ -13,8 +13,9 @@ from temporalio.common import MetricMeter
 
 from corpus.database import Connection, database_errors_translated, fetch_all
 from corpus.source import SourceStatus
+from ingest.consume.readable import ReadableRecords
 from ingest.kafka import Cluster
-from ingest.overview import lags
+from ingest.overview import progress
 
 _OUTCOMES = ("applied", "unchanged", "superseded", "dead_lettered", "ignored")
 _CHANGES = ("written", "deleted", "expired")
@@ -103,6 +104,7 @@ class CorpusMetrics:
     ) -> None:
         self._pool = pool
         self._cluster = cluster
+        self._readable = ReadableRecords(cluster)
         self._counted: dict[str, int] = {}  # source -> newest batch that was counted
         self._ledger = _LedgerCounters(meter)
         self._gauges = _Gauges(meter)
@@ -121,8 +123,10 @@ class CorpusMetrics:
             )
             self._follow_restores(sources)
             self._gauges.show(sources, deliveries)
-            behind = lags(connection, self._cluster)
-        self._gauges.show_lags(behind)
+            self._readable.begin_round()
+            read = progress(connection, self._cluster, self._readable)
+        self._gauges.show_lags(read.lags)
+        self._gauges.show_lost_deletes(read.lags, read.deletes_lost)
 
     def _follow_restores(self, sources: Sequence[_Source]) -> None:
         """A database that went back gives batch numbers again; those batches are counted, too."""
@@ -241,6 +245,10 @@ class _Gauges:
         self._lag = meter.create_gauge(
             "freshet_lag_records", "records of the topics that are not in the corpus"
         )
+        self._lost_deletes = meter.create_gauge(
+            "freshet_deletes_may_be_lost",
+            "partitions whose tombstones may have been removed before they were read",
+        )
         self._behind = meter.create_gauge(
             "freshet_delivery_behind",
             "batches that a subscriber has not acknowledged",
@@ -273,6 +281,13 @@ class _Gauges:
         for source, lag in records.items():
             self._lag.set(lag, {"source": source})
         self._lagging = set(records)
+
+    def show_lost_deletes(
+        self, sources: Iterable[str], places: Mapping[str, Sequence[str]]
+    ) -> None:
+        for source in {*sources, *places}:
+            partitions = places.get(source, ())
+            self._lost_deletes.set(len(partitions), {"source": source})
 
     def _show_source(self, row: _Source) -> None:
         source = {"source": row.source}

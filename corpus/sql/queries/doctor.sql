@@ -21,3 +21,11 @@ SELECT s.source, s.spec ->> 'model' AS model, count(*) AS documents, setting.max
  WHERE s.state <> 'retired'
  GROUP BY s.source, s.spec, setting.max_unknown_ratio
  ORDER BY s.source;
+
+-- name: doctor_deletes
+-- How many deletes of the last week named a document, and how many one that was never there.
+SELECT source, coalesce(sum(documents_deleted), 0)::bigint AS documents_deleted,
+       coalesce(sum(deletes_without_document), 0)::bigint AS deletes_without_document
+  FROM freshet.batch
+ WHERE published_at > now() - interval '7 days' AND kind = 'ingest'
+ GROUP BY source ORDER BY source;

@@ -468,7 +468,9 @@ WITH opened AS (
     WHERE i.decision IN ('delete', 'tombstone', 'remembered')
     RETURNING version
 )
-SELECT count(*) FILTER (WHERE version >= 0) AS documents FROM opened;
+SELECT count(*) FILTER (WHERE version >= 0) - (
+    SELECT count(*) FROM incoming_document WHERE head_key IS NULL AND decision = 'delete'
+) AS documents FROM opened;
 
 -- name: observe_heads
 -- What records that did not become the head add to it: when it was last observed, and what later records are compared
@@ -565,8 +567,17 @@ SELECT source, %(batch)s, topic, partition, %(epoch)s, %(first_offset)s, %(next_
 
 -- name: move_position
 -- The position moves with the effects (promise 5), and with it the newest record time; one in the future is no news.
+-- Offsets without a record may be those of tombstones that compaction has removed, if the time since everything before
+-- was known is longer than the topic keeps them (`ingest.consume.compaction`): the longest such time is kept.
 UPDATE freshet.source_position
    SET next_offset = %(next_offset)s, updated_at = now(),
+       hole_at = CASE WHEN %(absent)s > 0 THEN %(published_at)s ELSE hole_at END,
+       hole_since = CASE
+           WHEN %(absent)s > 0 AND freshet.unknown_for(source_position, %(published_at)s) > coalesce(hole_seconds, -1)
+           THEN greatest(begun_at, newest_at, reconciled_at) ELSE hole_since END,
+       hole_seconds = CASE
+           WHEN %(absent)s > 0 THEN greatest(hole_seconds, freshet.unknown_for(source_position, %(published_at)s))
+           ELSE hole_seconds END,
        newest_at = greatest(
            newest_at,
            (

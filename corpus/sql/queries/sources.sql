@@ -15,10 +15,27 @@ SELECT source, topic, partition, cluster_id, topic_id, next_offset
 
 -- name: begin_position
 -- The first position of a partition that was never read.
-INSERT INTO freshet.source_position (source, cluster_id, topic, topic_id, partition, next_offset)
+INSERT INTO freshet.source_position (source, cluster_id, topic, topic_id, partition, next_offset, begun_at)
 VALUES (%(source)s::text, %(cluster_id)s::text, %(topic)s::text, %(topic_id)s::text, %(partition)s::integer,
-    %(next_offset)s::bigint)
+    %(next_offset)s::bigint, now())
 ON CONFLICT DO NOTHING;
+
+-- name: unknown_deletes
+-- For how long deletes of each log may be unknown: now, and when a hole in its offsets was published.
+SELECT source, topic, partition, next_offset, freshet.unknown_for(p, now()) AS unknown_seconds,
+       greatest(begun_at, newest_at, reconciled_at) AS known_until, hole_seconds, hole_since
+  FROM freshet.source_position p
+ WHERE source = ANY(%(sources)s::text[])
+ ORDER BY source, topic, partition;
+
+-- name: deletes_reconciled
+-- The corpus of a source was compared with its whole logs, which were read from an instant on: what was deleted before is
+-- known. A hole that was published since stays.
+UPDATE freshet.source_position
+   SET reconciled_at = greatest(reconciled_at, %(before)s::timestamptz),
+       hole_since = CASE WHEN hole_at > %(before)s::timestamptz THEN hole_since END,
+       hole_seconds = CASE WHEN hole_at > %(before)s::timestamptz THEN hole_seconds END
+ WHERE source = %(source)s::text;
 
 -- name: halt_source
 -- Stop an active source with a reason; a source that is already stopped keeps its first reason.
@@ -84,7 +101,8 @@ UPDATE freshet.source
 -- An operator accepts that offsets are missing: the position moves to the first offset that the log still has.
 UPDATE freshet.source_position
    SET cluster_id = %(cluster_id)s::text, topic_id = %(topic_id)s::text, next_offset = %(next_offset)s::bigint,
-       newest_at = CASE WHEN topic_id = %(topic_id)s::text THEN newest_at END, updated_at = now()
+       newest_at = CASE WHEN topic_id = %(topic_id)s::text THEN newest_at END, updated_at = now(),
+       begun_at = CASE WHEN topic_id = %(topic_id)s::text THEN begun_at ELSE now() END
  WHERE source = %(source)s::text AND topic = %(topic)s::text AND partition = %(partition)s::integer
    AND next_offset = %(was)s::bigint AND topic_id = %(was_topic_id)s::text;
 
@@ -101,7 +119,7 @@ SELECT s.source, s.spec, s.state, s.state_reason, s.revision, s.last_batch, s.la
        (SELECT count(*) FROM freshet.chunk c WHERE c.source = s.source AND c.visible_to IS NULL) AS chunks,
        (SELECT count(*) FROM freshet.dead_letter l WHERE l.source = s.source AND l.state = 'open') AS dead_letters,
        b.batches, b.records, b.applied, b.unchanged, b.superseded, b.dead_lettered, b.ignored,
-       b.deletes_without_document,
+       b.documents_deleted, b.deletes_without_document,
        -- With those of batches that failed or are not published yet.
        b.texts_embedded + (
            SELECT coalesce(sum(u.texts), 0)::bigint FROM freshet.uncounted_texts u WHERE u.source = s.source
@@ -113,6 +131,7 @@ SELECT s.source, s.spec, s.state, s.state_reason, s.revision, s.last_batch, s.la
               coalesce(sum(superseded), 0)::bigint AS superseded,
               coalesce(sum(dead_lettered), 0)::bigint AS dead_lettered, coalesce(sum(ignored), 0)::bigint AS ignored,
               coalesce(sum(texts_embedded), 0)::bigint AS texts_embedded,
+              coalesce(sum(documents_deleted), 0)::bigint AS documents_deleted,
               coalesce(sum(deletes_without_document), 0)::bigint AS deletes_without_document
          FROM freshet.batch WHERE source = s.source AND state = 'published' AND kind = 'ingest') b
  ORDER BY s.source;

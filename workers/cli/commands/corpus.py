@@ -27,6 +27,7 @@ _BATCH_COLUMNS = {
     },
     **{"superseded": "superseded", "dead_lettered": "dead", "ignored": "ignored"},
     **{"chunks_opened": "opened", "chunks_closed": "closed", "chunks_reused": "reused"},
+    **{"documents_deleted": "deleted", "deletes_without_document": "in vain"},
     **{"texts_embedded": "embedded", "documents_empty": "empty"},
     **{"documents_lossy": "lossy", "documents_unknown": "unknown"},
     "published_at": "published_at",

@@ -112,7 +112,9 @@ def correct_document(
 
 
 def _check_reason(reason: str) -> None:
-    if not reason.strip() or len(reason) > _MAX_REASON or not reason.isprintable():
+    is_long = len(reason) > _MAX_REASON
+    is_blank = not reason.strip()
+    if is_long or is_blank or not reason.isprintable():
         raise CommandError(
             f"--reason is a text of 1 to {_MAX_REASON:,} characters on one line"
         )

@@ -190,6 +190,10 @@ def _show_reasons(row: dict[str, Any]) -> None:
             f"{row['source']}: {row['prepared_otherwise']:,} documents were prepared by an older version or with "
             f"other settings; see `freshet source prepare {row['source']} --dry-run`"
         )
+    for line in row["deletes_lost"]:
+        write_message(one_line(f"{row['source']}: {line}"))
+    if row["deletes_in_vain"]:
+        write_message(one_line(f"{row['source']}: {row['deletes_in_vain']}"))
     for line in row["held_up_by"]:
         write_message(one_line(f"{row['source']} is held up: {line}"))
 

@@ -26,7 +26,8 @@ _ROW = (
         "dead_letters",
     ),
     *("records", "applied", "unchanged", "superseded", "dead_lettered", "ignored"),
-    *("deletes_without_document", "last_batch", "last_published_at"),
+    *("documents_deleted", "deletes_without_document", "last_batch"),
+    "last_published_at",
 )
 
 Name = Annotated[str, typer.Argument(help="Name of the source.")]
@@ -45,7 +46,8 @@ def show_source(name: Name, as_json: Json = False) -> None:
         return
     for column in _ROW:
         write(f"{column:<26} {one_line(str(row[column]))}")
-    for line in (*row["held_up_by"], *row["problems"]):
+    deletes = [*row["deletes_lost"], *filter(None, [row["deletes_in_vain"]])]
+    for line in (*row["held_up_by"], *row["problems"], *deletes):
         write(f"{'problem':<26} {one_line(line)}")
     for field, value in row["workflow"].items():
         label = f"workflow {field}"
