@@ -25,7 +25,9 @@ from ingest.consume.readable import ReadableRecords
 from ingest.kafka import Cluster, PartitionKey
 
 
-def overview(connection: Connection, cluster: Cluster) -> list[dict[str, Any]]:
+def overview(
+    connection: Connection, cluster: Cluster, readable: ReadableRecords | None = None
+) -> list[dict[str, Any]]:
     """Every source: its state, what it holds, the sums of its outcomes, and how many records it is behind the log.
 
     `prepared_otherwise` counts visible documents that an earlier version, or other settings, have prepared; None where
@@ -37,6 +39,7 @@ def overview(connection: Connection, cluster: Cluster) -> list[dict[str, Any]]:
     partitions that Kafka cannot be asked about (their records are not in `lag`), positions that are not in the log.
     `deletes_lost` names the places where compaction may have removed deletes before they were read; `deletes_in_vain`
     says where most deletes name documents that were never there, and is empty elsewhere.
+    `readable` remembers what it saw at the ends of logs, for a caller that asks again.
     `condition` and `why` say what follows (`ingest.condition`); `stands` says since when nothing is published.
     """
     cursor = connection.cursor(row_factory=dict_row)
@@ -47,7 +50,8 @@ def overview(connection: Connection, cluster: Cluster) -> list[dict[str, Any]]:
     positions = _positions_of(connection, stored.specs)
     otherwise = _prepared_otherwise(connection, stored.specs)
     lines = held_up(connection)
-    readable = ReadableRecords(cluster)
+    if readable is None:
+        readable = ReadableRecords(cluster)
     lost = _lost_deletes(connection, cluster, stored.specs, logs)
     for row in rows:
         spec = stored.specs.get(row["source"])

@@ -24,6 +24,8 @@ from workers.cli.live import frames, rounds
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from ingest.consume.readable import ReadableRecords
+    from ingest.kafka import Cluster
     from workers.config.settings import Settings
     from workers.stages import SourceStages, StageWatcher
     from workers.top import Line
@@ -107,15 +109,20 @@ class Look:
 def _looks(settings: "Settings", interval: float, count: int) -> Iterator[Look]:
     """One look after the other; where PostgreSQL does not answer, the sources stay what they were."""
     from corpus.errors import DependencyError
+    from ingest.consume.readable import ReadableRecords
+    from ingest.kafka import Cluster
     from workers.stages import StageWatcher
     from workers.top import Rates
 
+    cluster = Cluster(settings.kafka_bootstrap, settings.kafka_properties)
+    readable = ReadableRecords(cluster)
     rates = Rates()
     look = Look(lines=())
     with StageWatcher(settings) as watcher:
         for _ in rounds(interval, count):
             try:
-                rows, stages = _read(settings, watcher)
+                readable.begin_round()
+                rows, stages = _read(settings, watcher, cluster, readable)
             except DependencyError as error:
                 yield Look(lines=look.lines, problem=str(error))
                 continue
@@ -126,21 +133,22 @@ def _looks(settings: "Settings", interval: float, count: int) -> Iterator[Look]:
 
 
 def _read(
-    settings: "Settings", watcher: "StageWatcher"
+    settings: "Settings",
+    watcher: "StageWatcher",
+    cluster: "Cluster",
+    readable: "ReadableRecords",
 ) -> tuple[list[dict[str, Any]], dict[str, "SourceStages"]]:
     """Every source, and what the batches of those that are behind do."""
     from corpus.database import connect, database_errors_translated
-    from ingest.kafka import Cluster
     from ingest.overview import overview
     from workers.conditions import explain_by
     from workers.stages import counted, texts_embedded_after
 
-    cluster = Cluster(settings.kafka_bootstrap, settings.kafka_properties)
     with (
         connect(settings.database_url, application="freshet-top") as connection,
         database_errors_translated(),
     ):
-        rows = overview(connection, cluster)
+        rows = overview(connection, cluster, readable)
         unfinished = {row["source"]: row["last_batch"] for row in rows if row["lag"]}
         embedded = texts_embedded_after(connection, unfinished)
     stages = counted(watcher.stages(unfinished), embedded)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -47,7 +48,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def use(*given: Answer) -> None:
         waiting: Iterator[Answer] = iter(given)
 
-        def read(_settings: Any, _watcher: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        def read(*_: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
             answer = next(waiting, KeyboardInterrupt())
             if isinstance(answer, BaseException):
                 raise answer
@@ -55,7 +56,8 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
         monkeypatch.setattr(top, "_read", read)
         monkeypatch.setattr(stages, "StageWatcher", NoWatcher)
-        monkeypatch.setattr(settings, "load", object)
+        nowhere = SimpleNamespace(kafka_bootstrap="127.0.0.1:1", kafka_properties={})
+        monkeypatch.setattr(settings, "load", lambda: nowhere)
 
     return use
 
