@@ -4,6 +4,7 @@ import contextvars
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from temporalio import activity
 
@@ -17,8 +18,9 @@ from corpus.batch import (
     PublishRequest,
     RewindRequest,
     RewoundSource,
+    StagedFile,
 )
-from corpus.errors import FreshetError, as_application_error
+from corpus.errors import FreshetError, TimeSliceUsedError, as_application_error
 
 HEARTBEAT_SECONDS = 1.0
 
@@ -27,8 +29,9 @@ HEARTBEAT_SECONDS = 1.0
 def heartbeats() -> Generator[None, None, None]:
     """Send a heartbeat every second while the body runs, and translate Freshet's errors into Temporal's.
 
-    The body is a step that runs in a thread. Its progress is in the database (shards, the publishing transaction), so
-    the heartbeat carries no details: the next attempt reads there what is done.
+    The body is a step that runs in a thread. Its progress is in the database (shards, the publishing transaction), and
+    the next attempt reads there what is done. Where it is elsewhere, the step raises TimeSliceUsedError with what the
+    next attempt continues with; every heartbeat repeats it, so that it is there also after an attempt was killed.
 
     Raises:
         ApplicationError: the body raised a FreshetError; its type is the name of the error's class.
@@ -36,20 +39,35 @@ def heartbeats() -> Generator[None, None, None]:
     ended = threading.Event()
     # A heartbeat belongs to the activity of its context, which a new thread does not inherit.
     context = contextvars.copy_context()
+    details = activity.info().heartbeat_details
 
     def send_heartbeats() -> None:
         while not ended.wait(HEARTBEAT_SECONDS):
-            context.run(activity.heartbeat)
+            context.run(activity.heartbeat, *details)
 
     thread = threading.Thread(target=send_heartbeats, name="heartbeats", daemon=True)
     thread.start()
     try:
         yield
+    except TimeSliceUsedError as error:
+        details = error.details
+        activity.heartbeat(*details)
+        raise as_application_error(error) from error
     except FreshetError as error:
         raise as_application_error(error) from error
     finally:
         ended.set()
         thread.join()
+
+
+def _with_progress(request: PrepareRequest) -> PrepareRequest:
+    """The request with what the attempt before has left for this one."""
+    info = activity.info()
+    details = info.heartbeat_details
+    if not details:
+        return request
+    progress = StagedFile(**details[0])
+    return replace(request, progress=progress)
 
 
 class PrepareActivities:
@@ -62,7 +80,7 @@ class PrepareActivities:
     def prepare(self, request: PrepareRequest) -> PreparedBatch:
         """Clean, split and compare the events of a batch."""
         with heartbeats():
-            return self._prepare(request)
+            return self._prepare(_with_progress(request))
 
 
 class EmbedActivities:

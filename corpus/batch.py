@@ -226,6 +226,8 @@ class PrepareRequest:
     source: str
     batch: int
     refs: tuple[BatchRef, ...]
+    progress: StagedFile | None = None
+    """What the attempts before have prepared; workflows leave it empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

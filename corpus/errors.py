@@ -13,6 +13,7 @@
     │   ├── MassExpiryError       more would be expired than the source allows
     │   └── DatabaseRefusalError  PostgreSQL answers and refuses a statement
     └── TransientError            a retry may help
+        ├── TimeSliceUsedError    a part of the work is done, the next attempt continues
         ├── StalePreparationError the corpus changed since the batch was prepared: prepare again
         ├── MissingVectorError    a text has no vector yet: embed again
         ├── UnreadableSpecError   this version cannot read a source's stored specification
@@ -22,7 +23,11 @@
 The message says what happened, with which value, and what to do next.
 """
 
-from temporalio.exceptions import ApplicationError
+from datetime import timedelta
+
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+
+_NEXT_SLICE_AFTER = timedelta(milliseconds=100)
 
 
 class FreshetError(Exception):
@@ -77,6 +82,18 @@ class MassExpiryError(PermanentError):
     """More documents would be expired than the source's `max_expiry_ratio` allows."""
 
 
+class TimeSliceUsedError(TransientError):
+    """An activity has used its slice of time and gives its place to others; the next attempt continues.
+
+    Attributes:
+        details: what the next attempt continues with, for the last heartbeat of this one.
+    """
+
+    def __init__(self, message: str, *, details: tuple[object, ...] = ()) -> None:
+        super().__init__(message)
+        self.details = details
+
+
 class StalePreparationError(TransientError):
     """What the preparation read from the corpus has changed since; preparing again fixes it."""
 
@@ -103,4 +120,12 @@ class LockWaitError(DependencyError):
 def as_application_error(error: FreshetError) -> ApplicationError:
     """Return Temporal's form of an error; its type is the class name. No other place does this."""
     kind = type(error).__name__
+    if isinstance(error, TimeSliceUsedError):
+        # No failure: it is in no count of failures, and its place in the queue is behind those who wait.
+        return ApplicationError(
+            str(error),
+            type=kind,
+            next_retry_delay=_NEXT_SLICE_AFTER,
+            category=ApplicationErrorCategory.BENIGN,
+        )
     return ApplicationError(str(error), type=kind, non_retryable=not error.retryable)

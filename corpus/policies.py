@@ -9,7 +9,7 @@ help is raised as permanent and ends the batch.
 from dataclasses import replace
 from datetime import timedelta
 
-from temporalio.common import RetryPolicy
+from temporalio.common import Priority, RetryPolicy
 from temporalio.workflow import ActivityConfig
 
 from corpus import task_queues
@@ -21,6 +21,7 @@ _RETRY = RetryPolicy(
     maximum_interval=timedelta(seconds=10),
 )
 _HEARTBEAT = timedelta(seconds=10)
+_MAX_KEY_CHARACTERS = 64  # of a fairness key, in bytes; names of sources are ASCII
 
 # Raised by the publishing transaction before it changes anything. To prepare and embed once more fixes them, to publish
 # once more does not, so they return to the workflow at once.
@@ -40,6 +41,15 @@ def _policy(
     if heartbeat:
         config["heartbeat_timeout"] = _HEARTBEAT
     return config
+
+
+def shared(policy: ActivityConfig, source: str) -> ActivityConfig:
+    """A policy with the source for whose sake the activity runs: a server with fairness serves sources in turn.
+
+    A server without it ignores the key.
+    """
+    key = source[:_MAX_KEY_CHARACTERS]
+    return policy | {"priority": Priority(fairness_key=key)}
 
 
 PREPARE = _policy(task_queues.PREPARE, timedelta(hours=1))

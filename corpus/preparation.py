@@ -52,8 +52,8 @@ class PreparationSpec:
     max_chunks: int = 50_000
     # Depth of HTML elements; a deeper document is read without structure.
     max_nesting: int = 512
-    # Time to clean one document; a slower one is a dead letter.
-    clean_timeout_seconds: float = 20.0
+    # Time to clean and split one document; a slower one is a dead letter.
+    clean_timeout_seconds: float = 60.0
 
     # Share of a document's readable characters; of a document that keeps less, the ledger counts a loss.
     min_kept_ratio: float = 0.1

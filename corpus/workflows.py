@@ -9,6 +9,7 @@ from temporalio.exceptions import (
     ApplicationError,
     is_cancelled_exception,
 )
+from temporalio.workflow import ActivityConfig
 
 with workflow.unsafe.imports_passed_through():
     from corpus import policies
@@ -133,7 +134,7 @@ class BatchWorkflow:
                     source=self._batch.source, batch=self._batch.batch, refs=refs
                 )
                 return await workflow.execute_activity_method(
-                    PrepareActivities.prepare, request, **policies.PREPARE
+                    PrepareActivities.prepare, request, **self._shared(policies.PREPARE)
                 )
             case Expire() | Correct():
                 return None
@@ -152,7 +153,7 @@ class BatchWorkflow:
             context=prepared.context,
         )
         await workflow.execute_activity_method(
-            EmbedActivities.embed, request, **policies.EMBED
+            EmbedActivities.embed, request, **self._shared(policies.EMBED)
         )
 
     async def _publish(self, prepared: PreparedBatch | None) -> BatchReport:
@@ -164,8 +165,11 @@ class BatchWorkflow:
             run_id=info.run_id,
         )
         return await workflow.execute_activity_method(
-            PublishActivities.publish, request, **policies.PUBLISH
+            PublishActivities.publish, request, **self._shared(policies.PUBLISH)
         )
+
+    def _shared(self, policy: ActivityConfig) -> ActivityConfig:
+        return policies.shared(policy, self._batch.source)
 
     def _enter(self, wanted: BatchState) -> None:
         """The only place that changes the state."""

@@ -21,6 +21,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from corpus import search_attributes
 from corpus.batch import PreparedBatch
 from corpus.database import Connection
+from corpus.errors import TimeSliceUsedError
 from corpus.source import source_workflow_id
 from corpus.sql import query
 from ingest.entity import state_of
@@ -59,6 +60,7 @@ class BatchStage:
     embedded: int = 0  # of them
     waits_for: str = ""  # the role that no process of has taken the work
     problem: str = ""  # of the last attempt
+    progress: str = ""  # of a batch that is worked on in slices of time
 
     def __str__(self) -> str:
         what = self.stage
@@ -66,8 +68,9 @@ class BatchStage:
             what += f" (no {self.waits_for} has taken it yet)"
         elif self.stage == "embedding":
             what += f" {self._counts()}"
-        if self.problem:
-            what += f" ({self.problem})"
+        for note in (self.progress, self.problem):
+            if note:
+                what += f" ({note})"
         return f"batch {self.batch}: {what}"
 
     def _counts(self) -> str:
@@ -285,7 +288,12 @@ def stage_of(described: WorkflowExecutionDescription) -> BatchStage:
         name = activity.activity_type.name
         if name in _STAGES:
             stage, role = _STAGES[name]
-            taken = BatchStage(batch=number, stage=stage, problem=_problem(activity))
+            taken = BatchStage(
+                batch=number,
+                stage=stage,
+                problem=_problem(activity),
+                progress=_progress(activity),
+            )
             if _is_untaken(activity):
                 return replace(taken, waits_for=role)
             return taken
@@ -301,10 +309,29 @@ def _is_untaken(activity: PendingActivityInfo) -> bool:
 
 
 def _problem(activity: PendingActivityInfo) -> str:
-    if activity.attempt <= 1 or not activity.HasField("last_failure"):
+    if not _has_failed(activity) or _used_its_slice(activity):
         return ""
-    message = " ".join(activity.last_failure.message.split())
-    return f"attempt {activity.attempt}: {message}"[:_MAX_PROBLEM]
+    return f"attempt {activity.attempt}: {_message(activity)}"[:_MAX_PROBLEM]
+
+
+def _progress(activity: PendingActivityInfo) -> str:
+    if not _has_failed(activity) or not _used_its_slice(activity):
+        return ""
+    return _message(activity)[:_MAX_PROBLEM]
+
+
+def _has_failed(activity: PendingActivityInfo) -> bool:
+    return activity.attempt > 1 and activity.HasField("last_failure")
+
+
+def _used_its_slice(activity: PendingActivityInfo) -> bool:
+    """Whether the last attempt gave its place to others, and the next one continues."""
+    kind = activity.last_failure.application_failure_info.type
+    return kind == TimeSliceUsedError.__name__
+
+
+def _message(activity: PendingActivityInfo) -> str:
+    return " ".join(activity.last_failure.message.split())
 
 
 async def _staged_records(entity: WorkflowHandle[Any, Any]) -> int:

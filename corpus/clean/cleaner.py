@@ -1,21 +1,15 @@
 """Documents as received → cleaned documents, or the reason why not.
 
-HTML and Markdown are read by parsers of others, in a pool of processes that can be killed: no input can block a worker
-or its heartbeats for longer than its time limit. Plain text and reStructuredText are read by scanners that look at each
-line once, in the calling process.
+Every format is read in processes with limits (`corpus.limits`), whoever wrote its parser: no input can block a worker
+or its heartbeats, and none takes more than its time and its memory.
 """
 
-import multiprocessing
-import os
 import re
-import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
-
-from pebble import ProcessExpired, ProcessPool
+from typing import Generic, TypeVar
 
 from corpus.clean.account import AccountBuilder, visible_length
 from corpus.clean.blocks import Block, CleanedDocument, CleaningFailure
@@ -27,13 +21,33 @@ from corpus.clean.payload import without_payloads
 from corpus.clean.plain import plain_blocks
 from corpus.clean.rst.reader import read_rst
 from corpus.dead_letter import DeadLetterReason
+from corpus.limits.fair_queue import QueuedBatch
+from corpus.limits.processes import (
+    DEFAULT_MEMORY_MB,
+    Limit,
+    LimitedProcesses,
+    Overrun,
+)
 from corpus.preparation import PreparationSpec
 
-# Documents that share one task of the pool: enough that handing over costs little, few enough to share a time limit.
-_GROUP_DOCUMENTS = 32
-_GROUP_CHARACTERS = 1_000_000
-# Address space of a cleaning process; a parser that is tricked into more dies alone.
-_POOL_MEMORY_BYTES = 6 * 1024**3
+# Why a document has no result, by what ended the work on it; the braces stand for the detail.
+_OVERRUNS = {
+    Limit.TIME: (
+        DeadLetterReason.CLEANING_TIMEOUT,
+        "cleaning and splitting took longer than clean_timeout = {}",
+    ),
+    Limit.MEMORY: (
+        DeadLetterReason.CLEANING_FAILED,
+        "cleaning and splitting take more memory than FRESHET_PREPARE_MEMORY = {}",
+    ),
+    Limit.PROCESS: (
+        DeadLetterReason.CLEANING_FAILED,
+        "the process that cleaned and split it died with {}",
+    ),
+    Limit.ERROR: (DeadLetterReason.CLEANING_FAILED, "{}"),
+}
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +70,6 @@ _FORMATS = {
     "text/html": "html",
     "application/xhtml+xml": "html",
 }
-_POOLED_FORMATS = frozenset(("markdown", "html", "rst"))
 # The text, its blocks, and how many characters of it the cleaner added.
 _ReadText = tuple[str, tuple[Block, ...], int]
 _MEDIA_TYPE = re.compile(
@@ -67,11 +80,27 @@ Cleaned = CleanedDocument | CleaningFailure
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
-    """A document for the pool."""
+class _Work(Generic[Result]):
+    """What is done to a document, in a process with limits."""
 
     content: str
     text_format: str
+    html: str
+    max_nesting: int
+    step: Callable[[CleanedDocument], Result]
+
+    @property
+    def characters(self) -> int:
+        return len(self.content)
+
+    def __call__(self) -> Result:
+        return self.step(self._clean())
+
+    def _clean(self) -> CleanedDocument:
+        if self.text_format != "html":
+            return clean_text(self.content, self.text_format)
+        is_main = self.html == "main"
+        return clean_html(self.content, main=is_main, max_nesting=self.max_nesting)
 
 
 def format_of(content_type: str | None, spec: PreparationSpec) -> str | CleaningFailure:
@@ -118,15 +147,24 @@ _READERS: dict[str, Callable[[str, AccountBuilder], _ReadText]] = {
 
 
 class Cleaner:
-    """Cleans documents; holds processes, so use it in a `with` statement, once per process.
+    """Cleans documents in processes with limits; use it in a `with` statement, once per process.
 
-    Its processes start with the first document that needs one.
+    Args:
+        processes: side by side.
+        memory_mb: what each may use, in megabytes.
+        preload: modules of what else is done to a cleaned document.
     """
 
-    def __init__(self, processes: int = 1) -> None:
-        self._processes = processes
-        self._pool: ProcessPool | None = None
-        self._lock = threading.Lock()
+    def __init__(
+        self,
+        processes: int = 1,
+        *,
+        memory_mb: int = DEFAULT_MEMORY_MB,
+        preload: Sequence[str] = (),
+    ) -> None:
+        self._processes = LimitedProcesses(
+            processes, memory_mb=memory_mb, preload=[__name__, *preload]
+        )
 
     def __enter__(self) -> "Cleaner":
         return self
@@ -141,61 +179,76 @@ class Cleaner:
 
     def close(self) -> None:
         """End the processes."""
-        with self._lock:
-            pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.stop()
-            pool.join()
+        self._processes.close()
 
     def clean(
         self, documents: Sequence[RawDocument], spec: PreparationSpec
     ) -> list[Cleaned]:
         """Clean each document; results are in the documents' order. Failures are results, not errors."""
-        results: dict[int, Cleaned] = {}
-        pooled: dict[int, _Work] = {}
-        for number, document in enumerate(documents):
-            text_format = format_of(document.content_type, spec)
-            if isinstance(text_format, CleaningFailure):
-                results[number] = text_format
-            elif (too_large := _too_large(document.content, spec)) is not None:
-                results[number] = too_large
-            elif text_format in _POOLED_FORMATS:
-                pooled[number] = _Work(document.content, text_format)
-            else:
-                results[number] = clean_text(document.content, text_format)
-        cleaned = self._clean_in_pool(list(pooled.values()), spec)
-        results.update(zip(pooled, cleaned, strict=True))
-        return [results[number] for number in range(len(documents))]
+        batch = QueuedBatch("", 0, len(documents))
+        steps = [_unchanged] * len(documents)
+        return list(self.clean_then(documents, spec, steps, batch))
 
-    def _clean_in_pool(self, work: list[_Work], spec: PreparationSpec) -> list[Cleaned]:
-        """Hand groups to the pool; a group that fails is handed over again one by one, so that one document pays."""
-        groups = _groups(work)
-        futures = [self._schedule(group, spec) for group in groups]
-        cleaned: list[Cleaned] = []
-        for group, future in zip(groups, futures, strict=True):
-            result = _result(future, spec)
-            if not isinstance(result, CleaningFailure):
-                cleaned += result
-            elif len(group) == 1:
-                cleaned.append(result)
-            else:
-                cleaned += [self._clean_alone(document, spec) for document in group]
-        return cleaned
+    def clean_then(
+        self,
+        documents: Sequence[RawDocument],
+        spec: PreparationSpec,
+        steps: Sequence[Callable[[CleanedDocument], Result]],
+        batch: QueuedBatch,
+    ) -> Generator[Result | CleaningFailure]:
+        """Clean each document and do what follows in the same process, within the same limits.
 
-    def _clean_alone(self, document: _Work, spec: PreparationSpec) -> Cleaned:
-        result = _result(self._schedule([document], spec), spec)
-        return result if isinstance(result, CleaningFailure) else result[0]
+        Args:
+            documents: as received.
+            spec: formats and limits.
+            steps: what follows, one per document; picklable.
+            batch: for whose sake.
 
-    # The future is pebble's, which is generic in a private way.
-    def _schedule(self, group: list[_Work], spec: PreparationSpec) -> Any:
-        with self._lock:
-            if self._pool is None or not self._pool.active:
-                self._pool = _start_pool(self._processes)
-            return self._pool.schedule(
-                _clean_group,
-                args=(group, spec.html, spec.max_nesting),
-                timeout=spec.clean_timeout_seconds,
-            )
+        Yields:
+            What the step returned, or why there is nothing, in the documents' order.
+
+        Raises:
+            DependencyError: the cleaner was closed.
+        """
+        tasks = [
+            _task(document, spec, step)
+            for document, step in zip(documents, steps, strict=True)
+        ]
+        work = [task for task in tasks if isinstance(task, _Work)]
+        outcomes = self._processes.run(work, spec.clean_timeout_seconds, batch)
+        with closing(outcomes):
+            for task in tasks:
+                if isinstance(task, CleaningFailure):
+                    yield task
+                else:
+                    outcome = next(outcomes)
+                    yield _failure_or_result(outcome)
+
+
+def _unchanged(document: CleanedDocument) -> CleanedDocument:
+    return document
+
+
+def _task(
+    document: RawDocument,
+    spec: PreparationSpec,
+    step: Callable[[CleanedDocument], Result],
+) -> "_Work[Result] | CleaningFailure":
+    """What is to be done to a document, or why nothing is."""
+    text_format = format_of(document.content_type, spec)
+    if isinstance(text_format, CleaningFailure):
+        return text_format
+    too_large = _too_large(document.content, spec)
+    if too_large is not None:
+        return too_large
+    return _Work(document.content, text_format, spec.html, spec.max_nesting, step)
+
+
+def _failure_or_result(outcome: Result | Overrun) -> Result | CleaningFailure:
+    if not isinstance(outcome, Overrun):
+        return outcome
+    reason, message = _OVERRUNS[outcome.limit]
+    return CleaningFailure(reason, message.format(outcome.detail))
 
 
 def _too_large(content: str, spec: PreparationSpec) -> CleaningFailure | None:
@@ -209,84 +262,3 @@ def _too_large(content: str, spec: PreparationSpec) -> CleaningFailure | None:
         DeadLetterReason.TOO_LARGE,
         f"the content has {size} bytes, more than max_document_bytes = {limit}",
     )
-
-
-def _groups(work: list[_Work]) -> list[list[_Work]]:
-    """Divide documents, in order, into groups that are small enough to share a task."""
-    groups: list[list[_Work]] = []
-    characters = 0
-    for document in work:
-        characters += len(document.content)
-        full = not groups or len(groups[-1]) == _GROUP_DOCUMENTS
-        if full or characters > _GROUP_CHARACTERS:
-            groups.append([])
-            characters = len(document.content)
-        groups[-1].append(document)
-    return groups
-
-
-def _result(future: Any, spec: PreparationSpec) -> list[Cleaned] | CleaningFailure:
-    try:
-        return future.result()
-    except FutureTimeoutError:
-        return CleaningFailure(
-            DeadLetterReason.CLEANING_TIMEOUT,
-            f"cleaning took longer than clean_timeout = {spec.clean_timeout_seconds:g}s",
-        )
-    except ProcessExpired as error:
-        return CleaningFailure(
-            DeadLetterReason.CLEANING_FAILED,
-            f"the cleaning process died with exit code {error.exitcode}",
-        )
-    except Exception as error:
-        return CleaningFailure(
-            DeadLetterReason.CLEANING_FAILED,
-            f"{type(error).__name__}: {str(error)[:200]}",
-        )
-
-
-# What runs in the pool
-
-
-def _start_pool(processes: int) -> ProcessPool:
-    # A fork of a process with threads (this one has them) can hang; the fork server forks from a clean one, preloaded.
-    has_fork_server = "forkserver" in multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if has_fork_server else "spawn")
-    context.set_forkserver_preload(["corpus.clean.cleaner"])
-    return ProcessPool(
-        max_workers=processes, initializer=_start_process, context=context
-    )
-
-
-def _start_process() -> None:
-    """End this process with its parent, and before it takes the machine's memory."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-
-        def end_with_parent() -> None:
-            parent.join()
-            os._exit(0)
-
-        waiter = threading.Thread(target=end_with_parent, daemon=True)
-        waiter.start()
-    try:
-        import resource
-    except ImportError:
-        return
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    limits = [_POOL_MEMORY_BYTES, hard]
-    limit = min(limit for limit in limits if limit >= 0)  # -1: no limit
-    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
-
-
-def _clean_group(group: list[_Work], html: str, max_nesting: int) -> list[Cleaned]:
-    cleaned: list[Cleaned] = []
-    for document in group:
-        if document.text_format == "html":
-            main = html == "main"
-            cleaned.append(
-                clean_html(document.content, main=main, max_nesting=max_nesting)
-            )
-        else:
-            cleaned.append(clean_text(document.content, document.text_format))
-    return cleaned

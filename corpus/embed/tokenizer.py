@@ -4,6 +4,9 @@ Imports neither torch nor transformers, so splitting stays light and exact.
 """
 
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 from tokenizers import Encoding, Tokenizer
 
@@ -28,13 +31,20 @@ class ChunkTokenizer:
         word_by_word: whether a slice of a text's tokens is what the slice's own text gives.
     """
 
-    def __init__(self, tokenizer: Tokenizer, limit: int, prefix: str = "") -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        limit: int,
+        prefix: str = "",
+        folder: Path | None = None,
+    ) -> None:
         """Take over `tokenizer`.
 
         Args:
             tokenizer: of the model; its truncation and padding are switched off.
             limit: tokens that the model reads, special tokens included.
             prefix: put before every text; counted as special tokens.
+            folder: of the model, where another process finds the tokenizer; None: it is sent there as a whole.
         """
         tokenizer.no_truncation()
         tokenizer.no_padding()
@@ -47,6 +57,14 @@ class ChunkTokenizer:
         self.special_tokens = len(self.prefix_ids) + len(self.suffix_ids)
         self.unknown_token = _unknown_token(tokenizer)
         self.word_by_word = type(tokenizer.pre_tokenizer).__name__ in _WORD_BY_WORD
+        self._prefix = prefix
+        self._folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it is pickled: each process reads a model's folder once, instead of megabytes per message."""
+        if self._folder is None:
+            return ChunkTokenizer, (self._tokenizer, self.limit, self._prefix)
+        return _of_folder, (self._folder, self._prefix)
 
     def encode(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         """Return token ids and each token's (start, end) in characters of `text`."""
@@ -77,7 +95,12 @@ def load_tokenizer(model: str, prefix: str = "") -> ChunkTokenizer:
             "choose a model with a fast tokenizer, or save one with transformers' save_pretrained"
         )
     tokenizer = Tokenizer.from_file(str(file))
-    return ChunkTokenizer(tokenizer, token_limit(folder), prefix)
+    return ChunkTokenizer(tokenizer, token_limit(folder), prefix, folder)
+
+
+@cache
+def _of_folder(folder: Path, prefix: str) -> ChunkTokenizer:
+    return load_tokenizer(str(folder), prefix)
 
 
 def _unknown_token(tokenizer: Tokenizer) -> int | None:

@@ -1,20 +1,18 @@
 """A batch while it is prepared, and which of its documents have to be cleaned to know what becomes of them."""
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
 from corpus.chunk import Chunk
-from corpus.clean.account import Account
 from corpus.embed.spaces import Space
 from corpus.preparation import NO_CONTEXT, PreparationRule
 from corpus.prepare.events import JudgedEvents
-from corpus.prepare.files import DocumentChunk, document_row, text_account
+from corpus.prepare.files import DocumentChunk, document_row
 from corpus.prepare.fold import FoldedDocument, is_after
 from corpus.prepare.heads import Head
 from corpus.prepare.language import Language, Languages
 from corpus.source import SourceSpec
-from corpus.split.unknown import unknown_text
 
 Documents = dict[str, FoldedDocument]
 
@@ -30,6 +28,13 @@ class Candidate:
     reusable: Head | None = None
     is_again: bool = False  # the corpus has this version, of another preparation
 
+    @property
+    def reusable_sha256(self) -> bytes | None:
+        """Hash of the cleaned text of `reusable`."""
+        if self.reusable is None:
+            return None
+        return self.reusable.cleaned_sha256
+
 
 @dataclass(slots=True)
 class BatchState:
@@ -42,6 +47,7 @@ class BatchState:
     preparation: PreparationRule
     languages: Languages
     refused_texts: frozenset[bytes] = frozenset()  # that the model makes no vector of
+    number: int = 0
     documents: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     chunks: list[DocumentChunk] = field(default_factory=list[DocumentChunk])
 
@@ -119,7 +125,7 @@ class BatchState:
         reused: Head | None = None,
         cleaned_sha256: bytes | None = None,
         chunks: Sequence[Chunk] = (),
-        account: Account | None = None,
+        account: Mapping[str, Any] | None = None,
         language: Language | None = None,
         is_again: bool = False,
     ) -> None:
@@ -131,13 +137,10 @@ class BatchState:
             reused: the version whose chunks stay as they are.
             cleaned_sha256: of the cleaned text, where the document was cleaned.
             chunks: of the cleaned text.
-            account: of its cleaning; None where it was not cleaned, or where the chunks of `reused` stay.
+            account: of its text (`text_account`); None where it was not cleaned, or where the chunks of `reused` stay.
             language: of its text; None where it has none.
             is_again: whether the corpus has this version, of another preparation.
         """
-        text = None
-        if account is not None:
-            text = text_account(account, unknown_text(chunks, self.space.tokenizer))
         self.documents.append(
             document_row(
                 self.events,
@@ -145,7 +148,7 @@ class BatchState:
                 document,
                 reused=reused,
                 cleaned_sha256=cleaned_sha256,
-                account=text,
+                account=account,
                 language=language,
                 is_again=is_again,
             )

@@ -8,6 +8,8 @@ from corpus.errors import ConfigurationError
 
 # Characters that are looked at: of the beginning, the middle and the end, a third each.
 _SAMPLE_CHARACTERS = 900
+_GAP = " "  # between them
+_GAPS = 2 * _GAP
 # From 0 to 1. Below, a text is in several languages, or too short, or it is code.
 _MIN_CONFIDENCE = 0.5
 # The library's code for what is in no language.
@@ -20,19 +22,20 @@ def detected_language(text: str) -> str | None:
     Raises:
         ConfigurationError: the library is not installed.
     """
-    language, confidence = _identifier().classify(_sample(text))
+    language, confidence = _identifier().classify(language_sample(text))
     if confidence < _MIN_CONFIDENCE or language == _NO_LANGUAGE:
         return None
     return language
 
 
-def _sample(text: str) -> str:
-    if len(text) <= _SAMPLE_CHARACTERS:
+def language_sample(text: str) -> str:
+    """What the language of a text is judged by; a sample's sample is itself."""
+    if len(text) <= _SAMPLE_CHARACTERS + len(_GAPS):
         return text
     third = _SAMPLE_CHARACTERS // 3
     middle = (len(text) - third) // 2
     parts = (text[:third], text[middle : middle + third], text[-third:])
-    return " ".join(parts)
+    return _GAP.join(parts)
 
 
 @lru_cache(maxsize=1)

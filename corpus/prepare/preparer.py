@@ -4,8 +4,10 @@ Only staged files are written. What is read from the corpus here is judged again
 """
 
 import hashlib
+import io
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,23 +17,35 @@ from psycopg_pool import ConnectionPool
 
 from corpus.batch import PreparedBatch, PreparedFrom, PrepareRequest, StagedFile
 from corpus.chunk import Chunk
-from corpus.clean.blocks import CleanedDocument, CleaningFailure
+from corpus.clean.blocks import CleaningFailure
 from corpus.clean.cleaner import Cleaner, RawDocument
 from corpus.database import Connection, database_errors_translated, fetch_all, fetch_one
 from corpus.dead_letter import DeadLetterReason
 from corpus.embed.refused_texts import refused_texts
 from corpus.embed.spaces import SpaceRegistry, registered
-from corpus.errors import ConfigurationError
+from corpus.errors import ConfigurationError, StagedFileError, TimeSliceUsedError
+from corpus.limits.fair_queue import QueuedBatch
 from corpus.preparation import preparation_rule
 from corpus.prepare.candidates import BatchState, Candidate, Documents, candidates_of
+from corpus.prepare.divide import Divide, DividedDocument
 from corpus.prepare.events import JudgedEvents, read_staged_events, without_refused
 from corpus.prepare.files import (
     chunk_frame,
     document_frame,
+    text_account,
     text_frame,
 )
 from corpus.prepare.heads import heads_of
 from corpus.prepare.language import languages_of
+from corpus.prepare.time_slice import (
+    SLICE_SECONDS,
+    Prepared,
+    SliceOver,
+    TimeSlice,
+    read_results,
+    result_key,
+    results_frame,
+)
 from corpus.prepare.versions import (
     refuse_beyond,
     refuse_corrected,
@@ -39,7 +53,6 @@ from corpus.prepare.versions import (
     refuse_superseded,
 )
 from corpus.source import SourceSpec
-from corpus.split.splitter import TooManyChunks, split
 from corpus.staging.frames import to_parquet
 from corpus.staging.layout import batch_file_name
 from corpus.staging.store import StagingStore
@@ -91,6 +104,7 @@ class Preparer:
             ConfigurationError: the source is not in the database, its model is not available, or its format was
                 changed after the batch was staged.
             DependencyError: PostgreSQL or the staging store does not answer.
+            TimeSliceUsedError: only a part of the documents is prepared; the same request with `progress` continues.
         """
         started = time.monotonic()
         with database_errors_translated(), self._pool.connection() as connection:
@@ -109,8 +123,14 @@ class Preparer:
             heads = heads_of(connection, request.source, list(documents))
             languages = languages_of(connection, spec)
             refused = refused_texts(connection, space.fingerprint)
-        batch = BatchState(spec, space, events, heads, preparation, languages, refused)
-        self._judge(batch, documents)  # Steps 3, 4.
+        batch = BatchState(
+            spec, space, events, heads, preparation, languages, refused, request.batch
+        )
+        part = TimeSlice(self._results_before(request), SLICE_SECONDS)
+        try:
+            self._judge(batch, documents, part)  # Steps 3, 4.
+        except SliceOver:
+            raise self._continue_later(request, part, len(documents)) from None
         refuse_superseded(events, spec)
         texts = {chunk.sha256(): chunk for _, _, chunk in batch.chunks}
         with database_errors_translated(), self._pool.connection() as connection:
@@ -126,49 +146,69 @@ class Preparer:
 
     # ── steps 3, 4 ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _judge(self, batch: BatchState, documents: Documents) -> None:
-        """Add every document to the batch, or make its events dead letters."""
+    def _judge(self, batch: BatchState, documents: Documents, part: TimeSlice) -> None:
+        """Add every document to the batch, or make its events dead letters.
+
+        Raises:
+            SliceOver: the part's time is used up.
+        """
         while documents:
             failed = refuse_outranked(batch.events, documents, batch.heads, batch.spec)
             for document_id in failed:
                 del documents[document_id]
-            failed |= self._clean_and_split(batch, candidates_of(batch, documents))
+            candidates = candidates_of(batch, documents)
+            self._clean_and_divide(batch, candidates, part)
+            for candidate in candidates:
+                result = part.results[_key(batch, candidate)]
+                is_added = _add_prepared(batch, candidate, result)
+                if not is_added:
+                    failed.add(candidate.document_id)
+            if not failed:
+                return
             # A document's next best event replaces one that cannot be used, as it would in a batch of its own.
-            documents = batch.events.fold(only=failed) if failed else {}
+            documents = batch.events.fold(only=failed)
 
-    def _clean_and_split(
-        self, batch: BatchState, candidates: Sequence[Candidate]
-    ) -> set[str]:
-        """Clean and split the candidates and add them to the batch.
+    def _clean_and_divide(
+        self, batch: BatchState, candidates: Sequence[Candidate], part: TimeSlice
+    ) -> None:
+        """Prepare those of the candidates that no slice before has prepared."""
+        new = [one for one in candidates if _key(batch, one) not in part.results]
+        raw = [self._received(batch, one.row) for one in new]
+        steps = [_division(batch, one) for one in new]
+        queued = QueuedBatch(batch.spec.source, batch.number, len(new))
+        results = self._cleaner.clean_then(raw, batch.spec.pipeline, steps, queued)
+        with closing(results):
+            for candidate, result in zip(new, results, strict=True):
+                part.add(_key(batch, candidate), result)
+                if candidate is not new[-1]:
+                    part.check()
 
-        Returns:
-            Ids of the documents whose event became a dead letter.
-        """
-        rows = [candidate.row for candidate in candidates]
-        cleaned = self._clean(batch, rows)
-        return {
-            candidate.document_id
-            for candidate, result in zip(candidates, cleaned, strict=True)
-            if not _add_cleaned(batch, candidate, result)
-        }
-
-    def _clean(
-        self, batch: BatchState, rows: Sequence[int]
-    ) -> Sequence[CleanedDocument | CleaningFailure]:
-        """The cleaned texts of some events, in their order."""
-        raw = [
-            RawDocument(
-                self._content(batch, row), batch.events.value("content_type", row)
-            )
-            for row in rows
-        ]
-        return self._cleaner.clean(raw, batch.spec.pipeline)
-
-    def _content(self, batch: BatchState, row: int) -> str:
+    def _received(self, batch: BatchState, row: int) -> RawDocument:
         names = ("key", "value", "headers", "content_sha256")
-        return self._content_of(
-            batch.spec, *(batch.events.value(name, row) for name in names)
+        record = (batch.events.value(name, row) for name in names)
+        content = self._content_of(batch.spec, *record)
+        return RawDocument(content, batch.events.value("content_type", row))
+
+    def _continue_later(
+        self, request: PrepareRequest, part: TimeSlice, documents: int
+    ) -> TimeSliceUsedError:
+        """Keep what is prepared; the error says where it is."""
+        file = self._put(request, "progress", results_frame(part.results))
+        prepared = len(part.results)
+        return TimeSliceUsedError(
+            f"{prepared:,} of about {documents:,} documents are prepared; the batch continues",
+            details=(file,),
         )
+
+    def _results_before(self, request: PrepareRequest) -> dict[str, Prepared]:
+        """What the parts before have prepared; it is prepared again where its file is gone."""
+        if request.progress is None:
+            return {}
+        try:
+            content = self._store.get(request.progress)
+        except StagedFileError:
+            return {}
+        return read_results(pl.read_parquet(io.BytesIO(content)))
 
     # ── step 6 ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -232,73 +272,75 @@ def _source_to_prepare(connection: Connection, source: str) -> _SourceToPrepare:
 # ── steps 3, 4 ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _add_cleaned(
-    batch: BatchState, candidate: Candidate, result: CleanedDocument | CleaningFailure
-) -> bool:
-    """Add a cleaned document to the batch; False: its event is a dead letter now."""
-    document_id, document = candidate.document_id, candidate.document
-    reusable = candidate.reusable
-    language = None
-    cleaned_sha256 = b""  # a failure has no text: equal to no other
-    if isinstance(result, CleanedDocument):
-        cleaned_sha256 = result.sha256()
-        stated = batch.events.value("stated_language", candidate.row)
-        language = batch.languages.of(stated, result.text)
-    if reusable is not None and reusable.cleaned_sha256 == cleaned_sha256:
-        batch.add(document_id, document, reused=reusable, language=language)
-        return True
-    # A deleted version is split, too: one that could never be in the corpus keeps no other out, so it becomes a dead
-    # letter, as it would in a batch of its own.
-    chunks = _split(batch, candidate.row, result)
-    if chunks is None:
-        return False
-    if batch.is_deleted(document_id, document):
-        batch.add(document_id, document)
-        return True
-    assert isinstance(result, CleanedDocument), "only a cleaned document has chunks"
-    batch.add(
-        document_id,
-        document,
-        cleaned_sha256=cleaned_sha256,
-        chunks=chunks,
-        account=result.account,
-        is_again=candidate.is_again,
-        language=language,
+def _key(batch: BatchState, candidate: Candidate) -> str:
+    """Names the result of an event: by its place, and by what it is prepared with."""
+    row = candidate.row
+    value = batch.events.value
+    return result_key(
+        value("topic", row),
+        value("partition", row),
+        value("offset", row),
+        value("content_sha256", row),
+        batch.preparation.current,
+        batch.space.fingerprint,
+        candidate.reusable_sha256,
     )
+
+
+def _division(batch: BatchState, candidate: Candidate) -> Divide:
+    """What follows the cleaning of a candidate.
+
+    A deleted version is divided, too: one that could never be in the corpus keeps no other out, so it becomes a dead
+    letter, as it would in a batch of its own.
+    """
+    return Divide(
+        batch.space.tokenizer,
+        batch.spec.pipeline,
+        batch.spec.context,
+        batch.title_above(candidate.row),
+        candidate.reusable_sha256,
+    )
+
+
+def _add_prepared(batch: BatchState, candidate: Candidate, result: Prepared) -> bool:
+    """Add a document to the batch; False: its event is a dead letter now."""
+    failure = _why_not(batch, result)
+    if failure is not None:
+        batch.events.dead_letter(candidate.row, failure.reason, failure.detail)
+        return False
+    assert isinstance(result, DividedDocument), "the other kind is a failure"
+    document_id = candidate.document_id
+    document = candidate.document
+    stated = batch.events.value("stated_language", candidate.row)
+    language = batch.languages.of(stated, result.sample)
+    reusable = candidate.reusable
+    if candidate.reusable_sha256 == result.cleaned_sha256:
+        batch.add(document_id, document, reused=reusable, language=language)
+    elif batch.is_deleted(document_id, document):
+        batch.add(document_id, document)
+    else:
+        batch.add(
+            document_id,
+            document,
+            cleaned_sha256=result.cleaned_sha256,
+            chunks=result.chunks,
+            account=text_account(result.account, result.unknown),
+            is_again=candidate.is_again,
+            language=language,
+        )
     return True
 
 
-def _split(
-    batch: BatchState, row: int, result: CleanedDocument | CleaningFailure
-) -> list[Chunk] | None:
-    """The chunks of an event's content; None: the event cannot be used and is a dead letter now."""
+def _why_not(batch: BatchState, result: Prepared) -> CleaningFailure | None:
+    """Why a document cannot be used; None: it can."""
     if isinstance(result, CleaningFailure):
-        batch.events.dead_letter(row, result.reason, result.detail)
-        return None
-    spec = batch.spec
-    tokenizer = batch.space.tokenizer
-    if spec.pipeline.on_empty == "dead_letter" and result.account.is_emptied:
-        detail = result.account.how_emptied()
-        batch.events.dead_letter(row, DeadLetterReason.NO_TEXT_LEFT, detail)
-        return None
-    try:
-        chunks = split(
-            result,
-            tokenizer,
-            spec.pipeline,
-            context=spec.context,
-            title=batch.title_above(row),
+        return result
+    if any(chunk.sha256() in batch.refused_texts for chunk in result.chunks):
+        return CleaningFailure(
+            DeadLetterReason.NOT_EMBEDDABLE,
+            f"model {batch.spec.model!r} makes a vector without numbers of one of its texts",
         )
-    except TooManyChunks as error:
-        batch.events.dead_letter(row, DeadLetterReason.TOO_MANY_CHUNKS, str(error))
-        return None
-    if any(chunk.sha256() in batch.refused_texts for chunk in chunks):
-        detail = (
-            f"model {spec.model!r} makes a vector without numbers of one of its texts"
-        )
-        batch.events.dead_letter(row, DeadLetterReason.NOT_EMBEDDABLE, detail)
-        return None
-    return chunks
+    return None
 
 
 # ── step 5 ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -24,6 +24,9 @@ class UnknownText:
     """Characters that these tokens stand for, white space not counted."""
 
 
+NOTHING_UNKNOWN = UnknownText(0, 0, 0)
+
+
 def unknown_text(chunks: Iterable[Chunk], tokenizer: ChunkTokenizer) -> UnknownText:
     """Count the tokens of some chunks, and what is unknown to their model.
 

@@ -166,7 +166,8 @@ class Settings:
     embed_shard: Annotated[
         int,
         Setting(
-            "texts per shard: what a crash can lose, and what one transaction writes",
+            "texts per shard at most: what a crash can lose, and what one transaction writes; "
+            "a slow device has fewer, so that a shard takes about a second",
             default="128",
             unit="texts",
             read=readers.whole_number(1),
@@ -183,10 +184,20 @@ class Settings:
     prepare_processes: Annotated[
         int,
         Setting(
-            "cleaning processes of a preparer",
-            default="1",
+            "documents that a preparer cleans and splits side by side, each in a process of its own; "
+            "of two or more, one is kept for sources whose documents are quick",
+            default="2",
             unit="processes",
             read=readers.whole_number(1),
+        ),
+    ]
+    prepare_memory: Annotated[
+        int,
+        Setting(
+            "memory (address space) of each of these processes; a document that takes more is a dead letter",
+            default="4000",
+            unit="MB",
+            read=readers.whole_number(1000),
         ),
     ]
     postgres_port: Annotated[

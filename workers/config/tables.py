@@ -87,7 +87,7 @@ class PreparationTable(Table):
     )
     clean_timeout: SecondsOfADay = Field(
         default=_PREPARATION.clean_timeout_seconds,
-        description="Documents that take longer to clean are dead-lettered.",
+        description="Documents that take longer to clean and split are dead-lettered.",
     )
     min_kept_ratio: Annotated[float, Field(ge=0, le=1)] = Field(
         default=_PREPARATION.min_kept_ratio,

@@ -14,9 +14,10 @@ from workers.roles.models import LoadedModels, load_configured
 from workers.roles.run import activity_worker, serve
 from workers.temporal.client import temporal
 
-# While one activity computes (the model takes one at a time), the other has read its texts.
-_THREADS = 2
-_CONNECTIONS = 6
+# Batches side by side, so that a small one need not wait for the end of large ones. The model takes one shard at a
+# time, and the fair queue decides whose.
+_THREADS = 8
+_CONNECTIONS = 8
 
 
 async def run(settings: Settings) -> None:

@@ -5,6 +5,7 @@ from corpus.activities import PrepareActivities
 from corpus.clean.cleaner import Cleaner
 from corpus.database import open_pool
 from corpus.embed.spaces import SpaceRegistry
+from corpus.prepare import divide
 from corpus.prepare.preparer import Preparer
 from corpus.staging.store import StagingStore
 from ingest.decode.staged_content import content_of
@@ -14,8 +15,9 @@ from workers.roles.figures import PoolFigures, background
 from workers.roles.run import activity_worker, serve
 from workers.temporal.client import temporal
 
-_THREADS = 2
-_CONNECTIONS = 3
+# Batches side by side; most of them wait for a process. A source has at most `max_in_flight` of them.
+_THREADS = 8
+_CONNECTIONS = 4
 
 
 async def run(settings: Settings) -> None:
@@ -25,7 +27,11 @@ async def run(settings: Settings) -> None:
         open_pool(
             settings.database_url, size=_CONNECTIONS, application="freshet-preparer"
         ) as pool,
-        Cleaner(processes=settings.prepare_processes) as cleaner,
+        Cleaner(
+            settings.prepare_processes,
+            memory_mb=settings.prepare_memory,
+            preload=[divide.__name__],
+        ) as cleaner,
     ):
         preparer = Preparer(
             store=StagingStore(settings.staging_url),

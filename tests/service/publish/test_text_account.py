@@ -1,6 +1,6 @@
 """The account of a document's text: from the cleaner to the version, the ledger and the freshness report."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from corpus.clean.account import AccountBuilder, DropRule, visible_length
 from corpus.clean.blocks import CleanedDocument
 from corpus.clean.cleaner import RawDocument
 from corpus.clean.plain import plain_blocks
+from corpus.limits.fair_queue import QueuedBatch
 from corpus.preparation import PreparationSpec
 from corpus.sql import query
 from freshness.scan import measure
@@ -21,10 +22,15 @@ from tests.support.pipeline import Pipeline, make_event
 class MarkingCleaner:
     """Drops what follows "hidden:" or "script:" in a document."""
 
-    def clean(
-        self, documents: Sequence[RawDocument], _spec: PreparationSpec
-    ) -> list[CleanedDocument]:
-        return [self._clean(document.content) for document in documents]
+    def clean_then(
+        self,
+        documents: Sequence[RawDocument],
+        _spec: PreparationSpec,
+        steps: Sequence[Callable[[CleanedDocument], Any]],
+        _batch: QueuedBatch,
+    ) -> Generator[Any]:
+        for document, step in zip(documents, steps, strict=True):
+            yield step(self._clean(document.content))
 
     def _clean(self, content: str) -> CleanedDocument:
         builder = AccountBuilder()

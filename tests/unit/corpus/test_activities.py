@@ -2,16 +2,18 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 from temporalio import activity
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.testing import ActivityEnvironment
 
 from corpus import activities
 from corpus.activities import EmbedActivities, PrepareActivities, PublishActivities
-from corpus.errors import DependencyError, PositionGapError
+from corpus.batch import PrepareRequest, StagedFile
+from corpus.errors import DependencyError, PositionGapError, TimeSliceUsedError
 from tests.support.polling import wait_until
 
 
@@ -47,6 +49,29 @@ def test_a_shell_hands_over_its_input_and_the_result(
 ) -> None:
     shell = shells(lambda request: ("did", request))[name]
     assert environment.run(shell, "request") == ("did", "request")
+
+
+def test_a_slice_of_time_leaves_its_progress_and_is_no_failure(
+    environment: ActivityEnvironment,
+) -> None:
+    before, after = (
+        StagedFile(url=url, sha256="", rows=1, file_bytes=1) for url in ("before", "after")
+    )
+    request = PrepareRequest(source="s", batch=1, refs=())
+    heartbeats: list[Any] = []
+
+    def prepare(request: PrepareRequest) -> None:
+        assert request.progress == before
+        raise TimeSliceUsedError("1 of 2 documents are prepared", details=(after,))
+
+    environment.info = replace(environment.info, heartbeat_details=[asdict(before)])
+    environment.on_heartbeat = lambda *details: heartbeats.append(details)
+    with pytest.raises(ApplicationError, match="1 of 2 documents") as raised:
+        environment.run(PrepareActivities(prepare).prepare, request)  # type: ignore[arg-type]
+    assert heartbeats[-1] == (after,)
+    assert raised.value.category is ApplicationErrorCategory.BENIGN
+    assert not raised.value.non_retryable
+    assert raised.value.next_retry_delay
 
 
 @pytest.mark.parametrize("name", NAMES)

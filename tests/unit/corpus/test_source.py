@@ -39,7 +39,7 @@ STORED: dict[str, Any] = {
         "max_document_bytes": 32_000_000,
         "max_chunks": 50_000,
         "max_nesting": 512,
-        "clean_timeout_seconds": 20.0,
+        "clean_timeout_seconds": 60.0,
     },
     "limits": {
         "max_records": 5_000,

@@ -365,6 +365,15 @@ def test_the_stage_is_the_activity_that_a_batch_waits_for(activities: list[Any],
     assert str(stage_of(described(*activities))) == text
 
 
+def test_a_used_slice_of_time_is_progress_and_no_problem() -> None:
+    done = "3 of about 9 documents are prepared; the batch continues"
+    used = activity("corpus.prepare", attempt=2, failure=done)
+    used.last_failure.application_failure_info.type = "TimeSliceUsedError"
+    stage = stage_of(described(used))
+    assert str(stage) == f"batch 17: cleaning ({done})"
+    assert SourceStages(batches=(stage,), is_known=True).is_working
+
+
 def test_a_long_failure_is_cut() -> None:
     stage = stage_of(described(activity("corpus.embed", attempt=2, failure="x" * 1_000)))
     assert len(stage.problem) == 80

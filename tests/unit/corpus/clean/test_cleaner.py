@@ -1,14 +1,15 @@
 """The cleaner: formats, order, limits, processes that can be killed."""
 
+import os
 import threading
 from collections.abc import Iterator
 
 import pytest
 
-from corpus.clean import cleaner as cleaner_module
 from corpus.clean.blocks import CleanedDocument, CleaningFailure
-from corpus.clean.cleaner import Cleaned, Cleaner, RawDocument, format_of
+from corpus.clean.cleaner import Cleaned, Cleaner, RawDocument, clean_text, format_of
 from corpus.dead_letter import DeadLetterReason
+from corpus.limits.fair_queue import QueuedBatch
 from corpus.preparation import PreparationSpec
 
 PROSE = "<p>Reservoir levels rose after the spring melt.</p>"
@@ -100,10 +101,21 @@ def test_results_are_in_order_and_failures_have_reasons(cleaner: Cleaner) -> Non
 def test_no_document_needs_no_process() -> None:
     with Cleaner() as cleaner:
         assert cleaner.clean([], PreparationSpec()) == []
-        assert cleaner.clean([RawDocument("x")], PreparationSpec()) == [
-            cleaner_module.clean_text("x", "plain")
-        ]
-        assert cleaner._pool is None
+        refused = cleaner.clean([RawDocument("x", "image/png")], PreparationSpec())
+        assert words(refused[0]) == "unsupported_content"
+        assert cleaner._processes._idle == []
+
+
+def test_plain_text_is_read_in_a_process_too(cleaner: Cleaner) -> None:
+    documents = [RawDocument("x")]
+    assert cleaner.clean(documents, PreparationSpec()) == [clean_text("x", "plain")]
+    steps = [where_it_runs]
+    (pid,) = cleaner.clean_then(documents, PreparationSpec(), steps, QueuedBatch("s", 1, 1))
+    assert pid != os.getpid()
+
+
+def where_it_runs(_document: CleanedDocument) -> int:
+    return os.getpid()
 
 
 @pytest.mark.parametrize(
@@ -137,18 +149,6 @@ def test_a_slow_document_is_given_up_alone(cleaner: Cleaner, slow: str, content_
     assert given_up.reason is DeadLetterReason.CLEANING_TIMEOUT
     assert "clean_timeout = 1s" in given_up.detail
     assert (words(before), words(after)) == ("before", "after")
-
-
-def test_groups_are_small_and_keep_the_order() -> None:
-    sizes = [10, 600_000, 500_000, 2_000_000, *[1] * 70]
-    work = [cleaner_module._Work("x" * size, "markdown") for size in sizes]
-    groups = cleaner_module._groups(work)
-    assert [document for group in groups for document in group] == work
-    assert [len(group) for group in groups[:3]] == [2, 1, 1]
-    for group in groups:
-        assert 1 <= len(group) <= 32
-        characters = sum(len(document.content) for document in group)
-        assert characters <= 1_000_000 or len(group) == 1
 
 
 def test_many_threads_share_one_cleaner(cleaner: Cleaner) -> None:

@@ -112,7 +112,9 @@ def test_a_text_is_judged_by_its_beginning_middle_and_end() -> None:
     german = "Der Wärter öffnet die Schleuse nachts und warnt die Dörfer unterhalb des Wehrs. "
     assert detected_language("import os\nprint(os.environ)\n\n" + german * 5_000) == "de"
     text = "a" * 400 + "b" * 400 + "c" * 400
-    assert detector._sample(text) == " ".join(("a" * 300, "b" * 300, "c" * 300))
+    sample = detector.language_sample(text)
+    assert sample == " ".join(("a" * 300, "b" * 300, "c" * 300))
+    assert detector.language_sample(sample) == sample
     started = time.perf_counter()
     detected_language(german * 200_000)
     assert time.perf_counter() - started < 1

@@ -1,7 +1,7 @@
 """Which documents are cleaned, and what becomes of those that cannot be used; without a database."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,12 +15,14 @@ from corpus.clean.cleaner import RawDocument
 from corpus.dead_letter import DeadLetterReason
 from corpus.embed.spaces import Space
 from corpus.embed.tokenizer import load_tokenizer, read_embedding_spec
+from corpus.limits.fair_queue import QueuedBatch
 from corpus.preparation import PREPARATION_VERSION, PreparationSpec, preparation_rule
 from corpus.prepare.candidates import BatchState
 from corpus.prepare.events import JudgedEvents
 from corpus.prepare.heads import Head
 from corpus.prepare.language import Languages
 from corpus.prepare.preparer import Preparer
+from corpus.prepare.time_slice import TimeSlice
 from corpus.source import SourceSpec
 from corpus.staging.frames import schema_of
 from corpus.staging.layout import STAGED_EVENTS
@@ -49,16 +51,19 @@ class FakeCleaner:
 
     cleaned: list[str] = field(default_factory=list)
 
-    def clean(
-        self, documents: Sequence[RawDocument], _spec: PreparationSpec
-    ) -> list[CleanedDocument | CleaningFailure]:
-        self.cleaned += [document.content for document in documents]
-        return [
-            CleaningFailure(DeadLetterReason.CLEANING_FAILED, "broken")
-            if document.content == BROKEN
-            else cleaned_document(document.content)
-            for document in documents
-        ]
+    def clean_then(
+        self,
+        documents: Sequence[RawDocument],
+        _spec: PreparationSpec,
+        steps: Sequence[Callable[[CleanedDocument], Any]],
+        _batch: QueuedBatch,
+    ) -> Generator[Any]:
+        for document, step in zip(documents, steps, strict=True):
+            self.cleaned.append(document.content)
+            if document.content == BROKEN:
+                yield CleaningFailure(DeadLetterReason.CLEANING_FAILED, "broken")
+            else:
+                yield step(cleaned_document(document.content))
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +137,7 @@ class Judged:
         languages = Languages(spec, {"english", "german", "simple"}, detector)
         preparation = preparation_rule(spec.pipeline, prepare_again)
         batch = BatchState(spec, space, judged, by_id, preparation, languages)
-        preparer._judge(batch, judged.fold())
+        preparer._judge(batch, judged.fold(), TimeSlice({}, 60))
         self.documents = {row["document_id"]: row for row in batch.documents}
         self.chunks = [(chunk.document_id, chunk.chunk.text) for chunk in batch.chunks]
         self.outcomes = judged.prepared()["outcome"].to_list()

@@ -44,6 +44,7 @@ WRONG = {
     "FRESHET_EMBED_SHARD": ["0", "-1", "x", "00"],
     "FRESHET_EMBED_BACKEND": ["tf", "Torch"],
     "FRESHET_PREPARE_PROCESSES": ["0", "x", "+1"],
+    "FRESHET_PREPARE_MEMORY": ["0", "999", "4GB", "x"],
     "FRESHET_POSTGRES_PORT": ["0", "65536", "x", "-1", "5432.0"],
     "FRESHET_KAFKA_PORT": ["0", "65536"],
     "FRESHET_KAFKA_CONTROLLER_PORT": ["0", "65536"],

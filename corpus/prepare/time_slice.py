@@ -1,0 +1,102 @@
+"""A batch is prepared in slices of time: what is done when a slice ends is kept, and the next one continues there.
+
+So a batch of many slow documents holds no place of a preparer for hours, its state is visible after each slice, and a
+preparer that is killed loses one slice.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import polars as pl
+
+from corpus.chunk import Chunk
+from corpus.clean.account import Account, DropRule
+from corpus.clean.blocks import CleaningFailure
+from corpus.dead_letter import DeadLetterReason
+from corpus.prepare.divide import DividedDocument
+from corpus.split.unknown import UnknownText
+
+SLICE_SECONDS = 60.0
+# A document that was cleaned and divided, or why it cannot be used.
+Prepared = DividedDocument | CleaningFailure
+
+
+class SliceOver(Exception):
+    """The time of a slice is used up."""
+
+
+class TimeSlice:
+    """What of a batch is prepared.
+
+    Attributes:
+        results: by key (see `result_key`).
+
+    Args:
+        results: of the slices before.
+        seconds: that this slice has; it ends behind the document in progress, and never without one.
+    """
+
+    def __init__(self, results: Mapping[str, Prepared], seconds: float) -> None:
+        self.results = dict(results)
+        self._known = len(results)
+        self._end = time.monotonic() + seconds
+
+    def add(self, key: str, result: Prepared) -> None:
+        """Keep a result."""
+        self.results[key] = result
+
+    def check(self) -> None:
+        """Raise SliceOver where the next document is for another slice."""
+        has_new = len(self.results) > self._known
+        if has_new and time.monotonic() > self._end:
+            raise SliceOver
+
+
+def result_key(*parts: bytes | str | int | None) -> str:
+    """Identifies a result by all that decides it."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(f"{part!r}\0".encode())
+    return digest.hexdigest()
+
+
+def results_frame(results: Mapping[str, Prepared]) -> pl.DataFrame:
+    """One row per document that is prepared."""
+    texts = [
+        json.dumps(asdict(result), default=bytes.hex) for result in results.values()
+    ]
+    return pl.DataFrame({"key": list(results), "result": texts})
+
+
+def read_results(frame: pl.DataFrame) -> dict[str, Prepared]:
+    """What `results_frame` wrote."""
+    results = frame["result"].to_list()
+    return {
+        key: _result(json.loads(text))
+        for key, text in zip(frame["key"], results, strict=True)
+    }
+
+
+def _result(values: dict[str, Any]) -> Prepared:
+    if "reason" in values:
+        reason = DeadLetterReason(values["reason"])
+        return CleaningFailure(reason, values["detail"])
+    account = values["account"]
+    dropped = [(DropRule(rule), length) for rule, length in account["dropped"]]
+    return DividedDocument(
+        cleaned_sha256=bytes.fromhex(values["cleaned_sha256"]),
+        sample=values["sample"],
+        account=Account(account["kept"], tuple(dropped)),
+        chunks=tuple(map(_chunk, values["chunks"])),
+        unknown=UnknownText(**values["unknown"]),
+    )
+
+
+def _chunk(values: dict[str, Any]) -> Chunk:
+    for name in ("token_ids", "context_ids"):
+        values[name] = tuple(values[name])
+    return Chunk(**values)
