@@ -9,13 +9,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from tests.bench import context, converge, edits, latency, memory, retrieval, throughput
+from tests.bench import context, converge, edits, fairness, latency, memory, retrieval, throughput
 from tests.bench.gold import bench as gold
 from tests.bench.stack import ROOT
 
 BENCHES: dict[str, Callable[[], dict[str, Any]]] = {
     "throughput": throughput.run,
     "latency": latency.run,
+    "fairness": fairness.run,
     "edits": edits.run,
     "retrieval": retrieval.run,
     "converge-plain": partial(converge.run, "plain"),
