@@ -86,6 +86,7 @@ class BatchRef:
     staged_at_ms: int  # epoch milliseconds
     # `source.epoch` when the consumer read the events; references of older epochs are dropped after a rewind.
     epoch: int = 0
+    traceparent: str = ""  # of the span that staged them; empty: no trace is made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -290,4 +290,6 @@ class BatchSubscriberService:
     A HandlerError of type UNAVAILABLE or INTERNAL makes Freshet call again. An OperationError in state FAILED declines
     the notice; after three declines in a row the delivery is parked and its status says so. A parked delivery tries
     again every hour and when an operator resumes it. No notice is skipped.
+
+    Where Freshet makes traces, the call has the header `traceparent` (W3C Trace Context).
     """

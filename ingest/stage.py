@@ -54,6 +54,7 @@ class OffsetRange:
     first_offset: int  # inclusive
     next_offset: int  # exclusive
     epoch: int = 0  # of the source, when it was read
+    traceparent: str = ""  # of the span that stages it; empty: no trace is made
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,7 @@ def stage(
         sha256=staged.sha256,
         staged_at_ms=staged_at_ms,
         epoch=offsets.epoch,
+        traceparent=offsets.traceparent,
     )
 
 

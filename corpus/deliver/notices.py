@@ -50,6 +50,7 @@ class BatchRow:
     chunks_closed: int
     previous_batch: int
     published_at_us: int | None = None
+    traceparent: str = ""
 
     def documents_changed(self) -> int:
         """Number of changes that a complete notice would list."""
@@ -90,7 +91,9 @@ def next_notice(connection: Connection, delivery: DeliveryInput) -> NextNotice:
         ranges=_ranges(connection, delivery.source, batch.batch),
         changes=_changes(connection, delivery.source, batch),
     )
-    return NextNotice(endpoint=subscription.endpoint, notice=notice)
+    return NextNotice(
+        endpoint=subscription.endpoint, notice=notice, traceparent=batch.traceparent
+    )
 
 
 def build_notice(
@@ -104,6 +107,7 @@ def build_notice(
     listed = tuple(changes[:MAX_CHANGES])
     left_out = batch.documents_changed() - len(listed)
     columns: dict[str, Any] = asdict(batch)
+    del columns["traceparent"]  # a header of the call
     return BatchNotice(
         notice_id=f"{source}:{batch.batch}",
         source=source,

@@ -107,6 +107,7 @@ class NextNotice:
     ended: bool = False  # the subscription has ended, and so does the delivery
     endpoint: str = ""
     notice: BatchNotice | None = None  # None: every published batch was acknowledged
+    traceparent: str = ""  # of the batch's publishing; empty: no trace was made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

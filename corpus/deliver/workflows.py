@@ -29,6 +29,7 @@ with workflow.unsafe.imports_passed_through():
         Parking,
     )
     from corpus.service import BatchNotice, BatchSubscriberService
+    from corpus.trace.context import call_headers
 
 # The source's entity repeats a wake-up until Temporal accepts it. This bounds what is left: a signal that was accepted
 # and lost (Temporal was restored). It is long, since a delivery without a batch should cost nothing.
@@ -102,20 +103,21 @@ class DeliveryWorkflow:
             ):
                 await self._react(self._attempts.endpoint_missing(following.endpoint))
             else:
-                await self._deliver(following.endpoint, following.notice)
+                await self._deliver(following, following.notice)
             if self._is_long() or workflow.info().is_continue_as_new_suggested():
                 self._continue_as_new(self._attempts.carry())
 
-    async def _deliver(self, endpoint: str, notice: BatchNotice) -> None:
+    async def _deliver(self, following: NextNotice, notice: BatchNotice) -> None:
         # Step 3.
         client = workflow.create_nexus_client(
-            service=BatchSubscriberService, endpoint=endpoint
+            service=BatchSubscriberService, endpoint=following.endpoint
         )
         try:
             await client.execute_operation(
                 BatchSubscriberService.batch_published,
                 notice,
                 schedule_to_close_timeout=attempts.CALL_TIMEOUT,
+                headers=call_headers(following.traceparent),
             )
         except NexusOperationError as error:
             if is_cancelled_exception(error):

@@ -20,6 +20,7 @@ from corpus.errors import BatchNumberTakenError
 from corpus.publish.copy_in import from_epoch_ms
 from corpus.publish.positions import PartitionRange
 from corpus.publish.transaction import PublishTransaction
+from corpus.trace import context as trace_context
 
 # The state that this step gives a batch.
 _PUBLISHED = next_state(BatchState.EMBEDDED, BatchState.PUBLISHED)
@@ -210,6 +211,7 @@ def record_batch(
         workflow_id=request.workflow_id,
         run_id=request.run_id,
         staged_at=from_epoch_ms(staged_at_ms) or transaction.published_at,
+        traceparent=trace_context.current.get() or None,
     )
     transaction.execute("source_published")
     payload = {"source": batch.source, "batch": batch.batch, "kind": kind.value}

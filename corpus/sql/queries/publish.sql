@@ -549,14 +549,14 @@ INSERT INTO freshet.batch (source, batch, kind, state, records, applied, unchang
     documents_written, documents_deleted, documents_expired, chunks_opened, chunks_closed, chunks_reused,
     texts_embedded, reason, workflow_id, run_id, pipeline, space_id, staged_at, published_at, received_characters,
     kept_characters, dropped, tokens, unknown_tokens, documents_empty, documents_lossy, deletes_without_document,
-    unknown_characters, documents_unknown, languages_unknown, languages_unsure)
+    unknown_characters, documents_unknown, languages_unknown, languages_unsure, traceparent)
 VALUES (%(source)s, %(batch)s, %(kind)s, %(state)s, %(records)s, %(applied)s, %(unchanged)s, %(superseded)s,
     %(dead_lettered)s, %(ignored)s, %(documents_written)s, %(documents_deleted)s, %(documents_expired)s,
     %(chunks_opened)s, %(chunks_closed)s, %(chunks_reused)s, %(texts_embedded)s, %(reason)s, %(workflow_id)s,
     %(run_id)s, %(pipeline)s, %(space_id)s, %(staged_at)s, %(published_at)s, %(received_characters)s,
     %(kept_characters)s, %(dropped)s::jsonb, %(tokens)s, %(unknown_tokens)s, %(documents_empty)s,
     %(documents_lossy)s, %(deletes_without_document)s, %(unknown_characters)s, %(documents_unknown)s,
-    %(languages_unknown)s, %(languages_unsure)s);
+    %(languages_unknown)s, %(languages_unsure)s, %(traceparent)s);
 
 -- name: insert_range
 -- Write the offsets of the batch in one partition.

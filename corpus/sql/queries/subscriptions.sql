@@ -81,6 +81,7 @@ ON CONFLICT (subscriber, source) DO UPDATE
 SELECT b.batch, b.kind, ceil(extract(epoch FROM b.published_at) * 1000)::bigint AS published_at_ms,
        (extract(epoch FROM b.published_at) * 1000000)::bigint AS published_at_us, b.reason,
        b.documents_written, b.documents_deleted, b.documents_expired, b.chunks_opened, b.chunks_closed,
+       coalesce(b.traceparent, '') AS traceparent,
        coalesce((SELECT max(p.batch) FROM freshet.batch p
                   WHERE p.source = b.source AND p.batch < b.batch AND p.state = 'published'), 0) AS previous_batch
   FROM freshet.batch b
