@@ -11,6 +11,9 @@ _HEAD = """\
 
 # password of the database in compose.yaml
 #POSTGRES_PASSWORD=freshet
+
+# collector that traces are sent to, OTLP over HTTP; empty: none are made. Other OTEL_* variables may follow.
+#OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318
 """
 
 

@@ -1,7 +1,7 @@
 """Put change events from JSON Lines files on a topic: for first steps, tests, and small imports."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ class FileProducer:
         rate: records per second at most; 0 for as fast as possible.
         limit: records at most; None for all.
         progress: called about every 0.2 s.
+        headers: of every record.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class FileProducer:
         rate: float = 0,
         limit: int | None = None,
         progress: Callable[[ProduceProgress], None] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         properties = {
             "enable.idempotence": True,
@@ -80,6 +82,7 @@ class FileProducer:
         self._rate = rate
         self._limit = limit
         self._progress = progress
+        self._headers = dict(headers or {})
         self.result = Produced(topic=topic)
         self._sent = 0
         self._failure: KafkaError | None = None
@@ -168,7 +171,11 @@ class FileProducer:
         while True:
             try:
                 self._producer.produce(
-                    self.result.topic, key=key, value=value, on_delivery=acknowledged
+                    self.result.topic,
+                    key=key,
+                    value=value,
+                    headers=self._headers,
+                    on_delivery=acknowledged,
                 )
                 return
             except BufferError:

@@ -20,6 +20,7 @@ pytest_plugins = [
     "tests.support.fix_temporal",
     "tests.support.fix_pipeline",
     "tests.support.fix_team",
+    "tests.support.fix_spans",
 ]
 
 _PREFIX = "freshet-tests-"
@@ -29,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # Tests must not meet the developer's own stack.
     for name in [*os.environ]:
         # FRESHET_DATA names the folder of test data, no server.
-        if name.startswith(("FRESHET_", "PG", "TEMPORAL_")) and name != "FRESHET_DATA":
+        if name.startswith(("FRESHET_", "OTEL_", "PG", "TEMPORAL_")) and name != "FRESHET_DATA":
             del os.environ[name]
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"

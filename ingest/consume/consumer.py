@@ -32,6 +32,7 @@ from ingest.consume.partition_state import MicroBatch, PartitionReader
 from ingest.consume.poller import Poller
 from ingest.consume.positions import Positions, WantedPositions
 from ingest.consume.progress import NO_ROW, Standing, is_on_its_way
+from ingest.consume.staging_span import StagingSpan, without_span
 from ingest.kafka import PartitionKey
 from ingest.source_state import SourceState
 from ingest.stage import OffsetRange, Store, stage
@@ -63,6 +64,7 @@ class SourceConsumer:
         store: the staging store.
         hand_over: gives a reference to the source's workflow; raises FreshetError to be tried again.
         state_of: what the workflow of a source knows, None where it does not run; raises DependencyError.
+        staging_span: opens the span of a micro-batch.
     """
 
     def __init__(
@@ -72,12 +74,14 @@ class SourceConsumer:
         store: Store,
         hand_over: HandOver,
         state_of: StateOf,
+        staging_span: StagingSpan = without_span,
     ) -> None:
         self._poller = Poller(kafka, self, self._start)
         self._positions = positions
         self._store = store
         self._hand_over = hand_over
         self._state_of = state_of
+        self._staging_span = staging_span
         self._questions = asyncio.Semaphore(_QUESTIONS)
         self._stagers = ThreadPoolExecutor(_STAGING_THREADS, thread_name_prefix="stage")
         self._tasks: set[asyncio.Task[None]] = set()
@@ -268,7 +272,8 @@ class SourceConsumer:
         """4. Stage one micro-batch and hand it over, however long it takes, unless the reader is closed meanwhile."""
         source = reader.spec.source
         try:
-            await self._stage_and_hand_over(reader, batch)
+            with self._staging_span(batch.records, _range_of(reader, batch)) as span:
+                await self._stage_and_hand_over(reader, batch, span)
         except NoLongerNeededError:
             return
         except Exception as mistake:  # a mistake of ours: this source stops with its reason, the others continue
@@ -284,10 +289,10 @@ class SourceConsumer:
         self._poller.call_soon(lambda: self._poller.confirm(key, reader, batch))
 
     async def _stage_and_hand_over(
-        self, reader: PartitionReader, batch: MicroBatch
+        self, reader: PartitionReader, batch: MicroBatch, traceparent: str
     ) -> None:
         spec = reader.spec
-        offsets = _range_of(reader, batch)
+        offsets = _range_of(reader, batch, traceparent)
 
         def is_outdated() -> bool:
             return reader.generation != batch.generation
@@ -367,7 +372,9 @@ class SourceConsumer:
             self._task_failed.set()
 
 
-def _range_of(reader: PartitionReader, batch: MicroBatch) -> OffsetRange:
+def _range_of(
+    reader: PartitionReader, batch: MicroBatch, traceparent: str = ""
+) -> OffsetRange:
     return OffsetRange(
         cluster_id=reader.log.cluster_id,
         topic=reader.log.topic,
@@ -376,4 +383,5 @@ def _range_of(reader: PartitionReader, batch: MicroBatch) -> OffsetRange:
         first_offset=batch.first_offset,
         next_offset=batch.next_offset,
         epoch=reader.epoch,
+        traceparent=traceparent,
     )

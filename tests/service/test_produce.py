@@ -5,11 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 
 from corpus.errors import ConfigurationError, DependencyError
 from ingest.event_file import zstd
 from ingest.kafka import Cluster, properties
 from ingest.produce import FileProducer
+from tests.support.collector import collecting
+from tests.support.commands import CommandLine
 
 pytestmark = pytest.mark.service
 
@@ -102,3 +105,40 @@ def test_a_topic_that_cannot_be_is_a_clear_error(
         Cluster(kafka_bootstrap, {}).create_topic(name, partitions)
     with pytest.raises(ConfigurationError, match="name is empty"):
         Cluster(kafka_bootstrap, {}).topics([""])
+
+
+def test_records_carry_the_trace_of_the_command(
+    kafka_bootstrap: str,
+    make_topic: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    topic = make_topic()
+    file = lines(tmp_path / "e.jsonl", 2)
+    freshet = CommandLine(tmp_path, monkeypatch, capsys)
+    settings = {
+        "FRESHET_KAFKA_BOOTSTRAP": kafka_bootstrap,
+        "FRESHET_DATABASE_URL": "host=unused",
+        "TEMPORAL_ADDRESS": "unused:7233",
+    }
+    with collecting() as collector:
+        endpoint = collector.endpoint
+        done = freshet(
+            *("produce", str(file), "--topic", topic, "--json"),
+            **settings,
+            OTEL_EXPORTER_OTLP_ENDPOINT=endpoint,
+        )
+        assert done.code == 0, done.stderr
+        [span] = collector.named("freshet.produce")
+    assert freshet("produce", str(file), "--topic", topic, "--json", **settings).code == 0
+    consumer = Consumer({"bootstrap.servers": kafka_bootstrap, "group.id": topic})
+    consumer.assign([TopicPartition(topic, 0, 0)])
+    headers = [message.headers() for message in consumer.consume(4, timeout=30)]
+    consumer.close()
+    assert span.attributes["messaging.destination.name"] == topic
+    [traced, again, *plain] = headers
+    assert traced == again
+    [(name, value)] = traced or []
+    assert (name, value[3:35].decode()) == ("traceparent", span.trace_id)
+    assert plain == [None, None]

@@ -30,6 +30,7 @@ from corpus.source import SourceSpec, source_workflow_id
 from corpus.staging.store import StagingStore
 from ingest.consume.consumer import SourceConsumer
 from ingest.consume.positions import Positions
+from ingest.consume.staging_span import StagingSpan, without_span
 from ingest.decode.staged_content import content_of
 from ingest.entity import running_state
 from ingest.hand_over import hand_over
@@ -168,7 +169,11 @@ def _record(event: dict[str, Any] | bytes) -> tuple[bytes, bytes]:
 
 @asynccontextmanager
 async def fleet(
-    client: Client, database_url: str, bootstrap: str, folder: Path
+    client: Client,
+    database_url: str,
+    bootstrap: str,
+    folder: Path,
+    staging_span: StagingSpan = without_span,
 ) -> AsyncIterator[Fleet]:
     """Run the fleet: one worker per task queue, and a consumer."""
     store = StagingStore(folder.as_uri())
@@ -190,7 +195,7 @@ async def fleet(
         )
         await stack.enter_async_context(orchestrator)
         consumer = await stack.enter_async_context(
-            consuming(client, database_url, bootstrap, store, cluster)
+            consuming(client, database_url, bootstrap, store, cluster, staging_span)
         )
         yield Fleet(client, database_url, bootstrap, connection, embedder, cluster, store, consumer)
 
@@ -230,7 +235,12 @@ def _steps(
 
 @asynccontextmanager
 async def consuming(
-    client: Client, database_url: str, bootstrap: str, store: StagingStore, cluster: Cluster
+    client: Client,
+    database_url: str,
+    bootstrap: str,
+    store: StagingStore,
+    cluster: Cluster,
+    staging_span: StagingSpan = without_span,
 ) -> AsyncIterator[SourceConsumer]:
     """A consumer of its own group."""
     with open_pool(database_url, size=3) as pool:
@@ -241,6 +251,7 @@ async def consuming(
             store,
             lambda ref, spec: hand_over(client, ref, spec),
             lambda source: running_state(client, source),
+            staging_span,
         )
         stop = asyncio.Event()
         running = asyncio.create_task(consumer.run(stop))

@@ -28,6 +28,7 @@ from workers.roles.figures import PoolFigures, Update, background
 from workers.roles.run import mark_ready, on_signal
 from workers.roles.watch import end_of
 from workers.temporal.client import temporal
+from workers.tracing.switch import staging_span
 
 logger = logging.getLogger(__name__)
 logger.addFilter(LogLimit())
@@ -69,6 +70,7 @@ async def consume(settings: Settings) -> None:
             StagingStore(settings.staging_url),
             hand_batch_over,
             state_of,
+            staging_span(),
         )
         stop = asyncio.Event()
         outbox = run_outbox(pool, cluster, properties(kafka, own))

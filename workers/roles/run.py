@@ -20,6 +20,7 @@ from workers.config.settings import load
 from workers.roles import metrics
 from workers.roles.table import ROLES
 from workers.roles.watch import until_left
+from workers.tracing import switch as tracing
 
 logger = logging.getLogger(__name__)
 
@@ -56,8 +57,12 @@ async def run_role(name: str) -> None:
     settings = load()
     logs.configure(name, level=settings.log_level, form=settings.log_format)
     metrics.start(settings, name)
+    tracing.start(name, metrics.meter())
     module = import_module(role.module)
-    await module.run(settings)
+    try:
+        await module.run(settings)
+    finally:
+        tracing.stop()
 
 
 def on_signal(callback: Callable[[], object]) -> None:

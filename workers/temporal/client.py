@@ -11,6 +11,7 @@ from temporalio.converter import (
 from corpus.errors import ConfigurationError, DependencyError
 from workers.config.addresses import temporal_profile
 from workers.config.settings import Settings
+from workers.tracing.switch import interceptors
 
 
 def data_converter(settings: Settings) -> DataConverter:
@@ -39,7 +40,9 @@ async def temporal(settings: Settings, *, namespace: str | None = None) -> Clien
     arguments["namespace"] = namespace or settings.temporal_namespace
     try:
         return await Client.connect(
-            **arguments, data_converter=data_converter(settings)
+            **arguments,
+            data_converter=data_converter(settings),
+            interceptors=interceptors(),
         )
     except ValueError as error:
         raise ConfigurationError(

@@ -1,5 +1,7 @@
 """`freshet produce`: put events from files on a topic."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -92,20 +94,35 @@ def produce(
     _require_topic(resolved, topic, partitions if create_topic else 0)
     resume_folder = resolved.home / "produced" if resume else None
     line = progress_line(silent=as_json)
-    producer = FileProducer(
-        properties(resolved.kafka_bootstrap, resolved.kafka_properties),
-        topic,
-        raw=raw,
-        rate=rate,
-        limit=limit,
-        progress=lambda progress: line.show(progress_sentence(progress)),
-    )
+    with _trace_headers(topic) as headers:
+        producer = FileProducer(
+            properties(resolved.kafka_bootstrap, resolved.kafka_properties),
+            topic,
+            raw=raw,
+            rate=rate,
+            limit=limit,
+            progress=lambda progress: line.show(progress_sentence(progress)),
+            headers=headers,
+        )
+        try:
+            with line:
+                for file in files:
+                    producer.send(file, resume_folder=resume_folder)
+        finally:
+            _show_result(producer.result, as_json=as_json)
+
+
+@contextmanager
+def _trace_headers(topic: str) -> Generator[dict[str, str], None, None]:
+    """The headers by which records continue the trace of this command; none where no trace is made."""
+    from workers.tracing import switch
+
+    switch.start("produce")
     try:
-        with line:
-            for file in files:
-                producer.send(file, resume_folder=resume_folder)
+        with switch.producing(topic) as headers:
+            yield headers
     finally:
-        _show_result(producer.result, as_json=as_json)
+        switch.stop()
 
 
 def _require_files(files: list[str]) -> None:

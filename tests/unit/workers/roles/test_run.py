@@ -17,6 +17,7 @@ from workers.config.settings import Settings
 from workers.roles import consumer, run, space_indexes
 from workers.roles.table import ROLES
 from workers.roles.watch import TaskEndedError, in_daemon_thread, until_left
+from workers.tracing import switch
 
 
 @pytest.fixture
@@ -305,3 +306,32 @@ async def test_a_wrong_temporal_address_is_not_waited_for(
     monkeypatch.setattr(consumer, "temporal", connect)
     with pytest.raises(ConfigurationError):
         await consumer._connect(None)  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("environment")
+async def test_traces_begin_before_the_role_and_end_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[Any] = []
+
+    async def run_module(_: Settings) -> None:
+        seen.extend(switch.interceptors())
+        raise DependencyError("away")
+
+    module = ModuleType("consumer")
+    module.run = run_module  # type: ignore[attr-defined]
+    monkeypatch.setattr(run, "import_module", lambda _: module)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    with pytest.raises(DependencyError, match="away"):
+        await run.run_role("consumer")
+    assert len(seen) == 1
+    assert switch.interceptors() == ()
+
+
+@pytest.mark.usefixtures("environment")
+async def test_a_role_does_not_begin_with_an_exporter_that_freshet_does_not_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "zipkin")
+    with pytest.raises(ConfigurationError, match="OTEL_TRACES_EXPORTER='zipkin'"):
+        await run.run_role("consumer")

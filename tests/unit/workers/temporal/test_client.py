@@ -71,4 +71,5 @@ async def test_the_local_stack_is_the_default(
     assert connecting.temporal_profile() is None
     await temporal(settings)
     assert seen["target_host"] == settings.temporal_address
-    assert set(seen) == {"target_host", "namespace", "data_converter"}
+    assert set(seen) == {"target_host", "namespace", "data_converter", "interceptors"}
+    assert seen["interceptors"] == ()
