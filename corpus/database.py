@@ -1,4 +1,4 @@
-"""Connections, pool, rows and migrations: the only module that opens connections.
+"""Connections, pool and migrations: the only module that opens connections.
 
 Every session has limits (`SessionLimits`). A process that is frozen, or whose host is lost, holds its locks for as long
 as its limits allow and no longer, and whoever waits for one of them waits as long as its own limits allow.
@@ -8,32 +8,32 @@ import hashlib
 import os
 import re
 import socket
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, LiteralString, TypeVar, cast
+from typing import Any, LiteralString, cast
 
 import psycopg
 from pgvector.psycopg import register_vector
-from psycopg.rows import BaseRowFactory, TupleRow, class_row, scalar_row
+from psycopg.rows import class_row, scalar_row
 from psycopg_pool import ConnectionPool
 
+from corpus.advisory_lock import take_lock
 from corpus.errors import (
     ConfigurationError,
     DatabaseRefusalError,
     DependencyError,
     LockWaitError,
 )
+from corpus.rows import Connection, fetch_all, fetch_one
 from corpus.sql import query
 from corpus.sqlstates import describe_error, is_transient, one_line, without_rows
-
-Connection = psycopg.Connection[TupleRow]
-Row = TypeVar("Row")
 
 # pgvector before 0.8.4 corrupts an HNSW index when rows are inserted beside vacuum, which is all that Freshet does.
 MIN_PGVECTOR = (0, 8, 4)
 _MIGRATION_LOCK = 0x66726573686574  # "freshet": one migrator at a time
+MIGRATION_WAIT_SECONDS = 30  # for the migrator before
 _POOL_TIMEOUT_SECONDS = 15
 _RECONNECT_TIMEOUT_SECONDS = 86_400
 _MAX_APPLICATION_NAME = 63  # bytes; PostgreSQL cuts a longer one
@@ -169,47 +169,6 @@ def _register_vector_type(connection: Connection) -> None:
             connection.rollback()
 
 
-# ── rows ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def fetch_one(
-    connection: Connection,
-    factory: BaseRowFactory[Row],
-    name: str,
-    values: Mapping[str, Any] | None = None,
-) -> Row | None:
-    """Execute a named query and return its first row, or None.
-
-    Args:
-        connection: any; its own row factory is not used.
-        factory: makes a row: `class_row(SomeDataclass)`, `namedtuple_row`, `scalar_row`; see `psycopg.rows`.
-        name: of the query.
-        values: of its parameters.
-    """
-    with connection.cursor(row_factory=factory) as cursor:
-        return cursor.execute(query(name), values).fetchone()
-
-
-def fetch_all(
-    connection: Connection,
-    factory: BaseRowFactory[Row],
-    name: str,
-    values: Mapping[str, Any] | None = None,
-) -> list[Row]:
-    """Execute a named query and return all of its rows; the arguments are those of `fetch_one`."""
-    with connection.cursor(row_factory=factory) as cursor:
-        return cursor.execute(query(name), values).fetchall()
-
-
-def execute_made(
-    connection: Connection, name: str, values: Mapping[str, Any] | None = None
-) -> None:
-    """Execute the statement that a named query makes: names and expressions of an index cannot be parameters."""
-    text = fetch_one(connection, scalar_row, name, values)
-    assert text is not None, f"query {name} made no statement"
-    connection.execute(cast("LiteralString", text))
-
-
 # ── errors ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -268,10 +227,14 @@ def applied_migrations(connection: Connection) -> dict[str, str]:
     return {migration.name: migration.sha256 for migration in applied}
 
 
-def migrate(url: str) -> list[str]:
+def migrate(url: str, *, notify: Callable[[str], None] | None = None) -> list[str]:
     """Apply the migrations that are missing, each in its own transaction, one migrator at a time.
 
     A migration waits a few seconds for a lock on a table: what comes after it in the queue would wait as well.
+
+    Args:
+        url: connection string of the database.
+        notify: called with a line if another migrator is waited for.
 
     Returns:
         Names of the migrations applied now.
@@ -279,13 +242,20 @@ def migrate(url: str) -> list[str]:
     Raises:
         ConfigurationError: pgvector is missing or too old, an applied migration was changed, or the database is newer
             than this code.
-        LockWaitError: a migration did not get its locks; it changed nothing.
+        LockWaitError: another migrator took too long, or a migration did not get its locks; it changed nothing.
         DependencyError: PostgreSQL does not answer.
     """
     with connect(
         url, application="freshet-migrate", limits=MAINTENANCE_LIMITS
     ) as connection:
-        connection.execute(query("migration_lock"), {"key": _MIGRATION_LOCK})
+        take_lock(
+            connection,
+            _MIGRATION_LOCK,
+            wanted="migrations",
+            seconds=MIGRATION_WAIT_SECONDS,
+            whole_session=True,
+            notify=notify,
+        )
         _ensure_pgvector(connection)
         connection.execute(query("create_migration_table"))
         applied = applied_migrations(connection)
@@ -299,7 +269,8 @@ def migrate(url: str) -> list[str]:
 
 def _apply(connection: Connection, name: str, text: str) -> None:
     seconds = DEFAULT_LIMITS.lock
-    limit = {"seconds": seconds}
+    # What wants a table after a migration waits for as long as the migration waits.
+    limit = {"limit": f"{seconds}s"}
     values = {"name": name, "sha256": _checksum(text)}
     try:
         with connection.transaction():

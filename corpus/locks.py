@@ -9,7 +9,8 @@ from typing import Any
 
 from psycopg.rows import class_row
 
-from corpus.database import Connection, fetch_all
+from corpus.advisory_lock import LockHolder, describe_instant, describe_session
+from corpus.rows import Connection, fetch_all
 from corpus.sql import query
 
 logger = logging.getLogger(__name__)
@@ -40,15 +41,15 @@ class LockWait:
     def describe(self) -> str:
         """One line for a person."""
         line = (
-            f"{_session(self.waiting, self.waiting_pid)} waits for {self.wanted} "
-            f"since {_instant(self.since)}"
+            f"{describe_session(self.waiting, self.waiting_pid)} waits for {self.wanted} "
+            f"since {describe_instant(self.since)}"
         )
         if self.holding_pid is None:
             return line
-        holder = _session(self.holding, self.holding_pid)
+        holder = describe_session(self.holding, self.holding_pid)
         if self.holding_since is None:
             return f"{line}; {holder} holds it"
-        since = _instant(self.holding_since)
+        since = describe_instant(self.holding_since)
         return f"{line}; {holder} holds it, {self.holding_state} since {since}"
 
 
@@ -64,22 +65,12 @@ class StillSession:
     def describe(self) -> str:
         """One line for a person."""
         line = (
-            f"{_session(self.application, self.pid)} stands still in a transaction "
-            f"since {_instant(self.since)}"
+            f"{describe_session(self.application, self.pid)} stands still in a transaction "
+            f"since {describe_instant(self.since)}"
         )
         if not self.sources:
             return line
         return f"{line} and holds the publishing of {', '.join(self.sources)}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublishingSession:
-    """A session that publishes a source (query `publishing_sessions`)."""
-
-    pid: int
-    application: str
-    state: str
-    since: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,17 +110,12 @@ def held_up(connection: Connection) -> Mapping[str, list[str]]:
 def publishing_holder(connection: Connection, source: str) -> str:
     """Which session publishes a source, in words."""
     values: dict[str, Any] = {"source": source}
-    sessions = fetch_all(
-        connection, class_row(PublishingSession), "publishing_sessions", values
+    holders = fetch_all(
+        connection, class_row(LockHolder), "publishing_sessions", values
     )
-    if not sessions:
+    if not holders:
         return "another session holds the source's row or its positions"
-    described = [
-        f"{_session(session.application, session.pid)} holds it, "
-        f"{session.state} since {_instant(session.since)}"
-        for session in sessions
-    ]
-    return "; ".join(described)
+    return "; ".join(holder.describe() for holder in holders)
 
 
 def end_stuck_copies(connection: Connection) -> list[int]:
@@ -152,8 +138,8 @@ def end_stuck_copies(connection: Connection) -> list[int]:
     for copy in stuck:
         context = {
             "action": "stuck_session_ended",
-            "session": _session(copy.application, copy.pid),
-            "since": _instant(copy.since),
+            "session": describe_session(copy.application, copy.pid),
+            "since": describe_instant(copy.since),
         }
         logger.warning("a session that stands still in a COPY is closed", extra=context)
         connection.execute(query("end_session"), {"pid": copy.pid})
@@ -163,11 +149,3 @@ def end_stuck_copies(connection: Connection) -> list[int]:
 def _waiting_copies(connection: Connection) -> list[WaitingCopy]:
     values = {"seconds": _LONG_COPY_SECONDS}
     return fetch_all(connection, class_row(WaitingCopy), "waiting_copies", values)
-
-
-def _session(application: str, pid: int) -> str:
-    return f"{application or 'a session without a name'} (server process {pid})"
-
-
-def _instant(instant: datetime) -> str:
-    return f"{instant:%Y-%m-%d %H:%M:%S}Z"

@@ -54,10 +54,6 @@ FROM freshet.embedding_space s WHERE s.space_id = %(space_id)s;
 -- Close this session if it does nothing for so long, also outside of a transaction.
 SELECT set_config('idle_session_timeout', %(seconds)s || 's', false) AS idle_session_timeout;
 
--- name: try_lock_session
--- Take a lock until this session ends; false: another session has it.
-SELECT pg_try_advisory_lock(%(key)s::bigint) AS taken;
-
 -- name: space_by_fingerprint
 -- The id of a registered space. Looked up where it is used: after a restore, a space may have another id.
 SELECT space_id FROM freshet.embedding_space WHERE fingerprint = %(fingerprint)s;

@@ -1,3 +1,37 @@
+-- name: try_lock_transaction
+-- Take a lock until the transaction ends; false: another session has it.
+SELECT pg_try_advisory_xact_lock(%(key)s::bigint) AS taken;
+
+-- name: try_lock_session
+-- Take a lock until this session ends; false: another session has it. Poolers that lend a session to one transaction
+-- at a time would strand it; `connect` refuses them.
+SELECT pg_try_advisory_lock(%(key)s::bigint) AS taken;
+
+-- name: wait_to_lock_transaction
+-- Take a lock until the transaction ends, after those that wait for it already.
+SELECT pg_advisory_xact_lock(%(key)s::bigint);
+
+-- name: wait_to_lock_session
+-- Take a lock until this session ends, after those that wait for it already.
+SELECT pg_advisory_lock(%(key)s::bigint);
+
+-- name: lock_wait_limit
+-- How long this session waits for a lock.
+SELECT current_setting('lock_timeout') AS lock_timeout;
+
+-- name: limit_lock_waits
+-- Until the end of the transaction.
+SELECT set_config('lock_timeout', %(limit)s::text, true) AS lock_timeout;
+
+-- name: lock_holders
+-- The sessions that hold an advisory lock of one number. What they do is hidden from users without pg_read_all_stats.
+SELECT l.pid, coalesce(a.application_name, '') AS application, a.state, a.state_change AS since
+FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+WHERE l.granted AND l.locktype = 'advisory' AND l.objsubid = 1
+  AND ((l.classid::bigint << 32) | l.objid::bigint) = %(key)s::bigint
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+ORDER BY l.pid;
+
 -- name: lock_waits
 -- Who waits for a lock for at least so many seconds, for which one, since when, and which session holds it; one row per
 -- pair of waiter and holder. `source`: whose publishing it is about, where the lock says so. The build of an index that
@@ -61,13 +95,13 @@ ORDER BY a.state_change;
 
 -- name: publishing_sessions
 -- The sessions that hold the lock of a source's publishing.
-SELECT a.pid, a.application_name AS application, a.state, a.state_change AS since
-FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
-WHERE l.granted AND l.locktype = 'advisory' AND l.objsubid = 2 AND a.datname = current_database()
+SELECT l.pid, coalesce(a.application_name, '') AS application, a.state, a.state_change AS since
+FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+WHERE l.granted AND l.locktype = 'advisory' AND l.objsubid = 2
   AND l.classid::bigint = hashtext('freshet.publish')::bigint & 4294967295
   AND l.objid::bigint = hashtext(%(source)s::text)::bigint & 4294967295
   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-ORDER BY a.pid;
+ORDER BY l.pid;
 
 -- name: waiting_copies
 -- Sessions of this user that have waited in a COPY for rows of their client, and how much came so far.

@@ -6,10 +6,6 @@ SELECT to_regclass('freshet.migration') IS NOT NULL AS "exists";
 -- The migrations that the database has.
 SELECT name, sha256 FROM freshet.migration ORDER BY name;
 
--- name: migration_lock
--- One migrator at a time; the lock is released when its connection closes.
-SELECT pg_advisory_lock(%(key)s::bigint);
-
 -- name: create_migration_table
 -- The table of applied migrations.
 CREATE SCHEMA IF NOT EXISTS freshet;
@@ -18,10 +14,6 @@ CREATE TABLE IF NOT EXISTS freshet.migration (
     sha256     text NOT NULL,
     applied_at timestamptz NOT NULL DEFAULT now()
 );
-
--- name: limit_lock_waits
--- Until the end of the transaction. Whatever wants a table after a migration waits for as long as the migration waits.
-SELECT set_config('lock_timeout', %(seconds)s || 's', true) AS lock_timeout;
 
 -- name: record_migration
 -- Record that a migration was applied.

@@ -27,7 +27,7 @@ def migrate() -> None:
     from workers.config.settings import load
 
     url = load().database_url
-    done = apply_migrations(url)
+    done = apply_migrations(url, notify=write_message)
     if done:
         write_message(f"applied {', '.join(done)}")
     else:
