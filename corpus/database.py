@@ -1,7 +1,8 @@
-"""Connections, pool and migrations: the only module that opens connections.
+"""Connections, pool and migrations: the only module that opens connections for others.
 
-Every session has limits (`SessionLimits`). A process that is frozen, or whose host is lost, holds its locks for as long
-as its limits allow and no longer, and whoever waits for one of them waits as long as its own limits allow.
+Every session has limits and pinned settings (`corpus/sessions/settings.py`), and goes to a server that Freshet can use
+(`corpus/sessions/server.py`). A process that is frozen, or whose host is lost, holds its locks for as long as its
+limits allow and no longer, and whoever waits for one of them waits as long as its own limits allow.
 """
 
 import hashlib
@@ -9,7 +10,7 @@ import os
 import re
 import socket
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, LiteralString, cast
@@ -17,21 +18,34 @@ from typing import Any, LiteralString, cast
 import psycopg
 from pgvector.psycopg import register_vector
 from psycopg.rows import class_row, scalar_row
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 
-from corpus.advisory_lock import take_lock
 from corpus.errors import (
     ConfigurationError,
     DatabaseRefusalError,
     DependencyError,
+    FreshetError,
     LockWaitError,
 )
-from corpus.rows import Connection, fetch_all, fetch_one
+from corpus.sessions.advisory_lock import take_lock
+from corpus.sessions.opening import connection_arguments, observe, open_unchecked
+from corpus.sessions.rows import Connection, fetch_all, fetch_one
+from corpus.sessions.server import (
+    EVERY_MIGRATION,
+    EVERY_SESSION,
+    MIN_PGVECTOR,
+    NEW_DATABASE,
+    ServerFacts,
+    missing_pgvector,
+    read_facts,
+    require,
+    unusable_pgvector,
+    with_letters,
+)
+from corpus.sessions.settings import LIMITS, settings_of
 from corpus.sql import query
 from corpus.sqlstates import describe_error, is_transient, one_line, without_rows
 
-# pgvector before 0.8.4 corrupts an HNSW index when rows are inserted beside vacuum, which is all that Freshet does.
-MIN_PGVECTOR = (0, 8, 4)
 _MIGRATION_LOCK = 0x66726573686574  # "freshet": one migrator at a time
 MIGRATION_WAIT_SECONDS = 30  # for the migrator before
 _POOL_TIMEOUT_SECONDS = 15
@@ -63,32 +77,6 @@ EMBEDDER_LIMITS = SessionLimits(idle=600)
 # Migrations and index builds take as long as they take; what they lock meanwhile is limited one by one.
 MAINTENANCE_LIMITS = SessionLimits(lock=0, statement=0)
 
-# A peer that does not answer is given up after 10 + 3 * 5 seconds without traffic, or 30 with unacknowledged data. Both
-# ends do so: the client by libpq's parameters, the server by its settings, which a Unix socket ignores.
-_KEEPALIVE_IDLE_SECONDS = 10
-_KEEPALIVE_INTERVAL_SECONDS = 5
-_KEEPALIVE_COUNT = 3
-_TCP_USER_TIMEOUT_MS = 30_000
-
-
-def _options(limits: SessionLimits) -> str:
-    """The settings of a session, as the connection's `options`; they come before those of database and user."""
-    settings = {
-        "search_path": "freshet,public",
-        "timezone": "UTC",
-        "jit": "off",
-        # Claims and fences look again after a lock: they must see what its former holder committed.
-        "default_transaction_isolation": r"read\ committed",
-        "lock_timeout": f"{limits.lock}s",
-        "statement_timeout": f"{limits.statement}s",
-        "idle_in_transaction_session_timeout": f"{limits.idle}s",
-        "tcp_keepalives_idle": _KEEPALIVE_IDLE_SECONDS,
-        "tcp_keepalives_interval": _KEEPALIVE_INTERVAL_SECONDS,
-        "tcp_keepalives_count": _KEEPALIVE_COUNT,
-        "tcp_user_timeout": _TCP_USER_TIMEOUT_MS,
-    }
-    return " ".join(f"-c {name}={value}" for name, value in settings.items())
-
 
 # ── connections ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -103,18 +91,56 @@ def connect(
     """Open one connection with its settings pinned and the vector type registered.
 
     Raises:
-        DependencyError: PostgreSQL does not answer or refuses the connection.
+        DependencyError: PostgreSQL does not answer, refuses the connection, or can only be read for now.
+        ConfigurationError: Freshet cannot use this server; nothing was done.
     """
+    connection, facts = open_unchecked(url, session_name=_session_name(application))
     try:
-        connection = psycopg.connect(
-            url, autocommit=autocommit, **_connection_arguments(application, limits)
-        )
-    except psycopg.OperationalError as error:
-        raise DependencyError(
-            f"PostgreSQL does not answer: {one_line(error)}. Is it running? See `freshet status`."
-        ) from error
-    _register_vector_type(connection)
+        with database_errors_translated():
+            require(facts, EVERY_SESSION)
+            _pin_settings(connection, facts, limits)
+        connection.autocommit = autocommit
+    except BaseException:
+        connection.close()
+        raise
     return connection
+
+
+def _pin_settings(
+    connection: Connection, facts: ServerFacts, limits: SessionLimits
+) -> None:
+    vector_schema = facts.vector_schema or "public"
+    seconds = (limits.lock, limits.statement, limits.idle)
+    limited = dict(zip(LIMITS, seconds, strict=True))
+    settings = list(settings_of(limited, vector_schema, facts.version))
+    values = {
+        "names": [setting.name for setting in settings],
+        "values": [setting.value for setting in settings],
+        "instead_of": [setting.instead_of for setting in settings],
+    }
+    connection.execute(query("pin_settings"), values)
+    if facts.vector_schema is not None:  # else `migrate` installs the extension
+        register_vector(connection)
+
+
+class Pool(ConnectionPool[Connection]):
+    """A pool that says why it has no connection, where the server was refused."""
+
+    refusal: FreshetError | None = None
+
+    def getconn(self, timeout: float | None = None) -> Connection:
+        """Take a connection.
+
+        Raises:
+            DependencyError: there is none in time, since the server is one that Freshet cannot use.
+            PoolTimeout: there is none in time.
+        """
+        try:
+            return super().getconn(timeout)
+        except PoolTimeout as error:
+            if self.refusal is None:
+                raise
+            raise DependencyError(str(self.refusal)) from error
 
 
 def open_pool(
@@ -127,30 +153,43 @@ def open_pool(
     """Open a pool of at most `size` connections.
 
     Broken connections are replaced, so that the pool survives a restart of PostgreSQL.
+
+    Raises:
+        ConfigurationError: Freshet cannot use this server. One that does not answer is waited for.
     """
-    return ConnectionPool(
+    arguments = connection_arguments(url, _session_name(application))
+
+    def prepare(connection: Connection) -> None:
+        try:
+            facts = observe(connection, url, arguments)
+            require(facts, EVERY_SESSION)
+            _pin_settings(connection, facts, limits)
+        except FreshetError as error:
+            pool.refusal = error
+            raise
+        pool.refusal = None
+
+    pool = Pool(
         url,
         min_size=1,
         max_size=size,
-        kwargs={"autocommit": True, **_connection_arguments(application, limits)},
-        configure=_register_vector_type,
+        kwargs={"autocommit": True, **arguments},
+        configure=prepare,
         check=ConnectionPool.check_connection,
         timeout=_POOL_TIMEOUT_SECONDS,
         reconnect_timeout=_RECONNECT_TIMEOUT_SECONDS,
-        open=True,
+        open=False,
     )
+    _require_usable(url, application)
+    pool.open()
+    return pool
 
 
-def _connection_arguments(application: str, limits: SessionLimits) -> dict[str, Any]:
-    return {
-        "options": _options(limits),
-        "application_name": _session_name(application),
-        "connect_timeout": 10,
-        "keepalives_idle": _KEEPALIVE_IDLE_SECONDS,
-        "keepalives_interval": _KEEPALIVE_INTERVAL_SECONDS,
-        "keepalives_count": _KEEPALIVE_COUNT,
-        "tcp_user_timeout": _TCP_USER_TIMEOUT_MS,
-    }
+def _require_usable(url: str, application: str) -> None:
+    with suppress(DependencyError):
+        connection, facts = open_unchecked(url, session_name=_session_name(application))
+        with connection:
+            require(facts, EVERY_SESSION)
 
 
 def _session_name(application: str) -> str:
@@ -160,13 +199,16 @@ def _session_name(application: str) -> str:
     return host[: _MAX_APPLICATION_NAME - len(process)] + process
 
 
-def _register_vector_type(connection: Connection) -> None:
-    try:
-        register_vector(connection)
-    except psycopg.ProgrammingError:
-        # The type does not exist before the first migration; migrate() creates it.
-        if not connection.autocommit:
-            connection.rollback()
+# ── statements that a query makes ───────────────────────────────────────────────────────────────────────────────────
+
+
+def execute_made(
+    connection: Connection, name: str, values: Mapping[str, Any] | None = None
+) -> None:
+    """Execute the statement that a named query makes: names and expressions of an index cannot be parameters."""
+    text = fetch_one(connection, scalar_row, name, values)
+    assert text is not None, f"query {name} made no statement"
+    connection.execute(cast("LiteralString", text))
 
 
 # ── errors ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -240,8 +282,8 @@ def migrate(url: str, *, notify: Callable[[str], None] | None = None) -> list[st
         Names of the migrations applied now.
 
     Raises:
-        ConfigurationError: pgvector is missing or too old, an applied migration was changed, or the database is newer
-            than this code.
+        ConfigurationError: Freshet cannot use this server, an applied migration was changed, or the database is newer
+            than this code; nothing was done.
         LockWaitError: another migrator took too long, or a migration did not get its locks; it changed nothing.
         DependencyError: PostgreSQL does not answer.
     """
@@ -256,7 +298,7 @@ def migrate(url: str, *, notify: Callable[[str], None] | None = None) -> list[st
             whole_session=True,
             notify=notify,
         )
-        _ensure_pgvector(connection)
+        _require_migratable(connection)
         connection.execute(query("create_migration_table"))
         applied = applied_migrations(connection)
         known = migrations()
@@ -265,6 +307,15 @@ def migrate(url: str, *, notify: Callable[[str], None] | None = None) -> list[st
         for name, text in missing:
             _apply(connection, name, text)
         return [name for name, _ in missing]
+
+
+def _require_migratable(connection: Connection) -> None:
+    """Look at everything that a migration may need, before the first one."""
+    facts = with_letters(connection, read_facts(connection))
+    if not facts.has_schema:
+        require(facts, NEW_DATABASE)
+    require(facts, EVERY_MIGRATION)
+    _ensure_pgvector(connection, facts)
 
 
 def _apply(connection: Connection, name: str, text: str) -> None:
@@ -306,19 +357,17 @@ def _checksum(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _ensure_pgvector(connection: Connection) -> None:
-    try:
-        connection.execute(query("create_pgvector"))
-    except psycopg.Error as error:
-        raise ConfigurationError(
-            f"pgvector is not available on this server: {one_line(error)}. Install pgvector 0.8.4 or newer."
-        ) from error
-    installed: str | None = fetch_one(connection, scalar_row, "pgvector_version")
-    assert installed is not None
-    version = tuple(int(part) for part in re.findall(r"\d+", installed)[:3])
-    if version < MIN_PGVECTOR:
-        raise ConfigurationError(
-            f"pgvector {installed} is too old: before 0.8.4, inserts beside vacuum can corrupt an index. "
-            "Install a newer one and run ALTER EXTENSION vector UPDATE."
-        )
-    register_vector(connection)
+def _ensure_pgvector(connection: Connection, facts: ServerFacts) -> None:
+    """Install the extension where it is missing, and load it."""
+    if facts.vector_version is None:
+        try:
+            connection.execute(query("create_pgvector"))
+        except psycopg.Error as error:
+            observed = f"the extension vector cannot be installed: {one_line(error)}"
+            raise missing_pgvector(facts, observed).error() from error
+        facts = read_facts(connection)
+        register_vector(connection)
+    refusal = unusable_pgvector(facts, MIN_PGVECTOR)
+    if refusal is not None:
+        raise refusal.error()
+    connection.execute(query("load_pgvector"))

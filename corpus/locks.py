@@ -9,8 +9,8 @@ from typing import Any
 
 from psycopg.rows import class_row
 
-from corpus.advisory_lock import LockHolder, describe_instant, describe_session
-from corpus.rows import Connection, fetch_all
+from corpus.sessions.advisory_lock import LockHolder, describe_instant, describe_session
+from corpus.sessions.rows import Connection, fetch_all
 from corpus.sql import query
 
 logger = logging.getLogger(__name__)

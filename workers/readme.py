@@ -1,8 +1,10 @@
-"""Puts the tables of roles and settings into workers/README.md: `python -m workers.readme`."""
+"""Puts the tables of roles, settings and sessions into workers/README.md: `python -m workers.readme`."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from corpus.sessions.settings import SETTINGS as PINNED
+from corpus.sessions.settings import Setting as Pinned
 from workers.config.settings import SETTINGS, Setting
 from workers.roles.table import ROLES, Role
 
@@ -17,7 +19,8 @@ def with_tables(text: str) -> str:
         ValueError: the marks around a table are missing.
     """
     text = _replaced(text, "roles", _roles())
-    return _replaced(text, "settings", _settings())
+    text = _replaced(text, "settings", _settings())
+    return _replaced(text, "sessions", _sessions())
 
 
 def _roles() -> list[str]:
@@ -51,6 +54,22 @@ def _setting(setting: Setting) -> str:
     default = f"`{setting.default}` {setting.unit}" if setting.default else ""
     secret = " (secret)" if setting.secret else ""
     return _row([name, default.strip(), setting.help + secret])
+
+
+def _sessions() -> list[str]:
+    head = ("setting of a session", "value", "because")
+    return [
+        _row(head),
+        _row(["---"] * len(head)),
+        *(_pinned(setting) for setting in PINNED),
+    ]
+
+
+def _pinned(setting: Pinned) -> str:
+    value = f"`{setting.value}`"
+    if setting.instead_of:
+        value = f"{value}, where it is `{setting.instead_of}`"
+    return _row([f"`{setting.name}`", value, setting.why])
 
 
 def _row(cells: Sequence[str]) -> str:

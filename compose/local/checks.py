@@ -8,7 +8,15 @@ from corpus.errors import FreshetError
 
 
 class CheckFailedError(Exception):
-    """A check failed; the message says what was observed."""
+    """A check failed; the message says what was observed.
+
+    Attributes:
+        remedy: what to do, where it depends on what was observed.
+    """
+
+    def __init__(self, observed: str, remedy: str = "") -> None:
+        super().__init__(observed)
+        self.remedy = remedy
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +53,13 @@ class CheckResult:
 
 def make_check(check: Check, home: Path) -> CheckResult:
     """Make one check. An error of any kind fails it, and the other checks are still made."""
+    remedy = check.remedy
     try:
         return CheckResult(name=check.name, ok=True, observed=check.observe(home))
-    except (CheckFailedError, FreshetError) as error:
+    except CheckFailedError as error:
+        observed = str(error)
+        remedy = error.remedy or remedy
+    except FreshetError as error:
         observed = str(error)
     except Exception as error:
         observed = f"{type(error).__name__}: {error}"
@@ -55,5 +67,5 @@ def make_check(check: Check, home: Path) -> CheckResult:
         name=check.name,
         ok=False,
         observed=" ".join(observed.split()),
-        remedy=check.remedy,
+        remedy=remedy,
     )

@@ -13,7 +13,8 @@ from compose.local.machine.process import run_tool
 from compose.local.parts.java import MIN_JAVA, java, java_version
 from compose.local.parts.postgres_programs import binaries
 from compose.local.parts.temporal_program import installed_binary
-from compose.local.service_checks import SERVICE_CHECKS
+from compose.local.server_checks import SERVER_CHECKS, SESSION_CHECK
+from compose.local.service_checks import DATABASE_CHECKS, SERVICE_CHECKS
 from compose.local.state import read_statuses
 
 MIN_PYTHON = (3, 11)
@@ -24,13 +25,20 @@ _MIN_DISK_BYTES = 2_000_000_000
 def run_checks(home: Path) -> list[CheckResult]:
     """Make all checks: of the machine, then of the stack or the configured servers.
 
-    The checks of the servers are left out if an address is missing, because each of them would fail for that reason.
+    The checks of the servers are left out if an address is missing, because each of them would fail for that reason;
+    so are those of the database's contents if it gives no session.
     """
     results = [make_check(check, home) for check in MACHINE_CHECKS]
     addresses = make_check(ADDRESSES_CHECK, home)
     results.append(addresses)
-    if addresses.ok:
-        results += [make_check(check, home) for check in SERVICE_CHECKS]
+    if not addresses.ok:
+        return results
+    results += [make_check(check, home) for check in SERVER_CHECKS]
+    session = make_check(SESSION_CHECK, home)
+    results.append(session)
+    if session.ok:
+        results += [make_check(check, home) for check in DATABASE_CHECKS]
+    results += [make_check(check, home) for check in SERVICE_CHECKS]
     return results
 
 

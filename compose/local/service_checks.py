@@ -1,4 +1,4 @@
-"""Checks of `freshet doctor` on the servers, those of the local stack or existing ones."""
+"""Checks of `freshet doctor` on what the servers hold, those of the local stack or existing ones."""
 
 import asyncio
 from collections import Counter
@@ -18,45 +18,10 @@ _APPLICATION = "freshet-doctor"
 _KAFKA_SECONDS = 10
 
 
-def _postgres(home: Path) -> str:
-    from corpus.database import connect
-    from workers.config.settings import load
-
-    url = load(home).database_url
-    with connect(url, application=_APPLICATION) as connection:
-        number = connection.info.server_version
-    major, minor = divmod(number, 10_000)
-    return f"{major}.{minor}"
-
-
-def _pgvector(home: Path) -> str:
-    from corpus.database import MIN_PGVECTOR
-
-    version: str | None = _read_scalar(home, "pgvector_version")
-    if version is None:
-        raise CheckFailedError("the extension is not in the database")
-    words = version.split(".")
-    numbers = tuple(int(word) for word in words[:3])
-    if numbers < MIN_PGVECTOR:
-        raise CheckFailedError(version)
-    return version
-
-
 def _iterative_scans(home: Path) -> str:
     if not _read_scalar(home, "doctor_iterative_scan"):
         raise CheckFailedError("this server does not know hnsw.iterative_scan")
     return "available"
-
-
-def _character_type(home: Path) -> str:
-    from corpus.text_search import is_ascii_only
-
-    name: str = _read_scalar(home, "character_type")
-    if is_ascii_only(name):
-        raise CheckFailedError(
-            f"{name}: text search does not find words beside quotes and dashes, nor capitals outside ASCII"
-        )
-    return name
 
 
 def _vector_indexes(home: Path) -> str:
@@ -166,23 +131,11 @@ def _sources(home: Path) -> str:
     return ", ".join(counts) or "none yet"
 
 
-SERVICE_CHECKS = (
-    Check("postgres", _postgres, "`freshet up`, or check FRESHET_DATABASE_URL / PG*"),
-    Check(
-        "pgvector",
-        _pgvector,
-        "install pgvector 0.8.4 or newer, then `ALTER EXTENSION vector UPDATE`",
-    ),
+DATABASE_CHECKS = (
     Check(
         "iterative scans",
         _iterative_scans,
         "install pgvector 0.8.4 or newer: without iterative scans filtered searches return too few rows",
-    ),
-    Check(
-        "character type",
-        _character_type,
-        "local stack: `freshet down`, then `freshet up` with a UTF-8 locale on the system; another server: "
-        "`createdb -T template0 --lc-collate=C --lc-ctype=C.UTF-8 NEW`, `pg_dump OLD | psql NEW`, `freshet migrate`",
     ),
     Check(
         "vector indexes",
@@ -198,6 +151,14 @@ SERVICE_CHECKS = (
         "`SELECT pg_terminate_backend(PID)` with its server process",
     ),
     Check(
+        "sources",
+        _sources,
+        "`freshet source show NAME`; after a gap `freshet source resume NAME --skip-gap`; a role that does not run: "
+        "`freshet status`, `freshet up`",
+    ),
+)
+SERVICE_CHECKS = (
+    Check(
         "kafka",
         _kafka,
         "`freshet up`, or check FRESHET_KAFKA_BOOTSTRAP and FRESHET_KAFKA_PROPERTIES",
@@ -206,12 +167,6 @@ SERVICE_CHECKS = (
         "temporal",
         _temporal,
         "`freshet up` makes the namespace and registers the search attributes",
-    ),
-    Check(
-        "sources",
-        _sources,
-        "`freshet source show NAME`; after a gap `freshet source resume NAME --skip-gap`; a role that does not run: "
-        "`freshet status`, `freshet up`",
     ),
     Check("staging", _staging, "check FRESHET_STAGING_URL and the rights on it"),
 )

@@ -16,8 +16,10 @@ from corpus.database import (
     Connection,
     connect,
     database_errors_translated,
+    execute_made,
+    fetch_all,
+    fetch_one,
 )
-from corpus.rows import execute_made, fetch_all, fetch_one
 from corpus.sql import query
 
 logger = logging.getLogger(__name__)

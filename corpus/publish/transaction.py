@@ -8,7 +8,7 @@ from psycopg.rows import BaseRowFactory, class_row, scalar_row
 
 from corpus.batch import BatchInput, PublishRequest
 from corpus.errors import ConfigurationError, StalePreparationError
-from corpus.rows import Connection, Row, fetch_all, fetch_one
+from corpus.sessions.rows import Connection, Row, fetch_all, fetch_one
 from corpus.source import SourceSpec
 from corpus.sql import query
 

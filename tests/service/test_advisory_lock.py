@@ -8,9 +8,9 @@ import pytest
 from psycopg.rows import namedtuple_row
 
 from corpus import database
-from corpus.advisory_lock import take_lock
 from corpus.database import Connection, connect, migrate
 from corpus.errors import LockWaitError
+from corpus.sessions.advisory_lock import take_lock
 from tests.support.polling import wait_until
 
 pytestmark = pytest.mark.service

@@ -22,16 +22,21 @@ CHINESE = "水库的闸门在夜间打开。"
 
 
 @pytest.fixture
-def old_url(postgres_server: Postgres) -> Iterator[str]:
-    """A database as `initdb --locale=C` made it."""
+def old_url(postgres_server: Postgres, postgres_url: str) -> Iterator[str]:
+    """A corpus in a database as `initdb --locale=C` made it."""
+    postgres_server.create_database(NAME, template="freshet")
     with psycopg.connect(postgres_server.url_of("postgres"), autocommit=True) as connection:
         connection.execute(
-            f"CREATE DATABASE {NAME} TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER libc"
-            " LC_COLLATE 'C' LC_CTYPE 'C'"
+            """UPDATE pg_database SET datlocprovider = 'c', datlocale = NULL, datcollate = 'C', datctype = 'C'
+               WHERE datname = %s""",
+            (NAME,),
         )
-    migrate(postgres_server.url_of(NAME))
     yield postgres_server.url_of(NAME)
     postgres_server.drop_database(NAME)
+
+
+def test_a_corpus_with_the_character_type_c_can_be_upgraded(old_url: str) -> None:
+    assert migrate(old_url) == []
 
 
 def forget_terms(pipeline: Pipeline) -> None:

@@ -18,11 +18,3 @@ CREATE TABLE IF NOT EXISTS freshet.migration (
 -- name: record_migration
 -- Record that a migration was applied.
 INSERT INTO freshet.migration (name, sha256) VALUES (%(name)s, %(sha256)s);
-
--- name: create_pgvector
--- The extension is installed in the schema public, where every client finds the type.
-CREATE EXTENSION IF NOT EXISTS vector SCHEMA public;
-
--- name: pgvector_version
--- Installed version of the extension.
-SELECT extversion FROM pg_extension WHERE extname = 'vector';

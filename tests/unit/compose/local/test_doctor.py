@@ -17,14 +17,23 @@ from compose.local.machine import ports
 from compose.local.machine.process import current_process
 from compose.local.parts.part import PartState, PartStatus
 from compose.local.parts.temporal_namespace import SEARCH_ATTRIBUTES
-from compose.local.service_checks import SERVICE_CHECKS
+from compose.local.server_checks import SERVER_CHECKS, SESSION_CHECK
+from compose.local.service_checks import DATABASE_CHECKS, SERVICE_CHECKS
 from compose.local.state import StackFile, write_stack
 from corpus import locks
 from corpus.embed import space_indexes
 from corpus.errors import ConfigurationError, DependencyError
 from workers.config import settings as settings_module
 
-ALL_CHECKS = {check.name: check for check in (*MACHINE_CHECKS, ADDRESSES_CHECK, *SERVICE_CHECKS)}
+CHECKS = (
+    *MACHINE_CHECKS,
+    ADDRESSES_CHECK,
+    *SERVER_CHECKS,
+    SESSION_CHECK,
+    *DATABASE_CHECKS,
+    *SERVICE_CHECKS,
+)
+ALL_CHECKS = {check.name: check for check in CHECKS}
 ADDRESSES = {
     "database_url": "postgresql://freshet@127.0.0.1:1/freshet",
     "kafka_bootstrap": "127.0.0.1:1",
@@ -82,7 +91,7 @@ def test_a_good_check_needs_no_remedy(tmp_path: Path) -> None:
 
 
 def test_checks_have_different_names_and_remedies() -> None:
-    assert len(ALL_CHECKS) == len(MACHINE_CHECKS) + 1 + len(SERVICE_CHECKS)
+    assert len(ALL_CHECKS) == len(CHECKS)
     assert all(check.remedy for check in ALL_CHECKS.values())
 
 
@@ -101,9 +110,15 @@ def test_with_addresses_every_server_is_checked(
     checks = (Check("kafka", raising(DependencyError("away")), "r"), Check("staging", str, "r"))
     monkeypatch.setattr(doctor, "MACHINE_CHECKS", ())
     monkeypatch.setattr(doctor, "SERVICE_CHECKS", checks)
+    monkeypatch.setattr(doctor, "SERVER_CHECKS", (Check("encoding", str, "r"),))
+    monkeypatch.setattr(doctor, "SESSION_CHECK", Check("settings", str, "r"))
+    monkeypatch.setattr(doctor, "DATABASE_CHECKS", (Check("locks", str, "r"),))
     results = run_checks(stack_home)
     assert [(result.name, result.ok) for result in results] == [
         ("addresses", True),
+        ("encoding", True),
+        ("settings", True),
+        ("locks", True),
         ("kafka", False),
         ("staging", True),
     ]
@@ -211,29 +226,14 @@ def test_addresses_are_those_of_the_given_home(stack_home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["postgres", "pgvector", "iterative scans", "character type", "vector indexes", "locks"]
+    "name",
+    [
+        *(check.name for check in SERVER_CHECKS),
+        *("settings", "iterative scans", "vector indexes", "locks"),
+    ],
 )
 def test_a_database_that_does_not_answer(stack_home: Path, name: str) -> None:
     assert "PostgreSQL does not answer" in failure_of(name, stack_home)
-
-
-@pytest.mark.parametrize(
-    ("version", "observed"),
-    [(None, "the extension is not in the database"), ("0.8.3", "0.8.3"), ("0.7", "0.7")],
-)
-def test_a_database_with_an_old_extension_or_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str | None, observed: str
-) -> None:
-    monkeypatch.setattr(service_checks, "_read_scalar", lambda *_: version)
-    assert failure_of("pgvector", tmp_path) == observed
-
-
-@pytest.mark.parametrize("version", ["0.8.4", "0.10.0", "1.0"])
-def test_a_database_with_a_new_enough_extension(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
-) -> None:
-    monkeypatch.setattr(service_checks, "_read_scalar", lambda *_: version)
-    assert result_of("pgvector", tmp_path).observed == version
 
 
 @pytest.mark.parametrize("available", [False, None])
@@ -244,14 +244,15 @@ def test_a_database_without_iterative_scans(
     assert "hnsw.iterative_scan" in failure_of("iterative scans", tmp_path)
 
 
-@pytest.mark.parametrize("name", ["C", "POSIX"])
-def test_a_database_whose_letters_are_those_of_ascii(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+def test_the_database_is_not_looked_at_where_it_gives_no_session(
+    stack_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service_checks, "_read_scalar", lambda *_: name)
-    assert "does not find words beside quotes" in failure_of("character type", tmp_path)
-    monkeypatch.setattr(service_checks, "_read_scalar", lambda *_: "de_DE.utf8")
-    assert result_of("character type", tmp_path).observed == "de_DE.utf8"
+    monkeypatch.setattr(doctor, "MACHINE_CHECKS", ())
+    monkeypatch.setattr(doctor, "SERVICE_CHECKS", ())
+    results = run_checks(stack_home)
+    names = ["addresses", *(check.name for check in SERVER_CHECKS), "settings"]
+    assert [result.name for result in results] == names
+    assert [result.name for result in results if result.ok] == ["addresses"]
 
 
 class NoDatabase:

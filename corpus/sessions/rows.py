@@ -1,10 +1,10 @@
 """Named queries and their rows on an open connection."""
 
 from collections.abc import Mapping
-from typing import Any, LiteralString, TypeVar, cast
+from typing import Any, TypeVar
 
 import psycopg
-from psycopg.rows import BaseRowFactory, TupleRow, scalar_row
+from psycopg.rows import BaseRowFactory, TupleRow
 
 from corpus.sql import query
 
@@ -39,12 +39,3 @@ def fetch_all(
     """Execute a named query and return all of its rows; the arguments are those of `fetch_one`."""
     with connection.cursor(row_factory=factory) as cursor:
         return cursor.execute(query(name), values).fetchall()
-
-
-def execute_made(
-    connection: Connection, name: str, values: Mapping[str, Any] | None = None
-) -> None:
-    """Execute the statement that a named query makes: names and expressions of an index cannot be parameters."""
-    text = fetch_one(connection, scalar_row, name, values)
-    assert text is not None, f"query {name} made no statement"
-    connection.execute(cast("LiteralString", text))

@@ -9,12 +9,15 @@ import psycopg
 from psycopg.rows import class_row, scalar_row
 
 from corpus.errors import LockWaitError
-from corpus.rows import Connection, fetch_all, fetch_one
+from corpus.sessions.rows import Connection, fetch_all, fetch_one
 from corpus.sql import query
 
 logger = logging.getLogger(__name__)
 
 LOCK_WAIT_SECONDS = 30
+# The queries that take a lock at once, or wait for it.
+_OF_TRANSACTION = ("try_lock_transaction", "wait_to_lock_transaction")
+_OF_SESSION = ("try_lock_session", "wait_to_lock_session")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +34,8 @@ class LockHolder:
         session = describe_session(self.application, self.pid)
         if self.state is None or self.since is None:
             return (
-                f"{session} holds it; its state is hidden from this user "
-                "(`GRANT pg_read_all_stats TO` it shows it)"
+                f"{session} holds it; what it does is hidden from this user "
+                "(`GRANT pg_read_all_stats` shows it)"
             )
         return f"{session} holds it, {self.state} since {describe_instant(self.since)}"
 
@@ -59,9 +62,9 @@ def take_lock(
     Raises:
         LockWaitError: another session held it all the time; the message names the session.
     """
-    taken = "lock_session" if whole_session else "lock_transaction"
+    at_once, wait = _OF_SESSION if whole_session else _OF_TRANSACTION
     values = {"key": key}
-    if fetch_one(connection, scalar_row, f"try_{taken}", values):
+    if fetch_one(connection, scalar_row, at_once, values):
         return
     line = f"waits at most {seconds} s for the lock of {wanted}; {_holders(connection, key)}"
     logger.info("a lock is waited for", extra={"action": "lock_wait", "lock": wanted})
@@ -72,7 +75,7 @@ def take_lock(
         with connection.transaction():
             before = fetch_one(connection, scalar_row, "lock_wait_limit")
             connection.execute(query("limit_lock_waits"), {"limit": f"{seconds}s"})
-            connection.execute(query(f"wait_to_{taken}"), values)
+            connection.execute(query(wait), values)
             connection.execute(query("limit_lock_waits"), {"limit": before})
     except psycopg.errors.LockNotAvailable as error:
         raise LockWaitError(
