@@ -5,6 +5,7 @@
     FreshetError
     ├── PermanentError            a retry cannot help
     │   ├── ConfigurationError    a setting or a source's specification is wrong
+    │   │   └── InstallationError another installation uses what the settings name, or the database is a copy
     │   ├── StagedFileError       a staged file is missing, truncated or altered
     │   ├── SpaceMismatchError    vectors of two embedding spaces would be mixed
     │   ├── VectorRefusedError    a model made vectors that hold no numbers
@@ -48,6 +49,10 @@ class TransientError(FreshetError):
 
 class ConfigurationError(PermanentError):
     """A setting or a source's specification is wrong; the message names the field and the value."""
+
+
+class InstallationError(ConfigurationError):
+    """The settings lead to what another installation uses, or the database is a copy; the message names a command."""
 
 
 class StagedFileError(PermanentError):

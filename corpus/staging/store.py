@@ -13,7 +13,7 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from corpus.batch import StagedFile
@@ -72,6 +72,21 @@ class StagingStore:
         return StagedFile(
             url=name, sha256=_digest(content), rows=rows, file_bytes=len(content)
         )
+
+    def create(self, name: str, content: bytes) -> None:
+        """Write a file where there is none; one that is there stays as it is.
+
+        Raises:
+            DependencyError: the store does not accept it (full, gone, not allowed).
+        """
+        with self._errors_translated(f"write {name}"):
+            try:
+                obstore.put(self._store, name, content, mode="create")
+            except AlreadyExistsError:
+                return
+            except NotSupportedError:
+                # A store without conditional writes: whoever writes last has written.
+                obstore.put(self._store, name, content)
 
     def get(self, pointer: Pointer) -> bytes:
         """Read one file and verify it.

@@ -32,11 +32,22 @@ def postgres_url(postgres_server: Postgres) -> str:
 
 @pytest.fixture
 def database_url(postgres_server: Postgres, postgres_url: str) -> Iterator[str]:
-    """A fresh migrated database for one test."""
+    """A fresh migrated database for one test, with an installation of its own."""
     name = f"test_{next(_NUMBERS)}"
     postgres_server.create_database(name, template="freshet")
-    yield postgres_server.url_of(name)
+    url = postgres_server.url_of(name)
+    separate_copy(url)
+    yield url
     postgres_server.drop_database(name)
+
+
+def separate_copy(url: str) -> None:
+    """Give a clone of the template an identity, as `freshet installation separate` does."""
+    from corpus.database import connect
+    from corpus.installation.identity import separate
+
+    with connect(url) as connection:
+        separate(connection, reason="a clone of the template")
 
 
 @pytest.fixture
