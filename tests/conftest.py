@@ -21,6 +21,7 @@ pytest_plugins = [
     "tests.support.fix_pipeline",
     "tests.support.fix_team",
     "tests.support.fix_spans",
+    "tests.support.fix_installation",
 ]
 
 _PREFIX = "freshet-tests-"

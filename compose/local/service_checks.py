@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from compose.local.checks import Check, CheckFailedError
 from compose.local.deletes_check import DELETE_CHECKS
+from compose.local.installation_check import INSTALLATION_CHECK
 from compose.local.parts.kafka import brokers
 from compose.local.parts.temporal_namespace import SEARCH_ATTRIBUTES
 from compose.local.text_check import TEXT_CHECK
@@ -169,4 +170,5 @@ SERVICE_CHECKS = (
         "`freshet up` makes the namespace and registers the search attributes",
     ),
     Check("staging", _staging, "check FRESHET_STAGING_URL and the rights on it"),
+    INSTALLATION_CHECK,
 )

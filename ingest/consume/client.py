@@ -38,6 +38,8 @@ class ConsumerClient:
 
     def __init__(self, kafka: Mapping[str, Any]) -> None:
         self._consumer = Consumer({**CONSUMER_PROPERTIES, **kafka})
+        # Says whose group it is while no member runs (`ingest.consume.group`).
+        self._metadata = str(kafka.get("client.id", ""))
 
     def subscribe(self, topics: Collection[str], listener: RebalanceListener) -> None:
         """Read these topics and no others; none of them need exist."""
@@ -129,7 +131,10 @@ class ConsumerClient:
         """
         if not offsets:
             return
-        committed = [TopicPartition(*key, offset) for key, offset in offsets.items()]
+        committed = [
+            TopicPartition(*key, offset, self._metadata)
+            for key, offset in offsets.items()
+        ]
         try:
             self._consumer.commit(offsets=committed, asynchronous=not wait)
         except KafkaException as error:

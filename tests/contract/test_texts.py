@@ -80,6 +80,7 @@ def test_paths_in_code_marks_exist(document: Path) -> None:
     named = re.findall(r"`((?:[\w.-]+/)*[\w.-]+\.(?:py|sql|md|toml|yaml|json))`", prose(document))
     made_at_run_time = {
         "stack.json",
+        "installation.json",
         "ports.json",
         "wanted.json",
         "sources.json",

@@ -11,11 +11,13 @@ from temporalio.client import Client
 from corpus.batch import BatchRef
 from corpus.database import SHORT_LIMITS, open_pool
 from corpus.errors import DependencyError
+from corpus.installation.identity import Installation
 from corpus.log_limit import LogLimit
 from corpus.retry import until_answered
 from corpus.source import SourceSpec
 from corpus.staging.store import StagingStore
 from ingest.consume.consumer import SourceConsumer
+from ingest.consume.group import marked_properties
 from ingest.consume.positions import Positions
 from ingest.dead_letters.outbox import run_outbox
 from ingest.entity import running_state
@@ -23,7 +25,8 @@ from ingest.hand_over import hand_over
 from ingest.kafka import Cluster, properties
 from ingest.source_state import SourceState
 from workers.config.settings import Settings
-from workers.roles import metrics
+from workers.installation import group_of
+from workers.roles import metrics, start
 from workers.roles.figures import PoolFigures, Update, background
 from workers.roles.run import mark_ready, on_signal
 from workers.roles.watch import end_of
@@ -41,7 +44,6 @@ async def run(settings: Settings) -> None:
     """Consume until SIGTERM or SIGINT."""
     consuming = asyncio.create_task(consume(settings))
     on_signal(consuming.cancel)
-    mark_ready("consumer")
     with suppress(asyncio.CancelledError):
         await consuming
 
@@ -49,8 +51,12 @@ async def run(settings: Settings) -> None:
 async def consume(settings: Settings) -> None:
     """Consume until cancelled; then finish what is in flight, commit and leave the group."""
     client = await _connect(settings)
+    await start.wait_for_migrations(settings)
+    installation = await _check(settings, client)
+    mark_ready("consumer")
     kafka, own = settings.kafka_bootstrap, settings.kafka_properties
     cluster = Cluster(kafka, own)
+    group = properties(kafka, own, group_id=settings.kafka_group)
 
     async def hand_batch_over(ref: BatchRef, spec: SourceSpec) -> None:
         await hand_over(client, ref, spec)
@@ -65,7 +71,7 @@ async def consume(settings: Settings) -> None:
         limits=SHORT_LIMITS,
     ) as pool:
         consumer = SourceConsumer(
-            properties(kafka, own, group_id=settings.kafka_group),
+            marked_properties(group, installation.mark),
             Positions(pool, cluster),
             StagingStore(settings.staging_url),
             hand_batch_over,
@@ -76,7 +82,8 @@ async def consume(settings: Settings) -> None:
         outbox = run_outbox(pool, cluster, properties(kafka, own))
         pools = PoolFigures(metrics.meter(), database=pool)
         watching = background(settings, figures_of(consumer), pools.update)
-        beside = _all_of([outbox, *watching.values()])
+        others = start.watch_group(group_of(settings), installation)
+        beside = _all_of([outbox, others, *watching.values()])
         await run_both(consumer.run(stop), beside, stop)
 
 
@@ -136,6 +143,17 @@ async def run_both(
         if not ended:
             consumer_task.result()
     raise end_of(ended.pop())
+
+
+async def _check(settings: Settings, client: Client) -> Installation:
+    """Compare what the consumer uses; a service may start later than this process."""
+    return await until_answered(
+        lambda: start.check_role(settings, "consumer", client),
+        doing="comparing the installation",
+        logger=logger,
+        retry_on=DependencyError,
+        max_seconds=_RETRY_SECONDS,
+    )
 
 
 async def _connect(settings: Settings) -> Client:

@@ -16,10 +16,11 @@ from temporalio.worker import Worker
 
 from corpus.errors import ConfigurationError
 from workers import logs
-from workers.config.settings import load
-from workers.roles import metrics
+from workers.config.settings import Settings, load
+from workers.roles import metrics, start
 from workers.roles.table import ROLES
 from workers.roles.watch import until_left
+from workers.temporal.client import temporal
 from workers.tracing import switch as tracing
 
 logger = logging.getLogger(__name__)
@@ -46,7 +47,8 @@ async def run_role(name: str) -> None:
     """Run one role until SIGTERM or SIGINT.
 
     Raises:
-        ConfigurationError: the role or a setting is wrong.
+        ConfigurationError: the role or a setting is wrong, or migrations are missing.
+        InstallationError: something that the role uses is another installation's.
         DependencyError: a service does not answer at the start.
     """
     role = ROLES.get(name)
@@ -60,9 +62,17 @@ async def run_role(name: str) -> None:
     tracing.start(name, metrics.meter())
     module = import_module(role.module)
     try:
+        if name != "consumer":  # which waits for its services by itself
+            await _check(settings, name)
         await module.run(settings)
     finally:
         tracing.stop()
+
+
+async def _check(settings: Settings, name: str) -> None:
+    client = await temporal(settings)
+    await start.wait_for_migrations(settings)
+    await start.check_role(settings, name, client)
 
 
 def on_signal(callback: Callable[[], object]) -> None:
