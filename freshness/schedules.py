@@ -3,7 +3,9 @@
 import hashlib
 import json
 from datetime import timedelta
+from typing import Any
 
+from temporalio.api.common.v1 import Payload
 from temporalio.client import (
     Client,
     Schedule,
@@ -30,6 +32,10 @@ from freshness.workflows import FreshnessCheck, FreshnessWorkflow
 _BUILD_REVISION = 1
 # Checks that an outage prevented are made up for within this time; the server's default is a year.
 _CATCHUP_WINDOW = timedelta(minutes=10)
+# The mark of a schedule that our keys cannot read.
+UNREADABLE = "one with other payload keys"
+# In the memo of the checks, which can be changed with the schedule; a schedule's own memo cannot.
+_INSTALLATION = "installation"
 _MAX_JITTER = timedelta(seconds=30)  # spreads the checks of many sources
 
 
@@ -55,8 +61,13 @@ def spec_hash(spec: SourceSpec) -> str:
     return digest.hexdigest()[:16]
 
 
-def build(spec: SourceSpec) -> Schedule:
-    """The schedule of a source."""
+def build(spec: SourceSpec, installation: str | None = None) -> Schedule:
+    """The schedule of a source.
+
+    Args:
+        spec: of the source.
+        installation: id of the installation that makes it; None: it gets no mark.
+    """
     every = timedelta(seconds=spec.freshness.check_every_seconds)
     return Schedule(
         action=ScheduleActionStartWorkflow(
@@ -64,6 +75,7 @@ def build(spec: SourceSpec) -> Schedule:
             FreshnessCheck(source=spec.source),
             id=check_workflow_id(spec.source),
             task_queue=task_queues.WORKFLOWS,
+            memo={_INSTALLATION: installation} if installation else None,
         ),
         spec=ScheduleSpec(
             intervals=[ScheduleIntervalSpec(every=every)],
@@ -108,14 +120,33 @@ async def describe(client: Client, name: str) -> ScheduleDescription | None:
         raise
 
 
-async def write(client: Client, spec: SourceSpec) -> None:
+async def made_by(client: Client, schedule: Schedule) -> str | None:
+    """Id of the installation that made a schedule; None: an older Freshet, which left no mark."""
+    action = schedule.action
+    if not isinstance(action, ScheduleActionStartWorkflow):
+        return None
+    stored: Any = (action.memo or {}).get(_INSTALLATION)
+    if not isinstance(stored, Payload):
+        return stored
+    try:
+        [installation] = await client.data_converter.decode([stored], [str])
+    except (
+        Exception
+    ):  # of another library, or a codec: another installation has other keys
+        return UNREADABLE
+    return installation
+
+
+async def write(
+    client: Client, spec: SourceSpec, installation: str | None = None
+) -> None:
     """Create a source's schedule, which checks at once, or update it. An operator's pause is kept."""
     name = schedule_id(spec.source)
     hashed = SearchAttributePair(SPEC_HASH, spec_hash(spec))
     attributes = TypedSearchAttributes([hashed])
 
     def update(current: ScheduleUpdateInput) -> ScheduleUpdate:
-        schedule = build(spec)
+        schedule = build(spec, installation)
         kept = current.description.schedule.state
         schedule.state.paused = kept.paused
         schedule.state.note = kept.note or schedule.state.note
@@ -124,7 +155,7 @@ async def write(client: Client, spec: SourceSpec) -> None:
     try:
         await client.create_schedule(
             name,
-            build(spec),
+            build(spec, installation),
             trigger_immediately=True,
             search_attributes=attributes,
         )

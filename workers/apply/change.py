@@ -24,6 +24,7 @@ class Action(StrEnum):
     UNLISTED = (
         "unlisted"  # it exists, and the file does not name it; only --prune changes it
     )
+    FOREIGN = "foreign"  # another installation's; no command of this one changes it
 
 
 class State(Protocol):
@@ -58,7 +59,7 @@ class Change(Generic[S]):
     @property
     def is_needed(self) -> bool:
         """Whether carrying it out changes something."""
-        return self.action not in (Action.UNCHANGED, Action.UNLISTED)
+        return self.action not in (Action.UNCHANGED, Action.UNLISTED, Action.FOREIGN)
 
     @property
     def fields(self) -> tuple[FieldChange, ...]:

@@ -1,10 +1,12 @@
 """Nexus endpoints: Freshet's own, which teams call, and one per team, which Freshet calls."""
 
+import json
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from temporalio.api.common.v1 import Payload
 from temporalio.api.nexus.v1 import Endpoint as ApiEndpoint
 from temporalio.api.nexus.v1 import EndpointSpec, EndpointTarget
 from temporalio.api.operatorservice.v1 import (
@@ -16,11 +18,13 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from corpus import task_queues
-from corpus.errors import ConfigurationError, DependencyError
+from corpus.errors import ConfigurationError, DependencyError, InstallationError
+from corpus.installation.identity import marked_by
 from corpus.service import CORPUS_ENDPOINT
 from workers.apply.change import Change
 from workers.apply.kind import Kind, Names, Services, Target
 from workers.apply.settling import until_settled
+from workers.apply.subscriptions import subscriptions
 
 logger = logging.getLogger(__name__)
 
@@ -29,10 +33,12 @@ _REFUSALS = (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNIMPLEMENTED)
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where an endpoint leads."""
+    """Where an endpoint leads, and who made it."""
 
     namespace: str
     task_queue: str
+    # Id of an installation; None: it has no mark, since an older Freshet or another program made it.
+    made_by: str | None = field(default=None, compare=False)
 
     def fields(self) -> Mapping[str, Any]:
         """The target, as the Temporal command line writes it."""
@@ -41,6 +47,8 @@ class Endpoint:
 
 class Endpoints(Kind[Endpoint]):
     """Created and updated; never deleted, since other programs may use them.
+
+    Endpoints are known in the whole cluster. One that leads elsewhere is changed only if it is this installation's.
 
     Args:
         corpus_endpoint: name of Freshet's own.
@@ -73,11 +81,43 @@ class Endpoints(Kind[Endpoint]):
                 )
         return endpoints
 
+    async def compare(
+        self, services: Services, target: Target
+    ) -> list[Change[Endpoint]]:
+        """The plan for this kind.
+
+        Raises:
+            ConfigurationError: one endpoint would have two targets.
+            InstallationError: one leads elsewhere, and is not this installation's.
+        """
+        changes = await super().compare(services, target)
+        if services.process is None:
+            return changes
+        own = await services.process.own_ids(services.client)
+        for change in changes:
+            current = change.current
+            if current is None or not change.is_needed:
+                continue
+            if not self._is_own(services, change.name, current, own):
+                raise _foreign(change.name, current)
+        return changes
+
+    def _is_own(
+        self, services: Services, name: str, current: Endpoint, own: Collection[str]
+    ) -> bool:
+        """One without a mark is ours if it leads to our namespace, or if a subscription of this database calls it."""
+        if current.made_by is not None:
+            return current.made_by in own
+        if name == self._corpus_endpoint:
+            return current.namespace == services.client.namespace
+        rows = subscriptions(services.connection)
+        return name in {row["endpoint"] for row in rows}
+
     async def current(self, services: Services, names: Names) -> Mapping[str, Endpoint]:
         """Each as the server has it."""
         endpoints = {name: await _read(services.client, name) for name in names}
         return {
-            name: _target(found)
+            name: replace(_target(found), made_by=_made_by(found))
             for name, found in endpoints.items()
             if found is not None
         }
@@ -88,28 +128,42 @@ class Endpoints(Kind[Endpoint]):
         Raises:
             DependencyError: the server does not answer, or does not let us; then somebody has to create it.
         """
-        if change.desired is not None:
-            await ensure_endpoint(services.client, change.name, change.desired)
+        if change.desired is None:
+            return
+        mark = services.installation.mark if services.installation else ""
+        await ensure_endpoint(services.client, change.name, change.desired, mark)
 
 
-async def ensure_endpoint(client: Client, name: str, endpoint: Endpoint) -> None:
+async def ensure_endpoint(
+    client: Client, name: str, endpoint: Endpoint, mark: str = ""
+) -> None:
     """Create an endpoint, or change its target.
+
+    Args:
+        client: of the server.
+        name: of the endpoint.
+        endpoint: where it leads.
+        mark: of the installation, for its description.
 
     Raises:
         DependencyError: the server does not answer, or does not let us; then somebody has to create it.
     """
     try:
-        await _ensure_endpoint(client, name, endpoint)
+        await _ensure_endpoint(client, name, endpoint, mark)
     except RPCError as error:
         raise _unavailable(name, error) from error
 
 
 @until_settled
-async def _ensure_endpoint(client: Client, name: str, endpoint: Endpoint) -> None:
+async def _ensure_endpoint(
+    client: Client, name: str, endpoint: Endpoint, mark: str
+) -> None:
     worker = EndpointTarget.Worker(
         namespace=endpoint.namespace, task_queue=endpoint.task_queue
     )
-    spec = EndpointSpec(name=name, target=EndpointTarget(worker=worker))
+    spec = EndpointSpec(
+        name=name, target=EndpointTarget(worker=worker), description=_description(mark)
+    )
     current = await _list(client, name)
     if current is None:
         await _create(client, spec)
@@ -155,6 +209,29 @@ async def _list(client: Client, name: str) -> ApiEndpoint | None:
 def _target(endpoint: ApiEndpoint) -> Endpoint:
     worker = endpoint.spec.target.worker
     return Endpoint(worker.namespace, worker.task_queue)
+
+
+def _description(mark: str) -> Payload | None:
+    """What the Temporal UI shows beside the endpoint; no codec encrypts it."""
+    if not mark:
+        return None
+    text = json.dumps(f"Made by `freshet apply` ({mark})")
+    return Payload(metadata={"encoding": b"json/plain"}, data=text.encode())
+
+
+def _made_by(endpoint: ApiEndpoint) -> str | None:
+    return marked_by(endpoint.spec.description.data.decode("utf-8", "replace"))
+
+
+def _foreign(name: str, current: Endpoint) -> InstallationError:
+    owner = "another program"
+    if current.made_by is not None:
+        owner = f"installation {current.made_by}"
+    return InstallationError(
+        f"Nexus endpoint {name!r} leads to {current.namespace}:{current.task_queue} and belongs to {owner}. Endpoints "
+        "are known in the whole cluster: name another one (FRESHET_NEXUS_ENDPOINT for Freshet's own, `endpoint` for a "
+        "subscriber's), or change it with `temporal operator nexus endpoint update`"
+    )
 
 
 def _unavailable(name: str, error: RPCError) -> DependencyError:

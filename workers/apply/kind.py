@@ -8,13 +8,15 @@ from typing import ClassVar, Generic
 
 from temporalio.client import Client
 
-from corpus.database import Connection, connect, database_errors_translated
+from corpus.database import Connection, database_errors_translated
+from corpus.installation.identity import Installation
 from corpus.source import SourceSpec
 from corpus.sql import query
 from ingest.kafka import Cluster
 from workers.apply.change import Action, Change, S, StalePlanError, same
 from workers.config.file import Config
 from workers.config.settings import Settings
+from workers.installation import Process, open_process
 from workers.temporal.client import temporal
 
 _CONFIGURATION_LOCK = (
@@ -32,19 +34,41 @@ class Services:
     connection: Connection
     cluster: Cluster
     client: Client  # in Freshet's own namespace
+    process: Process | None = None  # None: marks of installations are not compared
+
+    @property
+    def installation(self) -> Installation | None:
+        """Whose marks are compared and left."""
+        if self.process is None:
+            return None
+        return self.process.installation
 
 
 @asynccontextmanager
-async def open_services(settings: Settings) -> AsyncGenerator[Services]:
+async def open_services(
+    settings: Settings, *, claims: bool
+) -> AsyncGenerator[Services]:
     """Connect to all of them.
 
+    Args:
+        settings: where they are.
+        claims: leave marks of the installation; else only compare them.
+
     Raises:
+        InstallationError: the database is a copy of another installation's.
         DependencyError: PostgreSQL or Temporal does not answer. Kafka is asked first when it is needed.
     """
     cluster = Cluster(settings.kafka_bootstrap, settings.kafka_properties)
-    with connect(settings.database_url, application="freshet-apply") as connection:
-        client = await temporal(settings)
-        yield Services(connection=connection, cluster=cluster, client=client)
+    application = "freshet-apply"
+    async with open_process(
+        settings, claims=claims, application=application
+    ) as process:
+        yield Services(
+            connection=process.connection,
+            cluster=cluster,
+            client=await temporal(settings),
+            process=process,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +156,10 @@ class Kind(ABC, Generic[S]):
             desired=desired,
         )
 
+    def is_as_planned(self, current: S | None, change: Change[S]) -> bool:
+        """Whether a thing is still as the plan saw it, so that the change may be written."""
+        return same(current, change.current)
+
     async def carry_out(self, services: Services, change: Change[S]) -> bool:
         """Carry out one change of a plan; False where another `apply` has done it already.
 
@@ -142,7 +170,7 @@ class Kind(ABC, Generic[S]):
         current = states.get(change.name)
         if same(current, change.desired):
             return False
-        if not same(current, change.current):
+        if not self.is_as_planned(current, change):
             raise StalePlanError(
                 "it was changed by another program after the plan was made; "
                 "run `freshet apply` again"

@@ -17,6 +17,8 @@ from temporalio.service import RPCError, RPCStatusCode
 from corpus.errors import DependencyError
 from workers.apply.change import Change
 from workers.apply.kind import Kind, Names, Services, Target
+from workers.apply.settling import until_settled
+from workers.installation import Process
 
 logger = logging.getLogger(__name__)
 
@@ -51,12 +53,22 @@ class Namespaces(Kind[Namespace]):
     ) -> Mapping[str, Namespace]:
         """Those that are registered."""
         return {
-            name: Namespace() for name in names if await _exists(services.client, name)
+            name: Namespace()
+            for name in names
+            if await namespace_exists(services.client, name)
         }
 
     async def write(self, services: Services, change: Change[Namespace]) -> None:
-        """Register it."""
+        """Register it; Freshet's own gets the mark of its installation at once."""
         await ensure_namespace(services.client, change.name)
+        process = services.process
+        if process is not None and change.name == services.client.namespace:
+            await _mark_when_settled(process, services.client)
+
+
+@until_settled
+async def _mark_when_settled(process: Process, client: Client) -> None:
+    await process.use_namespace(client)
 
 
 async def ensure_namespace(client: Client, name: str) -> bool:
@@ -65,7 +77,7 @@ async def ensure_namespace(client: Client, name: str) -> bool:
     Raises:
         DependencyError: the server does not answer, or does not let us; then somebody has to register it.
     """
-    if await _exists(client, name):
+    if await namespace_exists(client, name):
         return False
     return await register_namespace(client, name)
 
@@ -97,7 +109,12 @@ async def register_namespace(client: Client, name: str) -> bool:
     return True
 
 
-async def _exists(client: Client, name: str) -> bool:
+async def namespace_exists(client: Client, name: str) -> bool:
+    """Whether a namespace is registered; true where the server does not let us look.
+
+    Raises:
+        DependencyError: the server does not answer.
+    """
     try:
         await client.workflow_service.describe_namespace(
             DescribeNamespaceRequest(namespace=name)

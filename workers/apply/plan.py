@@ -10,20 +10,25 @@ Order of the plan and of its execution, each after what it needs:
 6. Nexus endpoints, which lead into namespaces
 7. subscriptions and their deliveries, which call endpoints, in one transaction
 
-Two `apply` at the same time, or a plan that is carried out late, do no harm: each change compares again before it
-writes (`Kind.carry_out`). What another `apply` has done already is skipped; what it made something else is refused.
+One `apply` at a time: another one waits (`workers.apply.alone`). A plan that is carried out late does no harm: each
+change compares again before it writes (`Kind.carry_out`). What another `apply` has done already is skipped; what it
+made something else is refused.
+
+What has the mark of another installation of Freshet is left alone, and where it stands in the way, the plan is refused.
 """
 
+import logging
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from corpus.errors import FreshetError, LockWaitError
 from workers.apply import checks, sources
+from workers.apply.alone import OnWait, alone
 from workers.apply.change import Change
 from workers.apply.endpoints import Endpoints
 from workers.apply.kind import Kind, Services, Target, open_services
-from workers.apply.namespaces import Namespaces
+from workers.apply.namespaces import Namespaces, namespace_exists
 from workers.apply.schedules import Schedules
 from workers.apply.sources import Sources
 from workers.apply.spaces import Spaces
@@ -31,6 +36,8 @@ from workers.apply.subscriptions import Subscriptions
 from workers.apply.topics import Topics
 from workers.config.file import Config
 from workers.config.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 Kinds = Sequence[Kind[Any]]
 Plan = list[Change[Any]]
@@ -53,21 +60,57 @@ async def apply(
     report: Report,
     prune: bool = False,
     dry_run: bool = False,
+    on_wait: OnWait = logger.warning,
 ) -> None:
     """Plan, and carry the plan out unless `dry_run`; `report` is called with each change of it.
 
+    Args:
+        settings: where the services are.
+        config: what the file says.
+        report: called with each change.
+        prune: as of `plan`.
+        dry_run: change nothing.
+        on_wait: called with a line where another `apply` runs.
+
     Raises:
         ConfigurationError: what `plan` and `execute` raise.
+        InstallationError: the database is a copy, or a service is another installation's.
         DependencyError: likewise.
+        LockWaitError: another `apply` does not end.
         StalePlanError: likewise.
     """
-    async with open_services(settings) as services:
-        changes = await plan(services, config, prune=prune)
-        if not dry_run:
-            await execute(services, changes, report=report)
-            return
-        for change in changes:
-            report(change)
+    kinds = kinds_for(settings)
+    if dry_run:
+        async with open_services(settings, claims=False) as services:
+            await _check_installation(services)
+            for change in await plan(services, config, prune=prune, kinds=kinds):
+                report(change)
+        return
+    async with (
+        alone(settings.database_url, on_wait),
+        open_services(settings, claims=True) as services,
+    ):
+        await _check_installation(services)
+        changes = await plan(services, config, prune=prune, kinds=kinds)
+        await execute(services, changes, report=report, kinds=kinds)
+
+
+def kinds_for(settings: Settings) -> Kinds:
+    """Every kind, in order, as the settings want them."""
+    return tuple(
+        Endpoints(settings.nexus_endpoint) if isinstance(kind, Endpoints) else kind
+        for kind in KINDS
+    )
+
+
+async def _check_installation(services: Services) -> None:
+    """Refuse services of another installation before anything is planned; a namespace that is missing is no one's."""
+    process, client = services.process, services.client
+    if process is None:
+        return
+    process.use_cluster(services.cluster)
+    if await namespace_exists(client, client.namespace):
+        await process.use_namespace(client)
 
 
 async def plan(

@@ -1,9 +1,9 @@
 """Temporal Schedules of the freshness checks: one per source that is in use."""
 
 import asyncio
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from psycopg.rows import namedtuple_row
@@ -11,7 +11,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from corpus.database import Connection, database_errors_translated
-from corpus.errors import DependencyError
+from corpus.errors import DependencyError, InstallationError
 from corpus.search_attributes import SPEC_HASH
 from corpus.source import SourceSpec, read_specs
 from corpus.sql import query
@@ -19,23 +19,29 @@ from freshness import schedules
 from workers.apply.change import Action, Change, StalePlanError
 from workers.apply.kind import Kind, Names, Services, Target
 from workers.apply.settling import until_settled
-from workers.apply.sources import read_sources
+from workers.apply.sources import read_rows, read_sources
 
 
 @dataclass(frozen=True, slots=True)
 class FreshnessSchedule:
-    """A schedule, by the hash of all that it is built from."""
+    """A schedule, by the hash of all that it is built from, and by who made it."""
 
     built_from: str | None
     spec: SourceSpec | None = None  # None: as read from the server
+    made_by: str | None = None  # id of an installation; None: it has no mark
+    is_foreign: bool = False  # another installation's
 
     def fields(self) -> Mapping[str, Any]:
-        """The hash. An operator's pause is no part of it, and is kept."""
-        return {"built_from": self.built_from}
+        """The hash and the mark. An operator's pause is no part of it, and is kept."""
+        return {"built_from": self.built_from, "installation": self.made_by}
 
 
 class Schedules(Kind[FreshnessSchedule]):
-    """Those of retired sources are deleted, unless a document of theirs has an end that is still to come."""
+    """Those of retired sources are deleted, unless a document of theirs has an end that is still to come.
+
+    Those of another installation are left alone. One without a mark was made by an older Freshet: it is this
+    installation's if its source is in this database.
+    """
 
     name = "schedule"
 
@@ -44,12 +50,31 @@ class Schedules(Kind[FreshnessSchedule]):
     ) -> Mapping[str, FreshnessSchedule]:
         """One per source that continues, also where the file does not name it: its checks continue, too."""
         specs = [*_sources_with_ends(services.connection), *target.continuing]
+        made_by = _own_id(services)
         return {
             schedules.schedule_id(spec.source): FreshnessSchedule(
-                schedules.spec_hash(spec), spec
+                schedules.spec_hash(spec), spec, made_by
             )
             for spec in specs
         }
+
+    async def compare(
+        self, services: Services, target: Target
+    ) -> list[Change[FreshnessSchedule]]:
+        """The plan for this kind.
+
+        Raises:
+            InstallationError: another installation has a schedule for a source of the same name.
+        """
+        changes = await super().compare(services, target)
+        for change in changes:
+            if change.is_needed and change.current and change.current.is_foreign:
+                raise InstallationError(
+                    f"schedule {change.name} belongs to installation {change.current.made_by or 'unknown'}. If that "
+                    "one no longer exists, delete the schedule with `temporal schedule delete`; else give this "
+                    "installation another namespace, or its source another name"
+                )
+        return changes
 
     async def existing(self, services: Services) -> Names:
         """Those that Freshet made; the list runs a little behind, so each known source is asked for, too."""
@@ -67,7 +92,23 @@ class Schedules(Kind[FreshnessSchedule]):
         reads = [_read(services.client, name) for name in names]
         with _errors_translated("reading the schedules"):
             states = await asyncio.gather(*reads)
-        return {name: state for name, state in zip(names, states, strict=True) if state}
+        current = {
+            name: state for name, state in zip(names, states, strict=True) if state
+        }
+        if services.process is None:
+            return {
+                name: replace(state, made_by=None) for name, state in current.items()
+            }
+        own = await services.process.own_ids(services.client)
+        of_sources = {
+            schedules.schedule_id(row.source) for row in read_rows(services.connection)
+        }
+        return {
+            name: replace(
+                state, is_foreign=_is_foreign(state.made_by, own, name in of_sources)
+            )
+            for name, state in current.items()
+        }
 
     def surplus(
         self, name: str, current: FreshnessSchedule, target: Target
@@ -75,6 +116,14 @@ class Schedules(Kind[FreshnessSchedule]):
         """Its source is retired, or gone; that of a source that cannot be read stays."""
         if name in map(schedules.schedule_id, target.unreadable):
             return None
+        if current.is_foreign:
+            return Change(
+                kind=self.name,
+                name=name,
+                action=Action.FOREIGN,
+                current=current,
+                desired=current,
+            )
         return Change(kind=self.name, name=name, action=Action.DELETE, current=current)
 
     async def write(
@@ -96,7 +145,9 @@ class Schedules(Kind[FreshnessSchedule]):
             if desired is None or desired.spec is None:
                 await schedules.delete(services.client, change.name)
             else:
-                await _write_when_settled(services.client, desired.spec)
+                await _write_when_settled(
+                    services.client, desired.spec, desired.made_by
+                )
 
 
 def _sources_with_ends(connection: Connection) -> list[SourceSpec]:
@@ -110,15 +161,31 @@ def _sources_with_ends(connection: Connection) -> list[SourceSpec]:
 
 
 @until_settled
-async def _write_when_settled(client: Client, spec: SourceSpec) -> None:
-    await schedules.write(client, spec)
+async def _write_when_settled(
+    client: Client, spec: SourceSpec, made_by: str | None
+) -> None:
+    await schedules.write(client, spec, made_by)
 
 
 async def _read(client: Client, name: str) -> FreshnessSchedule | None:
     described = await schedules.describe(client, name)
     if described is None:
         return None
-    return FreshnessSchedule(described.typed_search_attributes.get(SPEC_HASH))
+    made_by = await schedules.made_by(client, described.schedule)
+    built_from = described.typed_search_attributes.get(SPEC_HASH)
+    return FreshnessSchedule(built_from, made_by=made_by)
+
+
+def _own_id(services: Services) -> str | None:
+    if services.installation is None:
+        return None
+    return str(services.installation.installation_id)
+
+
+def _is_foreign(made_by: str | None, own: Collection[str], has_source: bool) -> bool:
+    if made_by is None:
+        return not has_source
+    return made_by not in own
 
 
 def _built_from_now(services: Services, name: str) -> str | None:

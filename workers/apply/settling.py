@@ -3,6 +3,8 @@
 from temporalio.service import RPCError, RPCStatusCode
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
+from corpus.errors import DependencyError
+
 _SETTLE_SECONDS = 30
 _INTERVAL_SECONDS = 0.5
 _UNSETTLED = (
@@ -13,7 +15,10 @@ _UNSETTLED = (
 
 
 def _is_unsettled(error: BaseException) -> bool:
-    return isinstance(error, RPCError) and error.status in _UNSETTLED
+    answer = error
+    if isinstance(error, DependencyError):
+        answer = error.__cause__
+    return isinstance(answer, RPCError) and answer.status in _UNSETTLED
 
 
 # Decorates a coroutine function that is harmless when repeated.

@@ -85,6 +85,13 @@ class Subscriptions(RowKind[Subscription]):
             desired=desired,
         )
 
+    def is_as_planned(
+        self, current: Subscription | None, change: Change[Subscription]
+    ) -> bool:
+        """By the row alone: a delivery begins and ends by itself, or another `apply` has not started it yet."""
+        planned = (_endpoint(change.current), _endpoint(change.desired))
+        return _endpoint(current) in planned
+
     async def write(self, services: Services, change: Change[Subscription]) -> None:
         """Insert, update or end the row; a cursor that exists keeps its position.
 
@@ -108,6 +115,12 @@ class Subscriptions(RowKind[Subscription]):
             raise DependencyError(
                 f"the database has it, but its delivery was not started: {error.message}; run `freshet apply` again"
             ) from error
+
+
+def _endpoint(subscription: Subscription | None) -> str | None:
+    if subscription is None:
+        return None
+    return subscription.endpoint
 
 
 def subscriptions(

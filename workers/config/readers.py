@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from workers.config.values import NAMESPACE
+from workers.config.values import ENDPOINT, NAMESPACE
 
 _MAX_NUMBER = 999_999
 _MAX_PORT = 65_535
@@ -98,6 +98,15 @@ def namespace(value: str) -> str:
     if not re.fullmatch(NAMESPACE, value):
         raise ValueError(
             "is not a namespace: 1 to 200 of the characters a-z A-Z 0-9 _ . -"
+        )
+    return value
+
+
+def endpoint(value: str) -> str:
+    """A Nexus endpoint."""
+    if not re.fullmatch(ENDPOINT, value):
+        raise ValueError(
+            "is not an endpoint: a letter, then letters, digits and -, 200 in all, and no - at the end"
         )
     return value
 

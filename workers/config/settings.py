@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 from corpus.errors import ConfigurationError
+from corpus.service import CORPUS_ENDPOINT
 from workers.config import readers
 from workers.config.addresses import LocalStack, default_home, profile_namespace
 
@@ -120,6 +121,14 @@ class Settings:
             read=readers.namespace,
             before="TEMPORAL_NAMESPACE",
             fallback=lambda _stack: profile_namespace(),
+        ),
+    ]
+    nexus_endpoint: Annotated[
+        str,
+        Setting(
+            "Nexus endpoint of Freshet's own service, which teams call; known in the whole Temporal cluster",
+            default=CORPUS_ENDPOINT,
+            read=readers.endpoint,
         ),
     ]
     payload_keys: Annotated[

@@ -18,6 +18,7 @@ from pydantic import (
 NAME = r"^[a-z0-9][a-z0-9_.-]{0,62}$"
 # What Temporal takes: a name that its server, its web page and its command line write without quotes.
 NAMESPACE = r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,199}$"
+ENDPOINT = r"^[a-zA-Z][a-zA-Z0-9-]{0,198}[a-zA-Z0-9]$"
 MAX_TOPIC_LENGTH = 249
 MAX_PARTITIONS = 1_000  # of a topic that Freshet creates
 # Topics that brokers keep for themselves.
@@ -147,7 +148,7 @@ Topic = Annotated[
 ]
 SourceName = Annotated[str, Field(pattern=NAME)]
 Namespace = Annotated[str, Field(pattern=NAMESPACE)]
-Endpoint = Annotated[str, Field(pattern=r"^[a-zA-Z][a-zA-Z0-9-]{0,198}[a-zA-Z0-9]$")]
+Endpoint = Annotated[str, Field(pattern=ENDPOINT)]
 TaskQueue = Annotated[
     str,
     Field(pattern=r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]{0,198}[^\s\x00-\x1f\x7f])?$"),

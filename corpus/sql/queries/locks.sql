@@ -89,6 +89,7 @@ LEFT JOIN pg_locks l ON l.pid = a.pid AND l.granted AND l.locktype = 'advisory' 
     AND l.classid::bigint = hashtext('freshet.publish')::bigint & 4294967295
 LEFT JOIN freshet.source s ON hashtext(s.source)::bigint & 4294967295 = l.objid::bigint
 WHERE a.datname = current_database() AND a.state LIKE 'idle in transaction%%'
+  AND a.application_name NOT LIKE 'freshet-apply-lock%%'  -- it waits for a whole `freshet apply`, and holds up no other
   AND a.state_change <= clock_timestamp() - make_interval(secs => %(seconds)s::double precision)
 GROUP BY a.pid, a.application_name, a.state_change
 ORDER BY a.state_change;

@@ -98,20 +98,34 @@ def apply(
     try:
         asyncio.run(
             apply_changes(
-                resolved, desired, report=report, prune=prune, dry_run=dry_run
+                resolved,
+                desired,
+                report=report,
+                prune=prune,
+                dry_run=dry_run,
+                on_wait=write_message,
             )
         )
     finally:  # also where a change failed: these were made before it
         if as_json and done:
             changes = [change.to_json() for change in done]
             write_json({"dry_run": dry_run, "changes": changes})
+    _write_hints(done)
+    if dry_run:
+        write_message("nothing was changed (--dry-run)")
+
+
+def _write_hints(done: "list[Change[Any]]") -> None:
+    """What a person may want to know about things that the plan leaves alone."""
     if any(change.action == "unlisted" for change in done):
         write_message(
             "unlisted: these are in the database but not in the file, and continue to run. "
             "--prune retires such sources and ends such subscriptions."
         )
-    if dry_run:
-        write_message("nothing was changed (--dry-run)")
+    if foreign := sum(change.action == "foreign" for change in done):
+        write_message(
+            f"foreign: {foreign:,} schedules belong to other installations, and stay as they are"
+        )
 
 
 def _write_change(change: "Change[Any]") -> None:

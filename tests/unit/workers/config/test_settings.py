@@ -37,6 +37,7 @@ WRONG = {
     "FRESHET_KAFKA_GROUP": [" ", "\t", "\udcff"],
     "FRESHET_STAGING_URL": ["staging", "/var/staging", "://x", "s3:", "\udcff"],
     "FRESHET_TEMPORAL_NAMESPACE": ["a b", "-a", "a/b", "ü", "x" * 201],
+    "FRESHET_NEXUS_ENDPOINT": ["a", "1a", "a_b", "a-", "a b", "x" * 201],
     "FRESHET_DEVICE": ["gpu", "cuda:", "cuda:x", "CPU", "cpu ", "cuda:1000"],
     "FRESHET_PRECISION": ["fp16", "BF16", "auto "],
     "FRESHET_EMBED_THREADS": ["-1", "x", "1.5", "1000000", " 1", "1_0", "²", "٣"],
@@ -65,6 +66,7 @@ AT_THE_LIMIT = {
     "FRESHET_PREPARE_PROCESSES": ["1"],
     "FRESHET_POSTGRES_PORT": ["1", "65535"],
     "FRESHET_METRICS_HOST": ["0.0.0.0", "::1"],
+    "FRESHET_NEXUS_ENDPOINT": ["ab", "freshet-corpus-2", "x" * 200],
     "FRESHET_DEVICE": ["auto", "cpu", "cuda", "cuda:1", "mps", "xpu:0"],
     "FRESHET_TEMPORAL_NAMESPACE": ["a", "team.acct", "x" * 200],
     "FRESHET_KAFKA_BOOTSTRAP": [

@@ -1,4 +1,4 @@
--- 0014 installation: a database knows which installation of Freshet it belongs to, and which servers that one uses.
+-- 0017 installation: a database knows which installation of Freshet it belongs to, and which servers that one uses.
 -- Why: two installations that met in one consumer group, Temporal namespace or staging store took each other's records, schedules
 -- and files without a sign of it.
 -- Locks: none but those of new tables. Phase: pre. Old code knows nothing of it, and carries no mark.
