@@ -118,18 +118,6 @@ def publishing_holder(connection: Connection, source: str) -> str:
     return "; ".join(holder.describe() for holder in holders)
 
 
-def lock_holder(connection: Connection, key: int) -> str:
-    """Which session holds an advisory lock, in words."""
-    sessions = fetch_all(
-        connection, class_row(PublishingSession), "lock_holders", {"key": key}
-    )
-    described = [
-        f"{_session(session.application, session.pid)}, since {_instant(session.since)}"
-        for session in sessions
-    ]
-    return "; ".join(described) or "it ends just now"
-
-
 def end_stuck_copies(connection: Connection) -> list[int]:
     """Close sessions whose process has stopped in the middle of a COPY.
 

@@ -97,7 +97,7 @@ def test_an_apply_waits_for_another_and_says_for_whom(
     make_place: Callable[..., Place], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = make_place()
-    monkeypatch.setattr("workers.apply.alone.WAIT_SECONDS", 1.0)
+    monkeypatch.setattr("workers.apply.alone.WAIT_SECONDS", 1)
     url = one.settings["FRESHET_DATABASE_URL"]
 
     async def beside() -> Any:
@@ -106,8 +106,10 @@ def test_an_apply_waits_for_another_and_says_for_whom(
 
     refused = asyncio.run(beside())
     assert refused.code == 3
-    assert "another `freshet apply` runs: freshet-apply-lock@" in refused.stderr
-    assert "still runs after 1 s: freshet-apply-lock@" in refused.stderr
+    assert (
+        "waits at most 1 s for the lock of `freshet apply`; freshet-apply-lock@" in refused.stderr
+    )
+    assert "was not free within 1 s: freshet-apply-lock@" in refused.stderr
     assert one.freshet("apply", file_with(tmp_path, "a")).code == 0
 
 
