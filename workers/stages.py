@@ -25,6 +25,7 @@ from corpus.errors import TimeSliceUsedError
 from corpus.source import source_workflow_id
 from corpus.sql import query
 from ingest.entity import state_of
+from workers.failing_tasks import task_failure
 from workers.temporal.client import temporal
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class SourceStages:
     staged: int = 0  # records that wait for a batch
     is_rewinding: bool = False  # a batch failed, and its records are read again
     is_known: bool = False  # Temporal answered
+    problem: str = ""  # why the source's workflow cannot continue
 
     def with_counts(self, embedded: Mapping[int, int]) -> "SourceStages":
         """With the texts that the database has by now; they are all that is known where Temporal does not answer."""
@@ -105,13 +107,14 @@ class SourceStages:
     @property
     def is_working(self) -> bool:
         """Whether a process works on a batch, and it has not failed yet."""
-        return any(
+        return not self.problem and any(
             stage.stage in _WORK and not stage.waits_for and not stage.problem
             for stage in self.batches
         )
 
     def __str__(self) -> str:
-        parts = [str(stage) for stage in self.batches[:_MAX_BATCHES]]
+        parts = [f"the source's workflow: {self.problem}"] if self.problem else []
+        parts += [str(stage) for stage in self.batches[:_MAX_BATCHES]]
         if len(self.batches) > _MAX_BATCHES:
             parts.append(f"{len(self.batches) - _MAX_BATCHES} more batches")
         if self.is_rewinding:
@@ -257,11 +260,13 @@ class StageWatcher:
             )
         )
         state = described.typed_search_attributes.get(search_attributes.STATE)
+        problem = await task_failure(client, described, _ANSWER)
         return SourceStages(
             batches=tuple(sorted(batches, key=lambda stage: stage.batch)),
             staged=await _staged_records(entity),
             is_rewinding=state == "rewinding",
             is_known=True,
+            problem=problem,
         )
 
     async def _batch_stage(
@@ -274,6 +279,8 @@ class StageWatcher:
             if run_id not in self._texts:
                 self._texts[run_id] = await _texts_to_embed(client, handle)
             stage = replace(stage, texts=self._texts[run_id])
+        if failure := await task_failure(client, described, _ANSWER):
+            stage = replace(stage, problem=failure)
         return stage
 
 

@@ -174,6 +174,8 @@ async def fleet(
     bootstrap: str,
     folder: Path,
     staging_span: StagingSpan = without_span,
+    *,
+    with_orchestrator: bool = True,
 ) -> AsyncIterator[Fleet]:
     """Run the fleet: one worker per task queue, and a consumer."""
     store = StagingStore(folder.as_uri())
@@ -186,18 +188,28 @@ async def fleet(
         steps = _steps(store, pool, cleaner, embedder)
         for queue, activities in steps.items():
             await stack.enter_async_context(_worker(client, queue, activities))
-        orchestrator = _worker(
-            client,
-            task_queues.WORKFLOWS,
-            deliveries.activities(pool),
-            workflows=deliveries.WORKFLOWS,
-            workflow_runner=sandbox.runner(),
-        )
-        await stack.enter_async_context(orchestrator)
+        if with_orchestrator:
+            await stack.enter_async_context(orchestrator(client, pool))
         consumer = await stack.enter_async_context(
             consuming(client, database_url, bootstrap, store, cluster, staging_span)
         )
         yield Fleet(client, database_url, bootstrap, connection, embedder, cluster, store, consumer)
+
+
+def orchestrator(
+    client: Client,
+    pool: ConnectionPool[Connection],
+    workflows: Sequence[type] = deliveries.WORKFLOWS,
+    **options: Any,
+) -> Worker:
+    """The worker that runs the workflows."""
+    return _worker(
+        client,
+        task_queues.WORKFLOWS,
+        deliveries.activities(pool),
+        workflows=workflows,
+        **({"workflow_runner": sandbox.runner()} | options),
+    )
 
 
 def _worker(client: Client, queue: str, activities: Sequence[Any], **options: Any) -> Worker:

@@ -60,6 +60,10 @@ def test_a_batch_that_is_worked_on_is_slow_not_stuck(
             stages(stage="cleaning", problem="attempt 5: StagedFileError"),
             "batch 7: cleaning (attempt 5: StagedFileError)",
         ),
+        (
+            SourceStages(is_known=True, problem="its code fails, attempt 3: other steps"),
+            "the source's workflow: its code fails, attempt 3: other steps",
+        ),
         (stages(stage="waiting for its turn"), "batch 7: waiting for its turn"),
         (SourceStages(is_known=True), "waiting for the consumer"),
         (SourceStages(is_known=True, staged=9), "9 records staged"),
