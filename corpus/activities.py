@@ -23,15 +23,23 @@ from corpus.batch import (
 from corpus.errors import FreshetError, TimeSliceUsedError, as_application_error
 
 HEARTBEAT_SECONDS = 1.0
+SILENT_SECONDS = "silent_seconds"  # key of a detail of heartbeats
 
 
 @contextmanager
-def heartbeats() -> Generator[None, None, None]:
+def heartbeats(
+    silent_seconds: Callable[[], int] | None = None,
+) -> Generator[None, None, None]:
     """Send a heartbeat every second while the body runs, and translate Freshet's errors into Temporal's.
 
     The body is a step that runs in a thread. Its progress is in the database (shards, the publishing transaction), and
     the next attempt reads there what is done. Where it is elsewhere, the step raises TimeSliceUsedError with what the
-    next attempt continues with; every heartbeat repeats it, so that it is there also after an attempt was killed.
+    next attempt continues with; every heartbeat repeats it, so that it is there also after an attempt was killed. A
+    heartbeat shows that the process lives, and not that the step does: the one of a step that may hang carries for how
+    long it has finished nothing.
+
+    Args:
+        silent_seconds: since the step last finished something; None: it cannot hang.
 
     Raises:
         ApplicationError: the body raised a FreshetError; its type is the name of the error's class.
@@ -43,7 +51,10 @@ def heartbeats() -> Generator[None, None, None]:
 
     def send_heartbeats() -> None:
         while not ended.wait(HEARTBEAT_SECONDS):
-            context.run(activity.heartbeat, *details)
+            sent = details
+            if silent_seconds is not None:
+                sent = [{SILENT_SECONDS: silent_seconds()}]
+            context.run(activity.heartbeat, *sent)
 
     thread = threading.Thread(target=send_heartbeats, name="heartbeats", daemon=True)
     thread.start()
@@ -86,13 +97,18 @@ class PrepareActivities:
 class EmbedActivities:
     """Queue `freshet-embed`."""
 
-    def __init__(self, embed: Callable[[EmbedRequest], EmbeddedBatch]) -> None:
+    def __init__(
+        self,
+        embed: Callable[[EmbedRequest], EmbeddedBatch],
+        silent_seconds: Callable[[], int] | None = None,
+    ) -> None:
         self._embed = embed
+        self._silent_seconds = silent_seconds
 
     @activity.defn(name="corpus.embed")
     def embed(self, request: EmbedRequest) -> EmbeddedBatch:
         """Embed every text of the batch that has no vector yet."""
-        with heartbeats():
+        with heartbeats(self._silent_seconds):
             return self._embed(request)
 
 

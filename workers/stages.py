@@ -19,11 +19,13 @@ from temporalio.client import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from corpus import search_attributes
+from corpus.activities import SILENT_SECONDS
 from corpus.batch import PreparedBatch
 from corpus.database import Connection
 from corpus.errors import TimeSliceUsedError
 from corpus.source import source_workflow_id
 from corpus.sql import query
+from ingest import condition
 from ingest.entity import state_of
 from workers.failing_tasks import task_failure
 from workers.temporal.client import temporal
@@ -49,6 +51,7 @@ _STAGES = {
 }
 _WORK = frozenset(stage for stage, _ in _STAGES.values())
 _PREPARE = "corpus.prepare"
+_EMBED = "corpus.embed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +65,17 @@ class BatchStage:
     waits_for: str = ""  # the role that no process of has taken the work
     problem: str = ""  # of the last attempt
     progress: str = ""  # of a batch that is worked on in slices of time
+    silent_seconds: int = 0  # since the model last finished something
+
+    @property
+    def is_worked_on(self) -> bool:
+        """Whether a process works on it, and neither failed nor stopped to finish anything."""
+        is_taken = self.stage in _WORK and not self.waits_for
+        return is_taken and not self.problem and not self._is_silent
+
+    @property
+    def _is_silent(self) -> bool:
+        return self.silent_seconds > condition.STANDSTILL_SECONDS
 
     def __str__(self) -> str:
         what = self.stage
@@ -69,6 +83,8 @@ class BatchStage:
             what += f" (no {self.waits_for} has taken it yet)"
         elif self.stage == "embedding":
             what += f" {self._counts()}"
+        if self._is_silent:
+            what += f" (the model has not answered for {self.silent_seconds} s)"
         for note in (self.progress, self.problem):
             if note:
                 what += f" ({note})"
@@ -107,10 +123,7 @@ class SourceStages:
     @property
     def is_working(self) -> bool:
         """Whether a process works on a batch, and it has not failed yet."""
-        return not self.problem and any(
-            stage.stage in _WORK and not stage.waits_for and not stage.problem
-            for stage in self.batches
-        )
+        return not self.problem and any(stage.is_worked_on for stage in self.batches)
 
     def __str__(self) -> str:
         parts = [f"the source's workflow: {self.problem}"] if self.problem else []
@@ -278,7 +291,9 @@ class StageWatcher:
         if stage.stage == "embedding":
             if run_id not in self._texts:
                 self._texts[run_id] = await _texts_to_embed(client, handle)
-            stage = replace(stage, texts=self._texts[run_id])
+            silent = await _silent_seconds(client, described)
+            texts = self._texts[run_id]
+            stage = replace(stage, texts=texts, silent_seconds=silent)
         if failure := await task_failure(client, described, _ANSWER):
             stage = replace(stage, problem=failure)
         return stage
@@ -363,6 +378,19 @@ async def _texts_to_embed(client: Client, handle: WorkflowHandle[Any, Any]) -> i
             if names.get(completed.scheduled_event_id) == _PREPARE:
                 texts = await _texts_of(client, completed.result.payloads)
     return texts
+
+
+async def _silent_seconds(
+    client: Client, described: WorkflowExecutionDescription
+) -> int:
+    """By the newest heartbeat of the embed step; 0 where there was none, or one of an older version."""
+    for activity in described.raw_description.pending_activities:
+        if activity.activity_type.name == _EMBED:
+            payloads = list(activity.heartbeat_details.payloads)
+            details: list[Any] = await client.data_converter.decode(payloads)
+            named = [detail for detail in details if isinstance(detail, dict)]
+            return max((detail.get(SILENT_SECONDS, 0) for detail in named), default=0)
+    return 0
 
 
 async def _texts_of(client: Client, payloads: Iterable[Any]) -> int:

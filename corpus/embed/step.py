@@ -24,6 +24,7 @@ from corpus.database import Connection, database_errors_translated, fetch_all
 from corpus.embed.claim import Claim, Text, space_of
 from corpus.embed.embedder import Embedder, Vectors
 from corpus.embed.model_files import read_embedding_spec
+from corpus.embed.progress import Progress
 from corpus.embed.refused_texts import remember
 from corpus.embed.spaces import register, registered
 from corpus.errors import (
@@ -68,6 +69,9 @@ class EmbedStep:
             puts texts of a context into.
         shard: texts per shard.
         count_shard: called with the source, the number of texts, and the seconds that the model took.
+
+    Attributes:
+        progress: of all batches of this process.
     """
 
     def __init__(
@@ -87,6 +91,7 @@ class EmbedStep:
         self._count_shard = count_shard
         self._loading = threading.Lock()
         self._model_queue = FairQueue()
+        self.progress = Progress()
 
     def embed(self, request: EmbedRequest) -> EmbeddedBatch:
         """Give every text of the staged file a vector in the space.
@@ -103,9 +108,14 @@ class EmbedStep:
             DependencyError: the database or the store does not answer.
             TimeSliceUsedError: only a part is embedded; the same request continues.
         """
+        with self.progress.batch():
+            return self._embed(request)
+
+    def _embed(self, request: EmbedRequest) -> EmbeddedBatch:
         embedder = self._embedder_for(request)
         started = time.monotonic()
         end = started + SLICE_SECONDS
+        self.progress.moved()
         # 1.
         total = request.texts.rows
         embedded = 0
@@ -140,6 +150,7 @@ class EmbedStep:
     def _wait_for_others(self) -> None:
         """Wait for the workers that hold texts; one that has stopped while it wrote them is no worker any more."""
         time.sleep(_CLAIMED_RETRY_SECONDS)
+        self.progress.moved()  # it is the other worker's model that is to answer
         with self._pool.connection() as connection:
             end_stuck_copies(connection)
 
@@ -221,6 +232,7 @@ class EmbedStep:
                     vectors = self._compute(request, embedder, claim, previous_write)
                     vectors = claim.without_refused(vectors)
                     self._adapt_shard(len(shard), time.monotonic() - started)
+                    self.progress.moved()
                 previous_write = writer.submit(claim.commit, vectors)
                 done.held_by_others += claim.held_by_others
                 done.refused += claim.refused

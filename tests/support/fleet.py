@@ -240,7 +240,9 @@ def _steps(
     )
     return {
         task_queues.PREPARE: [PrepareActivities(preparer.prepare).prepare],
-        task_queues.EMBED: [EmbedActivities(step.embed).embed],
+        task_queues.EMBED: [
+            EmbedActivities(step.embed, lambda: step.progress.silent_seconds).embed
+        ],
         task_queues.STORE: [publishing.publish, publishing.load_source, publishing.rewind_source],
     }
 

@@ -1,6 +1,9 @@
 """Role embedder: queue `freshet-embed`, which runs the model and nothing else."""
 
 import asyncio
+import logging
+import os
+from collections.abc import Callable
 
 from corpus import task_queues
 from corpus.activities import EmbedActivities
@@ -18,6 +21,11 @@ from workers.temporal.client import temporal
 # time, and the fair queue decides whose.
 _THREADS = 8
 _CONNECTIONS = 8
+# PostgreSQL then closes the session that claims the texts, so their vectors could not be written any more.
+MAX_SILENT_SECONDS = EMBEDDER_LIMITS.idle
+_LOOK_SECONDS = 1.0
+
+logger = logging.getLogger(__name__)
 
 
 async def run(settings: Settings) -> None:
@@ -39,9 +47,32 @@ async def run(settings: Settings) -> None:
             shard=settings.embed_shard,
             count_shard=ModelFigures(meter).count_shard,
         )
-        activities = [EmbedActivities(step.embed).embed]
+
+        def silent_seconds() -> int:
+            return step.progress.silent_seconds
+
+        activities = [EmbedActivities(step.embed, silent_seconds).embed]
         worker = activity_worker(
             client, task_queues.EMBED, activities, threads=_THREADS
         )
         pools = PoolFigures(meter, database=pool)
-        await serve(worker, "embedder", **background(settings, pools.update))
+        beside = background(settings, pools.update)
+        beside["model"] = end_when_silent(silent_seconds)
+        await serve(worker, "embedder", **beside)
+
+
+async def end_when_silent(silent_seconds: Callable[[], int]) -> None:
+    """End the process when its model hangs: no thread can be ended alone, and another process may have more luck.
+
+    Args:
+        silent_seconds: since the model last finished something.
+    """
+    while True:
+        await asyncio.sleep(_LOOK_SECONDS)
+        seconds = silent_seconds()
+        if seconds > MAX_SILENT_SECONDS:
+            context = {"action": "model_hangs", "seconds": seconds}
+            logger.critical(
+                "the model does not answer; the process ends", extra=context
+            )
+            os._exit(1)

@@ -124,3 +124,19 @@ def test_heartbeats_come_while_the_step_runs_and_end_with_it(
         assert fails
     assert heartbeat_threads() == []
     assert beats[0] == ()
+
+
+def test_a_heartbeat_of_embedding_says_how_long_the_model_was_silent(
+    environment: ActivityEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(activities, "HEARTBEAT_SECONDS", 0.01)
+    beats: list[tuple[Any, ...]] = []
+    environment.on_heartbeat = lambda *details: beats.append(details)
+    silences = iter(range(70, 1_000))
+
+    def step(_: Any) -> Any:
+        wait_until(lambda: len(beats) >= 2)
+
+    embedding = EmbedActivities(step, lambda: next(silences))
+    environment.run(embedding.embed, "request")
+    assert beats[:2] == [({"silent_seconds": 70},), ({"silent_seconds": 71},)]

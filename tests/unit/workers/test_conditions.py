@@ -49,6 +49,13 @@ def test_a_batch_that_is_worked_on_is_slow_not_stuck(
     assert needing_attention([found]) == []
 
 
+def test_a_model_that_answers_within_a_minute_is_slow_not_stuck(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    [found] = explained(monkeypatch, stages(stage="embedding", texts=9, silent_seconds=60))
+    assert (found["condition"], found["why"]) == ("behind", "batch 7: embedding 0 of 9 texts")
+
+
 @pytest.mark.parametrize(
     ("known", "reason"),
     [
@@ -59,6 +66,10 @@ def test_a_batch_that_is_worked_on_is_slow_not_stuck(
         (
             stages(stage="cleaning", problem="attempt 5: StagedFileError"),
             "batch 7: cleaning (attempt 5: StagedFileError)",
+        ),
+        (
+            stages(stage="embedding", texts=9, silent_seconds=61),
+            "batch 7: embedding 0 of 9 texts (the model has not answered for 61 s)",
         ),
         (
             SourceStages(is_known=True, problem="its code fails, attempt 3: other steps"),
