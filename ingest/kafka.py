@@ -151,6 +151,10 @@ class Cluster:
         self._admin: Any = AdminClient(properties(bootstrap, given))
         self._cluster_id = ""
 
+    def log_in(self, username: str, password: str) -> None:
+        """Use another name and password at the next login."""
+        self._admin.set_sasl_credentials(username, password)
+
     def cluster_id(self) -> str:
         """The cluster's id.
 

@@ -22,6 +22,7 @@ pytest_plugins = [
     "tests.support.fix_team",
     "tests.support.fix_spans",
     "tests.support.fix_installation",
+    "tests.support.guarded_kafka",
 ]
 
 _PREFIX = "freshet-tests-"

@@ -41,6 +41,10 @@ class ConsumerClient:
         # Says whose group it is while no member runs (`ingest.consume.group`).
         self._metadata = str(kafka.get("client.id", ""))
 
+    def log_in(self, username: str, password: str) -> None:
+        """Use another name and password at the next login."""
+        self._consumer.set_sasl_credentials(username, password)
+
     def subscribe(self, topics: Collection[str], listener: RebalanceListener) -> None:
         """Read these topics and no others; none of them need exist."""
         if not topics:

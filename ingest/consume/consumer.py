@@ -88,6 +88,10 @@ class SourceConsumer:
         self._task_failed = asyncio.Event()
         self._task_failure: Exception | None = None
 
+    def log_in(self, username: str, password: str) -> None:
+        """Use another name and password at Kafka's next login."""
+        self._poller.log_in(username, password)
+
     @property
     def handed_over_records(self) -> int:
         """Records handed over since the start."""

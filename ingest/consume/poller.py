@@ -77,6 +77,10 @@ class Poller:
         """Have the polling thread call `message`."""
         self._messages.put(message)
 
+    def log_in(self, username: str, password: str) -> None:
+        """Have the client use another name and password at its next login."""
+        self.call_soon(lambda: self._client.log_in(username, password))
+
     def stop(self) -> None:
         """Make `run` finish and return."""
         self._stopping.set()

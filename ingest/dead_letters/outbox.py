@@ -43,11 +43,8 @@ _TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SI
 _POINTER_VALUE = b""
 
 
-async def run_outbox(
-    pool: ConnectionPool[Any], cluster: Cluster, kafka: dict[str, Any]
-) -> None:
+async def run_outbox(outbox: "Outbox") -> None:
     """Produce dead letters until cancelled; a service that is down is waited for."""
-    outbox = Outbox(pool, cluster, kafka)
     while True:
         produced = await until_answered_in_thread(
             outbox.produce_some, doing="producing dead letters", logger=logger
@@ -117,6 +114,11 @@ class Outbox:
         self._topics: set[str] = set()
         self._paused_until: dict[str, float] = {}  # source -> monotonic second
         self._acknowledged: list[int] = []  # not marked yet
+
+    def log_in(self, username: str, password: str) -> None:
+        """Use another name and password at the next login, also of a producer that replaces this one."""
+        self._properties |= {"sasl.username": username, "sasl.password": password}
+        self._producer.set_sasl_credentials(username, password)
 
     def produce_some(self) -> int:
         """Produce the oldest dead letters, at most a round of them.

@@ -19,14 +19,15 @@ from corpus.staging.store import StagingStore
 from ingest.consume.consumer import SourceConsumer
 from ingest.consume.group import marked_properties
 from ingest.consume.positions import Positions
-from ingest.dead_letters.outbox import run_outbox
+from ingest.dead_letters.outbox import Outbox, run_outbox
 from ingest.entity import running_state
 from ingest.hand_over import hand_over
 from ingest.kafka import Cluster, properties
 from ingest.source_state import SourceState
-from workers.config.settings import Settings
+from workers.config.settings import Settings, kafka_properties
 from workers.installation import group_of
 from workers.roles import metrics, start
+from workers.roles.credentials import Credentials, keep_current
 from workers.roles.figures import PoolFigures, Update, background
 from workers.roles.run import mark_ready, on_signal
 from workers.roles.watch import end_of
@@ -79,11 +80,13 @@ async def consume(settings: Settings) -> None:
             staging_span(),
         )
         stop = asyncio.Event()
-        outbox = run_outbox(pool, cluster, properties(kafka, own))
+        outbox = Outbox(pool, cluster, properties(kafka, own))
+        credentials = Credentials(own, kafka_properties)
+        logins = keep_current(credentials, cluster, consumer, outbox)
         pools = PoolFigures(metrics.meter(), database=pool)
         watching = background(settings, figures_of(consumer), pools.update)
         others = start.watch_group(group_of(settings), installation)
-        beside = _all_of([outbox, others, *watching.values()])
+        beside = _all_of([run_outbox(outbox), logins, others, *watching.values()])
         await run_both(consumer.run(stop), beside, stop)
 
 

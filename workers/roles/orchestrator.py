@@ -36,9 +36,10 @@ from ingest.behind import records_that_wait
 from ingest.kafka import Cluster
 from ingest.source_state import SourceState, initial_state
 from ingest.workflows import SourceWorkflow
-from workers.config.settings import Settings
+from workers.config.settings import Settings, kafka_properties
 from workers.roles import figures, metrics
 from workers.roles.corpus_metrics import CorpusMetrics
+from workers.roles.credentials import Credentials, keep_current
 from workers.roles.run import WORKER_OPTIONS, serve
 from workers.temporal import sandbox
 from workers.temporal.client import temporal
@@ -81,6 +82,8 @@ async def run(settings: Settings) -> None:
             figures.BatchesInFlight(meter, client).update,
             figures.PoolFigures(meter, database=pool).update,
         )
+        credentials = Credentials(settings.kafka_properties, kafka_properties)
+        background["credentials"] = keep_current(credentials, cluster)
         await serve(worker, "orchestrator", **background)
 
 

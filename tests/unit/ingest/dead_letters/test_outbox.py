@@ -238,7 +238,7 @@ async def test_the_outbox_waits_for_its_services_and_continues(
     gone = psycopg.OperationalError("gone")
     stand.letters = [letter(1)]
     stand.database.answers["dead_letters_unproduced"] = deque([gone] * 10 + [stand.letters])
-    running = asyncio.create_task(run_outbox(stand.database, stand.cluster, {}))  # type: ignore[arg-type]
+    running = asyncio.create_task(run_outbox(Outbox(stand.database, stand.cluster, {})))  # type: ignore[arg-type]
     await until(stand.marked)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
