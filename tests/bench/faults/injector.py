@@ -139,17 +139,28 @@ class Injector:
         self._faults.begin(record.name)
         record.began = time.monotonic()
         try:
-            if fault.kind in OF_PROXIES:
-                self._hold_proxy(fault, record)
-            elif fault.kind is Kind.FREEZE:
-                self._hold_frozen(fault, record)
-            else:
-                self._hold_killed(fault, record)
+            self._hold_kind(fault, record)
         except Exception as error:  # a thread that ends must not leave a fault that nobody reports
             record.problem = f"{type(error).__name__}: {error}"
         finally:
             self._faults.end(record.name)
             record.ended = time.monotonic()
+
+    def _hold_kind(self, fault: Fault, record: Injected) -> None:
+        match fault.kind:
+            case Kind.FREEZE:
+                self._hold_frozen(fault, record)
+            case Kind.KILL:
+                self._hold_ended(fault, record, self._stack.kill)
+            case Kind.RESTART:
+                self._hold_ended(fault, record, self._stack.ask_to_end)
+            case Kind.JOIN:
+                self._hold_joined(fault, record)
+            case Kind.GROW:
+                self._say(record.described)
+                self._stack.add_partition(RETURN_SECONDS)
+            case _:
+                self._hold_proxy(fault, record)
 
     def _hold_proxy(self, fault: Fault, record: Injected) -> None:
         self._say(record.described)
@@ -157,13 +168,31 @@ class Injector:
         self._stopping.wait(fault.seconds)
         self._stack.proxies.behave(fault.target, Plain())
 
-    def _hold_killed(self, fault: Fault, record: Injected) -> None:
-        killed = self._stack.pid(fault.target)
-        if not self._stack.kill(fault.target):
-            record.problem = f"{fault.target} had no process to kill"
+    def _hold_ended(self, fault: Fault, record: Injected, end: Callable[[str], bool]) -> None:
+        ended = self._stack.pid(fault.target)
+        if not end(fault.target):
+            record.problem = f"{fault.target} had no process to {fault.kind}"
         self._say(record.described)
-        if not self._wait_ready(fault.target, other_than=killed):
-            record.problem = f"{fault.target} was not back {RETURN_SECONDS:.0f} s after its kill"
+        if not self._wait_ready(fault.target, other_than=ended):
+            record.problem = (
+                f"{fault.target} was not back {RETURN_SECONDS:.0f} s after its {fault.kind}"
+            )
+
+    def _hold_joined(self, fault: Fault, record: Injected) -> None:
+        """A second process of a role works for a while; neither its coming nor its leaving stops a source for long."""
+        second = self._stack.replacement(fault.target, fault.number)
+        second.start()
+        self._say(record.described)
+        try:
+            deadline = time.monotonic() + RETURN_SECONDS
+            while not second.ready and not self._stopping.is_set():
+                if time.monotonic() > deadline:
+                    record.problem = f"the second {fault.target} did not work"
+                    return
+                self._stopping.wait(_POLL_SECONDS)
+            self._stopping.wait(fault.seconds)
+        finally:
+            second.stop()
 
     def _hold_frozen(self, fault: Fault, record: Injected) -> None:
         frozen = self._stack.freeze(fault.target)

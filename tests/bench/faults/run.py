@@ -82,7 +82,7 @@ def run(options: Options, say: Callable[[str], None]) -> dict[str, Any]:
     events = stream(options)
     started = time.monotonic()
     with ProxiedStack(
-        options.seed, fake_embedder=options.fake_embedder, keep=options.keep
+        options.seed, topic=TOPIC, fake_embedder=options.fake_embedder, keep=options.keep
     ) as stack:
         say(f"the stack is ready in {stack.home}; {len(events):,} events, {len(bursts)} bursts")
         stack.apply(TOML)

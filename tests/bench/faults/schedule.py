@@ -26,10 +26,24 @@ class Kind(StrEnum):
     DELAY = "delay"  # of a server's replies
     CUT = "cut"  # a server's connections, in the middle of a reply
     BLACK_HOLE = "black hole"  # a server's requests arrive or not, its replies never do
+    RESTART = "restart"  # its target is asked to end, by its own signal
+    JOIN = "second process"  # of a role: it joins, works beside the first one, and leaves
+    GROW = "one more partition"  # of the topic
 
 
 OF_PROXIES = (Kind.DELAY, Kind.CUT, Kind.BLACK_HOLE)
-_WEIGHTS = {Kind.KILL: 5, Kind.FREEZE: 7, Kind.DELAY: 4, Kind.CUT: 2, Kind.BLACK_HOLE: 3}
+_ARMED = (Kind.KILL, Kind.FREEZE, Kind.RESTART)
+AT_ONCE = (Kind.KILL, Kind.RESTART, Kind.GROW)  # they last as long as they take
+_WEIGHTS = {
+    Kind.KILL: 5,
+    Kind.FREEZE: 7,
+    Kind.DELAY: 4,
+    Kind.CUT: 2,
+    Kind.BLACK_HOLE: 3,
+    Kind.RESTART: 3,
+    Kind.JOIN: 2,
+    Kind.GROW: 1,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +55,7 @@ class Fault:
         kind: what is done.
         target: a part of the stack; the server behind the proxy for the kinds of proxies.
         after: seconds from the beginning of the fault before it in its burst, or of the burst.
-        seconds: how long it lasts; 0 for a kill.
+        seconds: how long it lasts; 0 for what is done at once.
         low: of a delay, the least seconds of a reply; of a cut, its chance; else 0.
         high: of a delay, the most seconds of a reply; else 0.
         overlap: seconds that a frozen role's replacement stays when the role is awake again; else 0.
@@ -64,7 +78,7 @@ class Fault:
     def name(self) -> str:
         """In a few words."""
         match self.kind:
-            case Kind.KILL:
+            case Kind.KILL | Kind.RESTART | Kind.GROW:
                 return f"{self.kind} {self.target}"
             case Kind.DELAY:
                 size = f"{self.low:.1f} to {self.high:.1f} s"
@@ -74,6 +88,8 @@ class Fault:
             case Kind.BLACK_HOLE:
                 lost = "requests and replies" if self.swallows else "replies"
                 return f"{self.kind} for {lost} of {self.target}, for {self.seconds:.0f} s"
+            case Kind.JOIN:
+                return f"{self.kind} of {self.target} for {self.seconds:.0f} s"
             case _:
                 return f"{self.kind} {self.target} for {self.seconds:.0f} s"
 
@@ -119,14 +135,24 @@ def length(burst: Burst) -> float:
 def _fault(rng: random.Random, number: int, most_seconds: float) -> Fault:
     [kind] = rng.choices(list(_WEIGHTS), list(_WEIGHTS.values()))
     after = rng.uniform(*PAUSE_SECONDS)
-    target = rng.choice(SERVERS if kind in OF_PROXIES else (*ROLES, *SERVERS))
-    armed = kind not in OF_PROXIES and target in ROLES and rng.random() < IN_TRANSACTION_CHANCE
+    target = rng.choice(_targets(kind))
+    armed = kind in _ARMED and target in ROLES and rng.random() < IN_TRANSACTION_CHANCE
     fault = Fault(number=number, kind=kind, target=target, after=after, in_transaction=armed)
-    if kind is Kind.KILL:
+    if kind in AT_ONCE:
         return fault
     low, high = PROXY_SECONDS if kind in OF_PROXIES else FROZEN_SECONDS
     seconds = rng.uniform(min(low, most_seconds), min(high, most_seconds))
     return replace(fault, seconds=seconds, **_details(rng, kind, target))
+
+
+def _targets(kind: Kind) -> tuple[str, ...]:
+    if kind in OF_PROXIES:
+        return SERVERS
+    if kind is Kind.JOIN:
+        return ROLES
+    if kind is Kind.GROW:
+        return ("kafka",)
+    return (*ROLES, *SERVERS)
 
 
 def _details(rng: random.Random, kind: Kind, target: str) -> dict[str, Any]:
@@ -140,6 +166,8 @@ def _details(rng: random.Random, kind: Kind, target: str) -> dict[str, Any]:
             return {"low": rng.uniform(*CUT_CHANCE)}
         case Kind.BLACK_HOLE:
             return {"swallows": rng.random() < 0.5}
+        case Kind.JOIN:
+            return {}
         case _ if target in ROLES:
             return {"overlap": rng.uniform(*OVERLAP_SECONDS)}
         case _:

@@ -4,14 +4,21 @@ The commands of the driver, the reader and the watcher reach the servers directl
 the environment of the roles names the proxies.
 """
 
+import os
 import random
 import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import Any
+
+# confluent_kafka.admin exports its classes as its documentation says, but not for type checkers.
+# pyright: reportPrivateImportUsage=false
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, NewPartitions
 
 from compose.local.commands import prepare_home
 from compose.local.machine.ports import free_port
@@ -32,6 +39,7 @@ _START_SECONDS = 300.0
 _END_SECONDS = 120.0
 _REPLACEMENT_GRACE_SECONDS = 20.0
 _REPLACEMENT_PAUSE_SECONDS = 1.0
+_ADMIN_SECONDS = 10.0
 
 
 @dataclass(kw_only=True)
@@ -79,12 +87,20 @@ class ProxiedStack(Stack):
 
     Attributes:
         proxies: by the name of the server behind each.
+        topic: that grows.
     """
 
     def __init__(
-        self, seed: int, *, fake_embedder: bool = False, keep: bool = False, **environment: str
+        self,
+        seed: int,
+        *,
+        topic: str,
+        fake_embedder: bool = False,
+        keep: bool = False,
+        **environment: str,
     ) -> None:
         super().__init__(keep=keep, **environment)
+        self.topic = topic
         self._fake_embedder = fake_embedder
         self._opened = ExitStack()
         prepare_home(self.home, {})
@@ -181,6 +197,34 @@ class ProxiedStack(Stack):
         """How often the supervisor has started each part again."""
         statuses = self._supervisor.board.statuses
         return {name: statuses[name].restarts for name in (*SERVERS, *ROLES)}
+
+    def ask_to_end(self, part: str) -> bool:
+        """Send a part the signal that ends it gracefully; the supervisor then starts it again."""
+        pid = self.pid(part)
+        if pid is None:
+            return False
+        with suppress(ProcessLookupError):
+            os.kill(pid, self._supervisor.parts[part].stop_signal)
+            return True
+        return False
+
+    def add_partition(self, timeout: float) -> None:
+        """Give the topic one more partition; the broker may be away meanwhile."""
+        admin: Any = AdminClient(
+            {"bootstrap.servers": self.described()["addresses"]["kafka_bootstrap"]}
+        )
+
+        def is_added() -> bool:
+            try:
+                topics = admin.list_topics(self.topic, timeout=_ADMIN_SECONDS).topics
+                count = len(topics[self.topic].partitions) + 1
+                grown = admin.create_partitions([NewPartitions(self.topic, count)])
+                grown[self.topic].result(_ADMIN_SECONDS)
+            except KafkaException:
+                return False
+            return True
+
+        wait_until(is_added, timeout, f"{self.topic} has one more partition")
 
     def replacement(self, role: str, number: int) -> "Replacement":
         """A second process of a role."""

@@ -41,6 +41,14 @@ class FakeStack:
         self.pids[part] = 101  # by the supervisor
         return True
 
+    def ask_to_end(self, part: str) -> bool:
+        self.done.append(f"ask {part} to end")
+        self.pids[part] = 101
+        return True
+
+    def add_partition(self, timeout: float) -> None:
+        self.done.append("add a partition")
+
     def freeze(self, part: str) -> list["FakeProcess"]:
         self.done.append(f"freeze {part}")
         return [FakeProcess(self.done, part)]
@@ -101,6 +109,26 @@ def test_a_killed_part_is_awaited_and_its_recovery_measured() -> None:
     assert record.problem == ""
     assert record.began <= record.ended
     assert record.recovery_seconds() == pytest.approx(1.5)
+
+
+def test_a_part_that_is_restarted_is_asked_to_end_and_awaited() -> None:
+    stack = FakeStack()
+    [record] = injected(stack, fault(Kind.RESTART, "kafka")).injected
+    assert stack.done == ["ask kafka to end"]
+    assert (record.problem, stack.pid("kafka")) == ("", 101)
+
+
+def test_a_second_process_of_a_role_joins_and_leaves() -> None:
+    stack = FakeStack()
+    [record] = injected(stack, fault(Kind.JOIN, "consumer", seconds=0.01)).injected
+    assert stack.done == ["start consumer 1", "stop consumer 1"]
+    assert record.problem == ""
+
+
+def test_the_topic_gets_one_more_partition() -> None:
+    stack = FakeStack()
+    injected(stack, fault(Kind.GROW, "kafka"))
+    assert stack.done == ["add a partition"]
 
 
 def test_a_frozen_role_is_replaced_until_it_is_awake_again() -> None:

@@ -1,6 +1,7 @@
 """The schedule of the fault driver: repeatable, within its bounds, with all kinds in it."""
 
 from tests.bench.faults.schedule import (
+    AT_ONCE,
     DELAY_SECONDS,
     FROZEN_SECONDS,
     MAX_TOGETHER,
@@ -36,7 +37,7 @@ def test_a_hundred_faults_have_every_kind_and_every_target() -> None:
     assert {fault.target for fault in drawn} == {*ROLES, *SERVERS}
     assert any(fault.swallows for fault in drawn)
     hit = {fault.kind for fault in drawn if fault.in_transaction}
-    assert hit == {Kind.KILL, Kind.FREEZE}
+    assert hit == {Kind.KILL, Kind.FREEZE, Kind.RESTART}
     assert {fault.target for fault in drawn if fault.in_transaction} <= set(ROLES)
 
 
@@ -52,9 +53,11 @@ def test_faults_of_a_burst_overlap_and_never_share_a_target() -> None:
 def test_every_fault_is_within_its_bounds() -> None:
     for fault in faults(300):
         assert fault.seconds <= FROZEN_SECONDS[1]
-        assert (fault.seconds == 0) == (fault.kind is Kind.KILL)
+        assert (fault.seconds == 0) == (fault.kind in AT_ONCE)
         if fault.kind in OF_PROXIES:
             assert fault.target in SERVERS
+        if fault.kind is Kind.JOIN:
+            assert fault.target in ROLES
         if fault.kind is Kind.DELAY:
             assert DELAY_SECONDS[0] <= fault.low <= fault.high <= DELAY_SECONDS[1]
         assert bool(fault.overlap) == (fault.kind is Kind.FREEZE and fault.target in ROLES)
