@@ -22,12 +22,12 @@ from corpus import search_attributes
 from corpus.activities import SILENT_SECONDS
 from corpus.batch import PreparedBatch
 from corpus.database import Connection
-from corpus.errors import TimeSliceUsedError
 from corpus.source import source_workflow_id
 from corpus.sql import query
 from ingest import condition
 from ingest.entity import state_of
 from workers.failing_tasks import task_failure
+from workers.last_attempts import problem_of, progress_of
 from workers.temporal.client import temporal
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ _ANSWER = timedelta(
     seconds=3
 )  # of one call; a query waits for a worker, which may not run
 _STOP_SECONDS = 5.0
-_MAX_PROBLEM = 80  # characters
 _MAX_BATCHES = 3  # shown on one line
 
 # Activity of a batch -> what it does, and the role that runs it.
@@ -313,8 +312,8 @@ def stage_of(described: WorkflowExecutionDescription) -> BatchStage:
             taken = BatchStage(
                 batch=number,
                 stage=stage,
-                problem=_problem(activity),
-                progress=_progress(activity),
+                problem=problem_of(activity),
+                progress=progress_of(activity),
             )
             if _is_untaken(activity):
                 return replace(taken, waits_for=role)
@@ -328,32 +327,6 @@ def _is_untaken(activity: PendingActivityInfo) -> bool:
         activity.state == PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
     )
     return is_scheduled and activity.attempt <= 1
-
-
-def _problem(activity: PendingActivityInfo) -> str:
-    if not _has_failed(activity) or _used_its_slice(activity):
-        return ""
-    return f"attempt {activity.attempt}: {_message(activity)}"[:_MAX_PROBLEM]
-
-
-def _progress(activity: PendingActivityInfo) -> str:
-    if not _has_failed(activity) or not _used_its_slice(activity):
-        return ""
-    return _message(activity)[:_MAX_PROBLEM]
-
-
-def _has_failed(activity: PendingActivityInfo) -> bool:
-    return activity.attempt > 1 and activity.HasField("last_failure")
-
-
-def _used_its_slice(activity: PendingActivityInfo) -> bool:
-    """Whether the last attempt gave its place to others, and the next one continues."""
-    kind = activity.last_failure.application_failure_info.type
-    return kind == TimeSliceUsedError.__name__
-
-
-def _message(activity: PendingActivityInfo) -> str:
-    return " ".join(activity.last_failure.message.split())
 
 
 async def _staged_records(entity: WorkflowHandle[Any, Any]) -> int:

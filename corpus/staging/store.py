@@ -168,8 +168,10 @@ class StagingStore:
         try:
             yield
         except (BaseError, OSError) as error:
+            # The first line says it; those that follow repeat it as a structure of the library.
+            reason = str(error).partition("\n")[0]
             raise DependencyError(
-                f"staging store {self.url} cannot {action}: {error}"
+                f"staging store cannot {action}: {reason} ({self.url})"
             ) from error
 
 

@@ -43,7 +43,7 @@ def test_an_additive_migration_stops_no_publishing(
 
         publishing = threads.submit(publish)
         try:
-            wait_until(lambda: len(published) >= 3)
+            wait_until(lambda: len(published) >= 8)  # its statements are prepared by now
             with monkeypatch.context() as patched:
                 patched.setattr(database, "migrations", lambda: newer)
                 assert database.migrate(database_url) == ["9998_later.sql"]

@@ -376,7 +376,7 @@ def test_a_used_slice_of_time_is_progress_and_no_problem() -> None:
 
 def test_a_long_failure_is_cut() -> None:
     stage = stage_of(described(activity("corpus.embed", attempt=2, failure="x" * 1_000)))
-    assert len(stage.problem) == 80
+    assert len(stage.problem) == 240
 
 
 def test_a_temporal_that_does_not_answer_leaves_the_stages_unknown(
