@@ -32,6 +32,7 @@ logger.addFilter(LogLimit())
 
 _SCHEMA = schema_of(STAGED_EVENTS)
 _MAX_DETAIL_CHARACTERS = 200
+_DESCRIPTION = ("uri", "title", "content_type", "acl", "stated_language")
 
 # Values by column name; a column that is missing is null.
 Row = Mapping[str, Any]
@@ -118,6 +119,28 @@ def parquet(rows: Sequence[Row]) -> bytes:
         for name, kind in _SCHEMA.items()
     ]
     return to_parquet(pl.DataFrame(columns), statistics=False)
+
+
+def rows_of(
+    records: Sequence[KafkaRecord], spec: SourceSpec, *, topic_id: str, now_ms: int
+) -> list[Row]:
+    """What records are staged as, by column name.
+
+    Args:
+        records: as they came.
+        spec: the source's.
+        topic_id: of the topic that they were read from.
+        now_ms: by the reader's clock, epoch milliseconds UTC.
+    """
+    reading = _Reading(spec, topic_id, now_ms)
+    return [_row(record, reading) for record in records]
+
+
+def description_json(row: Row) -> str:
+    """What a staged event says about its document, apart from the content, as JSON."""
+    said = {name: row.get(name) for name in _DESCRIPTION}
+    said["metadata"] = json.loads(row.get("metadata") or "{}")
+    return json.dumps(said)
 
 
 # ── rows ────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -134,3 +134,17 @@ def deletes_reconciled(connection: Connection, source: str, before: datetime) ->
     """
     values = {"source": source, "before": before}
     connection.execute(query("deletes_reconciled"), values)
+
+
+def compacted_only(cluster: Cluster, topics: Iterable[str]) -> set[str]:
+    """Those of the topics that keep the newest record of every key for ever; what is not known is left out.
+
+    Raises:
+        DependencyError: Kafka does not answer.
+    """
+    settings = cluster.topic_settings(topics)
+    return {
+        topic
+        for topic, known in settings.answers.items()
+        if known["cleanup.policy"] == "compact"
+    }
