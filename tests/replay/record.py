@@ -41,6 +41,7 @@ from freshness.activities import FreshnessActivities
 from freshness.report import FreshnessReport
 from ingest.hand_over import hand_over
 from ingest.workflows import SourceWorkflow
+from tests.replay.record_audits import record_audits
 from tests.support.fix_temporal import TemporalEnv
 from tests.support.known import WORKFLOWS
 from tests.support.orders import make_expiry, make_ref
@@ -270,7 +271,12 @@ async def take(address: str, namespace: str, recorder: Recorder) -> None:
 
 
 # Each has a database and a server of its own.
-_SCENARIOS = {"checks": record_checks, "rewind": record_rewind, "notices": record_notices}
+_SCENARIOS = {
+    "checks": record_checks,
+    "rewind": record_rewind,
+    "notices": record_notices,
+    "audits": record_audits,
+}
 _SERVER_SETTINGS = {"notices": ("limit.historyCount.suggestContinueAsNew=60",)}
 
 

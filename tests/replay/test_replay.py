@@ -39,4 +39,5 @@ def test_every_workflow_has_a_history():
         "FreshnessWorkflow",
         "SourceWorkflow",
         "BatchWorkflow",
+        "AuditWorkflow",
     }

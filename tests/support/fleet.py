@@ -38,6 +38,7 @@ from ingest.kafka import Cluster, properties
 from ingest.workflows import SourceWorkflow
 from tests.support.fakes import HashEmbedder
 from tests.support.polling import until
+from workers.roles import auditing
 from workers.roles import orchestrator as deliveries
 from workers.temporal import sandbox
 
@@ -185,7 +186,7 @@ async def fleet(
         pool = stack.enter_context(open_pool(database_url, size=12))
         connection = stack.enter_context(connect(database_url))
         cleaner = stack.enter_context(Cleaner(processes=1))
-        steps = _steps(store, pool, cleaner, embedder)
+        steps = _steps(store, pool, cleaner, embedder, client, bootstrap)
         for queue, activities in steps.items():
             await stack.enter_async_context(_worker(client, queue, activities))
         if with_orchestrator:
@@ -228,8 +229,10 @@ def _steps(
     pool: ConnectionPool[Connection],
     cleaner: Cleaner,
     embedder: HashEmbedder,
+    client: Client,
+    bootstrap: str,
 ) -> dict[str, Sequence[Any]]:
-    """The activities of each task queue that runs a step of a batch."""
+    """The activities of each task queue that runs a step of a batch, or of an audit."""
     preparer = Preparer(
         store=store, pool=pool, cleaner=cleaner, spaces=SpaceRegistry(), content_of=content_of
     )
@@ -238,12 +241,18 @@ def _steps(
     publishing = PublishActivities(
         publisher.publish, publisher.load_source, publisher.rewind_source
     )
+    audit = auditing.steps(bootstrap, {}, pool, cleaner)
+    ends = auditing.ends(client, pool, store)
     return {
-        task_queues.PREPARE: [PrepareActivities(preparer.prepare).prepare],
+        task_queues.PREPARE: [PrepareActivities(preparer.prepare).prepare, audit.step],
         task_queues.EMBED: [
-            EmbedActivities(step.embed, lambda: step.progress.silent_seconds).embed
+            EmbedActivities(step.embed, lambda: step.progress.silent_seconds).embed,
+            auditing.vectors(pool, embedder.of).embed,
         ],
-        task_queues.STORE: [publishing.publish, publishing.load_source, publishing.rewind_source],
+        task_queues.STORE: [
+            *(publishing.publish, publishing.load_source, publishing.rewind_source),
+            *(ends.staged_files, ends.finish, ends.fail),
+        ],
     }
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from workers.cli.console import CommandError, ExitCode
 
 if TYPE_CHECKING:
+    from corpus.batch import Expire
     from workers.config.settings import Settings
 
 
@@ -27,3 +28,28 @@ async def signal_entity(
                 f"notified: {error.message}. Run the command again when Temporal answers.",
                 ExitCode.UNAVAILABLE,
             ) from error
+
+
+async def order_expiry(settings: "Settings", source: str, order: "Expire") -> None:
+    """Let the entity withdraw what has an end that has passed; it is started where it does not run."""
+    from temporalio.common import WorkflowIDConflictPolicy
+
+    from corpus import task_queues
+    from corpus.database import connect
+    from corpus.source import source_workflow_id
+    from ingest.operate import configured_source
+    from ingest.source_state import initial_state
+    from workers.temporal.client import temporal
+
+    with connect(settings.database_url) as connection:
+        spec = configured_source(connection, source).readable()
+    client = await temporal(settings)
+    await client.start_workflow(
+        "SourceWorkflow",
+        initial_state(spec),
+        id=source_workflow_id(source),
+        task_queue=task_queues.WORKFLOWS,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        start_signal="expire",
+        start_signal_args=[order],
+    )

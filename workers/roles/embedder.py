@@ -11,7 +11,7 @@ from corpus.database import EMBEDDER_LIMITS, open_pool
 from corpus.embed.step import EmbedStep
 from corpus.staging.store import StagingStore
 from workers.config.settings import Settings
-from workers.roles import metrics
+from workers.roles import auditing, metrics
 from workers.roles.figures import ModelFigures, PoolFigures, background
 from workers.roles.models import LoadedModels, load_configured
 from workers.roles.run import activity_worker, serve
@@ -51,7 +51,9 @@ async def run(settings: Settings) -> None:
         def silent_seconds() -> int:
             return step.progress.silent_seconds
 
-        activities = [EmbedActivities(step.embed, silent_seconds).embed]
+        audit = auditing.vectors(pool, models.of)
+        embed = EmbedActivities(step.embed, silent_seconds)
+        activities = [embed.embed, audit.embed]
         worker = activity_worker(
             client, task_queues.EMBED, activities, threads=_THREADS
         )

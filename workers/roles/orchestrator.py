@@ -15,6 +15,7 @@ from corpus import task_queues
 from corpus.answer import await_fresh
 from corpus.answer.activities import AnswerActivities
 from corpus.answer.workflows import AwaitFreshWorkflow
+from corpus.audit.workflows import AuditWorkflow
 from corpus.database import (
     Connection,
     database_errors_translated,
@@ -51,6 +52,7 @@ WORKFLOWS: tuple[type, ...] = (
     DeliveryWorkflow,
     AwaitFreshWorkflow,
     FreshnessWorkflow,
+    AuditWorkflow,
 )
 _THREADS = 8
 _CONNECTIONS = 4

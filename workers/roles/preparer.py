@@ -1,4 +1,4 @@
-"""Role preparer: queue `freshet-prepare`, which cleans, splits and compares documents."""
+"""Role preparer: queue `freshet-prepare`, which cleans, splits and compares documents, and audits."""
 
 from corpus import task_queues
 from corpus.activities import PrepareActivities
@@ -10,7 +10,7 @@ from corpus.prepare.preparer import Preparer
 from corpus.staging.store import StagingStore
 from ingest.decode.staged_content import content_of
 from workers.config.settings import Settings
-from workers.roles import metrics
+from workers.roles import auditing, metrics
 from workers.roles.figures import PoolFigures, background
 from workers.roles.run import activity_worker, serve
 from workers.temporal.client import temporal
@@ -40,7 +40,10 @@ async def run(settings: Settings) -> None:
             spaces=SpaceRegistry(),
             content_of=content_of,
         )
-        activities = [PrepareActivities(preparer.prepare).prepare]
+        audit = auditing.steps(
+            settings.kafka_bootstrap, settings.kafka_properties, pool, cleaner
+        )
+        activities = [PrepareActivities(preparer.prepare).prepare, audit.step]
         worker = activity_worker(
             client, task_queues.PREPARE, activities, threads=_THREADS
         )

@@ -10,7 +10,7 @@ from corpus.publish.publisher import Publisher
 from corpus.staging.store import StagingStore
 from corpus.staging.sweep import Sweeper
 from workers.config.settings import Settings
-from workers.roles import metrics
+from workers.roles import auditing, metrics
 from workers.roles.figures import PoolFigures, background
 from workers.roles.run import activity_worker, serve
 from workers.roles.space_indexes import keep_indexes_built
@@ -36,7 +36,11 @@ async def run(settings: Settings) -> None:
             load_source=publisher.load_source,
             rewind_source=publisher.rewind_source,
         )
-        activities = [store.publish, store.load_source, store.rewind_source]
+        audit = auditing.ends(client, pool, staging)
+        activities = [
+            *(store.publish, store.load_source, store.rewind_source),
+            *(audit.staged_files, audit.finish, audit.fail),
+        ]
         worker = activity_worker(
             client, task_queues.STORE, activities, threads=_THREADS
         )

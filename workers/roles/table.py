@@ -42,10 +42,10 @@ _TABLE = (
     Role(
         name="preparer",
         queue=task_queues.PREPARE,
-        does="fold, clean, split, compare",
+        does="fold, clean, split, compare; audits",
         install="cli",
         scales_with="CPU, memory",
-        needs="PostgreSQL, staging",
+        needs="PostgreSQL, staging; Kafka for audits",
     ),
     Role(
         name="embedder",

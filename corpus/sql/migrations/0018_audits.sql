@@ -1,4 +1,4 @@
--- 0016 audits: what audits of the corpus compared, how far they are, and what they found.
+-- 0018 audits: what audits of the corpus compared, how far they are, and what they found.
 -- Why: nothing said whether the corpus equals its sources. Locks: none (new tables). Phase: pre (additive).
 
 -- One row per audit. Its workflow carries a cursor; results of a step that is repeated are written once.
