@@ -92,6 +92,21 @@ class FreshnessSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuditSpec:
+    """Audits by schedule.
+
+    Every setting with its default, its unit and its meaning; the tables of `freshet.toml` take defaults from here.
+    """
+
+    # Interval; None: only when a person asks.
+    every_seconds: int | None = None
+    # Documents of each audit; 0: all of them, and every record.
+    sample: int = 0
+    # Records, or documents, per second; 0: no limit.
+    rate: int = 5_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SourceSpec:
     """A source as configured; stored as JSON in `freshet.source.spec`."""
 
@@ -123,6 +138,7 @@ class SourceSpec:
     pipeline: PreparationSpec = field(default_factory=PreparationSpec)
     limits: BatchLimits = field(default_factory=BatchLimits)
     freshness: FreshnessSpec = field(default_factory=FreshnessSpec)
+    audit: AuditSpec = field(default_factory=AuditSpec)
 
     def to_json(self) -> dict[str, Any]:
         """The specification as it is stored."""
@@ -197,13 +213,16 @@ def read_spec(source: str, stored: Any) -> SourceSpec:
     return spec
 
 
-Specification = type[SourceSpec | PreparationSpec | BatchLimits | FreshnessSpec]
+Specification = type[
+    SourceSpec | PreparationSpec | BatchLimits | FreshnessSpec | AuditSpec
+]
 
 # Fields of a specification that are specifications themselves.
 _PARTS: dict[str, Specification] = {
     "pipeline": PreparationSpec,
     "limits": BatchLimits,
     "freshness": FreshnessSpec,
+    "audit": AuditSpec,
 }
 _SCALARS = tuple(
     declared.name

@@ -6,7 +6,7 @@ Order of the plan and of its execution, each after what it needs:
 2. topics, so that a consumer that sees a new source finds them
 3. sources, each in a transaction of its own, since a publish holds its source's row for as long as it takes
 4. namespaces, so that schedules and endpoints have a place to be in
-5. schedules of the freshness checks, for sources that exist
+5. schedules of the freshness checks, and of the audits, for sources that exist
 6. Nexus endpoints, which lead into namespaces
 7. subscriptions and their deliveries, which call endpoints, in one transaction
 
@@ -25,6 +25,7 @@ from typing import Any
 from corpus.errors import FreshetError, LockWaitError
 from workers.apply import checks, sources
 from workers.apply.alone import OnWait, alone
+from workers.apply.audit_schedules import AuditSchedules
 from workers.apply.change import Change
 from workers.apply.endpoints import Endpoints
 from workers.apply.kind import Kind, Services, Target, open_services
@@ -48,6 +49,7 @@ KINDS: Kinds = (
     Sources(),
     Namespaces(),
     Schedules(),
+    AuditSchedules(),
     Endpoints(),
     Subscriptions(),
 )

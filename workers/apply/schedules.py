@@ -82,7 +82,7 @@ class Schedules(Kind[FreshnessSchedule]):
             schedules.schedule_id(source)
             for source in read_sources(services.connection)
         }
-        with _errors_translated("listing the schedules"):
+        with errors_translated("listing the schedules"):
             return {*known, *await schedules.list_ids(services.client)}
 
     async def current(
@@ -90,7 +90,7 @@ class Schedules(Kind[FreshnessSchedule]):
     ) -> Mapping[str, FreshnessSchedule]:
         """Each as the server has it."""
         reads = [_read(services.client, name) for name in names]
-        with _errors_translated("reading the schedules"):
+        with errors_translated("reading the schedules"):
             states = await asyncio.gather(*reads)
         current = {
             name: state for name, state in zip(names, states, strict=True) if state
@@ -141,7 +141,7 @@ class Schedules(Kind[FreshnessSchedule]):
             raise StalePlanError(
                 "its source was changed after the plan was made; run `freshet apply` again"
             )
-        with _errors_translated("writing the schedule"):
+        with errors_translated("writing the schedule"):
             if desired is None or desired.spec is None:
                 await schedules.delete(services.client, change.name)
             else:
@@ -199,7 +199,8 @@ def _built_from_now(services: Services, name: str) -> str | None:
 
 
 @contextmanager
-def _errors_translated(doing: str) -> Generator[None]:
+def errors_translated(doing: str) -> Generator[None]:
+    """Temporal's refusals and silences as our error; `doing` says what was tried."""
     try:
         yield
     except RPCError as error:

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from workers.config.tables import (
+    AuditTable,
     ConfigFile,
     FreshnessTable,
     LimitsTable,
@@ -24,6 +25,7 @@ _TABLES: dict[str, type[Table]] = {
     "source.*.pipeline": PreparationTable,
     "source.*.limits": LimitsTable,
     "source.*.freshness": FreshnessTable,
+    "source.*.audit": AuditTable,
     "subscriber.*": SubscriberTable,
 }
 

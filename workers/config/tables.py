@@ -9,7 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from corpus.deliver.subscription import SubscriberSpec
 from corpus.preparation import PreparationSpec
-from corpus.source import BatchLimits, FreshnessSpec, SourceSpec, VersionRule
+from corpus.source import (
+    AuditSpec,
+    BatchLimits,
+    FreshnessSpec,
+    SourceSpec,
+    VersionRule,
+)
 from corpus.versions.scale import VersionScale
 from workers.config import rules
 from workers.config.values import (
@@ -30,6 +36,7 @@ from workers.config.values import (
 _PREPARATION: Any = PreparationSpec()
 _LIMITS: Any = BatchLimits()
 _FRESHNESS: Any = FreshnessSpec()
+_AUDIT: Any = AuditSpec()
 _SOURCE: Any = SourceSpec(source="source", topics=("topic",))
 
 
@@ -207,6 +214,27 @@ class FreshnessTable(Table):
         )
 
 
+class AuditTable(Table):
+    """[source.NAME.audit]: whether the corpus equals the source's records, by schedule."""
+
+    every: Seconds | None = Field(
+        default=_AUDIT.every_seconds,
+        description="How often; what is left out is audited when a person asks.",
+    )
+    sample: Annotated[int, Field(ge=0, le=1_000_000_000, strict=True)] = Field(
+        default=_AUDIT.sample,
+        description="Documents of each audit; 0: all of them, and every record.",
+    )
+    rate: Annotated[int, Field(ge=0, le=1_000_000_000, strict=True)] = Field(
+        default=_AUDIT.rate,
+        description="Records or documents per second; 0: no limit.",
+    )
+
+    def spec(self) -> AuditSpec:
+        """As the workers read it."""
+        return AuditSpec(every_seconds=self.every, sample=self.sample, rate=self.rate)
+
+
 class SourceTable(Table):
     """[source.NAME]: where documents come from."""
 
@@ -265,6 +293,7 @@ class SourceTable(Table):
     pipeline: PreparationTable = PreparationTable()
     limits: LimitsTable = LimitsTable()
     freshness: FreshnessTable = FreshnessTable()
+    audit: AuditTable = AuditTable()
 
     @model_validator(mode="after")
     def _once(self) -> "SourceTable":
@@ -291,6 +320,7 @@ class SourceTable(Table):
             pipeline=self.pipeline.spec(),
             limits=self.limits.spec(),
             freshness=self.freshness.spec(),
+            audit=self.audit.spec(),
         )
 
 
