@@ -132,6 +132,19 @@ def _sources(home: Path) -> str:
     return ", ".join(counts) or "none yet"
 
 
+def _audits(home: Path) -> str:
+    from corpus.audit.standing import standings
+    from corpus.database import database_errors_translated
+
+    with _connection(home) as connection, database_errors_translated():
+        rows = standings(connection)
+    problems = [row.problem for row in rows if row.problem]
+    if problems:
+        raise CheckFailedError(" | ".join(problems))
+    audited = sum(row.audit is not None for row in rows)
+    return f"{audited} of {len(rows)} sources were audited, nothing differs"
+
+
 DATABASE_CHECKS = (
     Check(
         "iterative scans",
@@ -156,6 +169,12 @@ DATABASE_CHECKS = (
         _sources,
         "`freshet source show NAME`; after a gap `freshet source resume NAME --skip-gap`; a role that does not run: "
         "`freshet status`, `freshet up`",
+    ),
+    Check(
+        "audits",
+        _audits,
+        "`freshet audit show NUMBER`, then `freshet audit repair NUMBER --dry-run`; an overdue one: do the workers "
+        "run, and is the schedule paused?",
     ),
 )
 SERVICE_CHECKS = (

@@ -11,11 +11,13 @@ from psycopg.rows import class_row
 from psycopg_pool import ConnectionPool
 from temporalio.common import MetricMeter
 
+from corpus.audit.standing import standings
 from corpus.database import Connection, database_errors_translated, fetch_all
 from corpus.source import SourceStatus
 from ingest.consume.readable import ReadableRecords
 from ingest.kafka import Cluster
 from ingest.overview import progress
+from workers.roles.audit_gauges import AuditGauges
 
 _OUTCOMES = ("applied", "unchanged", "superseded", "dead_lettered", "ignored")
 _CHANGES = ("written", "deleted", "expired")
@@ -108,6 +110,7 @@ class CorpusMetrics:
         self._counted: dict[str, int] = {}  # source -> newest batch that was counted
         self._ledger = _LedgerCounters(meter)
         self._gauges = _Gauges(meter)
+        self._audits = AuditGauges(meter)
 
     def update(self) -> None:
         """One round.
@@ -123,6 +126,7 @@ class CorpusMetrics:
             )
             self._follow_restores(sources)
             self._gauges.show(sources, deliveries)
+            self._audits.show(standings(connection))
             self._readable.begin_round()
             read = progress(connection, self._cluster, self._readable)
         self._gauges.show_lags(read.lags)

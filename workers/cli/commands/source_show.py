@@ -27,7 +27,7 @@ _ROW = (
     ),
     *("records", "applied", "unchanged", "superseded", "dead_lettered", "ignored"),
     *("documents_deleted", "deletes_without_document", "last_batch"),
-    "last_published_at",
+    *("last_published_at", "last_audit"),
 )
 
 Name = Annotated[str, typer.Argument(help="Name of the source.")]
@@ -40,6 +40,7 @@ def show_source(name: Name, as_json: Json = False) -> None:
 
     resolved = settings.load()
     row = _row_of(resolved, name)
+    row["last_audit"] = _last_audit(resolved, name)
     row["workflow"] = asyncio.run(_workflow(resolved, name))
     if as_json:
         write_json(row)
@@ -61,6 +62,16 @@ def _row_of(settings: "Settings", name: str) -> dict[str, Any]:
         if row["source"] == name:
             return row
     raise CommandError(f"there is no source {name!r}; `freshet sources` lists them")
+
+
+def _last_audit(settings: "Settings", name: str) -> str:
+    """What the newest audit with a result found, in words."""
+    from corpus.audit.standing import standings
+    from corpus.database import connect, database_errors_translated
+
+    with connect(settings.database_url) as connection, database_errors_translated():
+        rows = standings(connection, name)
+    return ", ".join(map(str, rows)) or "never"
 
 
 async def _workflow(settings: "Settings", name: str) -> dict[str, Any]:
