@@ -9,7 +9,17 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from tests.bench import context, converge, edits, fairness, latency, memory, retrieval, throughput
+from tests.bench import (
+    audit,
+    context,
+    converge,
+    edits,
+    fairness,
+    latency,
+    memory,
+    retrieval,
+    throughput,
+)
 from tests.bench.gold import bench as gold
 from tests.bench.stack import ROOT
 
@@ -23,6 +33,7 @@ BENCHES: dict[str, Callable[[], dict[str, Any]]] = {
     "converge-twice": partial(converge.run, "twice"),
     "converge-chaos": partial(converge.run, "chaos"),
     "memory": memory.run,
+    "audit": audit.run,
     "gold": gold.run,
     "context-scifact": context.run_scifact,
     "context-peps": context.run_peps,
