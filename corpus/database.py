@@ -111,7 +111,7 @@ def _pin_settings(
 ) -> None:
     vector_schema = facts.vector_schema or "public"
     seconds = (limits.lock, limits.statement, limits.idle)
-    limited = dict(zip(LIMITS, seconds, strict=True))
+    limited: dict[str, int] = dict(zip(LIMITS, seconds, strict=True))
     settings = list(settings_of(limited, vector_schema, facts.version))
     values = {
         "names": [setting.name for setting in settings],

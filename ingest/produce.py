@@ -82,7 +82,7 @@ class FileProducer:
         self._rate = rate
         self._limit = limit
         self._progress = progress
-        self._headers = dict(headers or {})
+        self._headers: dict[str, str | bytes | None] = dict(headers or {})
         self.result = Produced(topic=topic)
         self._sent = 0
         self._failure: KafkaError | None = None

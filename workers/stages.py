@@ -361,8 +361,11 @@ async def _silent_seconds(
         if activity.activity_type.name == _EMBED:
             payloads = list(activity.heartbeat_details.payloads)
             details: list[Any] = await client.data_converter.decode(payloads)
-            named = [detail for detail in details if isinstance(detail, dict)]
-            return max((detail.get(SILENT_SECONDS, 0) for detail in named), default=0)
+            named: list[dict[str, int]] = [
+                detail for detail in details if isinstance(detail, dict)
+            ]
+            silent = [detail.get(SILENT_SECONDS, 0) for detail in named]
+            return max(silent, default=0)
     return 0
 
 

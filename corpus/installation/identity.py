@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from psycopg.errors import InvalidSchemaName, UndefinedFunction, UndefinedTable
@@ -98,13 +98,16 @@ class Mark:
         Raises:
             ValueError: it is no mark.
         """
-        if not isinstance(stored, Mapping) or not stored.get("installation_id"):
+        named: Mapping[str, Any] = {}
+        if isinstance(stored, Mapping):
+            named = cast("Mapping[str, Any]", stored)
+        if not named.get("installation_id"):
             raise ValueError("it names no installation")
         return cls(
-            installation_id=str(stored["installation_id"]),
-            name=str(stored.get("name", "")),
-            database=str(stored.get("database", "")),
-            former=tuple(map(str, stored.get("former", ()))),
+            installation_id=str(named["installation_id"]),
+            name=str(named.get("name", "")),
+            database=str(named.get("database", "")),
+            former=tuple(map(str, named.get("former", ()))),
         )
 
 

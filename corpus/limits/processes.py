@@ -212,7 +212,7 @@ class _Process:
             while self._connection.poll(seconds):
                 outcome, self.is_idle = self._connection.recv()
                 if isinstance(outcome, _Done):
-                    yield outcome.result
+                    yield cast("_Done[Result]", outcome).result
                 elif outcome.limit is Limit.MEMORY:
                     self.end()  # what it has taken it may keep
                     yield Overrun(Limit.MEMORY, f"{self._memory_mb:,} MB")
@@ -312,7 +312,7 @@ def _end_with_parent() -> None:
     if parent is None:
         return
     # A pipe of which only the parent has the other end: its closing raises SIGIO, which ends a process by default.
-    sentinel = cast("int", parent.sentinel)
+    sentinel = parent.sentinel
     fcntl.fcntl(sentinel, fcntl.F_SETOWN, os.getpid())
     flags = fcntl.fcntl(sentinel, fcntl.F_GETFL)
     fcntl.fcntl(sentinel, fcntl.F_SETFL, flags | os.O_ASYNC)

@@ -90,7 +90,7 @@ def refuse_other(state: GroupState, own: str, *, is_member: bool) -> None:
     others = state.others(own)
     if not others:
         return
-    if state.committed_by == {own}:
+    if state.committed_by == frozenset({own}):
         return
     is_equal = is_member and not state.committed_by
     if (is_equal or own in state.committed_by) and own < min(others):

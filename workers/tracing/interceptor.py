@@ -64,7 +64,8 @@ class TraceInterceptor(client.Interceptor, worker.Interceptor):
         self, input: worker.WorkflowInterceptorClassInput
     ) -> type[worker.WorkflowInboundInterceptor]:
         self._temporal.workflow_interceptor_class(input)
-        input.unsafe_extern_functions[_COMPLETED] = self._spans.completed
+        functions: Any = input.unsafe_extern_functions  # pyright: ignore[reportUnknownMemberType]
+        functions[_COMPLETED] = self._spans.completed
         return _Workflow
 
 
@@ -199,7 +200,8 @@ def _completed_span(
         "temporalRunID": info.run_id,
         **attributes,
     }
-    completed: Completed = workflow.extern_functions()[_COMPLETED]
+    functions: Any = workflow.extern_functions()  # pyright: ignore[reportUnknownMemberType]
+    completed: Completed = functions[_COMPLETED]
     return completed(
         name,
         kind,

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 
@@ -88,7 +88,7 @@ class Spans:
     @contextmanager
     def staging(
         self, records: Sequence[KafkaRecord], offsets: OffsetRange
-    ) -> Iterator[str]:
+    ) -> Generator[str]:
         """The span of a micro-batch; gives its `traceparent`."""
         carried = [carried_by(record) for record in records]
         span = self._joining(
@@ -110,7 +110,7 @@ class Spans:
             yield traceparent
 
     @contextmanager
-    def producing(self, topic: str) -> Iterator[dict[str, str]]:
+    def producing(self, topic: str) -> Generator[dict[str, str]]:
         """The span of records that are sent; gives their headers."""
         attributes = {
             "messaging.system": "kafka",
@@ -236,7 +236,7 @@ def mark_failed(span: Span, error: BaseException) -> None:
 
 
 @contextmanager
-def _ending(span: Span) -> Iterator[str]:
+def _ending(span: Span) -> Generator[str]:
     """End the span with the body; gives its `traceparent`."""
     try:
         yield _traceparent(span.get_span_context())

@@ -4,7 +4,7 @@
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -91,7 +91,7 @@ def staging_span() -> "StagingSpan":
 
 
 @contextmanager
-def producing(topic: str) -> Iterator[dict[str, str]]:
+def producing(topic: str) -> Generator[dict[str, str]]:
     """The span of records that are sent to a topic; gives the headers that the records carry."""
     if _running is None:
         yield {}
