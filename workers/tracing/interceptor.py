@@ -64,8 +64,7 @@ class TraceInterceptor(client.Interceptor, worker.Interceptor):
         self, input: worker.WorkflowInterceptorClassInput
     ) -> type[worker.WorkflowInboundInterceptor]:
         self._temporal.workflow_interceptor_class(input)
-        functions: Any = input.unsafe_extern_functions  # pyright: ignore[reportUnknownMemberType]
-        functions[_COMPLETED] = self._spans.completed
+        input.unsafe_extern_functions[_COMPLETED] = self._spans.completed  # pyright: ignore[reportUnknownMemberType]
         return _Workflow
 
 
@@ -200,8 +199,7 @@ def _completed_span(
         "temporalRunID": info.run_id,
         **attributes,
     }
-    functions: Any = workflow.extern_functions()  # pyright: ignore[reportUnknownMemberType]
-    completed: Completed = functions[_COMPLETED]
+    completed: Completed = workflow.extern_functions()[_COMPLETED]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     return completed(
         name,
         kind,
