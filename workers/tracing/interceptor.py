@@ -199,7 +199,8 @@ def _completed_span(
         "temporalRunID": info.run_id,
         **attributes,
     }
-    completed: Completed = workflow.extern_functions()[_COMPLETED]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    functions: dict[str, Any] = {**workflow.extern_functions()}  # pyright: ignore[reportUnknownMemberType]
+    completed: Completed = functions[_COMPLETED]
     return completed(
         name,
         kind,
