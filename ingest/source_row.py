@@ -22,6 +22,16 @@ from ingest.source_state import (
 )
 
 
+def drop_forged(state: SourceState, reason: str) -> None:
+    """Count a reference that no consumer of this source made; nothing is read for it.
+
+    It is dropped, not a halt: whoever may send one could stop the source at will. Records that a genuine reference
+    stood for are missed by the consumer's comparison, and handed over again.
+    """
+    state.forged += 1
+    state.forged_reason = reason
+
+
 def keep_undecided(state: SourceState, ref: BatchRef) -> None:
     """Let a reference of another epoch wait until the row is read.
 

@@ -74,6 +74,8 @@ class SourceState:
     to_wake: int = 0  # newest batch whose wake-ups were not all accepted; 0: none
     wake_every: bool = False  # wake also deliveries that were woken before
     wake_ups_refused: int = 0  # over all runs
+    forged: int = 0  # references dropped: no consumer of this source made them
+    forged_reason: str = ""  # of the newest of them
 
     def __post_init__(self) -> None:
         self.furthest: dict[str, int] = {}

@@ -33,6 +33,7 @@ with workflow.unsafe.imports_passed_through():
         staged_refs,
     )
     from corpus.source import source_workflow_id
+    from corpus.staging.bound import problem_of
     from corpus.workflows import BatchWorkflow
     from ingest import source_row
     from ingest.batch_failure import BatchFailure, innermost_message
@@ -63,6 +64,7 @@ _ROW_DECIDES = "row-decides-epoch-and-halt"
 _EXPIRY_READS_ROW = "expiry-while-halted-reads-row"
 _REFUSED_REWIND = "refused-rewind-drops-what-waits"
 _ORPHAN_IS_CANCELLED = "orphan-of-same-number-is-cancelled"
+_FORGED_IS_DROPPED = "forged-reference-is-dropped"
 
 
 @workflow.defn(name="SourceWorkflow")
@@ -90,12 +92,9 @@ class SourceWorkflow:
     @workflow.init
     def __init__(self, state: SourceState) -> None:
         self._state = state
-        self._tasks: dict[
-            int, asyncio.Task[None]
-        ] = {}  # by batch number, until the batch has ended
-        self._handles: dict[
-            int, ChildWorkflowHandle[BatchWorkflow, BatchReport]
-        ] = {}  # once started
+        # By batch number, until the batch has ended; its handle once it is started.
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._handles: dict[int, ChildWorkflowHandle[BatchWorkflow, BatchReport]] = {}
         self._failure: BatchFailure | None = None
         self._listed_status = ""
         self._wake_ups = WakeUps(state)
@@ -108,10 +107,13 @@ class SourceWorkflow:
         """The consumer staged a micro-batch.
 
         After `freshet source resume` the consumer may read again before this entity receives `resume`, and after an
-        older database was restored it reads in an older epoch. The row decides then: an entity that dropped what it
-        does not know would drop it for good, since no reader sends these records once more.
+        older database was restored it reads in an older epoch: then the row decides.
         """
         state = self._state
+        forged = problem_of(ref, state.source)
+        if forged and workflow.patched(_FORGED_IS_DROPPED):
+            source_row.drop_forged(state, forged)
+            return
         if ref.epoch != state.epoch and workflow.patched(_ROW_DECIDES):
             source_row.keep_undecided(state, ref)
             self._row_changed = True
@@ -389,9 +391,7 @@ class SourceWorkflow:
             await handle.signal(BatchWorkflow.allow_publishing)
         except FailureError:
             extra = {"action": "batch_ended_early", "batch": oldest}
-            workflow.logger.info(
-                "batch ended before it was allowed to publish", extra=extra
-            )
+            workflow.logger.info("batch ended before its turn", extra=extra)
 
     def _is_behind_failure(self, number: int) -> bool:
         return self._failure is not None and number > self._failure.batch

@@ -6,7 +6,6 @@ sources and workers want it at the same moment, and a crash loses at most the sh
 one that is written.
 """
 
-import io
 import logging
 import threading
 import time
@@ -34,6 +33,9 @@ from corpus.errors import (
 )
 from corpus.limits.fair_queue import FairQueue, QueuedBatch
 from corpus.locks import end_stuck_copies
+from corpus.staging.bound import check_batch_file
+from corpus.staging.frames import read_frame
+from corpus.staging.layout import TEXTS
 from corpus.staging.store import StagingStore
 
 logger = logging.getLogger(__name__)
@@ -178,8 +180,9 @@ class EmbedStep:
                 register(connection, spec)
 
     def _read_texts(self, request: EmbedRequest) -> list[Text]:
-        content = self._store.get(request.texts)
-        frame = pl.read_parquet(io.BytesIO(content))
+        texts = request.texts
+        check_batch_file(texts, request.source, request.batch, "texts")
+        frame = read_frame(self._store, texts, TEXTS)
         length = pl.col("token_ids").list.len()
         frame = frame.sort(length, descending=True, maintain_order=True)
         hashes = frame["text_sha256"].to_list()

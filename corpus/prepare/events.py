@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 from psycopg.rows import class_row, scalar_row
@@ -83,12 +83,47 @@ def _read_unapplied(
     if ref.next_offset <= next_offset:
         return None
     try:
-        return read_frame(store, ref, STAGED_EVENTS)
+        frame = read_frame(store, ref, STAGED_EVENTS)
     except StagedFileError:
         # Another batch may have applied it and removed the file since the position was read.
         if ref.next_offset <= _next_offset(connection, ref):
             return None
         raise
+    _check_records(frame, ref)
+    return frame
+
+
+def _check_records(frame: pl.DataFrame, ref: BatchRef) -> None:
+    """Check that the rows are the records that the reference stands for: the position moves to where it ends.
+
+    Kafka leaves holes, so a range may have fewer records than offsets; it ends with a record.
+
+    Raises:
+        StagedFileError: they are not.
+    """
+    topics, partitions = frame["topic"].unique(), frame["partition"].unique()
+    is_of_partition = (topics.to_list(), partitions.to_list()) == (
+        [ref.topic],
+        [ref.partition],
+    )
+    offsets = frame["offset"]
+    begins = offsets.min() or 0
+    is_of_range = (
+        is_of_partition
+        and offsets.is_unique().all()
+        and not offsets.has_nulls()
+        and ref.first_offset <= cast("int", begins)
+        and offsets.max() == ref.next_offset - 1
+    )
+    if not is_of_range:
+        raise StagedFileError(
+            f"staged file {ref.url} holds other records than its name says"
+        )
+    staged_bytes = frame["value"].bin.size().sum()
+    if staged_bytes != ref.staged_bytes:
+        raise StagedFileError(
+            f"staged file {ref.url} holds values of {staged_bytes:,} bytes, {ref.staged_bytes:,} are stated"
+        )
 
 
 def _next_offset(connection: Connection, ref: BatchRef) -> int:
@@ -181,6 +216,11 @@ class JudgedEvents:
     def values(self, row: int) -> Mapping[str, Any]:
         """The values of one event by name, without the original bytes."""
         return self._described.row(row, named=True)
+
+    def position(self, row: int) -> tuple[str, int, int]:
+        """Topic, partition and offset of one event."""
+        topic, partition, offset = (self.value(name, row) for name in _POSITION)
+        return topic, partition, offset
 
     def is_upsert(self, row: int) -> bool:
         """Whether the event carries a document; else it deletes one."""

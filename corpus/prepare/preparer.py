@@ -53,6 +53,7 @@ from corpus.prepare.versions import (
     refuse_superseded,
 )
 from corpus.source import SourceSpec
+from corpus.staging.bound import check_batch_file, check_refs
 from corpus.staging.frames import to_parquet
 from corpus.staging.layout import batch_file_name
 from corpus.staging.store import StagingStore
@@ -100,13 +101,15 @@ class Preparer:
         6. write the files
 
         Raises:
-            StagedFileError: a staged file is missing or altered, and its range is not applied yet.
+            StagedFileError: a reference is not one of the source; or its file is missing or altered, or is not what the
+                reference says, and its range is not applied yet.
             ConfigurationError: the source is not in the database, its model is not available, or its format was
                 changed after the batch was staged.
             DependencyError: PostgreSQL or the staging store does not answer.
             TimeSliceUsedError: only a part of the documents is prepared; the same request with `progress` continues.
         """
         started = time.monotonic()
+        check_refs(request.refs, request.source)
         with database_errors_translated(), self._pool.connection() as connection:
             stored = _source_to_prepare(connection, request.source)
             spec = SourceSpec.from_json(stored.spec)
@@ -202,10 +205,12 @@ class Preparer:
 
     def _results_before(self, request: PrepareRequest) -> dict[str, Prepared]:
         """What the parts before have prepared; it is prepared again where its file is gone."""
-        if request.progress is None:
+        progress = request.progress
+        if progress is None:
             return {}
+        check_batch_file(progress, request.source, request.batch, "progress")
         try:
-            content = self._store.get(request.progress)
+            content = self._store.get(progress)
         except StagedFileError:
             return {}
         return read_results(pl.read_parquet(io.BytesIO(content)))

@@ -6,13 +6,17 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from corpus.batch import PreparedBatch
+from corpus.batch import PreparedBatch, StagedFile
 from corpus.database import Connection
 from corpus.errors import StagedFileError, StalePreparationError
 from corpus.sql import query
+from corpus.staging.bound import check_batch_file
 from corpus.staging.frames import read_frame
-from corpus.staging.layout import CHUNKS, DOCUMENTS, PREPARED_EVENTS
+from corpus.staging.layout import CHUNKS, DOCUMENTS, PREPARED_EVENTS, Columns
 from corpus.staging.store import StagingStore
+
+# The files of a prepared batch, as `PreparedBatch` names them.
+PARTS = ("events", "documents", "chunks", "texts")
 
 _SIGN_OF_LIFE_SECONDS = 5.0
 
@@ -61,15 +65,32 @@ def read_contents(store: StagingStore, prepared: PreparedBatch) -> Frames:
     """
     try:
         return Frames(
-            events=read_frame(store, prepared.events, PREPARED_EVENTS),
-            documents=read_frame(store, prepared.documents, DOCUMENTS),
-            chunks=read_frame(store, prepared.chunks, CHUNKS),
+            events=_read(store, prepared, "events", PREPARED_EVENTS),
+            documents=_read(store, prepared, "documents", DOCUMENTS),
+            chunks=_read(store, prepared, "chunks", CHUNKS),
         )
     except StagedFileError as error:
         if not error.is_missing:
             raise
         # It was removed with a batch that was published meanwhile, or swept: preparing writes it again.
         raise StalePreparationError(f"{error}; prepare again") from error
+
+
+def _read(
+    store: StagingStore, prepared: PreparedBatch, part: str, columns: Columns
+) -> pl.DataFrame:
+    file: StagedFile = getattr(prepared, part)
+    return read_frame(store, file, columns)
+
+
+def check_files(prepared: PreparedBatch, source: str, batch: int) -> None:
+    """Check that the files are those of this batch.
+
+    Raises:
+        StagedFileError: one is not; none was opened.
+    """
+    for part in PARTS:
+        check_batch_file(getattr(prepared, part), source, batch, part)
 
 
 def read_in_transaction(

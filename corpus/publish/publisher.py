@@ -29,7 +29,13 @@ from corpus.database import Connection, database_errors_translated, fetch_one
 from corpus.errors import ConfigurationError, DependencyError, LockWaitError
 from corpus.locks import end_stuck_copies, publishing_holder
 from corpus.publish.changes import judge, write_changes
-from corpus.publish.contents import Frames, read_contents, read_in_transaction
+from corpus.publish.contents import (
+    PARTS,
+    Frames,
+    check_files,
+    read_contents,
+    read_in_transaction,
+)
 from corpus.publish.copy_in import copy_in
 from corpus.publish.correction import correct
 from corpus.publish.expiry import expire
@@ -50,6 +56,7 @@ from corpus.publish.versions import check_versions
 from corpus.source import SourceSpec
 from corpus.sql import query
 from corpus.sqlstates import is_data_error
+from corpus.staging.bound import check_refs
 from corpus.staging.layout import is_of_batch, is_of_records
 from corpus.staging.store import StagingStore
 
@@ -104,8 +111,10 @@ class Publisher:
             MassExpiryError: an expiry order would withdraw more than the source allows.
             BatchNumberTakenError: another run published under this batch's number, or a later batch is published.
             LockWaitError: another session publishes the source, or changes its row; the message names it.
+            StagedFileError: a file is not one of this batch, or of its source; none of them was opened or removed.
             DependencyError: PostgreSQL or the staging store does not answer.
         """
+        _check_bound(request)
         values = {"source": request.batch.source}
         with database_errors_translated(), self._pool.connection() as connection:
             # Outside of the transaction: the tables are created once per session.
@@ -214,8 +223,7 @@ class Publisher:
         prepared = request.prepared
         if prepared is None:
             return
-        files = (prepared.events, prepared.documents, prepared.chunks, prepared.texts)
-        names += [file.url for file in files]
+        names += [getattr(prepared, part).url for part in PARTS]
         try:
             self._store.delete(names)
             if moved and (leftovers := self._leftovers(request.batch, moved)):
@@ -305,6 +313,14 @@ class Publisher:
                 f"source {request.source!r} is not in the database; run `freshet apply`"
             )
         return rewound
+
+
+def _check_bound(request: PublishRequest) -> None:
+    """Check that the references and files are this batch's: what is published is removed afterwards."""
+    batch = request.batch
+    check_refs(staged_refs(batch.order), batch.source)
+    if request.prepared is not None:
+        check_files(request.prepared, batch.source, batch.batch)
 
 
 def _copy_in(connection: Connection, frames: Frames) -> None:

@@ -1,17 +1,19 @@
 """Documents that their source has sent again and that wait to be published."""
 
-import io
 import logging
 from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
-from polars.exceptions import PolarsError
 from psycopg.rows import namedtuple_row
 
+from corpus.errors import StagedFileError
 from corpus.publish.transaction import PublishTransaction
+from corpus.staging.frames import read_columns
 from corpus.staging.layout import staged_range
 from corpus.staging.store import StagingStore
+
+_COLUMNS = ("offset", "timestamp_ms", "outcome", "op", "document_id")
 
 logger = logging.getLogger(__name__)
 
@@ -47,17 +49,13 @@ def waiting_documents(
 def _sent_since(
     store: StagingStore, name: str, next_offset: int, since: datetime
 ) -> set[str]:
-    content = store.read(name)
-    if content is None:  # published meanwhile
-        return set()
     try:
-        frame = pl.read_parquet(
-            io.BytesIO(content),
-            columns=["offset", "timestamp_ms", "outcome", "op", "document_id"],
-        )
-    except PolarsError as error:
+        frame = read_columns(store, name, _COLUMNS)
+    except StagedFileError as error:
         context = {"action": "staged_file_unread", "file": name, "error": str(error)}
         logger.warning("a staged file cannot be read", extra=context)
+        return set()
+    if frame is None:  # published meanwhile
         return set()
     sent = frame.filter(
         pl.col("offset") >= next_offset,

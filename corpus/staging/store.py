@@ -1,6 +1,7 @@
 """The staging store (claim check): a folder or an object store, by URL.
 
-A write is atomic (a temporary name, then a move); a read verifies the checksum that came with the pointer.
+A write is atomic (a temporary name, then a move); a read verifies the checksum that came with the pointer. In a folder,
+links are not followed (`corpus.staging.folder`).
 """
 
 import hashlib
@@ -9,27 +10,24 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError
 from obstore.store import LocalStore, ObjectStore, from_url
 
-from corpus.batch import StagedFile
+from corpus.batch import BatchRef, StagedFile
 from corpus.errors import ConfigurationError, DependencyError, StagedFileError
+from corpus.staging.folder import Folder
 
 _OWNER_ONLY = 0o700
 _SHOWN_DIGITS = 12  # of a checksum, in messages
+# The largest file that is read: a record of 128 MB with its headers, and what is made of it.
+MAX_FILE_BYTES = 512 * 1024**2
 
 
-class Pointer(Protocol):
-    """What a reader needs: a name and a checksum (`BatchRef` and `StagedFile` both have them)."""
-
-    @property
-    def url(self) -> str: ...
-    @property
-    def sha256(self) -> str: ...
+# What a reader needs: a name, a checksum, and how many rows the file has.
+Pointer = StagedFile | BatchRef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +53,8 @@ class StagingStore:
     def __init__(self, url: str) -> None:
         self.url = url
         try:
-            self._store = _open(url)
+            self._folder = _folder_of(url)
+            self._store = _open(url, self._folder)
         except (BaseError, OSError, ValueError) as error:
             raise ConfigurationError(
                 f"staging store {url!r} cannot be opened: {error}"
@@ -92,10 +91,13 @@ class StagingStore:
         """Read one file and verify it.
 
         Raises:
-            StagedFileError: the file is missing, truncated or altered.
+            StagedFileError: the file is missing, truncated, altered, too large, or no regular file.
             DependencyError: the store does not answer.
         """
-        content = self.read(pointer.url)
+        most = MAX_FILE_BYTES
+        if isinstance(pointer, StagedFile):
+            most = min(most, pointer.file_bytes)
+        content = self.read(pointer.url, most)
         if content is None:
             raise StagedFileError(
                 f"staged file {pointer.url} is missing from {self.url}",
@@ -109,25 +111,41 @@ class StagingStore:
             )
         return content
 
-    def read(self, name: str) -> bytes | None:
+    def read(self, name: str, max_bytes: int = MAX_FILE_BYTES) -> bytes | None:
         """Read one file without a pointer, so unverified; None: it is not there.
 
         Raises:
+            StagedFileError: it has more bytes, or it is a link, a folder, a pipe or a device.
             DependencyError: the store does not answer.
         """
         with self._errors_translated(f"read {name}"):
+            if self._folder is not None:
+                return self._folder.read(name, max_bytes)
             try:
-                return bytes(obstore.get(self._store, name).bytes())
+                stored = obstore.get(self._store, name)
             except FileNotFoundError:
                 return None
+            size = stored.meta["size"]
+            if size > max_bytes:
+                raise StagedFileError(
+                    f"staged file {name} has {size:,} bytes; {max_bytes:,} are the most"
+                )
+            return bytes(stored.bytes())
 
-    def delete(self, names: Sequence[str]) -> None:
+    def delete(self, names: Sequence[str]) -> int:
         """Remove files; a missing file is not an error.
+
+        Returns:
+            How many names lead through a link, and were left alone.
 
         Raises:
             DependencyError: the store does not answer or does not allow it.
         """
+        if not names:
+            return 0
         with self._errors_translated(f"remove {len(names)} files"):
+            if self._folder is not None:
+                return _delete_in(self._folder, names)
             try:
                 obstore.delete(self._store, list(names))
             except FileNotFoundError:
@@ -135,6 +153,7 @@ class StagingStore:
                 for name in names:
                     with suppress(FileNotFoundError):
                         obstore.delete(self._store, name)
+        return 0
 
     def names(self, prefix: str) -> list[str]:
         """Names under a prefix, which is a whole folder name.
@@ -175,13 +194,30 @@ class StagingStore:
             ) from error
 
 
-def _open(url: str) -> ObjectStore:
+def _folder_of(url: str) -> Folder | None:
+    """The folder of a `file://` URL, which is created; None for any other."""
     parts = urlsplit(url)
     if parts.scheme != "file":
+        return None
+    path = Path(unquote(parts.path))
+    path.mkdir(parents=True, exist_ok=True, mode=_OWNER_ONLY)
+    return Folder(path)
+
+
+def _open(url: str, folder: Folder | None) -> ObjectStore:
+    if folder is None:
         return from_url(url)
-    folder = Path(unquote(parts.path))
-    folder.mkdir(parents=True, exist_ok=True, mode=_OWNER_ONLY)
-    return LocalStore(prefix=folder)
+    return LocalStore(prefix=folder.root)
+
+
+def _delete_in(folder: Folder, names: Sequence[str]) -> int:
+    left = 0
+    for name in names:
+        try:
+            folder.delete(name)
+        except StagedFileError:
+            left += 1
+    return left
 
 
 def _digest(content: bytes) -> str:

@@ -59,7 +59,7 @@ class SweptFiles:
     removed: int
     removed_bytes: int
     needed: int  # a batch holds them, or may hold them
-    unknown: int  # not Freshet's
+    unknown: int  # not Freshet's, or reached through a link
 
 
 class Sweeper:
@@ -110,14 +110,14 @@ class Sweeper:
             names = held.get(source)
             if names is not None:
                 superfluous += [file for file in files if file.name not in names]
-        if superfluous:
-            self._store.delete([file.name for file in superfluous])
+        through_links = self._store.delete([file.name for file in superfluous])
+        removed = len(superfluous) - through_links
         undecided = sum(map(len, old.undecided.values()))
         swept = SweptFiles(
-            removed=len(superfluous),
+            removed=removed,
             removed_bytes=sum(file.file_bytes for file in superfluous),
             needed=undecided + len(old.settled) - len(superfluous),
-            unknown=old.unknown,
+            unknown=old.unknown + through_links,
         )
         with database_errors_translated(), self._pool.connection() as connection:
             connection.execute(query("record_sweep"), asdict(swept))

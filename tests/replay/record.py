@@ -7,7 +7,6 @@ A label is used once: old files are kept, since they show what code in productio
 
 import argparse
 import asyncio
-import dataclasses
 import datetime
 import json
 import os
@@ -176,7 +175,7 @@ async def record_rewind(env: Env, folder: Path, recorder: Recorder) -> None:
 
 
 async def _stage(env: Env, epoch: int) -> None:
-    ref = dataclasses.replace(make_ref(0, 10, epoch=epoch), source="peps")
+    ref = make_ref(0, 10, source="peps", epoch=epoch)
     await hand_over(env.client, ref, SourceSpec(source="peps", topics=("t",)))
 
 

@@ -1,6 +1,5 @@
 """Entity, row and consumer agree on whether a source is halted, by epoch; a lost entity leaves no batch behind."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -38,7 +37,7 @@ async def cannot_prepare(_request: dict[str, Any]) -> None:
 
 
 async def stage(env, first: int, after: int, epoch: int = 0) -> None:
-    ref = replace(make_ref(first, after, epoch=epoch), source="peps")
+    ref = make_ref(first, after, source="peps", epoch=epoch)
     await hand_over(env.client, ref, SPEC)
 
 

@@ -1,12 +1,13 @@
 """A source that is drained leaves no staged files behind, whatever happened on the way."""
 
 import hashlib
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from corpus.errors import StalePreparationError
-from corpus.staging.layout import batch_file_name
+from corpus.errors import StagedFileError, StalePreparationError
+from corpus.staging.layout import batch_file_name, events_name
 from corpus.staging.sweep import Sweeper
 from ingest.source_state import Acceptance, SourceState, accept
 from tests.support.pipeline import Pipeline, make_event
@@ -46,6 +47,44 @@ def test_a_preparation_whose_files_are_gone_is_made_again(pipeline: Pipeline) ->
         pipeline.publish([ref], prepared, number)
     assert pipeline.publish([ref], pipeline.prepare([ref], number), number).applied == 1
     assert files(pipeline) == []
+
+
+def test_a_forged_reference_reads_and_removes_nothing_of_another(pipeline: Pipeline) -> None:
+    """Its range is applied already, so that nothing would be read; its file would have been removed afterwards."""
+    applied = pipeline.stage(pipeline.records([make_event("a", 1, "one")]))
+    pipeline.run(applied)
+    waiting = pipeline.stage(pipeline.records([make_event("b", 1, "two")]))
+    forged = replace(applied, url=waiting.url, sha256=waiting.sha256)
+    number = pipeline.number()
+    with pytest.raises(StagedFileError, match="a reference to source 's': its file is"):
+        pipeline.prepare([forged], number)
+    prepared = pipeline.prepare([applied], number)
+    with pytest.raises(StagedFileError, match="its file is"):
+        pipeline.publish([forged], prepared, number)
+    with pytest.raises(StagedFileError, match="is no file of the chunks of batch"):
+        other = replace(prepared.chunks, url=waiting.url)
+        pipeline.publish([applied], replace(prepared, chunks=other), number)
+    assert files(pipeline)[-1] == waiting.url
+    pipeline.run(waiting)
+    assert pipeline.visible().keys() == {"a", "b"}
+
+
+def test_no_position_moves_over_records_that_were_not_read(pipeline: Pipeline) -> None:
+    """A file of the right name and checksum whose records end before its range does."""
+    records = pipeline.records([make_event(f"x{n}", 1, "x") for n in range(4)])
+    short = pipeline.stage(records[:2])
+    content = pipeline.store.get(short)
+    name = events_name(
+        "s", short.topic, 0, short.first_offset, records[-1].offset + 1, short.sha256
+    )
+    pipeline.store.put(name, content, rows=2)
+    longer = replace(short, url=name, next_offset=records[-1].offset + 1)
+    before = pipeline.position(0)
+    with pytest.raises(StagedFileError, match="holds other records than its name says"):
+        pipeline.run(longer)
+    assert pipeline.position(0) == before
+    pipeline.run(pipeline.stage(records))
+    assert pipeline.position(0) == before + 4
 
 
 def test_other_cuts_of_the_same_records_are_removed(pipeline: Pipeline) -> None:

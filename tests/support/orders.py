@@ -1,20 +1,24 @@
 """References and orders for tests that need no staged files."""
 
 from corpus.batch import BatchRef, Correct, Expire
+from corpus.staging.layout import events_name
+
+DIGEST = "0" * 64
 
 
 def make_ref(
     first_offset: int,
     next_offset: int,
     *,
+    source: str = "s",
     partition: int = 0,
     staged_bytes: int = 100,
     epoch: int = 0,
     topic_id: str = "i",
 ) -> BatchRef:
-    """A reference to records of topic `t` of source `s`; its file does not exist."""
+    """A reference to records of topic `t`; its file does not exist."""
     return BatchRef(
-        source="s",
+        source=source,
         cluster_id="c",
         topic="t",
         topic_id=topic_id,
@@ -23,8 +27,8 @@ def make_ref(
         next_offset=next_offset,
         records=next_offset - first_offset,
         staged_bytes=staged_bytes,
-        url=f"{partition}/{first_offset}",
-        sha256="",
+        url=events_name(source, "t", partition, first_offset, next_offset, DIGEST),
+        sha256=DIGEST,
         staged_at_ms=0,
         epoch=epoch,
     )

@@ -1,9 +1,12 @@
 """SourceWorkflow follows the source's row, whatever overtakes what; without a server."""
 
+from dataclasses import replace
+
 import pytest
 
 from ingest.source_state import MAX_REWINDS
 from tests.support.entity_world import World, play
+from tests.support.orders import make_ref
 
 
 async def load(world: World) -> None:
@@ -52,6 +55,36 @@ def test_a_resume_that_overtakes_the_halt_counts(names_state: bool) -> None:
         world.stage(0, 5)
         await world.settle()
         assert len(world.running()) == 1
+
+    play(story)
+
+
+def test_a_forged_reference_stops_nothing_and_is_counted() -> None:
+    """Anyone who may signal the workflow can send one, also while a batch of genuine ones runs."""
+    forged = {
+        "another source": make_ref(0, 5, source="other"),
+        "another file": replace(make_ref(0, 5), url="events/s/t/0/../../../../etc/passwd"),
+        "a longer range": replace(make_ref(0, 5), next_offset=9),
+        "another epoch": replace(make_ref(0, 5, epoch=99), url="s3://other/file"),
+        "an endless name": replace(make_ref(0, 5), topic_id="x" * 1_000_000),
+    }
+
+    async def story(world: World) -> None:
+        await load(world)
+        world.stage(0, 5)
+        await world.settle()
+        for ref in forged.values():
+            world.entity.batch_staged(ref)
+            await world.settle()
+        assert world.state.forged == len(forged)
+        assert world.state.forged_reason == "the id of its topic or of its cluster is too long"
+        assert (len(world.running()), world.state.halted, world.activities) == (1, "", [])
+        assert (world.state.pending, world.state.undecided) == ([], [])
+        world.start(0)
+        await world.settle()
+        world.end_child(0, fails=False)
+        await world.settle()
+        assert world.positions[0] == 5
 
     play(story)
 

@@ -107,6 +107,13 @@ def status_of(state: "SourceState") -> dict[str, Any]:
         "references repeated": state.repeated,
         "references outdated": state.outdated,
         "references early": state.early,
+        "references forged": _forged(state),
         "references undecided": len(state.undecided),
         "wake-ups refused": state.wake_ups_refused,
     }
+
+
+def _forged(state: "SourceState") -> str:
+    if not state.forged:
+        return "0"
+    return f"{state.forged}; the newest: {state.forged_reason}"

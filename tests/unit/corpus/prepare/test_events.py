@@ -1,6 +1,8 @@
 """The events of a batch: read from staged files, folded, and written with their outcomes."""
 
+import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +72,7 @@ class Staged:
             first_offset=wanted[0],
             next_offset=wanted[-1] + 1,
             records=len(wanted),
-            staged_bytes=0,
+            staged_bytes=sum(map(len, rows["value"])),
             url=file.url,
             sha256=file.sha256,
             staged_at_ms=0,
@@ -94,6 +96,35 @@ def test_overlapping_references_give_each_offset_once(staged: Staged) -> None:
     read = staged.read(staged.ref(range(2, 6)), staged.ref(range(4)), positions=[0])
     assert read.frame["offset"].to_list() == [0, 1, 2, 3, 4, 5]
     assert read.starts == (start(0),)
+
+
+OTHER_RECORDS: dict[str, dict[str, Any]] = {
+    "it ends later": {"next_offset": 9},
+    "it begins later": {"first_offset": 3},
+    "another topic": {"topic": "u"},
+    "another partition": {"partition": 1},
+    "more bytes": {"staged_bytes": 1_000},
+    "fewer records": {"records": 3},
+}
+
+
+@pytest.mark.parametrize("stated", OTHER_RECORDS.values(), ids=OTHER_RECORDS)
+def test_a_file_of_other_records_is_refused(stated: dict[str, Any], staged: Staged) -> None:
+    """The position moves to where a reference ends, so nothing may end beyond its records."""
+    ref = replace(staged.ref(range(2, 6)), **stated)
+    with pytest.raises(StagedFileError, match=re.escape(ref.url)):
+        staged.read(ref, positions=[0])
+
+
+def test_a_record_twice_is_refused(staged: Staged) -> None:
+    ref = staged.ref([2, 2, 3])
+    with pytest.raises(StagedFileError, match="other records than its name says"):
+        staged.read(ref, positions=[0])
+
+
+def test_kafka_may_leave_holes(staged: Staged) -> None:
+    ref = replace(staged.ref([3, 7]), first_offset=1)
+    assert staged.read(ref, positions=[1]).frame["offset"].to_list() == [3, 7]
 
 
 def test_what_is_applied_already_is_left_out(staged: Staged) -> None:

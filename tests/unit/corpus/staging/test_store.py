@@ -78,8 +78,9 @@ def test_a_url_that_cannot_be_opened_is_named(url: str) -> None:
 
 
 def test_a_store_that_does_not_answer_is_a_dependency_error(
-    store: StagingStore, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    store = StagingStore("memory:///")
     staged = store.put("events/s/f", b"content", rows=1)
 
     def fail(*_: object, **__: object) -> None:
