@@ -1,12 +1,17 @@
 """Activity shells: name, input, output, heartbeat, error translation. The workers inject the steps themselves."""
 
+import asyncio
 import contextvars
+import logging
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 from temporalio import activity
+from temporalio.converter import value_to_type
+from temporalio.exceptions import FailureError
 
 from corpus.batch import (
     BatchReport,
@@ -20,65 +25,144 @@ from corpus.batch import (
     RewoundSource,
     StagedFile,
 )
-from corpus.errors import FreshetError, TimeSliceUsedError, as_application_error
+from corpus.errors import (
+    MAX_KILLS,
+    FreshetError,
+    TimeSliceUsedError,
+    as_application_error,
+    killed_error,
+    mistake_error,
+)
+
+# Orders to end, and what Temporal raises. Any other error is a mistake, also a panic of a library in Rust, which is no
+# `Exception`.
+_NOT_MISTAKES = (
+    FailureError,
+    asyncio.CancelledError,
+    GeneratorExit,
+    KeyboardInterrupt,
+    SystemExit,
+)
+
+logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 1.0
 SILENT_SECONDS = "silent_seconds"  # key of a detail of heartbeats
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """What the attempts before came to. Every heartbeat carries it: the last one is all that a new attempt gets."""
+
+    kills: int = (
+        0  # attempts that ended without a word: with their process, or by a timeout
+    )
+    mistakes: int = 0  # that ended in an error that is none of ours
+    progress: StagedFile | None = None  # what the last used slice of time has left
+
+    @property
+    def bad_ends(self) -> int:
+        """Attempts that ended as a step should not end."""
+        return self.kills + self.mistakes
+
+
 @contextmanager
 def heartbeats(
     silent_seconds: Callable[[], int] | None = None,
-) -> Generator[None, None, None]:
+) -> Generator[Past, None, None]:
     """Send a heartbeat every second while the body runs, and translate Freshet's errors into Temporal's.
 
     The body is a step that runs in a thread. Its progress is in the database (shards, the publishing transaction), and
     the next attempt reads there what is done. Where it is elsewhere, the step raises TimeSliceUsedError with what the
-    next attempt continues with; every heartbeat repeats it, so that it is there also after an attempt was killed. A
-    heartbeat shows that the process lives, and not that the step does: the one of a step that may hang carries for how
-    long it has finished nothing.
+    next attempt continues with.
+
+    A heartbeat counts its own attempt as killed. The first one is sent at once, and an attempt that ends in an error
+    takes itself out of the count again. A used slice of time is in no count. A heartbeat shows that the process lives,
+    and not that the step does: the one of a step that may hang also carries for how long it has finished nothing.
 
     Args:
         silent_seconds: since the step last finished something; None: it cannot hang.
 
+    Yields:
+        What the attempts before came to.
+
     Raises:
-        ApplicationError: the body raised a FreshetError; its type is the name of the error's class.
+        ApplicationError: the body raised an error, or too many attempts ended without a word; its type is the name of
+            the error's class.
     """
+    past = _past(activity.info().heartbeat_details)
+    if past.kills >= MAX_KILLS:
+        raise killed_error(past.kills)
+    if_killed = replace(past, kills=past.kills + 1)
+    activity.heartbeat(if_killed)
     ended = threading.Event()
     # A heartbeat belongs to the activity of its context, which a new thread does not inherit.
     context = contextvars.copy_context()
-    details = activity.info().heartbeat_details
 
     def send_heartbeats() -> None:
         while not ended.wait(HEARTBEAT_SECONDS):
-            sent = details
+            details: list[object] = [if_killed]
             if silent_seconds is not None:
-                sent = [{SILENT_SECONDS: silent_seconds()}]
-            context.run(activity.heartbeat, *sent)
+                details.append({SILENT_SECONDS: silent_seconds()})
+            context.run(activity.heartbeat, *details)
 
     thread = threading.Thread(target=send_heartbeats, name="heartbeats", daemon=True)
     thread.start()
     try:
-        yield
-    except TimeSliceUsedError as error:
-        details = error.details
-        activity.heartbeat(*details)
-        raise as_application_error(error) from error
-    except FreshetError as error:
-        raise as_application_error(error) from error
+        yield past
+    except BaseException as error:
+        ended.set()
+        thread.join()
+        past = _with_end(past, error)
+        activity.heartbeat(past)
+        translated = _translated(error, past.mistakes)
+        if translated is error:
+            raise
+        raise translated from error
     finally:
         ended.set()
         thread.join()
 
 
-def _with_progress(request: PrepareRequest) -> PrepareRequest:
-    """The request with what the attempt before has left for this one."""
-    info = activity.info()
-    details = info.heartbeat_details
+def _past(details: Sequence[Any]) -> Past:
+    """What the last heartbeat carried; those of versions before carried a part or nothing."""
     if not details:
-        return request
-    progress = StagedFile(**details[0])
-    return replace(request, progress=progress)
+        return Past()
+    carried = details[0]
+    if isinstance(carried, int):
+        return Past(kills=carried)
+    if "url" in carried:
+        return Past(progress=StagedFile(**carried))
+    return value_to_type(Past, carried)
+
+
+def _with_end(past: Past, error: BaseException) -> Past:
+    """The past of the next attempt, where this one ends in an error."""
+    if _is_mistake(error):
+        return replace(past, mistakes=past.mistakes + 1)
+    if isinstance(error, TimeSliceUsedError):
+        for detail in error.details:
+            if isinstance(detail, StagedFile):
+                return replace(past, progress=detail)
+    return past
+
+
+def _is_mistake(error: BaseException) -> bool:
+    return not isinstance(error, (FreshetError, *_NOT_MISTAKES))
+
+
+def _translated(error: BaseException, mistakes: int) -> BaseException:
+    """Temporal's form of an error; cancellations and Temporal's own errors stay what they are."""
+    if isinstance(error, FreshetError):
+        return as_application_error(error)
+    if not _is_mistake(error):
+        return error
+    logger.error(
+        "a step raised an error that is none of ours",
+        exc_info=error,
+        extra={"action": "mistake", "mistakes": mistakes},
+    )
+    return mistake_error(error, mistakes)
 
 
 class PrepareActivities:
@@ -90,8 +174,9 @@ class PrepareActivities:
     @activity.defn(name="corpus.prepare")
     def prepare(self, request: PrepareRequest) -> PreparedBatch:
         """Clean, split and compare the events of a batch."""
-        with heartbeats():
-            return self._prepare(_with_progress(request))
+        with heartbeats() as past:
+            continued = replace(request, progress=past.progress, bad_ends=past.bad_ends)
+            return self._prepare(continued)
 
 
 class EmbedActivities:
@@ -108,8 +193,8 @@ class EmbedActivities:
     @activity.defn(name="corpus.embed")
     def embed(self, request: EmbedRequest) -> EmbeddedBatch:
         """Embed every text of the batch that has no vector yet."""
-        with heartbeats(self._silent_seconds):
-            return self._embed(request)
+        with heartbeats(self._silent_seconds) as past:
+            return self._embed(replace(request, bad_ends=past.bad_ends))
 
 
 class PublishActivities:

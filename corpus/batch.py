@@ -229,6 +229,8 @@ class PrepareRequest:
     refs: tuple[BatchRef, ...]
     progress: StagedFile | None = None
     """What the attempts before have prepared; workflows leave it empty."""
+    bad_ends: int = 0
+    """Attempts before that ended in an unknown error or with their process; workflows leave it empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,6 +283,8 @@ class EmbedRequest:
     space_id: int
     space_fingerprint: str
     context: str = "none"  # that the texts have above them
+    bad_ends: int = 0
+    """Attempts before that ended in an unknown error or with their process; workflows leave it empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

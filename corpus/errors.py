@@ -24,7 +24,9 @@
 The message says what happened, with which value, and what to do next.
 """
 
+import traceback
 from datetime import timedelta
+from pathlib import Path
 
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
@@ -68,7 +70,7 @@ class SpaceMismatchError(PermanentError):
 
 
 class VectorRefusedError(PermanentError):
-    """A model made vectors that hold no numbers; their documents become dead letters when they are prepared again."""
+    """A model made no usable vectors of texts; their documents become dead letters when they are prepared again."""
 
 
 class PositionGapError(PermanentError):
@@ -120,6 +122,49 @@ class DependencyError(TransientError):
 
 class LockWaitError(DependencyError):
     """Another session holds a lock for longer than this one may wait; the message names it where it is known."""
+
+
+# Attempts of an activity that may end in an error that is none of ours, or with their process. A document that raises
+# is found in fewer (`corpus.prepare.tries`).
+MAX_MISTAKES = 5
+MAX_KILLS = 6
+
+
+def mistake_error(error: BaseException, mistakes: int) -> ApplicationError:
+    """Return Temporal's form of an error that no code of Freshet expects: tried again, but not for ever.
+
+    The message has its class and its place; what the error says may hold a document's text, and is in the log
+    of the process only.
+
+    Args:
+        error: of this attempt.
+        mistakes: how many attempts have ended so, with this one.
+    """
+    kind = type(error).__name__
+    return ApplicationError(
+        f"{kind} in {place_of(error)} (error {mistakes} of {MAX_MISTAKES}); the log of the process has the trace",
+        type=kind,
+        non_retryable=mistakes >= MAX_MISTAKES,
+    )
+
+
+def killed_error(kills: int) -> ApplicationError:
+    """Return the error of a step whose attempts ended without a word."""
+    return ApplicationError(
+        f"{kills} attempts ended with their process, or took longer than they may: out of memory, a crash, a timeout; "
+        "see the logs of the processes of this role",
+        type="StepKilledError",
+        non_retryable=True,
+    )
+
+
+def place_of(error: BaseException) -> str:
+    """Where an error was raised: file and line, without any value."""
+    trace = traceback.extract_tb(error.__traceback__)
+    if not trace:
+        return "an unknown place"
+    innermost = trace[-1]
+    return f"{'/'.join(Path(innermost.filename).parts[-2:])}:{innermost.lineno}"
 
 
 def as_application_error(error: FreshetError) -> ApplicationError:

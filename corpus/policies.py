@@ -3,7 +3,8 @@
 Heartbeats come every second (see `corpus.activities.heartbeats`), so a killed worker is noticed within the heartbeat
 timeout. Transient failures are retried for ever, at most ten seconds apart, so that work continues by itself once the
 cause is fixed, and soon: a batch has three steps, and each may wait for its next attempt. An error that a retry cannot
-help is raised as permanent and ends the batch.
+help is raised as permanent and ends the batch. So is, after some attempts, an error that is none of ours, and the end
+of the process that works on the step (`corpus.activities.heartbeats`).
 """
 
 from dataclasses import replace

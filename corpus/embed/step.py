@@ -26,6 +26,7 @@ from corpus.embed.model_files import read_embedding_spec
 from corpus.embed.progress import Progress
 from corpus.embed.refused_texts import remember
 from corpus.embed.spaces import register, registered
+from corpus.embed.tries import TextTries
 from corpus.errors import (
     SpaceMismatchError,
     TimeSliceUsedError,
@@ -104,8 +105,8 @@ class EmbedStep:
 
         Raises:
             SpaceMismatchError: this worker's model makes vectors of another space.
-            VectorRefusedError: the model makes no usable vector of some texts; all others are embedded, and these
-                are remembered, so that the next preparation leaves their documents out.
+            VectorRefusedError: the model makes no usable vector of some texts, or they were tried too often; all others
+                are embedded, and these are remembered, so that the next preparation leaves their documents out.
             StagedFileError: the file of texts is missing or altered.
             DependencyError: the database or the store does not answer.
             TimeSliceUsedError: only a part is embedded; the same request continues.
@@ -121,14 +122,16 @@ class EmbedStep:
         # 1.
         total = request.texts.rows
         embedded = 0
-        refused: list[bytes] = []
         with database_errors_translated():
             self._ensure_space(request)
             texts = self._read_texts(request)
             waiting = self._without_vector(request, texts)
+            tries = TextTries(self._pool, request, [text.sha256 for text in waiting])
+            refused = tries.given_up()
+            waiting = [text for text in waiting if text.sha256 not in refused]
             while waiting:
                 # 2.
-                done = self._embed_shards(request, embedder, waiting, end)
+                done = self._embed_shards(request, embedder, waiting, tries, end)
                 embedded += done.embedded
                 refused += done.refused
                 waiting = done.held_by_others
@@ -136,6 +139,7 @@ class EmbedStep:
                 if waiting:
                     self._wait_for_others()
             if refused:
+                tries.end(refused)
                 self._refuse(request, refused)
         found = total - embedded
         return EmbeddedBatch(embedded=embedded, found=found)
@@ -143,10 +147,10 @@ class EmbedStep:
     def _refuse(self, request: EmbedRequest, refused: list[bytes]) -> NoReturn:
         with self._pool.connection() as connection:
             remember(connection, request.space_fingerprint, refused)
-        texts = len(refused)
         raise VectorRefusedError(
-            f"model {request.model!r} makes vectors of {texts} texts that hold no numbers; their documents "
-            "become dead letters (not_embeddable) when the batch is prepared again"
+            f"model {request.model!r} makes no usable vectors of {len(refused)} texts: they hold no numbers, "
+            "or the embedder ended over the text; their documents become dead letters (not_embeddable) when the batch "
+            "is prepared again"
         )
 
     def _wait_for_others(self) -> None:
@@ -189,12 +193,17 @@ class EmbedStep:
         token_ids = frame["token_ids"].to_list()
         return list(map(Text, hashes, token_ids))
 
-    def _shards(self, texts: list[Text]) -> Iterator[list[Text]]:
+    def _shards(self, texts: list[Text], tries: TextTries) -> Iterator[list[Text]]:
+        """The texts in shards; those that did not come through the model before are alone, and last."""
+        begun = [text for text in texts if tries.was_begun(text.sha256)]
+        others = [text for text in texts if not tries.was_begun(text.sha256)]
         start = 0
-        while start < len(texts):
+        while start < len(others):
             end = start + self._shard
-            yield texts[start:end]
+            yield others[start:end]
             start = end
+        for text in begun:
+            yield [text]
 
     def _adapt_shard(self, texts: int, seconds: float) -> None:
         """Let the next shard hold the model for about a second: other sources wait for the end of one."""
@@ -216,6 +225,7 @@ class EmbedStep:
         request: EmbedRequest,
         embedder: Embedder,
         texts: list[Text],
+        tries: TextTries,
         end: float,
     ) -> _Shards:
         """Go through all shards once.
@@ -227,12 +237,14 @@ class EmbedStep:
         done = _Shards()
         previous_write = _finished()
         with ThreadPoolExecutor(1, thread_name_prefix="write-vectors") as writer:
-            for shard in self._shards(texts):
+            for shard in self._shards(texts, tries):
                 # Claimed while it has the model: a batch that waits holds nothing that the batch before it may want.
                 with self._model_queue.acquire(queued):
                     started = time.monotonic()
                     claim = Claim(self._pool, request, shard)
-                    vectors = self._compute(request, embedder, claim, previous_write)
+                    vectors = self._compute(
+                        request, embedder, claim, tries, previous_write
+                    )
                     vectors = claim.without_refused(vectors)
                     self._adapt_shard(len(shard), time.monotonic() - started)
                     self.progress.moved()
@@ -255,11 +267,15 @@ class EmbedStep:
         request: EmbedRequest,
         embedder: Embedder,
         claim: Claim,
+        tries: TextTries,
         previous_write: Future[None],
     ) -> Vectors | None:
         """Embed a claimed shard; at most one shard is written meanwhile. The claim ends if this fails."""
+        hashes = [text.sha256 for text in claim.texts]
         try:
+            tries.begin(hashes)
             vectors = self._run_model(request, embedder, claim.texts)
+            tries.end(hashes)
             previous_write.result()
         except BaseException:
             claim.release()

@@ -7,11 +7,13 @@ from typing import Any
 from corpus.chunk import Chunk
 from corpus.embed.spaces import Space
 from corpus.preparation import NO_CONTEXT, PreparationRule
+from corpus.prepare.divide import Divide
 from corpus.prepare.events import JudgedEvents
 from corpus.prepare.files import DocumentChunk, document_row
 from corpus.prepare.fold import FoldedDocument, is_after
 from corpus.prepare.heads import Head
 from corpus.prepare.language import Language, Languages
+from corpus.prepare.tries import Tries
 from corpus.source import SourceSpec
 
 Documents = dict[str, FoldedDocument]
@@ -48,6 +50,7 @@ class BatchState:
     languages: Languages
     refused_texts: frozenset[bytes] = frozenset()  # that the model makes no vector of
     number: int = 0
+    tries: Tries | None = None  # None: none are noted
     documents: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     chunks: list[DocumentChunk] = field(default_factory=list[DocumentChunk])
 
@@ -194,3 +197,18 @@ def _candidate(
     current = {batch.preparation.current}
     reusable = batch.reusable_head(document_id, document, row, current)
     return Candidate(document_id, document, row, reusable)
+
+
+def division_of(batch: BatchState, candidate: Candidate) -> Divide:
+    """What follows the cleaning of a candidate.
+
+    A deleted version is divided, too: one that could never be in the corpus keeps no other out, so it becomes a dead
+    letter, as it would in a batch of its own.
+    """
+    return Divide(
+        batch.space.tokenizer,
+        batch.spec.pipeline,
+        batch.spec.context,
+        batch.title_above(candidate.row),
+        candidate.reusable_sha256,
+    )

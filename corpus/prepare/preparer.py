@@ -26,8 +26,14 @@ from corpus.embed.spaces import SpaceRegistry, registered
 from corpus.errors import ConfigurationError, StagedFileError, TimeSliceUsedError
 from corpus.limits.fair_queue import QueuedBatch
 from corpus.preparation import preparation_rule
-from corpus.prepare.candidates import BatchState, Candidate, Documents, candidates_of
-from corpus.prepare.divide import Divide, DividedDocument
+from corpus.prepare.candidates import (
+    BatchState,
+    Candidate,
+    Documents,
+    candidates_of,
+    division_of,
+)
+from corpus.prepare.divide import DividedDocument
 from corpus.prepare.events import JudgedEvents, read_staged_events, without_refused
 from corpus.prepare.files import (
     chunk_frame,
@@ -46,6 +52,7 @@ from corpus.prepare.time_slice import (
     result_key,
     results_frame,
 )
+from corpus.prepare.tries import Tries
 from corpus.prepare.versions import (
     refuse_beyond,
     refuse_corrected,
@@ -129,6 +136,7 @@ class Preparer:
         batch = BatchState(
             spec, space, events, heads, preparation, languages, refused, request.batch
         )
+        batch.tries = Tries(self._pool, request)
         part = TimeSlice(self._results_before(request), SLICE_SECONDS)
         try:
             self._judge(batch, documents, part)  # Steps 3, 4.
@@ -160,16 +168,59 @@ class Preparer:
             for document_id in failed:
                 del documents[document_id]
             candidates = candidates_of(batch, documents)
-            self._clean_and_divide(batch, candidates, part)
-            for candidate in candidates:
-                result = part.results[_key(batch, candidate)]
-                is_added = _add_prepared(batch, candidate, result)
-                if not is_added:
-                    failed.add(candidate.document_id)
+            tries = batch.tries
+            if tries is not None and tries.is_careful:
+                failed |= self._one_by_one(batch, candidates, part, tries)
+            else:
+                failed |= self._prepare_all(batch, candidates, part)
             if not failed:
                 return
             # A document's next best event replaces one that cannot be used, as it would in a batch of its own.
             documents = batch.events.fold(only=failed)
+
+    def _one_by_one(
+        self,
+        batch: BatchState,
+        candidates: Sequence[Candidate],
+        part: TimeSlice,
+        tries: Tries,
+    ) -> set[str]:
+        """As `_prepare_all`, with a note of each try; one that was begun too often is a dead letter."""
+        failed: set[str] = set()
+        waiting: list[Candidate] = []
+        for candidate in candidates:
+            why = tries.why_given_up(batch.events.position(candidate.row))
+            if why:
+                reason = DeadLetterReason.CLEANING_FAILED
+                batch.events.dead_letter(candidate.row, reason, why)
+                failed.add(candidate.document_id)
+            else:
+                waiting.append(candidate)
+        positions = [batch.events.position(candidate.row) for candidate in waiting]
+
+        def step(number: int) -> None:
+            part.check()
+            failed.update(self._prepare_all(batch, [waiting[number]], part))
+
+        tries.each(positions, step)
+        return failed
+
+    def _prepare_all(
+        self, batch: BatchState, candidates: Sequence[Candidate], part: TimeSlice
+    ) -> set[str]:
+        """Prepare candidates and add them to the batch.
+
+        Returns:
+            Ids of the documents whose event became a dead letter.
+        """
+        self._clean_and_divide(batch, candidates, part)
+        failed: set[str] = set()
+        for candidate in candidates:
+            result = part.results[_key(batch, candidate)]
+            is_added = _add_prepared(batch, candidate, result)
+            if not is_added:
+                failed.add(candidate.document_id)
+        return failed
 
     def _clean_and_divide(
         self, batch: BatchState, candidates: Sequence[Candidate], part: TimeSlice
@@ -177,7 +228,7 @@ class Preparer:
         """Prepare those of the candidates that no slice before has prepared."""
         new = [one for one in candidates if _key(batch, one) not in part.results]
         raw = [self._received(batch, one.row) for one in new]
-        steps = [_division(batch, one) for one in new]
+        steps = [division_of(batch, one) for one in new]
         queued = QueuedBatch(batch.spec.source, batch.number, len(new))
         results = self._cleaner.clean_then(raw, batch.spec.pipeline, steps, queued)
         with closing(results):
@@ -292,21 +343,6 @@ def _key(batch: BatchState, candidate: Candidate) -> str:
     )
 
 
-def _division(batch: BatchState, candidate: Candidate) -> Divide:
-    """What follows the cleaning of a candidate.
-
-    A deleted version is divided, too: one that could never be in the corpus keeps no other out, so it becomes a dead
-    letter, as it would in a batch of its own.
-    """
-    return Divide(
-        batch.space.tokenizer,
-        batch.spec.pipeline,
-        batch.spec.context,
-        batch.title_above(candidate.row),
-        candidate.reusable_sha256,
-    )
-
-
 def _add_prepared(batch: BatchState, candidate: Candidate, result: Prepared) -> bool:
     """Add a document to the batch; False: its event is a dead letter now."""
     failure = _why_not(batch, result)
@@ -343,7 +379,7 @@ def _why_not(batch: BatchState, result: Prepared) -> CleaningFailure | None:
     if any(chunk.sha256() in batch.refused_texts for chunk in result.chunks):
         return CleaningFailure(
             DeadLetterReason.NOT_EMBEDDABLE,
-            f"model {batch.spec.model!r} makes a vector without numbers of one of its texts",
+            f"model {batch.spec.model!r} makes no usable vector of one of its texts",
         )
     return None
 

@@ -14,11 +14,12 @@ from corpus.activities import PrepareActivities
 from corpus.batch import PreparedBatch, PrepareRequest, StagedFile
 from corpus.clean.cleaner import Cleaner
 from corpus.embed import step as step_module
-from corpus.errors import ConfigurationError, TimeSliceUsedError
+from corpus.errors import ConfigurationError, StagedFileError, TimeSliceUsedError
 from corpus.policies import PREPARE
 from corpus.prepare import preparer as preparer_module
+from corpus.staging.layout import batch_file_name
 from tests.support.fix_temporal import TemporalEnv
-from tests.support.orders import make_ref
+from tests.support.orders import DIGEST, make_ref
 from tests.support.pipeline import LONG_TEXT, Pipeline, make_event
 
 EVENTS = [
@@ -64,7 +65,8 @@ def test_lost_progress_is_prepared_again(
     monkeypatch.setattr(preparer_module, "SLICE_SECONDS", 0)
     with pytest.raises(TimeSliceUsedError, match=r"^1 of about 4 documents are prepared"):
         pipeline.preparer.prepare(request)
-    gone = StagedFile(url="batches/s/1/progress-0.parquet", sha256="0", rows=1, file_bytes=1)
+    name = batch_file_name("s", 1, "progress", DIGEST)
+    gone = StagedFile(url=name, sha256=DIGEST, rows=1, file_bytes=1)
     monkeypatch.setattr(preparer_module, "SLICE_SECONDS", 60)
     again = pipeline.preparer.prepare(replace(request, progress=gone))
     assert replace(again, prepared_ms=0) == replace(whole, prepared_ms=0)
@@ -88,6 +90,15 @@ def test_embedding_continues_behind_what_is_embedded(
                 assert "texts are left to embed" in str(error)
         assert slices == (prepared.texts.rows + 1) // 2
         assert pipeline.embedder.embedded.total() == prepared.texts.rows
+
+
+def test_progress_of_another_batch_is_refused(pipeline: Pipeline) -> None:
+    ref = pipeline.stage(pipeline.records(EVENTS))
+    name = batch_file_name("s", 2, "progress", DIGEST)
+    other = StagedFile(url=name, sha256=DIGEST, rows=1, file_bytes=1)
+    request = PrepareRequest(source="s", batch=1, refs=(ref,), progress=other)
+    with pytest.raises(StagedFileError, match="no file of the progress of batch 1"):
+        pipeline.preparer.prepare(request)
 
 
 @workflow.defn

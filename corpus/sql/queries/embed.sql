@@ -21,6 +21,27 @@ INSERT INTO freshet.refused_text (space_fingerprint, text_sha256)
 SELECT %(space_fingerprint)s, hash FROM unnest(%(hashes)s::bytea[]) AS hash
 ON CONFLICT DO NOTHING;
 
+-- name: begun_texts
+-- Those of the texts that were begun and got no vector, with the number of tries.
+SELECT text_sha256, tries FROM freshet.begun_text b
+WHERE space_fingerprint = %(space_fingerprint)s AND text_sha256 = ANY(%(hashes)s::bytea[])
+  AND NOT EXISTS (
+      SELECT FROM freshet.embedding e JOIN freshet.embedding_space s ON s.space_id = e.space_id
+      WHERE s.fingerprint = b.space_fingerprint AND e.text_sha256 = b.text_sha256
+  );
+
+-- name: begin_texts
+-- Count a try of texts before it is made: its process may not live to count it afterwards.
+INSERT INTO freshet.begun_text (space_fingerprint, text_sha256)
+SELECT %(space_fingerprint)s, hash FROM unnest(%(hashes)s::bytea[]) AS hash ORDER BY hash
+ON CONFLICT (space_fingerprint, text_sha256)
+DO UPDATE SET tries = freshet.begun_text.tries + 1, begun_at = now();
+
+-- name: end_texts
+-- A try of texts ended well, or is the last.
+DELETE FROM freshet.begun_text
+WHERE space_fingerprint = %(space_fingerprint)s AND text_sha256 = ANY(%(hashes)s::bytea[]);
+
 -- name: space_indexes
 -- Every registered space with the state of its vector index, and the progress of a build. An index of pgvector holds
 -- vectors of at most 2,000 dimensions.

@@ -28,6 +28,30 @@ WHERE source = %(source)s AND topic = %(topic)s AND partition = %(partition)s AN
 SELECT topic, partition, record_offset, detail, is_bare FROM freshet.refused_event
 WHERE source = %(source)s AND topic = %(topic)s AND topic_id = %(topic_id)s AND partition = %(partition)s;
 
+-- name: begun_events_of
+-- Events of a partition that were begun and did not end well, with the number of tries.
+SELECT topic, partition, record_offset, tries, detail FROM freshet.begun_event
+WHERE source = %(source)s AND topic = %(topic)s AND topic_id = %(topic_id)s AND partition = %(partition)s;
+
+-- name: begin_event
+-- Count a try of an event before it is made: its process may not live to count it afterwards.
+INSERT INTO freshet.begun_event (source, topic, topic_id, partition, record_offset)
+VALUES (%(source)s, %(topic)s, %(topic_id)s, %(partition)s, %(record_offset)s)
+ON CONFLICT (source, topic, topic_id, partition, record_offset)
+DO UPDATE SET tries = freshet.begun_event.tries + 1, begun_at = now();
+
+-- name: describe_begun_event
+-- What a try of an event raised.
+UPDATE freshet.begun_event SET detail = %(detail)s
+WHERE source = %(source)s AND topic = %(topic)s AND topic_id = %(topic_id)s AND partition = %(partition)s
+  AND record_offset = %(record_offset)s;
+
+-- name: end_event
+-- A try of an event ended well, or its failure says nothing about the event.
+DELETE FROM freshet.begun_event
+WHERE source = %(source)s AND topic = %(topic)s AND topic_id = %(topic_id)s AND partition = %(partition)s
+  AND record_offset = %(record_offset)s;
+
 -- name: document_heads
 -- The newest known version of some documents, visible or not.
 SELECT document_id, document_key, version, visible_to IS NULL AS visible,

@@ -630,6 +630,10 @@ DO UPDATE SET detail = excluded.detail, is_bare = freshet.refused_event.is_bare 
 
 -- name: forget_refused_events
 -- The position has moved over them: they are dead letters now, or of an earlier log of the topic.
+WITH begun AS (
+    DELETE FROM freshet.begun_event
+    WHERE source = %(source)s AND topic = %(topic)s AND partition = %(partition)s AND record_offset < %(next_offset)s
+)
 DELETE FROM freshet.refused_event
 WHERE source = %(source)s AND topic = %(topic)s AND partition = %(partition)s AND record_offset < %(next_offset)s;
 
