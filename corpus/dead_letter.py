@@ -16,7 +16,9 @@ class DeadLetterReason(StrEnum):
         "version_beyond_scale"  # far beyond, or far below, the others of its source
     )
     TWO_SCALES = "two_scales"  # a version of an event meets one made of a record
-    TOO_LARGE = "too_large"  # larger than `max_document_bytes`
+    # Larger than `max_document_bytes`; or larger than a record that is kept, then without its bytes.
+    TOO_LARGE = "too_large"
+    NOT_READ = "not_read"  # passed by an operator, without its bytes; see `freshet source skip`
     TOO_MANY_CHUNKS = "too_many_chunks"  # more than `max_chunks`
     UNSUPPORTED_CONTENT = "unsupported_content"  # no text: unknown media type, binary
     CLEANING_FAILED = "cleaning_failed"  # the cleaner failed

@@ -28,6 +28,8 @@ class KafkaRecord:
     unreadable: str | None = (
         None  # which part could not be read, and so is missing above
     )
+    # Why nothing of the record was kept, apart from its position; `unreadable` is the detail then.
+    unread: DeadLetterReason | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

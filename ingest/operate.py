@@ -115,6 +115,56 @@ def skip_gaps(
         return _skip(connection, positions, logs)
 
 
+def position_to_skip(
+    connection: Connection, source: str, key: PartitionKey, offset: int
+) -> Position:
+    """The position behind which a source is to pass records.
+
+    Raises:
+        ConfigurationError: there is no such source, it does not read the partition, or it has passed the offset.
+    """
+    spec = configured_source(connection, source).readable()
+    for position in positions_read(connection, spec):
+        if position.key == key:
+            break
+    else:
+        raise ConfigurationError(
+            f"source {source!r} has no position in {key}; `freshet source show {source}` names its topics"
+        )
+    if offset < position.next_offset:
+        raise ConfigurationError(
+            f"source {source!r} has passed {key}/{offset}: its position is {position.next_offset}"
+        )
+    return position
+
+
+def skip_records(
+    connection: Connection,
+    position: Position,
+    first_offset: int,
+    next_offset: int,
+    reason: str,
+) -> None:
+    """Have a source pass some records, and resume it: the consumer makes dead letters of them when it reaches them.
+
+    Raises:
+        ConfigurationError: the source is retired.
+    """
+    arguments = {
+        "source": position.source,
+        "topic": position.topic,
+        "topic_id": position.topic_id,
+        "partition": position.partition,
+        "first_offset": first_offset,
+        "next_offset": next_offset,
+        "reason": reason,
+    }
+    with connection.transaction():
+        connection.execute(query("skip_records"), arguments)
+        resume(connection, position.source)
+    logger.warning("records are passed", extra={"action": "skip_records", **arguments})
+
+
 def _skip(
     connection: Connection,
     positions: Sequence[Position],

@@ -31,6 +31,7 @@ from workers.last_attempts import problem_of, progress_of
 from workers.temporal.client import temporal
 
 if TYPE_CHECKING:
+    from ingest.source_state import SourceState
     from workers.config.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -102,6 +103,8 @@ class SourceStages:
     batches: tuple[BatchStage, ...] = ()  # oldest first
     staged: int = 0  # records that wait for a batch
     is_rewinding: bool = False  # a batch failed, and its records are read again
+    # Why the workflow holds still; the row says so too, unless the database has refused it.
+    halted: str = ""
     is_known: bool = False  # Temporal answered
     problem: str = ""  # why the source's workflow cannot continue
 
@@ -129,6 +132,8 @@ class SourceStages:
         parts += [str(stage) for stage in self.batches[:_MAX_BATCHES]]
         if len(self.batches) > _MAX_BATCHES:
             parts.append(f"{len(self.batches) - _MAX_BATCHES} more batches")
+        if self.halted:
+            parts.append(f"the workflow holds still: {self.halted}")
         if self.is_rewinding:
             parts.append("a batch failed, its records are read again")
         if self.staged:
@@ -271,12 +276,15 @@ class StageWatcher:
                 for child in children
             )
         )
-        state = described.typed_search_attributes.get(search_attributes.STATE)
+        status = described.typed_search_attributes.get(search_attributes.STATE)
         problem = await task_failure(client, described, _ANSWER)
+        state = await _state(entity)
+        pending = state.pending if state is not None else ()
         return SourceStages(
             batches=tuple(sorted(batches, key=lambda stage: stage.batch)),
-            staged=await _staged_records(entity),
-            is_rewinding=state == "rewinding",
+            staged=sum(ref.records for ref in pending),
+            is_rewinding=status == "rewinding",
+            halted=state.halted if state is not None else "",
             is_known=True,
             problem=problem,
         )
@@ -329,13 +337,12 @@ def _is_untaken(activity: PendingActivityInfo) -> bool:
     return is_scheduled and activity.attempt <= 1
 
 
-async def _staged_records(entity: WorkflowHandle[Any, Any]) -> int:
-    """Records that the entity holds for later batches; 0 where no worker answers."""
+async def _state(entity: WorkflowHandle[Any, Any]) -> "SourceState | None":
+    """What the entity holds for later batches, and why it holds still; None where no worker answers."""
     try:
-        state = await state_of(entity, _ANSWER)
+        return await state_of(entity, _ANSWER)
     except (RPCError, WorkflowQueryFailedError):
-        return 0
-    return sum(ref.records for ref in state.pending)
+        return None
 
 
 async def _texts_to_embed(client: Client, handle: WorkflowHandle[Any, Any]) -> int:

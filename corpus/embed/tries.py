@@ -44,7 +44,10 @@ class TextTries:
         self._fingerprint = request.space_fingerprint
         with pool.connection() as connection:
             rows = fetch_all(
-                connection, class_row(_BegunText), "begun_texts", self._values(hashes)
+                connection,
+                class_row(_BegunText),
+                "begun_texts",
+                self._values(hashes),
             )
         self._tries: Mapping[bytes, int] = {row.text_sha256: row.tries for row in rows}
         self._is_careful = request.bad_ends > 0 or bool(rows)

@@ -101,15 +101,13 @@ def _check_records(frame: pl.DataFrame, ref: BatchRef) -> None:
     Raises:
         StagedFileError: they are not.
     """
-    topics, partitions = frame["topic"].unique(), frame["partition"].unique()
-    is_of_partition = (topics.to_list(), partitions.to_list()) == (
-        [ref.topic],
-        [ref.partition],
-    )
+    topics = frame["topic"].unique().to_list()
+    partitions = frame["partition"].unique().to_list()
     offsets = frame["offset"]
     begins = offsets.min() or 0
     is_of_range = (
-        is_of_partition
+        topics == [ref.topic]
+        and partitions == [ref.partition]
         and offsets.is_unique().all()
         and not offsets.has_nulls()
         and ref.first_offset <= cast("int", begins)
@@ -119,6 +117,11 @@ def _check_records(frame: pl.DataFrame, ref: BatchRef) -> None:
         raise StagedFileError(
             f"staged file {ref.url} holds other records than its name says"
         )
+    _check_size(frame, ref)
+
+
+def _check_size(frame: pl.DataFrame, ref: BatchRef) -> None:
+    """Check that the values have the bytes that the reference states: a few may stand for many rows."""
     staged_bytes = frame["value"].bin.size().sum()
     if staged_bytes != ref.staged_bytes:
         raise StagedFileError(

@@ -103,7 +103,11 @@ class Tries:
             except Exception as error:
                 failed.append((position, error))
                 detail = f"{type(error).__name__} in {place_of(error)}"
-                self._note("describe_begun_event", position, detail=detail)
+                self._note(
+                    "describe_begun_event",
+                    position,
+                    detail=detail,
+                )
             else:
                 succeeded += 1
                 self._note("end_event", position)

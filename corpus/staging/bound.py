@@ -45,7 +45,8 @@ def _wrong_number(ref: BatchRef) -> str:
         "staged_at_ms": (0, _MAX_INT8),
         "epoch": (0, _MAX_INT8),
     }
-    for name, (least, most) in bounds.items():
+    for name, bound in bounds.items():
+        least, most = bound
         value: int = getattr(ref, name)
         if not least <= value <= most:
             return f"its {name} is {value}"
@@ -77,7 +78,8 @@ def check_refs(refs: Sequence[BatchRef], source: str) -> None:
     for ref in refs:
         problem = problem_of(ref, source)
         if problem:
-            raise StagedFileError(f"a reference to source {source!r}: {problem}")
+            message = f"a reference to source {source!r}"
+            raise StagedFileError(f"{message}: {problem}")
 
 
 def check_batch_file(file: StagedFile, source: str, batch: int, part: str) -> None:

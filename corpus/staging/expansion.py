@@ -82,7 +82,11 @@ def _pages_of(content: bytes, column: _Struct) -> Iterator[int]:
 
 def _values_of(page: _Struct) -> int:
     # A page of data, of a dictionary, or of data in the second format.
-    header = page.get(5) or page.get(7) or page[8]
+    header = page.get(5)
+    if header is None:
+        header = page.get(7)
+    if header is None:
+        header = page[8]
     values: int = header[1]
     if values < 0:
         raise ValueError("a negative number of values")
@@ -105,8 +109,12 @@ class _Reader:
         values: _Struct = {}
         field = 0
         while header := self._byte():
-            step, kind = header >> 4, header & 0x0F
-            field = field + step if step else self._integer()
+            step = header >> 4
+            kind = header & 0x0F
+            if step:
+                field += step
+            else:
+                field = self._integer()
             values[field] = self._field(kind)
         self._depth -= 1
         return values
@@ -148,10 +156,12 @@ class _Reader:
         return value
 
     def _bytes(self, length: int) -> bytes:
-        value = self._content[self.position : self.position + length]
+        begin = self.position
+        end = begin + length
+        value = self._content[begin:end]
         if len(value) != length:
             raise ValueError("beyond the end")
-        self.position += length
+        self.position = end
         return value
 
     def _varint(self) -> int:

@@ -38,7 +38,12 @@ class Folder:
         """
         try:
             with self._parent_of(name) as (parent, last):
-                return _read(parent, last, name, max_bytes)
+                return _read(
+                    parent,
+                    last,
+                    name,
+                    max_bytes,
+                )
         except FileNotFoundError:
             return None
 
@@ -106,7 +111,9 @@ def _check(status: os.stat_result, name: str, max_bytes: int) -> None:
         raise StagedFileError(
             f"staged file {name} is a link, folder, pipe or device ({kind}), not a file"
         )
-    if status.st_size > max_bytes:
+    size = status.st_size
+    is_too_large = size > max_bytes
+    if is_too_large:
         raise StagedFileError(
-            f"staged file {name} has {status.st_size:,} bytes; {max_bytes:,} are the most"
+            f"staged file {name} has {size:,} bytes; {max_bytes:,} are the most"
         )

@@ -120,6 +120,7 @@ def _present(schema: Mapping[str, Any], columns: Columns, name: str) -> list[str
         StagedFileError: it lacks one that every version wrote, or has one with another type.
     """
     expected = schema_of(columns)
+    # What is missing and was added by a version is null.
     present = [
         column.name
         for column in columns

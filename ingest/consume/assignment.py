@@ -244,6 +244,7 @@ class Assignment:
             expected_offset=offset,
             batch_offset=offset,
             generation=self._generation,
+            skips=[skip for skip in start.skips if skip.source == name],
         )
         where = {"topic": key.topic, "partition": key.partition, "offset": offset}
         logger.info("reading", extra={"action": "read", "source": name, **where})

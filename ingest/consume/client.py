@@ -4,9 +4,16 @@ import logging
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Protocol, cast
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 
-from ingest.kafka import CONSUMER_PROPERTIES, PartitionKey
+from ingest.consume.unreadable import is_too_large
+from ingest.kafka import CONSUMER_PROPERTIES, PartitionKey, log_error
 
 logger = logging.getLogger(__name__)
 
@@ -37,9 +44,16 @@ class ConsumerClient:
     """
 
     def __init__(self, kafka: Mapping[str, Any]) -> None:
-        self._consumer = Consumer({**CONSUMER_PROPERTIES, **kafka})
+        self.too_large_answers = 0
+        ours = {"error_cb": self._on_error}
+        self._consumer = Consumer({**CONSUMER_PROPERTIES, **kafka, **ours})
         # Says whose group it is while no member runs (`ingest.consume.group`).
         self._metadata = str(kafka.get("client.id", ""))
+
+    def _on_error(self, error: KafkaError) -> None:
+        """Called inside `poll`."""
+        self.too_large_answers += is_too_large(error)
+        log_error(error)
 
     def log_in(self, username: str, password: str) -> None:
         """Use another name and password at the next login."""

@@ -13,6 +13,8 @@ waits for these, so a service that is down never costs the membership of the gro
 5. Only then the Kafka offset is committed (for tools that show the lag: the position row is the truth).
 6. What is handed over and not yet published is outstanding; above a source's limits its partitions pause.
 7. Where a position stands still, the source's workflow is asked for what it holds; what it has lost is read again.
+8. Where nothing comes of a partition although its log holds more, the next record is tried apart; one that cannot be
+   read halts its sources.
 """
 
 import asyncio
@@ -32,10 +34,13 @@ from ingest.consume.partition_state import MicroBatch, PartitionReader
 from ingest.consume.poller import Poller
 from ingest.consume.positions import Positions, WantedPositions
 from ingest.consume.progress import NO_ROW, Standing, is_on_its_way
+from ingest.consume.services import range_of
+from ingest.consume.silence import Silent
 from ingest.consume.staging_span import StagingSpan, without_span
+from ingest.consume.unreadable import probe
 from ingest.kafka import PartitionKey
 from ingest.source_state import SourceState
-from ingest.stage import OffsetRange, Store, stage
+from ingest.stage import Store, stage
 
 logger = logging.getLogger(__name__)
 logger.addFilter(LogLimit())
@@ -76,6 +81,7 @@ class SourceConsumer:
         state_of: StateOf,
         staging_span: StagingSpan = without_span,
     ) -> None:
+        self._kafka = kafka
         self._poller = Poller(kafka, self, self._start)
         self._positions = positions
         self._store = store
@@ -119,6 +125,7 @@ class SourceConsumer:
             self._watch_positions,
             self._watch_progress,
             self._watch_topic_ids,
+            self._watch_silence,
         ):
             self._create_task(watch())
         thread = threading.Thread(
@@ -230,6 +237,27 @@ class SourceConsumer:
         self._poller.call_soon(ask)
         return await answer
 
+    async def _watch_silence(self) -> None:
+        """8. Find the record that cannot be read where librdkafka does not say so; it holds up its partition only."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            for silent in await self._ask_polling_thread(self._poller.find_silent):
+                await self._probe(silent)
+
+    async def _probe(self, silent: Silent) -> None:
+        try:
+            found = await asyncio.to_thread(probe, self._kafka, *silent)
+        except DependencyError as error:
+            logger.warning(
+                "nothing comes of a partition: %s",
+                error,
+                extra={"action": "silent", "kind": f"silent/{silent.key}"},
+            )
+            return
+        if found is not None:
+            why = found.why
+            self._poller.call_soon(lambda: self._poller.halt_silent(silent, why))
+
     async def _watch_topic_ids(self) -> None:
         """A topic that is recreated under a running consumer is another log: read its positions again."""
         while True:
@@ -276,7 +304,7 @@ class SourceConsumer:
         """4. Stage one micro-batch and hand it over, however long it takes, unless the reader is closed meanwhile."""
         source = reader.spec.source
         try:
-            with self._staging_span(batch.records, _range_of(reader, batch)) as span:
+            with self._staging_span(batch.records, range_of(reader, batch)) as span:
                 await self._stage_and_hand_over(reader, batch, span)
         except NoLongerNeededError:
             return
@@ -296,7 +324,7 @@ class SourceConsumer:
         self, reader: PartitionReader, batch: MicroBatch, traceparent: str
     ) -> None:
         spec = reader.spec
-        offsets = _range_of(reader, batch, traceparent)
+        offsets = range_of(reader, batch, traceparent)
 
         def is_outdated() -> bool:
             return reader.generation != batch.generation
@@ -374,18 +402,3 @@ class SourceConsumer:
         except Exception as mistake:
             self._task_failure = mistake
             self._task_failed.set()
-
-
-def _range_of(
-    reader: PartitionReader, batch: MicroBatch, traceparent: str = ""
-) -> OffsetRange:
-    return OffsetRange(
-        cluster_id=reader.log.cluster_id,
-        topic=reader.log.topic,
-        topic_id=reader.log.topic_id,
-        partition=reader.log.partition,
-        first_offset=batch.first_offset,
-        next_offset=batch.next_offset,
-        epoch=reader.epoch,
-        traceparent=traceparent,
-    )

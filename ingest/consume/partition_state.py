@@ -16,8 +16,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from corpus.source import SourceSpec
+from ingest.consume.skips import Skip
 from ingest.event import KafkaRecord
 from ingest.kafka import PartitionKey
+from ingest.kafka_record import size_of
 
 # While the log is known to hold more records, a micro-batch waits this long for them: one large micro-batch instead of
 # fifty small ones.
@@ -147,6 +149,7 @@ class PartitionReader:
     expected_offset: int  # of the next record to buffer
     batch_offset: int  # first offset of the next micro-batch
     generation: int = 0
+    skips: Sequence[Skip] = ()
     buffer: deque[KafkaRecord] = field(default_factory=deque[KafkaRecord])
     buffered_bytes: int = 0
     oldest_at: float = 0.0  # monotonic seconds, when the oldest buffered record came
@@ -196,6 +199,14 @@ class PartitionReader:
         self.buffer.append(record)
         self.buffered_bytes += _size_of(record)
         self.expected_offset = record.offset + 1
+
+    def pass_unread(self, now: float) -> bool:
+        """Buffer dead letters in place of the next records, where an operator said so; False: nobody did."""
+        before = self.expected_offset
+        for skip in self.skips:
+            for record in skip.records(self.expected_offset):
+                self.add(record, now)
+        return self.expected_offset > before
 
     def suspend(self, now: float) -> None:
         """Discard the buffer, and buffer nothing until `resume`; what is discarded is read again then."""
@@ -277,13 +288,7 @@ class PartitionReader:
 
 def _size_of(record: KafkaRecord) -> int:
     """Bytes that a record costs; without its Python objects a million tiny ones would count as nothing."""
-    headers = sum(len(value or b"") for _, value in record.headers)
-    return (
-        len(record.value or b"")
-        + len(record.key or b"")
-        + headers
-        + _RECORD_OVERHEAD_BYTES
-    )
+    return size_of(record) + _RECORD_OVERHEAD_BYTES
 
 
 def is_behind(readers: Iterable[PartitionReader], share: float = 1.0) -> bool:
@@ -321,6 +326,9 @@ class AssignedPartition:
     topic_missing: bool = (
         False  # until the sources are read again, when Kafka is asked again
     )
+    # Where librdkafka last said that it cannot read on, and how often.
+    unreadable_at: int = -1
+    unreadable_times: int = 0
 
     @property
     def read_offset(self) -> int | None:
@@ -368,6 +376,15 @@ class AssignedPartition:
         self.hole = (wanted, offset)
         self.seek_to = wanted
         return True
+
+    def count_unreadable(self, offset: int) -> int:
+        """Note that the record at `offset` cannot be read; returns how often that was said. It is tried again."""
+        if self.unreadable_at != offset:
+            self.unreadable_at = offset
+            self.unreadable_times = 0
+        self.unreadable_times += 1
+        self.request_seek()
+        return self.unreadable_times
 
     def close_reader(self, source: str) -> None:
         """Close the reader of this source, if there is one."""

@@ -24,6 +24,8 @@ from ingest.consume.partition_state import (
 )
 from ingest.consume.services import ConsumerServices, Start
 from ingest.consume.sharing import suspend_and_resume
+from ingest.consume.silence import Silence, Silent
+from ingest.consume.unreadable import UNREADABLE
 from ingest.kafka import PartitionKey
 from ingest.kafka_record import record_of
 
@@ -42,6 +44,10 @@ _LOG_CHANGED = frozenset(
         KafkaError.UNKNOWN_TOPIC_ID,
     }
 )
+
+
+# A damage on the way is gone the next time.
+_UNREADABLE_TIMES = 3
 
 
 class Poller:
@@ -66,6 +72,8 @@ class Poller:
         self.handed_over_records = 0
         # Sources of which something is handed over and not yet published, as of the last round.
         self.outstanding: frozenset[str] = frozenset()
+        self._silence = Silence()
+        self._too_large_answers = 0
         self._pressure = Pressure()
         self._memory = memory_state(0)
         # Partitions that may need something by the time of the next round, though nothing happens to them.
@@ -167,7 +175,7 @@ class Poller:
         key = PartitionKey(message.topic() or "", message.partition() or 0)
         error = message.error()
         if error is not None:
-            self._handle_error(key, error)
+            self._handle_error(key, error, message.offset())
             return
         partition = self.assignment.partitions.get(key)
         if partition is None:
@@ -189,12 +197,18 @@ class Poller:
         for reader in partition.readers.values():
             reader.add(record, now)
 
-    def _handle_error(self, key: PartitionKey, error: KafkaError) -> None:
+    def _handle_error(
+        self, key: PartitionKey, error: KafkaError, offset: int | None
+    ) -> None:
         code = error.code()
         if code == KafkaError._PARTITION_EOF:
             return
         if code in _LOG_CHANGED and key in self.assignment.partitions:
             self.assignment.reopen(key)
+            return
+        partition = self.assignment.partitions.get(key)
+        if code in UNREADABLE and partition is not None:
+            self._handle_unreadable(key, partition, error, offset)
             return
         name = error.name()
         extra = {
@@ -204,6 +218,64 @@ class Poller:
             "topic": key.topic,
         }
         logger.warning("Kafka: %s", error.str(), extra=extra)
+
+    def _handle_unreadable(
+        self,
+        key: PartitionKey,
+        partition: AssignedPartition,
+        error: KafkaError,
+        offset: int | None,
+    ) -> None:
+        """Pass a record batch that cannot be read where an operator said so, else halt; it holds up nothing else.
+
+        Args:
+            key: of the partition.
+            partition: that it is in.
+            error: what librdkafka says.
+            offset: where the record batch begins; behind a damaged one, librdkafka may name any.
+        """
+        wanted = partition.read_offset
+        if wanted is None or offset is None or offset > wanted:
+            return
+        self.assignment.note_change(key)
+        if partition.count_unreadable(wanted) >= _UNREADABLE_TIMES:
+            self._pass_or_halt(key, partition, error.str())
+
+    def _pass_or_halt(
+        self, key: PartitionKey, partition: AssignedPartition, why: str
+    ) -> None:
+        """Pass the record that is to come next, in the readers of sources that were told so; halt the other ones."""
+        wanted = partition.read_offset
+        assert wanted is not None, "a reader waits for the record"
+        now = time.monotonic()
+        stopped = [
+            (name, reader)
+            for name, reader in partition.readers.items()
+            if reader.expected_offset == wanted and not reader.pass_unread(now)
+        ]
+        partition.unreadable_times = 0
+        for name, reader in stopped:
+            reason = _cannot_be_read(key, wanted, name, why)
+            self.assignment.halt_source(name, reader.epoch, reason)
+        partition.request_seek()
+        self.assignment.note_change(key)
+
+    def find_silent(self) -> list[Silent]:
+        """Partitions that are read, and of which nothing came since the last call although their log holds more."""
+        answers = self._client.too_large_answers
+        is_end_known = answers == self._too_large_answers
+        self._too_large_answers = answers
+        return self._silence.look(
+            self.assignment.partitions, self._client.log_end, is_end_known=is_end_known
+        )
+
+    def halt_silent(self, silent: Silent, why: str) -> None:
+        """Halt the sources that wait for a record that cannot be read, unless it came meanwhile."""
+        key, offset = silent
+        partition = self.assignment.partitions.get(key)
+        if partition is None or partition.read_offset != offset:
+            return
+        self._pass_or_halt(key, partition, why)
 
     def _halt_readers(
         self,
@@ -215,8 +287,9 @@ class Poller:
         where = {"topic": key.topic, "partition": key.partition, "offset": offset}
         extra = {"action": "halt", **where}
         logger.error("a record cannot be read", exc_info=mistake, extra=extra)
-        reason = f"{key}: offset {offset} cannot be read: {type(mistake).__name__}: {mistake}"
+        why = f"{type(mistake).__name__}: {mistake}"
         for name, reader in list(partition.readers.items()):
+            reason = _cannot_be_read(key, offset, name, why)
             self.assignment.halt_source(name, reader.epoch, reason)
 
     def _share_partitions(self, keys: Collection[PartitionKey], now: float) -> None:
@@ -280,6 +353,13 @@ class Poller:
 
     def _is_in_flight(self) -> bool:
         return any(reader.in_flight is not None for reader in self.assignment.readers())
+
+
+def _cannot_be_read(key: PartitionKey, offset: int, source: str, why: str) -> str:
+    return (
+        f"record at {key}/{offset} cannot be read: {why}; `freshet source skip {source} --topic {key.topic} "
+        f"--partition {key.partition} --offset {offset} --reason TEXT` passes it"
+    )
 
 
 def _is_shared(partition: AssignedPartition) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from psycopg.rows import class_row, dict_row
 from psycopg_pool import ConnectionPool
 
-from corpus.database import Connection, database_errors_translated
+from corpus.database import Connection, database_errors_translated, fetch_all
 from corpus.errors import UnreadableSpecError
 from corpus.log_limit import LogLimit
 from corpus.source import SourceSpec, read_spec
@@ -21,6 +21,7 @@ from ingest.consume.partition_state import (
     Position,
     start_offset,
 )
+from ingest.consume.skips import Skip
 from ingest.kafka import Cluster, LogBounds, PartitionKey, TopicState
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class PartitionStart:
     positions: dict[str, Position] = field(
         default_factory=dict[str, Position]
     )  # by source
+    skips: list[Skip] = field(default_factory=list[Skip])
 
 
 # The sources, by name, whose positions in a partition are wanted.
@@ -256,7 +258,19 @@ class Positions:
         if new:
             self._begin(new)
             starts = _starts(logs, self.of_sources(sources))
+        for skip in self._skips(sources):
+            start = starts.get(PartitionKey(skip.topic, skip.partition))
+            if start is not None and start.log.topic_id == skip.topic_id:
+                start.skips.append(skip)
         return starts
+
+    def _skips(self, sources: Collection[str]) -> list[Skip]:
+        with (
+            database_errors_translated(),
+            self._pool.connection(_CONNECTION_SECONDS) as connection,
+        ):
+            values = {"sources": list(sources)}
+            return fetch_all(connection, class_row(Skip), "skips_of_sources", values)
 
     def _ask_logs(
         self, wanted: Iterable[PartitionKey]

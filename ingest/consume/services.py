@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from ingest.consume.partition_state import MicroBatch, PartitionReader
 from ingest.consume.positions import WantedPositions
 from ingest.kafka import PartitionKey
+from ingest.stage import OffsetRange
 
 # Runs a coroutine on the event loop; called from the polling thread.
 Start = Callable[[Coroutine[Any, Any, None]], None]
@@ -31,3 +32,19 @@ class ConsumerServices(Protocol):
     def forget_topics(self) -> None:
         """Topics may have been recreated: ask Kafka about them again."""
         ...
+
+
+def range_of(
+    reader: PartitionReader, batch: MicroBatch, traceparent: str = ""
+) -> OffsetRange:
+    """The offsets that a micro-batch of a reader stands for, and where its trace continues."""
+    return OffsetRange(
+        cluster_id=reader.log.cluster_id,
+        topic=reader.log.topic,
+        topic_id=reader.log.topic_id,
+        partition=reader.log.partition,
+        first_offset=batch.first_offset,
+        next_offset=batch.next_offset,
+        epoch=reader.epoch,
+        traceparent=traceparent,
+    )

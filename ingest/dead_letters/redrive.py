@@ -9,6 +9,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from psycopg.rows import dict_row, scalar_row
 
 from corpus.database import Connection
+from corpus.dead_letter import DeadLetterReason
 from corpus.errors import ConfigurationError, DependencyError
 from corpus.sql import query
 from ingest.dead_letters.first_position import (
@@ -22,6 +23,7 @@ from ingest.kafka import MAX_MESSAGE_BYTES
 _FLUSH_SECONDS = 60
 _FULL_QUEUE_SECONDS = 0.1
 _LARGE_BYTES = 1_000_000
+_WITHOUT_BYTES = frozenset({DeadLetterReason.TOO_LARGE, DeadLetterReason.NOT_READ})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -69,24 +71,40 @@ def redrive(
     """Produce the original bytes to the original partition again; they get a new offset and are decoded again.
 
     Returns:
-        The numbers of those that were redriven. One that the broker refuses stays open.
+        The numbers of those that were redriven. One that the broker refuses stays open, and so does one that was kept
+        without its bytes.
 
     Raises:
-        ConfigurationError: there is no dead letter of one of these numbers.
+        ConfigurationError: there is no dead letter of one of these numbers; or none of them has its bytes.
         DependencyError: Kafka accepted none of them.
     """
     redriver = _Redriver(kafka)
+    without_bytes: list[int] = []
     for number in sorted(dead_letters):
         row = show(connection, number)
-        if row["state"] == "open":
+        if row["state"] != "open":
+            continue
+        if is_without_bytes(row):
+            without_bytes.append(number)
+        else:
             redriver.produce(row)
     redriver.flush()
+    if without_bytes and not redriver.accepted:
+        raise ConfigurationError(
+            f"dead letter {without_bytes[0]} was kept without its bytes, and a null value would delete its document; "
+            "read the record in Kafka, and send its document again in another way"
+        )
     redriven = settle(connection, redriver.accepted, "redriven")
     if redriver.refusals and not redriver.accepted:
         raise DependencyError(
             f"Kafka accepted none of the dead letters: {redriver.refusals[0]}"
         )
     return redriven
+
+
+def is_without_bytes(row: Mapping[str, Any]) -> bool:
+    """Whether the record's bytes were not kept: it was too large, or never read."""
+    return row["value"] is None and row["reason"] in _WITHOUT_BYTES
 
 
 def settle(

@@ -58,9 +58,8 @@ def decode(record: KafkaRecord, spec: SourceSpec) -> Decoded:
     """
     record = placed(record)
     if record.unreadable is not None:
-        return _undecodable(
-            record, spec, DeadLetterReason.NOT_DECODABLE, record.unreadable
-        )
+        reason = record.unread or DeadLetterReason.NOT_DECODABLE
+        return _undecodable(record, spec, reason, record.unreadable)
     try:
         if record.value is None:  # 1
             return tombstone(record, spec)

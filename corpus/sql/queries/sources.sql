@@ -13,6 +13,20 @@ SELECT source, topic, partition, cluster_id, topic_id, next_offset
   FROM freshet.source_position
  WHERE source = ANY(%(sources)s::text[]);
 
+-- name: skips_of_sources
+-- What operators have told these sources to pass, where the position has not passed it yet.
+SELECT k.source, k.topic, k.partition, k.topic_id, k.first_offset, k.next_offset, k.reason
+  FROM freshet.skipped_records k
+  JOIN freshet.source_position p USING (source, topic, partition, topic_id)
+ WHERE k.source = ANY(%(sources)s::text[]) AND p.next_offset < k.next_offset;
+
+-- name: skip_records
+-- An operator has a source pass some records.
+INSERT INTO freshet.skipped_records (source, topic, topic_id, partition, first_offset, next_offset, reason)
+VALUES (%(source)s, %(topic)s, %(topic_id)s, %(partition)s, %(first_offset)s, %(next_offset)s, %(reason)s)
+ON CONFLICT (source, topic, topic_id, partition, first_offset)
+DO UPDATE SET next_offset = excluded.next_offset, reason = excluded.reason, skipped_at = now();
+
 -- name: begin_position
 -- The first position of a partition that was never read.
 INSERT INTO freshet.source_position (source, cluster_id, topic, topic_id, partition, next_offset, begun_at)

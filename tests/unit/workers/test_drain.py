@@ -277,6 +277,10 @@ def test_with_several_sources_each_is_named() -> None:
         (SourceStages(is_known=True), "waiting for the consumer"),
         (SourceStages(is_known=True, staged=12), "12 records staged"),
         (
+            SourceStages(is_known=True, halted="DatabaseRefusalError: no permission"),
+            "the workflow holds still: DatabaseRefusalError: no permission",
+        ),
+        (
             SourceStages(is_known=True, is_rewinding=True),
             "a batch failed, its records are read again",
         ),

@@ -8,6 +8,7 @@ import typer
 
 from workers.cli.commands.source_prepare import prepare_source
 from workers.cli.commands.source_show import show_source
+from workers.cli.commands.source_skip import skip_records
 from workers.cli.console import (
     check_exit_code,
     one_line,
@@ -59,13 +60,14 @@ def register(app: typer.Typer) -> None:
     app.command()(apply)
     app.command()(sources)
     source = typer.Typer(
-        help="Pause, resume, prepare again and look at one source.",
+        help="Pause, resume, prepare again, look at one source, and pass what it cannot read.",
         no_args_is_help=True,
     )
     source.command("pause")(pause_source)
     source.command("resume")(resume_source)
     source.command("show")(show_source)
     source.command("prepare")(prepare_source)
+    source.command("skip")(skip_records)
     app.add_typer(source, name="source")
     config = typer.Typer(help="The configuration file.", no_args_is_help=True)
     config.command("check")(check_config)

@@ -50,6 +50,7 @@ def consumer(client: ConsumerClient) -> FakeConsumer:
 
 
 def test_the_users_properties_win(consumer: FakeConsumer) -> None:
+    del consumer.properties["error_cb"]
     assert consumer.properties == {**CONSUMER_PROPERTIES, "group.id": "g", "fetch.wait.max.ms": 7}
     assert consumer.properties["enable.auto.commit"] is False
     assert consumer.properties["auto.offset.reset"] == "error"

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, TopicPartition
 
+from corpus.dead_letter import DeadLetterReason
 from ingest.consume import client as client_module
 from ingest.consume import poller as poller_module
 from ingest.consume.partition_state import MicroBatch, PartitionReader
 from ingest.consume.poller import Poller
 from ingest.consume.positions import PartitionStart
+from ingest.consume.skips import Skip
 from ingest.kafka import PartitionKey
 from tests.support.fake_consumer import FakeConsumer
 from tests.support.fake_kafka import FakeMessage
@@ -198,9 +200,78 @@ def test_a_record_that_cannot_be_read_halts_every_source_of_its_partition(
     stand.run(FakeMessage(10))
     assert {source for source, _, _ in stand.services.halted} == {"a", "b"}
     assert stand.services.halted[0][2].startswith(
-        "t/0: offset 10 cannot be read: ZeroDivisionError"
+        "record at t/0/10 cannot be read: ZeroDivisionError"
     )
     assert stand.assignment.sources == {}
+
+
+UNREADABLE = [
+    KafkaError._BAD_COMPRESSION,
+    KafkaError._BAD_MSG,
+    KafkaError._NOT_IMPLEMENTED,
+    KafkaError.INVALID_MSG,
+    KafkaError.UNSUPPORTED_COMPRESSION_TYPE,
+]
+
+
+@pytest.mark.parametrize("code", UNREADABLE)
+def test_a_record_batch_that_cannot_be_read_halts_when_it_was_tried_three_times(
+    code: int, stand: Stand
+) -> None:
+    stand.run(FakeMessage(10))
+    for _ in range(2):
+        # What comes behind it must not be taken for what follows a hole.
+        stand.run(FakeMessage(11, error=code), FakeMessage(15))
+        assert stand.consumer.called("seek")[-1] == (KEY, 11)
+        assert stand.services.halted == []
+    stand.run(FakeMessage(11, error=code), FakeMessage(15))
+    [(source, _, reason)] = stand.services.halted
+    assert source == "s"
+    assert reason.startswith("record at t/0/11 cannot be read: ")
+    command = "`freshet source skip s --topic t --partition 0 --offset 11 --reason TEXT` passes it"
+    assert reason.endswith(command)
+    assert [batch.next_offset for _, _, batch in stand.services.batches] == [11]
+
+
+def test_one_that_can_be_read_the_next_time_halts_nothing(stand: Stand) -> None:
+    for offset in range(10, 20):
+        stand.run(FakeMessage(offset, error=KafkaError._BAD_MSG))
+        stand.run(FakeMessage(offset))
+        stand.confirm()
+    assert stand.services.halted == []
+
+
+def test_an_error_at_an_offset_that_nobody_reads_next_is_ignored(stand: Stand) -> None:
+    """Behind a damaged record batch, librdkafka names any offset."""
+    for _ in range(5):
+        stand.run(FakeMessage(2**62, error=KafkaError._NOT_IMPLEMENTED))
+    assert stand.services.halted == []
+
+
+def test_who_was_told_to_pass_it_does_and_another_source_halts() -> None:
+    stand = Stand("a", "b")
+    stand.run()
+    stand.run(FakeMessage(10))
+    skip = Skip(
+        source="a",
+        topic="t",
+        partition=0,
+        topic_id="id",
+        first_offset=11,
+        next_offset=14,
+        reason="a bomb",
+    )
+    stand.partition.readers["a"].skips = [skip]
+    for _ in range(3):
+        stand.run(FakeMessage(11, error=KafkaError._BAD_COMPRESSION))
+    assert [source for source, _, _ in stand.services.halted] == ["b"]
+    for _ in range(2):
+        stand.confirm()
+    stand.run()
+    [(_, reader, batch)] = stand.services.batches
+    assert (reader.spec.source, batch.first_offset, batch.next_offset) == ("a", 11, 14)
+    assert {record.unread for record in batch.records} == {DeadLetterReason.NOT_READ}
+    assert stand.consumer.called("seek")[-1] == (KEY, 14)
 
 
 def test_records_of_a_partition_that_was_revoked_are_left_alone(stand: Stand) -> None:

@@ -20,6 +20,7 @@ def row(number: int, **fields: Any) -> dict[str, Any]:
         "topic": "t",
         "partition": 2,
         "record_offset": 7,
+        "reason": "not_decodable",
         "key": b"k",
         "value": b"v",
         "headers": [["own", "AQ=="]],
@@ -78,6 +79,16 @@ def test_a_record_without_a_time_or_headers_is_redriven_too(stand: Stand) -> Non
         ("freshet.redriven-from", b"t/2/7#3"),
         ("freshet.redriven-timestamp", b"none"),
     ]
+
+
+@pytest.mark.parametrize("reason", ["too_large", "not_read"])
+def test_one_that_was_kept_without_its_bytes_is_no_delete(reason: str, stand: Stand) -> None:
+    """Its null value would be a tombstone."""
+    stand.add(row(1, reason=reason, value=None, key=None), row(2))
+    assert stand.redrive(1, 2) == [2]
+    assert len(stand.producer.sent) == 1
+    with pytest.raises(ConfigurationError, match="dead letter 1 was kept without its bytes"):
+        stand.redrive(1)
 
 
 def test_only_open_ones_are_sent_in_the_order_of_their_numbers(stand: Stand) -> None:

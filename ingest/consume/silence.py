@@ -1,0 +1,58 @@
+"""Partitions of which nothing comes although their log holds more; no I/O.
+
+librdkafka says nothing about some record batches that it cannot read: a damaged compressed one is fetched again and
+again; an answer that is larger than `receive.message.max.bytes` ends the connection, whichever partition it was for.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from ingest.consume.partition_state import AssignedPartition
+from ingest.kafka import PartitionKey
+
+
+class Silent(NamedTuple):
+    """Where a partition is read next, and nothing came since the last look."""
+
+    key: PartitionKey
+    offset: int
+
+
+class Silence:
+    """What was seen at the last look."""
+
+    def __init__(self) -> None:
+        self._before: frozenset[Silent] = frozenset()
+
+    def look(
+        self,
+        partitions: Mapping[PartitionKey, AssignedPartition],
+        log_end: Callable[[PartitionKey], int],
+        *,
+        is_end_known: bool,
+    ) -> list[Silent]:
+        """The partitions that are read, and that stand where they stood at the last look.
+
+        Args:
+            partitions: those of this process.
+            log_end: as librdkafka knows it.
+            is_end_known: whether librdkafka's ends are to be believed; else partitions that seem to be at their end are
+                among the answers.
+        """
+        standing = frozenset(
+            Silent(key, offset)
+            for key, partition in partitions.items()
+            if (offset := _wanted(partition)) is not None
+        )
+        silent = standing & self._before
+        self._before = standing
+        return sorted(
+            one for one in silent if not is_end_known or log_end(one.key) > one.offset
+        )
+
+
+def _wanted(partition: AssignedPartition) -> int | None:
+    """The offset that should come next; None where nothing should."""
+    if partition.paused or partition.seek_to is not None:
+        return None
+    return partition.read_offset
