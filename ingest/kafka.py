@@ -55,6 +55,18 @@ CONSUMER_PROPERTIES: dict[str, Any] = {
     "receive.message.max.bytes": 134_217_728,
 }
 
+# Errors of one record batch that librdkafka cannot read, at the offset where it is: inflated it is larger than
+# `receive.message.max.bytes`, it is damaged, or its codec is not known.
+UNREADABLE = frozenset(
+    {
+        KafkaError._BAD_COMPRESSION,
+        KafkaError._BAD_MSG,
+        KafkaError._NOT_IMPLEMENTED,
+        KafkaError.INVALID_MSG,
+        KafkaError.UNSUPPORTED_COMPRESSION_TYPE,
+    }
+)
+
 _HINTS = {
     KafkaError._AUTHENTICATION: "check sasl.username and sasl.password in the file FRESHET_KAFKA_PROPERTIES",
     KafkaError._ALL_BROKERS_DOWN: "no broker answers: is Kafka running, is FRESHET_KAFKA_BOOTSTRAP right?",
@@ -316,6 +328,8 @@ class Cluster:
             return message.offset()
         if error.code() == KafkaError._PARTITION_EOF:
             return None
+        if error.code() in UNREADABLE:
+            return offset  # there is one, whatever it is
         raise DependencyError(f"Kafka: {doing} failed: {error.str()}")
 
     def topic_settings(self, names: Iterable[str]) -> Answers[str, dict[str, str]]:

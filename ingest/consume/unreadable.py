@@ -8,19 +8,8 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from corpus.errors import ConfigurationError, DependencyError
-from ingest.kafka import CONSUMER_PROPERTIES, PartitionKey, log_error
+from ingest.kafka import CONSUMER_PROPERTIES, UNREADABLE, PartitionKey, log_error
 
-# Errors of one record batch that librdkafka cannot read, at the offset where it is: inflated it is larger than
-# `receive.message.max.bytes`, it is damaged, or its codec is not known.
-UNREADABLE = frozenset(
-    {
-        KafkaError._BAD_COMPRESSION,
-        KafkaError._BAD_MSG,
-        KafkaError._NOT_IMPLEMENTED,
-        KafkaError.INVALID_MSG,
-        KafkaError.UNSUPPORTED_COMPRESSION_TYPE,
-    }
-)
 # Dead letters that one command makes.
 MAX_SKIPPED = 100_000
 _LOOK_SECONDS = 0.5
