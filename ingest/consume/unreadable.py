@@ -119,7 +119,8 @@ class Prober:
         """What comes first; None: nothing comes, or nothing will."""
         for _ in range(_LOOKS):
             message = self._consumer.poll(_LOOK_SECONDS)
-            if message is not None:
+            # An error of the client itself, such as of its group, has no topic.
+            if message is not None and message.topic():
                 return message
             if self._too_large or self._backoffs.times >= _BACKOFFS:
                 return None

@@ -336,7 +336,7 @@ async def test_a_record_that_cannot_be_read_halts_its_source_and_no_other(
         await until(lambda: stand.state("broken")[0] == "halted")
         stand.produce(fine, 1)
         await until(lambda: stand.ledger.records("fine") == 1)
-    assert "offset 0 cannot be read: ZeroDivisionError" in (stand.state("broken")[1] or "")
+    assert "/0 cannot be read: ZeroDivisionError" in (stand.state("broken")[1] or "")
 
 
 async def test_the_workflow_gets_what_was_staged(

@@ -264,7 +264,7 @@ def test_a_text_that_is_always_fatal_stops_its_document_only(
 
 # ── attempts, by a real server ──────────────────────────────────────────────────────────────────────────────────────
 
-OUTAGE_ATTEMPTS = 3 * MAX_KILLS
+OUTAGE_ATTEMPTS = MAX_KILLS + 2
 
 
 @workflow.defn(name="OneStep")
