@@ -37,7 +37,7 @@ from ingest.consume.progress import NO_ROW, Standing, is_on_its_way
 from ingest.consume.services import range_of
 from ingest.consume.silence import Silent
 from ingest.consume.staging_span import StagingSpan, without_span
-from ingest.consume.unreadable import probe
+from ingest.consume.unreadable import why_unreadable
 from ingest.kafka import PartitionKey
 from ingest.source_state import SourceState
 from ingest.stage import Store, stage
@@ -81,7 +81,7 @@ class SourceConsumer:
         state_of: StateOf,
         staging_span: StagingSpan = without_span,
     ) -> None:
-        self._kafka = kafka
+        self._kafka = dict(kafka)
         self._poller = Poller(kafka, self, self._start)
         self._positions = positions
         self._store = store
@@ -96,6 +96,8 @@ class SourceConsumer:
 
     def log_in(self, username: str, password: str) -> None:
         """Use another name and password at Kafka's next login."""
+        new = {"sasl.username": username, "sasl.password": password}
+        self._kafka |= new  # for clients to come
         self._poller.log_in(username, password)
 
     @property
@@ -245,17 +247,8 @@ class SourceConsumer:
                 await self._probe(silent)
 
     async def _probe(self, silent: Silent) -> None:
-        try:
-            found = await asyncio.to_thread(probe, self._kafka, *silent)
-        except DependencyError as error:
-            logger.warning(
-                "nothing comes of a partition: %s",
-                error,
-                extra={"action": "silent", "kind": f"silent/{silent.key}"},
-            )
-            return
-        if found is not None:
-            why = found.why
+        why = await asyncio.to_thread(why_unreadable, self._kafka, *silent)
+        if why:
             self._poller.call_soon(lambda: self._poller.halt_silent(silent, why))
 
     async def _watch_topic_ids(self) -> None:

@@ -1,5 +1,6 @@
 """Which records of a partition cannot be read, and why: what `freshet source skip` passes."""
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +9,11 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from corpus.errors import ConfigurationError, DependencyError
+from corpus.log_limit import LogLimit
 from ingest.kafka import CONSUMER_PROPERTIES, UNREADABLE, PartitionKey, log_error
+
+logger = logging.getLogger(__name__)
+logger.addFilter(LogLimit())
 
 # Dead letters that one command makes.
 MAX_SKIPPED = 100_000
@@ -186,14 +191,15 @@ class Prober:
         return other is not None and other.first_offset == found.first_offset
 
 
-def probe(
-    kafka: Mapping[str, Any], key: PartitionKey, offset: int
-) -> Unreadable | None:
-    """Try to read one record, with a client of its own; None: it can be read, or there is none.
-
-    Raises:
-        DependencyError: Kafka does not answer.
-    """
-    with Prober(kafka) as prober:
-        found = prober.look(key, offset)
-    return found
+def why_unreadable(kafka: Mapping[str, Any], key: PartitionKey, offset: int) -> str:
+    """Why one record cannot be read, by a client of its own; empty: it can, there is none, or Kafka does not answer."""
+    try:
+        with Prober(kafka) as prober:
+            found = prober.look(key, offset)
+    except DependencyError as error:
+        context = {"action": "silent", "kind": f"silent/{key}"}
+        logger.warning("nothing comes of a partition: %s", error, extra=context)
+        return ""
+    if found is None:
+        return ""
+    return found.why

@@ -17,6 +17,7 @@ from ingest.consume import consumer as consumer_module
 from ingest.consume.consumer import SourceConsumer
 from ingest.consume.partition_state import MicroBatch, PartitionReader
 from ingest.consume.progress import Standing
+from ingest.consume.silence import Silent
 from ingest.kafka import PartitionKey
 from ingest.source_state import SourceState
 from tests.support.orders import make_ref
@@ -92,6 +93,9 @@ class Poller:
 
     def call_soon(self, message: Callable[[], None]) -> None:
         self.messages.append(message)
+
+    def log_in(self, username: str, password: str) -> None:
+        pass
 
     def find_silent(self) -> list[Any]:
         return []
@@ -383,3 +387,13 @@ async def test_a_workflow_that_cannot_be_asked_changes_nothing_and_is_named(
 async def test_positions_are_compared_again_and_again(stand: Stand) -> None:
     async with stand.running():
         await until(lambda: "of_sources" in stand.positions.asked)
+
+
+async def test_a_silent_record_is_tried_with_the_newest_password(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[Any] = []
+    monkeypatch.setattr(consumer_module, "why_unreadable", lambda *given: tried.append(given))
+    stand.consumer.log_in("freshet", "new")
+    await stand.consumer._probe(Silent(KEY, 7))
+    assert tried == [({"sasl.username": "freshet", "sasl.password": "new"}, KEY, 7)]
