@@ -21,6 +21,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetS
 from corpus.errors import ConfigurationError, DependencyError
 from corpus.log_limit import LogLimit
 from ingest.answers import Answers
+from ingest.kafka_errors import UNREADABLE
 
 logger = logging.getLogger(__name__)
 # librdkafka writes two or three lines per second and client while a broker is away.
@@ -54,18 +55,6 @@ CONSUMER_PROPERTIES: dict[str, Any] = {
     "max.partition.fetch.bytes": 4_194_304,
     "receive.message.max.bytes": 134_217_728,
 }
-
-# Errors of one record batch that librdkafka cannot read, at the offset where it is: inflated it is larger than
-# `receive.message.max.bytes`, it is damaged, or its codec is not known.
-UNREADABLE = frozenset(
-    {
-        KafkaError._BAD_COMPRESSION,
-        KafkaError._BAD_MSG,
-        KafkaError._NOT_IMPLEMENTED,
-        KafkaError.INVALID_MSG,
-        KafkaError.UNSUPPORTED_COMPRESSION_TYPE,
-    }
-)
 
 _HINTS = {
     KafkaError._AUTHENTICATION: "check sasl.username and sasl.password in the file FRESHET_KAFKA_PROPERTIES",

@@ -25,7 +25,8 @@ from ingest.consume.partition_state import (
 from ingest.consume.services import ConsumerServices, Start
 from ingest.consume.sharing import suspend_and_resume
 from ingest.consume.silence import Silence, Silent
-from ingest.kafka import UNREADABLE, PartitionKey
+from ingest.kafka import PartitionKey
+from ingest.kafka_errors import UNREADABLE
 from ingest.kafka_record import record_of
 
 logger = logging.getLogger(__name__)
