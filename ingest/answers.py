@@ -1,12 +1,26 @@
-"""Answers to many questions at once, where one that is refused keeps none of the others."""
+"""What Kafka answers: to many questions at once, where a refused one keeps none of the others; and for records."""
 
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+from confluent_kafka import KafkaError
 
 from corpus.errors import DependencyError
 
 Key = TypeVar("Key")
 Answer = TypeVar("Answer")
+
+# Errors of one record batch that librdkafka cannot read, at the offset where it is: inflated it is larger than
+# `receive.message.max.bytes`, it is damaged, or its codec is not known.
+UNREADABLE = frozenset(
+    {
+        KafkaError._BAD_COMPRESSION,
+        KafkaError._BAD_MSG,
+        KafkaError._NOT_IMPLEMENTED,
+        KafkaError.INVALID_MSG,
+        KafkaError.UNSUPPORTED_COMPRESSION_TYPE,
+    }
+)
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetS
 
 from corpus.errors import ConfigurationError, DependencyError
 from corpus.log_limit import LogLimit
-from ingest.answers import Answers
-from ingest.kafka_errors import UNREADABLE
+from ingest.answers import UNREADABLE, Answers
 
 logger = logging.getLogger(__name__)
 # librdkafka writes two or three lines per second and client while a broker is away.

@@ -14,6 +14,7 @@ from typing import Any
 from confluent_kafka import KafkaError, Message
 
 from corpus.log_limit import LogLimit
+from ingest.answers import UNREADABLE
 from ingest.consume.assignment import Assignment
 from ingest.consume.backpressure import Pressure, memory_state, must_pause
 from ingest.consume.client import ConsumerClient
@@ -26,7 +27,6 @@ from ingest.consume.services import ConsumerServices, Start
 from ingest.consume.sharing import suspend_and_resume
 from ingest.consume.silence import Silence, Silent
 from ingest.kafka import PartitionKey
-from ingest.kafka_errors import UNREADABLE
 from ingest.kafka_record import record_of
 
 logger = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from corpus.errors import ConfigurationError, DependencyError
 from corpus.log_limit import LogLimit
+from ingest.answers import UNREADABLE
 from ingest.kafka import CONSUMER_PROPERTIES, PartitionKey, log_error
-from ingest.kafka_errors import UNREADABLE
 
 logger = logging.getLogger(__name__)
 logger.addFilter(LogLimit())

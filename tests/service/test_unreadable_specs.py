@@ -79,7 +79,7 @@ def test_searches_reports_and_apply_go_on(pipeline: Pipeline) -> None:
 
 def test_an_unreadable_source_with_ends_of_its_own_stops_no_apply(pipeline: Pipeline) -> None:
     pipeline.ingest(make_event("a", 1, "one", expires_at="2199-01-01T00:00:00Z"))
-    services: Any = SimpleNamespace(connection=pipeline.connection)
+    services: Any = SimpleNamespace(connection=pipeline.connection, installation=None)
     target: Any = SimpleNamespace(continuing=())
     wanted = asyncio.run(Schedules().desired(services, target))
     assert len(wanted) == 1

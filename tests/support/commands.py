@@ -44,12 +44,12 @@ class CommandLine:
             code = run(words)
         return Done(code, *self._capsys.readouterr())
 
-    def process(self, *words: str, stdout: Any = subprocess.PIPE) -> Done:
+    def process(self, *words: str, stdout: Any = subprocess.PIPE, **settings: str) -> Done:
         """Run in a process of its own, for what only a process shows: exit code, pipes, streams."""
         done = subprocess.run(
             [sys.executable, "-m", "workers", *words],
             cwd=self._folder,
-            env=self.environment(),
+            env=self.environment() | settings,
             stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,

@@ -660,8 +660,8 @@ WHERE source = %(source)s AND document_id = %(document_id)s AND is_head AND vers
 RETURNING document_key;
 
 -- name: open_corrected
--- Open a head again under the version that a person gave it: visible with its chunks if it was visible, and otherwise as
--- withdrawn or deleted as it was. No record of that version replaces its content; what was deleted stays so.
+-- Open a head again under the version that a person gave it: visible with its chunks if it was visible, and otherwise
+-- as withdrawn or deleted as it was. No record of that version replaces its content; what was deleted stays so.
 INSERT INTO freshet.document (source, document_id, version, kind, is_head, visible_from, visible_to, end_reason,
     end_detail, end_batch, uri, title, content_type, metadata, acl, raw_sha256, content_sha256, cleaned_sha256,
     content_bytes, pipeline, space_id, chunk_ids, chunk_starts, chunk_headings, event_at, observed_at, verified_at,
@@ -669,11 +669,13 @@ INSERT INTO freshet.document (source, document_id, version, kind, is_head, visib
     unknown_tokens, unknown_characters, language, language_from, language_note, stated_language, first_record, written,
     deletes)
 SELECT h.source, h.document_id, %(new_version)s, h.kind, true, %(published_at)s,
-       CASE WHEN NOT was.visible THEN %(published_at)s::timestamptz END, CASE WHEN NOT was.visible THEN h.end_reason END,
+       CASE WHEN NOT was.visible THEN %(published_at)s::timestamptz END,
+       CASE WHEN NOT was.visible THEN h.end_reason END,
        CASE WHEN NOT was.visible THEN h.end_detail END, CASE WHEN NOT was.visible THEN h.end_batch END, h.uri, h.title,
        h.content_type, h.metadata, h.acl, h.raw_sha256, h.content_sha256, h.cleaned_sha256, h.content_bytes, h.pipeline,
-       h.space_id, h.chunk_ids, h.chunk_starts, h.chunk_headings, h.event_at, h.observed_at, h.verified_at, h.expires_at,
-       %(batch)s, h.topic, h.partition, h.record_offset, h.received_characters, h.kept_characters, h.dropped, h.tokens,
+       h.space_id, h.chunk_ids, h.chunk_starts, h.chunk_headings, h.event_at, h.observed_at, h.verified_at,
+       h.expires_at, %(batch)s, h.topic, h.partition, h.record_offset, h.received_characters, h.kept_characters,
+       h.dropped, h.tokens,
        h.unknown_tokens, h.unknown_characters, h.language, h.language_from, h.language_note, h.stated_language, NULL,
        freshet.written_of(h), h.deletes
 FROM freshet.document h

@@ -43,8 +43,8 @@ SELECT source, topic, partition, next_offset, freshet.unknown_for(p, now()) AS u
  ORDER BY source, topic, partition;
 
 -- name: deletes_reconciled
--- The corpus of a source was compared with its whole logs, which were read from an instant on: what was deleted before is
--- known. A hole that was published since stays.
+-- The corpus of a source was compared with its whole logs, which were read from an instant on: what was deleted before
+-- is known. A hole that was published since stays.
 UPDATE freshet.source_position
    SET reconciled_at = greatest(reconciled_at, %(before)s::timestamptz),
        hole_since = CASE WHEN hole_at > %(before)s::timestamptz THEN hole_since END,

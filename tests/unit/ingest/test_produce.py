@@ -28,12 +28,13 @@ class FakeKafka:
         self.error: KafkaError | None = None
         self.too_large = 1_000_000
 
-    def produce(self, topic: str, *, key: bytes | None, value: bytes, on_delivery: Any) -> None:
+    def produce(self, topic: str, *, key: bytes | None, value: bytes, **other: Any) -> None:
         if len(value) > self.too_large:
             raise KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
         if len(self.queue) >= self.queue_size:
             raise BufferError
         self.records.append((key, value))
+        on_delivery = other["on_delivery"]
         self.queue.append(lambda error: on_delivery(error, None))
 
     def poll(self, timeout: float) -> int:
