@@ -60,6 +60,7 @@ check: lint contracts types spelling ## all that must pass before a commit, with
 lint: setup ## formatting and lint
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/hadolint compose/Dockerfile
 
 contracts: setup ## which module may import which
 	$(BIN)/lint-imports

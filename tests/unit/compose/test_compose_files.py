@@ -19,7 +19,8 @@ from compose.local.parts.temporal_program import CLI_VERSION
 from corpus.database import MIN_PGVECTOR
 from workers.config.settings import SETTINGS
 
-FOLDER = Path(__file__).resolve().parents[3] / "compose"
+ROOT = Path(__file__).resolve().parents[3]
+FOLDER = ROOT / "compose"
 COMPOSE = (FOLDER / "compose.yaml").read_text(encoding="utf-8")
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE)["services"]
 SETTING_NAMES = {setting.name for setting in SETTINGS}
@@ -134,3 +135,17 @@ def test_secrets_are_marked() -> None:
     for setting in SETTINGS:
         block = next(block for block in blocks if f"#{setting.name}=" in block)
         assert ("(secret)" in block) is setting.secret
+
+
+def test_the_constraints_of_the_images_name_one_version_per_python() -> None:
+    """Without its marker, a package that has two versions in the lock can be installed by no Python."""
+    dockerfile = (FOLDER / "Dockerfile").read_text(encoding="utf-8")
+    [command] = re.findall(r"^RUN (sed .*) > constraints\.txt$", dockerfile, re.MULTILINE)
+    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=True)
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    assert len(lines) > 100
+    bare = [line.partition("==")[0] for line in lines if ";" not in line]
+    marked = [line.partition("==")[0] for line in lines if ";" in line]
+    assert len(set(bare)) == len(bare)
+    assert not set(bare) & set(marked)
+    assert all("\\" not in line and "--hash" not in line for line in lines)
