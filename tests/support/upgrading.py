@@ -11,7 +11,7 @@ from corpus.clean.blocks import CleanedDocument, CleaningFailure
 from corpus.clean.plain import plain_blocks
 from corpus.embed.tokenizer import ChunkTokenizer
 from corpus.preparation import PreparationSpec
-from corpus.prepare import preparer
+from corpus.prepare import candidates
 from corpus.prepare.divide import Divide, DividedDocument
 from corpus.split.splitter import split
 from workers import prepare_sample
@@ -45,5 +45,5 @@ class NewerDivide(Divide):
 def upgrade(monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on this process is of the newer version."""
     monkeypatch.setattr(preparation, "PREPARATION_VERSION", NEWER)
-    monkeypatch.setattr(preparer, "Divide", NewerDivide)
+    monkeypatch.setattr(candidates, "Divide", NewerDivide)
     monkeypatch.setattr(prepare_sample, "split", _split_without_tildes)
