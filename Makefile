@@ -6,10 +6,12 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-# Tests that need no service run side by side, one process per core; the others share one set of servers.
+# Tests that need no service run side by side, one process per core. The others wait more than they compute: two
+# processes with a set of servers each; a file stays together, since its fixtures are made once.
 FAST := tests/unit tests/property tests/contract tests/replay
 SERVED := tests/service tests/migrations tests/e2e
 SIDE_BY_SIDE := -n logical --dist worksteal
+IN_TWO := -n 2 --dist loadfile
 
 # `make test T=tests/unit/corpus/split` runs one folder, file or test.
 T ?=
@@ -47,7 +49,7 @@ status: ## show the parts of the local stack
 test: setup ## every test, against real PostgreSQL, Kafka and Temporal; T=PATH runs one folder, file or test
 ifeq ($(T),)
 	$(PYTEST) $(SIDE_BY_SIDE) $(FAST)
-	$(PYTEST) $(SERVED)
+	$(PYTEST) $(IN_TWO) $(SERVED)
 else
 	$(PYTEST) $(T)
 endif
