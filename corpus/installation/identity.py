@@ -151,7 +151,8 @@ def refuse_foreign(
         return
     raise InstallationError(
         f"{what} belongs to installation {mark.describe()}, and this is installation {installation.describe()}. "
-        f"{remedy}; if the other installation no longer exists: {TAKE_OVER}"
+        f"{remedy}; if the other installation no longer exists, or this database was made anew or restored from a "
+        f"backup of before it had an id: {TAKE_OVER}"
     )
 
 
@@ -211,7 +212,7 @@ def refuse_copy(installation: Installation) -> None:
     raise InstallationError(
         f"database {installation.current_name!r} is a copy: installation {installation.describe()} was made in "
         f"{_origin(installation)}. To give the copy an identity of its own: {SEPARATE}; "
-        f"if the installation itself has moved here: {MOVE}"
+        f"if the installation itself has moved here, also by a restore or by pg_upgrade: {MOVE}"
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
+from polars.exceptions import PolarsError
 from psycopg.rows import class_row, scalar_row
 from psycopg_pool import ConnectionPool
 
@@ -255,16 +256,16 @@ class Preparer:
         )
 
     def _results_before(self, request: PrepareRequest) -> dict[str, Prepared]:
-        """What the parts before have prepared; it is prepared again where its file is gone."""
+        """What the parts before have prepared; it is prepared again where its file is gone, or is another version's."""
         progress = request.progress
         if progress is None:
             return {}
         check_batch_file(progress, request.source, request.batch, "progress")
         try:
             content = self._store.get(progress)
-        except StagedFileError:
+            return read_results(pl.read_parquet(io.BytesIO(content)))
+        except (StagedFileError, LookupError, TypeError, ValueError, PolarsError):
             return {}
-        return read_results(pl.read_parquet(io.BytesIO(content)))
 
     # ── step 6 ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from psycopg.rows import class_row
 from psycopg_pool import ConnectionPool
+from temporalio.exceptions import FailureError
 
 from corpus.batch import PrepareRequest
 from corpus.database import Connection, database_errors_translated, fetch_all
@@ -88,6 +89,7 @@ class Tries:
 
         Raises:
             FreshetError: as the step.
+            FailureError: as the step; a cancelled activity gets one.
             SliceOver: as the step.
             Exception: the first that a step raised, after all of them.
         """
@@ -97,8 +99,9 @@ class Tries:
             self._note("begin_event", position)
             try:
                 step(number)
-            except (FreshetError, SliceOver):
-                self._note("end_event", position)  # the event is not the cause
+            except (FreshetError, FailureError, SliceOver):
+                # The event is not the cause: a service is away, time is used up, or the worker is to stop.
+                self._note("end_event", position)
                 raise
             except Exception as error:
                 failed.append((position, error))

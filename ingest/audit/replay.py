@@ -11,14 +11,15 @@ from psycopg.rows import class_row
 
 from corpus.audit.audit import AuditedPartition
 from corpus.database import Connection, fetch_all
-from corpus.errors import DependencyError
+from corpus.errors import ConfigurationError, DependencyError
 from corpus.prepare.events import REDRIVEN_FROM
 from corpus.source import SourceSpec, record_version
 from corpus.sql import query
+from ingest.answers import UNREADABLE
 from ingest.decode.fields import FieldError
 from ingest.decode.record_key import key_as_id
 from ingest.event import KafkaRecord
-from ingest.kafka import properties
+from ingest.kafka import CONSUMER_PROPERTIES, properties
 from ingest.kafka_record import record_of
 from ingest.stage import description_json, rows_of
 
@@ -55,6 +56,7 @@ class LogReader:
         A log whose beginning was removed meanwhile gives an empty page up to the end: what it has lost is not known.
 
         Raises:
+            ConfigurationError: a record cannot be read.
             DependencyError: Kafka does not answer.
         """
         start = TopicPartition(partition.topic, partition.partition, offset)
@@ -73,6 +75,11 @@ class LogReader:
                 if error.code() in (KafkaError._PARTITION_EOF, *_GONE):
                     offset = end
                     break
+                if error.code() in UNREADABLE:
+                    raise ConfigurationError(
+                        f"{partition.topic}/{partition.partition} cannot be read from offset {offset} on, so what the "
+                        f"source comes to is not known: {error.str()}. A sample (`--sample`) reads single records"
+                    )
                 raise DependencyError(
                     f"Kafka: reading {partition.topic} failed: {error.str()}"
                 )
@@ -103,7 +110,7 @@ def log_reader(bootstrap: str, given: dict[str, str]) -> Generator[LogReader]:
         "auto.offset.reset": "error",
         "queued.max.messages.kbytes": 16_384,
     }
-    consumer = Consumer({**properties(bootstrap, given), **ours})
+    consumer = Consumer({**CONSUMER_PROPERTIES, **properties(bootstrap, given), **ours})
     try:
         yield LogReader(consumer)
     finally:

@@ -113,6 +113,11 @@ class AuditSteps:
         cursor = replace(cursor, audit=audit)
         store.end_others(connection, order.source, audit)
         spec = SourceSpec.from_json(source.spec)
+        if spec.own_first:
+            raise ConfigurationError(
+                f'source {order.source!r} has version_rule = "own", which an audit does not judge yet: it would take '
+                "versions made of records for newer ones"
+            )
         # One snapshot: the newest batch is the one that the positions include.
         with store.one_snapshot(connection):
             source = store.audited_source(connection, order.source)

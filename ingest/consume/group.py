@@ -144,6 +144,10 @@ class ConsumerGroup:
         # The types of AdminClient's methods are incomplete.
         self._admin: Any = AdminClient(properties(bootstrap, given))
 
+    def log_in(self, username: str, password: str) -> None:
+        """Use another name and password at the next login."""
+        self._admin.set_sasl_credentials(username, password)
+
     def state(self) -> GroupState:
         """Members and marks.
 

@@ -13,6 +13,7 @@ import pytest
 from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.common import RetryPolicy
+from temporalio.exceptions import CancelledError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from corpus.activities import Past, heartbeats
@@ -167,13 +168,16 @@ def test_a_mistake_that_meets_every_document_is_no_document(
     assert notes(pipeline) == 0
 
 
-def test_an_outage_in_the_middle_is_no_try(
-    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "error", [DependencyError("no answer"), CancelledError("the worker is to stop")], ids=repr
+)
+def test_an_outage_or_a_shutdown_in_the_middle_is_no_try(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    fail_on(monkeypatch, pipeline, DependencyError("no answer"), "d3")
+    fail_on(monkeypatch, pipeline, error, "d3")
     ref = pipeline.stage(pipeline.records(EVENTS))
     failed = prepare_again_and_again(pipeline, ref)
-    assert {type(error) for error in failed} == {DependencyError}
+    assert {type(error) for error in failed} == {type(error)}
     assert notes(pipeline) == 0
 
 

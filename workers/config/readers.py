@@ -167,4 +167,8 @@ def _property(line: str) -> tuple[str, str]:
         raise ValueError("it is not name=value")
     if "\0" in line:
         raise ValueError("it holds the character U+0000")
+    if name.strip() == "check.crcs":
+        raise ValueError(
+            "check.crcs is not supported: librdkafka passes over a damaged record with it, or ends the process"
+        )
     return name.strip(), value.strip()

@@ -57,7 +57,7 @@ async def consume(settings: Settings) -> None:
     mark_ready("consumer")
     kafka, own = settings.kafka_bootstrap, settings.kafka_properties
     cluster = Cluster(kafka, own)
-    group = properties(kafka, own, group_id=settings.kafka_group)
+    of_group = properties(kafka, own, group_id=settings.kafka_group)
 
     async def hand_batch_over(ref: BatchRef, spec: SourceSpec) -> None:
         await hand_over(client, ref, spec)
@@ -72,7 +72,7 @@ async def consume(settings: Settings) -> None:
         limits=SHORT_LIMITS,
     ) as pool:
         consumer = SourceConsumer(
-            marked_properties(group, installation.mark),
+            marked_properties(of_group, installation.mark),
             Positions(pool, cluster),
             StagingStore(settings.staging_url),
             hand_batch_over,
@@ -82,10 +82,11 @@ async def consume(settings: Settings) -> None:
         stop = asyncio.Event()
         outbox = Outbox(pool, cluster, properties(kafka, own))
         credentials = Credentials(own, kafka_properties)
-        logins = keep_current(credentials, cluster, consumer, outbox)
+        group = group_of(settings)
+        logins = keep_current(credentials, cluster, consumer, outbox, group)
         pools = PoolFigures(metrics.meter(), database=pool)
         watching = background(settings, figures_of(consumer), pools.update)
-        others = start.watch_group(group_of(settings), installation)
+        others = start.watch_group(group, installation)
         beside = _all_of([run_outbox(outbox), logins, others, *watching.values()])
         await run_both(consumer.run(stop), beside, stop)
 

@@ -68,6 +68,14 @@ def test_a_corpus_that_equals_its_log_is_clean(auditor: Auditor) -> None:
     assert auditor.findings(auditor.run(sample=3)) == []
 
 
+def test_a_source_whose_own_versions_come_first_is_refused_by_name(auditor: Auditor) -> None:
+    pipeline = auditor.pipeline
+    pipeline.spec = replace(pipeline.spec, version_rule="own")
+    pipeline.configure()
+    with pytest.raises(ConfigurationError, match=r'version_rule = "own", which an audit does not'):
+        auditor.run()
+
+
 def test_every_damage_is_found_by_its_name_and_repaired(auditor: Auditor) -> None:
     pipeline = auditor.pipeline
     ids = {name: f"doc{n}" for n, name in enumerate(DAMAGES)}

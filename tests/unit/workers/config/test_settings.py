@@ -281,8 +281,9 @@ def test_properties(tmp_path: Path, content: bytes, expected: dict[str, str]) ->
         (b" = secret", "line 1: it is not name=value"),
         (b"a=secret\x00", r"line 1: it holds the character U\+0000"),
         (b"\x00", "line 1"),
+        (b"a=1\ncheck.crcs=true", "line 2: check.crcs is not supported"),
     ],
-    ids=range(6),
+    ids=range(7),
 )
 def test_a_wrong_properties_file_names_the_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes, message: str
