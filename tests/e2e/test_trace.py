@@ -192,7 +192,8 @@ async def test_an_error_shows_its_class_and_no_content(
     failed = [span for span in traced.collector.spans if span.has_failed]
     assert [span.name for span in failed] == ["RunActivity:corpus.embed"]
     assert failed[0].attributes["error.type"] == "RuntimeError"
-    assert failed[0].events == ({"exception.type": "RuntimeError"},)
+    # It left the activity as Temporal's form of it.
+    assert failed[0].events == ({"exception.type": "temporalio.exceptions.ApplicationError"},)
     assert CANARY.encode() not in traced.collector.received
 
 
