@@ -11,6 +11,8 @@ import pytest
 
 from corpus.prepare import language as language_module
 from corpus.prepare import preparer as preparer_module
+from corpus.staging.frames import to_parquet
+from corpus.staging.layout import events_name
 from corpus.text_search import rebuild_search_texts
 from ingest.event import KafkaRecord
 from tests.support.pipeline import LONG_TEXT, NOW_MS, Pipeline, make_event
@@ -234,10 +236,14 @@ def test_what_an_older_preparer_wrote_is_published(
 
 def test_events_that_an_older_consumer_staged_are_prepared(checked: Pipeline) -> None:
     ref = checked.stage(checked.records([make_event("a", 1, GERMAN)]))
-    file = Path(checked.store.url.removeprefix("file://")) / ref.url
-    pl.read_parquet(file).drop("stated_language").write_parquet(file)
-    content = file.read_bytes()
-    report = checked.run(replace(ref, sha256=hashlib.sha256(content).hexdigest()))
+    folder = Path(checked.store.url.removeprefix("file://"))
+    frame = pl.read_parquet(folder / ref.url).drop("stated_language")
+    content = to_parquet(frame)
+    sha256 = hashlib.sha256(content).hexdigest()
+    offsets = (ref.first_offset, ref.next_offset)
+    url = events_name(ref.source, ref.topic, ref.partition, *offsets, sha256)
+    (folder / url).write_bytes(content)
+    report = checked.run(replace(ref, url=url, sha256=sha256))
     assert report.applied == 1
     assert language(checked, "a") == ("english", "source", None)
 
