@@ -142,11 +142,31 @@ async def write(
 ) -> None:
     """Create a source's schedule, which checks at once, or update it. An operator's pause is kept."""
     name = schedule_id(spec.source)
-    hashed = SearchAttributePair(SPEC_HASH, spec_hash(spec))
+    schedule = build(spec, installation)
+    await put(client, name, schedule, spec_hash(spec), begins_at_once=True)
+
+
+async def put(
+    client: Client,
+    name: str,
+    schedule: Schedule,
+    built_from: str,
+    *,
+    begins_at_once: bool = False,
+) -> None:
+    """Create a schedule, or update it. An operator's pause is kept.
+
+    Args:
+        client: of Temporal.
+        name: id of the schedule.
+        schedule: as it should be.
+        built_from: hash of what it is built from, for the next comparison.
+        begins_at_once: trigger it when it is created.
+    """
+    hashed = SearchAttributePair(SPEC_HASH, built_from)
     attributes = TypedSearchAttributes([hashed])
 
     def update(current: ScheduleUpdateInput) -> ScheduleUpdate:
-        schedule = build(spec, installation)
         kept = current.description.schedule.state
         schedule.state.paused = kept.paused
         schedule.state.note = kept.note or schedule.state.note
@@ -155,8 +175,8 @@ async def write(
     try:
         await client.create_schedule(
             name,
-            build(spec, installation),
-            trigger_immediately=True,
+            schedule,
+            trigger_immediately=begins_at_once,
             search_attributes=attributes,
         )
     except ScheduleAlreadyRunningError:

@@ -12,16 +12,12 @@ from temporalio.client import (
     Client,
     Schedule,
     ScheduleActionStartWorkflow,
-    ScheduleAlreadyRunningError,
     ScheduleIntervalSpec,
     ScheduleOverlapPolicy,
     SchedulePolicy,
     ScheduleSpec,
     ScheduleState,
-    ScheduleUpdate,
-    ScheduleUpdateInput,
 )
-from temporalio.common import SearchAttributePair, TypedSearchAttributes
 
 from corpus import task_queues
 from corpus.audit.audit import AuditCursor, AuditOrder, audit_workflow_id
@@ -154,22 +150,8 @@ def build(spec: SourceSpec) -> Schedule:
 
 @until_settled
 async def _write_when_settled(client: Client, spec: SourceSpec) -> None:
-    """Create a source's schedule, or update it. An operator's pause is kept."""
     name = schedule_id(spec.source)
-    hashed = SearchAttributePair(SPEC_HASH, spec_hash(spec))
-    attributes = TypedSearchAttributes([hashed])
-
-    def update(current: ScheduleUpdateInput) -> ScheduleUpdate:
-        schedule = build(spec)
-        kept = current.description.schedule.state
-        schedule.state.paused = kept.paused
-        schedule.state.note = kept.note or schedule.state.note
-        return ScheduleUpdate(schedule=schedule, search_attributes=attributes)
-
-    try:
-        await client.create_schedule(name, build(spec), search_attributes=attributes)
-    except ScheduleAlreadyRunningError:
-        await client.get_schedule_handle(name).update(update)
+    await schedules.put(client, name, build(spec), spec_hash(spec))
 
 
 async def _read(client: Client, name: str) -> AuditSchedule | None:

@@ -5,16 +5,18 @@ from collections.abc import Iterable
 from temporalio.common import MetricMeter
 
 from corpus.audit.standing import Standing
+from workers.roles.keyed_gauge import KeyedGauge
 
 
 class AuditGauges:
     """What the newest audit of each source says."""
 
     def __init__(self, meter: MetricMeter) -> None:
-        self._findings = meter.create_gauge(
+        findings = meter.create_gauge(
             "freshet_audit_findings",
             "differences from the records that the newest audit found and nobody has repaired, by kind",
         )
+        self._findings = KeyedGauge(findings, "source", "kind")
         self._finished = meter.create_gauge_float(
             "freshet_audit_finished_timestamp_seconds",
             "when the newest audit ended, epoch; 0: never",
@@ -24,19 +26,14 @@ class AuditGauges:
             "freshet_audit_overdue",
             "1 where an audit is later than two of its intervals",
         )
-        # What was shown; an exporter goes on with the value of what is gone, so it becomes 0.
-        self._shown: set[tuple[str, str]] = set()
 
     def show(self, standings: Iterable[Standing]) -> None:
         """Show these sources."""
-        found: set[tuple[str, str]] = set()
+        found: dict[tuple[str, ...], int] = {}
         for standing in standings:
             source = {"source": standing.source}
             self._finished.set(standing.finished_at, source)
             self._overdue.set(int(standing.is_overdue), source)
             for kind, number in standing.findings.items():
-                found.add((standing.source, kind))
-                self._findings.set(number, {**source, "kind": kind})
-        for name, kind in self._shown - found:
-            self._findings.set(0, {"source": name, "kind": kind})
-        self._shown = found
+                found[standing.source, kind] = number
+        self._findings.show(found)

@@ -4,7 +4,7 @@ Counters follow the ledger: each round adds the batches that are new since the l
 retried, and a restarted process begins with all of it. Two orchestrators show the same values; take their maximum.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from psycopg.rows import class_row
@@ -16,8 +16,9 @@ from corpus.database import Connection, database_errors_translated, fetch_all
 from corpus.source import SourceStatus
 from ingest.consume.readable import ReadableRecords
 from ingest.kafka import Cluster
-from ingest.overview import progress
+from ingest.overview import Progress, progress
 from workers.roles.audit_gauges import AuditGauges
+from workers.roles.keyed_gauge import KeyedGauge
 
 _OUTCOMES = ("applied", "unchanged", "superseded", "dead_lettered", "ignored")
 _CHANGES = ("written", "deleted", "expired")
@@ -88,6 +89,11 @@ class _Delivery:
     behind: int  # batches
     parked: bool
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Names it."""
+        return self.subscriber, self.source
+
 
 class CorpusMetrics:
     """Reads the database and sets the instruments.
@@ -129,8 +135,7 @@ class CorpusMetrics:
             self._audits.show(standings(connection))
             self._readable.begin_round()
             read = progress(connection, self._cluster, self._readable)
-        self._gauges.show_lags(read.lags)
-        self._gauges.show_lost_deletes(read.lags, read.deletes_lost)
+        self._gauges.show_progress(read)
 
     def _follow_restores(self, sources: Sequence[_Source]) -> None:
         """A database that went back gives batch numbers again; those batches are counted, too."""
@@ -246,52 +251,39 @@ class _Gauges:
         self._checked = meter.create_gauge_float(
             "freshet_freshness_checked_timestamp_seconds", "when, epoch", "seconds"
         )
-        self._lag = meter.create_gauge(
+        lag = meter.create_gauge(
             "freshet_lag_records", "records of the topics that are not in the corpus"
         )
-        self._lost_deletes = meter.create_gauge(
+        lost_deletes = meter.create_gauge(
             "freshet_deletes_may_be_lost",
             "partitions whose tombstones may have been removed before they were read",
         )
-        self._behind = meter.create_gauge(
+        behind = meter.create_gauge(
             "freshet_delivery_behind",
             "batches that a subscriber has not acknowledged",
             "batches",
         )
-        self._parked = meter.create_gauge(
+        parked = meter.create_gauge(
             "freshet_delivery_parked",
             "1 where the team's endpoint was given up for now",
         )
-
-        # What was shown; an exporter goes on with the value of what is gone, so it becomes 0.
-        self._lagging: set[str] = set()
-        self._subscriptions: set[tuple[str, str]] = set()
+        self._lag = KeyedGauge(lag, "source")
+        self._lost_deletes = KeyedGauge(lost_deletes, "source")
+        self._behind = KeyedGauge(behind, "subscriber", "source")
+        self._parked = KeyedGauge(parked, "subscriber", "source")
 
     def show(self, sources: Sequence[_Source], deliveries: Sequence[_Delivery]) -> None:
         for source in sources:
             self._show_source(source)
-        for delivery in deliveries:
-            parked = int(delivery.parked)
-            behind = max(0, delivery.behind)
-            self._show_delivery(delivery.subscriber, delivery.source, behind, parked)
-        active = {(delivery.subscriber, delivery.source) for delivery in deliveries}
-        for subscriber, source in self._subscriptions - active:
-            self._show_delivery(subscriber, source, 0, 0)
-        self._subscriptions = active
+        self._behind.show({one.key: max(0, one.behind) for one in deliveries})
+        self._parked.show({one.key: int(one.parked) for one in deliveries})
 
-    def show_lags(self, records: Mapping[str, int]) -> None:
-        for source in self._lagging - records.keys():
-            self._lag.set(0, {"source": source})
-        for source, lag in records.items():
-            self._lag.set(lag, {"source": source})
-        self._lagging = set(records)
-
-    def show_lost_deletes(
-        self, sources: Iterable[str], places: Mapping[str, Sequence[str]]
-    ) -> None:
-        for source in {*sources, *places}:
-            partitions = places.get(source, ())
-            self._lost_deletes.set(len(partitions), {"source": source})
+    def show_progress(self, read: Progress) -> None:
+        self._lag.show({(source,): lag for source, lag in read.lags.items()})
+        lost = read.deletes_lost
+        sources = {*read.lags, *lost}
+        counts = {(source,): len(lost.get(source, ())) for source in sources}
+        self._lost_deletes.show(counts)
 
     def _show_source(self, row: _Source) -> None:
         source = {"source": row.source}
@@ -303,10 +295,3 @@ class _Gauges:
         if row.freshness is not None:
             self._freshness.set(_FRESHNESS[row.freshness], source)
             self._checked.set(row.checked_at, source)
-
-    def _show_delivery(
-        self, subscriber: str, source: str, behind: int, parked: int
-    ) -> None:
-        attributes = {"source": source, "subscriber": subscriber}
-        self._behind.set(behind, attributes)
-        self._parked.set(parked, attributes)

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -68,7 +68,7 @@ def top(interval: Interval = 2.0, count: Count = 0, as_json: Json = False) -> in
     from workers.config.settings import load
 
     looks = _looks(load(), interval, count)
-    last = Look(lines=())
+    last = Look()
     with suppress(KeyboardInterrupt):
         if as_json:
             for last in looks:
@@ -86,19 +86,9 @@ def top(interval: Interval = 2.0, count: Count = 0, as_json: Json = False) -> in
 class Look:
     """All sources at one moment."""
 
-    lines: "Sequence[Line]"
-    problem: str = ""  # why they are those of an earlier moment
-
-    @property
-    def reasons(self) -> list[str]:
-        """What a person must look at, one sentence per source."""
-        from ingest.condition import NEEDS_ATTENTION
-
-        return [
-            f"{line.source} is {line.condition}: {line.why}"
-            for line in self.lines
-            if line.condition in NEEDS_ATTENTION
-        ]
+    lines: "Sequence[Line]" = ()
+    reasons: Sequence[str] = ()  # what a person must look at, a sentence per source
+    problem: str = ""  # why both are those of an earlier moment
 
     def to_json(self) -> dict[str, Any]:
         """As `--json` writes it."""
@@ -111,24 +101,25 @@ def _looks(settings: "Settings", interval: float, count: int) -> Iterator[Look]:
     from corpus.errors import DependencyError
     from ingest.consume.readable import ReadableRecords
     from ingest.kafka import Cluster
+    from workers.conditions import needing_attention
     from workers.stages import StageWatcher
     from workers.top import Rates
 
     cluster = Cluster(settings.kafka_bootstrap, settings.kafka_properties)
     readable = ReadableRecords(cluster)
     rates = Rates()
-    look = Look(lines=())
+    look = Look()
     with StageWatcher(settings) as watcher:
         for _ in rounds(interval, count):
             try:
                 readable.begin_round()
                 rows, stages = _read(settings, watcher, cluster, readable)
             except DependencyError as error:
-                yield Look(lines=look.lines, problem=str(error))
+                yield replace(look, problem=str(error))
                 continue
             now = time.monotonic()
             lines = rates.lines(rows, stages, now)
-            look = Look(lines=lines)
+            look = Look(lines=lines, reasons=needing_attention(rows))
             yield look
 
 
