@@ -20,6 +20,7 @@ pytest_plugins = [
     "tests.support.fix_temporal",
     "tests.support.fix_pipeline",
     "tests.support.fix_team",
+    "tests.support.fix_fleet",
     "tests.support.fix_spans",
     "tests.support.fix_installation",
     "tests.support.guarded_kafka",

@@ -2,18 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from corpus.source import SourceSpec
-from ingest.consume import consumer as consumer_module
 from tests.support.commands import CommandLine, Done
 from tests.support.damage import DAMAGES
-from tests.support.fix_temporal import TemporalEnv
-from tests.support.fleet import Fleet, fleet
+from tests.support.fleet import Fleet
 from tests.support.pipeline import make_event
 from tests.support.polling import until
 
@@ -23,22 +21,7 @@ NAMES = (
 )
 
 
-@pytest.fixture
-async def live(
-    temporal_env: TemporalEnv,
-    database_url: str,
-    kafka_bootstrap: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> AsyncIterator[Fleet]:
-    monkeypatch.setattr(consumer_module, "LOOK_SECONDS", 0.3)
-    client = await temporal_env.client()
-    monkeypatch.setenv("FRESHET_DATABASE_URL", database_url)
-    monkeypatch.setenv("FRESHET_KAFKA_BOOTSTRAP", kafka_bootstrap)
-    monkeypatch.setenv("TEMPORAL_ADDRESS", temporal_env.address)
-    monkeypatch.setenv("TEMPORAL_NAMESPACE", client.namespace)
-    async with fleet(client, database_url, kafka_bootstrap, tmp_path) as running:
-        yield running
+pytestmark = pytest.mark.usefixtures("commands_find_it", "looks_often")
 
 
 @pytest.mark.timeout(120)

@@ -1,8 +1,7 @@
 """Steps that break in ways of their own: completions are lost, a model is slow, hangs, or makes wrong vectors."""
 
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,34 +14,16 @@ from corpus.prepare.preparer import Preparer
 from corpus.publish.publisher import Publisher
 from corpus.source import SourceSpec
 from ingest import operate
-from tests.support.fix_temporal import TemporalEnv
-from tests.support.fleet import Fleet, check_that_ranges_meet, fleet
-from tests.support.naming import Named, named, servers_named
+from tests.support.fleet import Fleet, check_that_ranges_meet
+from tests.support.naming import Named, named
 from tests.support.pipeline import make_event
 from tests.support.polling import until
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [
+    pytest.mark.timeout(180),
+    pytest.mark.usefixtures("commands_find_it", "short_standstill"),
+]
 STEPS = ((Preparer, "prepare"), (EmbedStep, "embed"), (Publisher, "publish"))
-
-
-@pytest.fixture
-async def live(
-    temporal_env: TemporalEnv,
-    database_url: str,
-    kafka_bootstrap: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> AsyncIterator[Fleet]:
-    client = await temporal_env.client()
-    servers_named(
-        monkeypatch,
-        temporal_env,
-        database_url=database_url,
-        bootstrap=kafka_bootstrap,
-        namespace=client.namespace,
-    )
-    async with fleet(client, database_url, kafka_bootstrap, tmp_path) as running:
-        yield running
 
 
 @pytest.fixture

@@ -2,16 +2,15 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from corpus.source import SourceSpec
 from tests.support.fix_temporal import TemporalEnv
-from tests.support.fleet import Fleet, fleet
+from tests.support.fleet import Fleet
 from tests.support.pipeline import make_event
 from tests.support.polling import until
 from workers.config import settings as settings_module
@@ -36,15 +35,6 @@ class Drain:
 
     def shows(self, *words: str) -> bool:
         return any(all(word in line for word in words) for line in list(self.lines))
-
-
-@pytest.fixture
-async def live(
-    temporal_env: TemporalEnv, database_url: str, kafka_bootstrap: str, tmp_path: Path
-) -> AsyncIterator[Fleet]:
-    client = await temporal_env.client()
-    async with fleet(client, database_url, kafka_bootstrap, tmp_path) as running:
-        yield running
 
 
 def settings_of(live: Fleet, temporal_address: str, monkeypatch: pytest.MonkeyPatch) -> Any:

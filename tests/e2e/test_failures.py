@@ -2,12 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
 from confluent_kafka import Producer
 from temporalio.client import WorkflowExecutionStatus
 
@@ -15,20 +13,10 @@ from corpus import task_queues
 from corpus.source import BatchLimits, SourceSpec, source_workflow_id
 from ingest.source_state import SourceState
 from ingest.workflows import SourceWorkflow
-from tests.support.fix_temporal import TemporalEnv
-from tests.support.fleet import Fleet, check_that_ranges_meet, fleet
+from tests.support.fleet import Fleet, check_that_ranges_meet
 from tests.support.pipeline import make_event
 from tests.support.polling import until
 from workers.drain import drain
-
-
-@pytest.fixture
-async def live(
-    temporal_env: TemporalEnv, database_url: str, kafka_bootstrap: str, tmp_path: Path
-) -> AsyncIterator[Fleet]:
-    client = await temporal_env.client()
-    async with fleet(client, database_url, kafka_bootstrap, tmp_path) as running:
-        yield running
 
 
 async def _pending(live: Fleet, source: str, records: int) -> SourceState:

@@ -10,14 +10,14 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import sql
+from temporalio.client import Client
 
 from compose.local.parts.postgres import Postgres
 from corpus.clean.cleaner import Cleaner
 from corpus.errors import DependencyError
 from corpus.source import SourceSpec
-from tests.support.fix_temporal import TemporalEnv
 from tests.support.fleet import Fleet, check_that_ranges_meet, fleet
-from tests.support.naming import named, servers_named
+from tests.support.naming import named
 from tests.support.pipeline import LONG_TEXT, Pipeline, make_event
 from tests.support.polling import until
 from tests.support.small_disk import SmallDisk, small_disk
@@ -36,23 +36,11 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 
 @pytest.fixture
 async def live(
-    temporal_env: TemporalEnv,
-    database_url: str,
-    kafka_bootstrap: str,
-    disk: SmallDisk,
-    monkeypatch: pytest.MonkeyPatch,
+    temporal_client: Client, database_url: str, kafka_bootstrap: str, disk: SmallDisk
 ) -> AsyncIterator[Fleet]:
     """A fleet whose staging store is on the small disk."""
-    client = await temporal_env.client()
-    servers_named(
-        monkeypatch,
-        temporal_env,
-        database_url=database_url,
-        bootstrap=kafka_bootstrap,
-        namespace=client.namespace,
-    )
     staging = disk.folder / "staging"
-    async with fleet(client, database_url, kafka_bootstrap, staging) as running:
+    async with fleet(temporal_client, database_url, kafka_bootstrap, staging) as running:
         yield running
 
 
@@ -61,6 +49,7 @@ async def live(
     [(0, "waiting for the consumer"), (24_000, "No space left on device")],
     ids=["for nothing", "for the events only"],
 )
+@pytest.mark.usefixtures("commands_find_it", "short_standstill")
 async def test_a_staging_store_that_is_full_delays_and_loses_nothing(
     room: int, said: str, live: Fleet, disk: SmallDisk, make_topic: Callable[..., str]
 ) -> None:

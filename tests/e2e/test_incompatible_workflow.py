@@ -6,20 +6,23 @@ from typing import Any
 
 import pytest
 from temporalio import workflow
+from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner
 
 from corpus.database import open_pool
 from corpus.source import SourceSpec
 from ingest.source_state import SourceState
 from ingest.workflows import SourceWorkflow
-from tests.support.fix_temporal import TemporalEnv
 from tests.support.fleet import Fleet, check_that_ranges_meet, fleet, orchestrator
-from tests.support.naming import Named, named, servers_named
+from tests.support.naming import Named, named
 from tests.support.pipeline import make_event
 from tests.support.polling import until
 from workers.roles import orchestrator as deliveries
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [
+    pytest.mark.timeout(180),
+    pytest.mark.usefixtures("commands_find_it", "short_standstill"),
+]
 
 
 @workflow.defn(name="SourceWorkflow")
@@ -43,23 +46,11 @@ INCOMPATIBLE = [
 
 @pytest.fixture
 async def live(
-    temporal_env: TemporalEnv,
-    database_url: str,
-    kafka_bootstrap: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    temporal_client: Client, database_url: str, kafka_bootstrap: str, tmp_path: Path
 ) -> AsyncIterator[Fleet]:
     """A fleet without an orchestrator."""
-    client = await temporal_env.client()
-    servers_named(
-        monkeypatch,
-        temporal_env,
-        database_url=database_url,
-        bootstrap=kafka_bootstrap,
-        namespace=client.namespace,
-    )
     async with fleet(
-        client, database_url, kafka_bootstrap, tmp_path, with_orchestrator=False
+        temporal_client, database_url, kafka_bootstrap, tmp_path, with_orchestrator=False
     ) as running:
         yield running
 

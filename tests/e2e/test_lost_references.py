@@ -1,32 +1,17 @@
 """What an entity has lost is handed over again, though no record arrives and no process restarts."""
 
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
 from corpus.source import BatchLimits, SourceSpec, source_workflow_id
-from ingest.consume import consumer as consumer_module
 from ingest.workflows import SourceWorkflow
-from tests.support.fix_temporal import TemporalEnv
-from tests.support.fleet import Fleet, check_that_ranges_meet, fleet
+from tests.support.fleet import Fleet, check_that_ranges_meet
 from tests.support.pipeline import make_event
 from tests.support.polling import until
 from tests.support.source_rows import restore_rows, saved_rows
 
-
-@pytest.fixture
-async def live(
-    temporal_env: TemporalEnv,
-    database_url: str,
-    kafka_bootstrap: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> AsyncIterator[Fleet]:
-    monkeypatch.setattr(consumer_module, "LOOK_SECONDS", 0.3)
-    client = await temporal_env.client()
-    async with fleet(client, database_url, kafka_bootstrap, tmp_path) as running:
-        yield running
+pytestmark = pytest.mark.usefixtures("looks_often")
 
 
 async def test_a_terminated_entity_costs_nothing(

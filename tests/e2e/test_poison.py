@@ -3,9 +3,8 @@
 import gzip
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -13,23 +12,13 @@ import pytest
 from confluent_kafka import Producer
 
 from corpus.source import BatchLimits, SourceSpec
-from tests.support.fix_temporal import TemporalEnv
-from tests.support.fleet import Fleet, check_that_ranges_meet, fleet
+from tests.support.fleet import Fleet, check_that_ranges_meet
 from tests.support.pipeline import make_event
 
 pytestmark = pytest.mark.timeout(180)
 MAX_SECONDS = 60.0
 MAX_BYTES = 67_174_400  # of a record
 MAX_GROWTH_BYTES = 1_000_000_000  # of this process and its cleaners, with all roles in it
-
-
-@pytest.fixture
-async def live(
-    temporal_env: TemporalEnv, database_url: str, kafka_bootstrap: str, tmp_path: Path
-) -> AsyncIterator[Fleet]:
-    client = await temporal_env.client()
-    async with fleet(client, database_url, kafka_bootstrap, tmp_path) as running:
-        yield running
 
 
 def html(document_id: str, content: str) -> dict[str, Any]:

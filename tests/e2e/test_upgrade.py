@@ -3,40 +3,20 @@
 import asyncio
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from corpus.source import SourceSpec
 from ingest.overview import overview
-from tests.support.fix_temporal import TemporalEnv
-from tests.support.fleet import Fleet, fleet
+from tests.support.fleet import Fleet
 from tests.support.pipeline import make_event
 from tests.support.polling import until
 from tests.support.upgrading import upgrade
 from workers.cli.commands.source_prepare import prepare_source
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.usefixtures("commands_find_it")]
 DOCUMENTS = 12
-
-
-@pytest.fixture
-async def live(
-    temporal_env: TemporalEnv,
-    database_url: str,
-    kafka_bootstrap: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Any:
-    """A fleet, and an environment in which commands find its servers."""
-    client = await temporal_env.client()
-    monkeypatch.setenv("FRESHET_DATABASE_URL", database_url)
-    monkeypatch.setenv("FRESHET_KAFKA_BOOTSTRAP", kafka_bootstrap)
-    monkeypatch.setenv("TEMPORAL_ADDRESS", temporal_env.address)
-    monkeypatch.setenv("TEMPORAL_NAMESPACE", client.namespace)
-    async with fleet(client, database_url, kafka_bootstrap, tmp_path) as running:
-        yield running
 
 
 def events(version: int) -> list[dict[str, Any]]:
