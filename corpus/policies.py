@@ -85,8 +85,6 @@ RECORD_FRESHNESS = _policy(
 # A page of an audit. It waits for a service as long as it takes; its row says since when it has not moved.
 AUDIT_STEP = _policy(task_queues.PREPARE, timedelta(minutes=30))
 AUDIT_END = _policy(task_queues.STORE, timedelta(minutes=10))
-# It waits for the entity and lists the staging store, without a thread that could send heartbeats.
-AUDIT_STAGED = _policy(task_queues.STORE, timedelta(minutes=10), heartbeat=False)
 # Embedders may be scaled to zero: an audit goes on without its sample of vectors.
 AUDIT_VECTORS = _policy(task_queues.EMBED, timedelta(minutes=30)) | {
     "schedule_to_start_timeout": timedelta(minutes=10)

@@ -1,10 +1,11 @@
 """Shells of the audit's activities, one class per queue; the steps are injected by workers."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from temporalio import activity
 
-from corpus.activities import heartbeats
+from corpus.activities import HEARTBEAT_SECONDS, heartbeats
 from corpus.audit.audit import AuditCursor, AuditFailure, AuditResult
 from corpus.errors import FreshetError, as_application_error
 
@@ -52,10 +53,13 @@ class AuditEndActivities:
     @activity.defn(name="audit.staged_files")
     async def staged_files(self, cursor: AuditCursor) -> AuditCursor:
         """Look for the files of batches in flight."""
+        beating = asyncio.create_task(_beat())
         try:
             return await self._staged(cursor)
         except FreshetError as error:
             raise as_application_error(error) from error
+        finally:
+            beating.cancel()
 
     @activity.defn(name="audit.finish")
     def finish(self, cursor: AuditCursor) -> AuditResult:
@@ -68,3 +72,10 @@ class AuditEndActivities:
         """Keep why there is none."""
         with heartbeats():
             self._fail(failure)
+
+
+async def _beat() -> None:
+    """Send a heartbeat every second, beside an activity that waits on the event loop."""
+    while True:
+        activity.heartbeat()
+        await asyncio.sleep(HEARTBEAT_SECONDS)

@@ -85,7 +85,7 @@ class AuditWorkflow:
                 return await workflow.execute_activity_method(
                     AuditEndActivities.staged_files,
                     self._cursor,
-                    **policies.AUDIT_STAGED,
+                    **policies.AUDIT_END,
                 )
             case _:
                 return await workflow.execute_activity_method(
