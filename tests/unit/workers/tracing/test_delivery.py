@@ -2,8 +2,10 @@
 
 import logging
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -13,6 +15,7 @@ from opentelemetry.trace import Link, StatusCode
 from temporalio.contrib.opentelemetry import TracingInterceptor
 
 from tests.support.collector import collecting
+from tests.support.polling import wait_until
 from workers.tracing import delivery, interceptor, spans, switch
 from workers.tracing.delivery import without_contents
 
@@ -56,6 +59,28 @@ def silent() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
+@pytest.fixture
+def ends(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The test ends with the threads that go on delivering: their library draws from the module `random`.
+
+    A test of random inputs that runs beside them would see its state change.
+    """
+    made: list[delivery.Delivery] = []
+
+    class Remembered(delivery.Delivery):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            made.append(self)
+
+    monkeypatch.setattr(spans, "Delivery", Remembered)
+    before = set(threading.enumerate())
+    yield
+    for one in made:
+        one.shutdown()
+    wait_until(lambda: set(threading.enumerate()) <= before)
+
+
+@pytest.mark.usefixtures("ends")
 @pytest.mark.parametrize("is_away", [True, False], ids=["away", "silent"])
 def test_a_collector_that_does_not_answer_holds_up_nothing(
     monkeypatch: pytest.MonkeyPatch,
