@@ -22,6 +22,7 @@ from ingest.consume.compaction import lost_deletes
 from ingest.consume.partition_state import PartitionLog, Position
 from ingest.consume.positions import gaps, logs_of, positions_of
 from ingest.consume.readable import ReadableRecords
+from ingest.consume.waiting import WaitingTimes
 from ingest.kafka import Cluster, PartitionKey
 
 
@@ -119,11 +120,15 @@ class Progress:
     """How far sources have read, by source; one whose specification cannot be read is left out."""
 
     lags: Mapping[str, int]  # records that an active source is behind its topics
+    waiting_seconds: Mapping[str, float]  # how long the oldest of them has waited
     deletes_lost: Mapping[str, Sequence[str]]  # see `overview`
 
 
 def progress(
-    connection: Connection, cluster: Cluster, readable: ReadableRecords
+    connection: Connection,
+    cluster: Cluster,
+    readable: ReadableRecords,
+    times: WaitingTimes,
 ) -> Progress:
     """How far every active source has read.
 
@@ -131,6 +136,7 @@ def progress(
         connection: to PostgreSQL.
         cluster: of the topics.
         readable: remembers what it saw at the ends of their logs.
+        times: remembers when it saw them.
 
     Raises:
         DependencyError: Kafka does not answer.
@@ -143,12 +149,29 @@ def progress(
     if logs.problem is not None:
         raise DependencyError(logs.problem)
     positions = _positions_of(connection, specs)
-    behind = {
-        source: _reading(spec, positions[source], logs, readable)["lag"]
-        for source, spec in specs.items()
-    }
+    lags: dict[str, int] = {}
+    waiting_seconds: dict[str, float] = {}
+    for source, spec in specs.items():
+        row = _reading(spec, positions[source], logs, readable)
+        lags[source] = row["lag"]
+        waiting_seconds[source] = _longest_wait(row, times)
     lost = lost_deletes(connection, cluster, specs, logs.by_partition)
-    return Progress(lags=behind, deletes_lost=lost)
+    return Progress(lags=lags, waiting_seconds=waiting_seconds, deletes_lost=lost)
+
+
+def _longest_wait(row: Mapping[str, Any], times: WaitingTimes) -> float:
+    """Of the partitions in which records wait, in seconds; the ends of the others are remembered."""
+    longest = 0.0
+    for topic in row["topics"]:
+        for partition in topic["partitions"]:
+            end = partition["end_offset"]
+            lag = partition["lag"]
+            if end is None or lag is None:
+                continue
+            key = PartitionKey(topic["topic"], partition["partition"])
+            seconds = times.seconds(key, end - lag, end)
+            longest = max(longest, seconds)
+    return longest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,7 +80,8 @@ def lags(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """What Kafka would say."""
     answer: dict[str, int] = {"s": 7}
     lost = {"s": ["deletes may be lost since a while"]}
-    read = Progress(lags=answer, deletes_lost=lost)
+    waits = dict.fromkeys(answer, 2.6)
+    read = Progress(lags=answer, waiting_seconds=waits, deletes_lost=lost)
     monkeypatch.setattr(corpus_metrics, "progress", lambda *_: read)
     return answer
 
@@ -143,6 +144,7 @@ def test_gauges_show_what_is_so_now(
     metrics.update()
     assert meter.value("freshet_dead_letters_open", source="s") == 1
     assert meter.value("freshet_lag_records", source="s") == 7
+    assert meter.value("freshet_lag_seconds", source="s") == 3
     assert meter.value("freshet_deletes_may_be_lost", source="s") == 1
     assert meter.value("freshet_source_state", source="s", state="active") == 1
     pipeline.connection.execute("UPDATE freshet.source SET state = 'halted', state_reason = 'gap'")

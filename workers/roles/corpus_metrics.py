@@ -15,6 +15,7 @@ from corpus.audit.standing import standings
 from corpus.database import Connection, database_errors_translated, fetch_all
 from corpus.source import SourceStatus
 from ingest.consume.readable import ReadableRecords
+from ingest.consume.waiting import WaitingTimes
 from ingest.kafka import Cluster
 from ingest.overview import Progress, progress
 from workers.roles.audit_gauges import AuditGauges
@@ -113,9 +114,11 @@ class CorpusMetrics:
         self._pool = pool
         self._cluster = cluster
         self._readable = ReadableRecords(cluster)
+        self._times = WaitingTimes()
         self._counted: dict[str, int] = {}  # source -> newest batch that was counted
         self._ledger = _LedgerCounters(meter)
         self._gauges = _Gauges(meter)
+        self._progress = _ProgressGauges(meter)
         self._audits = AuditGauges(meter)
 
     def update(self) -> None:
@@ -134,8 +137,8 @@ class CorpusMetrics:
             self._gauges.show(sources, deliveries)
             self._audits.show(standings(connection))
             self._readable.begin_round()
-            read = progress(connection, self._cluster, self._readable)
-        self._gauges.show_progress(read)
+            read = progress(connection, self._cluster, self._readable, self._times)
+        self._progress.show(read)
 
     def _follow_restores(self, sources: Sequence[_Source]) -> None:
         """A database that went back gives batch numbers again; those batches are counted, too."""
@@ -251,13 +254,6 @@ class _Gauges:
         self._checked = meter.create_gauge_float(
             "freshet_freshness_checked_timestamp_seconds", "when, epoch", "seconds"
         )
-        lag = meter.create_gauge(
-            "freshet_lag_records", "records of the topics that are not in the corpus"
-        )
-        lost_deletes = meter.create_gauge(
-            "freshet_deletes_may_be_lost",
-            "partitions whose tombstones may have been removed before they were read",
-        )
         behind = meter.create_gauge(
             "freshet_delivery_behind",
             "batches that a subscriber has not acknowledged",
@@ -267,8 +263,6 @@ class _Gauges:
             "freshet_delivery_parked",
             "1 where the team's endpoint was given up for now",
         )
-        self._lag = KeyedGauge(lag, "source")
-        self._lost_deletes = KeyedGauge(lost_deletes, "source")
         self._behind = KeyedGauge(behind, "subscriber", "source")
         self._parked = KeyedGauge(parked, "subscriber", "source")
 
@@ -277,13 +271,6 @@ class _Gauges:
             self._show_source(source)
         self._behind.show({one.key: max(0, one.behind) for one in deliveries})
         self._parked.show({one.key: int(one.parked) for one in deliveries})
-
-    def show_progress(self, read: Progress) -> None:
-        self._lag.show({(source,): lag for source, lag in read.lags.items()})
-        lost = read.deletes_lost
-        sources = {*read.lags, *lost}
-        counts = {(source,): len(lost.get(source, ())) for source in sources}
-        self._lost_deletes.show(counts)
 
     def _show_source(self, row: _Source) -> None:
         source = {"source": row.source}
@@ -295,3 +282,33 @@ class _Gauges:
         if row.freshness is not None:
             self._freshness.set(_FRESHNESS[row.freshness], source)
             self._checked.set(row.checked_at, source)
+
+
+class _ProgressGauges:
+    """How far sources have read."""
+
+    def __init__(self, meter: MetricMeter) -> None:
+        lag = meter.create_gauge(
+            "freshet_lag_records", "records of the topics that are not in the corpus"
+        )
+        waiting = meter.create_gauge(
+            "freshet_lag_seconds",
+            "how long the oldest record that is not in the corpus has waited",
+            "seconds",
+        )
+        lost_deletes = meter.create_gauge(
+            "freshet_deletes_may_be_lost",
+            "partitions whose tombstones may have been removed before they were read",
+        )
+        self._lag = KeyedGauge(lag, "source")
+        self._waiting = KeyedGauge(waiting, "source")
+        self._lost_deletes = KeyedGauge(lost_deletes, "source")
+
+    def show(self, read: Progress) -> None:
+        self._lag.show({(source,): lag for source, lag in read.lags.items()})
+        waits = read.waiting_seconds
+        self._waiting.show({(source,): round(waits[source]) for source in waits})
+        lost = read.deletes_lost
+        sources = {*read.lags, *lost}
+        counts = {(source,): len(lost.get(source, ())) for source in sources}
+        self._lost_deletes.show(counts)
