@@ -35,7 +35,6 @@ TOML = """
 topics = ["peps"]
 partitions = 4
 model = "all-MiniLM-L6-v2"
-linger_seconds = 0.2
 """
 KILLS_PER_PART = 2
 PAUSE_SECONDS = (3.0, 8.0)
