@@ -142,6 +142,17 @@ class Stack:
             )
         return 0
 
+    def cpu_seconds(self, part: str) -> float:
+        """What a part and its children have computed, those that have ended included."""
+        pid = self.pid(part)
+        if pid is None:
+            return 0.0
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(pid)
+            family = [process, *process.children(recursive=True)]
+            return sum(sum(one.cpu_times()[:4]) for one in family)
+        return 0.0
+
     @contextlib.contextmanager
     def watching_memory(self) -> Iterator[dict[str, int]]:
         """Greatest resident bytes of each part while the body runs."""

@@ -2,17 +2,28 @@
 
 import asyncio
 import os
+from collections.abc import Sequence
 
+from corpus.embed.embedder import Vectors
 from tests.support.fakes import HashEmbedder
 from workers.roles import embedder
 from workers.roles.run import run_role
+
+
+class ForgetfulEmbedder(HashEmbedder):
+    """It runs for hours: counting each text would make its process grow."""
+
+    def embed_tokens(self, token_ids: Sequence[Sequence[int]]) -> Vectors:
+        vectors = super().embed_tokens(token_ids)
+        self.embedded.clear()
+        return vectors
 
 
 class FakeModels:
     """As workers.roles.models.LoadedModels, for any model."""
 
     def __init__(self, _settings: object) -> None:
-        self._embedder = HashEmbedder()
+        self._embedder = ForgetfulEmbedder()
         self.of = self._embedder.of
         self.with_fingerprint = self._embedder.with_fingerprint
 
