@@ -20,6 +20,7 @@ from pgvector.psycopg import register_vector
 from psycopg.rows import class_row, scalar_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from corpus.disclosure.error_text import public_text
 from corpus.errors import (
     ConfigurationError,
     DatabaseRefusalError,
@@ -44,7 +45,7 @@ from corpus.sessions.server import (
 )
 from corpus.sessions.settings import LIMITS, settings_of
 from corpus.sql import query
-from corpus.sqlstates import describe_error, is_transient, one_line, without_rows
+from corpus.sqlstates import is_transient, without_rows
 
 _MIGRATION_LOCK = 0x66726573686574  # "freshet": one migrator at a time
 MIGRATION_WAIT_SECONDS = 30  # for the migrator before
@@ -227,15 +228,15 @@ def database_errors_translated() -> Generator[None]:
         yield
     except psycopg.errors.LockNotAvailable as error:
         raise LockWaitError(
-            f"PostgreSQL does not answer: {describe_error(error)}; `freshet doctor` shows who holds the lock"
+            f"PostgreSQL does not answer: {public_text(error)}; `freshet doctor` shows who holds the lock"
         ) from error
     except psycopg.Error as error:
         if is_transient(error):
             raise DependencyError(
-                f"PostgreSQL does not answer: {describe_error(error)}"
+                f"PostgreSQL does not answer: {public_text(error)}"
             ) from without_rows(error)
         raise DatabaseRefusalError(
-            f"PostgreSQL refuses the statement: {describe_error(error)}"
+            f"PostgreSQL refuses the statement: {public_text(error)}"
         ) from without_rows(error)
 
 
@@ -331,7 +332,7 @@ def _apply(connection: Connection, name: str, text: str) -> None:
     except psycopg.errors.LockNotAvailable as error:
         raise LockWaitError(
             f"migration {name} did not get its locks within {seconds} s and changed nothing: "
-            f"{describe_error(error)}. Run `freshet migrate` again when no long transaction is under way."
+            f"{public_text(error)}. Run `freshet migrate` again when no long transaction is under way."
         ) from error
 
 
@@ -363,7 +364,7 @@ def _ensure_pgvector(connection: Connection, facts: ServerFacts) -> None:
         try:
             connection.execute(query("create_pgvector"))
         except psycopg.Error as error:
-            observed = f"the extension vector cannot be installed: {one_line(error)}"
+            observed = f"the extension vector cannot be installed: {public_text(error)}"
             raise missing_pgvector(facts, observed).error() from error
         facts = read_facts(connection)
         register_vector(connection)

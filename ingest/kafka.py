@@ -4,6 +4,7 @@
 # pyright: reportPrivateImportUsage=false
 
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec
 
+from corpus.disclosure.error_text import public_text
 from corpus.errors import ConfigurationError, DependencyError
 from corpus.log_limit import LogLimit
 from ingest.answers import UNREADABLE, Answers
@@ -64,6 +66,10 @@ _HINTS = {
 }
 
 
+# A warning about a property quotes its value, which may be a secret.
+_PROPERTY_VALUE = re.compile(r"set to `.*?`")
+
+
 class LibrdkafkaLog:
     """Writes what librdkafka logs to our log; one line per kind ("FAIL", "CONFWARN", ...) and minute passes."""
 
@@ -75,6 +81,7 @@ class LibrdkafkaLog:
         facility, text = message, message
         if arguments:
             facility, text = str(arguments[0]), message % arguments
+        text = _PROPERTY_VALUE.sub("set to a value", text)
         logger.log(
             min(level, logging.INFO),
             "librdkafka: %s",
@@ -371,9 +378,7 @@ def _answer(future: "Future[Any]", doing: str) -> Any:
     try:
         return future.result(timeout=_ANSWER_SECONDS + 5)
     except KafkaException as error:
-        raise DependencyError(
-            f"Kafka: {doing} failed: {error.args[0].str()}"
-        ) from error
+        raise DependencyError(f"Kafka: {doing} failed: {public_text(error)}") from error
     except TimeoutError as error:
         raise DependencyError(
             f"Kafka: {doing} took longer than {_ANSWER_SECONDS} s"

@@ -9,6 +9,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import scalar_row
 
+from corpus.disclosure.error_text import public_text
 from corpus.errors import DependencyError
 from corpus.sessions.rows import Connection, fetch_one
 from corpus.sessions.server import ServerFacts, read_facts
@@ -18,7 +19,6 @@ from corpus.sessions.settings import (
     KEEPALIVE_INTERVAL_SECONDS,
     TCP_USER_TIMEOUT_MS,
 )
-from corpus.sqlstates import one_line
 
 # Connection strings by which this process has reached PostgreSQL itself.
 _DIRECT: set[str] = set()
@@ -40,7 +40,7 @@ def open_unchecked(url: str, *, session_name: str) -> tuple[Connection, ServerFa
             raise
     except psycopg.OperationalError as error:
         raise DependencyError(
-            f"PostgreSQL does not answer: {one_line(error)}. Is it running? See `freshet status`."
+            f"PostgreSQL does not answer: {public_text(error)}. Is it running? See `freshet status`."
         ) from error
 
 

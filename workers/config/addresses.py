@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from corpus.disclosure.error_text import service_text
 from corpus.errors import ConfigurationError, DependencyError
 
 # Any of them says that libpq's own variables name the server.
@@ -135,7 +136,8 @@ def temporal_profile() -> dict[str, Any] | None:
     try:
         arguments = dict(ClientConfig.load_client_connect_config())
     except (RuntimeError, OSError, ValueError) as error:
-        shown = " ".join(str(error).split())
+        # The library quotes the lines of the file, which may hold a key.
+        shown = service_text(error)
         raise ConfigurationError(
             f"the Temporal profile that TEMPORAL_* name cannot be used: {shown}"
         ) from error

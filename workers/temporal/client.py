@@ -3,27 +3,36 @@
 import dataclasses
 
 from temporalio.client import Client
-from temporalio.converter import (
-    DataConverter,
-    DefaultFailureConverterWithEncodedAttributes,
-)
+from temporalio.converter import DataConverter
 
+from corpus.disclosure.error_text import service_text
 from corpus.errors import ConfigurationError, DependencyError
 from workers.config.addresses import temporal_profile
 from workers.config.settings import Settings
+from workers.temporal.failures import (
+    EncryptedFailureConverter,
+    PublicFailureConverter,
+)
 from workers.tracing.switch import interceptors
+
+
+def plain_converter() -> DataConverter:
+    """Plain JSON; of errors, what they may say in public."""
+    return dataclasses.replace(
+        DataConverter.default, failure_converter_class=PublicFailureConverter
+    )
 
 
 def data_converter(settings: Settings) -> DataConverter:
     """Plain JSON, or encrypted where the operator gave keys."""
-    converter = DataConverter.default
+    converter = plain_converter()
     if settings.payload_keys:
         from workers.temporal.codec import EncryptionCodec
 
         converter = dataclasses.replace(
             converter,
             payload_codec=EncryptionCodec.from_file(settings.payload_keys),
-            failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
+            failure_converter_class=EncryptedFailureConverter,
         )
     return converter
 
@@ -46,9 +55,9 @@ async def temporal(settings: Settings, *, namespace: str | None = None) -> Clien
         )
     except ValueError as error:
         raise ConfigurationError(
-            f"Temporal's address {address!r} (TEMPORAL_ADDRESS) is not host:port: {error}"
+            f"Temporal's address {address!r} (TEMPORAL_ADDRESS) is not host:port"
         ) from error
     except RuntimeError as error:
         raise DependencyError(
-            f"Temporal does not answer at {address}: {error}. Is it running? See `freshet status`."
+            f"Temporal does not answer at {address}: {service_text(error)}. Is it running? See `freshet status`."
         ) from error

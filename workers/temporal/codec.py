@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadCodec
 
+from corpus.disclosure.error_text import public_text
 from corpus.errors import ConfigurationError
 
 _ENCODING = b"binary/encrypted"
@@ -48,7 +49,9 @@ class EncryptionCodec(PayloadCodec):
             # Windows editors put U+FEFF first.
             content = file.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"{shown} cannot be read: {error}") from error
+            raise ConfigurationError(
+                f"{shown} cannot be read: {public_text(error)}"
+            ) from error
         keys: dict[str, bytes] = {}
         lines = content.splitlines()
         for number, line in enumerate(lines, 1):

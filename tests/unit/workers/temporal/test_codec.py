@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from temporalio.api.common.v1 import Payload
-from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes
 
 from corpus.errors import ConfigurationError
 from workers.config.settings import load
 from workers.temporal.client import data_converter
 from workers.temporal.codec import EncryptionCodec
+from workers.temporal.failures import EncryptedFailureConverter
 
 OLD, NEW = bytes(range(32)), bytes(range(32, 64))
 SECRET = Payload(
@@ -177,12 +177,11 @@ async def test_the_client_uses_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("FRESHET_DATABASE_URL", "host=nowhere")
     monkeypatch.setenv("FRESHET_KAFKA_BOOTSTRAP", "nowhere:9092")
     monkeypatch.setenv("TEMPORAL_ADDRESS", "nowhere:7233")
-    assert data_converter(load(tmp_path)) is DataConverter.default
+    assert data_converter(load(tmp_path)).payload_codec is None
     monkeypatch.setenv("FRESHET_PAYLOAD_KEYS", str(file))
     converter = data_converter(load(tmp_path))
-    assert (
-        converter.failure_converter_class is DefaultFailureConverterWithEncodedAttributes
-    )  # messages of errors too
+    # Messages of errors, too.
+    assert converter.failure_converter_class is EncryptedFailureConverter
     (payload,) = await converter.encode(["the levee breaks at noon"])
     assert payload.metadata["key-id"] == b"new"
     assert await converter.decode([payload]) == ["the levee breaks at noon"]
