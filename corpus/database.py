@@ -118,6 +118,7 @@ def _pin_settings(
         "names": [setting.name for setting in settings],
         "values": [setting.value for setting in settings],
         "instead_of": [setting.instead_of for setting in settings],
+        "needs_right": [setting.needs_right for setting in settings],
     }
     connection.execute(query("pin_settings"), values)
     if facts.vector_schema is not None:  # else `migrate` installs the extension

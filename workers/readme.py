@@ -69,6 +69,8 @@ def _pinned(setting: Pinned) -> str:
     value = f"`{setting.value}`"
     if setting.instead_of:
         value = f"{value}, where it is `{setting.instead_of}`"
+    if setting.needs_right:
+        value = f"{value}, where the user may set it"
     return _row([f"`{setting.name}`", value, setting.why])
 
 
