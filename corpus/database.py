@@ -21,6 +21,7 @@ from psycopg.rows import class_row, scalar_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from corpus.disclosure.error_text import public_text
+from corpus.disclosure.secret import Secret, revealed
 from corpus.errors import (
     ConfigurationError,
     DatabaseRefusalError,
@@ -83,7 +84,7 @@ MAINTENANCE_LIMITS = SessionLimits(lock=0, statement=0)
 
 
 def connect(
-    url: str,
+    url: str | Secret,
     *,
     application: str = "freshet",
     autocommit: bool = True,
@@ -146,7 +147,7 @@ class Pool(ConnectionPool[Connection]):
 
 
 def open_pool(
-    url: str,
+    url: str | Secret,
     *,
     size: int,
     application: str = "freshet",
@@ -159,11 +160,11 @@ def open_pool(
     Raises:
         ConfigurationError: Freshet cannot use this server. One that does not answer is waited for.
     """
-    arguments = connection_arguments(url, _session_name(application))
+    arguments = connection_arguments(revealed(url), _session_name(application))
 
     def prepare(connection: Connection) -> None:
         try:
-            facts = observe(connection, url, arguments)
+            facts = observe(connection, revealed(url), arguments)
             require(facts, EVERY_SESSION)
             _pin_settings(connection, facts, limits)
         except FreshetError as error:
@@ -172,7 +173,7 @@ def open_pool(
         pool.refusal = None
 
     pool = Pool(
-        url,
+        lambda: revealed(url),  # read again for each connection: a password is rotated
         min_size=1,
         max_size=size,
         kwargs={"autocommit": True, **arguments},
@@ -187,7 +188,7 @@ def open_pool(
     return pool
 
 
-def _require_usable(url: str, application: str) -> None:
+def _require_usable(url: str | Secret, application: str) -> None:
     with suppress(DependencyError):
         connection, facts = open_unchecked(url, session_name=_session_name(application))
         with connection:
@@ -271,7 +272,9 @@ def applied_migrations(connection: Connection) -> dict[str, str]:
     return {migration.name: migration.sha256 for migration in applied}
 
 
-def migrate(url: str, *, notify: Callable[[str], None] | None = None) -> list[str]:
+def migrate(
+    url: str | Secret, *, notify: Callable[[str], None] | None = None
+) -> list[str]:
     """Apply the migrations that are missing, each in its own transaction, one migrator at a time.
 
     A migration waits a few seconds for a lock on a table: what comes after it in the queue would wait as well.

@@ -58,7 +58,8 @@ CONSUMER_PROPERTIES: dict[str, Any] = {
 }
 
 _HINTS = {
-    KafkaError._AUTHENTICATION: "check sasl.username and sasl.password in the file FRESHET_KAFKA_PROPERTIES",
+    KafkaError._AUTHENTICATION: "check sasl.username and sasl.password in the file FRESHET_KAFKA_PROPERTIES, or "
+    "FRESHET_KAFKA_PASSWORD",
     KafkaError._ALL_BROKERS_DOWN: "no broker answers: is Kafka running, is FRESHET_KAFKA_BOOTSTRAP right?",
     KafkaError._SSL: "check ssl.ca.location and the certificates in the file FRESHET_KAFKA_PROPERTIES",
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "the user lacks READ or DESCRIBE on the topic",

@@ -52,8 +52,7 @@ def _settings() -> list[str]:
 def _setting(setting: Setting) -> str:
     name = f"`{setting.name}`"
     default = f"`{setting.default}` {setting.unit}" if setting.default else ""
-    secret = " (secret)" if setting.secret else ""
-    return _row([name, default.strip(), setting.help + secret])
+    return _row([name, default.strip(), setting.help + setting.note()])
 
 
 def _sessions() -> list[str]:

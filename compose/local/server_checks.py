@@ -125,7 +125,11 @@ def _settings(home: Path) -> str:
 
 
 SERVER_CHECKS = (
-    Check("postgres", _postgres, "`freshet up`, or check FRESHET_DATABASE_URL / PG*"),
+    Check(
+        "postgres",
+        _postgres,
+        "`freshet up`, or check FRESHET_DATABASE_URL, FRESHET_DATABASE_PASSWORD / PG*",
+    ),
     Check(
         "whole sessions",
         _sessions,

@@ -66,6 +66,7 @@ class Postgres(Part):
 
     port: int
     name: str = "postgres"
+    has_settings: bool = False
     # "Fast" shutdown: sessions are ended, nothing is lost.
     stop_signal: signal.Signals = signal.SIGINT
     grace_seconds: float = 30.0

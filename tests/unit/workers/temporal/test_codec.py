@@ -185,3 +185,15 @@ async def test_the_client_uses_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (payload,) = await converter.encode(["the levee breaks at noon"])
     assert payload.metadata["key-id"] == b"new"
     assert await converter.decode([payload]) == ["the levee breaks at noon"]
+
+
+async def test_keys_are_replaced_without_a_restart(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text(line("old", OLD))
+    codec = EncryptionCodec.from_file(str(file))
+    (before,) = await codec.encode([SECRET])
+    file.write_text(line("new", NEW) + line("old", OLD))
+    (after,) = await codec.encode([SECRET])
+    assert (before.metadata["key-id"], after.metadata["key-id"]) == (b"old", b"new")
+    file.write_text("nonsense")  # as while it is written
+    assert await codec.decode([before, after]) == [SECRET, SECRET]
