@@ -21,8 +21,8 @@ def render() -> str:
     """Return the text of the file."""
     lines = [_HEAD]
     for setting in SETTINGS:
-        secret = " (secret)" if setting.secret else ""
-        lines.append(f"# {setting.help}{secret}\n#{setting.name}={setting.default}\n")
+        help_line = f"# {setting.help}{setting.note()}"
+        lines.append(f"{help_line}\n#{setting.name}={setting.default}\n")
     return "\n".join(lines)
 
 

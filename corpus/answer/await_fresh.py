@@ -15,6 +15,7 @@ from corpus.answer.await_rows import (
 )
 from corpus.batch import OUTCOMES_KEPT_DAYS
 from corpus.database import Connection
+from corpus.dead_letter import without_quote
 from corpus.service import AwaitFreshRequest, AwaitFreshResponse, WaitOutcome
 
 _ENDED = {
@@ -329,7 +330,7 @@ def _never(
 
 
 def _dead_lettered(letter: DeadLetterRow) -> AwaitFreshResponse:
-    detail = f"{letter.reason}: {letter.detail}"
+    detail = f"{letter.reason}: {without_quote(letter.detail)}"
     return _never(WaitOutcome.DEAD_LETTERED, detail, letter.batch)
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 
+from corpus.disclosure.error_text import public_text
 from corpus.service import MAX_HITS, AwaitFreshRequest, DescribeRequest, SearchRequest
 
 MAX_QUERY_CHARACTERS = 10_000
@@ -106,7 +107,7 @@ def _metadata_problem(metadata: str) -> str | None:
     try:
         parsed = json.loads(metadata)
     except ValueError as error:
-        return f"metadata is not JSON: {error}"
+        return f"metadata is not JSON: {public_text(error)}"
     except RecursionError:
         return "metadata is nested too deeply"
     if not isinstance(parsed, dict):

@@ -13,6 +13,7 @@ from psycopg.rows import class_row, scalar_row
 from corpus.answer.bounds import MAX_TEXT_CHARACTERS, bounded
 from corpus.answer.cancellation import cancellable
 from corpus.database import Connection, database_errors_translated, fetch_one
+from corpus.disclosure.error_text import public_text
 from corpus.embed.embedder import Embedder
 from corpus.embed.model_files import read_embedding_spec
 from corpus.errors import (
@@ -248,9 +249,7 @@ def _instant(name: str, value: int, microseconds: int) -> datetime:
     try:
         return _EPOCH + timedelta(microseconds=value * microseconds)
     except OverflowError as error:
-        raise ConfigurationError(
-            f"{name} is {value}, which is not a time: {error}"
-        ) from error
+        raise ConfigurationError(f"{name} is {value}, which is not a time") from error
 
 
 def _settle(
@@ -295,7 +294,7 @@ def _refusals_translated() -> Generator[None]:
     try:
         yield
     except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled) as error:
-        reason = error.diag.message_primary or error
+        reason = public_text(error)
         raise DependencyError(
             f"the search could not be answered in time: {reason}; search again"
         ) from error
@@ -305,7 +304,7 @@ def _refusals_translated() -> Generator[None]:
         is_of_values = is_own or isinstance(error, psycopg.DataError)
         if not is_of_values:
             raise
-        reason = error.diag.message_primary or error
+        reason = public_text(error)
         raise ConfigurationError(f"the search was refused: {reason}") from error
 
 

@@ -20,7 +20,7 @@ from corpus.clean.normalise import normalise
 from corpus.clean.payload import without_payloads
 from corpus.clean.plain import plain_blocks
 from corpus.clean.rst.reader import read_rst
-from corpus.dead_letter import DeadLetterReason
+from corpus.dead_letter import DeadLetterReason, Quoting
 from corpus.limits.fair_queue import QueuedBatch
 from corpus.limits.processes import (
     DEFAULT_MEMORY_MB,
@@ -44,7 +44,7 @@ _OVERRUNS = {
         DeadLetterReason.CLEANING_FAILED,
         "the process that cleaned and split it died with {}",
     ),
-    Limit.ERROR: (DeadLetterReason.CLEANING_FAILED, "{}"),
+    Limit.ERROR: (DeadLetterReason.CLEANING_FAILED, "the cleaner raised {}"),
 }
 
 Result = TypeVar("Result")
@@ -116,7 +116,7 @@ def format_of(content_type: str | None, spec: PreparationSpec) -> str | Cleaning
         return "plain"
     return CleaningFailure(
         DeadLetterReason.UNSUPPORTED_CONTENT,
-        f'content type {stated[:100]!r} is not text; send text, or set unknown_content_type = "text"',
+        Quoting.CONTENT_TYPE.detail(value=repr(stated[:100])),
     )
 
 
@@ -248,7 +248,11 @@ def _failure_or_result(outcome: Result | Overrun) -> Result | CleaningFailure:
     if not isinstance(outcome, Overrun):
         return outcome
     reason, message = _OVERRUNS[outcome.limit]
-    return CleaningFailure(reason, message.format(outcome.detail))
+    detail = outcome.detail
+    if outcome.limit is Limit.ERROR:
+        # After the class comes the library's message, which may quote the document.
+        detail = detail.partition(":")[0]
+    return CleaningFailure(reason, message.format(detail))
 
 
 def _too_large(content: str, spec: PreparationSpec) -> CleaningFailure | None:

@@ -11,7 +11,6 @@ import logging
 import os
 import re
 import sys
-import traceback
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -291,10 +290,14 @@ def _write_error(error: Exception, _message: str) -> tuple[ExitCode, str] | None
     return None
 
 
-def _database_error(error: Exception, message: str) -> tuple[ExitCode, str] | None:
+def _database_error(error: Exception, _message: str) -> tuple[ExitCode, str] | None:
     if not type(error).__module__.startswith("psycopg"):
         return None
     from psycopg import DataError, InterfaceError, OperationalError, errors
+
+    from corpus.disclosure.error_text import public_text
+
+    message = public_text(error)
 
     if isinstance(error, (OperationalError, InterfaceError)):
         return ExitCode.UNAVAILABLE, message
@@ -323,13 +326,15 @@ def _kafka_error(error: Exception, _message: str) -> tuple[ExitCode, str] | None
         return None
     from confluent_kafka import KafkaError
 
+    from corpus.disclosure.error_text import public_text
+
     cause = next(iter(error.args), None)
     if not isinstance(cause, KafkaError):
-        return ExitCode.UNAVAILABLE, f"Kafka: {error}"
+        return ExitCode.UNAVAILABLE, f"Kafka: {public_text(error)}"
     if cause.code() == KafkaError._INVALID_ARG:
         return (
             ExitCode.USAGE,
-            f"FRESHET_KAFKA_PROPERTIES or an argument is wrong: {cause.str()}",
+            f"FRESHET_KAFKA_PROPERTIES or an argument is wrong: {public_text(error)}",
         )
     return ExitCode.UNAVAILABLE, f"Kafka: {cause.str()}"
 
@@ -342,7 +347,7 @@ def _temporal_error(error: Exception, message: str) -> tuple[ExitCode, str] | No
 
 def _report_error(error: Exception, message: str, *, debug: bool) -> None:
     if debug:
-        traceback.print_exception(error)
+        _write_trace(error)
     if message:
         write_message(f"freshet: {message}")
 
@@ -354,10 +359,19 @@ def _report_internal_error(error: Exception, *, debug: bool) -> None:
             "unexpected error", exc_info=error, extra={"action": "unexpected_error"}
         )
         return
-    summary = " ".join(f"{type(error).__name__}: {error}".split())
+    from corpus.disclosure.error_text import public_text
+
+    summary = public_text(error)
     if debug:
         write_message(f"freshet: internal error: {summary}")
-        traceback.print_exception(error)
+        _write_trace(error)
         return
     hint = "Run the command again with --debug to see where it happened."
     write_message(f"freshet: internal error: {summary}. {hint}")
+
+
+def _write_trace(error: Exception) -> None:
+    """Where an error happened; a library's message may quote what it was working on, so it is left out."""
+    from corpus.disclosure.error_text import public_trace
+
+    sys.stderr.write(public_trace(error))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from corpus.disclosure.secret import holds_password
 from workers.config.values import ENDPOINT, NAMESPACE
 
 _MAX_NUMBER = 999_999
@@ -19,6 +20,12 @@ _SERVER = r"([A-Za-z_]+://)?(\[[0-9A-Fa-f:.]+\]|[^\s:,/=\[\]]+)(:[0-9]{1,5})?"
 _URL = r"[A-Za-z][A-Za-z0-9+.-]*://.+"
 
 Reader = Callable[[str], object]
+
+
+class HiddenValueError(ValueError):
+    """A value is wrong, and holds what no message may show."""
+
+
 Choice = TypeVar("Choice", bound=str)
 
 
@@ -90,6 +97,10 @@ def url(value: str) -> str:
     """A URL of any scheme; which ones there are, the staging store knows."""
     if not re.fullmatch(_URL, value):
         raise ValueError("is not a URL; write file:///folder or s3://bucket/prefix")
+    if holds_password(value):
+        raise HiddenValueError(
+            "holds a user, a password or parameters; credentials belong into the variables of the store (AWS_..., ...)"
+        )
     return value
 
 
@@ -126,12 +137,17 @@ def connection_string(value: str) -> str:
     from psycopg.conninfo import conninfo_to_dict
 
     try:
-        conninfo_to_dict(value)
+        stated = conninfo_to_dict(value)
     except ProgrammingError:
         raise ValueError(
             "is not a connection string; write postgresql://user:password@host:port/database, "
             "or host=... dbname=..."
         ) from None
+    # libpq would look for a host named after the rest of the password, and its error would show it.
+    if "@" in str(stated.get("host") or ""):
+        raise ValueError(
+            "is not a connection string: a password in a URL has its special characters escaped, an @ as %40"
+        )
     return value
 
 

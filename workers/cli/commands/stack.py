@@ -1,6 +1,5 @@
 """`freshet up`, `down`, `status`, `logs`, `doctor`: the local stack."""
 
-import re
 import sys
 import time
 from collections.abc import Sequence
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from compose.local.doctor import CheckResult
 
 _FOLLOW_SECONDS = 0.2
-_PASSWORD_IN_URL = re.compile(r"(://[^:/@]+:)[^@]+@")
-_PASSWORD_SETTING = re.compile(r"password=\S+")
 
 Detach = Annotated[
     bool,
@@ -155,16 +152,11 @@ def _show_attached(result: "UpResult", home: Path) -> None:
 
 
 def _show_addresses(result: "UpResult") -> None:
+    from corpus.disclosure.secret import without_password
+
     for name, address in result.addresses.items():
         if address:
             write_message(f"  {name.replace('_', ' '):<18} {without_password(address)}")
-
-
-def without_password(address: str) -> str:
-    """An address for people: a password in a URL or a connection string becomes `***`."""
-    return _PASSWORD_IN_URL.sub(
-        r"\1***@", _PASSWORD_SETTING.sub("password=***", address)
-    )
 
 
 def _failure(result: "UpResult") -> str:

@@ -114,11 +114,15 @@ def _status_cells(rows: list[dict[str, Any]]) -> list[list[Any]]:
 
 def _status_document(rows: list[dict[str, Any]], home: Path) -> dict[str, Any]:
     from compose.local import commands as local
+    from corpus.disclosure.secret import without_password
 
+    addresses = local.read_stack(home).addresses
     return {
         "home": str(home),
         "supervisor": _supervisor_pid(home),
-        "addresses": local.read_stack(home).addresses,
+        "addresses": {
+            name: without_password(address) for name, address in addresses.items()
+        },
         "parts": rows,
     }
 
