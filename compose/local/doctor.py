@@ -127,6 +127,20 @@ def _model(home: Path) -> str:
     return f"{default.model} loads, {dimensions} dimensions"
 
 
+def _document_processes(home: Path) -> str:
+    """What the processes that read documents can reach: nothing, whatever a document makes of its parser."""
+    from corpus.limits.probe import probe
+
+    findings = probe()
+    walls = ", ".join(findings.walls)
+    if findings.reached:
+        reached = ", ".join(findings.reached)
+        raise CheckFailedError(
+            f"a parser can {reached}; what this machine has: {walls}"
+        )
+    return f"a parser reaches no file, network or process: empty environment, {walls}"
+
+
 def _addresses(home: Path) -> str:
     from workers.config.settings import load
 
@@ -173,6 +187,11 @@ MACHINE_CHECKS = (
         "parts",
         _parts,
         "`freshet logs PART` shows why; `freshet up --detach` starts what is missing",
+    ),
+    Check(
+        "document processes",
+        _document_processes,
+        "run the preparer on Linux 5.13 or newer (Landlock), install libseccomp, and do not run it as root",
     ),
     Check(
         "model",
