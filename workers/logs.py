@@ -1,11 +1,12 @@
 """Logs: one JSON object per line (or plain text), with a constant message, an `action`, and context fields."""
 
-import json
 import logging
 import sys
 import time
 import traceback
 from typing import Any
+
+from workers.shown import json_text, shown
 
 _STANDARD = set(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
@@ -28,13 +29,21 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info and record.exc_info[1]:
             line["error"] = "".join(traceback.format_exception(record.exc_info[1]))
-        return json.dumps(line, default=str, ensure_ascii=False)
+        return json_text(line, default=str)
+
+
+class TextFormatter(logging.Formatter):
+    """A record as one line of text, and the lines of a trace below it, set in, so that no text can forge a record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        first, *further = shown(super().format(record)).split("\n")
+        return "\n    ".join((first, *further))
 
 
 def _formatter(role: str, form: str) -> logging.Formatter:
     if form == "json":
         return JsonFormatter()
-    return logging.Formatter(f"%(asctime)s %(levelname)s {role} %(name)s: %(message)s")
+    return TextFormatter(f"%(asctime)s %(levelname)s {role} %(name)s: %(message)s")
 
 
 def configure(role: str, *, level: str, form: str) -> None:
