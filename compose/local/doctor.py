@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from compose.local.checks import Check, CheckFailedError, CheckResult, make_check
+from compose.local.encryption_check import ENCRYPTION_CHECK
 from compose.local.machine import ports as local_ports
 from compose.local.machine.process import run_tool
 from compose.local.parts.java import MIN_JAVA, java, java_version
@@ -33,6 +34,7 @@ def run_checks(home: Path) -> list[CheckResult]:
     results.append(addresses)
     if not addresses.ok:
         return results
+    results.append(make_check(ENCRYPTION_CHECK, home))
     results += [make_check(check, home) for check in SERVER_CHECKS]
     session = make_check(SESSION_CHECK, home)
     results.append(session)
