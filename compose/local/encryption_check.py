@@ -94,14 +94,16 @@ def _observe(home: Path) -> str:
         "kafka": kafka_problems(settings.kafka_bootstrap, settings.kafka_properties),
         "temporal": temporal_problems(settings.temporal_address, temporal_profile()),
     }
-    found = {kind: list(those) for kind, those in problems.items()}
-    allowed = settings.allow_plaintext
-    refused = [
-        one for kind, those in found.items() if kind not in allowed for one in those
-    ]
+    refused: list[str] = []
+    accepted: list[str] = []
+    for kind, found in problems.items():
+        those = list(found)
+        if kind not in settings.allow_plaintext:
+            refused += those
+        elif those:
+            accepted.append(kind)
     if refused:
         raise CheckFailedError("; ".join(refused))
-    accepted = [kind for kind in found if found[kind]]
     if accepted:
         return f"allowed by FRESHET_ALLOW_PLAINTEXT: {', '.join(accepted)}"
     return "every server is on this machine, or is verified and reached with encryption"
