@@ -1,7 +1,7 @@
 """No command lets a document or a producer do something to the terminal, the log or the spreadsheet of its reader."""
 
 import json
-import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,19 +46,25 @@ ELSEWHERE = {
 
 
 @pytest.fixture
+def freshet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> CommandLine:
+    return CommandLine(tmp_path, monkeypatch, capsys)
+
+
+@pytest.fixture
 def hostile(pipeline: Pipeline, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
     """A source whose producer writes what does something where it is shown, wherever it can."""
     monkeypatch.setenv("FRESHET_DATABASE_URL", database_url)
     monkeypatch.setenv("FRESHET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
     monkeypatch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
-    monkeypatch.setattr(sys.stdout, "reconfigure", lambda **_: None, raising=False)
     told = {"title": f"{ALL} {MARKUP}", "uri": f"http://x/{ALL}", "metadata": {"k": ALL}}
     content = f"# {MARKUP} {ALL}\n\nText {ALL}"
     pipeline.ingest(
         *(make_event(document_id, 1, content, **told) for document_id in IDS),
         make_event("id \x1b[2J\x9b", 1, content),
         make_event("kind", 1, content, content_type=f"x/{ALL}"),
-        make_event("version", 1, content, version=ALL),
+        {**make_event("version", 1, content), "version": ALL},
     )
     return pipeline
 
@@ -82,9 +88,9 @@ def test_commands_show_hostile_text_harmlessly_and_exactly(freshet: CommandLine)
         assert not harmful_characters(as_json.stdout + as_json.stderr), path
         json.loads(as_json.stdout)
     exported = json.loads(freshet("export", "--source", "s", "--json").stdout)
-    assert {row["document_id"] for row in exported} == set(IDS)
+    assert {row["id"] for row in exported} == set(IDS)
     titles = [row["title"] for row in json.loads(freshet("documents", "--json").stdout)]
-    assert any("\x1b[2J" in title for title in titles)
+    assert any(MARKUP in title for title in titles)
 
 
 @pytest.mark.usefixtures("hostile")
@@ -95,12 +101,12 @@ def test_no_cell_of_an_export_is_computed(freshet: CommandLine) -> None:
     assert {line.split("\t")[0] for line in lines} >= {"'=1+1", "'@x", "'+1", "a[/b]\\["}
 
 
-@pytest.mark.parametrize("document_id", IDS, ids=ascii)
 @pytest.mark.usefixtures("hostile")
-def test_lineage_shows_hostile_text(freshet: CommandLine, document_id: str) -> None:
-    done = freshet("lineage", "--source", "s", "--", document_id)
-    assert done.code == 0, done.stderr
-    assert not harmful_characters(done.stdout + done.stderr)
+def test_lineage_shows_hostile_text(freshet: CommandLine) -> None:
+    for document_id in IDS:
+        done = freshet("lineage", "--source", "s", "--", document_id)
+        assert done.code == 0, done.stderr
+        assert not harmful_characters(done.stdout + done.stderr)
 
 
 @pytest.mark.usefixtures("hostile")
