@@ -29,8 +29,10 @@ from psycopg.rows import class_row, scalar_row
 from compose.local.state import read_stack
 from corpus.database import Connection, connect
 from corpus.sql import query
+from workers.cli.console import write_message
 from workers.config.addresses import default_home
 from workers.config.settings import load
+from workers.shown import shown_line
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples" / "peps"
@@ -153,7 +155,7 @@ class _Display:
     def _show(self) -> None:
         now = time.monotonic()
         if sys.stderr.isatty():
-            text = self._text()
+            text = shown_line(self._text())
             sys.stderr.write(f"{_CLEAR_LINE}{text}")
             sys.stderr.flush()
         elif now - self._printed > _LINE_SECONDS:
@@ -323,9 +325,11 @@ def _count_lines(path: Path) -> int:
 
 
 def _print_title(text: str) -> None:
-    if sys.stderr.isatty():
-        text = f"\033[1m{text}\033[0m"
-    _print(f"\n{text}")
+    if not sys.stderr.isatty():
+        _print(f"\n{text}")
+        return
+    sys.stderr.write(f"\n\033[1m{shown_line(text)}\033[0m\n")
+    sys.stderr.flush()
 
 
 def _print_command(arguments: Sequence[str]) -> None:
@@ -334,8 +338,7 @@ def _print_command(arguments: Sequence[str]) -> None:
 
 def _print(text: str) -> None:
     sys.stdout.flush()
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    write_message(text)
 
 
 def _print_next_steps() -> None:

@@ -6,7 +6,6 @@ it was working on (`corpus/disclosure/error_text.py`).
 
 import asyncio
 import copy
-import json
 import logging
 import sys
 import threading
@@ -17,6 +16,7 @@ from typing import Any
 from typing_extensions import override
 
 from corpus.disclosure.error_text import public_text, public_trace
+from workers.shown import json_text, shown
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,16 @@ class JsonFormatter(PublicFormatter):
         }
         if record.exc_info and record.exc_info[1]:
             line["error"] = public_trace(record.exc_info[1])
-        return json.dumps(line, default=str, ensure_ascii=False)
+        return json_text(line, default=str)
+
+
+class TextFormatter(PublicFormatter):
+    """A record as one line of text, and the lines of a trace below it, set in, so that no text can forge a record."""
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        first, *further = shown(super().format(record)).split("\n")
+        return "\n    ".join((first, *further))
 
 
 def _without_values(record: logging.LogRecord) -> logging.LogRecord:
@@ -85,7 +94,7 @@ def _worded(value: object) -> object:
 def _formatter(role: str, form: str) -> logging.Formatter:
     if form == "json":
         return JsonFormatter()
-    return PublicFormatter(f"%(asctime)s %(levelname)s {role} %(name)s: %(message)s")
+    return TextFormatter(f"%(asctime)s %(levelname)s {role} %(name)s: %(message)s")
 
 
 def configure(role: str, *, level: str, form: str) -> None:

@@ -52,6 +52,21 @@ def one_of(*allowed: str) -> Callable[[str], str]:
     return read
 
 
+def some_of(*allowed: str) -> Callable[[str], tuple[str, ...]]:
+    """Names of a list, separated by commas; none where it is empty."""
+
+    def read(value: str) -> tuple[str, ...]:
+        names = tuple(part.strip() for part in value.split(",")) if value else ()
+        for given in names:
+            if given not in allowed:
+                raise ValueError(
+                    f"has {given!r}, which is none of {', '.join(allowed)}"
+                )
+        return names
+
+    return read
+
+
 def whole_number(minimum: int) -> Callable[[str], int]:
     """A whole number from `minimum` to 999999, in digits only."""
 

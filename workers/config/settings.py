@@ -104,6 +104,14 @@ class Settings:
             secret=True,
         ),
     ]
+    allow_plaintext: Annotated[
+        tuple[str, ...],
+        Setting(
+            "kinds of remote servers that may be reached without verified TLS: postgres, kafka, temporal, "
+            "separated by commas; `freshet doctor` names every other one",
+            read=readers.some_of("postgres", "kafka", "temporal"),
+        ),
+    ]
     device: Annotated[
         str,
         Setting(

@@ -18,6 +18,7 @@ from typing import Annotated
 import msgspec
 import psutil
 
+from compose.local.machine.files import OWNER_ONLY
 from corpus.errors import ConfigurationError, DependencyError
 
 MARK = "FRESHET_PART"
@@ -88,9 +89,9 @@ def spawn(
         ConfigurationError: the program or its log cannot be opened.
     """
     try:
-        log.parent.mkdir(parents=True, exist_ok=True)
+        log.parent.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY)
         rotate(log)
-        with log.open("ab") as output:
+        with open(log, "ab", opener=_open_private) as output:
             return subprocess.Popen(
                 list(command),
                 stdin=subprocess.DEVNULL,
@@ -99,6 +100,7 @@ def spawn(
                 env={**_inherited(has_settings), **environment, MARK: mark},
                 cwd=cwd,
                 start_new_session=True,
+                umask=0o077,
             )
     except OSError as error:
         raise ConfigurationError(f"{command[0]} cannot be started: {error}") from error
@@ -119,6 +121,10 @@ def _inherited(has_settings: bool) -> dict[str, str]:
         for name, value in os.environ.items()
         if _OF_ANY_PROGRAM.fullmatch(name)
     }
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 
 def identify(child: subprocess.Popen[bytes]) -> ProcessId:

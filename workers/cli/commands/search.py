@@ -118,7 +118,8 @@ def _show_hit(number: int, hit: "SearchHit") -> None:
     record = f"{hit.topic}/{hit.partition}@{hit.offset}"
     observed = _iso(hit.observed_at_ms)
     written = f"batch {hit.batch}, {record}, observed {observed}"
-    write(f"   {written}, language {hit.language}\n")
+    write(f"   {written}, language {hit.language}")
+    write("")
 
 
 def _metadata(pairs: list[str]) -> str:

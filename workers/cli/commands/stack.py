@@ -60,6 +60,12 @@ Timeout = Annotated[
         help="Seconds to wait until all is ready (the first start may download).",
     ),
 ]
+SingleUser = Annotated[
+    bool,
+    typer.Option(
+        "--single-user", help="Only you use this machine: no warning of other users."
+    ),
+]
 Part = Annotated[
     str,
     typer.Argument(
@@ -94,12 +100,15 @@ def up(
     temporal_port: TemporalPort = 0,
     temporal_ui_port: TemporalUiPort = 0,
     timeout: Timeout = 1800.0,
+    single_user: SingleUser = False,
     home: Home = "",
 ) -> int:
     """Start the whole stack; what runs already is left alone. Ctrl-C ends it, unless --detach."""
     from compose.local import commands as local
 
     where = state_directory(home)
+    if not single_user:
+        _warn_of_other_users()
     names = local.select_parts(workers=not no_workers, only=only or ())
     ports = {
         "postgres": postgres_port,
@@ -112,6 +121,13 @@ def up(
     if detach or local.read_supervisor(where) is not None:
         return _up_detached(where, names, timeout)
     return _up_attached(where, names, timeout)
+
+
+def _warn_of_other_users() -> None:
+    from compose.local.machine.users import shared_machine_warning
+
+    if warning := shared_machine_warning():
+        write_message(f"{warning}. --single-user: only you use this machine.")
 
 
 def _up_detached(home: Path, names: list[str], timeout: float) -> int:

@@ -117,6 +117,7 @@ def test_with_addresses_every_server_is_checked(
     results = run_checks(stack_home)
     assert [(result.name, result.ok) for result in results] == [
         ("addresses", True),
+        ("encryption", True),
         ("encoding", True),
         ("settings", True),
         ("locks", True),
@@ -251,9 +252,10 @@ def test_the_database_is_not_looked_at_where_it_gives_no_session(
     monkeypatch.setattr(doctor, "MACHINE_CHECKS", ())
     monkeypatch.setattr(doctor, "SERVICE_CHECKS", ())
     results = run_checks(stack_home)
-    names = ["addresses", *(check.name for check in SERVER_CHECKS), "settings"]
+    before = ["addresses", "encryption"]
+    names = [*before, *(check.name for check in SERVER_CHECKS), "settings"]
     assert [result.name for result in results] == names
-    assert [result.name for result in results if result.ok] == ["addresses"]
+    assert [result.name for result in results if result.ok] == before
 
 
 class NoDatabase:

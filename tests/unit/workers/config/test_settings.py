@@ -63,6 +63,7 @@ WRONG |= {
     "FRESHET_METRICS_PORT": ["0", "65536", "x"],
     "FRESHET_METRICS_HOST": ["localhost", "1.2.3", "::g"],
 }
+WRONG |= {"FRESHET_ALLOW_PLAINTEXT": ["redis", "kafka,", "postgres;kafka", "Kafka"]}
 READ_LATER = {"FRESHET_PAYLOAD_KEYS"}
 AT_THE_LIMIT = {
     "FRESHET_EMBED_THREADS": ["0", "999999", "007"],
