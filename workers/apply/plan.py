@@ -7,8 +7,9 @@ Order of the plan and of its execution, each after what it needs:
 3. sources, each in a transaction of its own, since a publish holds its source's row for as long as it takes
 4. namespaces, so that schedules and endpoints have a place to be in
 5. schedules of the freshness checks, and of the audits, for sources that exist
-6. Nexus endpoints, which lead into namespaces
-7. subscriptions and their deliveries, which call endpoints, in one transaction
+6. teams and what they are granted, in one transaction
+7. Nexus endpoints, which lead into namespaces
+8. subscriptions and their deliveries, which call endpoints, in one transaction
 
 One `apply` at a time: another one waits (`workers.apply.alone`). A plan that is carried out late does no harm: each
 change compares again before it writes (`Kind.carry_out`). What another `apply` has done already is skipped; what it
@@ -34,6 +35,7 @@ from workers.apply.schedules import Schedules
 from workers.apply.sources import Sources
 from workers.apply.spaces import Spaces
 from workers.apply.subscriptions import Subscriptions
+from workers.apply.teams import Teams
 from workers.apply.topics import Topics
 from workers.config.file import Config
 from workers.config.settings import Settings
@@ -50,6 +52,7 @@ KINDS: Kinds = (
     Namespaces(),
     Schedules(),
     AuditSchedules(),
+    Teams(),
     Endpoints(),
     Subscriptions(),
 )

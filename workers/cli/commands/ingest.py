@@ -42,7 +42,7 @@ Prune = Annotated[
     bool,
     typer.Option(
         "--prune",
-        help="Retire sources and end subscriptions that are not in the file; documents stay.",
+        help="Retire sources, end teams and subscriptions that are not in the file; documents stay.",
     ),
 ]
 Reason = Annotated[str, typer.Option(help="Why; shown in `freshet sources`.")]
@@ -84,7 +84,7 @@ def apply(
     prune: Prune = False,
     as_json: Json = False,
 ) -> None:
-    """Make sources, topics, schedules and subscriptions what the file says."""
+    """Make sources, topics, schedules, teams and subscriptions what the file says."""
     from workers.apply.plan import apply as apply_changes
     from workers.config import file as config
     from workers.config import settings
@@ -122,7 +122,7 @@ def _write_hints(done: "list[Change[Any]]") -> None:
     if any(change.action == "unlisted" for change in done):
         write_message(
             "unlisted: these are in the database but not in the file, and continue to run. "
-            "--prune retires such sources and ends such subscriptions."
+            "--prune retires such sources and ends such teams and subscriptions."
         )
     if foreign := sum(change.action == "foreign" for change in done):
         write_message(
