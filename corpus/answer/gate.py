@@ -1,0 +1,192 @@
+"""The gate before `CorpusService`: no operation begins, and none is cancelled, unless a team claims the call."""
+
+import base64
+import json
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from nexusrpc import HandlerError, HandlerErrorType
+from nexusrpc.handler import (
+    OperationContext,
+    StartOperationContext,
+    StartOperationResultAsync,
+    StartOperationResultSync,
+)
+from temporalio import worker
+
+from corpus.access import token
+from corpus.access.admission import (
+    UNCLAIMED,
+    Arrival,
+    KnownTeam,
+    caller_namespaces,
+    refusal,
+)
+from corpus.access.reader import Reader
+from corpus.access.team import Right, TeamSpec
+from corpus.answer.requests import await_prefix, is_as_of
+from corpus.service import SearchRequest
+
+# An operation that is not in this table is refused.
+_RIGHTS = {
+    "search": Right.SEARCH,
+    "describe_source": Right.SEARCH,
+    "await_fresh": Right.AWAIT,
+}
+_Result = StartOperationResultSync[Any] | StartOperationResultAsync
+
+# The team whose call is being answered; its absence is an error, never an answer.
+CALLER: ContextVar[TeamSpec] = ContextVar("freshet-caller")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What became of a call before it was answered, for the log."""
+
+    team: str  # empty: no team claims it
+    namespaces: frozenset[str]
+    operation: str
+    request: Any  # None: it cancels an operation
+    refused: str = ""  # why; empty: it is answered
+
+
+class Gate(worker.Interceptor):
+    """Of the worker of one task queue.
+
+    Args:
+        team: the team of the queue as it is now; None: it is no team's.
+        note: called with each decision.
+        clock: seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        team: Callable[[], KnownTeam | None],
+        note: Callable[[Decision], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._team = team
+        self._note = note
+        self._clock = clock
+
+    def intercept_nexus_operation(
+        self, next: worker.NexusOperationInboundInterceptor
+    ) -> worker.NexusOperationInboundInterceptor:
+        """Put the gate before the operations."""
+        return _Gated(next, self)
+
+    def admit(
+        self, context: OperationContext, request: Any, links: frozenset[str]
+    ) -> TeamSpec:
+        """The team that claims a call.
+
+        Raises:
+            HandlerError: no team does, or the team may not ask for this.
+        """
+        digest = None if request is None else token.request_digest(request)
+        arrival = Arrival(
+            service=context.service,
+            operation=context.operation,
+            token=context.headers.get(token.HEADER, ""),
+            namespaces=links,
+            digest=digest,
+        )
+        team = self._team()
+        unclaimed = refusal(arrival, team, self._clock())
+        if team is None or unclaimed is not None:
+            self._refused(arrival, request, "", unclaimed or "")
+            raise HandlerError(UNCLAIMED, type=HandlerErrorType.UNAUTHENTICATED)
+        spec = team.spec
+        forbidden = _forbidden(spec, context.operation, request)
+        if forbidden is not None:
+            self._refused(arrival, request, spec.team, forbidden)
+            raise HandlerError(forbidden, type=HandlerErrorType.UNAUTHORIZED)
+        decision = Decision(
+            team=spec.team,
+            namespaces=links,
+            operation=arrival.operation,
+            request=request,
+        )
+        self._note(decision)
+        return spec
+
+    def _refused(self, arrival: Arrival, request: Any, team: str, reason: str) -> None:
+        decision = Decision(
+            team=team,
+            namespaces=arrival.namespaces,
+            operation=arrival.operation,
+            request=request,
+            refused=reason,
+        )
+        self._note(decision)
+
+
+class _Gated(worker.NexusOperationInboundInterceptor):
+    def __init__(
+        self, next: worker.NexusOperationInboundInterceptor, gate: Gate
+    ) -> None:
+        super().__init__(next)
+        self._gate = gate
+
+    async def execute_nexus_operation_start(
+        self, input: worker.ExecuteNexusOperationStartInput
+    ) -> _Result:
+        context: StartOperationContext = input.ctx
+        links = [link.url for link in context.inbound_links]
+        spec = self._gate.admit(context, input.input, caller_namespaces(links))
+        caller = CALLER.set(spec)
+        try:
+            return await super().execute_nexus_operation_start(input)
+        finally:
+            CALLER.reset(caller)
+
+    async def execute_nexus_operation_cancel(
+        self, input: worker.ExecuteNexusOperationCancelInput
+    ) -> None:
+        """Cancel a wait of this team, and nothing else: whoever reaches the server directly names any workflow."""
+        spec = self._gate.admit(input.ctx, None, frozenset())
+        workflow_id = _workflow_of(input.token)
+        if not workflow_id.startswith(await_prefix(spec.team)):
+            raise HandlerError(
+                "there is no such operation", type=HandlerErrorType.NOT_FOUND
+            )
+        await super().execute_nexus_operation_cancel(input)
+
+
+def reader_of(team: TeamSpec, groups: tuple[str, ...] = ()) -> Reader:
+    """Who reads when a team asks for its end user.
+
+    Raises:
+        HandlerError: the team may not vouch for one of the groups.
+    """
+    others = sorted(set(groups) - set(team.groups))
+    if others:
+        message = f"groups: team {team.team!r} may not vouch for {others[0]!r}"
+        raise HandlerError(message, type=HandlerErrorType.BAD_REQUEST)
+    sources = frozenset(team.sources)
+    return Reader(name=f"team:{team.team}", sources=sources, groups=groups)
+
+
+def _forbidden(team: TeamSpec, operation: str, request: Any) -> str | None:
+    """Which right a team lacks for a call; None: none."""
+    needed = [_RIGHTS.get(operation, Right.OPERATE)]
+    if isinstance(request, SearchRequest) and is_as_of(request):
+        needed.append(Right.AS_OF)
+    for right in needed:
+        if right not in team.rights:
+            return f"team {team.team!r} does not have the right {right.value!r}"
+    return None
+
+
+def _workflow_of(operation_token: str) -> str:
+    """The workflow that an operation's token names; empty where it cannot be read."""
+    padding = "=" * (-len(operation_token) % 4)
+    try:
+        decoded = base64.urlsafe_b64decode(operation_token + padding)
+        named: Any = json.loads(decoded)
+        return str(named["wid"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
