@@ -1,9 +1,11 @@
 """The gate before `CorpusService`: no operation begins, and none is cancelled, unless a team claims the call."""
 
+import asyncio
 import base64
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -48,9 +50,27 @@ class Decision:
 
     team: str  # empty: no team claims it
     namespaces: frozenset[str]
-    operation: str
-    request: Any  # None: it cancels an operation
+    operation: str  # "cancel OPERATION" where it cancels one
+    request: Any = None
+    granted: frozenset[str] = frozenset()  # sources of the team
     refused: str = ""  # why; empty: it is answered
+
+    @property
+    def actor(self) -> str:
+        """As the access log names it."""
+        return f"team:{self.team}" if self.team else "unclaimed"
+
+    @property
+    def sources(self) -> frozenset[str]:
+        """The sources that the call is about, granted or not."""
+        if isinstance(self.request, SearchRequest):
+            return frozenset(self.request.sources) or self.granted
+        one: str | None = getattr(self.request, "source", None)
+        return frozenset() if one is None else frozenset({one})
+
+
+# What a decision is noted with: done once that is durable.
+Note = Callable[[Decision], Future[None]]
 
 
 class Gate(worker.Interceptor):
@@ -58,14 +78,14 @@ class Gate(worker.Interceptor):
 
     Args:
         team: the team of the queue as it is now; None: it is no team's.
-        note: called with each decision.
+        note: called with each decision. A call is answered once the note about it is durable.
         clock: seconds since 1970.
     """
 
     def __init__(
         self,
         team: Callable[[], KnownTeam | None],
-        note: Callable[[Decision], None],
+        note: Note,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._team = team
@@ -80,8 +100,8 @@ class Gate(worker.Interceptor):
 
     def admit(
         self, context: OperationContext, request: Any, links: frozenset[str]
-    ) -> TeamSpec:
-        """The team that claims a call.
+    ) -> tuple[TeamSpec, Future[None]]:
+        """The team that claims a call, and the note about it.
 
         Raises:
             HandlerError: no team does, or the team may not ask for this.
@@ -97,28 +117,27 @@ class Gate(worker.Interceptor):
         team = self._team()
         unclaimed = refusal(arrival, team, self._clock())
         if team is None or unclaimed is not None:
-            self._refused(arrival, request, "", unclaimed or "")
+            self._refused(arrival, "", unclaimed or "")
             raise HandlerError(UNCLAIMED, type=HandlerErrorType.UNAUTHENTICATED)
         spec = team.spec
         forbidden = _forbidden(spec, context.operation, request)
         if forbidden is not None:
-            self._refused(arrival, request, spec.team, forbidden)
+            self._refused(arrival, spec.team, forbidden)
             raise HandlerError(forbidden, type=HandlerErrorType.UNAUTHORIZED)
         decision = Decision(
             team=spec.team,
             namespaces=links,
-            operation=arrival.operation,
+            operation=_named(arrival),
             request=request,
+            granted=frozenset(spec.sources),
         )
-        self._note(decision)
-        return spec
+        return spec, self._note(decision)
 
-    def _refused(self, arrival: Arrival, request: Any, team: str, reason: str) -> None:
+    def _refused(self, arrival: Arrival, team: str, reason: str) -> None:
         decision = Decision(
             team=team,
             namespaces=arrival.namespaces,
-            operation=arrival.operation,
-            request=request,
+            operation=_named(arrival),
             refused=reason,
         )
         self._note(decision)
@@ -136,24 +155,43 @@ class _Gated(worker.NexusOperationInboundInterceptor):
     ) -> _Result:
         context: StartOperationContext = input.ctx
         links = [link.url for link in context.inbound_links]
-        spec = self._gate.admit(context, input.input, caller_namespaces(links))
+        admitted = self._gate.admit(context, input.input, caller_namespaces(links))
+        spec, noted = admitted
         caller = CALLER.set(spec)
         try:
-            return await super().execute_nexus_operation_start(input)
+            result = await super().execute_nexus_operation_start(input)
         finally:
             CALLER.reset(caller)
+        await _durable(noted)
+        return result
 
     async def execute_nexus_operation_cancel(
         self, input: worker.ExecuteNexusOperationCancelInput
     ) -> None:
         """Cancel a wait of this team, and nothing else: whoever reaches the server directly names any workflow."""
-        spec = self._gate.admit(input.ctx, None, frozenset())
+        spec, noted = self._gate.admit(input.ctx, None, frozenset())
         workflow_id = _workflow_of(input.token)
         if not workflow_id.startswith(await_prefix(spec.team)):
             raise HandlerError(
                 "there is no such operation", type=HandlerErrorType.NOT_FOUND
             )
+        await _durable(noted)
         await super().execute_nexus_operation_cancel(input)
+
+
+async def _durable(noted: Future[None]) -> None:
+    """Wait for the note about a call; what is not noted is not answered."""
+    try:
+        await asyncio.wrap_future(noted)
+    except Exception as error:
+        message = "the call cannot be logged now; call again"
+        raise HandlerError(message, type=HandlerErrorType.UNAVAILABLE) from error
+
+
+def _named(arrival: Arrival) -> str:
+    if arrival.digest is None:
+        return f"cancel {arrival.operation}"
+    return arrival.operation
 
 
 def reader_of(team: TeamSpec, groups: tuple[str, ...] = ()) -> Reader:

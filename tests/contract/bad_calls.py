@@ -28,6 +28,8 @@ BAD = [
     ("search x --where a=" + "[" * 90_000, "is nested too deeply"),
     ("search a\udcff", r"argument 'a\xff' is not UTF-8"),
     ("lineage a\udcff", r"argument 'a\xff' is not UTF-8"),
+    ("audit log", NO_STACK),
+    ("audit log --limit 0", "Invalid value for '--limit'"),
     ("teams list", NO_STACK),
     ("teams key", "Missing argument 'team'. See `freshet teams key --help`."),
     ("teams key x", NO_STACK),

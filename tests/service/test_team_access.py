@@ -106,7 +106,7 @@ async def test_a_stranger_learns_nothing(two_sources: Env, temporal_env: Any) ->
     env = two_sources
     noted: list[Decision] = []
     stranger = await temporal_env.client()
-    async with env.light_worker(), gateway_of(env, answer, noted.append), asking(stranger) as ask:
+    async with env.light_worker(), gateway_of(env, answer, noted), asking(stranger) as ask:
         stolen = tokens(env, "peps")
         for endpoint in (env.corpus_endpoint, f"{env.corpus_endpoint}-of-no-team"):
             for source in ("peps", "secret", "nope"):
@@ -136,7 +136,7 @@ async def test_a_wrong_token_opens_nothing(two_sources: Env) -> None:
         "the token is of another team": {"team": "legal"},
         "the token is of another request": {"of": "secret"},
     }
-    async with env.light_worker(), gateway_of(env, answer, noted.append), asking(env.team) as ask:
+    async with env.light_worker(), gateway_of(env, answer, noted), asking(env.team) as ask:
         assert await ask(env.corpus_endpoint, "peps") == REFUSED
         for changed in wrong.values():
             made = tokens(env, "peps", **changed)

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from corpus.access.client import SignedCalls
 from corpus.access.keys import add_key, key_file
 from corpus.access.team import TeamSpec
 from corpus.activities import PublishActivities
-from corpus.answer.gate import Gate
+from corpus.answer.gate import Decision, Gate
 from corpus.database import Connection, connect, open_pool
 from corpus.deliver.activities import wake_delivery
 from corpus.deliver.subscription import SubscriberSpec
@@ -38,7 +38,8 @@ from workers.apply.namespaces import Namespaces
 from workers.apply.plan import execute, plan
 from workers.apply.subscriptions import Subscriptions, subscriptions
 from workers.apply.teams import Teams
-from workers.calls.queues import Note, TeamQueues, TeamRegistry
+from workers.calls.log import AnswerLog
+from workers.calls.queues import TeamQueues, TeamRegistry
 from workers.config.file import Config
 from workers.roles import gateway
 from workers.roles import orchestrator as deliveries
@@ -154,11 +155,17 @@ async def make_env(database_url: str, temporal: Any, keys: Path = Path("no-keys"
 
 @asynccontextmanager
 async def gateway_of(
-    env: Env, search: gateway.Search, note: Note = lambda _decision: None
+    env: Env, search: gateway.Search, noted: list[Decision] | None = None
 ) -> AsyncIterator[TeamRegistry]:
     """The role gateway in this process, with the teams as they are now; its refresh is the test's to call."""
     env.identity()
-    with open_pool(env.database_url, size=2) as pool:
+    with open_pool(env.database_url, size=2) as pool, AnswerLog(pool) as answers:
+
+        def note(decision: Decision) -> Future[None]:
+            if noted is not None:
+                noted.append(decision)
+            return answers.note(decision)
+
         make = gateway.worker_of(env.client, pool, search=search)
         registry = TeamRegistry(pool, env.keys)
         registry.refresh()

@@ -23,6 +23,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from corpus.database import database_errors_translated
 from corpus.errors import FreshetError, LockWaitError
 from workers.apply import checks, sources
 from workers.apply.alone import OnWait, alone
@@ -39,6 +40,7 @@ from workers.apply.teams import Teams
 from workers.apply.topics import Topics
 from workers.config.file import Config
 from workers.config.settings import Settings
+from workers.operations import note_operation
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +99,21 @@ async def apply(
     ):
         await _check_installation(services)
         changes = await plan(services, config, prune=prune, kinds=kinds)
+        _note(services, changes)
         await execute(services, changes, report=report, kinds=kinds)
+
+
+def _note(services: Services, changes: Plan) -> None:
+    """A row of the access log for each change that is about to be made; one of a source is in the source's chain."""
+    with database_errors_translated():
+        for change in changes:
+            if change.is_needed:
+                what = f"{change.action} {change.kind} {change.name}"
+                fields = [field.path for field in change.fields]
+                source = change.name if change.kind == Sources.name else None
+                note_operation(
+                    services.connection, "apply", source, change=what, fields=fields
+                )
 
 
 def kinds_for(settings: Settings) -> Kinds:

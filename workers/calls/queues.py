@@ -14,7 +14,7 @@ from corpus.access.admission import KnownTeam
 from corpus.access.keys import key_file, read_keys
 from corpus.access.team import TeamSpec, team_queue
 from corpus.access.teams import team_rows
-from corpus.answer.gate import Decision, Gate
+from corpus.answer.gate import Gate, Note
 from corpus.database import Connection, database_errors_translated
 from corpus.errors import ConfigurationError, FreshetError
 from corpus.log_limit import LogLimit
@@ -23,8 +23,6 @@ logger = logging.getLogger(__name__)
 logger.addFilter(LogLimit())
 
 _REFRESH_SECONDS = 2.0
-
-Note = Callable[[Decision], None]
 
 
 @dataclass(slots=True)

@@ -205,7 +205,7 @@ class FreshnessTable(Table):
 
 
 class AuditTable(Table):
-    """[source.NAME.audit]: whether the corpus equals the source's records, by schedule."""
+    """[source.NAME.audit]: whether the corpus equals the source's records, by schedule; and the access log."""
 
     every: Seconds | None = Field(
         default=_AUDIT.every_seconds,
@@ -219,10 +219,15 @@ class AuditTable(Table):
         default=_AUDIT.rate,
         description="Records or documents per second; 0: no limit.",
     )
+    queries: Literal["hash", "text"] = Field(
+        default=_AUDIT.queries,
+        description="What `freshet audit log` keeps of the queries to this source: their SHA-256, or their text.",
+    )
 
     def spec(self) -> AuditSpec:
         """As the workers read it."""
-        return AuditSpec(every_seconds=self.every, sample=self.sample, rate=self.rate)
+        fields = self.model_dump()
+        return AuditSpec(every_seconds=fields.pop("every"), **fields)
 
 
 class SourceTable(Table):

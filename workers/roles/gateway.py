@@ -17,7 +17,7 @@ from temporalio.worker import Worker
 
 from corpus import task_queues
 from corpus.access.reader import Reader, reading_as
-from corpus.answer.gate import Decision, Gate
+from corpus.answer.gate import Gate
 from corpus.answer.requests import is_as_of
 from corpus.answer.search import EmbedderOf, search
 from corpus.answer.service_handler import (
@@ -40,6 +40,7 @@ from corpus.service import (
     SourceDescription,
 )
 from freshness import scan
+from workers.calls.log import AnswerLog
 from workers.calls.queues import TeamQueues, TeamRegistry
 from workers.config.settings import Settings
 from workers.roles import metrics
@@ -66,6 +67,10 @@ async def run(settings: Settings) -> None:
     url = settings.database_url
     with (
         open_pool(
+            url, size=1, application="freshet-gateway-log", limits=SHORT_LIMITS
+        ) as pool_of_log,
+        AnswerLog(pool_of_log) as answers,
+        open_pool(
             url,
             size=THREADS,
             application="freshet-gateway-search",
@@ -84,9 +89,9 @@ async def run(settings: Settings) -> None:
         pools = PoolFigures(metrics.meter(), search=pool, as_of=pool_for_the_past)
         make = worker_of(client, pool, search=answer)
         registry = TeamRegistry(pool, settings.team_keys)
-        teams = TeamQueues(registry, make, _note)
+        teams = TeamQueues(registry, make, answers.note)
         await serve(
-            make(task_queues.NEXUS, Gate(_no_team, _note)),
+            make(task_queues.NEXUS, Gate(_no_team, answers.note)),
             "gateway",
             preload=preload,
             teams=teams.run(),
@@ -96,19 +101,6 @@ async def run(settings: Settings) -> None:
 
 def _no_team() -> None:
     """Queue `freshet-nexus` belongs to none."""
-
-
-def _note(decision: Decision) -> None:
-    if not decision.refused:
-        return
-    context = {
-        "action": "call_refused",
-        "team": decision.team,
-        "namespaces": sorted(decision.namespaces),
-        "operation": decision.operation,
-        "reason": decision.refused,
-    }
-    logger.warning("a call is refused", extra=context)
 
 
 def answering(

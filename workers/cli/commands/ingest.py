@@ -219,12 +219,14 @@ def pause_source(name: Source, reason: Reason = "paused by an operator") -> None
     from corpus.database import connect, database_errors_translated
     from ingest import operate
     from workers.config import settings
+    from workers.operations import note_operation
 
     resolved = settings.load()
     with (
         connect(resolved.database_url, application="freshet-source") as connection,
         database_errors_translated(),
     ):
+        note_operation(connection, "source pause", name, reason=reason)
         operate.pause(connection, name, reason)
     asyncio.run(signal_entity(resolved, name, "reload", state="paused"))
     write_message(f"{name} is paused; `freshet source resume {name}` continues")
@@ -235,12 +237,14 @@ def resume_source(name: Source, skip_gap: SkipGap = False) -> None:
     from corpus.database import connect, database_errors_translated
     from ingest import operate
     from workers.config import settings
+    from workers.operations import note_operation
 
     resolved = settings.load()
     with (
         connect(resolved.database_url, application="freshet-source") as connection,
         database_errors_translated(),
     ):
+        note_operation(connection, "source resume", name, skip_gap=skip_gap)
         skipped = (
             operate.skip_gaps(connection, _cluster(resolved), name) if skip_gap else []
         )

@@ -48,14 +48,15 @@ def add_key(team: Team) -> None:
     from corpus.access.teams import team_rows
     from corpus.database import connect, database_errors_translated
     from workers.config import settings
+    from workers.operations import note_operation
 
     resolved = settings.load()
     with connect(resolved.database_url) as connection, database_errors_translated():
-        stored = team_rows(connection, team)
-    if not stored:
-        raise CommandError(
-            f"there is no team {team!r}; `freshet teams list` lists them, and `freshet apply` makes them"
-        )
+        if not team_rows(connection, team):
+            raise CommandError(
+                f"there is no team {team!r}; `freshet teams list` lists them, and `freshet apply` makes them"
+            )
+        note_operation(connection, "teams key", team=team)
     path = keys.key_file(resolved.team_keys, team)
     try:
         key_id = keys.add_key(path)
