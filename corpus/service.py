@@ -207,8 +207,9 @@ class CorpusService:
     which value is wrong.
 
     A team calls its own endpoint, with a token in the header `freshet-team` (`corpus.access.client.SignedCalls` makes
-    it). A call that no team claims fails with UNAUTHENTICATED, and a right that the team lacks with UNAUTHORIZED. What
-    is not granted does not exist: a source that the team may not read fails as one that there is not.
+    it). A call that no team claims fails with UNAUTHENTICATED, a right that the team lacks with UNAUTHORIZED, and a
+    call above its quota with RESOURCE_EXHAUSTED and the seconds after which to call again; none is tried again. What is
+    not granted does not exist: a source that the team may not read fails as one that there is not.
     """
 
     search: nexusrpc.Operation[SearchRequest, SearchResponse]

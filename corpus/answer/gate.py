@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -27,6 +28,7 @@ from corpus.access.admission import (
     caller_namespaces,
     refusal,
 )
+from corpus.access.quota import CallQuota
 from corpus.access.reader import Reader
 from corpus.access.team import Right, TeamSpec
 from corpus.answer.requests import await_prefix, is_as_of
@@ -91,6 +93,7 @@ class Gate(worker.Interceptor):
         self._team = team
         self._note = note
         self._clock = clock
+        self._quota = CallQuota()
 
     def intercept_nexus_operation(
         self, next: worker.NexusOperationInboundInterceptor
@@ -104,7 +107,7 @@ class Gate(worker.Interceptor):
         """The team that claims a call, and the note about it.
 
         Raises:
-            HandlerError: no team does, or the team may not ask for this.
+            HandlerError: no team does, or the team may not ask for this, or not now.
         """
         digest = None if request is None else token.request_digest(request)
         arrival = Arrival(
@@ -124,6 +127,8 @@ class Gate(worker.Interceptor):
         if forbidden is not None:
             self._refused(arrival, spec.team, forbidden)
             raise HandlerError(forbidden, type=HandlerErrorType.UNAUTHORIZED)
+        if request is not None:
+            self._take(arrival, spec)
         decision = Decision(
             team=spec.team,
             namespaces=links,
@@ -132,6 +137,22 @@ class Gate(worker.Interceptor):
             granted=frozenset(spec.sources),
         )
         return spec, self._note(decision)
+
+    def _take(self, arrival: Arrival, spec: TeamSpec) -> None:
+        """Take a call of the team's quota.
+
+        The error is final: the caller's server would repeat the call at times of its own, until its token has expired.
+        """
+        seconds = self._quota.take(spec.calls_per_minute)
+        if not seconds:
+            return
+        used = f"team {spec.team!r} has used its {spec.calls_per_minute:,} calls per minute"
+        self._refused(arrival, spec.team, used)
+        raise HandlerError(
+            f"{used}; try again in {math.ceil(seconds)} s",
+            type=HandlerErrorType.RESOURCE_EXHAUSTED,
+            retryable_override=False,
+        )
 
     def _refused(self, arrival: Arrival, team: str, reason: str) -> None:
         decision = Decision(

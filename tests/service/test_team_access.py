@@ -172,6 +172,15 @@ async def test_a_team_without_rights_or_groups(two_sources: Env) -> None:
         board = await ask(env.corpus_endpoint, "peps", groups=("staff", "board"))
         refused = f"BAD_REQUEST: groups: team {TEAM!r} may not vouch for 'board'"
         assert set(board.values()) == {refused}
+        # A quota counts the calls before it; the server does not try again by itself.
+        few = dataclasses.replace(env.team_spec(), calls_per_minute=1)
+        await env.reconcile(teams=(few,))
+        registry.refresh()
+        for outcome in (await ask(env.corpus_endpoint, "peps")).values():
+            words = (
+                f"RESOURCE_EXHAUSTED: team {TEAM!r} has used its 1 calls per minute; try again in "
+            )
+            assert outcome.startswith(words)
         # A team that has ended is refused, and its queue is served all the same.
         await env.reconcile(teams=())
         registry.refresh()
