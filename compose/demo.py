@@ -27,6 +27,7 @@ from typing import Any
 from psycopg.rows import class_row, scalar_row
 
 from compose.local.state import read_stack
+from corpus.access.keys import key_file
 from corpus.database import Connection, connect
 from corpus.sql import query
 from workers.cli.console import write_message
@@ -37,6 +38,7 @@ from workers.shown import shown_line
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples" / "peps"
 SOURCE = "peps"
+TEAM = "team-search"
 FRESHET = [sys.executable, "-m", "workers"]
 # Each is answered by a text that came with a change, after the first version of its document.
 QUESTIONS = (
@@ -81,6 +83,8 @@ def _run() -> None:
     )
     _freshet("up", "--detach")
     _freshet("apply", str(EXAMPLE / "freshet.toml"))
+    if not key_file(load().team_keys, TEAM).exists():
+        _freshet("teams", "key", TEAM)
     notices = Path(tempfile.mkdtemp(prefix="freshet-demo-")) / "notices.jsonl"
     with _team(notices), connect(load().database_url) as connection:
         _print_title(

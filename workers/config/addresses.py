@@ -78,6 +78,10 @@ class LocalStack:
         """The staging store; a folder of HOME where the stack names none."""
         return self.addresses.get("staging_url") or (self.home / "staging").as_uri()
 
+    def team_keys(self) -> str:
+        """The folder of the teams' keys: one of HOME."""
+        return str(self.home.absolute() / "team-keys")
+
     def temporal_address(self) -> str:
         """Temporal: the server that TEMPORAL_* name, else the stack's."""
         profile = temporal_profile()

@@ -93,6 +93,14 @@ def port(value: str) -> int | None:
     return number
 
 
+def folder(value: str) -> Path:
+    """A folder by its absolute path, since processes run in different folders."""
+    path = Path(value)
+    if not path.is_absolute():
+        raise ValueError("is not an absolute path")
+    return path
+
+
 def ip_address(value: str) -> str:
     """An IP address of version 4 or 6."""
     try:

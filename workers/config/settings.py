@@ -92,9 +92,18 @@ class Settings:
     nexus_endpoint: Annotated[
         str,
         Setting(
-            "Nexus endpoint of Freshet's own service, which teams call; known in the whole Temporal cluster",
+            "Nexus endpoint that is no team's: its calls are refused; known in the whole Temporal cluster",
             default=CORPUS_ENDPOINT,
             read=readers.endpoint,
+        ),
+    ]
+    team_keys: Annotated[
+        Path,
+        Setting(
+            "folder with the keys of the teams that call over Nexus, a file TEAM.key for each; "
+            "default: FRESHET_HOME/team-keys",
+            read=readers.folder,
+            fallback=LocalStack.team_keys,
         ),
     ]
     payload_keys: Annotated[

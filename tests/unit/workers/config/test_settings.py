@@ -62,6 +62,7 @@ WRONG = {
 WRONG |= {
     "FRESHET_METRICS_PORT": ["0", "65536", "x"],
     "FRESHET_METRICS_HOST": ["localhost", "1.2.3", "::g"],
+    "FRESHET_TEAM_KEYS": ["keys", "./keys", "~/keys"],
 }
 WRONG |= {"FRESHET_ALLOW_PLAINTEXT": ["redis", "kafka,", "postgres;kafka", "Kafka"]}
 READ_LATER = {"FRESHET_PAYLOAD_KEYS"}
