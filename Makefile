@@ -2,7 +2,8 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
-UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+# Pinned by hash in tools.lock, like all that builds and checks: not the one that the machine may have.
+UV := .uv/bin/uv
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
@@ -18,18 +19,20 @@ T ?=
 # `make faults ARGS=--help` lists its options.
 ARGS ?=
 
-.PHONY: help setup demo up down status test test-fast check lint contracts types spelling fmt histories replay bench faults shape lock docs hooks clean
+.PHONY: help setup demo up down status test test-fast check lint contracts types spelling fmt histories replay bench faults shape sbom lock docs hooks clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-.uv/bin/uv:
-	$(PYTHON) -m venv .uv && .uv/bin/pip install --quiet uv
+.uv/.installed: tools.lock
+	$(PYTHON) -m venv .uv
+	.uv/bin/pip install --quiet --require-hashes --requirement tools.lock
+	@touch $@
 
-.venv/.installed: requirements.lock pyproject.toml $(if $(filter .uv/bin/uv,$(UV)),.uv/bin/uv)
+.venv/.installed: requirements.lock pyproject.toml .uv/.installed
 	$(UV) venv --quiet --allow-existing --python $(shell command -v $(PYTHON)) .venv
 	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
-	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --build-constraint tools.lock --editable .
 	@touch $@
 
 setup: .venv/.installed ## install everything, locked, into .venv
@@ -92,9 +95,15 @@ faults: setup ## kill, freeze and delay everything under the PEP stream; ARGS="-
 shape: setup ## the figures of the code's shape
 	$(BIN)/python -m tests.bench.shape
 
-lock: ## resolve the dependencies again into requirements.lock
+sbom: setup ## write build/sbom.json (CycloneDX): everything that is installed, fetched or run in a container
+	@mkdir -p build
+	.uv/bin/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible | $(BIN)/python -m compose.sbom > build/sbom.json.new
+	@mv build/sbom.json.new build/sbom.json
+
+lock: .uv/.installed ## resolve the dependencies again into requirements.lock, the tools into tools.lock
 	$(UV) lock --quiet --upgrade
 	$(UV) export --quiet --no-header --no-annotate --no-emit-project --extra all --group dev --format requirements-txt > requirements.lock
+	$(UV) pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate tools.in --output-file tools.lock
 
 docs: setup ## regenerate the generated pages: settings table, env.example, JSON Schema, table of the code's shape
 	$(BIN)/python -m workers.readme

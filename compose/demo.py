@@ -27,14 +27,18 @@ from typing import Any
 from psycopg.rows import class_row, scalar_row
 
 from compose.local.state import read_stack
+from corpus.access.keys import key_file
 from corpus.database import Connection, connect
 from corpus.sql import query
+from workers.cli.console import write_message
 from workers.config.addresses import default_home
 from workers.config.settings import load
+from workers.shown import shown_line
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples" / "peps"
 SOURCE = "peps"
+TEAM = "team-search"
 FRESHET = [sys.executable, "-m", "workers"]
 # Each is answered by a text that came with a change, after the first version of its document.
 QUESTIONS = (
@@ -79,6 +83,8 @@ def _run() -> None:
     )
     _freshet("up", "--detach")
     _freshet("apply", str(EXAMPLE / "freshet.toml"))
+    if not key_file(load().team_keys, TEAM).exists():
+        _freshet("teams", "key", TEAM)
     notices = Path(tempfile.mkdtemp(prefix="freshet-demo-")) / "notices.jsonl"
     with _team(notices), connect(load().database_url) as connection:
         _print_title(
@@ -153,7 +159,7 @@ class _Display:
     def _show(self) -> None:
         now = time.monotonic()
         if sys.stderr.isatty():
-            text = self._text()
+            text = shown_line(self._text())
             sys.stderr.write(f"{_CLEAR_LINE}{text}")
             sys.stderr.flush()
         elif now - self._printed > _LINE_SECONDS:
@@ -323,9 +329,11 @@ def _count_lines(path: Path) -> int:
 
 
 def _print_title(text: str) -> None:
-    if sys.stderr.isatty():
-        text = f"\033[1m{text}\033[0m"
-    _print(f"\n{text}")
+    if not sys.stderr.isatty():
+        _print(f"\n{text}")
+        return
+    sys.stderr.write(f"\n\033[1m{shown_line(text)}\033[0m\n")
+    sys.stderr.flush()
 
 
 def _print_command(arguments: Sequence[str]) -> None:
@@ -334,8 +342,7 @@ def _print_command(arguments: Sequence[str]) -> None:
 
 def _print(text: str) -> None:
     sys.stdout.flush()
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    write_message(text)
 
 
 def _print_next_steps() -> None:

@@ -9,8 +9,8 @@ _HEAD = """\
 # The file is made from workers/config/settings.py by `python -m compose.env_example`; a test fails if it is outdated.
 # compose.yaml sets the addresses of its own services. TEMPORAL_* and PG* keep their usual meaning.
 
-# password of the database in compose.yaml
-#POSTGRES_PASSWORD=freshet
+# password of the database in compose.yaml; there is no default, make one: openssl rand -hex 24
+#POSTGRES_PASSWORD=
 
 # collector that traces are sent to, OTLP over HTTP; empty: none are made. Other OTEL_* variables may follow.
 #OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318
@@ -21,8 +21,8 @@ def render() -> str:
     """Return the text of the file."""
     lines = [_HEAD]
     for setting in SETTINGS:
-        secret = " (secret)" if setting.secret else ""
-        lines.append(f"# {setting.help}{secret}\n#{setting.name}={setting.default}\n")
+        help_line = f"# {setting.help}{setting.note()}"
+        lines.append(f"{help_line}\n#{setting.name}={setting.default}\n")
     return "\n".join(lines)
 
 

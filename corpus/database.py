@@ -20,6 +20,8 @@ from pgvector.psycopg import register_vector
 from psycopg.rows import class_row, scalar_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from corpus.disclosure.error_text import public_text
+from corpus.disclosure.secret import Secret, revealed
 from corpus.errors import (
     ConfigurationError,
     DatabaseRefusalError,
@@ -44,7 +46,7 @@ from corpus.sessions.server import (
 )
 from corpus.sessions.settings import LIMITS, settings_of
 from corpus.sql import query
-from corpus.sqlstates import describe_error, is_transient, one_line, without_rows
+from corpus.sqlstates import is_transient, without_rows
 
 _MIGRATION_LOCK = 0x66726573686574  # "freshet": one migrator at a time
 MIGRATION_WAIT_SECONDS = 30  # for the migrator before
@@ -82,7 +84,7 @@ MAINTENANCE_LIMITS = SessionLimits(lock=0, statement=0)
 
 
 def connect(
-    url: str,
+    url: str | Secret,
     *,
     application: str = "freshet",
     autocommit: bool = True,
@@ -117,6 +119,7 @@ def _pin_settings(
         "names": [setting.name for setting in settings],
         "values": [setting.value for setting in settings],
         "instead_of": [setting.instead_of for setting in settings],
+        "needs_right": [setting.needs_right for setting in settings],
     }
     connection.execute(query("pin_settings"), values)
     if facts.vector_schema is not None:  # else `migrate` installs the extension
@@ -144,7 +147,7 @@ class Pool(ConnectionPool[Connection]):
 
 
 def open_pool(
-    url: str,
+    url: str | Secret,
     *,
     size: int,
     application: str = "freshet",
@@ -157,11 +160,11 @@ def open_pool(
     Raises:
         ConfigurationError: Freshet cannot use this server. One that does not answer is waited for.
     """
-    arguments = connection_arguments(url, _session_name(application))
+    arguments = connection_arguments(revealed(url), _session_name(application))
 
     def prepare(connection: Connection) -> None:
         try:
-            facts = observe(connection, url, arguments)
+            facts = observe(connection, revealed(url), arguments)
             require(facts, EVERY_SESSION)
             _pin_settings(connection, facts, limits)
         except FreshetError as error:
@@ -170,7 +173,7 @@ def open_pool(
         pool.refusal = None
 
     pool = Pool(
-        url,
+        lambda: revealed(url),  # read again for each connection: a password is rotated
         min_size=1,
         max_size=size,
         kwargs={"autocommit": True, **arguments},
@@ -185,7 +188,7 @@ def open_pool(
     return pool
 
 
-def _require_usable(url: str, application: str) -> None:
+def _require_usable(url: str | Secret, application: str) -> None:
     with suppress(DependencyError):
         connection, facts = open_unchecked(url, session_name=_session_name(application))
         with connection:
@@ -227,15 +230,15 @@ def database_errors_translated() -> Generator[None]:
         yield
     except psycopg.errors.LockNotAvailable as error:
         raise LockWaitError(
-            f"PostgreSQL does not answer: {describe_error(error)}; `freshet doctor` shows who holds the lock"
+            f"PostgreSQL does not answer: {public_text(error)}; `freshet doctor` shows who holds the lock"
         ) from error
     except psycopg.Error as error:
         if is_transient(error):
             raise DependencyError(
-                f"PostgreSQL does not answer: {describe_error(error)}"
+                f"PostgreSQL does not answer: {public_text(error)}"
             ) from without_rows(error)
         raise DatabaseRefusalError(
-            f"PostgreSQL refuses the statement: {describe_error(error)}"
+            f"PostgreSQL refuses the statement: {public_text(error)}"
         ) from without_rows(error)
 
 
@@ -269,7 +272,9 @@ def applied_migrations(connection: Connection) -> dict[str, str]:
     return {migration.name: migration.sha256 for migration in applied}
 
 
-def migrate(url: str, *, notify: Callable[[str], None] | None = None) -> list[str]:
+def migrate(
+    url: str | Secret, *, notify: Callable[[str], None] | None = None
+) -> list[str]:
     """Apply the migrations that are missing, each in its own transaction, one migrator at a time.
 
     A migration waits a few seconds for a lock on a table: what comes after it in the queue would wait as well.
@@ -331,7 +336,7 @@ def _apply(connection: Connection, name: str, text: str) -> None:
     except psycopg.errors.LockNotAvailable as error:
         raise LockWaitError(
             f"migration {name} did not get its locks within {seconds} s and changed nothing: "
-            f"{describe_error(error)}. Run `freshet migrate` again when no long transaction is under way."
+            f"{public_text(error)}. Run `freshet migrate` again when no long transaction is under way."
         ) from error
 
 
@@ -363,7 +368,7 @@ def _ensure_pgvector(connection: Connection, facts: ServerFacts) -> None:
         try:
             connection.execute(query("create_pgvector"))
         except psycopg.Error as error:
-            observed = f"the extension vector cannot be installed: {one_line(error)}"
+            observed = f"the extension vector cannot be installed: {public_text(error)}"
             raise missing_pgvector(facts, observed).error() from error
         facts = read_facts(connection)
         register_vector(connection)

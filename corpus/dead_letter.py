@@ -1,5 +1,11 @@
-"""Why an event cannot be used; the dead letter keeps this reason with the event's original bytes."""
+"""Why an event cannot be used; the dead letter keeps this reason with the event's original bytes.
 
+A dead letter's detail may quote what the event holds. The quote stays in the database: `without_quote` is what a header
+of the dead-letter topic, and an answer to another team, says.
+"""
+
+import re
+from collections.abc import Mapping
 from enum import StrEnum
 
 
@@ -30,3 +36,54 @@ class DeadLetterReason(StrEnum):
         "not_embeddable"  # the model makes no usable vector of a text of it
     )
     NOT_STORABLE = "not_storable"  # PostgreSQL refuses a value of it, or its size
+
+
+class Quoting(StrEnum):
+    """Details that quote, with `{value}` for the quote; the one that any other could be taken for is the last."""
+
+    NO_OBJECT = "the value is {value}, not a JSON object"
+    NO_JSON = "not JSON: {words} at character {number}: {value}"
+    OTHER_FORMAT = "the value is {words}, not {wanted}; it starts with {value}"
+    CHARSET = "the charset {value} is refused, as browsers refuse it; send UTF-8"
+    CONTENT_TYPE = 'content type {value} is not text; send text, or set unknown_content_type = "text"'
+    ID_CHARACTER = "id {value} has the character U+{hex}, a control character or half of a surrogate pair"
+    ID_BLANK = "id {value} is blank"
+    ID_SIZE = "id {value} has {number} bytes; at most {limit} are allowed"
+    KEY = "the key {value} is used as the id and is not UTF-8"
+    FIELD = "{name} is {value}; it must be {wanted}"
+
+    def detail(self, **parts: str) -> str:
+        """The detail in words."""
+        return self.value.format(**parts)
+
+
+_ANY = {"value": ".*", "number": "[0-9,]+", "limit": "[0-9,]+", "hex": "[0-9A-F]+"}
+_WORDS = ".*?"
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    """What details of a template match: the quote takes as much as it can, the other parts as little."""
+    pieces = re.split(r"\{(\w+)\}", template)
+    pattern = ""
+    for number, piece in enumerate(pieces):
+        is_name = number % 2 == 1
+        if is_name:
+            pattern += f"(?P<{piece}>{_ANY.get(piece, _WORDS)})"
+        else:
+            pattern += re.escape(piece)
+    return re.compile(pattern, re.DOTALL)
+
+
+_PATTERNS: Mapping[Quoting, re.Pattern[str]] = {
+    quoting: _pattern(quoting.value) for quoting in Quoting
+}
+
+
+def without_quote(detail: str) -> str:
+    """A dead letter's detail for readers outside the database: what it quotes of the event is left out."""
+    for quoting, pattern in _PATTERNS.items():
+        match = pattern.fullmatch(detail)
+        if match is not None:
+            parts = match.groupdict() | {"value": "(a value)"}
+            return quoting.detail(**parts)
+    return detail

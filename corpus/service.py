@@ -14,7 +14,7 @@ from enum import StrEnum
 import nexusrpc
 
 CORPUS_ENDPOINT = "freshet-corpus"
-"""Nexus endpoint of `CorpusService`, unless the operator chose another name."""
+"""Nexus endpoint that is no team's, unless the operator chose another name; each team calls an endpoint of its own."""
 
 MAX_HITS = 100
 """Greatest number of hits of one search."""
@@ -39,7 +39,7 @@ class SearchRequest:
     query: str  # 1 to 10,000 characters
     k: int = 10  # hits wanted, 1 to MAX_HITS
     mode: str = "hybrid"  # "vector", "text" or "hybrid"
-    sources: tuple[str, ...] = ()  # empty: every source
+    sources: tuple[str, ...] = ()  # empty: every source that the team is granted
     metadata: str = (
         ""  # a JSON object that the document's metadata must contain; empty: no filter
     )
@@ -49,6 +49,9 @@ class SearchRequest:
     as_of_batch: int | None = (
         None  # a batch of the one source that is searched: when it became visible
     )
+    # Of the end user on whose behalf the team asks; the team must be able to vouch for each. Empty: only what every
+    # reader of the sources may see.
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +105,9 @@ class DescribeRequest:
     """The source to describe."""
 
     source: str
+    groups: tuple[
+        str, ...
+    ] = ()  # as in SearchRequest; `documents` counts what they see
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +182,7 @@ class AwaitFreshRequest:
     time_ms: int | None = None
     timeout_seconds: int = 3_600  # 0 to 2,592,000 (30 days); 0: check once, do not wait
     topic_id: str | None = None  # belongs to target 1
+    groups: tuple[str, ...] = ()  # as in SearchRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +205,11 @@ class CorpusService:
 
     Every operation may be repeated without harm. A request that is wrong fails with BAD_REQUEST, and the message says
     which value is wrong.
+
+    A team calls its own endpoint, with a token in the header `freshet-team` (`corpus.access.client.SignedCalls` makes
+    it). A call that no team claims fails with UNAUTHENTICATED, a right that the team lacks with UNAUTHORIZED, and a
+    call above its quota with RESOURCE_EXHAUSTED and the seconds after which to call again; none is tried again. What is
+    not granted does not exist: a source that the team may not read fails as one that there is not.
     """
 
     search: nexusrpc.Operation[SearchRequest, SearchResponse]

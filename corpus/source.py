@@ -93,7 +93,7 @@ class FreshnessSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditSpec:
-    """Audits by schedule.
+    """Audits by schedule, and what the access log holds.
 
     Every setting with its default, its unit and its meaning; the tables of `freshet.toml` take defaults from here.
     """
@@ -104,6 +104,8 @@ class AuditSpec:
     sample: int = 0
     # Records, or documents, per second; 0: no limit.
     rate: int = 5_000
+    # What the access log keeps of a query: "hash" or "text".
+    queries: str = "hash"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,8 @@
 
 import psycopg
 
+from corpus.disclosure.error_text import public_text
+
 # SQLSTATEs, or classes of them, of conditions that end without a change to the statement.
 _TRANSIENT_STATES = (
     "08",  # connection
@@ -40,25 +42,6 @@ def is_data_error(error: psycopg.Error) -> bool:
     return is_of_data and error.sqlstate not in _NO_DATA_STATES
 
 
-def describe_error(error: psycopg.Error) -> str:
-    """One line for a person, without values of rows.
-
-    The server's line DETAIL quotes the row that it refuses, and so do its messages about single values (class 22).
-    """
-    state = error.sqlstate or ""
-    message = error.diag.message_primary
-    if message is None:
-        return one_line(error)
-    if not state.startswith("22"):
-        return f"{' '.join(message.split())} ({state})"
-    return f"{type(error).__name__} ({state})"
-
-
-def one_line(error: BaseException) -> str:
-    """The message without line breaks."""
-    return " ".join(str(error).split())
-
-
 def without_rows(error: psycopg.Error) -> psycopg.Error:
     """The same error, without the server's words about values: Temporal keeps the causes of a failure."""
-    return type(error)(describe_error(error)).with_traceback(error.__traceback__)
+    return type(error)(public_text(error)).with_traceback(error.__traceback__)

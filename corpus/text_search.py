@@ -10,6 +10,7 @@ from corpus.database import (
     database_errors_translated,
     fetch_one,
 )
+from corpus.disclosure.secret import Secret
 from corpus.sql import query
 
 _APPLICATION = "freshet-text-search"
@@ -59,7 +60,7 @@ def set_character_type(url: str, database: str, character_type: str) -> None:
         connection.execute(query("set_character_type"), values)
 
 
-def rebuild_search_texts(url: str) -> SearchTexts:
+def rebuild_search_texts(url: str | Secret) -> SearchTexts:
     """Rebuild the search texts that an older version, or another character type, made; in small transactions.
 
     What is rebuilt stays rebuilt when this is interrupted. Later calls look only at chunks that came since.

@@ -4,6 +4,7 @@
 # pyright: reportPrivateImportUsage=false
 
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec
 
+from corpus.disclosure.error_text import public_text
 from corpus.errors import ConfigurationError, DependencyError
 from corpus.log_limit import LogLimit
 from ingest.answers import UNREADABLE, Answers
@@ -56,12 +58,17 @@ CONSUMER_PROPERTIES: dict[str, Any] = {
 }
 
 _HINTS = {
-    KafkaError._AUTHENTICATION: "check sasl.username and sasl.password in the file FRESHET_KAFKA_PROPERTIES",
+    KafkaError._AUTHENTICATION: "check sasl.username and sasl.password in the file FRESHET_KAFKA_PROPERTIES, or "
+    "FRESHET_KAFKA_PASSWORD",
     KafkaError._ALL_BROKERS_DOWN: "no broker answers: is Kafka running, is FRESHET_KAFKA_BOOTSTRAP right?",
     KafkaError._SSL: "check ssl.ca.location and the certificates in the file FRESHET_KAFKA_PROPERTIES",
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "the user lacks READ or DESCRIBE on the topic",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "the user lacks READ on the consumer group FRESHET_KAFKA_GROUP",
 }
+
+
+# A warning about a property quotes its value, which may be a secret.
+_PROPERTY_VALUE = re.compile(r"set to `.*?`")
 
 
 class LibrdkafkaLog:
@@ -75,6 +82,7 @@ class LibrdkafkaLog:
         facility, text = message, message
         if arguments:
             facility, text = str(arguments[0]), message % arguments
+        text = _PROPERTY_VALUE.sub("set to a value", text)
         logger.log(
             min(level, logging.INFO),
             "librdkafka: %s",
@@ -371,9 +379,7 @@ def _answer(future: "Future[Any]", doing: str) -> Any:
     try:
         return future.result(timeout=_ANSWER_SECONDS + 5)
     except KafkaException as error:
-        raise DependencyError(
-            f"Kafka: {doing} failed: {error.args[0].str()}"
-        ) from error
+        raise DependencyError(f"Kafka: {doing} failed: {public_text(error)}") from error
     except TimeoutError as error:
         raise DependencyError(
             f"Kafka: {doing} took longer than {_ANSWER_SECONDS} s"

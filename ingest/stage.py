@@ -13,11 +13,12 @@ import polars as pl
 
 from corpus.batch import BatchRef, StagedFile
 from corpus.dead_letter import DeadLetterReason
+from corpus.disclosure.error_text import public_text
 from corpus.log_limit import LogLimit
 from corpus.source import SourceSpec
 from corpus.staging.frames import schema_of, to_parquet
 from corpus.staging.layout import STAGED_EVENTS, events_name
-from ingest.decode import fields, times
+from ingest.decode import times
 from ingest.decode.decoder import (
     beyond_scale,
     decode,
@@ -31,7 +32,6 @@ logger = logging.getLogger(__name__)
 logger.addFilter(LogLimit())
 
 _SCHEMA = schema_of(STAGED_EVENTS)
-_MAX_DETAIL_CHARACTERS = 200
 _DESCRIPTION = ("uri", "title", "content_type", "acl", "stated_language")
 
 # Values by column name; a column that is missing is null.
@@ -227,10 +227,9 @@ def _dead_letter_row(record: KafkaRecord, error: Exception) -> Row:
         exc_info=error,
         extra={"action": "dead_letter", "topic": record.topic, "offset": record.offset},
     )
-    message = fields.shown(str(error), _MAX_DETAIL_CHARACTERS)
     undecodable = Undecodable(
         reason=DeadLetterReason.NOT_DECODABLE,
-        detail=f"cannot be staged: {type(error).__name__}: {message}",
+        detail=f"cannot be staged: {public_text(error)}",
     )
     return _record_values(record) | _event_values(undecodable)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from temporalio.service import RPCError
 
+from corpus.disclosure.error_text import public_text
 from corpus.errors import FreshetError
 from ingest.condition import NEEDS_ATTENTION, Condition
 from workers.config.settings import Settings
@@ -22,7 +23,7 @@ def explain(settings: Settings, rows: Sequence[dict[str, Any]]) -> None:
     try:
         stages = asyncio.run(StageWatcher(settings).look(sources))
     except (FreshetError, RPCError) as error:
-        problem = f"what its batches do is not known: {error}"
+        problem = f"what its batches do is not known: {public_text(error)}"
     explain_by(rows, stages, problem)
 
 

@@ -1,19 +1,46 @@
-"""Logs: one JSON object per line (or plain text), with a constant message, an `action`, and context fields."""
+"""Logs: one JSON object per line (or plain text), with a constant message, an `action`, and context fields.
 
-import json
+An error is logged by its kind, its place and words without values, whoever logs it: a library's message may quote what
+it was working on (`corpus/disclosure/error_text.py`).
+"""
+
+import asyncio
+import copy
 import logging
 import sys
+import threading
 import time
-import traceback
+from collections.abc import Mapping
 from typing import Any
+
+from typing_extensions import override
+
+from corpus.disclosure.error_text import public_text, public_trace
+from workers.shown import json_text, shown
+
+logger = logging.getLogger(__name__)
 
 _STANDARD = set(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
-class JsonFormatter(logging.Formatter):
+class PublicFormatter(logging.Formatter):
+    """A record as text; errors among its arguments and fields, and its trace, are without values."""
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        return super().format(_without_values(record))
+
+    @override
+    def formatException(self, ei: Any) -> str:
+        return public_trace(ei[1])
+
+
+class JsonFormatter(PublicFormatter):
     """A record as one line of JSON; line breaks in values are escaped, so no text can forge a line."""
 
+    @override
     def format(self, record: logging.LogRecord) -> str:
+        record = _without_values(record)
         second = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         line: dict[str, Any] = {
             "time": f"{second}.{int(record.msecs):03d}Z",
@@ -27,18 +54,51 @@ class JsonFormatter(logging.Formatter):
             if name not in _STANDARD and not name.startswith("temporal_")
         }
         if record.exc_info and record.exc_info[1]:
-            line["error"] = "".join(traceback.format_exception(record.exc_info[1]))
-        return json.dumps(line, default=str, ensure_ascii=False)
+            line["error"] = public_trace(record.exc_info[1])
+        return json_text(line, default=str)
+
+
+class TextFormatter(PublicFormatter):
+    """A record as one line of text, and the lines of a trace below it, set in, so that no text can forge a record."""
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        first, *further = shown(super().format(record)).split("\n")
+        return "\n    ".join((first, *further))
+
+
+def _without_values(record: logging.LogRecord) -> logging.LogRecord:
+    """A copy of a record whose errors are worded; other handlers of the process see the record as it is."""
+    worded = copy.copy(record)
+    worded.exc_text = None
+    for name, value in record.__dict__.items():
+        if isinstance(value, BaseException):
+            setattr(worded, name, public_text(value))
+    arguments = record.args
+    if isinstance(arguments, tuple):
+        worded.args = tuple(_worded(value) for value in arguments)
+    elif isinstance(arguments, Mapping):
+        named = {name: _worded(value) for name, value in arguments.items()}
+        worded.args = named
+    if isinstance(record.msg, BaseException):
+        worded.msg = public_text(record.msg)
+    return worded
+
+
+def _worded(value: object) -> object:
+    if isinstance(value, BaseException):
+        return public_text(value)
+    return value
 
 
 def _formatter(role: str, form: str) -> logging.Formatter:
     if form == "json":
         return JsonFormatter()
-    return logging.Formatter(f"%(asctime)s %(levelname)s {role} %(name)s: %(message)s")
+    return TextFormatter(f"%(asctime)s %(levelname)s {role} %(name)s: %(message)s")
 
 
 def configure(role: str, *, level: str, form: str) -> None:
-    """Set up a process's logs on standard error.
+    """Set up a process's logs on standard error, also of what nothing caught.
 
     Args:
         role: of the process; a line of text names it.
@@ -56,3 +116,26 @@ def configure(role: str, *, level: str, form: str) -> None:
         "urllib3",
     ):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # Python writes these with their messages.
+    threading.excepthook = _log_of_thread
+    sys.unraisablehook = _log_unraisable
+
+
+def log_uncaught_of_loop(
+    _loop: asyncio.AbstractEventLoop, context: dict[str, Any]
+) -> None:
+    """Log what a task raised that nothing awaits: asyncio's own handler shows the message and all arguments."""
+    error = context.get("exception")
+    extra = {"action": "uncaught", "what": str(context.get("message", ""))}
+    logger.error("an error was not awaited", exc_info=error, extra=extra)
+
+
+def _log_of_thread(arguments: threading.ExceptHookArgs) -> None:
+    extra = {"action": "uncaught"}
+    logger.error("a thread ended", exc_info=arguments.exc_value, extra=extra)
+
+
+def _log_unraisable(arguments: "sys.UnraisableHookArgs") -> None:
+    extra = {"action": "uncaught"}
+    error = arguments.exc_value
+    logger.error("an error could not be raised", exc_info=error, extra=extra)

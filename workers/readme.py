@@ -52,8 +52,7 @@ def _settings() -> list[str]:
 def _setting(setting: Setting) -> str:
     name = f"`{setting.name}`"
     default = f"`{setting.default}` {setting.unit}" if setting.default else ""
-    secret = " (secret)" if setting.secret else ""
-    return _row([name, default.strip(), setting.help + secret])
+    return _row([name, default.strip(), setting.help + setting.note()])
 
 
 def _sessions() -> list[str]:
@@ -69,6 +68,8 @@ def _pinned(setting: Pinned) -> str:
     value = f"`{setting.value}`"
     if setting.instead_of:
         value = f"{value}, where it is `{setting.instead_of}`"
+    if setting.needs_right:
+        value = f"{value}, where the user may set it"
     return _row([f"`{setting.name}`", value, setting.why])
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from corpus.disclosure.error_text import public_text
 from corpus.errors import FreshetError
 
 
@@ -62,7 +63,7 @@ def make_check(check: Check, home: Path) -> CheckResult:
     except FreshetError as error:
         observed = str(error)
     except Exception as error:
-        observed = f"{type(error).__name__}: {error}"
+        observed = public_text(error)
     return CheckResult(
         name=check.name,
         ok=False,

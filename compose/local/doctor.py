@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from compose.local.checks import Check, CheckFailedError, CheckResult, make_check
+from compose.local.encryption_check import ENCRYPTION_CHECK
 from compose.local.machine import ports as local_ports
 from compose.local.machine.process import run_tool
 from compose.local.parts.java import MIN_JAVA, java, java_version
@@ -33,6 +34,7 @@ def run_checks(home: Path) -> list[CheckResult]:
     results.append(addresses)
     if not addresses.ok:
         return results
+    results.append(make_check(ENCRYPTION_CHECK, home))
     results += [make_check(check, home) for check in SERVER_CHECKS]
     session = make_check(SESSION_CHECK, home)
     results.append(session)
@@ -127,6 +129,20 @@ def _model(home: Path) -> str:
     return f"{default.model} loads, {dimensions} dimensions"
 
 
+def _document_processes(home: Path) -> str:
+    """What the processes that read documents can reach: nothing, whatever a document makes of its parser."""
+    from corpus.limits.probe import probe
+
+    findings = probe()
+    walls = ", ".join(findings.walls)
+    if findings.reached:
+        reached = ", ".join(findings.reached)
+        raise CheckFailedError(
+            f"a parser can {reached}; what this machine has: {walls}"
+        )
+    return f"a parser reaches no file, network or process: empty environment, {walls}"
+
+
 def _addresses(home: Path) -> str:
     from workers.config.settings import load
 
@@ -173,6 +189,11 @@ MACHINE_CHECKS = (
         "parts",
         _parts,
         "`freshet logs PART` shows why; `freshet up --detach` starts what is missing",
+    ),
+    Check(
+        "document processes",
+        _document_processes,
+        "run the preparer on Linux 5.13 or newer (Landlock), install libseccomp, and do not run it as root",
     ),
     Check(
         "model",

@@ -9,6 +9,7 @@ from typing import Any
 from compose.local.parts.kafka import brokers
 from compose.local.parts.part import ExistingServer
 from compose.local.parts.temporal_namespace import prepare_namespace
+from corpus.disclosure.error_text import service_text
 from corpus.errors import ConfigurationError, DependencyError
 
 _KAFKA_SECONDS = 15
@@ -100,6 +101,6 @@ async def _check_temporal(profile: Mapping[str, Any], namespace: str) -> str:
     except (RPCError, RuntimeError) as error:
         address = arguments["target_host"]
         raise DependencyError(
-            f"Temporal at {address} cannot be used (namespace {namespace}): {error}"
+            f"Temporal at {address} cannot be used (namespace {namespace}): {service_text(error)}"
         ) from error
     return info.server_version

@@ -101,22 +101,35 @@ def _settings(home: Path) -> str:
     """A session has Freshet's settings; what server, database and user say otherwise is shown."""
     from corpus.database import connect
     from corpus.sessions.opening import open_unchecked
-    from corpus.sessions.server import other_settings
+    from corpus.sessions.server import other_settings, unpinned_settings
     from workers.config.settings import load
 
     url = load(home).database_url
     unchecked, _ = open_unchecked(url, session_name=_APPLICATION)
     with unchecked:
         others = other_settings(unchecked)
-    connect(url, application=_APPLICATION).close()
-    if not others:
-        return "pinned in each session"
-    shown = ", ".join(other.describe() for other in others)
-    return f"pinned in each session, over {shown}"
+    with connect(url, application=_APPLICATION) as connection:
+        unpinned = unpinned_settings(connection)
+    observed = "pinned in each session"
+    if others:
+        shown = ", ".join(other.describe() for other in others)
+        observed += f", over {shown}"
+    if unpinned:
+        shown = ", ".join(setting.describe() for setting in unpinned)
+        names = ", ".join(setting.name for setting in unpinned)
+        observed += (
+            f"; but the server's log may hold text of rows: {shown}; let an administrator change it in "
+            f"postgresql.conf, or `GRANT SET ON PARAMETER {names} TO` this user"
+        )
+    return observed
 
 
 SERVER_CHECKS = (
-    Check("postgres", _postgres, "`freshet up`, or check FRESHET_DATABASE_URL / PG*"),
+    Check(
+        "postgres",
+        _postgres,
+        "`freshet up`, or check FRESHET_DATABASE_URL, FRESHET_DATABASE_PASSWORD / PG*",
+    ),
     Check(
         "whole sessions",
         _sessions,

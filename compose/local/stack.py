@@ -51,8 +51,11 @@ def addresses(home: Path, ports: Mapping[str, int]) -> dict[str, str]:
 
 def _postgres(home: Path, ports: Mapping[str, int]) -> tuple[Part, str]:
     """PostgreSQL and the connection string of its database."""
-    url = os.environ.get("FRESHET_DATABASE_URL", "")
-    if url:
+    from workers.config.settings import given_database_url
+
+    given = given_database_url()
+    if given:
+        url = given.reveal()
         return existing_postgres(home, url), url
     if any(name in os.environ for name in _LIBPQ_VARIABLES):
         return existing_postgres(home, ""), _resolved_url()

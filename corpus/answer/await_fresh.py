@@ -4,6 +4,9 @@ import json
 from dataclasses import asdict, replace
 from typing import Any, cast
 
+from corpus.access.reader import reading_as
+from corpus.access.teams import team_reader
+from corpus.answer.activities import TeamLook
 from corpus.answer.await_rows import (
     AwaitRows,
     DeadLetterRow,
@@ -15,6 +18,7 @@ from corpus.answer.await_rows import (
 )
 from corpus.batch import OUTCOMES_KEPT_DAYS
 from corpus.database import Connection
+from corpus.dead_letter import without_quote
 from corpus.service import AwaitFreshRequest, AwaitFreshResponse, WaitOutcome
 
 _ENDED = {
@@ -23,6 +27,16 @@ _ENDED = {
     "deleted": WaitOutcome.DELETED,
     "replaced": WaitOutcome.SUPERSEDED,
 }
+
+
+def outcome_for_team(connection: Connection, look: TeamLook) -> AwaitFreshResponse:
+    """The outcome of a team's wait, by what the team is granted now: a source that is not granted does not exist."""
+    request = look.request
+    reader = team_reader(connection, look.team, request.groups)
+    if request.source not in reader.sources:
+        return _unknown(request.source)
+    with reading_as(connection, reader):
+        return current_outcome(connection, request)
 
 
 def current_outcome(
@@ -46,9 +60,7 @@ def decide(rows: AwaitRows, request: AwaitFreshRequest) -> AwaitFreshResponse:
     # Step 1.
     source = rows.source()
     if source is None:
-        return _never(
-            WaitOutcome.SOURCE_UNKNOWN, f"there is no source {request.source!r}"
-        )
+        return _unknown(request.source)
     # Step 2.
     response = _by_target(rows, request, source)
     # Step 3.
@@ -328,8 +340,12 @@ def _never(
     return AwaitFreshResponse(reached=False, why=why, detail=detail, batch=batch)
 
 
+def _unknown(source: str) -> AwaitFreshResponse:
+    return _never(WaitOutcome.SOURCE_UNKNOWN, f"there is no source {source!r}")
+
+
 def _dead_lettered(letter: DeadLetterRow) -> AwaitFreshResponse:
-    detail = f"{letter.reason}: {letter.detail}"
+    detail = f"{letter.reason}: {without_quote(letter.detail)}"
     return _never(WaitOutcome.DEAD_LETTERED, detail, letter.batch)
 
 

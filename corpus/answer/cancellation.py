@@ -9,6 +9,7 @@ from contextvars import ContextVar
 import psycopg
 
 from corpus.database import Connection
+from corpus.disclosure.error_text import public_text
 from corpus.errors import DependencyError
 
 logger = logging.getLogger(__name__)
@@ -52,7 +53,10 @@ class Cancellation:
             try:
                 self._connection.cancel_safe(timeout=_CANCEL_SECONDS)
             except psycopg.Error as error:
-                context = {"action": "search_not_cancelled", "error": str(error)}
+                context = {
+                    "action": "search_not_cancelled",
+                    "error": public_text(error),
+                }
                 logger.warning("a search could not be cancelled", extra=context)
 
 

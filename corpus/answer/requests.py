@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 
+from corpus.disclosure.error_text import public_text
 from corpus.service import MAX_HITS, AwaitFreshRequest, DescribeRequest, SearchRequest
 
 MAX_QUERY_CHARACTERS = 10_000
@@ -14,6 +15,7 @@ MODES = ("vector", "text", "hybrid")
 MIN_TIME_MS, MAX_TIME_MS = -62_135_596_800_000, 253_402_300_799_999
 MIN_TIME_US, MAX_TIME_US = MIN_TIME_MS * 1_000, MAX_TIME_MS * 1_000 + 999
 _MAX_INTEGER, _MAX_BIGINT = 2**31 - 1, 2**63 - 1
+MAX_GROUPS = 1_000
 _AS_OF = ("as_of_ms", "as_of_us", "as_of_batch")
 # The fields that name each target of a wait. Exactly one target is named, and in full.
 _TARGETS = (
@@ -46,6 +48,7 @@ def search_problem(request: SearchRequest) -> str | None:
         _range_problem("as_of_us", request.as_of_us, MIN_TIME_US, MAX_TIME_US),
         _range_problem("as_of_batch", request.as_of_batch, 1, _MAX_BIGINT),
         _as_of_problem(request),
+        _groups_problem(request.groups),
     )
 
 
@@ -56,7 +59,7 @@ def is_as_of(request: SearchRequest) -> bool:
 
 def describe_problem(request: DescribeRequest) -> str | None:
     """What is wrong with a request for a description, or None."""
-    return _source_problem(request.source)
+    return _first(_source_problem(request.source), _groups_problem(request.groups))
 
 
 def await_problem(request: AwaitFreshRequest) -> str | None:
@@ -71,6 +74,7 @@ def await_problem(request: AwaitFreshRequest) -> str | None:
             _range_problem(name, getattr(request, name), *limits)
             for name, limits in _WAIT_RANGES.items()
         ),
+        _groups_problem(request.groups),
     )
 
 
@@ -106,7 +110,7 @@ def _metadata_problem(metadata: str) -> str | None:
     try:
         parsed = json.loads(metadata)
     except ValueError as error:
-        return f"metadata is not JSON: {error}"
+        return f"metadata is not JSON: {public_text(error)}"
     except RecursionError:
         return "metadata is nested too deeply"
     if not isinstance(parsed, dict):
@@ -148,6 +152,12 @@ def _source_problem(source: str) -> str | None:
     return _text_problem("source", source)
 
 
+def _groups_problem(groups: tuple[str, ...]) -> str | None:
+    if len(groups) > MAX_GROUPS:
+        return f"groups names {len(groups)} groups; give at most {MAX_GROUPS}"
+    return _first(*(_text_problem("groups", group) for group in groups))
+
+
 def _range_problem(
     name: str, value: int | None, least: int, greatest: int
 ) -> str | None:
@@ -170,11 +180,17 @@ def _text_problem(name: str, value: str) -> str | None:
 # ── identity of a wait ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def await_workflow_id(source: str, request_id: str) -> str:
-    """Workflow id of one caller's wait.
+def await_prefix(team: str) -> str:
+    """How the workflow ids of a team's waits begin; no other team's begin so, since no name holds a colon."""
+    return f"await:{team}:"
+
+
+def await_workflow_id(team: str, source: str, request_id: str) -> str:
+    """Workflow id of one caller's wait; another team that repeats a request id does not reach it.
 
     Args:
+        team: that calls.
         source: that the wait is about.
         request_id: of the caller's Nexus operation; the same in every repetition of one call, and in no other call.
     """
-    return f"await:{source}:{request_id}"
+    return f"{await_prefix(team)}{source}:{request_id}"

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,9 +10,11 @@ from typing import Any
 import psycopg
 from psycopg.rows import class_row, scalar_row
 
+from corpus.access.reader import Reader, reading_as
 from corpus.answer.bounds import MAX_TEXT_CHARACTERS, bounded
 from corpus.answer.cancellation import cancellable
 from corpus.database import Connection, database_errors_translated, fetch_one
+from corpus.disclosure.error_text import public_text
 from corpus.embed.embedder import Embedder
 from corpus.embed.model_files import read_embedding_spec
 from corpus.errors import (
@@ -50,6 +52,13 @@ class _SpaceRow:
     space_id: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Space:
+    space_id: int
+    model: str
+    prefix: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HitRow:
     """A row of the query `search`."""
@@ -83,6 +92,7 @@ def search(
     embedder_of: EmbedderOf,
     *,
     max_seconds: float | None = None,
+    reader: Reader | None = None,
 ) -> SearchResponse:
     """Retrieve chunks, best first.
 
@@ -97,6 +107,7 @@ def search(
         request: that `search_problem` finds nothing wrong with.
         embedder_of: gives the embedder of a space.
         max_seconds: of each of the steps 3 and 4; None: step 4 has no limit.
+        reader: a source that is not granted to it does not exist; None: whoever the connection logged in as.
 
     Raises:
         ConfigurationError: there is no such source or batch, the instant lies in the future, or the request is
@@ -107,29 +118,30 @@ def search(
     """
     with database_errors_translated(), cancellable(connection):
         # Step 1.
-        specs, sources = _read_sources(connection, request.sources)
-        if not specs:
-            return SearchResponse(hits=())
-        model, prefix, context = one_space(specs)
-        space_id = _registered_space(connection, model, prefix, context)
-        if space_id is None:  # nothing was ever embedded
-            return SearchResponse(hits=())
+        with _as_reader(connection, reader):
+            specs, sources = _read_sources(connection, request.sources, reader)
+            space = _space_of(connection, specs)
+            if space is None:
+                return SearchResponse(hits=())
+            as_of = _as_of(connection, request, specs)
         # Step 2.
         vector = None
         if request.mode != "text":
-            embedder = embedder_of(model, prefix)
+            embedder = embedder_of(space.model, space.prefix)
             vector = embedder.embed_query(request.query)
         parameters = {
             "query": vector,
-            "space_id": space_id,
-            "as_of": _as_of(connection, request, specs),
+            "space_id": space.space_id,
+            "as_of": as_of,
             "sources": sources,
             **_parameters(request),
         }
-        # Steps 3, 4.
-        if request.as_of_batch is None and parameters["as_of"] is not None:
-            _settle(connection, parameters, max_seconds)
-        rows = _matching_chunks(connection, parameters, max_seconds)
+        # Steps 3, 4; what step 3 locks is free before step 4 begins.
+        if request.as_of_batch is None and as_of is not None:
+            with _as_reader(connection, reader):
+                _settle(connection, parameters, max_seconds)
+        with _as_reader(connection, reader):
+            rows = _matching_chunks(connection, parameters, max_seconds)
     expire_after = {spec.source: spec.freshness.expire_after_seconds for spec in specs}
     hits = tuple(hit_of(row, expire_after.get(row.source)) for row in rows)
     # Step 5.
@@ -137,10 +149,19 @@ def search(
     return bounded(response)
 
 
+def _as_reader(
+    connection: Connection, reader: Reader | None
+) -> AbstractContextManager[None]:
+    """The rows of a reader; without one, those of the login."""
+    if reader is None:
+        return nullcontext()
+    return reading_as(connection, reader)
+
+
 def _read_sources(
-    connection: Connection, names: tuple[str, ...]
+    connection: Connection, names: tuple[str, ...], reader: Reader | None
 ) -> tuple[list[SourceSpec], list[str] | None]:
-    """The sources of these names, or all of them where no name is given.
+    """The sources of these names, or all that there are for this reader where no name is given.
 
     A source whose specification cannot be read is left out of all of them, with a line in the log.
 
@@ -148,7 +169,7 @@ def _read_sources(
         The specifications, and the names to search in; None: in all sources.
     """
     with connection.cursor(row_factory=class_row(_SourceRow)) as cursor:
-        cursor.execute(query("search_spaces"), {"sources": list(names) or None})
+        cursor.execute(query("search_spaces"), {"sources": _candidates(names, reader)})
         rows = cursor.fetchall()
     known = {row.source for row in rows}
     unknown = set(names) - known
@@ -162,9 +183,27 @@ def _read_sources(
             raise UnreadableSpecError(f"source {source!r} cannot be searched: {reason}")
         context = {"action": "spec_unreadable", "source": source, "kind": source}
         logger.warning("source is left out of a search: %s", reason, extra=context)
-    if names or stored.unreadable:
+    if names or stored.unreadable or reader is not None:
         return list(stored.specs.values()), list(stored.specs)
     return list(stored.specs.values()), None
+
+
+def _candidates(names: tuple[str, ...], reader: Reader | None) -> list[str] | None:
+    """The names to look for: of those that are asked for, the granted ones; None: every source."""
+    if reader is None:
+        return list(names) or None
+    return sorted(reader.sources.intersection(names or reader.sources))
+
+
+def _space_of(connection: Connection, specs: list[SourceSpec]) -> _Space | None:
+    """The embedding space of the sources; None where there is no source, or nothing was ever embedded."""
+    if not specs:
+        return None
+    model, prefix, context = one_space(specs)
+    space_id = _registered_space(connection, model, prefix, context)
+    if space_id is None:
+        return None
+    return _Space(space_id, model, prefix)
 
 
 def one_space(specs: list[SourceSpec]) -> tuple[str, str, str]:
@@ -248,9 +287,7 @@ def _instant(name: str, value: int, microseconds: int) -> datetime:
     try:
         return _EPOCH + timedelta(microseconds=value * microseconds)
     except OverflowError as error:
-        raise ConfigurationError(
-            f"{name} is {value}, which is not a time: {error}"
-        ) from error
+        raise ConfigurationError(f"{name} is {value}, which is not a time") from error
 
 
 def _settle(
@@ -295,7 +332,7 @@ def _refusals_translated() -> Generator[None]:
     try:
         yield
     except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled) as error:
-        reason = error.diag.message_primary or error
+        reason = public_text(error)
         raise DependencyError(
             f"the search could not be answered in time: {reason}; search again"
         ) from error
@@ -305,7 +342,7 @@ def _refusals_translated() -> Generator[None]:
         is_of_values = is_own or isinstance(error, psycopg.DataError)
         if not is_of_values:
             raise
-        reason = error.diag.message_primary or error
+        reason = public_text(error)
         raise ConfigurationError(f"the search was refused: {reason}") from error
 
 

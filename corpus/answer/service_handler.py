@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 from nexusrpc import HandlerError, HandlerErrorType
@@ -12,8 +13,11 @@ from temporalio import nexus
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 
 from corpus import task_queues
+from corpus.access.reader import Reader
+from corpus.access.team import TeamSpec
 from corpus.answer.bounds import bounded
 from corpus.answer.cancellation import CURRENT, Cancellation
+from corpus.answer.gate import CALLER, reader_of
 from corpus.answer.requests import (
     await_problem,
     await_workflow_id,
@@ -40,26 +44,25 @@ SEARCH_TIMEOUT_SECONDS = 8.0
 THREADS = 4
 THREADS_FOR_THE_PAST = 4
 
-_Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
 
 
 @service_handler(service=CorpusService)
 class CorpusServiceHandler:
-    """Queue `freshet-nexus`.
+    """The queues of teams, behind the gate, which says whose call it is (`CALLER`).
 
     A call that takes longer than `SEARCH_TIMEOUT_SECONDS`, or whose caller is gone, ends in the database as well.
 
     Args:
-        search: blocks, so it runs in a thread.
-        describe: likewise; None where there is no such source.
+        search: answers a reader; blocks, so it runs in a thread.
+        describe: likewise; None where there is no such source for this reader.
     """
 
     def __init__(
         self,
         *,
-        search: Callable[[SearchRequest], SearchResponse],
-        describe: Callable[[DescribeRequest], SourceDescription | None],
+        search: Callable[[Reader, SearchRequest], SearchResponse],
+        describe: Callable[[Reader, DescribeRequest], SourceDescription | None],
     ) -> None:
         self._search = search
         self._describe = describe
@@ -73,9 +76,12 @@ class CorpusServiceHandler:
         self, _context: StartOperationContext, request: SearchRequest
     ) -> SearchResponse:
         """Retrieve chunks."""
-        _refuse(search_problem(request))
+        team = CALLER.get()
+        _refuse(search_problem(request) or limit_problem(team, request))
+        reader = reader_of(team, request.groups)
         threads = self._threads_for_the_past if is_as_of(request) else self._threads
-        response = await _answer("search", threads, self._search, request)
+        step = partial(self._search, reader, request)
+        response = await _answer("search", threads, step)
         return bounded(response)
 
     @sync_operation
@@ -84,7 +90,9 @@ class CorpusServiceHandler:
     ) -> SourceDescription:
         """Describe a source."""
         _refuse(describe_problem(request))
-        described = await _answer("look", self._threads, self._describe, request)
+        reader = reader_of(CALLER.get(), request.groups)
+        step = partial(self._describe, reader, request)
+        described = await _answer("look", self._threads, step)
         if described is None:
             message = f"there is no source {request.source!r}"
             raise HandlerError(message, type=HandlerErrorType.NOT_FOUND)
@@ -95,11 +103,13 @@ class CorpusServiceHandler:
         self, context: nexus.WorkflowRunOperationContext, request: AwaitFreshRequest
     ) -> nexus.WorkflowHandle[AwaitFreshResponse]:
         """Start the workflow of this wait; a repetition of the same call attaches to it."""
+        team = CALLER.get()
         _refuse(await_problem(request))
+        reader_of(team, request.groups)
         return await context.start_workflow(
             AwaitFreshWorkflow.run,
-            AwaitInput(request=request),
-            id=await_workflow_id(request.source, context.request_id),
+            AwaitInput(request=request, team=team.team),
+            id=await_workflow_id(team.team, request.source, context.request_id),
             task_queue=task_queues.WORKFLOWS,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
@@ -107,10 +117,7 @@ class CorpusServiceHandler:
 
 
 async def _answer(
-    what: str,
-    threads: ThreadPoolExecutor,
-    step: Callable[[_Request], _Response],
-    request: _Request,
+    what: str, threads: ThreadPoolExecutor, step: Callable[[], _Response]
 ) -> _Response:
     """Run a step in a thread, as long as its caller waits.
 
@@ -118,7 +125,6 @@ async def _answer(
         what: the call is, for people.
         threads: one of them runs the step.
         step: blocks.
-        request: for the step.
 
     Raises:
         HandlerError: the step failed, or took too long.
@@ -128,7 +134,7 @@ async def _answer(
     context.run(CURRENT.set, cancellation)
 
     def run() -> _Response:
-        return context.run(step, request)
+        return context.run(step)
 
     loop = asyncio.get_running_loop()
     answer = loop.run_in_executor(threads, run)
@@ -145,6 +151,13 @@ async def _answer(
     finally:
         if answer.cancelled():  # by the timeout, or since the caller is gone
             loop.run_in_executor(None, cancellation.cancel)
+
+
+def limit_problem(team: TeamSpec, request: SearchRequest) -> str | None:
+    """What a search wants that is more than its team may have, or None."""
+    if request.k <= team.max_k:
+        return None
+    return f"k is {request.k}; team {team.team!r} may ask for at most {team.max_k}"
 
 
 def _refuse(problem: str | None) -> None:

@@ -1,12 +1,12 @@
 """AwaitFreshWorkflow: waits, durably, until the target is retrievable or never will be."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from corpus import policies
-    from corpus.answer.activities import AnswerActivities
+    from corpus.answer.activities import AnswerActivities, TeamLook
     from corpus.answer.intervals import check_interval
     from corpus.service import AwaitFreshRequest, AwaitFreshResponse, WaitOutcome
 
@@ -19,6 +19,7 @@ class AwaitInput:
     began_ms: int | None = (
         None  # start of the first run, epoch milliseconds; the first run sets it
     )
+    team: str = ""  # that waits; empty: the wait began before waits had a team
 
 
 @workflow.defn(name="AwaitFreshWorkflow")
@@ -39,9 +40,7 @@ class AwaitFreshWorkflow:
         deadline = began + wait.request.timeout_seconds
         while True:
             # Step 1.
-            response: AwaitFreshResponse = await workflow.execute_activity_method(
-                AnswerActivities.current_outcome, wait.request, **policies.LOOK
-            )
+            response = await _look(wait)
             # Step 2.
             now = workflow.now().timestamp()
             if response.why is not WaitOutcome.TIMEOUT or now >= deadline:
@@ -52,6 +51,15 @@ class AwaitFreshWorkflow:
             )
             if workflow.info().is_continue_as_new_suggested():
                 began_ms = round(began * 1000)
-                workflow.continue_as_new(
-                    AwaitInput(request=wait.request, began_ms=began_ms)
-                )
+                workflow.continue_as_new(replace(wait, began_ms=began_ms))
+
+
+async def _look(wait: AwaitInput) -> AwaitFreshResponse:
+    if not wait.team:
+        return await workflow.execute_activity_method(
+            AnswerActivities.current_outcome, wait.request, **policies.LOOK
+        )
+    look = TeamLook(request=wait.request, team=wait.team)
+    return await workflow.execute_activity_method(
+        AnswerActivities.outcome_for_team, look, **policies.LOOK
+    )

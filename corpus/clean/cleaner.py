@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from corpus.clean.account import AccountBuilder, visible_length
 from corpus.clean.blocks import Block, CleanedDocument, CleaningFailure
@@ -20,14 +20,11 @@ from corpus.clean.normalise import normalise
 from corpus.clean.payload import without_payloads
 from corpus.clean.plain import plain_blocks
 from corpus.clean.rst.reader import read_rst
-from corpus.dead_letter import DeadLetterReason
+from corpus.dead_letter import DeadLetterReason, Quoting
 from corpus.limits.fair_queue import QueuedBatch
-from corpus.limits.processes import (
-    DEFAULT_MEMORY_MB,
-    Limit,
-    LimitedProcesses,
-    Overrun,
-)
+from corpus.limits.messages import Boxed
+from corpus.limits.processes import DEFAULT_MEMORY_MB, LimitedProcesses
+from corpus.limits.work import Limit, Overrun
 from corpus.preparation import PreparationSpec
 
 # Why a document has no result, by what ended the work on it; the braces stand for the detail.
@@ -44,10 +41,22 @@ _OVERRUNS = {
         DeadLetterReason.CLEANING_FAILED,
         "the process that cleaned and split it died with {}",
     ),
-    Limit.ERROR: (DeadLetterReason.CLEANING_FAILED, "{}"),
+    Limit.ERROR: (DeadLetterReason.CLEANING_FAILED, "the cleaner raised {}"),
 }
 
 Result = TypeVar("Result")
+Result_co = TypeVar("Result_co", covariant=True)
+
+
+class Step(Protocol[Result_co]):
+    """What follows the cleaning of a document: a dataclass of plain values."""
+
+    @property
+    def results(self) -> tuple[type[Any], ...]:
+        """The types that its result may have."""
+        ...
+
+    def __call__(self, document: CleanedDocument) -> Result_co: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,27 +89,33 @@ Cleaned = CleanedDocument | CleaningFailure
 
 
 @dataclass(frozen=True, slots=True)
-class _Work(Generic[Result]):
+class _Work:
     """What is done to a document, in a process with limits."""
 
-    content: str
+    content: bytes
+    """UTF-8, in which halves of surrogate pairs are allowed."""
     text_format: str
     html: str
     max_nesting: int
-    step: Callable[[CleanedDocument], Result]
+    step: Boxed
+
+    @property
+    def results(self) -> tuple[type[Any], ...]:
+        return self.step.value.results
 
     @property
     def characters(self) -> int:
         return len(self.content)
 
-    def __call__(self) -> Result:
-        return self.step(self._clean())
+    def __call__(self) -> Any:
+        return self.step.value(self._clean())
 
     def _clean(self) -> CleanedDocument:
+        content = self.content.decode("utf-8", "surrogatepass")
         if self.text_format != "html":
-            return clean_text(self.content, self.text_format)
+            return clean_text(content, self.text_format)
         is_main = self.html == "main"
-        return clean_html(self.content, main=is_main, max_nesting=self.max_nesting)
+        return clean_html(content, main=is_main, max_nesting=self.max_nesting)
 
 
 def format_of(content_type: str | None, spec: PreparationSpec) -> str | CleaningFailure:
@@ -116,7 +131,7 @@ def format_of(content_type: str | None, spec: PreparationSpec) -> str | Cleaning
         return "plain"
     return CleaningFailure(
         DeadLetterReason.UNSUPPORTED_CONTENT,
-        f'content type {stated[:100]!r} is not text; send text, or set unknown_content_type = "text"',
+        Quoting.CONTENT_TYPE.detail(value=repr(stated[:100])),
     )
 
 
@@ -186,14 +201,14 @@ class Cleaner:
     ) -> list[Cleaned]:
         """Clean each document; results are in the documents' order. Failures are results, not errors."""
         batch = QueuedBatch("", 0, len(documents))
-        steps = [_unchanged] * len(documents)
+        steps = [_Unchanged()] * len(documents)
         return list(self.clean_then(documents, spec, steps, batch))
 
     def clean_then(
         self,
         documents: Sequence[RawDocument],
         spec: PreparationSpec,
-        steps: Sequence[Callable[[CleanedDocument], Result]],
+        steps: Sequence[Step[Result]],
         batch: QueuedBatch,
     ) -> Generator[Result | CleaningFailure]:
         """Clean each document and do what follows in the same process, within the same limits.
@@ -201,7 +216,7 @@ class Cleaner:
         Args:
             documents: as received.
             spec: formats and limits.
-            steps: what follows, one per document; picklable.
+            steps: what follows, one per document.
             batch: for whose sake.
 
         Yields:
@@ -225,37 +240,46 @@ class Cleaner:
                     yield _failure_or_result(outcome)
 
 
-def _unchanged(document: CleanedDocument) -> CleanedDocument:
-    return document
+@dataclass(frozen=True, slots=True)
+class _Unchanged:
+    """Nothing follows."""
+
+    results: ClassVar[tuple[type[Any], ...]] = (CleanedDocument,)
+
+    def __call__(self, document: CleanedDocument) -> CleanedDocument:
+        return document
 
 
 def _task(
     document: RawDocument,
     spec: PreparationSpec,
-    step: Callable[[CleanedDocument], Result],
-) -> "_Work[Result] | CleaningFailure":
+    step: Step[Any],
+) -> _Work | CleaningFailure:
     """What is to be done to a document, or why nothing is."""
     text_format = format_of(document.content_type, spec)
     if isinstance(text_format, CleaningFailure):
         return text_format
-    too_large = _too_large(document.content, spec)
+    content = document.content.encode("utf-8", "surrogatepass")
+    too_large = _too_large(content, spec)
     if too_large is not None:
         return too_large
-    return _Work(document.content, text_format, spec.html, spec.max_nesting, step)
+    return _Work(content, text_format, spec.html, spec.max_nesting, Boxed(step))
 
 
 def _failure_or_result(outcome: Result | Overrun) -> Result | CleaningFailure:
     if not isinstance(outcome, Overrun):
         return outcome
     reason, message = _OVERRUNS[outcome.limit]
-    return CleaningFailure(reason, message.format(outcome.detail))
+    detail = outcome.detail
+    if outcome.limit is Limit.ERROR:
+        # After the class comes the library's message, which may quote the document.
+        detail = detail.partition(":")[0]
+    return CleaningFailure(reason, message.format(detail))
 
 
-def _too_large(content: str, spec: PreparationSpec) -> CleaningFailure | None:
+def _too_large(content: bytes, spec: PreparationSpec) -> CleaningFailure | None:
     limit = spec.max_document_bytes
-    if len(content) * 4 <= limit:  # no character has more than four bytes
-        return None
-    size = len(content.encode("utf-8", "surrogatepass"))
+    size = len(content)
     if size <= limit:
         return None
     return CleaningFailure(

@@ -3,12 +3,16 @@
 `normalise(normalise(x)) == normalise(x)`, and the time is linear in the text's length.
 """
 
+import codecs
 import re
 import unicodedata
 from functools import cache
 
 from corpus.clean.account import AccountBuilder, DropRule
 from corpus.clean.terminal import as_shown
+
+# Loaded here: a process that reads documents can load nothing once it is confined.
+_UTF_16 = codecs.lookup("utf-16-le").name
 
 # Not text: C0 and C1 controls, soft hyphen, zero-width space and word joiner, byte order marks, direction marks and
 # overrides, invisible operators, interlinear annotations, tags, noncharacters. Tab and newline stay.
@@ -128,8 +132,8 @@ def whole_code_points(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        pairs = text.encode("utf-16-le", "surrogatepass")
-        return pairs.decode("utf-16-le", "replace")
+        pairs = text.encode(_UTF_16, "surrogatepass")
+        return pairs.decode(_UTF_16, "replace")
     return text
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
+from corpus.disclosure.error_text import public_text
 from corpus.embed.model_files import local_folder
 from corpus.embed.tokenizer import load_tokenizer
 from corpus.errors import ConfigurationError
@@ -245,7 +246,7 @@ def _load(model: str, device: str, backend: str) -> "SentenceTransformer":
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
         raise ConfigurationError(
-            f"embedding needs the extra freshet[embed] ({error})"
+            f"embedding needs the extra freshet[embed] ({public_text(error)})"
         ) from error
     # A name that is not a folder is a model of the hub: the ordinary path of sentence-transformers.
     name = str(local_folder(model) or model)
@@ -257,5 +258,5 @@ def _load(model: str, device: str, backend: str) -> "SentenceTransformer":
         return loaded.eval()
     except (OSError, ValueError, RuntimeError) as error:
         raise ConfigurationError(
-            f"model {model!r} cannot be loaded on device {device!r}: {error}"
+            f"model {model!r} cannot be loaded on device {device!r}: {public_text(error)}"
         ) from error

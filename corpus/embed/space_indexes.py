@@ -20,6 +20,7 @@ from corpus.database import (
     fetch_all,
     fetch_one,
 )
+from corpus.disclosure.secret import Secret
 from corpus.sql import query
 
 logger = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ def space_indexes(connection: Connection) -> list[SpaceIndex]:
     return fetch_all(connection, class_row(SpaceIndex), "space_indexes")
 
 
-def build_missing(url: str) -> list[int]:
+def build_missing(url: str | Secret) -> list[int]:
     """Build every index that is missing or was interrupted; blocks for as long as that takes.
 
     1. leave if nothing is to be built, or another process builds

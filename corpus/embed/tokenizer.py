@@ -3,10 +3,10 @@
 Imports neither torch nor transformers, so splitting stays light and exact.
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
-from typing import Any
+from functools import cached_property
 
 from tokenizers import Encoding, Tokenizer
 
@@ -22,6 +22,8 @@ _WORD_BY_WORD = ("BertPreTokenizer", "Whitespace", "WhitespaceSplit")
 class ChunkTokenizer:
     """Texts → token ids with their offsets in the text; nothing is added and nothing is truncated.
 
+    Processes that read documents are sent it once (`corpus.limits.messages.Shared`): they can read no file.
+
     Attributes:
         limit: tokens that the model reads, special tokens included.
         prefix_ids: token ids before every text: special tokens and the prefix.
@@ -31,20 +33,13 @@ class ChunkTokenizer:
         word_by_word: whether a slice of a text's tokens is what the slice's own text gives.
     """
 
-    def __init__(
-        self,
-        tokenizer: Tokenizer,
-        limit: int,
-        prefix: str = "",
-        folder: Path | None = None,
-    ) -> None:
+    def __init__(self, tokenizer: Tokenizer, limit: int, prefix: str = "") -> None:
         """Take over `tokenizer`.
 
         Args:
             tokenizer: of the model; its truncation and padding are switched off.
             limit: tokens that the model reads, special tokens included.
             prefix: put before every text; counted as special tokens.
-            folder: of the model, where another process finds the tokenizer; None: it is sent there as a whole.
         """
         tokenizer.no_truncation()
         tokenizer.no_padding()
@@ -58,13 +53,22 @@ class ChunkTokenizer:
         self.unknown_token = _unknown_token(tokenizer)
         self.word_by_word = type(tokenizer.pre_tokenizer).__name__ in _WORD_BY_WORD
         self._prefix = prefix
-        self._folder = folder
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """How it is pickled: each process reads a model's folder once, instead of megabytes per message."""
-        if self._folder is None:
-            return ChunkTokenizer, (self._tokenizer, self.limit, self._prefix)
-        return _of_folder, (self._folder, self._prefix)
+    @cached_property
+    def shared_key(self) -> str:
+        """Identifies it among those that a process was sent."""
+        return hashlib.sha256(self.shared_definition()).hexdigest()
+
+    def shared_definition(self) -> bytes:
+        """What `of_definition` makes it from."""
+        parts = (self.limit, self._prefix, self._tokenizer.to_str())
+        return json.dumps(parts).encode()
+
+    @classmethod
+    def of_definition(cls, definition: bytes) -> "ChunkTokenizer":
+        """The tokenizer."""
+        limit, prefix, tokenizer = json.loads(definition)
+        return cls(Tokenizer.from_str(tokenizer), limit, prefix)
 
     def encode(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         """Return token ids and each token's (start, end) in characters of `text`."""
@@ -95,12 +99,7 @@ def load_tokenizer(model: str, prefix: str = "") -> ChunkTokenizer:
             "choose a model with a fast tokenizer, or save one with transformers' save_pretrained"
         )
     tokenizer = Tokenizer.from_file(str(file))
-    return ChunkTokenizer(tokenizer, token_limit(folder), prefix, folder)
-
-
-@cache
-def _of_folder(folder: Path, prefix: str) -> ChunkTokenizer:
-    return load_tokenizer(str(folder), prefix)
+    return ChunkTokenizer(tokenizer, token_limit(folder), prefix)
 
 
 def _unknown_token(tokenizer: Tokenizer) -> int | None:

@@ -1,5 +1,6 @@
 """The mark of the installation that a staging store belongs to: another one's sweep would remove its files."""
 
+from corpus.disclosure.error_text import public_text
 from corpus.errors import InstallationError
 from corpus.installation.identity import Mark, decode, encode
 from corpus.staging.store import StagingStore
@@ -22,8 +23,8 @@ def read_mark(store: StagingStore) -> Mark | None:
         return decode(content)
     except ValueError as error:
         raise InstallationError(
-            f"{MARK_NAME} in staging store {store.url} is damaged ({error}); remove it if no other installation "
-            "uses this store"
+            f"{MARK_NAME} in staging store {store.url} is damaged ({public_text(error)}); remove it if no other "
+            "installation uses this store"
         ) from error
 
 

@@ -5,70 +5,37 @@ SIGKILL, so it does not matter whether it would have listened; the documents beh
 in another process.
 """
 
-import fcntl
-import multiprocessing
-import os
-import resource
 import signal
 import threading
-import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from enum import StrEnum
-from importlib import import_module
-from multiprocessing.connection import Connection
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import TypeVar
 
 from corpus.errors import DependencyError
 from corpus.limits.fair_queue import FairQueue, QueuedBatch
+from corpus.limits.fork_server import Channel, fork_server
+from corpus.limits.messages import (
+    Boxed,
+    OutcomeMessage,
+    Packer,
+    pack_plain,
+    unpack_as,
+)
+from corpus.limits.work import Limit, Overrun, Work
 
 MEGABYTE = 1_000_000
 DEFAULT_MEMORY_MB = 4_000
 # Handed over together: enough that handing over costs little.
 _GROUP_DOCUMENTS = 32
 _GROUP_CHARACTERS = 1_000_000
-# A process keeps its place for so long and for the document in progress; other batches may be waiting.
-_KEEP_PLACE_SECONDS = 1.0
 _START_SECONDS = 60.0
+# A result is about as long as its document, with numbers beside each word; a message beyond this is none.
+_RESULT_BYTES = 64 * MEGABYTE
+_RESULT_BYTES_PER_CHARACTER = 64
+_SHORT_MESSAGE_BYTES = 1_000
+_DETAIL_CHARACTERS = 300
 
-Result_co = TypeVar("Result_co", covariant=True)
 Result = TypeVar("Result")
-
-
-class Work(Protocol[Result_co]):
-    """What is done to one document; it is sent to another process, so it is pickled."""
-
-    @property
-    def characters(self) -> int:
-        """Length of the document."""
-        ...
-
-    def __call__(self) -> Result_co: ...
-
-
-class Limit(StrEnum):
-    """What ended the work on a document."""
-
-    TIME = "time"
-    MEMORY = "memory"
-    PROCESS = "process"  # it died, and died again with the same document alone
-    ERROR = "error"  # the code raised an error
-
-
-@dataclass(frozen=True, slots=True)
-class Overrun:
-    """Why the work on a document has no result."""
-
-    limit: Limit
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Done(Generic[Result]):
-    """The result of one document, as a process sends it."""
-
-    result: Result
 
 
 class LimitedProcesses:
@@ -88,7 +55,8 @@ class LimitedProcesses:
         preload: Sequence[str] = (),
     ) -> None:
         self._memory_mb = memory_mb
-        self._preload = [__name__, *preload]
+        self._preload = preload
+        self._modules = frozenset(preload)
         self._queue = FairQueue(processes)
         self._lock = threading.Lock()
         self._idle: list[_Process] = []
@@ -141,7 +109,10 @@ class LimitedProcesses:
     def _run_group(
         self, group: Sequence[Work[Result]], seconds: float, batch: QueuedBatch
     ) -> Generator[Result | Overrun]:
-        with self._queue.acquire(batch), self._process() as process:
+        packer = Packer()
+        message = packer.pack([Boxed(work) for work in group])
+        with self._queue.acquire(batch), self._process(packer) as process:
+            process.hand_over(packer, message)
             for outcome in process.run(group, seconds):
                 if _has_died(outcome) and self._is_closed(process):
                     raise DependencyError("the processes for documents were stopped")
@@ -152,11 +123,16 @@ class LimitedProcesses:
             return process not in self._running
 
     @contextmanager
-    def _process(self) -> Generator["_Process"]:
+    def _process(self, packer: Packer) -> Generator["_Process"]:
+        """A process that has the modules for what was packed."""
         with self._lock:
+            self._modules |= packer.modules
             process = self._idle.pop() if self._idle else None
+            if process is not None and not process.modules >= packer.modules:
+                process.end()  # it is confined, and can import nothing any more
+                process = None
             if process is None:
-                process = _Process(self._memory_mb, self._preload)
+                process = _Process(self._memory_mb, self._preload, self._modules)
             self._running.add(process)
         try:
             yield process
@@ -187,139 +163,106 @@ def _next_group(work: Sequence[Work[Result]], first: int) -> Sequence[Work[Resul
 
 
 class _Process:
-    """One process, as its parent sees it."""
+    """One process, as its parent sees it.
 
-    def __init__(self, memory_mb: int, preload: Sequence[str]) -> None:
-        self._memory_mb = memory_mb
-        context = _context(preload)
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(
-            target=_serve,
-            args=(theirs, memory_mb * MEGABYTE, preload),
-            daemon=True,
-        )
-        self._process.start()
-        theirs.close()
+    Attributes:
+        modules: that it has imported.
+        is_idle: whether it waits for documents.
+    """
+
+    def __init__(
+        self, memory_mb: int, preload: Sequence[str], modules: frozenset[str]
+    ) -> None:
+        self.modules = modules
         self.is_idle = True
+        self._memory_mb = memory_mb
+        self._shared: set[str] = set()  # what it was sent already
+        self._exit_code: int | None = None
+        self._has_ended = False
+        self._lock = threading.Lock()
+        self._server = fork_server(preload)
+        further = sorted(modules.difference(preload))
+        self._pid, connection = self._server.start(memory_mb * MEGABYTE, further)
+        self._channel = Channel(connection)
+        self._has_started = False
+
+    def hand_over(self, packer: Packer, message: bytes) -> None:
+        """Wait until the process has the group: a document's time is not spent on what all of them need.
+
+        One that has ended is noticed where outcomes are awaited.
+
+        Raises:
+            DependencyError: the process does not start.
+        """
+        self.is_idle = False
+        self._await_start()
+        new = [key for key in packer.shared if key not in self._shared]
+        definitions = [packer.definition(key) for key in new]
+        try:
+            self._channel.send(pack_plain(definitions), _START_SECONDS)
+            self._channel.send(message, _START_SECONDS)
+            self._channel.receive(_START_SECONDS, _SHORT_MESSAGE_BYTES)
+        except (EOFError, OSError, ValueError):
+            self.end()
+        self._shared.update(new)
 
     def run(
         self, group: Sequence[Work[Result]], seconds: float
     ) -> Iterator[Result | Overrun]:
         """Yield outcomes, until the group is done, its share of time is used, or the process had to be ended."""
-        self.is_idle = False
-        try:
-            self._hand_over(group)
-            while self._connection.poll(seconds):
-                outcome, self.is_idle = self._connection.recv()
-                if isinstance(outcome, _Done):
-                    yield cast("_Done[Result]", outcome).result
-                elif outcome.limit is Limit.MEMORY:
-                    self.end()  # what it has taken it may keep
-                    yield Overrun(Limit.MEMORY, f"{self._memory_mb:,} MB")
-                    return
-                else:
-                    yield outcome
-                if self.is_idle:
-                    return
-        except (EOFError, OSError):
-            yield self._death()
-            return
-        self.end()
-        yield Overrun(Limit.TIME, f"{seconds:g}s")
+        for work in group:
+            outcome = self._outcome(work, seconds)
+            if isinstance(outcome, Overrun) and outcome.limit is not Limit.ERROR:
+                self.end()  # it is dead, or deaf, or may keep the memory it has taken
+            is_last = self.is_idle or self._has_ended
+            yield outcome
+            if is_last:
+                return
 
     def end(self) -> None:
         """Kill it; safe to call again."""
-        self.is_idle = False
-        self._process.kill()
-        self._process.join()
-        self._connection.close()
+        with self._lock:
+            self.is_idle = False
+            if not self._has_ended:
+                self._has_ended = True
+                self._exit_code = self._server.end(self._pid)
+                self._channel.close()
 
-    def _hand_over(self, group: Sequence[Work[Result]]) -> None:
-        """Wait until the process has the group: a document's time is not spent on the start of its process."""
-        self._connection.send(group)
-        if not self._connection.poll(_START_SECONDS):
-            raise DependencyError("a process for documents does not start")
-        self._connection.recv()
+    def _await_start(self) -> None:
+        if self._has_started:
+            return
+        try:
+            self._channel.receive(_START_SECONDS, _SHORT_MESSAGE_BYTES)
+        except (EOFError, OSError, ValueError) as error:
+            self.end()
+            raise DependencyError("a process for documents does not start") from error
+        self._has_started = True
+
+    def _outcome(self, work: Work[Result], seconds: float) -> Result | Overrun:
+        """The outcome of one document."""
+        max_bytes = _RESULT_BYTES + _RESULT_BYTES_PER_CHARACTER * work.characters
+        try:
+            message = self._channel.receive(seconds, max_bytes)
+            outcome = unpack_as(OutcomeMessage, message)
+            if outcome.limit is None:
+                result: Result = unpack_as(work.results[outcome.kind], outcome.result)
+                self.is_idle = outcome.is_last
+                return result
+        except TimeoutError:
+            return Overrun(Limit.TIME, f"{seconds:g}s")
+        except (EOFError, OSError):
+            return self._death()
+        except (ValueError, LookupError):
+            return Overrun(Limit.PROCESS, "an answer that is none")
+        self.is_idle = outcome.is_last
+        if outcome.limit is Limit.MEMORY:
+            return Overrun(Limit.MEMORY, f"{self._memory_mb:,} MB")
+        return Overrun(outcome.limit, outcome.detail[:_DETAIL_CHARACTERS])
 
     def _death(self) -> Overrun:
-        self._process.join(1)  # so that its exit code is known
-        code = self._process.exitcode
+        self.end()  # so that its exit code is known
+        code = self._exit_code
         name = f"exit code {code}"
         if code is not None and code < 0:
             name = signal.Signals(-code).name
         return Overrun(Limit.PROCESS, f"{name}; it may use {self._memory_mb:,} MB")
-
-
-# A fork of a process with threads (this one has them) can hang; the fork server forks from a clean one, preloaded.
-def _context(preload: Sequence[str]) -> Any:
-    methods = multiprocessing.get_all_start_methods()
-    has_fork_server = "forkserver" in methods
-    if not has_fork_server:
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    modules = list(preload)
-    context.set_forkserver_preload(modules)
-    return context
-
-
-# ── what runs in the process ────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _serve(connection: Connection, memory_bytes: int, preload: Sequence[str]) -> None:
-    """Work on groups until the parent ends."""
-    # The fork server has imported them, unless it was started for something else.
-    for name in preload:
-        import_module(name)
-    # One document is worked on by one thread, so that its time is its own; the tokenizers' threads would take more.
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when it ends
-    _end_with_parent()
-    _bound_memory(memory_bytes)
-    while True:
-        try:
-            group = cast("Sequence[Work[Any]]", connection.recv())
-            connection.send(None)
-            _work_on(group, connection)
-        except (EOFError, OSError):
-            return
-
-
-def _work_on(group: Sequence[Work[Any]], connection: Connection) -> None:
-    """Send an outcome for each document, and whether it is the last of the group, or of the time for the group."""
-    started = time.monotonic()
-    last = len(group) - 1
-    for number, work in enumerate(group):
-        outcome = _done(work)
-        is_late = time.monotonic() - started > _KEEP_PLACE_SECONDS
-        is_last = is_late or number == last
-        connection.send((outcome, is_last))
-        if is_last:
-            return
-
-
-def _done(work: Callable[[], Result]) -> _Done[Result] | Overrun:
-    try:
-        return _Done(work())
-    except MemoryError:
-        return Overrun(Limit.MEMORY, "")
-    except Exception as error:
-        return Overrun(Limit.ERROR, f"{type(error).__name__}: {str(error)[:200]}")
-
-
-def _end_with_parent() -> None:
-    """Let the kernel end this process where its parent is killed: the work may be deaf, or never return."""
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-    # A pipe of which only the parent has the other end: its closing raises SIGIO, which ends a process by default.
-    sentinel = parent.sentinel
-    fcntl.fcntl(sentinel, fcntl.F_SETOWN, os.getpid())
-    flags = fcntl.fcntl(sentinel, fcntl.F_GETFL)
-    fcntl.fcntl(sentinel, fcntl.F_SETFL, flags | os.O_ASYNC)
-
-
-def _bound_memory(limit: int) -> None:
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    if hard != resource.RLIM_INFINITY:
-        limit = min(limit, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))

@@ -1,6 +1,7 @@
 """A cleaned document → its chunks: the step behind cleaning, in the same process and within the same limits."""
 
 from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from corpus.chunk import Chunk
 from corpus.clean.account import Account
@@ -29,15 +30,18 @@ class DividedDocument:
 
 @dataclass(frozen=True, slots=True)
 class Divide:
-    """Divides a cleaned document; picklable.
+    """Divides a cleaned document.
 
     Attributes:
+        results: the types that its result may have.
         tokenizer: of the model.
         spec: sizes and limits.
         context: what the model is given above a chunk.
         title: that chunks are embedded below.
         reusable_sha256: hash of a cleaned text whose chunks stay as they are: it is not divided again.
     """
+
+    results: ClassVar[tuple[type[Any], ...]] = (DividedDocument, CleaningFailure)
 
     tokenizer: ChunkTokenizer
     spec: PreparationSpec

@@ -26,6 +26,7 @@ from corpus.batch import (
     staged_refs,
 )
 from corpus.database import Connection, database_errors_translated, fetch_one
+from corpus.disclosure.error_text import public_text
 from corpus.errors import ConfigurationError, DependencyError, LockWaitError
 from corpus.locks import end_stuck_copies, publishing_holder
 from corpus.publish.changes import judge, write_changes
@@ -235,7 +236,7 @@ class Publisher:
                 "action": "staged_files_kept",
                 "source": request.batch.source,
                 "batch": request.batch.batch,
-                "error": str(error),
+                "error": public_text(error),
             }
             logger.warning("staged files could not be removed", extra=context)
 

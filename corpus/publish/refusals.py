@@ -14,6 +14,7 @@ import psycopg
 from corpus.batch import Ingest, PublishRequest
 from corpus.database import Connection
 from corpus.dead_letter import DeadLetterReason
+from corpus.disclosure.error_text import public_text
 from corpus.errors import StalePreparationError
 from corpus.publish.changes import judge, write_changes
 from corpus.publish.contents import Frames
@@ -21,7 +22,7 @@ from corpus.publish.copy_in import copy_in
 from corpus.publish.ledger import published_report
 from corpus.publish.transaction import PublishTransaction, begin
 from corpus.sql import query
-from corpus.sqlstates import describe_error, is_data_error
+from corpus.sqlstates import is_data_error
 
 logger = logging.getLogger(__name__)
 
@@ -148,7 +149,7 @@ class _Search:
             topic=row["topic"],
             partition=row["partition"],
             record_offset=row["offset"],
-            detail=f"PostgreSQL refuses it: {describe_error(error)}",
+            detail=f"PostgreSQL refuses it: {public_text(error)}",
             is_bare=not unit.is_document,
         )
         if refused.is_bare and _is_bare_already(row):

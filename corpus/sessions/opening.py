@@ -9,6 +9,8 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import scalar_row
 
+from corpus.disclosure.error_text import public_text
+from corpus.disclosure.secret import Secret, revealed
 from corpus.errors import DependencyError
 from corpus.sessions.rows import Connection, fetch_one
 from corpus.sessions.server import ServerFacts, read_facts
@@ -18,29 +20,31 @@ from corpus.sessions.settings import (
     KEEPALIVE_INTERVAL_SECONDS,
     TCP_USER_TIMEOUT_MS,
 )
-from corpus.sqlstates import one_line
 
 # Connection strings by which this process has reached PostgreSQL itself.
 _DIRECT: set[str] = set()
 
 
-def open_unchecked(url: str, *, session_name: str) -> tuple[Connection, ServerFacts]:
+def open_unchecked(
+    url: str | Secret, *, session_name: str
+) -> tuple[Connection, ServerFacts]:
     """Open a connection to any server, and ask what it is.
 
     Raises:
         DependencyError: PostgreSQL does not answer or refuses the connection.
     """
-    arguments = connection_arguments(url, session_name)
+    text = revealed(url)
+    arguments = connection_arguments(text, session_name)
     try:
-        connection = psycopg.connect(url, autocommit=True, **arguments)
+        connection = psycopg.connect(text, autocommit=True, **arguments)
         try:
-            return connection, observe(connection, url, arguments)
+            return connection, observe(connection, text, arguments)
         except BaseException:
             connection.close()
             raise
     except psycopg.OperationalError as error:
         raise DependencyError(
-            f"PostgreSQL does not answer: {one_line(error)}. Is it running? See `freshet status`."
+            f"PostgreSQL does not answer: {public_text(error)}. Is it running? See `freshet status`."
         ) from error
 
 

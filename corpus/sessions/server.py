@@ -12,7 +12,7 @@ from psycopg.rows import class_row, scalar_row
 
 from corpus.errors import ConfigurationError, DependencyError, FreshetError
 from corpus.sessions.rows import Connection, fetch_all, fetch_one
-from corpus.sessions.settings import pinned_names
+from corpus.sessions.settings import SETTINGS, pinned_names
 
 # The oldest version that the tests of all migrations and one batch were run with.
 MIN_POSTGRES = 15
@@ -99,6 +99,17 @@ def other_settings(connection: Connection) -> list[OtherSetting]:
     """What sessions replace; the connection has pinned nothing yet."""
     values = {"names": [name.lower() for name in pinned_names()]}
     return fetch_all(connection, class_row(OtherSetting), "other_settings", values)
+
+
+def unpinned_settings(connection: Connection) -> list[OtherSetting]:
+    """What a session would pin and may not; the connection has pinned the others."""
+    needed = [setting for setting in SETTINGS if setting.needs_right]
+    values = {
+        "names": [setting.name for setting in needed],
+        "values": [setting.value for setting in needed],
+    }
+    factory = class_row(OtherSetting)
+    return fetch_all(connection, factory, "unpinned_settings", values)
 
 
 # ── refusals of every session ───────────────────────────────────────────────────────────────────────────────────────

@@ -25,6 +25,8 @@ class Setting:
         why: what would be wrong with another value.
         instead_of: pinned only where the session has this value; empty: pinned always.
         first_version: of PostgreSQL that knows it, as `server_version_num` has it.
+        needs_right: only a superuser may set it, or a user with `GRANT SET ON PARAMETER`; it is pinned where this user
+            may, and `freshet doctor` names it elsewhere.
     """
 
     name: str
@@ -32,9 +34,12 @@ class Setting:
     why: str
     instead_of: str = ""
     first_version: int = 0
+    needs_right: bool = False
 
 
-# Any user may set each of them. What only a superuser may set, Freshet does not rely on.
+_NO_ROWS_IN_LOGS = "the server's log holds no text of a row"
+
+# Any user may set each of them, unless it says otherwise. Freshet's work relies on none that needs a right.
 SETTINGS = (
     Setting("client_encoding", "UTF8", "texts hold characters of all scripts"),
     Setting("TimeZone", "UTC", "times are read and shown in UTC"),
@@ -62,6 +67,10 @@ SETTINGS = (
     ),
     Setting("gin_fuzzy_search_limit", "0", "text search returns all that matches"),
     Setting("jit", "off", "compiling takes longer than Freshet's statements"),
+    Setting("log_parameter_max_length_on_error", "0", _NO_ROWS_IN_LOGS),
+    Setting("log_parameter_max_length", "0", _NO_ROWS_IN_LOGS, needs_right=True),
+    Setting("log_error_verbosity", "terse", _NO_ROWS_IN_LOGS, needs_right=True),
+    Setting("log_min_error_statement", "panic", _NO_ROWS_IN_LOGS, needs_right=True),
     Setting(
         "idle_session_timeout",
         "0",

@@ -17,6 +17,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from corpus.batch import BatchRef, StagedFile
+from corpus.disclosure.error_text import service_text
 from corpus.errors import ConfigurationError, DependencyError, StagedFileError
 from corpus.staging.folder import Folder
 
@@ -57,7 +58,7 @@ class StagingStore:
             self._store = _open(url, self._folder)
         except (BaseError, OSError, ValueError) as error:
             raise ConfigurationError(
-                f"staging store {url!r} cannot be opened: {error}"
+                f"staging store {url!r} cannot be opened: {service_text(error)}"
             ) from error
 
     def put(self, name: str, content: bytes, *, rows: int) -> StagedFile:
@@ -187,8 +188,7 @@ class StagingStore:
         try:
             yield
         except (BaseError, OSError) as error:
-            # The first line says it; those that follow repeat it as a structure of the library.
-            reason = str(error).partition("\n")[0]
+            reason = service_text(error)
             raise DependencyError(
                 f"staging store cannot {action}: {reason} ({self.url})"
             ) from error

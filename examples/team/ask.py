@@ -7,8 +7,8 @@ import sys
 import textwrap
 import uuid
 
-from corpus.service import CORPUS_ENDPOINT, AwaitFreshRequest, SearchHit, SearchRequest
-from examples.team.connect import TASK_QUEUE, connect
+from corpus.service import AwaitFreshRequest, SearchHit, SearchRequest
+from examples.team.connect import ENDPOINT, TASK_QUEUE, connect
 from examples.team.workflows import Answer, AskWorkflow, Question
 
 # What the answer may wait for; `AwaitFreshRequest` says which of them belong together.
@@ -24,11 +24,15 @@ def question(arguments: argparse.Namespace) -> Question:
         wait_for = AwaitFreshRequest(
             source=arguments.source,
             timeout_seconds=arguments.timeout,
+            groups=tuple(arguments.group),
             **target,
         )
     return Question(
         search=SearchRequest(
-            query=arguments.query, k=arguments.k, sources=(arguments.source,)
+            query=arguments.query,
+            k=arguments.k,
+            sources=(arguments.source,),
+            groups=tuple(arguments.group),
         ),
         wait_for=wait_for,
         endpoint=arguments.endpoint,
@@ -61,12 +65,18 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--timeout", type=int, default=60, help="seconds to wait for the target"
     )
+    command.add_argument(
+        "--group",
+        action="append",
+        default=[],
+        help="a group of the person who asks; may be repeated",
+    )
     command.add_argument("--document-id")
     command.add_argument("--topic")
     for name in ("--batch", "--version", "--partition", "--offset", "--time-ms"):
         command.add_argument(name, type=int)
     command.add_argument(
-        "--endpoint", default=CORPUS_ENDPOINT, help="Nexus endpoint of the corpus"
+        "--endpoint", default=ENDPOINT, help="the team's Nexus endpoint of the corpus"
     )
     command.add_argument("--stack", help="stack.json of a local stack")
     return command

@@ -2,12 +2,18 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client
 from temporalio.envconfig import ClientConfig
+from temporalio.worker import Interceptor
 
+from corpus.access.client import SignedCalls
+
+TEAM = "team-search"
+ENDPOINT = "freshet-team-search"
 NAMESPACE = "team-search"
 TASK_QUEUE = "team-search"
 
@@ -26,6 +32,19 @@ async def connect(stack: str | None = None) -> Client:
     namespace = os.environ.get("TEMPORAL_NAMESPACE")
     options["namespace"] = namespace or NAMESPACE
     return await Client.connect(**options)
+
+
+def identity() -> list[Interceptor]:
+    """What signs the team's calls, with the key in FRESHET_TEAM_KEY; by default, that of a local stack.
+
+    Without a key, notices arrive all the same, and the corpus answers no call.
+    """
+    default = home() / "team-keys" / f"{TEAM}.key"
+    key_file = Path(os.environ.get("FRESHET_TEAM_KEY") or default)
+    if key_file.exists():
+        return [SignedCalls(TEAM, key_file)]
+    sys.stderr.write(f"no key in {key_file}: the corpus will answer no call\n")
+    return []
 
 
 def home() -> Path:

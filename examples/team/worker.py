@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import os
 import signal
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,10 +12,10 @@ from nexusrpc.handler import StartOperationContext, service_handler, sync_operat
 from temporalio import nexus
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy
-from temporalio.worker import Worker
+from temporalio.worker import Interceptor, Worker
 
 from corpus.service import BatchNotice, BatchSubscriberService, NoticeAck
-from examples.team.connect import TASK_QUEUE, connect
+from examples.team.connect import TASK_QUEUE, connect, identity
 from examples.team.log import NoticeLog
 from examples.team.workflows import AskWorkflow, InboxState, InboxWorkflow
 
@@ -40,7 +41,9 @@ class Subscriber:
         return NoticeAck(notice_id=notice.notice_id)
 
 
-def build(client: Client, log: str | None) -> Worker:
+def build(
+    client: Client, log: str | None, interceptors: Sequence[Interceptor] = ()
+) -> Worker:
     """The one worker of this small team: workflows, activities and the Nexus handler."""
     return Worker(
         client,
@@ -50,6 +53,7 @@ def build(client: Client, log: str | None) -> Worker:
         activity_executor=ThreadPoolExecutor(1),  # one writer to the file
         max_concurrent_activities=1,
         nexus_service_handlers=[Subscriber()],
+        interceptors=interceptors,
     )
 
 
@@ -68,7 +72,7 @@ async def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     client = await connect(arguments.stack)
-    async with build(client, arguments.log):
+    async with build(client, arguments.log, identity()):
         if ready := os.environ.get("FRESHET_READY_FILE"):
             process = str(os.getpid())
             await asyncio.to_thread(Path(ready).write_text, process, encoding="utf-8")

@@ -7,7 +7,6 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from corpus.service import (
-        CORPUS_ENDPOINT,
         AwaitFreshRequest,
         AwaitFreshResponse,
         BatchNotice,
@@ -15,6 +14,7 @@ with workflow.unsafe.imports_passed_through():
         SearchRequest,
         SearchResponse,
     )
+    from examples.team.connect import ENDPOINT
     from examples.team.log import NoticeLog
 
 NEXUS_SLACK = timedelta(minutes=2)  # beyond what the wait itself may take
@@ -82,7 +82,7 @@ class Question:
 
     search: SearchRequest
     wait_for: AwaitFreshRequest | None = None
-    endpoint: str = CORPUS_ENDPOINT  # Nexus endpoint of the corpus
+    endpoint: str = ENDPOINT  # the team's own Nexus endpoint of the corpus
 
 
 @dataclass(frozen=True, kw_only=True)

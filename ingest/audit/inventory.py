@@ -12,6 +12,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from corpus.database import Connection
+from corpus.disclosure.error_text import public_text
 from corpus.errors import ConfigurationError
 from corpus.sql import query
 from ingest.audit.replay import COLUMN_TYPES
@@ -43,8 +44,10 @@ def _frames(path: Path) -> Iterator[pl.DataFrame]:
     try:
         frame = _scan(path).collect()
     except (PolarsError, OSError) as error:
-        first = str(error).partition("\n")[0]
-        raise ConfigurationError(f"inventory {path} cannot be read: {first}") from error
+        reason = public_text(error)
+        raise ConfigurationError(
+            f"inventory {path} cannot be read: {reason}"
+        ) from error
     if "id" not in frame.columns:
         raise ConfigurationError(
             f"inventory {path} has no column id; it has {', '.join(frame.columns)}"

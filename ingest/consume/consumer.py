@@ -25,6 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from corpus.batch import BatchRef
+from corpus.disclosure.error_text import public_text
 from corpus.errors import DependencyError
 from corpus.log_limit import LogLimit
 from corpus.retry import NoLongerNeededError, until_answered, until_answered_in_thread
@@ -307,7 +308,7 @@ class SourceConsumer:
             )
             reason = (
                 f"{key}: offsets {batch.first_offset} to {batch.next_offset - 1} could not be staged: "
-                f"{type(mistake).__name__}: {mistake}"
+                f"{public_text(mistake)}"
             )
             await self.halt(source, reader.epoch, reason)
             return

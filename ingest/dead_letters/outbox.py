@@ -19,6 +19,7 @@ from psycopg.rows import class_row
 from psycopg_pool import ConnectionPool
 
 from corpus.database import database_errors_translated
+from corpus.dead_letter import without_quote
 from corpus.errors import DependencyError, FreshetError
 from corpus.log_limit import LogLimit
 from corpus.retry import until_answered_in_thread
@@ -75,7 +76,7 @@ class UnproducedDeadLetter:
         """Headers that say why the record is a dead letter, and where it was."""
         fields = {
             "reason": self.reason,
-            "detail": self.detail,
+            "detail": without_quote(self.detail),
             "source": self.source,
             "topic": self.topic,
             "partition": self.partition,

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 
-from corpus.dead_letter import DeadLetterReason
+from corpus.dead_letter import DeadLetterReason, Quoting
 from ingest.decode import charset
 from ingest.decode.fields import FieldError, shown
 
@@ -153,7 +153,7 @@ def _encoding_of(label: str) -> str | None:
     except charset.RefusedCharsetError:
         raise FieldError(
             DeadLetterReason.NOT_DECODABLE,
-            f"the charset {shown(label)} is refused, as browsers refuse it; send UTF-8",
+            Quoting.CHARSET.detail(value=shown(label)),
         ) from None
 
 
@@ -271,7 +271,7 @@ _DETECTABLE = {
 
 def _is_other_format(value: bytes, name: str, wanted: str) -> FieldError:
     beginning = shown(value[:16])
-    detail = f"the value is {name}, not {wanted}; it starts with {beginning}"
+    detail = Quoting.OTHER_FORMAT.detail(words=name, wanted=wanted, value=beginning)
     return FieldError(DeadLetterReason.NOT_DECODABLE, detail)
 
 

@@ -10,7 +10,7 @@ import re
 from typing import Any, cast
 
 from corpus import source
-from corpus.dead_letter import DeadLetterReason
+from corpus.dead_letter import DeadLetterReason, Quoting
 from corpus.source import VersionRule
 from ingest.event import KafkaRecord, Op
 
@@ -48,9 +48,8 @@ class FieldError(Exception):
 
 def invalid(name: str, value: Any, wanted: str) -> FieldError:
     """A FieldError that names the field, its value and what is allowed."""
-    return FieldError(
-        DeadLetterReason.INVALID_FIELD, f"{name} is {shown(value)}; it must be {wanted}"
-    )
+    detail = Quoting.FIELD.detail(name=name, value=shown(value), wanted=wanted)
+    return FieldError(DeadLetterReason.INVALID_FIELD, detail)
 
 
 def _invalid_id(detail: str) -> FieldError:
@@ -91,20 +90,20 @@ def document_id(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
-        raise _invalid_id(f"id is {shown(value)}; it must be text")
+        detail = Quoting.FIELD.detail(name="id", value=shown(value), wanted="text")
+        raise _invalid_id(detail)
     if bad := _NOT_IN_ID.search(value):
-        raise _invalid_id(
-            f"id {shown(value)} has the character U+{ord(bad[0]):04X}, "
-            "a control character or half of a surrogate pair"
-        )
+        code = f"{ord(bad[0]):04X}"
+        detail = Quoting.ID_CHARACTER.detail(value=shown(value), hex=code)
+        raise _invalid_id(detail)
     if not _INVISIBLE.sub("", value):
-        raise _invalid_id(f"id {shown(value)} is blank")
+        raise _invalid_id(Quoting.ID_BLANK.detail(value=shown(value)))
     # A character has at most four bytes: a short id need not be encoded to be measured.
     if len(value) > MAX_ID_BYTES // 4 and len(value.encode()) > MAX_ID_BYTES:
-        raise _invalid_id(
-            f"id {shown(value)} has {len(value.encode()):,} bytes; "
-            f"at most {MAX_ID_BYTES:,} are allowed"
-        )
+        size = f"{len(value.encode()):,}"
+        limit = f"{MAX_ID_BYTES:,}"
+        detail = Quoting.ID_SIZE.detail(value=shown(value), number=size, limit=limit)
+        raise _invalid_id(detail)
     return value
 
 
@@ -121,9 +120,7 @@ def key_as_id(key: bytes | None) -> str:
     try:
         return document_id(key.decode("utf-8"))
     except UnicodeDecodeError:
-        raise _invalid_id(
-            f"the key {shown(key)} is used as the id and is not UTF-8"
-        ) from None
+        raise _invalid_id(Quoting.KEY.detail(value=shown(key))) from None
 
 
 def version(value: Any) -> int | None:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Any, cast
 
-from corpus.dead_letter import DeadLetterReason
+from corpus.dead_letter import DeadLetterReason, Quoting
 from ingest.decode.fields import FieldError, shown
 
 _Pairs = list[tuple[str, Any]]
@@ -41,7 +41,7 @@ def load_object(text: str, unrepeated: Collection[str]) -> dict[str, Any]:
 
     value = _load(text, remember)
     if not isinstance(value, dict):
-        raise _not_decodable(f"the value is {shown(value)}, not a JSON object")
+        raise _not_decodable(Quoting.NO_OBJECT.detail(value=shown(value)))
     counts = Counter(name for name, _ in outermost)
     for name in unrepeated:
         if counts[name] > 1:
@@ -57,11 +57,14 @@ def _load(text: str, hook: Callable[[_Pairs], Any] | None) -> Any:
         return json.loads(text, object_pairs_hook=hook, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         around = text[max(error.pos - 10, 0) : error.pos + 20]
+        detail = Quoting.NO_JSON.detail(
+            words=error.msg, number=str(error.pos), value=shown(around)
+        )
+        raise _not_decodable(detail) from None
+    except ValueError:
         raise _not_decodable(
-            f"not JSON: {error.msg} at character {error.pos}: {shown(around)}"
+            "the JSON cannot be read: a number has too many digits"
         ) from None
-    except ValueError as error:  # an integer of more digits than Python reads
-        raise _not_decodable(f"the JSON cannot be read: {shown(str(error))}") from None
 
 
 def _refuse_constant(name: str) -> None:

@@ -207,7 +207,7 @@ def test_an_unexpected_error_is_one_line_that_says_how_to_see_more() -> None:
     )
     assert (done.returncode, done.stderr) == (
         4,
-        "freshet: internal error: KeyError: 'x'. "
+        "freshet: internal error: KeyError in <string>:1. "
         "Run the command again with --debug to see where it happened.\n",
     )
 

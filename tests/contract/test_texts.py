@@ -86,6 +86,7 @@ def test_paths_in_code_marks_exist(document: Path) -> None:
         "sources.json",
         "freshness.json",
         "faults.json",
+        "sbom.json",
         "freshet.toml",
         "requirements.lock",
     }

@@ -14,7 +14,6 @@ from opentelemetry.sdk.trace import TracerProvider
 from temporalio.contrib.opentelemetry import TracingInterceptor
 from temporalio.worker import Worker
 
-from corpus.database import open_pool
 from corpus.service import (
     AwaitFreshRequest,
     BatchNotice,
@@ -29,8 +28,7 @@ from tests.support.collector import Collector, Seen, collecting
 from tests.support.fleet import Fleet, fleet
 from tests.support.pipeline import make_event
 from tests.support.polling import until
-from tests.support.team_env import Env
-from workers.roles import gateway
+from tests.support.team_env import Env, gateway_of
 from workers.tracing import switch
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(120)]
@@ -220,16 +218,16 @@ async def test_a_call_of_a_team_continues_its_trace(traced: Traced, temporal_env
     request = SearchRequest(query=CANARY, k=1, sources=("peps",))
     searches = Question(search=request, endpoint=env.corpus_endpoint)
     wait = AwaitFreshRequest(source="peps", batch=1, timeout_seconds=0)
-    with open_pool(env.database_url, size=2) as pool:
-        async with (
-            gateway.build(env.client, pool, search=lambda _: SearchResponse(hits=())),
-            Worker(team, task_queue="asking", workflows=[AskWorkflow]),
-        ):
-            with of_team.start_as_current_span("ask") as span:
-                for question in (searches, replace(searches, wait_for=wait)):
-                    await team.execute_workflow(
-                        AskWorkflow.run, question, id="ask", task_queue="asking"
-                    )
+    signs = env.identity()
+    async with (
+        gateway_of(env, lambda _reader, _request: SearchResponse(hits=())),
+        Worker(team, task_queue="asking", workflows=[AskWorkflow], interceptors=signs),
+    ):
+        with of_team.start_as_current_span("ask") as span:
+            for question in (searches, replace(searches, wait_for=wait)):
+                await team.execute_workflow(
+                    AskWorkflow.run, question, id="ask", task_queue="asking"
+                )
     await asyncio.to_thread(switch.stop)
     trace = format(span.get_span_context().trace_id, "032x")
     assert {found.trace_id for found in traced.collector.spans} == {trace}

@@ -86,10 +86,10 @@ async def test_a_notice_is_a_manifest(env, db):
         db, "peps", "pep-3", 7, 1, kind="tombstone", visible_to="now", end_reason="deleted"
     )
     db.execute("INSERT INTO freshet.batch_range VALUES ('peps', 1, 'topic', 0, 0, 10, 13, 3)")
-    assert await env.reconcile(env.subscriber("peps")) == [
+    assert await env.reconcile(env.subscriber("peps"), teams=()) == [
         "namespace unchanged", "namespace unchanged", "endpoint create", "endpoint create", "subscription create",
     ]  # fmt: skip
-    assert set(await env.reconcile(env.subscriber("peps"))) == {
+    assert set(await env.reconcile(env.subscriber("peps"), teams=())) == {
         "namespace unchanged",
         "endpoint unchanged",
         "subscription unchanged",

@@ -10,8 +10,8 @@ import pytest
 from temporalio.client import WorkflowFailureError
 from temporalio.worker import Worker
 
+from corpus.access.reader import Reader
 from corpus.answer import await_fresh
-from corpus.database import open_pool
 from corpus.service import AwaitFreshRequest, SearchHit, SearchRequest, SearchResponse, WaitOutcome
 from examples.team.worker import build as build_team
 from examples.team.workflows import AskWorkflow, Question
@@ -23,16 +23,16 @@ from tests.support.team_env import (
     add_document,
     connection_to,
     delivery,
+    gateway_of,
     make_env,
     make_source,
     notices,
 )
-from workers.roles import gateway
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(180)]
 
 
-def answer(request: SearchRequest) -> SearchResponse:
+def answer(_reader: Reader, request: SearchRequest) -> SearchResponse:
     """Stands for the search, which has tests of its own."""
     hit = SearchHit(
         source=request.sources[0], document_id="pep-1", version=1, text=request.query, score=1.0
@@ -42,13 +42,21 @@ def answer(request: SearchRequest) -> SearchResponse:
 
 @asynccontextmanager
 async def serving(env, log=None, step=answer):
-    with open_pool(env.database_url, size=2) as pool:
-        async with (
-            env.light_worker(),
-            gateway.build(env.client, pool, search=step),
-            build_team(env.team, log),
-        ):
-            yield
+    async with (
+        env.light_worker(),
+        gateway_of(env, step),
+        build_team(env.team, log, env.identity()),
+    ):
+        yield
+
+
+def describing(env):
+    return Worker(
+        env.team,
+        task_queue="describe",
+        workflows=[DescribeCaller],
+        interceptors=env.identity(),
+    )
 
 
 async def ask(env, *, k=2, query="wheels", **wait):
@@ -68,7 +76,7 @@ async def test_search_and_describe(env, db):
     add_batch(db, "peps", 1)
     add_document(db, "peps", "pep-1", 1, 1)
     await env.reconcile()
-    async with serving(env), Worker(env.team, task_queue="describe", workflows=[DescribeCaller]):
+    async with serving(env), describing(env):
         found = (await ask(env)).found
         assert [hit.document_id for hit in found.hits] == ["pep-1", "pep-1"]
 
@@ -156,7 +164,7 @@ async def test_a_search_over_whole_documents_is_cut_and_says_so(env, db, kilobyt
     make_source(db)
     await env.reconcile()
 
-    def whole(request):
+    def whole(_reader, request):
         hit = SearchHit(
             source="peps", document_id="d", version=1, text="\u0436" * kilobytes * 500, score=1.0
         )
@@ -217,8 +225,8 @@ async def test_await_fresh_says_why_not(env, db):
         )
 
 
-async def test_a_wait_continues_as_new(database_url, temporal_short_history):
-    env = await make_env(database_url, temporal_short_history)
+async def test_a_wait_continues_as_new(database_url, temporal_short_history, tmp_path):
+    env = await make_env(database_url, temporal_short_history, tmp_path)
     with connection_to(env) as db:
         make_source(db)
         await env.reconcile()

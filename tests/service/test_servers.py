@@ -364,3 +364,21 @@ def schemas(owner: Tenant) -> list[str]:
             "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_|^information' ORDER BY 1"
         ).fetchall()
     return [row[0] for row in rows]
+
+
+def test_a_log_that_may_hold_rows_is_quietened_or_named(
+    postgres_server: Postgres, tmp_path: Path
+) -> None:
+    with tenant(postgres_server) as owner:
+        owner.as_admin(
+            "CREATE EXTENSION vector",
+            f"ALTER ROLE {owner.name} SET log_error_verbosity = verbose",
+            f"ALTER ROLE {owner.name} SET log_parameter_max_length_on_error = 100",
+        )
+        named = checked(owner.url, tmp_path)["settings"].observed
+        assert "may hold text of rows: log_error_verbosity = verbose (user)" in named
+        assert "`GRANT SET ON PARAMETER log_error_verbosity TO` this user" in named
+        assert "log_parameter_max_length_on_error = 100" not in named.partition("; but")[2]
+        owner.as_admin(f"GRANT SET ON PARAMETER log_error_verbosity TO {owner.name}")
+        assert "may hold" not in checked(owner.url, tmp_path)["settings"].observed
+        owner.as_admin(f"REVOKE SET ON PARAMETER log_error_verbosity FROM {owner.name}")

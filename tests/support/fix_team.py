@@ -1,6 +1,7 @@
 """An installation with a team that is notified, for tests: see `tests.support.team_env`."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,11 +12,11 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-async def env(database_url: str, temporal_env: Any) -> "Env":
+async def env(database_url: str, temporal_env: Any, tmp_path: Path) -> "Env":
     """A database, a namespace, a team with its endpoint."""
     from tests.support.team_env import make_env
 
-    return await make_env(database_url, temporal_env)
+    return await make_env(database_url, temporal_env, tmp_path / "team-keys")
 
 
 @pytest.fixture

@@ -35,6 +35,9 @@ class TemporalEnv:
         """Connect; in a new namespace unless one is named. `options` are those of Client.connect."""
         from temporalio.client import Client
 
+        from workers.temporal.client import plain_converter
+
+        options.setdefault("data_converter", plain_converter())
         return await Client.connect(
             self.address, namespace=namespace or await self.namespace(), **options
         )

@@ -3,22 +3,25 @@
 import ctypes
 import os
 import signal
+import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True)
 class Call:
-    """Calls a function with a text."""
+    """Calls a function of this module with a text."""
 
-    function: Callable[[str], object]
+    results: ClassVar[tuple[type[Any], ...]] = (int, str, type(None))
+
+    function: str
     text: str = ""
     characters: int = 1
 
     def __call__(self) -> object:
-        return self.function(self.text)
+        function = getattr(sys.modules[__name__], self.function)
+        return function(self.text)
 
 
 def pid(_: str) -> int:
@@ -35,11 +38,10 @@ def hang(_: str) -> None:
     ctypes.PyDLL(None).sleep(1_000)
 
 
-def spin(path: str) -> None:
+def spin(_: str) -> None:
     """Compute for ever, deaf to what asks to end."""
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
-    Path(path).write_text(str(os.getpid()), encoding="utf-8")
     while True:
         pass
 
@@ -54,12 +56,3 @@ def raise_error(text: str) -> None:
 
 def die(_: str) -> None:
     os.abort()
-
-
-def die_once(path: str) -> str:
-    """As where the machine had no memory for a moment."""
-    file = Path(path)
-    if not file.exists():
-        file.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return "alive"

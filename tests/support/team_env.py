@@ -9,17 +9,21 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+from temporalio.worker import Interceptor, UnsandboxedWorkflowRunner, Worker
 
 from corpus import task_queues
+from corpus.access.client import SignedCalls
+from corpus.access.keys import add_key, key_file
+from corpus.access.team import TeamSpec
 from corpus.activities import PublishActivities
+from corpus.answer.gate import Decision, Gate
 from corpus.database import Connection, connect, open_pool
 from corpus.deliver.activities import wake_delivery
 from corpus.deliver.subscription import SubscriberSpec
@@ -33,10 +37,15 @@ from workers.apply.kind import Services
 from workers.apply.namespaces import Namespaces
 from workers.apply.plan import execute, plan
 from workers.apply.subscriptions import Subscriptions, subscriptions
+from workers.apply.teams import Teams
+from workers.calls.log import AnswerLog
+from workers.calls.queues import TeamQueues, TeamRegistry
 from workers.config.file import Config
+from workers.roles import gateway
 from workers.roles import orchestrator as deliveries
 
 ROOT = Path(__file__).parents[2]
+TEAM = "search"
 _NUMBERS = itertools.count(1)
 
 
@@ -49,7 +58,23 @@ class Env:
     client: Client  # Freshet's namespace
     team: Client  # the team's namespace
     endpoint: str  # of the team
-    corpus_endpoint: str
+    corpus_endpoint: str  # that the team calls
+    keys: Path  # folder of the teams' keys
+
+    def team_spec(self, *sources: str, **fields: Any) -> TeamSpec:
+        base = {
+            "team": TEAM,
+            "endpoint": self.corpus_endpoint,
+            "namespace": self.team.namespace,
+        }
+        return TeamSpec(sources=sources or ("peps",), **(base | fields))
+
+    def identity(self) -> list[Interceptor]:
+        """What signs the team's calls; its first key is made here."""
+        path = key_file(self.keys, TEAM)
+        if not path.exists():
+            add_key(path)
+        return [SignedCalls(TEAM, path)]
 
     def subscriber(self, *sources: str, **fields: Any) -> SubscriberSpec:
         base = {
@@ -60,10 +85,15 @@ class Env:
         }
         return SubscriberSpec(sources=sources, **(base | fields))
 
-    async def reconcile(self, *specs: SubscriberSpec) -> list[str]:
-        """As `freshet apply --prune` with these subscribers; what was done, as "KIND ACTION"."""
-        kinds = (Namespaces(), Endpoints(self.corpus_endpoint), Subscriptions())
-        config = Config(sources=(), subscribers=specs)
+    async def reconcile(
+        self, *specs: SubscriberSpec, teams: tuple[TeamSpec, ...] | None = None
+    ) -> list[str]:
+        """As `freshet apply --prune` with these subscribers and teams; what was done, as "KIND ACTION"."""
+        if teams is None:
+            teams = (self.team_spec(),)
+        of_no_team = f"{self.corpus_endpoint}-of-no-team"
+        kinds = (Namespaces(), Teams(), Endpoints(of_no_team), Subscriptions())
+        config = Config(sources=(), subscribers=specs, teams=teams)
         with connect(self.database_url) as connection:
             cluster: Any = None  # these kinds do not ask Kafka
             services = Services(connection=connection, cluster=cluster, client=self.client)
@@ -109,10 +139,40 @@ class Env:
         return subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environment)
 
 
-async def make_env(database_url: str, temporal: Any) -> Env:
+async def make_env(database_url: str, temporal: Any, keys: Path = Path("no-keys")) -> Env:
     number = f"{os.getpid()}-{next(_NUMBERS)}"
     client, team = await temporal.client(), await temporal.client()
-    return Env(database_url, temporal.address, client, team, f"team-{number}", f"corpus-{number}")
+    return Env(
+        database_url=database_url,
+        address=temporal.address,
+        client=client,
+        team=team,
+        endpoint=f"team-{number}",
+        corpus_endpoint=f"corpus-{number}",
+        keys=keys,
+    )
+
+
+@asynccontextmanager
+async def gateway_of(
+    env: Env, search: gateway.Search, noted: list[Decision] | None = None
+) -> AsyncIterator[TeamRegistry]:
+    """The role gateway in this process, with the teams as they are now; its refresh is the test's to call."""
+    env.identity()
+    with open_pool(env.database_url, size=2) as pool, AnswerLog(pool) as answers:
+
+        def note(decision: Decision) -> Future[None]:
+            if noted is not None:
+                noted.append(decision)
+            return answers.note(decision)
+
+        make = gateway.worker_of(env.client, pool, search=search)
+        registry = TeamRegistry(pool, env.keys)
+        registry.refresh()
+        queues = TeamQueues(registry, make, note)
+        async with make(task_queues.NEXUS, Gate(lambda: None, note)), AsyncExitStack() as workers:
+            await queues.serve_new(workers)
+            yield registry
 
 
 def make_source(connection: Connection, source: str = "peps", **freshness: Any) -> SourceSpec:

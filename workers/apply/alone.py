@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 from corpus.database import SessionLimits, connect, database_errors_translated
+from corpus.disclosure.secret import Secret
 from corpus.sessions.advisory_lock import take_lock
 
 OnWait = Callable[[str], None]
@@ -16,7 +17,7 @@ _LIMITS = SessionLimits(idle=600)
 
 
 @asynccontextmanager
-async def alone(url: str, on_wait: OnWait) -> AsyncGenerator[None]:
+async def alone(url: str | Secret, on_wait: OnWait) -> AsyncGenerator[None]:
     """Hold the lock while the body runs.
 
     Args:

@@ -1,4 +1,4 @@
-"""Nexus endpoints: Freshet's own, which teams call, and one per team, which Freshet calls."""
+"""Nexus endpoints: those that teams call, one per team and one of no team, and those of subscribers."""
 
 import json
 import logging
@@ -62,15 +62,20 @@ class Endpoints(Kind[Endpoint]):
     async def desired(
         self, services: Services, target: Target
     ) -> Mapping[str, Endpoint]:
-        """Freshet's own, and one per team.
+        """The one of no team, whose calls are refused; one per team; one per subscriber.
 
         Raises:
             ConfigurationError: one endpoint would have two targets.
         """
-        own = Endpoint(
-            namespace=services.client.namespace, task_queue=task_queues.NEXUS
-        )
-        endpoints = {self._corpus_endpoint: own}
+        own = services.client.namespace
+        unclaimed = Endpoint(namespace=own, task_queue=task_queues.NEXUS)
+        endpoints = {self._corpus_endpoint: unclaimed}
+        for team in target.config.teams:
+            endpoint = Endpoint(namespace=own, task_queue=team.task_queue)
+            if endpoints.setdefault(team.endpoint, endpoint) != endpoint:
+                raise ConfigurationError(
+                    f"endpoint {team.endpoint!r} of team {team.team!r} is also used with another target"
+                )
         for spec in target.config.subscribers:
             endpoint = Endpoint(namespace=spec.namespace, task_queue=spec.task_queue)
             first = endpoints.setdefault(spec.endpoint, endpoint)
@@ -94,22 +99,26 @@ class Endpoints(Kind[Endpoint]):
         if services.process is None:
             return changes
         own = await services.process.own_ids(services.client)
+        incoming = {team.endpoint for team in target.config.teams}
+        incoming.add(self._corpus_endpoint)
         for change in changes:
             current = change.current
             if current is None or not change.is_needed:
                 continue
-            if not self._is_own(services, change.name, current, own):
+            if change.name in incoming and current.made_by is None:
+                is_own = current.namespace == services.client.namespace
+            else:
+                is_own = self._is_own(services, change.name, current, own)
+            if not is_own:
                 raise _foreign(change.name, current)
         return changes
 
     def _is_own(
         self, services: Services, name: str, current: Endpoint, own: Collection[str]
     ) -> bool:
-        """One without a mark is ours if it leads to our namespace, or if a subscription of this database calls it."""
+        """One without a mark is ours if a subscription of this database calls it."""
         if current.made_by is not None:
             return current.made_by in own
-        if name == self._corpus_endpoint:
-            return current.namespace == services.client.namespace
         rows = subscriptions(services.connection)
         return name in {row["endpoint"] for row in rows}
 
@@ -229,8 +238,8 @@ def _foreign(name: str, current: Endpoint) -> InstallationError:
         owner = f"installation {current.made_by}"
     return InstallationError(
         f"Nexus endpoint {name!r} leads to {current.namespace}:{current.task_queue} and belongs to {owner}. Endpoints "
-        "are known in the whole cluster: name another one (FRESHET_NEXUS_ENDPOINT for Freshet's own, `endpoint` for a "
-        "subscriber's), or change it with `temporal operator nexus endpoint update`"
+        "are known in the whole cluster: name another one (FRESHET_NEXUS_ENDPOINT for the one of no team, `endpoint` "
+        "for a team's or a subscriber's), or change it with `temporal operator nexus endpoint update`"
     )
 
 

@@ -1,4 +1,4 @@
-"""Temporal namespaces: Freshet's own, and those of the teams that subscribe."""
+"""Temporal namespaces: Freshet's own, and those of the teams."""
 
 import logging
 from collections.abc import Mapping
@@ -43,10 +43,10 @@ class Namespaces(Kind[Namespace]):
         self, services: Services, target: Target
     ) -> Mapping[str, Namespace]:
         """Freshet's own, and one per team."""
-        teams = {spec.namespace for spec in target.config.subscribers}
-        return {
-            name: Namespace() for name in sorted({services.client.namespace, *teams})
-        }
+        subscribers = {spec.namespace for spec in target.config.subscribers}
+        teams = {spec.namespace for spec in target.config.teams}
+        names = {services.client.namespace} | subscribers | teams
+        return {name: Namespace() for name in sorted(names)}
 
     async def current(
         self, services: Services, names: Names

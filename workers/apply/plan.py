@@ -7,8 +7,9 @@ Order of the plan and of its execution, each after what it needs:
 3. sources, each in a transaction of its own, since a publish holds its source's row for as long as it takes
 4. namespaces, so that schedules and endpoints have a place to be in
 5. schedules of the freshness checks, and of the audits, for sources that exist
-6. Nexus endpoints, which lead into namespaces
-7. subscriptions and their deliveries, which call endpoints, in one transaction
+6. teams and what they are granted, in one transaction
+7. Nexus endpoints, which lead into namespaces
+8. subscriptions and their deliveries, which call endpoints, in one transaction
 
 One `apply` at a time: another one waits (`workers.apply.alone`). A plan that is carried out late does no harm: each
 change compares again before it writes (`Kind.carry_out`). What another `apply` has done already is skipped; what it
@@ -22,6 +23,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from corpus.database import database_errors_translated
 from corpus.errors import FreshetError, LockWaitError
 from workers.apply import checks, sources
 from workers.apply.alone import OnWait, alone
@@ -34,9 +36,11 @@ from workers.apply.schedules import Schedules
 from workers.apply.sources import Sources
 from workers.apply.spaces import Spaces
 from workers.apply.subscriptions import Subscriptions
+from workers.apply.teams import Teams
 from workers.apply.topics import Topics
 from workers.config.file import Config
 from workers.config.settings import Settings
+from workers.operations import note_operation
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +54,7 @@ KINDS: Kinds = (
     Namespaces(),
     Schedules(),
     AuditSchedules(),
+    Teams(),
     Endpoints(),
     Subscriptions(),
 )
@@ -94,7 +99,21 @@ async def apply(
     ):
         await _check_installation(services)
         changes = await plan(services, config, prune=prune, kinds=kinds)
+        _note(services, changes)
         await execute(services, changes, report=report, kinds=kinds)
+
+
+def _note(services: Services, changes: Plan) -> None:
+    """A row of the access log for each change that is about to be made; one of a source is in the source's chain."""
+    with database_errors_translated():
+        for change in changes:
+            if change.is_needed:
+                what = f"{change.action} {change.kind} {change.name}"
+                fields = [field.path for field in change.fields]
+                source = change.name if change.kind == Sources.name else None
+                note_operation(
+                    services.connection, "apply", source, change=what, fields=fields
+                )
 
 
 def kinds_for(settings: Settings) -> Kinds:

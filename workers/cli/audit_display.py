@@ -50,6 +50,7 @@ def repair_findings(
     from corpus.database import connect, database_errors_translated
     from ingest.audit import repair, repair_plan
     from ingest.kafka import Cluster
+    from workers.operations import note_operation
 
     cluster = Cluster(settings.kafka_bootstrap, settings.kafka_properties)
     with (
@@ -64,6 +65,7 @@ def repair_findings(
         if not confirmed:
             write_message("nothing was changed")
             return ExitCode.CHECK_FAILED
+        note_operation(connection, "audit repair", planned.source, audit=number)
         done = repair.carry_out(connection, planned)
     asyncio.run(_tell(settings, planned.source, done))
     write_message(

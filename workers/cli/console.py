@@ -6,17 +6,16 @@ Exit codes. 0: done. 1: check failed (stale, not drained, unhealthy). 2: wrong u
 
 import contextlib
 import errno
-import json
 import logging
 import os
-import re
 import sys
-import traceback
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from workers.shown import export_cell, json_text, one_line, shown, shown_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,8 +28,6 @@ _MAX_DIGITS = (
     1_000  # no number of ours is longer, and Python refuses to read much longer ones
 )
 PIPE_COLUMNS = 200  # width of a table that is not written to a terminal
-# A terminal obeys these. They come from documents, topics and failures, so they are never sent to one.
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 logger = logging.getLogger(__name__)
 
@@ -64,14 +61,9 @@ def whole_number(text: str) -> int | None:
 # ── output ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def one_line(text: str) -> str:
-    """Text of others for a line on a terminal: white space becomes single spaces, control characters U+FFFD."""
-    return _CONTROLS.sub("\ufffd", " ".join(text.split()))
-
-
 def write_message(text: str) -> None:
     """Write a line for people to standard error, so that standard output has nothing but data."""
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(shown(text) + "\n")
     sys.stderr.flush()
 
 
@@ -90,6 +82,21 @@ def standard_output() -> Generator[None]:
 
 def write(text: str) -> None:
     """Write a line of data to standard output."""
+    _write(shown_line(text))
+
+
+def write_text(text: str) -> None:
+    """Write data of several lines to standard output."""
+    _write(shown(text))
+
+
+def write_cells(values: Iterable[Any]) -> None:
+    """Write a line of tab-separated values."""
+    cells = map(export_cell, values)
+    _write("\t".join(cells))
+
+
+def _write(text: str) -> None:
     with standard_output():
         sys.stdout.write(text + "\n")
 
@@ -102,12 +109,12 @@ def write_bytes(data: bytes) -> None:
 
 def write_json(value: Any) -> None:
     """Write data as indented JSON, with times in ISO 8601 and bytes in hexadecimal."""
-    write(json.dumps(value, indent=2, default=_json_value, ensure_ascii=False))
+    _write(json_text(value, indent=2, default=_json_value))
 
 
 def write_json_line(value: Any) -> None:
     """Write data as one line of JSON, at once: a program may wait for it."""
-    write(json.dumps(value, default=_json_value, ensure_ascii=False))
+    _write(json_text(value, default=_json_value))
     with standard_output():
         sys.stdout.flush()
 
@@ -161,10 +168,14 @@ def _is_number_or_absent(value: Any) -> bool:
 
 
 def _cell(value: Any) -> "Text":
+    return text_of(_cell_text(value))
+
+
+def text_of(text: str, style: str = "") -> "Text":
+    """One line for a table or a display: a string would be read as markup, in which "[/b]" is an error."""
     from rich.text import Text
 
-    # A `Text` is shown as it is. A string would be read as markup, in which "[/b]" is an error.
-    return Text(one_line(_cell_text(value)))
+    return Text(one_line(text), style=style)
 
 
 def _cell_text(value: Any) -> str:
@@ -291,10 +302,14 @@ def _write_error(error: Exception, _message: str) -> tuple[ExitCode, str] | None
     return None
 
 
-def _database_error(error: Exception, message: str) -> tuple[ExitCode, str] | None:
+def _database_error(error: Exception, _message: str) -> tuple[ExitCode, str] | None:
     if not type(error).__module__.startswith("psycopg"):
         return None
     from psycopg import DataError, InterfaceError, OperationalError, errors
+
+    from corpus.disclosure.error_text import public_text
+
+    message = public_text(error)
 
     if isinstance(error, (OperationalError, InterfaceError)):
         return ExitCode.UNAVAILABLE, message
@@ -323,13 +338,15 @@ def _kafka_error(error: Exception, _message: str) -> tuple[ExitCode, str] | None
         return None
     from confluent_kafka import KafkaError
 
+    from corpus.disclosure.error_text import public_text
+
     cause = next(iter(error.args), None)
     if not isinstance(cause, KafkaError):
-        return ExitCode.UNAVAILABLE, f"Kafka: {error}"
+        return ExitCode.UNAVAILABLE, f"Kafka: {public_text(error)}"
     if cause.code() == KafkaError._INVALID_ARG:
         return (
             ExitCode.USAGE,
-            f"FRESHET_KAFKA_PROPERTIES or an argument is wrong: {cause.str()}",
+            f"FRESHET_KAFKA_PROPERTIES or an argument is wrong: {public_text(error)}",
         )
     return ExitCode.UNAVAILABLE, f"Kafka: {cause.str()}"
 
@@ -342,7 +359,7 @@ def _temporal_error(error: Exception, message: str) -> tuple[ExitCode, str] | No
 
 def _report_error(error: Exception, message: str, *, debug: bool) -> None:
     if debug:
-        traceback.print_exception(error)
+        _write_trace(error)
     if message:
         write_message(f"freshet: {message}")
 
@@ -354,10 +371,19 @@ def _report_internal_error(error: Exception, *, debug: bool) -> None:
             "unexpected error", exc_info=error, extra={"action": "unexpected_error"}
         )
         return
-    summary = " ".join(f"{type(error).__name__}: {error}".split())
+    from corpus.disclosure.error_text import public_text
+
+    summary = public_text(error)
     if debug:
         write_message(f"freshet: internal error: {summary}")
-        traceback.print_exception(error)
+        _write_trace(error)
         return
     hint = "Run the command again with --debug to see where it happened."
     write_message(f"freshet: internal error: {summary}. {hint}")
+
+
+def _write_trace(error: Exception) -> None:
+    """Where an error happened; a library's message may quote what it was working on, so it is left out."""
+    from corpus.disclosure.error_text import public_trace
+
+    write_message(public_trace(error).rstrip())

@@ -20,7 +20,16 @@ from workers.cli.console import (
 
 AREAS = (
     *("stack", "ingest", "produce", "dead_letters", "search", "corpus", "clean"),
-    *("document", "drain", "top", "freshness", "audit", "subscriptions", "roles"),
+    *(
+        "document",
+        "drain",
+        "top",
+        "freshness",
+        "audit",
+        "subscriptions",
+        "teams",
+        "roles",
+    ),
     "installation",
 )
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")

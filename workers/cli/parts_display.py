@@ -5,7 +5,8 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 
-from workers.cli.console import one_line, write_message
+from workers.cli.console import text_of, write_message
+from workers.shown import one_line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -63,19 +64,18 @@ class PartTable:
 
     def _table(self) -> "Table":
         from rich.table import Table
-        from rich.text import Text
 
         table = Table.grid(padding=(0, 2))
         for name in self._names:
             part = self._parts.get(name)
             if part is None:
-                waiting = Text("waiting", style="dim")
-                table.add_row(Text("·"), name, waiting)
+                waiting = text_of("waiting", "dim")
+                table.add_row(text_of("·"), text_of(name), waiting)
             else:
                 style = "" if part.state.usable else "yellow"
                 sign = _sign(part)
-                description = Text(describe_part(part), style=style)
-                table.add_row(sign, name, description)
+                description = text_of(describe_part(part), style)
+                table.add_row(sign, text_of(name), description)
         return table
 
 
@@ -88,12 +88,11 @@ def part_display(names: Sequence[str]) -> PartLines | PartTable:
 
 def _sign(part: "PartStatus") -> "RenderableType":
     from rich.spinner import Spinner
-    from rich.text import Text
 
     if part.state.usable:
-        return Text("✔", style="green")
+        return text_of("✔", "green")
     if part.error:
-        return Text("✘", style="red")
+        return text_of("✘", "red")
     return Spinner("dots")
 
 

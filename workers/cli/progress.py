@@ -4,8 +4,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, Self
 
-from workers.cli.console import one_line, write_message
+from workers.cli.console import text_of, write_message
 from workers.cli.live import is_rich_terminal
+from workers.shown import one_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -78,13 +79,12 @@ class TerminalLine(ProgressLine):
 
     def _line(self, text: str) -> "Table":
         from rich.table import Table
-        from rich.text import Text
 
         line = Table.grid(padding=(0, 1))
         line.add_column(no_wrap=True)
         line.add_column(no_wrap=True, overflow="ellipsis")
-        # A `Text` is shown as it is; a string would be read as markup.
-        line.add_row(
-            self._spinner, Text(one_line(text), no_wrap=True, overflow="ellipsis")
-        )
+        shown = text_of(text)
+        shown.no_wrap = True
+        shown.overflow = "ellipsis"
+        line.add_row(self._spinner, shown)
         return line

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from corpus.disclosure.error_text import public_text, service_text
+from corpus.disclosure.secret import Secret, SecretFile
 from corpus.errors import ConfigurationError, DependencyError
 
 # Any of them says that libpq's own variables name the server.
@@ -76,6 +78,10 @@ class LocalStack:
         """The staging store; a folder of HOME where the stack names none."""
         return self.addresses.get("staging_url") or (self.home / "staging").as_uri()
 
+    def team_keys(self) -> str:
+        """The folder of the teams' keys: one of HOME."""
+        return str(self.home.absolute() / "team-keys")
+
     def temporal_address(self) -> str:
         """Temporal: the server that TEMPORAL_* name, else the stack's."""
         profile = temporal_profile()
@@ -135,14 +141,40 @@ def temporal_profile() -> dict[str, Any] | None:
     try:
         arguments = dict(ClientConfig.load_client_connect_config())
     except (RuntimeError, OSError, ValueError) as error:
-        shown = " ".join(str(error).split())
+        # The library quotes the lines of the file, which may hold a key.
+        shown = service_text(error)
         raise ConfigurationError(
             f"the Temporal profile that TEMPORAL_* name cannot be used: {shown}"
         ) from error
     file = os.environ.get("TEMPORAL_CONFIG_FILE")
+    key = api_key_file()
+    if key is not None:
+        arguments["api_key"] = key.reveal()
     if "target_host" not in arguments and file and not Path(file).is_file():
         raise ConfigurationError(f"TEMPORAL_CONFIG_FILE={file!r} is not a file")
     return {"target_host": _DEFAULT_TEMPORAL, **arguments}
+
+
+def api_key_file() -> Secret | None:
+    """Temporal's key in the file that TEMPORAL_API_KEY_FILE names; None where there is none.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or TEMPORAL_API_KEY is set, too.
+    """
+    path = os.environ.get("TEMPORAL_API_KEY_FILE", "")
+    if not path:
+        return None
+    if os.environ.get("TEMPORAL_API_KEY"):
+        raise ConfigurationError(
+            "TEMPORAL_API_KEY and TEMPORAL_API_KEY_FILE are set; keep one"
+        )
+    try:
+        return Secret(SecretFile(Path(path)).read)
+    except (OSError, ValueError) as error:
+        reason = public_text(error)
+        raise ConfigurationError(
+            f"TEMPORAL_API_KEY_FILE={path!r} cannot be read, or is empty: {reason}"
+        ) from error
 
 
 def profile_namespace() -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
+from workers.config.table import Table
 from workers.config.tables import (
     AuditTable,
     ConfigFile,
@@ -13,8 +14,8 @@ from workers.config.tables import (
     PreparationTable,
     SourceTable,
     SubscriberTable,
-    Table,
 )
+from workers.config.team_table import TeamTable
 
 _MAX_SHOWN = 60  # characters of a value
 # What pydantic puts into the place of an error for validators of its own.
@@ -27,6 +28,7 @@ _TABLES: dict[str, type[Table]] = {
     "source.*.freshness": FreshnessTable,
     "source.*.audit": AuditTable,
     "subscriber.*": SubscriberTable,
+    "team.*": TeamTable,
 }
 
 

@@ -1,4 +1,4 @@
-"""`freshet.toml`: read, validated, and returned as the specifications of sources and subscribers.
+"""`freshet.toml`: read, validated, and returned as the specifications of sources, subscribers and teams.
 
 TOML, since an indentation cannot change its meaning, it has comments, and Python reads it without a further library.
 A source is a table of its own, `[source.NAME]`: TOML refuses a name twice, and an error says `source.NAME.field`.
@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from corpus.access.team import TeamSpec
 from corpus.deliver.subscription import SubscriberSpec
 from corpus.errors import ConfigurationError
 from corpus.source import SourceSpec
@@ -24,6 +25,7 @@ class Config:
 
     sources: tuple[SourceSpec, ...]
     subscribers: tuple[SubscriberSpec, ...] = ()
+    teams: tuple[TeamSpec, ...] = ()
     # By topic, for topics that are created.
     partitions: dict[str, int] = field(default_factory=dict[str, int])
 
@@ -54,7 +56,10 @@ def parse(text: str, name: str = "freshet.toml") -> Config:
         for topic in spec.topics
     }
     return Config(
-        sources=sources, subscribers=file.subscribers(), partitions=partitions
+        sources=sources,
+        subscribers=file.subscribers(),
+        teams=file.teams(),
+        partitions=partitions,
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from corpus.disclosure.secret import holds_password
 from workers.config.values import ENDPOINT, NAMESPACE
 
 _MAX_NUMBER = 999_999
@@ -19,6 +20,12 @@ _SERVER = r"([A-Za-z_]+://)?(\[[0-9A-Fa-f:.]+\]|[^\s:,/=\[\]]+)(:[0-9]{1,5})?"
 _URL = r"[A-Za-z][A-Za-z0-9+.-]*://.+"
 
 Reader = Callable[[str], object]
+
+
+class HiddenValueError(ValueError):
+    """A value is wrong, and holds what no message may show."""
+
+
 Choice = TypeVar("Choice", bound=str)
 
 
@@ -41,6 +48,21 @@ def one_of(*allowed: str) -> Callable[[str], str]:
         if value not in allowed:
             raise ValueError(f"is not one of {', '.join(allowed)}")
         return value
+
+    return read
+
+
+def some_of(*allowed: str) -> Callable[[str], tuple[str, ...]]:
+    """Names of a list, separated by commas; none where it is empty."""
+
+    def read(value: str) -> tuple[str, ...]:
+        names = tuple(part.strip() for part in value.split(",")) if value else ()
+        for given in names:
+            if given not in allowed:
+                raise ValueError(
+                    f"has {given!r}, which is none of {', '.join(allowed)}"
+                )
+        return names
 
     return read
 
@@ -71,6 +93,14 @@ def port(value: str) -> int | None:
     return number
 
 
+def folder(value: str) -> Path:
+    """A folder by its absolute path, since processes run in different folders."""
+    path = Path(value)
+    if not path.is_absolute():
+        raise ValueError("is not an absolute path")
+    return path
+
+
 def ip_address(value: str) -> str:
     """An IP address of version 4 or 6."""
     try:
@@ -90,6 +120,10 @@ def url(value: str) -> str:
     """A URL of any scheme; which ones there are, the staging store knows."""
     if not re.fullmatch(_URL, value):
         raise ValueError("is not a URL; write file:///folder or s3://bucket/prefix")
+    if holds_password(value):
+        raise HiddenValueError(
+            "holds a user, a password or parameters; credentials belong into the variables of the store (AWS_..., ...)"
+        )
     return value
 
 
@@ -126,12 +160,17 @@ def connection_string(value: str) -> str:
     from psycopg.conninfo import conninfo_to_dict
 
     try:
-        conninfo_to_dict(value)
+        stated = conninfo_to_dict(value)
     except ProgrammingError:
         raise ValueError(
             "is not a connection string; write postgresql://user:password@host:port/database, "
             "or host=... dbname=..."
         ) from None
+    # libpq would look for a host named after the rest of the password, and its error would show it.
+    if "@" in str(stated.get("host") or ""):
+        raise ValueError(
+            "is not a connection string: a password in a URL has its special characters escaped, an @ as %40"
+        )
     return value
 
 

@@ -4,66 +4,15 @@ Their reading, their validation, the table in `workers/README.md` and `compose/e
 What another program has a name for keeps that name: `TEMPORAL_*` (Temporal's environment configuration), `PG*` (libpq).
 """
 
-import os
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
-from corpus.errors import ConfigurationError
+from corpus.disclosure.secret import HiddenValues, Secret
 from corpus.service import CORPUS_ENDPOINT
 from workers.config import readers
 from workers.config.addresses import LocalStack, default_home, profile_namespace
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """The declaration of a setting; its name is that of its field, `FRESHET_FIELD`."""
-
-    help: str
-    default: str = ""
-    unit: str = ""  # of a number
-    read: readers.Reader = readers.text
-    secret: bool = False  # no message and no page shows its value
-    # Called where the environment has no value; what it returns comes before `default`.
-    fallback: Callable[[LocalStack], str] | None = None
-    before: str = ""  # the name of another program's variable, which comes first
-    name: str = ""  # filled in from the field
-
-    def given(self) -> str:
-        """The value in the environment; empty where there is none."""
-        other = os.environ.get(self.before, "") if self.before else ""
-        return other or os.environ.get(self.name, "")
-
-    def resolve(self, stack: LocalStack) -> Any:
-        """The value by environment, fallback and default, in that order.
-
-        Raises:
-            ConfigurationError: it is malformed; the message names the setting.
-            DependencyError: it is the address of a service, and there is none.
-        """
-        text = self.given()
-        if not text and self.fallback is not None:
-            text = self.fallback(stack)
-        if not text:
-            text = self.default
-        return self.parse(text)
-
-    def parse(self, text: str) -> Any:
-        """A value from its text.
-
-        Raises:
-            ConfigurationError: it is malformed; the message names the setting.
-        """
-        shown = self.name if self.secret else f"{self.name}={text!r}"
-        try:
-            # Bytes that are not UTF-8 arrive as lone surrogates, which no service takes.
-            text.encode()
-            return self.read(text)
-        except UnicodeEncodeError:
-            raise ConfigurationError(f"{shown} is not UTF-8 text") from None
-        except ValueError as error:
-            raise ConfigurationError(f"{shown} {error}") from error
+from workers.config.setting import Setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,12 +26,21 @@ class Settings:
         ),
     ]
     database_url: Annotated[
-        str,
+        Secret,
         Setting(
             "PostgreSQL connection string; default: PG* variables, else the local stack",
             read=readers.connection_string,
             fallback=LocalStack.database_url,
             secret=True,
+            in_file=True,
+        ),
+    ]
+    database_password: Annotated[
+        Secret,
+        Setting(
+            "password for the server that FRESHET_DATABASE_URL or PG* name, in place of the one that they hold",
+            secret=True,
+            in_file=True,
         ),
     ]
     kafka_bootstrap: Annotated[
@@ -98,6 +56,14 @@ class Settings:
         Setting(
             "file of librdkafka properties (SASL, TLS, ...), one name=value per line",
             read=readers.properties,
+        ),
+    ]
+    kafka_password: Annotated[
+        Secret,
+        Setting(
+            "password of Kafka's login (`sasl.password`), in place of the one in the properties",
+            secret=True,
+            in_file=True,
         ),
     ]
     kafka_group: Annotated[
@@ -126,9 +92,18 @@ class Settings:
     nexus_endpoint: Annotated[
         str,
         Setting(
-            "Nexus endpoint of Freshet's own service, which teams call; known in the whole Temporal cluster",
+            "Nexus endpoint that is no team's: its calls are refused; known in the whole Temporal cluster",
             default=CORPUS_ENDPOINT,
             read=readers.endpoint,
+        ),
+    ]
+    team_keys: Annotated[
+        Path,
+        Setting(
+            "folder with the keys of the teams that call over Nexus, a file TEAM.key for each; "
+            "default: FRESHET_HOME/team-keys",
+            read=readers.folder,
+            fallback=LocalStack.team_keys,
         ),
     ]
     payload_keys: Annotated[
@@ -136,6 +111,14 @@ class Settings:
         Setting(
             "file of payload encryption keys, one `id=base64` per line, newest first; empty: payloads are plain",
             secret=True,
+        ),
+    ]
+    allow_plaintext: Annotated[
+        tuple[str, ...],
+        Setting(
+            "kinds of remote servers that may be reached without verified TLS: postgres, kafka, temporal, "
+            "separated by commas; `freshet doctor` names every other one",
+            read=readers.some_of("postgres", "kafka", "temporal"),
         ),
     ]
     device: Annotated[
@@ -308,17 +291,51 @@ def load(home: Path | None = None) -> Settings:
         if field != "home"
     }
     address = stack.temporal_address()
+    if not values["database_url"]:  # the PG* variables name the server
+        password = _DECLARATIONS["database_password"].given_secret()
+        values["database_url"] = _with_password(values["database_url"], password)
+    values["database_url"] = given_database_url() or values["database_url"]
+    values["kafka_properties"] = kafka_properties()
     return Settings(home=home, temporal_address=address, **values)
 
 
+def _with_password(url: Secret, password: Secret | None) -> Secret:
+    """A connection string with the password that is given apart from it."""
+    if password is None:
+        return url
+
+    def joined() -> str:
+        from psycopg.conninfo import make_conninfo
+
+        return make_conninfo(url.reveal(), password=password.reveal())
+
+    return Secret(joined)
+
+
+def given_database_url() -> Secret | None:
+    """The database that FRESHET_DATABASE_URL or its file names, with its password; None where neither is set.
+
+    Raises:
+        ConfigurationError: one of them is malformed, or a file cannot be read.
+    """
+    url = _DECLARATIONS["database_url"].given_secret()
+    if url is None:
+        return None
+    return _with_password(url, _DECLARATIONS["database_password"].given_secret())
+
+
 def kafka_properties() -> dict[str, str]:
-    """FRESHET_KAFKA_PROPERTIES alone, before the addresses are known.
+    """FRESHET_KAFKA_PROPERTIES with FRESHET_KAFKA_PASSWORD, before the addresses are known.
 
     Raises:
         ConfigurationError: the file cannot be read, or a line is not name=value.
     """
     setting = _DECLARATIONS["kafka_properties"]
-    return setting.parse(setting.given())
+    properties = HiddenValues(setting.parse(setting.given()))
+    password = _DECLARATIONS["kafka_password"].given_secret()
+    if password is not None:
+        properties["sasl.password"] = password.reveal()
+    return properties
 
 
 def temporal_namespace() -> str:

@@ -5,8 +5,9 @@ A table says how a value is written, its bounds and its help. Its default is tha
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
+from corpus.access.team import TeamSpec
 from corpus.deliver.subscription import SubscriberSpec
 from corpus.preparation import PreparationSpec
 from corpus.source import (
@@ -17,7 +18,9 @@ from corpus.source import (
     VersionRule,
 )
 from corpus.versions.scale import VersionScale
-from workers.config import rules
+from workers.config import rules, team_rules
+from workers.config.table import Table
+from workers.config.team_table import TeamTable
 from workers.config.values import (
     MAX_PARTITIONS,
     Bytes,
@@ -38,19 +41,6 @@ _LIMITS: Any = BatchLimits()
 _FRESHNESS: Any = FreshnessSpec()
 _AUDIT: Any = AuditSpec()
 _SOURCE: Any = SourceSpec(source="source", topics=("topic",))
-
-
-class Table(BaseModel):
-    """A table of the file: no unknown keys, no text that the database cannot hold."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _without_nul(cls, value: Any) -> Any:
-        if isinstance(value, str) and "\0" in value:
-            raise ValueError("the character U+0000 cannot be stored; leave it out")
-        return value
 
 
 class PreparationTable(Table):
@@ -215,7 +205,7 @@ class FreshnessTable(Table):
 
 
 class AuditTable(Table):
-    """[source.NAME.audit]: whether the corpus equals the source's records, by schedule."""
+    """[source.NAME.audit]: whether the corpus equals the source's records, by schedule; and the access log."""
 
     every: Seconds | None = Field(
         default=_AUDIT.every_seconds,
@@ -229,10 +219,15 @@ class AuditTable(Table):
         default=_AUDIT.rate,
         description="Records or documents per second; 0: no limit.",
     )
+    queries: Literal["hash", "text"] = Field(
+        default=_AUDIT.queries,
+        description="What `freshet audit log` keeps of the queries to this source: their SHA-256, or their text.",
+    )
 
     def spec(self) -> AuditSpec:
         """As the workers read it."""
-        return AuditSpec(every_seconds=self.every, sample=self.sample, rate=self.rate)
+        fields = self.model_dump()
+        return AuditSpec(every_seconds=fields.pop("every"), **fields)
 
 
 class SourceTable(Table):
@@ -361,10 +356,13 @@ class ConfigFile(Table):
     subscriber: dict[SourceName, SubscriberTable] = Field(
         default={}, description="[subscriber.NAME]"
     )
+    team: dict[SourceName, TeamTable] = Field(default={}, description="[team.NAME]")
 
     @model_validator(mode="after")
     def _fits_together(self) -> "ConfigFile":
-        rules.check(self.sources(), self.subscribers())
+        sources, subscribers = self.sources(), self.subscribers()
+        rules.check(sources, subscribers)
+        team_rules.check(self.teams(), sources, subscribers)
         return self
 
     def sources(self) -> tuple[SourceSpec, ...]:
@@ -374,3 +372,7 @@ class ConfigFile(Table):
     def subscribers(self) -> tuple[SubscriberSpec, ...]:
         """As the workers read them."""
         return tuple(table.spec(name) for name, table in self.subscriber.items())
+
+    def teams(self) -> tuple[TeamSpec, ...]:
+        """As the workers read them."""
+        return tuple(table.spec(name) for name, table in self.team.items())

@@ -1,4 +1,7 @@
-"""Role gateway: queue `freshet-nexus`, which answers other teams. It has a model of its own for the queries."""
+"""Role gateway: the queues `freshet-nexus.TEAM`, one per team. It has a model of its own for the queries.
+
+Queue `freshet-nexus` is no team's: calls of it are refused, with the reason in the audit log.
+"""
 
 import logging
 import os
@@ -13,6 +16,8 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from corpus import task_queues
+from corpus.access.reader import Reader, reading_as
+from corpus.answer.gate import Gate
 from corpus.answer.requests import is_as_of
 from corpus.answer.search import EmbedderOf, search
 from corpus.answer.service_handler import (
@@ -28,8 +33,15 @@ from corpus.database import (
     open_pool,
 )
 from corpus.errors import FreshetError
-from corpus.service import SearchRequest, SearchResponse
+from corpus.service import (
+    DescribeRequest,
+    SearchRequest,
+    SearchResponse,
+    SourceDescription,
+)
 from freshness import scan
+from workers.calls.log import AnswerLog
+from workers.calls.queues import TeamQueues, TeamRegistry
 from workers.config.settings import Settings
 from workers.roles import metrics
 from workers.roles.figures import PoolFigures, background
@@ -45,6 +57,8 @@ _POOL_SECONDS = 5.0  # longest wait for a connection
 _PRELOAD_PATIENCE_SECONDS = 60.0
 _LOOK_SECONDS = 0.2
 
+Search = Callable[[Reader, SearchRequest], SearchResponse]
+
 
 async def run(settings: Settings) -> None:
     """Answer until SIGTERM or SIGINT."""
@@ -52,6 +66,10 @@ async def run(settings: Settings) -> None:
     models = LoadedModels(settings)
     url = settings.database_url
     with (
+        open_pool(
+            url, size=1, application="freshet-gateway-log", limits=SHORT_LIMITS
+        ) as pool_of_log,
+        AnswerLog(pool_of_log) as answers,
         open_pool(
             url,
             size=THREADS,
@@ -69,54 +87,79 @@ async def run(settings: Settings) -> None:
         answer = answering(pool, pool_for_the_past, models.of)
         preload = in_daemon_thread(partial(_preload, settings, models), "preload")
         pools = PoolFigures(metrics.meter(), search=pool, as_of=pool_for_the_past)
+        make = worker_of(client, pool, search=answer)
+        registry = TeamRegistry(pool, settings.team_keys)
+        teams = TeamQueues(registry, make, answers.note)
         await serve(
-            build(client, pool, search=answer),
+            make(task_queues.NEXUS, Gate(_no_team, answers.note)),
             "gateway",
             preload=preload,
+            teams=teams.run(),
             **background(settings, pools.update),
         )
+
+
+def _no_team() -> None:
+    """Queue `freshet-nexus` belongs to none."""
 
 
 def answering(
     pool: ConnectionPool[Connection],
     pool_for_the_past: ConnectionPool[Connection],
     embedder_of: EmbedderOf,
-) -> Callable[[SearchRequest], SearchResponse]:
+) -> Search:
     """The search of the gateway: it blocks, for about `SEARCH_TIMEOUT_SECONDS` at most.
 
     Searches of the past may wait for a batch that is being published. They have connections of their own, so that they
     hold up no search of now.
     """
 
-    def answer(request: SearchRequest) -> SearchResponse:
+    def answer(reader: Reader, request: SearchRequest) -> SearchResponse:
         of_request = pool_for_the_past if is_as_of(request) else pool
         with (
             database_errors_translated(),
             of_request.connection(_POOL_SECONDS) as connection,
         ):
             return search(
-                connection, request, embedder_of, max_seconds=SEARCH_TIMEOUT_SECONDS
+                connection,
+                request,
+                embedder_of,
+                max_seconds=SEARCH_TIMEOUT_SECONDS,
+                reader=reader,
             )
 
     return answer
 
 
-def build(
-    client: Client,
-    pool: ConnectionPool[Connection],
-    *,
-    search: Callable[[SearchRequest], SearchResponse],
-) -> Worker:
-    """The worker of queue `freshet-nexus`; `search` blocks and runs in a thread."""
-    describe = partial(with_connection, pool, scan.describe)
+def describe_as(
+    connection: Connection, reader: Reader, request: DescribeRequest
+) -> SourceDescription | None:
+    """A source as this reader sees it; None where there is no such source for it."""
+    if request.source not in reader.sources:
+        return None
+    with reading_as(connection, reader):
+        return scan.describe(connection, request)
+
+
+def worker_of(
+    client: Client, pool: ConnectionPool[Connection], *, search: Search
+) -> Callable[[str, Gate], Worker]:
+    """Makes the workers of the queues, which share their threads; `search` blocks and runs in one of them."""
+    describe = partial(with_connection, pool, describe_as)
     handler = CorpusServiceHandler(search=search, describe=describe)
-    return Worker(
-        client,
-        task_queue=task_queues.NEXUS,
-        nexus_service_handlers=[handler],
-        nexus_task_executor=ThreadPoolExecutor(THREADS),
-        **WORKER_OPTIONS,
-    )
+    threads = ThreadPoolExecutor(THREADS)
+
+    def worker(queue: str, gate: Gate) -> Worker:
+        return Worker(
+            client,
+            task_queue=queue,
+            nexus_service_handlers=[handler],
+            nexus_task_executor=threads,
+            interceptors=[gate],
+            **WORKER_OPTIONS,
+        )
+
+    return worker
 
 
 def _preload(settings: Settings, models: LoadedModels) -> None:

@@ -13,6 +13,7 @@ from temporalio.common import MetricMeter
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.service import RPCError
 
+from corpus.disclosure.error_text import service_text
 from corpus.errors import ConfigurationError, FreshetError
 from corpus.log_limit import LogLimit
 from workers.config.settings import Settings
@@ -57,8 +58,9 @@ def start(settings: Settings, role: str) -> None:
         runtime = Runtime(telemetry=telemetry)
     except ValueError as error:
         raise ConfigurationError(
-            f"the metrics of {role} cannot be served at {address}: {error}. FRESHET_METRICS_HOST is an IP address; "
-            "a second process of a role on one machine needs another FRESHET_METRICS_PORT"
+            f"the metrics of {role} cannot be served at {address}: {service_text(error)}. "
+            "FRESHET_METRICS_HOST is an IP address; a second process of a role on one machine needs another "
+            "FRESHET_METRICS_PORT"
         ) from error
     Runtime.set_default(runtime)
     extra = {"action": "metrics", "role": role, "address": address}

@@ -117,7 +117,7 @@ def activities(
         to_wake=step(deliver.deliveries_to_wake),
         woken=step(deliver.deliveries_woken),
     )
-    answers = AnswerActivities(step(await_fresh.current_outcome))
+    answers = AnswerActivities(step(await_fresh.outcome_for_team))
     checks = FreshnessActivities(
         measure=step(partial(_measure, cluster=cluster)),
         expired_after=step(scan.expired_after),
@@ -132,6 +132,7 @@ def activities(
         notices.acknowledge,
         notices.park,
         answers.current_outcome,
+        answers.outcome_for_team,
         checks.measure,
         checks.order_expiry,
         checks.find_expiry,

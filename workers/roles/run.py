@@ -58,6 +58,7 @@ async def run_role(name: str) -> None:
         )
     settings = load()
     logs.configure(name, level=settings.log_level, form=settings.log_format)
+    asyncio.get_running_loop().set_exception_handler(logs.log_uncaught_of_loop)
     metrics.start(settings, name)
     tracing.start(name, metrics.meter())
     module = import_module(role.module)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
+from corpus.disclosure.secret import Secret
 from corpus.embed.space_indexes import build_missing
 from corpus.errors import FreshetError
 from corpus.log_limit import LogLimit
@@ -18,7 +19,7 @@ _LOOK_SECONDS = 10.0
 Result = TypeVar("Result")
 
 
-async def keep_indexes_built(url: str) -> None:
+async def keep_indexes_built(url: str | Secret) -> None:
     """Build what is missing, look again, until cancelled. A failed build is logged, and tried again."""
     while True:
         try:

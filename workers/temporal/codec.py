@@ -6,6 +6,7 @@ encrypts, every key decrypts.
 """
 
 import base64
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadCodec
 
+from corpus.disclosure.error_text import public_text
+from corpus.disclosure.secret import EmptySecretError, SecretFile
 from corpus.errors import ConfigurationError
+
+logger = logging.getLogger(__name__)
 
 _ENCODING = b"binary/encrypted"
 _NONCE_BYTES = 12
@@ -30,10 +35,32 @@ class EncryptionCodec(PayloadCodec):
     """
 
     def __init__(self, keys: dict[str, bytes]) -> None:
+        self._file: SecretFile | None = None
+        self._content = ""
+        self._use(keys)
+
+    def _use(self, keys: dict[str, bytes]) -> None:
         if not keys:
             raise ConfigurationError("there is no payload key")
         self._ciphers = {name: AESGCM(key) for name, key in keys.items()}
         self._current = next(iter(keys))
+
+    def _look(self) -> None:
+        """Use the keys that the file has now; one that is wrong, as while it is written, changes nothing."""
+        if self._file is None:
+            return
+        content = self._file.read()
+        if content == self._content:
+            return
+        self._content = content
+        try:
+            self._use(_keys_of(content, "FRESHET_PAYLOAD_KEYS"))
+        except ConfigurationError as error:
+            logger.warning(
+                "payload keys were not read again: %s",
+                error,
+                extra={"action": "credentials"},
+            )
 
     @classmethod
     def from_file(cls, path: str) -> "EncryptionCodec":
@@ -43,36 +70,23 @@ class EncryptionCodec(PayloadCodec):
             ConfigurationError: it cannot be read, or holds no key, or a line is wrong; the message never shows a key.
         """
         shown = f"FRESHET_PAYLOAD_KEYS={path!r}"
-        file = Path(path)
         try:
-            # Windows editors put U+FEFF first.
-            content = file.read_text(encoding="utf-8-sig")
+            file = SecretFile(Path(path))
+        except EmptySecretError as error:
+            raise ConfigurationError(f"{shown}: there is no payload key") from error
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"{shown} cannot be read: {error}") from error
-        keys: dict[str, bytes] = {}
-        lines = content.splitlines()
-        for number, line in enumerate(lines, 1):
-            text = line.strip()
-            is_comment = text.startswith("#")
-            if not text or is_comment:
-                continue
-            place = f"{shown}, line {number}"
-            name, key = _key_of_line(text)
-            if not name or len(key) != _KEY_BYTES:
-                raise ConfigurationError(
-                    f"{place}: expected id=base64 of {_KEY_BYTES} bytes"
-                )
-            if name in keys:
-                raise ConfigurationError(
-                    f"{place}: key {name!r} appears twice; give a new key a new id"
-                )
-            keys[name] = key
-        if not keys:
-            raise ConfigurationError(f"{shown}: there is no payload key")
-        return cls(keys)
+            raise ConfigurationError(
+                f"{shown} cannot be read: {public_text(error)}"
+            ) from error
+        content = file.read()
+        codec = cls(_keys_of(content, shown))
+        codec._file = file
+        codec._content = content
+        return codec
 
     async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """Encrypt."""
+        self._look()
         return [self._encrypt(payload) for payload in payloads]
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
@@ -81,6 +95,7 @@ class EncryptionCodec(PayloadCodec):
         Raises:
             ConfigurationError: a payload's key is not in the file, or the payload was altered.
         """
+        self._look()
         return [self._decode(payload) for payload in payloads]
 
     def _decode(self, payload: Payload) -> Payload:
@@ -113,6 +128,35 @@ class EncryptionCodec(PayloadCodec):
                 f"a payload does not decrypt with key {name!r}: it was altered, or the key is another one"
             ) from error
         return Payload.FromString(text)
+
+
+def _keys_of(content: str, shown: str) -> dict[str, bytes]:
+    """The keys of a file, by their ids, newest first.
+
+    Raises:
+        ConfigurationError: a line is wrong, or there is no key.
+    """
+    keys: dict[str, bytes] = {}
+    lines = content.splitlines()
+    for number, line in enumerate(lines, 1):
+        text = line.strip()
+        is_comment = text.startswith("#")
+        if not text or is_comment:
+            continue
+        place = f"{shown}, line {number}"
+        name, key = _key_of_line(text)
+        if not name or len(key) != _KEY_BYTES:
+            raise ConfigurationError(
+                f"{place}: expected id=base64 of {_KEY_BYTES} bytes"
+            )
+        if name in keys:
+            raise ConfigurationError(
+                f"{place}: key {name!r} appears twice; give a new key a new id"
+            )
+        keys[name] = key
+    if not keys:
+        raise ConfigurationError(f"{shown}: there is no payload key")
+    return keys
 
 
 def _key_of_line(line: str) -> tuple[str, bytes]:

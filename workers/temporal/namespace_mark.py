@@ -20,6 +20,7 @@ from temporalio.client import (
 from temporalio.converter import DataConverter
 from temporalio.service import RPCError, RPCStatusCode
 
+from corpus.disclosure.error_text import public_text
 from corpus.errors import DependencyError, InstallationError
 from corpus.installation.identity import Mark
 
@@ -48,8 +49,8 @@ async def read_mark(client: Client) -> Mark | None:
         raise _unavailable(client, error) from error
     except ValueError as error:
         raise InstallationError(
-            f"schedule {SCHEDULE_ID!r} of namespace {client.namespace!r} has no mark ({error}); delete it if no other "
-            "installation uses this namespace"
+            f"schedule {SCHEDULE_ID!r} of namespace {client.namespace!r} has no mark ({public_text(error)}); delete it "
+            "if no other installation uses this namespace"
         ) from error
 
 

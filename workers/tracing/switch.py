@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from temporalio.client import Interceptor
 from temporalio.common import MetricMeter
 
+from corpus.disclosure.error_text import service_text
 from corpus.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def start(role: str, meter: MetricMeter = MetricMeter.noop) -> None:
         _running = Spans(role, meter)
     except ValueError as error:
         raise ConfigurationError(
-            f"OpenTelemetry cannot use its variables (OTEL_...): {error}"
+            f"OpenTelemetry cannot use its variables (OTEL_...): {service_text(error)}"
         ) from error
 
 

@@ -6,6 +6,7 @@ process whose pid was never written to a file (its supervisor was killed in betw
 """
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -17,6 +18,7 @@ from typing import Annotated
 import msgspec
 import psutil
 
+from compose.local.machine.files import OWNER_ONLY
 from corpus.errors import ConfigurationError, DependencyError
 
 MARK = "FRESHET_PART"
@@ -69,29 +71,60 @@ def spawn(
     environment: Mapping[str, str],
     log: Path,
     cwd: Path,
+    has_settings: bool = True,
 ) -> subprocess.Popen[bytes]:
     """Start a process whose output is appended to `log`.
 
     The process gets a session of its own, so that a Ctrl-C in the terminal does not reach it.
 
+    Args:
+        command: the program and its arguments, none of them a secret: any user of the machine sees them.
+        mark: value of `FRESHET_PART` in its environment.
+        environment: further variables.
+        log: file of its output.
+        cwd: working directory.
+        has_settings: whether it inherits all variables of this process, or those that any program needs.
+
     Raises:
         ConfigurationError: the program or its log cannot be opened.
     """
     try:
-        log.parent.mkdir(parents=True, exist_ok=True)
+        log.parent.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY)
         rotate(log)
-        with log.open("ab") as output:
+        with open(log, "ab", opener=_open_private) as output:
             return subprocess.Popen(
                 list(command),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **environment, MARK: mark},
+                env={**_inherited(has_settings), **environment, MARK: mark},
                 cwd=cwd,
                 start_new_session=True,
+                umask=0o077,
             )
     except OSError as error:
         raise ConfigurationError(f"{command[0]} cannot be started: {error}") from error
+
+
+# Where programs, libraries, temporary files and certificates are; the language.
+_OF_ANY_PROGRAM = re.compile(
+    "PATH|HOME|USER|LOGNAME|SHELL|TERM|TMP|TEMP|TMPDIR|TZ|LANG|LANGUAGE|JAVA_HOME"
+    "|(LC|LD|DYLD|XDG|SSL_CERT)_[A-Z_]+"
+)
+
+
+def _inherited(has_settings: bool) -> dict[str, str]:
+    if has_settings:
+        return dict(os.environ)
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if _OF_ANY_PROGRAM.fullmatch(name)
+    }
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 
 def identify(child: subprocess.Popen[bytes]) -> ProcessId:

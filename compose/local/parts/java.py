@@ -10,6 +10,7 @@ from pathlib import Path
 
 from compose.local.machine.files import cache_home, locked
 from compose.local.machine.process import run_tool
+from compose.local.parts.pins import kafka_jars, require_jars
 from corpus.errors import ConfigurationError, DependencyError
 
 MIN_JAVA = 17
@@ -74,23 +75,28 @@ def jars(mark: str = "") -> Path:
     """Return the folder of Kafka's jars, fetched once per user from Maven Central by Maven, or by jgo without Maven.
 
     Raises:
-        DependencyError: they could not be fetched.
+        DependencyError: they could not be fetched, or are not the pinned ones.
     """
     folder = cache_home() / f"kafka-{KAFKA_VERSION}"
-    if folder.exists():
-        return folder
+    if not folder.exists():
+        _fetch_into(folder, mark)
+    require_jars(folder, kafka_jars())
+    return folder
+
+
+def _fetch_into(folder: Path, mark: str) -> None:
     with locked(cache_home() / "kafka.lock"):
         if folder.exists():
-            return folder
+            return
         new = folder.with_name(f"{folder.name}.{os.getpid()}")
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(parents=True)
         try:
             _fetch(new, mark)
+            require_jars(new, kafka_jars())
             new.replace(folder)
         finally:
             shutil.rmtree(new, ignore_errors=True)
-    return folder
 
 
 def _bundled_java() -> Path | None:

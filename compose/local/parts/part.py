@@ -51,6 +51,8 @@ class Part:
         ready_seconds: how long it may take from its start until it is ready.
         address: where people reach it; empty for a worker.
         version: version of the program, known after `install`.
+        has_settings: whether its process gets the environment of `freshet up`, with all settings and their secrets; a
+            service gets what any program needs.
     """
 
     home: Path
@@ -61,6 +63,7 @@ class Part:
     ready_seconds: float = 60.0
     address: str = ""
     version: str = ""
+    has_settings: bool = True
 
     @property
     def mark(self) -> str:

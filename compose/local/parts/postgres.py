@@ -36,6 +36,12 @@ _SETTINGS = {
     "timezone": "'UTC'",
     "log_timezone": "'UTC'",
     "log_line_prefix": "'%m [%p] %a '",
+    # Errors of statements quote values and rows, and the processes that get them log them by their condition.
+    "log_min_messages": "log",
+    "log_error_verbosity": "terse",
+    "log_min_error_statement": "panic",
+    "log_parameter_max_length": "0",
+    "log_parameter_max_length_on_error": "0",
     "fsync": "on",
 }
 # Tests on data that is thrown away do not wait for the disk.
@@ -60,6 +66,7 @@ class Postgres(Part):
 
     port: int
     name: str = "postgres"
+    has_settings: bool = False
     # "Fast" shutdown: sessions are ended, nothing is lost.
     stop_signal: signal.Signals = signal.SIGINT
     grace_seconds: float = 30.0

@@ -10,6 +10,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from compose.local.machine.files import OWNER_ONLY, nobody, require_own
 from compose.local.machine.process import run_tool
 from corpus.errors import ConfigurationError
 
@@ -93,7 +94,8 @@ def reachable(folder: Path) -> Path:
     chosen = folder
     if not all(parent.stat().st_mode & 0o001 for parent in parents):
         chosen = _SHARED / f"freshet-postgres-{_digest(folder)}"
-    chosen.mkdir(parents=True, exist_ok=True, mode=0o700)
+    chosen.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY)
+    require_own(chosen, nobody())  # it is given to it with the data directory
     return chosen
 
 
@@ -115,6 +117,7 @@ def _copy_for_nobody(root: Path) -> Path:
             timeout=60,
         )
         new.replace(target)
+    require_own(target)  # what is run from it must be what was copied
     return target / root.name
 
 

@@ -1,6 +1,11 @@
-"""The `temporal` program: found on the machine, downloaded by Temporal's SDK, or built by Go."""
+"""The `temporal` program: found on the machine, built by Go from its pinned source, or downloaded by Temporal's SDK.
+
+The build is verified as a whole: the sum of the source is known here, and the source holds the sums of all that it is
+built of. The download is of one version and over TLS; its publisher names no digest that could be pinned.
+"""
 
 import asyncio
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -8,11 +13,14 @@ from pathlib import Path
 
 from compose.local.machine.files import cache_home, locked
 from compose.local.machine.process import run_tool
+from compose.local.parts.pins import (
+    TEMPORAL_MODULE,
+    TEMPORAL_VERSION,
+    require_temporal,
+)
 from corpus.errors import DependencyError
 
-# Later tags have `replace` directives, which `go install` refuses.
-CLI_VERSION = "v1.5.1"
-_CLI_MODULE = f"github.com/temporalio/cli/cmd/temporal@{CLI_VERSION}"
+CLI_VERSION = TEMPORAL_VERSION
 _DOWNLOAD_SECONDS = 60
 _USUAL_GO = Path("/usr/local/go/bin/go")
 
@@ -75,10 +83,46 @@ def _fetch(mark: str) -> Path:
 
 
 def _download_or_build(folder: Path, mark: str) -> Path:
+    go = _go()
+    if go is not None:
+        return _build(go, folder, mark)
     try:
         return asyncio.run(_download(folder))
     except Exception as error:  # the SDK's downloader raises errors of many kinds
-        return _go_install(folder, mark, error)
+        raise DependencyError(
+            f"no `temporal` program: there is no Go to build it, and its download failed ({error}); "
+            "put `temporal` on PATH (https://docs.temporal.io/cli), or set TEMPORAL_ADDRESS to an existing server"
+        ) from error
+
+
+def _go() -> str | None:
+    found = shutil.which("go")
+    if found is None and _USUAL_GO.exists():
+        return str(_USUAL_GO)
+    return found
+
+
+def _build(go: str, folder: Path, mark: str) -> Path:
+    """Fetch the source, require that it is the pinned one, and build it with exactly what its go.sum names."""
+    fetched = run_tool(
+        [go, "mod", "download", "-json", f"{TEMPORAL_MODULE}@{TEMPORAL_VERSION}"],
+        mark=mark,
+        purpose="fetch the source of the Temporal server",
+        timeout=300,
+        cwd=folder,
+    )
+    source = json.loads(fetched)
+    require_temporal(source["Sum"])
+    program = folder / "temporal"
+    run_tool(
+        [go, "build", "-o", str(program), "./cmd/temporal"],
+        mark=mark,
+        purpose="build the Temporal server (some minutes)",
+        timeout=1800,
+        environment={"GOFLAGS": "-mod=readonly", "GOWORK": "off"},
+        cwd=Path(source["Dir"]),
+    )
+    return program
 
 
 async def _download(folder: Path) -> Path:
@@ -88,7 +132,11 @@ async def _download(folder: Path) -> Path:
     # The type of one of its parameters is open, hence the ignores.
     start_local = WorkflowEnvironment.start_local  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     async with asyncio.timeout(_DOWNLOAD_SECONDS):
-        environment = await start_local(download_dest_dir=str(folder), ip="127.0.0.1")
+        environment = await start_local(
+            download_dest_dir=str(folder),
+            dev_server_download_version=CLI_VERSION,
+            ip="127.0.0.1",
+        )
     await environment.shutdown()
     return _program_in(folder)
 
@@ -99,22 +147,3 @@ def _program_in(folder: Path) -> Path:
         if is_program:
             return path
     raise DependencyError(f"the download left no `temporal` program in {folder}")
-
-
-def _go_install(folder: Path, mark: str, failure: Exception) -> Path:
-    go = shutil.which("go")
-    if go is None and _USUAL_GO.exists():
-        go = str(_USUAL_GO)
-    if go is None:
-        raise DependencyError(
-            f"no `temporal` program: its download failed ({failure}) and there is no Go to build it; "
-            "put `temporal` on PATH (https://docs.temporal.io/cli), or set TEMPORAL_ADDRESS to an existing server"
-        ) from failure
-    run_tool(
-        [go, "install", _CLI_MODULE],
-        mark=mark,
-        purpose="build the Temporal server (some minutes)",
-        timeout=1800,
-        environment={"GOBIN": str(folder)},
-    )
-    return folder / "temporal"

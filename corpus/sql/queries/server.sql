@@ -26,8 +26,21 @@ SELECT tsvector_to_array(to_tsvector('pg_catalog.simple', '“ÖL”—ШЛЮЗ'
 -- name: pin_settings
 -- Set what a session relies on, over whatever a server, a database, a user or a pooler has set.
 SELECT pinned.name, set_config(pinned.name, pinned.value, false) AS value
-FROM unnest(%(names)s::text[], %(values)s::text[], %(instead_of)s::text[]) AS pinned (name, value, instead_of)
-WHERE pinned.instead_of IN ('', current_setting(pinned.name));
+FROM unnest(%(names)s::text[], %(values)s::text[], %(instead_of)s::text[], %(needs_right)s::boolean[])
+     AS pinned (name, value, instead_of, needs_right)
+WHERE pinned.instead_of IN ('', current_setting(pinned.name))
+  AND (NOT pinned.needs_right OR has_parameter_privilege(pinned.name, 'SET'));
+
+-- name: unpinned_settings
+-- What a session relies on and could not set. Parameters of statements are only logged with statements.
+SELECT wanted.name, current_setting(wanted.name) AS value, g.source
+FROM unnest(%(names)s::text[], %(values)s::text[]) AS wanted (name, value)
+JOIN pg_catalog.pg_settings g ON g.name = wanted.name
+WHERE current_setting(wanted.name) <> wanted.value
+  AND (wanted.name <> 'log_parameter_max_length' OR current_setting('log_statement') <> 'none'
+       OR current_setting('log_min_duration_statement') <> '-1'
+       OR current_setting('log_min_duration_sample') <> '-1')
+ORDER BY wanted.name;
 
 -- name: other_settings
 -- Values of settings as the database, the user or the connection string has set them.

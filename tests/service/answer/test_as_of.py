@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from corpus.access.reader import Reader
 from corpus.answer import search as search_module
 from corpus.answer.search import search
 from corpus.database import Connection, connect, open_pool
@@ -224,13 +225,14 @@ def test_searches_of_now_are_answered_while_one_source_publishes_long(
         past = SearchRequest(
             query="harbour", mode="text", as_of_ms=now_us(pipeline.connection) // 1000
         )
-        waiting = [threads.submit(answer, past) for _ in range(8)]
+        everyone = Reader(name="team:search", sources=frozenset({"s"}))
+        waiting = [threads.submit(answer, everyone, past) for _ in range(8)]
         waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
         wait_until(lambda: pipeline.connection.execute(waits).fetchone() == (4,))
         began = time.monotonic()
         with ThreadPoolExecutor(1) as other:
             now = SearchRequest(query="harbour", mode="text")
-            assert other.submit(answer, now).result(5).hits
+            assert other.submit(answer, everyone, now).result(5).hits
         assert time.monotonic() - began < 2
         for call in waiting:
             with pytest.raises(DependencyError):

@@ -124,7 +124,7 @@ def test_env_example_changes_nothing_until_a_line_is_uncommented() -> None:
 
 def test_every_setting_is_there_once_with_its_default() -> None:
     assignments = re.findall(r"^#([A-Z_]+)=(.*)$", render(), flags=re.MULTILINE)
-    expected = [("POSTGRES_PASSWORD", "freshet")]
+    expected = [("POSTGRES_PASSWORD", "")]
     expected += [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318")]
     expected += [(setting.name, setting.default) for setting in SETTINGS]
     assert assignments == expected
@@ -137,15 +137,42 @@ def test_secrets_are_marked() -> None:
         assert ("(secret)" in block) is setting.secret
 
 
-def test_the_constraints_of_the_images_name_one_version_per_python() -> None:
-    """Without its marker, a package that has two versions in the lock can be installed by no Python."""
+def test_images_install_what_the_locks_name_by_hash() -> None:
     dockerfile = (FOLDER / "Dockerfile").read_text(encoding="utf-8")
-    [command] = re.findall(r"^RUN (sed .*) > constraints\.txt$", dockerfile, re.MULTILINE)
+    [command] = re.findall(r"^RUN (sed .*) > uv\.lock", dockerfile, re.MULTILINE)
     done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=True)
-    lines = [line.strip() for line in done.stdout.splitlines()]
-    assert len(lines) > 100
-    bare = [line.partition("==")[0] for line in lines if ";" not in line]
-    marked = [line.partition("==")[0] for line in lines if ";" in line]
-    assert len(set(bare)) == len(bare)
-    assert not set(bare) & set(marked)
-    assert all("\\" not in line and "--hash" not in line for line in lines)
+    first, *hashes = [line.strip(" \\") for line in done.stdout.splitlines()]
+    assert first.startswith("uv==")
+    assert hashes
+    assert all(line.startswith("--hash=sha256:") for line in hashes)
+    assert f"{first} \\\n" in (ROOT / "tools.lock").read_text(encoding="utf-8")
+    for line in re.findall(r"(?:pip|uv pip) install .*", dockerfile):
+        assert "--require-hashes" in line or "--constraint requirements.lock" in line, line
+        assert "'.[" not in line or "--build-constraint tools.lock" in line, line
+
+
+def test_every_package_and_tool_is_pinned_by_hash() -> None:
+    for name in ("requirements.lock", "tools.lock"):
+        text = (ROOT / name).read_text(encoding="utf-8").replace("\\\n", "")
+        lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+        assert len(lines) > 20
+        for line in lines:
+            assert re.match(r"[\w.-]+==\S+ .*--hash=sha256:[0-9a-f]{64}", line), line
+
+
+def test_make_fetches_nothing_without_a_lock() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    fetching = re.findall(r"^\t.*pip (?:install|sync) .*", makefile, re.MULTILINE)
+    assert len(fetching) == 3
+    for line in fetching:
+        assert "--require-hashes" in line or "--build-constraint tools.lock" in line, line
+
+
+def test_no_password_has_a_default_and_the_server_reads_it_from_a_file() -> None:
+    assert not re.findall(r"PASSWORD:-[^}]", COMPOSE)
+    environment = SERVICES["postgres"]["environment"]
+    assert "POSTGRES_PASSWORD" not in environment
+    assert environment["POSTGRES_PASSWORD_FILE"] == "/run/secrets/postgres_password"
+    assert SERVICES["postgres"]["secrets"] == ["postgres_password"]
+    secrets = yaml.safe_load(COMPOSE)["secrets"]
+    assert secrets == {"postgres_password": {"environment": "POSTGRES_PASSWORD"}}

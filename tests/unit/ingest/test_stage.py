@@ -159,7 +159,7 @@ def test_a_record_that_our_code_fails_on_is_a_dead_letter_and_the_others_are_sta
     monkeypatch.setattr(stage_module, "decode", mistaken)
     frame = staged([b'{"id":"a","version":1,"content":"x"}'] * 4, store)
     assert frame["outcome"].to_list() == ["event", "dead_letter", "dead_letter", "event"]
-    assert "ZeroDivisionError: 'a mistake'" in frame["detail"][1]
+    assert "ZeroDivisionError in " in frame["detail"][1]
     assert frame["value"].null_count() == 0
 
 

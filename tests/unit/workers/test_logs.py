@@ -1,8 +1,10 @@
 """Logs: one line of JSON per record, whatever the values hold."""
 
+import asyncio
 import json
 import logging
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -82,3 +84,46 @@ def test_a_process_logs_to_standard_error(
     assert (out, err.count("\n")) == ("", 1)
     assert err.startswith(beginning)
     assert "batch 5" in err
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_no_message_of_a_library_is_logged(capsys: pytest.CaptureFixture[str], form: str) -> None:
+    secret = "hunter2-canary"
+    logs.configure("storer", level="INFO", form=form)
+    log = logging.getLogger("other.library")
+    with pytest.raises(ValueError, match=secret) as caught:
+        raise ValueError(secret) from KeyError(secret)
+    error = caught.value
+    log.error("failed", exc_info=error)
+    log.error("failed: %s", error)
+    log.error("failed: %(why)s", {"why": error})
+    log.error(error)
+    log.error("failed", extra={"why": error})
+    written = capsys.readouterr().err
+    assert secret not in written
+    assert written.count("ValueError in workers/test_logs.py:") >= 3
+    assert "KeyError" in written
+
+
+async def test_what_nothing_caught_is_logged_without_values(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    secret = "hunter2-canary"
+    hooks = threading.excepthook, sys.unraisablehook
+    logs.configure("storer", level="INFO", form="json")
+    asyncio.get_running_loop().set_exception_handler(logs.log_uncaught_of_loop)
+
+    def fail() -> None:
+        raise ValueError(secret)
+
+    try:
+        thread = threading.Thread(target=fail)
+        thread.start()
+        thread.join()
+        asyncio.get_running_loop().call_soon(fail)
+        await asyncio.sleep(0)
+    finally:
+        threading.excepthook, sys.unraisablehook = hooks
+    written = capsys.readouterr().err
+    assert secret not in written
+    assert written.count('"action": "uncaught"') == 2

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from workers.cli.access_log import show_log
 from workers.cli.audit_display import (
     as_row,
     repair_findings,
@@ -330,4 +331,5 @@ def register(app: typer.Typer) -> None:
     group.command("list")(list_audits)
     group.command("show")(show_audit)
     group.command("repair")(repair_audit)
+    group.command("log")(show_log)
     app.add_typer(group, name="audit")

@@ -15,6 +15,7 @@ from workers.cli.console import (
     write_json,
     write_message,
     write_table,
+    write_text,
 )
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def clean(
     if as_json:
         write_json(_as_json(file, prepared))
     elif text:
-        write(prepared.document.text)
+        write_text(prepared.document.text)
     else:
         _show(file, prepared, explain=explain)
     is_emptied = prepared.document.account.is_emptied

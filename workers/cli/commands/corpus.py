@@ -12,6 +12,7 @@ from workers.cli.console import (
     one_line,
     whole_number,
     write,
+    write_cells,
     write_json,
     write_table,
 )
@@ -205,16 +206,15 @@ def export(
 ) -> None:
     """Every visible document of a source: id, version, SHA-256 of its content as received, visible chunks.
 
-    TSV, sorted by id.
+    TSV, sorted by id. An id that a spreadsheet would compute begins with an apostrophe there; --json has ids exactly.
     """
     rows = _query_rows("export_source", {"source": source}, source=source)
     if as_json:
         write_json(rows)
         return
-    write("\t".join(_EXPORT_COLUMNS))
+    write_cells(_EXPORT_COLUMNS)
     for row in rows:
-        values = [str(row[name]) for name in _EXPORT_COLUMNS]
-        write("\t".join(values))
+        write_cells(row[name] for name in _EXPORT_COLUMNS)
 
 
 def sweeps(limit: NewestLimit = 20, as_json: Json = False) -> None:

@@ -135,12 +135,14 @@ def redrive_dead_letters(
     from ingest.dead_letters.redrive import redrive
     from ingest.kafka import properties
     from workers.config import settings
+    from workers.operations import note_operation
 
     _require_one_choice(numbers, reason, everything=everything)
     resolved = settings.load()
     with _connect() as connection:
         chosen = _chosen(connection, numbers, source, reason)
         kafka = properties(resolved.kafka_bootstrap, resolved.kafka_properties)
+        note_operation(connection, "dead-letters redrive", source, dead_letters=chosen)
         done = redrive(connection, kafka, chosen)
     _show_settled("redriven", done, len(chosen), as_json=as_json)
 
@@ -154,10 +156,12 @@ def discard_dead_letters(
 ) -> None:
     """Close dead letters: they are kept, but are no longer open."""
     from ingest.dead_letters.redrive import settle
+    from workers.operations import note_operation
 
     _require_one_choice(numbers, reason, everything=everything)
     with _connect() as connection:
         chosen = _chosen(connection, numbers, source, reason)
+        note_operation(connection, "dead-letters discard", source, dead_letters=chosen)
         done = settle(connection, chosen, "discarded")
     _show_settled("discarded", done, len(chosen), as_json=as_json)
 

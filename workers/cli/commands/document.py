@@ -1,8 +1,6 @@
 """`freshet document correct | corrections`: repair a document whose version was a mistake."""
 
 import asyncio
-import getpass
-import socket
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -87,6 +85,7 @@ def correct_document(
     from corpus.database import connect, database_errors_translated
     from corpus.versions.correction import plan_correction
     from workers.config import settings
+    from workers.operations import note_operation, requested_by
 
     _check_reason(reason)
     resolved = settings.load()
@@ -97,7 +96,9 @@ def correct_document(
         plan, spec = plan_correction(connection, source, document, version)
         batch = None
         if not dry_run:
-            order = plan.order(reason, _requested_by())
+            order = plan.order(reason, requested_by())
+            # Without the document: these rows outlive its erasure.
+            note_operation(connection, "document correct", source, reason=reason)
             asyncio.run(_send(spec, order))
             batch = _wait(connection, plan, timeout)
     if as_json:
@@ -118,15 +119,6 @@ def _check_reason(reason: str) -> None:
         raise CommandError(
             f"--reason is a text of 1 to {_MAX_REASON:,} characters on one line"
         )
-
-
-def _requested_by() -> str:
-    """The user and the machine of this command, as far as they are known."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = "unknown"
-    return f"{user}@{socket.gethostname()}"
 
 
 async def _send(spec: "SourceSpec", order: "Correct") -> None:

@@ -42,7 +42,7 @@ Prune = Annotated[
     bool,
     typer.Option(
         "--prune",
-        help="Retire sources and end subscriptions that are not in the file; documents stay.",
+        help="Retire sources, end teams and subscriptions that are not in the file; documents stay.",
     ),
 ]
 Reason = Annotated[str, typer.Option(help="Why; shown in `freshet sources`.")]
@@ -84,7 +84,7 @@ def apply(
     prune: Prune = False,
     as_json: Json = False,
 ) -> None:
-    """Make sources, topics, schedules and subscriptions what the file says."""
+    """Make sources, topics, schedules, teams and subscriptions what the file says."""
     from workers.apply.plan import apply as apply_changes
     from workers.config import file as config
     from workers.config import settings
@@ -122,7 +122,7 @@ def _write_hints(done: "list[Change[Any]]") -> None:
     if any(change.action == "unlisted" for change in done):
         write_message(
             "unlisted: these are in the database but not in the file, and continue to run. "
-            "--prune retires such sources and ends such subscriptions."
+            "--prune retires such sources and ends such teams and subscriptions."
         )
     if foreign := sum(change.action == "foreign" for change in done):
         write_message(
@@ -219,12 +219,14 @@ def pause_source(name: Source, reason: Reason = "paused by an operator") -> None
     from corpus.database import connect, database_errors_translated
     from ingest import operate
     from workers.config import settings
+    from workers.operations import note_operation
 
     resolved = settings.load()
     with (
         connect(resolved.database_url, application="freshet-source") as connection,
         database_errors_translated(),
     ):
+        note_operation(connection, "source pause", name, reason=reason)
         operate.pause(connection, name, reason)
     asyncio.run(signal_entity(resolved, name, "reload", state="paused"))
     write_message(f"{name} is paused; `freshet source resume {name}` continues")
@@ -235,12 +237,14 @@ def resume_source(name: Source, skip_gap: SkipGap = False) -> None:
     from corpus.database import connect, database_errors_translated
     from ingest import operate
     from workers.config import settings
+    from workers.operations import note_operation
 
     resolved = settings.load()
     with (
         connect(resolved.database_url, application="freshet-source") as connection,
         database_errors_translated(),
     ):
+        note_operation(connection, "source resume", name, skip_gap=skip_gap)
         skipped = (
             operate.skip_gaps(connection, _cluster(resolved), name) if skip_gap else []
         )

@@ -90,8 +90,10 @@ def _find(
     from corpus.answer.requests import search_problem
     from corpus.answer.search import search as search_corpus
     from corpus.database import connect
+    from workers.calls.asked import asked
     from workers.cli.names import require_source
     from workers.config.settings import load
+    from workers.operations import note_operation
     from workers.roles.models import LoadedModels
 
     if problem := search_problem(request):
@@ -102,6 +104,8 @@ def _find(
             require_source(connection, name)
         if as_of_batch is not None:
             request = replace(request, as_of_us=_published_us(connection, *as_of_batch))
+        for name in request.sources or (None,):
+            note_operation(connection, "search", name, **asked(request))
         return list(search_corpus(connection, request, LoadedModels(settings).of).hits)
 
 
@@ -118,7 +122,8 @@ def _show_hit(number: int, hit: "SearchHit") -> None:
     record = f"{hit.topic}/{hit.partition}@{hit.offset}"
     observed = _iso(hit.observed_at_ms)
     written = f"batch {hit.batch}, {record}, observed {observed}"
-    write(f"   {written}, language {hit.language}\n")
+    write(f"   {written}, language {hit.language}")
+    write("")
 
 
 def _metadata(pairs: list[str]) -> str:

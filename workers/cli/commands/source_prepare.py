@@ -43,6 +43,7 @@ def prepare_source(
     from ingest import prepare_again
     from ingest.kafka import Cluster
     from workers.config import settings
+    from workers.operations import note_operation
 
     resolved = settings.load()
     cluster = Cluster(resolved.kafka_bootstrap, resolved.kafka_properties)
@@ -55,6 +56,7 @@ def prepare_source(
         if dry_run and sample and plan.partitions:
             tried = _try(connection, resolved, plan, sample)
         if plan.documents and not dry_run:
+            note_operation(connection, "source prepare", name)
             prepare_again.carry_out(connection, plan)
     if as_json:
         write_json({"dry_run": dry_run, **_as_json(plan, tried)})

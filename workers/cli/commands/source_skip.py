@@ -90,6 +90,7 @@ def _pass_over(
     from ingest import operate
     from ingest.consume.unreadable import Prober
     from ingest.kafka import properties
+    from workers.operations import note_operation
 
     kafka = properties(settings.kafka_bootstrap, settings.kafka_properties)
     with (
@@ -100,6 +101,15 @@ def _pass_over(
         with Prober(kafka) as prober:
             found = prober.range_from(key, offset)
         if reason:
+            note_operation(
+                connection,
+                "source skip",
+                source,
+                partition=str(key),
+                first_offset=offset,
+                next_offset=found.next_offset,
+                reason=reason,
+            )
             operate.skip_records(
                 connection,
                 position,

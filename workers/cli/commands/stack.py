@@ -1,6 +1,5 @@
 """`freshet up`, `down`, `status`, `logs`, `doctor`: the local stack."""
 
-import re
 import sys
 import time
 from collections.abc import Sequence
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from compose.local.doctor import CheckResult
 
 _FOLLOW_SECONDS = 0.2
-_PASSWORD_IN_URL = re.compile(r"(://[^:/@]+:)[^@]+@")
-_PASSWORD_SETTING = re.compile(r"password=\S+")
 
 Detach = Annotated[
     bool,
@@ -61,6 +58,12 @@ Timeout = Annotated[
         min=0,
         max=MAX_WAIT_SECONDS,
         help="Seconds to wait until all is ready (the first start may download).",
+    ),
+]
+SingleUser = Annotated[
+    bool,
+    typer.Option(
+        "--single-user", help="Only you use this machine: no warning of other users."
     ),
 ]
 Part = Annotated[
@@ -97,12 +100,15 @@ def up(
     temporal_port: TemporalPort = 0,
     temporal_ui_port: TemporalUiPort = 0,
     timeout: Timeout = 1800.0,
+    single_user: SingleUser = False,
     home: Home = "",
 ) -> int:
     """Start the whole stack; what runs already is left alone. Ctrl-C ends it, unless --detach."""
     from compose.local import commands as local
 
     where = state_directory(home)
+    if not single_user:
+        _warn_of_other_users()
     names = local.select_parts(workers=not no_workers, only=only or ())
     ports = {
         "postgres": postgres_port,
@@ -115,6 +121,13 @@ def up(
     if detach or local.read_supervisor(where) is not None:
         return _up_detached(where, names, timeout)
     return _up_attached(where, names, timeout)
+
+
+def _warn_of_other_users() -> None:
+    from compose.local.machine.users import shared_machine_warning
+
+    if warning := shared_machine_warning():
+        write_message(f"{warning}. --single-user: only you use this machine.")
 
 
 def _up_detached(home: Path, names: list[str], timeout: float) -> int:
@@ -155,16 +168,11 @@ def _show_attached(result: "UpResult", home: Path) -> None:
 
 
 def _show_addresses(result: "UpResult") -> None:
+    from corpus.disclosure.secret import without_password
+
     for name, address in result.addresses.items():
         if address:
             write_message(f"  {name.replace('_', ' '):<18} {without_password(address)}")
-
-
-def without_password(address: str) -> str:
-    """An address for people: a password in a URL or a connection string becomes `***`."""
-    return _PASSWORD_IN_URL.sub(
-        r"\1***@", _PASSWORD_SETTING.sub("password=***", address)
-    )
 
 
 def _failure(result: "UpResult") -> str:

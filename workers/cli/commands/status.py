@@ -12,6 +12,7 @@ from workers.cli.console import (
     ExitCode,
     check_exit_code,
     table_of,
+    text_of,
     write_json,
     write_json_line,
     write_message,
@@ -90,7 +91,6 @@ def _looks(home: Path) -> Iterator[list[dict[str, Any]]]:
 
 def _status_frame(rows: list[dict[str, Any]], home: Path) -> "RenderableType":
     from rich.console import Group
-    from rich.text import Text
 
     cells = _status_cells(rows)
     table = table_of(_STATUS_COLUMNS, cells)
@@ -99,7 +99,7 @@ def _status_frame(rows: list[dict[str, Any]], home: Path) -> "RenderableType":
         note = f"nothing runs in {home}"
     elif _supervisor_pid(home) is None:
         note = _NO_SUPERVISOR
-    return Group(table, Text(note))
+    return Group(table, text_of(note))
 
 
 def _status_rows(home: Path) -> list[dict[str, Any]]:
@@ -114,11 +114,15 @@ def _status_cells(rows: list[dict[str, Any]]) -> list[list[Any]]:
 
 def _status_document(rows: list[dict[str, Any]], home: Path) -> dict[str, Any]:
     from compose.local import commands as local
+    from corpus.disclosure.secret import without_password
 
+    addresses = local.read_stack(home).addresses
     return {
         "home": str(home),
         "supervisor": _supervisor_pid(home),
-        "addresses": local.read_stack(home).addresses,
+        "addresses": {
+            name: without_password(address) for name, address in addresses.items()
+        },
         "parts": rows,
     }
 

@@ -60,15 +60,19 @@ def resume(
     """Let a parked delivery try now, from its cursor."""
     from corpus.database import connect
     from workers.config import settings
+    from workers.operations import note_operation
 
     resolved = settings.load()
     with connect(resolved.database_url) as connection:
         rows = _subscriptions(connection, source)
-    known = [row for row in rows if row["subscriber"] == subscriber]
-    if not known:
-        raise CommandError(
-            f"{subscriber!r} has no subscription to source {source!r}; "
-            "`freshet subscriptions list` lists them"
+        known = [row for row in rows if row["subscriber"] == subscriber]
+        if not known:
+            raise CommandError(
+                f"{subscriber!r} has no subscription to source {source!r}; "
+                "`freshet subscriptions list` lists them"
+            )
+        note_operation(
+            connection, "subscriptions resume", source, subscriber=subscriber
         )
     asyncio.run(_resume(resolved, subscriber, source))
     write_message(

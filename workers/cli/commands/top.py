@@ -17,6 +17,7 @@ from workers.cli.console import (
     check_exit_code,
     one_line,
     table_of,
+    text_of,
     write_json_line,
 )
 from workers.cli.live import frames, rounds
@@ -149,10 +150,9 @@ def _read(
 
 def _frame(look: Look) -> "RenderableType":
     from rich.console import Group
-    from rich.text import Text
 
     shown = look.lines[: _room()]
-    title = Text(_title(look), style="bold")
+    title = text_of(_title(look), "bold")
     cells = [_cells(line) for line in shown]
     table = table_of(_COLUMNS, cells)
     group = Group(title, table)
@@ -161,9 +161,9 @@ def _frame(look: Look) -> "RenderableType":
         left_out = (
             f"sources that are not shown: {hidden:,}; `freshet sources` lists all"
         )
-        group.renderables.append(Text(left_out))
+        group.renderables.append(text_of(left_out))
     for reason in look.reasons[:_MAX_REASONS]:
-        note = Text(one_line(reason))
+        note = text_of(reason)
         group.renderables.append(note)
     return group
 

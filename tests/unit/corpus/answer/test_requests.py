@@ -12,6 +12,7 @@ from corpus.answer.requests import (
     MAX_TIME_US,
     MAX_TIMEOUT_SECONDS,
     MIN_TIME_MS,
+    await_prefix,
     await_problem,
     await_workflow_id,
     describe_problem,
@@ -201,7 +202,7 @@ def test_await_problem(fields: dict[str, Any], problem: str | None) -> None:
 def test_a_wait_is_refused_or_can_be_started(request: AwaitFreshRequest) -> None:
     if await_problem(request) is not None:
         return
-    workflow_id = await_workflow_id(request.source, "0" * 36)
+    workflow_id = await_workflow_id("t" * 63, request.source, "0" * 36)
     assert len(workflow_id.encode()) < 1_000  # the server's limit
     for number in (request.offset, request.version, request.batch):
         assert number is None or 0 <= number < 2**63
@@ -211,7 +212,10 @@ def test_a_wait_is_refused_or_can_be_started(request: AwaitFreshRequest) -> None
 
 
 def test_a_wait_belongs_to_one_call() -> None:
-    first = await_workflow_id("peps", "one")
-    assert first == await_workflow_id("peps", "one") == "await:peps:one"
-    assert first != await_workflow_id("peps", "other")
-    assert first != await_workflow_id("docs", "one")
+    first = await_workflow_id("billing", "peps", "one")
+    assert first == await_workflow_id("billing", "peps", "one") == "await:billing:peps:one"
+    assert first != await_workflow_id("billing", "peps", "other")
+    assert first != await_workflow_id("billing", "docs", "one")
+    assert first != await_workflow_id("other", "peps", "one")
+    assert first.startswith(await_prefix("billing"))
+    assert not first.startswith(await_prefix("bill"))

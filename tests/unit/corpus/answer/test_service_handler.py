@@ -1,6 +1,7 @@
 """The handler of `CorpusService`: what a caller gets when a step fails, is slow, or is asked for nonsense."""
 
 import asyncio
+import contextvars
 import threading
 from dataclasses import replace
 from typing import Any
@@ -8,8 +9,11 @@ from typing import Any
 import pytest
 from nexusrpc import HandlerError, HandlerErrorType
 
+from corpus.access.reader import Reader
+from corpus.access.team import TeamSpec
 from corpus.answer import service_handler
 from corpus.answer.cancellation import cancellable
+from corpus.answer.gate import CALLER
 from corpus.answer.service_handler import CorpusServiceHandler
 from corpus.errors import (
     ConfigurationError,
@@ -31,6 +35,9 @@ from corpus.service import (
 CONTEXT: Any = None  # searches and descriptions do not use it
 SEARCH = SearchRequest(query="wheels")
 PEPS = DescribeRequest(source="peps")
+TEAM = TeamSpec(
+    team="billing", endpoint="e", namespace="n", sources=("peps",), groups=("staff",), max_k=50
+)
 
 
 def raising(error: Exception):
@@ -43,8 +50,13 @@ def raising(error: Exception):
 NOT_REACHED = raising(AssertionError("the step must not run"))
 
 
-def handler(search=NOT_REACHED, describe=NOT_REACHED):
-    return CorpusServiceHandler(search=search, describe=describe)
+def handler(search=NOT_REACHED, describe=NOT_REACHED, team=TEAM):
+    """A handler behind a gate that let this team in; the steps here do not look at the reader."""
+    CALLER.set(team)
+    return CorpusServiceHandler(
+        search=lambda _reader, request: search(request),
+        describe=lambda _reader, request: describe(request),
+    )
 
 
 class Waits:
@@ -140,12 +152,58 @@ async def await_fresh(waits: Any, request: AwaitFreshRequest) -> None:
     await handler().await_fresh(waits, request)
 
 
+async def test_a_step_answers_the_reader_that_the_team_stands_for() -> None:
+    asked: list[Reader] = []
+    CALLER.set(TEAM)
+    one = CorpusServiceHandler(
+        search=lambda reader, _: asked.append(reader) or SearchResponse(hits=()),
+        describe=lambda reader, _: asked.append(reader),
+    )
+    await one.search(CONTEXT, SEARCH)
+    await one.search(CONTEXT, replace(SEARCH, groups=("staff",)))
+    with pytest.raises(HandlerError):
+        await one.describe_source(CONTEXT, PEPS)
+    public = Reader(name="team:billing", sources=frozenset({"peps"}))
+    assert asked == [public, replace(public, groups=("staff",)), public]
+
+
+@pytest.mark.parametrize("groups", [("board",), ("staff", "board")])
+async def test_a_team_vouches_for_its_groups_only(groups: tuple[str, ...]) -> None:
+    waits: Any = Waits()
+    calls = (
+        handler().search(CONTEXT, replace(SEARCH, groups=groups)),
+        handler().describe_source(CONTEXT, replace(PEPS, groups=groups)),
+        handler().await_fresh(waits, AwaitFreshRequest(source="peps", batch=1, groups=groups)),
+    )
+    for call in calls:
+        with pytest.raises(HandlerError, match="may not vouch for 'board'") as failed:
+            await call
+        assert failed.value.type is HandlerErrorType.BAD_REQUEST
+    assert waits.started == []
+
+
+async def test_more_hits_than_the_team_may_have_are_refused() -> None:
+    with pytest.raises(HandlerError, match="k is 51; team 'billing' may ask for at most 50"):
+        await handler().search(CONTEXT, replace(SEARCH, k=51))
+
+
+async def test_without_a_caller_nothing_is_answered() -> None:
+    one = handler()
+    context = contextvars.Context()  # in which no gate has let anybody in
+    for call in (one.search(CONTEXT, SEARCH), one.describe_source(CONTEXT, PEPS)):
+        with pytest.raises(LookupError):
+            await asyncio.get_running_loop().create_task(call, context=context)
+
+
 async def test_each_caller_has_a_wait_of_its_own() -> None:
     wait = AwaitFreshRequest(source="peps", batch=1)
     callers = [Waits("one"), Waits("other")]
     for caller in callers:
         await await_fresh(caller, wait)
-    assert {caller.started[0]["id"] for caller in callers} == {"await:peps:one", "await:peps:other"}
+    assert {caller.started[0]["id"] for caller in callers} == {
+        "await:billing:peps:one",
+        "await:billing:peps:other",
+    }
 
 
 async def test_a_call_that_is_repeated_attaches_to_its_wait() -> None:

@@ -3,6 +3,8 @@
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 
@@ -109,13 +111,17 @@ def test_no_document_needs_no_process() -> None:
 def test_plain_text_is_read_in_a_process_too(cleaner: Cleaner) -> None:
     documents = [RawDocument("x")]
     assert cleaner.clean(documents, PreparationSpec()) == [clean_text("x", "plain")]
-    steps = [where_it_runs]
+    steps = [WhereItRuns()]
     (pid,) = cleaner.clean_then(documents, PreparationSpec(), steps, QueuedBatch("s", 1, 1))
     assert pid != os.getpid()
 
 
-def where_it_runs(_document: CleanedDocument) -> int:
-    return os.getpid()
+@dataclass(frozen=True)
+class WhereItRuns:
+    results: ClassVar[tuple[type, ...]] = (int,)
+
+    def __call__(self, _document: CleanedDocument) -> int:
+        return os.getpid()
 
 
 @pytest.mark.parametrize(

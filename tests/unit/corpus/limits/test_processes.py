@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -14,7 +14,8 @@ import pytest
 
 from corpus.errors import DependencyError
 from corpus.limits.fair_queue import QueuedBatch
-from corpus.limits.processes import Limit, LimitedProcesses, Overrun
+from corpus.limits.processes import LimitedProcesses
+from corpus.limits.work import Limit, Overrun
 from tests.support import limited_work
 from tests.support.limited_work import Call
 from tests.support.polling import wait_until
@@ -25,7 +26,7 @@ MEMORY_MB = 1_500
 @pytest.fixture(scope="module")
 def processes() -> Iterator[LimitedProcesses]:
     made = LimitedProcesses(1, memory_mb=MEMORY_MB, preload=[limited_work.__name__])
-    outcomes(made, Call(limited_work.pid))
+    outcomes(made, Call("pid"))
     yield made
     made.close()
 
@@ -45,7 +46,7 @@ def outcomes(
 
 
 def test_quick_documents_share_a_process(processes: LimitedProcesses) -> None:
-    pids = outcomes(processes, *[Call(limited_work.pid)] * 100)
+    pids = outcomes(processes, *[Call("pid")] * 100)
     assert len(set(pids)) == 1
     assert pids[0] != os.getpid()
 
@@ -53,16 +54,16 @@ def test_quick_documents_share_a_process(processes: LimitedProcesses) -> None:
 @pytest.mark.parametrize(
     ("function", "seconds", "limit", "detail"),
     [
-        (limited_work.hang, 1, Limit.TIME, "1s"),
-        (limited_work.eat, 8, Limit.MEMORY, "1,500 MB"),
-        (limited_work.die, 8, Limit.PROCESS, "SIGABRT; it may use 1,500 MB"),
-        (limited_work.raise_error, 8, Limit.ERROR, "ValueError: text"),
+        ("hang", 1, Limit.TIME, "1s"),
+        ("eat", 8, Limit.MEMORY, "1,500 MB"),
+        ("die", 8, Limit.PROCESS, "SIGABRT; it may use 1,500 MB"),
+        ("raise_error", 8, Limit.ERROR, "ValueError: text"),
     ],
     ids=["hangs in C", "takes memory", "aborts", "raises"],
 )
 def test_a_document_beyond_a_limit_pays_alone(
     processes: LimitedProcesses,
-    function: Callable[[str], object],
+    function: str,
     seconds: float,
     limit: Limit,
     detail: str,
@@ -70,9 +71,9 @@ def test_a_document_beyond_a_limit_pays_alone(
     started = time.monotonic()
     before, given_up, after = outcomes(
         processes,
-        Call(limited_work.sleep, "0"),
+        Call("sleep", "0"),
         Call(function, "text"),
-        Call(limited_work.sleep, "0.01"),
+        Call("sleep", "0.01"),
         seconds=seconds,
     )
     assert time.monotonic() - started < seconds + 2
@@ -80,30 +81,35 @@ def test_a_document_beyond_a_limit_pays_alone(
 
 
 def test_no_process_that_was_given_up_stays(processes: LimitedProcesses) -> None:
-    (first,) = outcomes(processes, Call(limited_work.pid))
-    outcomes(processes, Call(limited_work.hang), seconds=0.2)
+    (first,) = outcomes(processes, Call("pid"))
+    outcomes(processes, Call("hang"), seconds=0.2)
     assert isinstance(first, int)
     assert not runs(first)
 
 
 def test_a_document_whose_process_was_ended_by_another_is_tried_again(
-    processes: LimitedProcesses, tmp_path: Path
+    processes: LimitedProcesses,
 ) -> None:
-    work = Call(limited_work.die_once, str(tmp_path / "mark"))
-    assert outcomes(processes, Call(limited_work.sleep, "0"), work) == ["0", "alive"]
+    work = [Call("pid"), Call("sleep", "0.3"), Call("pid")]
+    run = processes.run(work, 10, QueuedBatch("s", 1, len(work)))
+    first = next(run)
+    assert isinstance(first, int)
+    os.kill(first, signal.SIGKILL)
+    assert next(run) == "0.3"
+    assert next(run) != first
 
 
 def test_a_limit_is_for_each_document(processes: LimitedProcesses) -> None:
-    work = [Call(limited_work.sleep, "0.4")] * 5
+    work = [Call("sleep", "0.4")] * 5
     assert outcomes(processes, *work, seconds=1) == ["0.4"] * 5
 
 
 def test_a_batch_that_is_left_gives_its_process_back(processes: LimitedProcesses) -> None:
-    work = [Call(limited_work.sleep, "0.05")] * 40
+    work = [Call("sleep", "0.05")] * 40
     run = processes.run(work, 10, QueuedBatch("s", 1, 40))
     assert next(run) == "0.05"
     run.close()
-    assert outcomes(processes, Call(limited_work.sleep, "0")) == ["0"]
+    assert outcomes(processes, Call("sleep", "0")) == ["0"]
 
 
 def test_slow_documents_of_one_batch_let_others_in_between(processes: LimitedProcesses) -> None:
@@ -111,7 +117,7 @@ def test_slow_documents_of_one_batch_let_others_in_between(processes: LimitedPro
     started = threading.Event()
 
     def slow() -> None:
-        work = [Call(limited_work.sleep, "0.6")] * 6
+        work = [Call("sleep", "0.6")] * 6
         for _ in processes.run(work, 10, QueuedBatch("slow", 1, 6)):
             started.set()
         ended.append("slow")
@@ -119,7 +125,7 @@ def test_slow_documents_of_one_batch_let_others_in_between(processes: LimitedPro
     thread = threading.Thread(target=slow)
     thread.start()
     assert started.wait(20)
-    outcomes(processes, Call(limited_work.pid), source="quick")
+    outcomes(processes, Call("pid"), source="quick")
     ended.append("quick")
     thread.join(20)
     assert ended == ["quick", "slow"]
@@ -127,7 +133,7 @@ def test_slow_documents_of_one_batch_let_others_in_between(processes: LimitedPro
 
 def test_what_runs_while_the_processes_are_closed_has_no_outcome() -> None:
     processes = LimitedProcesses(1)
-    work = [Call(limited_work.sleep, "0"), Call(limited_work.sleep, "60")]
+    work = [Call("sleep", "0"), Call("sleep", "60")]
     run = processes.run(work, 100, QueuedBatch("s", 1, 2))
     assert next(run) == "0"
     closing = threading.Timer(0.2, processes.close)
@@ -139,13 +145,14 @@ def test_what_runs_while_the_processes_are_closed_has_no_outcome() -> None:
 
 _ORPHAN = """
 import sys
+from pathlib import Path
 from corpus.limits.fair_queue import QueuedBatch
 from corpus.limits.processes import LimitedProcesses
-from tests.support.limited_work import Call, spin
+from tests.support.limited_work import Call
 
-if __name__ == "__main__":
-    processes = LimitedProcesses(1)
-    list(processes.run([Call(spin, sys.argv[1])], 600, QueuedBatch("s", 1, 1)))
+processes = LimitedProcesses(1)
+for outcome in processes.run([Call("pid"), Call("spin")], 600, QueuedBatch("s", 1, 2)):
+    Path(sys.argv[1]).write_text(str(outcome), encoding="utf-8")
 """
 
 

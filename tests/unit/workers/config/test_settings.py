@@ -23,7 +23,9 @@ ADDRESSES = {
 # At least one wrong value of every setting. "%" stands for a folder that exists.
 WRONG = {
     "FRESHET_HOME": ["~no-such-user-here/x"],
-    "FRESHET_DATABASE_URL": ["nonsense", "postgresql://[", "=", "host='x", "a=b"],
+    "FRESHET_DATABASE_URL": [
+        *("nonsense", "postgresql://[", "=", "host='x", "a=b", "postgresql://u:p@ss@h/d"),
+    ],
     "FRESHET_KAFKA_BOOTSTRAP": [
         "a b",
         ",",
@@ -34,8 +36,10 @@ WRONG = {
         "http:/x",
     ],
     "FRESHET_KAFKA_PROPERTIES": ["%/missing", "%", "\x01"],
+    "FRESHET_DATABASE_PASSWORD": ["\udcff"],
+    "FRESHET_KAFKA_PASSWORD": ["\udcff"],
     "FRESHET_KAFKA_GROUP": [" ", "\t", "\udcff"],
-    "FRESHET_STAGING_URL": ["staging", "/var/staging", "://x", "s3:", "\udcff"],
+    "FRESHET_STAGING_URL": ["staging", "/var/staging", "://x", "s3:", "\udcff", "s3://k:s@b"],
     "FRESHET_TEMPORAL_NAMESPACE": ["a b", "-a", "a/b", "ü", "x" * 201],
     "FRESHET_NEXUS_ENDPOINT": ["a", "1a", "a_b", "a-", "a b", "x" * 201],
     "FRESHET_DEVICE": ["gpu", "cuda:", "cuda:x", "CPU", "cpu ", "cuda:1000"],
@@ -58,7 +62,9 @@ WRONG = {
 WRONG |= {
     "FRESHET_METRICS_PORT": ["0", "65536", "x"],
     "FRESHET_METRICS_HOST": ["localhost", "1.2.3", "::g"],
+    "FRESHET_TEAM_KEYS": ["keys", "./keys", "~/keys"],
 }
+WRONG |= {"FRESHET_ALLOW_PLAINTEXT": ["redis", "kafka,", "postgres;kafka", "Kafka"]}
 READ_LATER = {"FRESHET_PAYLOAD_KEYS"}
 AT_THE_LIMIT = {
     "FRESHET_EMBED_THREADS": ["0", "999999", "007"],
@@ -318,3 +324,69 @@ def test_settings_are_declared_once() -> None:
     names = {f"FRESHET_{field.upper()}" for field in Settings.__dataclass_fields__}
     assert names - {setting.name for setting in SETTINGS} == {"FRESHET_TEMPORAL_ADDRESS"}
     assert all(setting.help for setting in SETTINGS)
+
+
+# ── secrets in files ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def secret_file(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_a_database_url_and_its_password_may_be_in_files_that_change(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("FRESHET_DATABASE_URL")
+    url = secret_file(tmp_path / "url", "postgresql://u:old@h/d\n")
+    monkeypatch.setenv("FRESHET_DATABASE_URL_FILE", url)
+    settings = load()
+    assert settings.database_url == "postgresql://u:old@h/d"
+    secret_file(tmp_path / "url", "postgresql://u:replaced@h/d")
+    assert settings.database_url == "postgresql://u:replaced@h/d"
+    password = secret_file(tmp_path / "password", "first")
+    monkeypatch.setenv("FRESHET_DATABASE_PASSWORD_FILE", password)
+    settings = load()
+    assert "password=first" in settings.database_url.reveal()
+    secret_file(tmp_path / "password", "second one")
+    assert "password='second one'" in settings.database_url.reveal()
+    assert "second" not in repr(settings)
+
+
+def test_the_local_stack_keeps_its_own_password(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("FRESHET_DATABASE_URL")
+    monkeypatch.setenv("FRESHET_DATABASE_PASSWORD", "of another server")
+    home = stack_file(tmp_path / "stack", json.dumps({"addresses": {"database_url": "host=stack"}}))
+    assert load(home).database_url == "host=stack"
+    monkeypatch.setenv("PGSERVICE", "corpus")
+    assert load(home).database_url == "password='of another server'"
+
+
+def test_kafka_s_password_comes_before_that_of_the_properties(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    properties = secret_file(tmp_path / "p", "sasl.username=u\nsasl.password=old")
+    monkeypatch.setenv("FRESHET_KAFKA_PROPERTIES", properties)
+    monkeypatch.setenv("FRESHET_KAFKA_PASSWORD_FILE", secret_file(tmp_path / "k", "new"))
+    assert kafka_properties() == {"sasl.username": "u", "sasl.password": "new"}
+    secret_file(tmp_path / "k", "newer")
+    assert kafka_properties()["sasl.password"] == "newer"
+    assert "newer" not in repr(load())
+
+
+@pytest.mark.parametrize("setting", [s for s in SETTINGS if s.in_file], ids=lambda s: s.name)
+def test_a_wrong_file_of_a_secret_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, setting: Any
+) -> None:
+    monkeypatch.delenv(setting.name, raising=False)
+    monkeypatch.setenv(f"{setting.name}_FILE", str(tmp_path / "missing"))
+    with pytest.raises(ConfigurationError, match=f"^{setting.name}_FILE=.*No such file"):
+        load()
+    monkeypatch.setenv(f"{setting.name}_FILE", secret_file(tmp_path / "empty", "\n"))
+    with pytest.raises(ConfigurationError, match=f"^{setting.name}_FILE=.*is empty"):
+        load()
+    monkeypatch.setenv(setting.name, "host=a")
+    with pytest.raises(ConfigurationError, match="are set; keep one"):
+        load()

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from temporalio.api.common.v1 import Payload
-from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes
 
 from corpus.errors import ConfigurationError
 from workers.config.settings import load
 from workers.temporal.client import data_converter
 from workers.temporal.codec import EncryptionCodec
+from workers.temporal.failures import EncryptedFailureConverter
 
 OLD, NEW = bytes(range(32)), bytes(range(32, 64))
 SECRET = Payload(
@@ -177,12 +177,23 @@ async def test_the_client_uses_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("FRESHET_DATABASE_URL", "host=nowhere")
     monkeypatch.setenv("FRESHET_KAFKA_BOOTSTRAP", "nowhere:9092")
     monkeypatch.setenv("TEMPORAL_ADDRESS", "nowhere:7233")
-    assert data_converter(load(tmp_path)) is DataConverter.default
+    assert data_converter(load(tmp_path)).payload_codec is None
     monkeypatch.setenv("FRESHET_PAYLOAD_KEYS", str(file))
     converter = data_converter(load(tmp_path))
-    assert (
-        converter.failure_converter_class is DefaultFailureConverterWithEncodedAttributes
-    )  # messages of errors too
+    # Messages of errors, too.
+    assert converter.failure_converter_class is EncryptedFailureConverter
     (payload,) = await converter.encode(["the levee breaks at noon"])
     assert payload.metadata["key-id"] == b"new"
     assert await converter.decode([payload]) == ["the levee breaks at noon"]
+
+
+async def test_keys_are_replaced_without_a_restart(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text(line("old", OLD))
+    codec = EncryptionCodec.from_file(str(file))
+    (before,) = await codec.encode([SECRET])
+    file.write_text(line("new", NEW) + line("old", OLD))
+    (after,) = await codec.encode([SECRET])
+    assert (before.metadata["key-id"], after.metadata["key-id"]) == (b"old", b"new")
+    file.write_text("nonsense")  # as while it is written
+    assert await codec.decode([before, after]) == [SECRET, SECRET]

@@ -97,3 +97,35 @@ def test_a_named_file_that_does_not_exist_is_not_another_server(
         temporal_profile()
     monkeypatch.setenv("TEMPORAL_ADDRESS", "named:7233")
     assert (temporal_profile() or {})["target_host"] == "named:7233"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["api_key = hunter2-canary", 'api_key = ["hunter2-canary"]', "api_key = 'hunter2-canary"],
+)
+def test_no_key_of_a_broken_file_is_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str
+) -> None:
+    file = tmp_path / "broken"
+    file.write_text(f"[profile.default]\n{line}\n")
+    monkeypatch.setenv("TEMPORAL_CONFIG_FILE", str(file))
+    with pytest.raises(ConfigurationError, match="line 2, column") as caught:
+        temporal_profile()
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_key_may_be_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("first\n")
+    monkeypatch.setenv("TEMPORAL_ADDRESS", "own:7233")
+    monkeypatch.setenv("TEMPORAL_API_KEY_FILE", str(file))
+    assert (temporal_profile() or {})["api_key"] == "first"
+    file.write_text("second")
+    assert (temporal_profile() or {})["api_key"] == "second"
+    monkeypatch.setenv("TEMPORAL_API_KEY", "third")
+    with pytest.raises(ConfigurationError, match="keep one"):
+        temporal_profile()
+    monkeypatch.delenv("TEMPORAL_API_KEY")
+    file.unlink()
+    with pytest.raises(ConfigurationError, match=r"TEMPORAL_API_KEY_FILE=.* cannot be read"):
+        temporal_profile()

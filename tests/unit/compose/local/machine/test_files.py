@@ -16,6 +16,7 @@ from compose.local.machine.files import (
     try_lock,
     write_private,
 )
+from corpus.errors import ConfigurationError
 
 _HOLDER = """
 import fcntl, os, sys
@@ -37,6 +38,48 @@ def test_a_folder_and_its_files_are_for_their_owner_only(tmp_path: Path) -> None
     assert path.read_text(encoding="utf-8") == "päßword\n"
     assert path.stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "c").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [("link", "a link is refused"), ("file", "no folder"), ("open", "others can write to")],
+)
+def test_what_another_user_may_have_put_in_the_way_is_refused(
+    tmp_path: Path, kind: str, says: str
+) -> None:
+    path = tmp_path / "home"
+    match kind:
+        case "link":
+            (tmp_path / "theirs").mkdir()
+            path.symlink_to(tmp_path / "theirs")
+        case "file":
+            path.write_text("")
+        case _:
+            path.mkdir()
+            path.chmod(0o1777)
+    with pytest.raises((ConfigurationError, FileExistsError)) as caught:
+        make_private_folder(path)
+    assert says in str(caught.value) or isinstance(caught.value, FileExistsError)
+
+
+def test_a_folder_of_another_user_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    with pytest.raises(ConfigurationError, match="belongs to user"):
+        make_private_folder(tmp_path)
+
+
+def test_links_in_the_place_of_files_are_not_followed(tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.write_text("theirs")
+    (tmp_path / "lock").symlink_to(theirs)
+    with pytest.raises(OSError, match="symbolic links"):
+        try_lock(tmp_path / "lock")
+    (tmp_path / "file").symlink_to(theirs)
+    write_private(tmp_path / "file", "ours")
+    assert theirs.read_text() == "theirs"
+    assert not (tmp_path / "file").is_symlink()
 
 
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(

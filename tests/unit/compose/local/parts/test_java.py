@@ -1,11 +1,14 @@
 """Java is found or refused by its version; jars are fetched as a whole or not at all."""
 
+import hashlib
+import re
 from pathlib import Path
 
 import pytest
 
 from compose.local.parts import java as module
 from compose.local.parts.java import jars, java, java_version
+from compose.local.parts.pins import kafka_jars
 from corpus.errors import ConfigurationError, DependencyError
 
 TEMURIN = 'openjdk version "21.0.4" 2024-07-16 LTS'
@@ -76,10 +79,21 @@ def test_an_old_java_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert java() == str(on_path)
 
 
-def make_jar(folder: Path) -> None:
-    (folder / f"kafka_2.13-{module.KAFKA_VERSION}.jar").write_text("jar")
+JAR = f"kafka_2.13-{module.KAFKA_VERSION}.jar"
 
 
+@pytest.fixture
+def one_jar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kafka is one jar, with this content."""
+    digest = hashlib.sha256(b"jar\n").hexdigest()
+    monkeypatch.setattr(module, "kafka_jars", lambda: {JAR: digest})
+
+
+def make_jar(folder: Path, content: str = "jar\n") -> None:
+    (folder / JAR).write_text(content)
+
+
+@pytest.mark.usefixtures("one_jar")
 def test_maven_fetches_the_jars_once(tmp_path: Path) -> None:
     script = f"""
         test -f "$4" && grep -q kafka_2.13 "$4" || exit 9
@@ -94,6 +108,7 @@ def test_maven_fetches_the_jars_once(tmp_path: Path) -> None:
     assert (tmp_path / "runs").read_text() == "run\n"
 
 
+@pytest.mark.usefixtures("one_jar")
 def test_jgo_fetches_where_maven_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program(tmp_path / "path" / "mvn", "echo offline >&2; exit 1")
     monkeypatch.setattr(module, "_fetch_with_jgo", make_jar)
@@ -116,3 +131,39 @@ def test_jars_that_cannot_be_fetched_leave_nothing(
         jars()
     assert ("no route to host" in str(caught.value)) is maven
     assert [path.name for path in (tmp_path / "cache" / "freshet").iterdir()] == ["kafka.lock"]
+
+
+@pytest.mark.usefixtures("one_jar")
+def test_a_jar_that_is_not_the_pinned_one_is_refused_and_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_fetch_with_jgo", lambda folder: make_jar(folder, "another"))
+    with pytest.raises(DependencyError, match=f"altered: {re.escape(JAR)}"):
+        jars()
+    assert [path.name for path in (tmp_path / "cache" / "freshet").iterdir()] == ["kafka.lock"]
+
+
+@pytest.mark.usefixtures("one_jar")
+@pytest.mark.parametrize("problem", ["altered", "missing", "not known"])
+def test_jars_that_were_changed_since_they_were_fetched_are_not_run(
+    monkeypatch: pytest.MonkeyPatch, problem: str
+) -> None:
+    monkeypatch.setattr(module, "_fetch_with_jgo", make_jar)
+    folder = jars()
+    match problem:
+        case "altered":
+            make_jar(folder, "changed")
+        case "missing":
+            (folder / JAR).unlink()
+        case _:
+            (folder / "log4j-evil.jar").write_text("x")
+    with pytest.raises(DependencyError, match=problem):
+        jars()
+
+
+def test_every_jar_of_kafka_is_pinned() -> None:
+    pinned = kafka_jars()
+    assert len(pinned) == 46
+    assert JAR in pinned
+    assert "slf4j-simple-1.7.36.jar" in pinned
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in pinned.values())

@@ -197,6 +197,23 @@ def test_a_folder_that_nobody_cannot_reach_is_replaced(
     assert chosen != reachable(closed / "other")
 
 
+@pytest.mark.parametrize("kind", ["link", "open"])
+def test_a_shared_folder_that_another_user_made_first_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(programs, "_SHARED", tmp_path / "shared")
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    chosen = reachable(closed / "postgres")
+    if kind == "open":
+        chosen.chmod(0o777)
+    else:
+        chosen.rmdir()
+        chosen.symlink_to(closed)
+    with pytest.raises(ConfigurationError, match=r"link is refused|others can write"):
+        reachable(closed / "postgres")
+
+
 def test_programs_that_are_not_installed_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     programs.binaries.cache_clear()
     monkeypatch.setattr(programs, "find_spec", lambda _name: None)

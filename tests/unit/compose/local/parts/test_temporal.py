@@ -1,5 +1,6 @@
 """Temporal: the program is found or fetched as a whole; a namespace gets what Freshet needs."""
 
+import json
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ import pytest
 from temporalio.service import RPCError, RPCStatusCode
 
 from compose.local.machine.process import current_process
+from compose.local.parts import pins
 from compose.local.parts import temporal as server_module
 from compose.local.parts import temporal_namespace as namespace_module
 from compose.local.parts import temporal_program as module
@@ -87,27 +89,53 @@ def test_the_program_is_downloaded_once(machine: Path, monkeypatch: pytest.Monke
     assert not downloads[0].exists()
 
 
-def test_a_failed_download_is_followed_by_a_build(
+def test_a_download_that_fails_names_what_to_do(
     machine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def download(folder: Path) -> Path:
         (folder / "temporal-half").write_text("half")
         raise RuntimeError("no route to host")
 
-    def build(command: list[str], *, environment: dict[str, str], **_options: object) -> str:
-        assert command[1] == "install"
-        assert command[2].endswith(f"@{module.CLI_VERSION}")
-        program(Path(environment["GOBIN"]) / "temporal")
-        return ""
-
     monkeypatch.setattr(module, "_download", download)
-    with pytest.raises(DependencyError, match=r"download failed \(no route to host\).*no Go"):
+    with pytest.raises(DependencyError, match=r"no Go.*download failed \(no route to host\)"):
         temporal_binary()
     cache = machine / "cache" / "freshet"
     assert [path.name for path in cache.iterdir()] == ["temporal.lock"]
+
+
+def go_tool(source: Path, module_sum: str, commands: list[list[str]]) -> Any:
+    """Go, as it answers here."""
+
+    def run(command: list[str], *, cwd: Path, **options: Any) -> str:
+        commands.append(command[1:3])
+        if command[1] == "mod":
+            return json.dumps({"Sum": module_sum, "Dir": str(source)})
+        assert cwd == source
+        assert options["environment"] == {"GOFLAGS": "-mod=readonly", "GOWORK": "off"}
+        program(Path(command[command.index("-o") + 1]))
+        return ""
+
+    return run
+
+
+def test_where_there_is_go_the_pinned_source_is_built(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[list[str]] = []
     monkeypatch.setattr(module, "_USUAL_GO", program(machine / "usual" / "go"))
-    monkeypatch.setattr(module, "run_tool", build)
+    monkeypatch.setattr(module, "run_tool", go_tool(machine, pins.TEMPORAL_SUM, commands))
     assert temporal_binary().exists()
+    assert commands == [["mod", "download"], ["build", "-o"]]
+
+
+def test_another_source_is_not_built(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[list[str]] = []
+    monkeypatch.setattr(module, "_USUAL_GO", program(machine / "usual" / "go"))
+    monkeypatch.setattr(module, "run_tool", go_tool(machine, "h1:another=", commands))
+    with pytest.raises(DependencyError, match="h1:another="):
+        temporal_binary()
+    assert commands == [["mod", "download"]]
+    assert installed_binary() is None
 
 
 def test_a_download_without_a_program_is_an_error(tmp_path: Path) -> None:

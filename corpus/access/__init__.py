@@ -1,0 +1,1 @@
+"""Who may read what: identities, grants, and the rows that the database shows them."""

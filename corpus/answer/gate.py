@@ -1,0 +1,251 @@
+"""The gate before `CorpusService`: no operation begins, and none is cancelled, unless a team claims the call."""
+
+import asyncio
+import base64
+import json
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from nexusrpc import HandlerError, HandlerErrorType
+from nexusrpc.handler import (
+    OperationContext,
+    StartOperationContext,
+    StartOperationResultAsync,
+    StartOperationResultSync,
+)
+from temporalio import worker
+
+from corpus.access import token
+from corpus.access.admission import (
+    UNCLAIMED,
+    Arrival,
+    KnownTeam,
+    caller_namespaces,
+    refusal,
+)
+from corpus.access.quota import CallQuota
+from corpus.access.reader import Reader
+from corpus.access.team import Right, TeamSpec
+from corpus.answer.requests import await_prefix, is_as_of
+from corpus.service import SearchRequest
+
+# An operation that is not in this table is refused.
+_RIGHTS = {
+    "search": Right.SEARCH,
+    "describe_source": Right.SEARCH,
+    "await_fresh": Right.AWAIT,
+}
+_Result = StartOperationResultSync[Any] | StartOperationResultAsync
+
+# The team whose call is being answered; its absence is an error, never an answer.
+CALLER: ContextVar[TeamSpec] = ContextVar("freshet-caller")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What became of a call before it was answered, for the log."""
+
+    team: str  # empty: no team claims it
+    namespaces: frozenset[str]
+    operation: str  # "cancel OPERATION" where it cancels one
+    request: Any = None
+    granted: frozenset[str] = frozenset()  # sources of the team
+    refused: str = ""  # why; empty: it is answered
+
+    @property
+    def actor(self) -> str:
+        """As the access log names it."""
+        return f"team:{self.team}" if self.team else "unclaimed"
+
+    @property
+    def sources(self) -> frozenset[str]:
+        """The sources that the call is about, granted or not."""
+        if isinstance(self.request, SearchRequest):
+            return frozenset(self.request.sources) or self.granted
+        one: str | None = getattr(self.request, "source", None)
+        return frozenset() if one is None else frozenset({one})
+
+
+# What a decision is noted with: done once that is durable.
+Note = Callable[[Decision], Future[None]]
+
+
+class Gate(worker.Interceptor):
+    """Of the worker of one task queue.
+
+    Args:
+        team: the team of the queue as it is now; None: it is no team's.
+        note: called with each decision. A call is answered once the note about it is durable.
+        clock: seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        team: Callable[[], KnownTeam | None],
+        note: Note,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._team = team
+        self._note = note
+        self._clock = clock
+        self._quota = CallQuota()
+
+    def intercept_nexus_operation(
+        self, next: worker.NexusOperationInboundInterceptor
+    ) -> worker.NexusOperationInboundInterceptor:
+        """Put the gate before the operations."""
+        return _Gated(next, self)
+
+    def admit(
+        self, context: OperationContext, request: Any, links: frozenset[str]
+    ) -> tuple[TeamSpec, Future[None]]:
+        """The team that claims a call, and the note about it.
+
+        Raises:
+            HandlerError: no team does, or the team may not ask for this, or not now.
+        """
+        digest = None if request is None else token.request_digest(request)
+        arrival = Arrival(
+            service=context.service,
+            operation=context.operation,
+            token=context.headers.get(token.HEADER, ""),
+            namespaces=links,
+            digest=digest,
+        )
+        team = self._team()
+        unclaimed = refusal(arrival, team, self._clock())
+        if team is None or unclaimed is not None:
+            self._refused(arrival, "", unclaimed or "")
+            raise HandlerError(UNCLAIMED, type=HandlerErrorType.UNAUTHENTICATED)
+        spec = team.spec
+        forbidden = _forbidden(spec, context.operation, request)
+        if forbidden is not None:
+            self._refused(arrival, spec.team, forbidden)
+            raise HandlerError(forbidden, type=HandlerErrorType.UNAUTHORIZED)
+        if request is not None:
+            self._take(arrival, spec)
+        decision = Decision(
+            team=spec.team,
+            namespaces=links,
+            operation=_named(arrival),
+            request=request,
+            granted=frozenset(spec.sources),
+        )
+        return spec, self._note(decision)
+
+    def _take(self, arrival: Arrival, spec: TeamSpec) -> None:
+        """Take a call of the team's quota.
+
+        The error is final: the caller's server would repeat the call at times of its own, until its token has expired.
+        """
+        seconds = self._quota.take(spec.calls_per_minute)
+        if not seconds:
+            return
+        used = f"team {spec.team!r} has used its {spec.calls_per_minute:,} calls per minute"
+        self._refused(arrival, spec.team, used)
+        raise HandlerError(
+            f"{used}; try again in {math.ceil(seconds)} s",
+            type=HandlerErrorType.RESOURCE_EXHAUSTED,
+            retryable_override=False,
+        )
+
+    def _refused(self, arrival: Arrival, team: str, reason: str) -> None:
+        decision = Decision(
+            team=team,
+            namespaces=arrival.namespaces,
+            operation=_named(arrival),
+            refused=reason,
+        )
+        self._note(decision)
+
+
+class _Gated(worker.NexusOperationInboundInterceptor):
+    def __init__(
+        self, next: worker.NexusOperationInboundInterceptor, gate: Gate
+    ) -> None:
+        super().__init__(next)
+        self._gate = gate
+
+    async def execute_nexus_operation_start(
+        self, input: worker.ExecuteNexusOperationStartInput
+    ) -> _Result:
+        context: StartOperationContext = input.ctx
+        links = [link.url for link in context.inbound_links]
+        admitted = self._gate.admit(context, input.input, caller_namespaces(links))
+        spec, noted = admitted
+        caller = CALLER.set(spec)
+        try:
+            result = await super().execute_nexus_operation_start(input)
+        finally:
+            CALLER.reset(caller)
+        await _durable(noted)
+        return result
+
+    async def execute_nexus_operation_cancel(
+        self, input: worker.ExecuteNexusOperationCancelInput
+    ) -> None:
+        """Cancel a wait of this team, and nothing else: whoever reaches the server directly names any workflow."""
+        spec, noted = self._gate.admit(input.ctx, None, frozenset())
+        workflow_id = _workflow_of(input.token)
+        if not workflow_id.startswith(await_prefix(spec.team)):
+            raise HandlerError(
+                "there is no such operation", type=HandlerErrorType.NOT_FOUND
+            )
+        await _durable(noted)
+        await super().execute_nexus_operation_cancel(input)
+
+
+async def _durable(noted: Future[None]) -> None:
+    """Wait for the note about a call; what is not noted is not answered."""
+    try:
+        await asyncio.wrap_future(noted)
+    except Exception as error:
+        message = "the call cannot be logged now; call again"
+        raise HandlerError(message, type=HandlerErrorType.UNAVAILABLE) from error
+
+
+def _named(arrival: Arrival) -> str:
+    if arrival.digest is None:
+        return f"cancel {arrival.operation}"
+    return arrival.operation
+
+
+def reader_of(team: TeamSpec, groups: tuple[str, ...] = ()) -> Reader:
+    """Who reads when a team asks for its end user.
+
+    Raises:
+        HandlerError: the team may not vouch for one of the groups.
+    """
+    others = sorted(set(groups) - set(team.groups))
+    if others:
+        message = f"groups: team {team.team!r} may not vouch for {others[0]!r}"
+        raise HandlerError(message, type=HandlerErrorType.BAD_REQUEST)
+    sources = frozenset(team.sources)
+    return Reader(name=f"team:{team.team}", sources=sources, groups=groups)
+
+
+def _forbidden(team: TeamSpec, operation: str, request: Any) -> str | None:
+    """Which right a team lacks for a call; None: none."""
+    needed = [_RIGHTS.get(operation, Right.OPERATE)]
+    if isinstance(request, SearchRequest) and is_as_of(request):
+        needed.append(Right.AS_OF)
+    for right in needed:
+        if right not in team.rights:
+            return f"team {team.team!r} does not have the right {right.value!r}"
+    return None
+
+
+def _workflow_of(operation_token: str) -> str:
+    """The workflow that an operation's token names; empty where it cannot be read."""
+    padding = "=" * (-len(operation_token) % 4)
+    try:
+        decoded = base64.urlsafe_b64decode(operation_token + padding)
+        named: Any = json.loads(decoded)
+        return str(named["wid"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""

@@ -1,0 +1,210 @@
+"""Secrets are put into all that Freshet is given, every known way to fail is taken, and no place outside holds one."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer
+from temporalio.client import Client
+
+from compose.local.parts.postgres import Postgres
+from compose.local.state import StackFile, write_stack
+from corpus.preparation import PreparationSpec
+from corpus.source import SourceSpec
+from ingest.dead_letters.outbox import Outbox
+from ingest.kafka import properties
+from tests.support import fleet as fleet_module
+from tests.support.canary import (
+    PREFIX,
+    Place,
+    canary,
+    hits,
+    in_logs_of_servers,
+    in_temporal,
+    kept_logs,
+)
+from tests.support.commands import CommandLine
+from tests.support.fleet import Fleet, fleet
+from tests.support.pipeline import make_event
+from tests.support.polling import until
+
+pytestmark = pytest.mark.timeout(180)
+
+MISTAKE = canary("mistake")
+REFUSED = canary("refused-row")
+UNEMBEDDED = canary("embedder")
+# Records that cannot be used, by what is wrong with them.
+POISON: list[dict[str, Any] | bytes] = [
+    f'{{"id": "{canary("no-json")}", '.encode(),
+    f"plain {canary('plain')}".encode(),
+    f'["{canary("no-object")}"]'.encode(),
+    make_event("version", 1, "Weir.") | {"version": canary("version")},
+    make_event("metadata", 1, "Weir.") | {"metadata": canary("metadata")},
+    make_event("acl", 1, "Weir.") | {"acl": {canary("acl"): 1}},
+    make_event("op", 1, "Weir.") | {"op": canary("op")},
+    make_event("expires", 1, "Weir.") | {"expires_at": canary("expires")},
+    make_event("type", 1, "Weir.", content_type=f"image/{canary('type')}"),
+    make_event("content", 1, "Weir.") | {"content": [canary("content")]},
+    make_event(f"id \n{canary('id')}", 1, "Weir."),
+]
+GOOD = make_event(
+    "good",
+    1,
+    f"The sluice {canary('text')} opens.",
+    title=canary("title"),
+    uri=f"https://wiki/{canary('uri')}",
+    metadata={"owner": canary("owner")},
+)
+
+
+@pytest.fixture
+async def failing(
+    temporal_client: Client,
+    database_url: str,
+    kafka_bootstrap: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[Fleet]:
+    """A fleet whose preparer and embedder raise errors that quote a document."""
+    real = fleet_module.content_of
+
+    def content_of(record: Any, *arguments: Any) -> Any:
+        found = real(record, *arguments)
+        if MISTAKE in str(found):
+            raise ValueError(f"cannot read {found}")
+        return found
+
+    monkeypatch.setattr(fleet_module, "content_of", content_of)
+    async with fleet(
+        temporal_client, database_url, kafka_bootstrap, tmp_path / "staging"
+    ) as running:
+        raise_once(running, monkeypatch)
+        yield running
+
+
+def raise_once(running: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The embedder fails over its first texts, in the words of a library that quotes them."""
+    embed = running.embedder.embed_tokens
+    raised: list[str] = []
+
+    def embed_tokens(token_ids: Any) -> Any:
+        if not raised:
+            raised.append(UNEMBEDDED)
+            raise RuntimeError(f"tensor of {UNEMBEDDED}")
+        return embed(token_ids)
+
+    monkeypatch.setattr(running.embedder, "embed_tokens", embed_tokens)
+
+
+async def test_no_secret_is_outside_the_database(
+    failing: Fleet,
+    commands_find_it: None,
+    postgres_server: Postgres,
+    service_home: Path,
+    make_topic: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    topic, quick = make_topic(), make_topic()
+    password = postgres_server.password
+    with kept_logs() as logs:
+        await _fail_in_every_way(failing, topic, quick)
+        headers = _dead_letter_headers(failing, topic)
+        command = CommandLine(tmp_path, monkeypatch, capsys)
+        write_stack(tmp_path / "home", StackFile(addresses={"database_url": failing.database_url}))
+        places = await asyncio.to_thread(_outputs, command)
+    places += headers
+    places += [(name, text.getvalue().encode()) for name, text in logs.items()]
+    places += in_logs_of_servers(service_home)
+    places += await in_temporal(failing.client)
+    assert hits(places, (PREFIX, password)) == []
+    kinds = [name.partition(" ")[0] for name, _ in places]
+    assert {"HistoryEvent", "description", "log", "freshet", "header"} <= set(kinds)
+    assert "postgres.log" in {Path(name).name for name, _ in places}
+    assert "mistake" in logs["log as JSON"].getvalue()
+
+
+async def _fail_in_every_way(running: Fleet, topic: str, quick: str) -> None:
+    """Poison, a row that PostgreSQL refuses, errors of preparer and embedder, a lost database, a timeout."""
+    running.connection.execute(
+        f"ALTER TABLE freshet.chunk ADD CONSTRAINT refuses CHECK (text NOT LIKE '%{REFUSED}%')".encode()
+    )
+    running.add_source(SourceSpec(source="s", topics=(topic,)))
+    hurried = PreparationSpec(clean_timeout_seconds=0.001)
+    running.add_source(SourceSpec(source="quick", topics=(quick,), pipeline=hurried))
+    page = f"<p>{canary('timeout')} </p>" * 20_000
+    running.produce(quick, [make_event("slow", 1, page, content_type="text/html")])
+    running.produce(topic, [GOOD, *POISON])
+    running.produce(topic, [make_event("refused", 1, f"A {REFUSED} mill.")])
+    running.produce(topic, [make_event("mistake", 1, f"A {MISTAKE} mill.")])
+    await until(lambda: running.visible("s") != {}, seconds=60)
+    running.connection.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    await running.drained(timeout=90)
+    rows = running.rows("SELECT document_id, reason FROM freshet.dead_letter")
+    reasons = {(row.document_id, row.reason) for row in rows}
+    assert ("refused", "not_storable") in reasons
+    assert ("mistake", "cleaning_failed") in reasons
+    assert ("slow", "cleaning_timeout") in reasons
+    assert len(rows) == len(POISON) + 3
+
+
+def _dead_letter_headers(running: Fleet, topic: str) -> list[Place]:
+    """What the dead-letter topic says beside the event's own bytes."""
+    kafka = properties(running.bootstrap, {})
+    with fleet_module.open_pool(running.database_url, size=1) as pool:
+        outbox = Outbox(pool, running.cluster, kafka)
+        count = outbox.produce_some()
+    group = {"group.id": f"read-{topic}", "auto.offset.reset": "earliest"}
+    reader = Consumer({"bootstrap.servers": running.bootstrap, **group})
+    reader.subscribe([f"{topic}.dead-letters"])
+    messages = reader.consume(count - 1, timeout=30)  # one is of the other source
+    reader.close()
+    assert len(messages) == count - 1
+    places: list[Place] = []
+    for message in messages:
+        for name, value in message.headers() or []:
+            places.append((f"header {name}", bytes(value or b"")))
+    return places
+
+
+def _outputs(command: CommandLine) -> list[Place]:
+    """What commands write that are no reader of documents."""
+    calls: Iterable[str] = (
+        *("status", "status --json", "sources", "sources --json", "batches", "batches --json"),
+        *("source show s", "source show s --json", "subscriptions list --json"),
+    )
+    places: list[Place] = []
+    for call in calls:
+        done = command(*call.split())
+        places.append((f"freshet {call}", (done.stdout + done.stderr).encode()))
+    return places
+
+
+async def test_a_planted_leak_is_found(temporal_client: Client, tmp_path: Path) -> None:
+    """The test above can fail: a secret in each kind of place is a hit."""
+    log = tmp_path / "home" / "logs" / "postgres.log"
+    log.parent.mkdir(parents=True)
+    log.write_text(canary("server"))
+    secret = canary("planted")
+    await temporal_client.start_workflow("Nobody", secret, id="leaks", task_queue="nobody")
+    with kept_logs() as logs:
+        logging.getLogger("corpus").warning("a row: %s", secret)
+        logging.getLogger("corpus").warning("a row", extra={"detail": secret})
+    await until(lambda: _lists(temporal_client))
+    places = [(name, text.getvalue().encode()) for name, text in logs.items()]
+    places += in_logs_of_servers(tmp_path) + await in_temporal(temporal_client)
+    found = hits(places)
+    assert {"log as JSON", "log as text", str(log)} <= set(found)
+    assert "HistoryEvent 1 of leaks" in found
+    assert hits([("a", b"nothing")]) == []
+
+
+async def _lists(client: Client) -> bool:
+    return [one.id async for one in client.list_workflows()] == ["leaks"]

@@ -1,0 +1,33 @@
+"""What a request says, for the access log."""
+
+from hashlib import sha256
+from typing import Any
+
+from corpus.access.log import storable
+from corpus.answer.requests import MAX_QUERY_CHARACTERS
+from corpus.service import AwaitFreshRequest, SearchRequest
+
+_MAX_NAMES = 100  # of a list in a row
+# Fields of a request that say what was asked, beside its query and its sources.
+_FIELDS = (
+    *("k", "mode", "groups", "as_of_ms", "as_of_us", "as_of_batch"),
+    *("topic", "partition", "offset", "version", "batch", "time_ms"),
+)
+
+
+def asked(request: Any) -> dict[str, Any]:
+    """What a request says, without what has its default."""
+    detail: dict[str, Any] = {}
+    if isinstance(request, SearchRequest):
+        detail["query"] = request.query[:MAX_QUERY_CHARACTERS]
+        if request.metadata:
+            detail["filtered"] = True
+    if isinstance(request, AwaitFreshRequest) and request.document_id is not None:
+        # Never the id: these rows outlive the erasure of the document.
+        document = storable(request.document_id)
+        detail["document_sha256"] = sha256(document.encode()).hexdigest()
+    for field in _FIELDS:
+        value = getattr(request, field, None)
+        if value is not None and value != ():
+            detail[field] = value[:_MAX_NAMES] if isinstance(value, tuple) else value
+    return detail
