@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from compose.local.parts.pins import TEMPORAL_MODULE, TEMPORAL_SUM, TEMPORAL_VERSION
+from workers.cli.console import write_json
 
 _FOLDER = Path(__file__).parent
 _JARS = _FOLDER / "local" / "parts" / "kafka.sha256"
@@ -85,4 +86,4 @@ def _model(components: list[Component]) -> Component:
 
 if __name__ == "__main__":
     bill = complete(json.load(sys.stdin))
-    json.dump(bill, sys.stdout, indent=2)
+    write_json(bill)

@@ -90,7 +90,7 @@ def _observe(home: Path) -> str:
 
     settings = load(home)
     problems = {
-        "postgres": postgres_problems(_libpq(settings.database_url)),
+        "postgres": postgres_problems(_libpq(settings.database_url.reveal())),
         "kafka": kafka_problems(settings.kafka_bootstrap, settings.kafka_properties),
         "temporal": temporal_problems(settings.temporal_address, temporal_profile()),
     }

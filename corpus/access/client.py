@@ -1,8 +1,9 @@
 """For a team's workers: sign each call of `CorpusService`, by `Worker(..., interceptors=[SignedCalls(...)])`."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from temporalio import worker, workflow
 
@@ -78,7 +79,9 @@ class _Outbound(worker.WorkflowOutboundInterceptor):
     ) -> workflow.NexusOperationHandle[Any]:
         is_replaying = workflow.unsafe.is_replaying()
         if input.service == _SERVICE and not is_replaying:
-            sign = workflow.extern_functions()[_SIGN]
+            # Temporal's type of these functions says nothing of what they return.
+            sdk = cast(Any, workflow)
+            sign: Callable[..., str] = sdk.extern_functions()[_SIGN]
             signed = sign(input.endpoint, input.operation_name, input.input)
             input.headers = {**(input.headers or {}), token.HEADER: signed}
         return await super().start_nexus_operation(input)

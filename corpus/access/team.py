@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 from corpus import task_queues
+from corpus.disclosure.error_text import public_text
 from corpus.errors import UnreadableSpecError
 from corpus.service import MAX_HITS
 
@@ -57,13 +58,15 @@ class TeamSpec:
             if field.name not in stored:
                 continue
             value = stored[field.name]
-            is_list = isinstance(value, list)
-            values[field.name] = tuple(value) if is_list else value
+            if isinstance(value, list):
+                value = tuple(cast(list[Any], value))
+            values[field.name] = value
         try:
             return cls(**values)
         except TypeError as error:
             raise UnreadableSpecError(
-                f"the stored specification of a team cannot be read ({error}); write it again with `freshet apply`"
+                f"the stored specification of a team cannot be read ({public_text(error)}); "
+                "write it again with `freshet apply`"
             ) from error
 
 

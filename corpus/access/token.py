@@ -10,7 +10,7 @@ import hmac
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 HEADER = "freshet-team"
 """Name of the header of a Nexus operation that holds the token."""
@@ -162,7 +162,7 @@ def _time_problem(claims: Mapping[str, Any], now: float) -> str | None:
     return None
 
 
-def _is_time(value: Any) -> bool:
+def _is_time(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from corpus.clean.account import AccountBuilder, visible_length
 from corpus.clean.blocks import Block, CleanedDocument, CleaningFailure
@@ -244,7 +244,9 @@ class Cleaner:
 class _Unchanged:
     """Nothing follows."""
 
-    results: ClassVar[tuple[type[Any], ...]] = (CleanedDocument,)
+    @property
+    def results(self) -> tuple[type[Any], ...]:
+        return (CleanedDocument,)
 
     def __call__(self, document: CleanedDocument) -> CleanedDocument:
         return document

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
 
@@ -92,9 +92,10 @@ class Packer:
     def _replaced(self, value: Any) -> Any:
         """What is sent for a value that is not plain."""
         if isinstance(value, Boxed):
-            kind: type[Any] = type(value.value)
+            inner: Any = value.value
+            kind = cast(type[Any], type(inner))
             self.modules.add(kind.__module__)
-            return _name(kind), self._encoder.encode(value.value)
+            return _name(kind), self._encoder.encode(inner)
         self.modules.add(type(value).__module__)
         key: str = value.shared_key
         self.shared[key] = value

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from corpus.errors import DependencyError
 from corpus.limits import confinement
@@ -37,7 +37,8 @@ def probe() -> Findings:
     processes = LimitedProcesses()
     batch = QueuedBatch("doctor", 0, 1)
     try:
-        (findings,) = processes.run([Probe()], _SECONDS, batch)
+        outcomes = processes.run([Probe()], _SECONDS, batch)
+        findings: Findings | Overrun = next(outcomes)
     finally:
         processes.close()
     if isinstance(findings, Overrun):
@@ -51,9 +52,12 @@ def probe() -> Findings:
 class Probe:
     """Tries everything that a process for documents must not be able to do; each attempt by itself is harmless."""
 
-    results: ClassVar[tuple[type[Any], ...]] = (Findings,)
-
     characters: int = 0
+
+    @property
+    def results(self) -> tuple[type[Any], ...]:
+        """Its own."""
+        return (Findings,)
 
     def __call__(self) -> Findings:
         """What it found out."""

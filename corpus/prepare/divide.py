@@ -1,7 +1,7 @@
 """A cleaned document → its chunks: the step behind cleaning, in the same process and within the same limits."""
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 from corpus.chunk import Chunk
 from corpus.clean.account import Account
@@ -33,7 +33,6 @@ class Divide:
     """Divides a cleaned document.
 
     Attributes:
-        results: the types that its result may have.
         tokenizer: of the model.
         spec: sizes and limits.
         context: what the model is given above a chunk.
@@ -41,13 +40,16 @@ class Divide:
         reusable_sha256: hash of a cleaned text whose chunks stay as they are: it is not divided again.
     """
 
-    results: ClassVar[tuple[type[Any], ...]] = (DividedDocument, CleaningFailure)
-
     tokenizer: ChunkTokenizer
     spec: PreparationSpec
     context: Context
     title: str | None = None
     reusable_sha256: bytes | None = None
+
+    @property
+    def results(self) -> tuple[type[Any], ...]:
+        """The types that its result may have."""
+        return DividedDocument, CleaningFailure
 
     def __call__(self, document: CleanedDocument) -> DividedDocument | CleaningFailure:
         """The document with its chunks, or why its event cannot be used."""

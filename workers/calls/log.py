@@ -15,6 +15,7 @@ from corpus.access import log
 from corpus.access.log import OF_NO_SOURCE, Entry
 from corpus.answer.gate import Decision
 from corpus.database import Connection, database_errors_translated
+from corpus.disclosure.error_text import public_text
 from corpus.errors import DependencyError
 from corpus.log_limit import LogLimit
 from workers.calls.asked import asked
@@ -99,7 +100,7 @@ class AnswerLog:
             ):
                 log.append(connection, entries)
         except Exception as error:  # whatever it is, the writer goes on
-            context = {"action": "access_log_not_written", "error": str(error)}
+            context = {"action": "access_log_not_written", "error": public_text(error)}
             logger.warning("calls cannot be logged now", extra=context)
             for call in calls:
                 call.written.set_exception(error)

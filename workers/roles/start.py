@@ -11,6 +11,7 @@ from corpus.database import (
     database_errors_translated,
     migrations,
 )
+from corpus.disclosure.secret import Secret
 from corpus.errors import ConfigurationError, DependencyError
 from corpus.installation.identity import Installation
 from corpus.log_limit import LogLimit
@@ -75,7 +76,7 @@ async def wait_for_migrations(settings: Settings) -> None:
         await asyncio.sleep(_LOOK_SECONDS)
 
 
-def _problem(url: str) -> ConfigurationError | DependencyError | None:
+def _problem(url: str | Secret) -> ConfigurationError | DependencyError | None:
     """Why no role can work on the database; migrations that only a newer version knows are no reason."""
     try:
         with (

@@ -20,7 +20,8 @@ SELECT source, number, encode(digest, 'hex') AS digest FROM freshet.access_chain
 -- What does not fit in the chains: rows that are missing, and rows whose digest is not that of their content after the
 -- row before. Rows that changed places, or came in between, show as such rows.
 WITH linked AS (
-    SELECT l.*, lag(l.number, 1, 0::bigint) OVER chain AS number_before, lag(l.digest, 1, ''::bytea) OVER chain AS before
+    SELECT l.*, lag(l.number, 1, 0::bigint) OVER chain AS number_before,
+           lag(l.digest, 1, ''::bytea) OVER chain AS before
       FROM freshet.access_log l
      WHERE (%(source)s::text IS NULL OR l.source = %(source)s::text)
     WINDOW chain AS (PARTITION BY l.source ORDER BY l.number)

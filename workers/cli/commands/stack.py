@@ -107,8 +107,6 @@ def up(
     from compose.local import commands as local
 
     where = state_directory(home)
-    if not single_user:
-        _warn_of_other_users()
     names = local.select_parts(workers=not no_workers, only=only or ())
     ports = {
         "postgres": postgres_port,
@@ -118,6 +116,8 @@ def up(
         "temporal-ui": temporal_ui_port,
     }
     local.prepare_home(where, {name: port for name, port in ports.items() if port})
+    if not single_user:
+        _warn_of_other_users()
     if detach or local.read_supervisor(where) is not None:
         return _up_detached(where, names, timeout)
     return _up_attached(where, names, timeout)

@@ -1,6 +1,7 @@
 """`freshet teams list|key`: who may call over Nexus, what each is granted, and the keys of their calls."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -91,7 +92,8 @@ def _keys(settings: "Settings", team: str) -> list[str]:
 
 def _cell(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(str, value)) or "none"
+        parts = cast(Sequence[Any], value)
+        return ", ".join(map(str, parts)) or "none"
     return value
 
 
