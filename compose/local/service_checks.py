@@ -118,6 +118,21 @@ def _staging(home: Path) -> str:
     return url
 
 
+def _logins(home: Path) -> str:
+    """No process needs to be superuser or owner; an installation with one user works, too."""
+    from corpus.database import database_errors_translated
+    from corpus.sessions.logins import sessions_with_excess
+
+    with _connection(home) as connection, database_errors_translated():
+        lines = sessions_with_excess(connection)
+    if not lines:
+        return "no process has more rights than it needs"
+    return (
+        f"warning: {'; '.join(lines)}. Set FRESHET_WRITER_DATABASE_URL and FRESHET_GATEWAY_DATABASE_URL, run "
+        "`freshet migrate`, and start the roles again"
+    )
+
+
 def _sources(home: Path) -> str:
     from workers.cli.names import source_rows
     from workers.conditions import needing_attention
@@ -146,6 +161,7 @@ def _audits(home: Path) -> str:
 
 
 DATABASE_CHECKS = (
+    Check("logins", _logins, "see what `freshet migrate` says"),
     Check(
         "iterative scans",
         _iterative_scans,

@@ -164,7 +164,17 @@ def _fold_version(
     )
     if is_after(document.deletes, document.written):
         result.superseded.extend(event.row for event in others)
-        return
+    else:
+        _judge_others(result, winner, granting, others)
+
+
+def _judge_others(
+    result: Fold,
+    winner: FoldableEvent,
+    granting: FoldableEvent,
+    others: list[FoldableEvent],
+) -> None:
+    """What becomes of the other records of the winner's version."""
     for event in others:
         if event is granting and event.acl != winner.acl:
             continue  # it acts, beside the winner

@@ -632,3 +632,23 @@ CREATE FUNCTION freshet.secure_schema() RETURNS void LANGUAGE sql SET search_pat
     GRANT USAGE ON SCHEMA freshet TO freshet_owner, freshet_writer, freshet_gateway, freshet_reader, freshet_auditor;
     GRANT SELECT ON freshet.migration TO freshet_owner, freshet_writer, freshet_gateway, freshet_reader, freshet_auditor;
 $$;
+
+-- ── the index of a new space ────────────────────────────────────────────────────────────────────────────────────
+-- Only the owner of a table builds its indexes. While the corpus is small, who publishes has it built by this function, which
+-- holds up publishing for a moment; else false: `freshet migrate` builds it beside publishing.
+CREATE FUNCTION freshet.build_small_index(p_space smallint) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
+DECLARE
+    v_schema text;                                            -- of the extension, quoted
+    v_dimensions integer;
+BEGIN
+    IF NOT (SELECT r.sees_all FROM freshet.reading() r) OR pg_table_size('freshet.chunk') > 16000000 THEN RETURN false; END IF;
+    SELECT quote_ident(n.nspname) INTO v_schema
+    FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'vector';
+    SELECT s.dimensions INTO v_dimensions FROM freshet.embedding_space s WHERE s.space_id = p_space;
+    EXECUTE format(
+        'CREATE INDEX IF NOT EXISTS chunk_embedding_space_%1$s ON freshet.chunk '
+        'USING hnsw ((embedding::%2$s.vector(%3$s)) %2$s.vector_cosine_ops) WHERE visible_to IS NULL AND space_id = %1$s',
+        p_space, v_schema, v_dimensions);
+    RETURN true;
+END $$;

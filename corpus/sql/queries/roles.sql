@@ -58,3 +58,32 @@ SELECT freshet.secure_schema();
 -- name: may_become
 -- Whether this user can take on a role for a transaction.
 SELECT pg_has_role(to_regrole(%(role)s), 'MEMBER') AS may;
+
+-- name: login_exists
+-- Whether the server has a role of this name.
+SELECT to_regrole(quote_ident(%(user)s)) IS NOT NULL AS "exists";
+
+-- name: sessions_with_excess
+-- Sessions of Freshet's roles whose user has more than it needs. Who is not allowed to see other users' sessions misses
+-- those.
+SELECT DISTINCT split_part(a.application_name, '@', 1) || ' connects as ' || u.rolname || ', which ' || CASE
+           WHEN u.rolsuper THEN 'is a superuser'
+           WHEN u.rolbypassrls THEN 'passes over row-level security'
+           ELSE 'owns the tables' END AS line
+FROM pg_catalog.pg_stat_activity a
+JOIN pg_catalog.pg_roles u ON u.oid = a.usesysid
+JOIN pg_catalog.pg_class c ON c.oid = to_regclass('freshet.chunk')
+WHERE a.datname = current_database()
+  AND split_part(split_part(a.application_name, '@', 1), '-', 2) = ANY(
+      '{consumer, orchestrator, preparer, embedder, storer, gateway}')
+  AND (u.rolsuper OR u.rolbypassrls OR pg_has_role(u.oid, c.relowner, 'USAGE'))
+ORDER BY line;
+
+-- name: owns_tables
+-- Whether this user may build and drop indexes.
+SELECT pg_has_role(c.relowner, 'USAGE') AS owns
+FROM pg_catalog.pg_class c WHERE c.oid = to_regclass('freshet.chunk');
+
+-- name: build_small_index
+-- See freshet.build_small_index in the schema.
+SELECT freshet.build_small_index(%(space_id)s::smallint) AS built;

@@ -1,20 +1,25 @@
 """Row-level security: without an identity no rows, no right that widens itself, nothing left for the next user."""
 
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from compose.local.machine.ports import free_port
 from compose.local.parts.postgres import Postgres
 from compose.local.run import running
 from corpus.access.reader import reading_as
 from corpus.database import Connection, connect, migrate, open_pool
+from corpus.embed.space_indexes import build_missing
 from corpus.errors import ConfigurationError
+from corpus.sessions.logins import sessions_with_excess
 from corpus.sessions.roles import AUDITOR, GATEWAY, READER, ROLES, WRITER, held_roles
 from tests.support.logins import grant, login, reader, seen, session
 from tests.support.pipeline import Pipeline, make_event
+from workers.migrations import make_logins
 
 READABLE = ("document", "chunk", "source", "dead_letter", "batch", "source_position")
 
@@ -199,6 +204,42 @@ def test_a_login_that_only_publishes_carries_a_batch_from_end_to_end(
         assert publishing.visible() == {}
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             publishing.connection.execute("UPDATE freshet.reader_grant SET groups = '{}'")
+
+
+# ── logins of the processes ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_logins_of_the_processes_are_made_with_what_they_need(
+    database_url: str, tmp_path: Path
+) -> None:
+    name = f"work_{secrets.token_hex(4)}"
+    writer_url = make_conninfo(database_url, user=name, password="first")
+    gateway_url = make_conninfo(database_url, user=f"{name}_gateway", password="other")
+    with psycopg.connect(database_url, autocommit=True) as admin:
+        try:
+            make_logins(database_url, writer_url, gateway_url)
+            with Pipeline(writer_url, tmp_path) as publishing:
+                publishing.ingest(make_event("d", 1, "The mill."))
+                assert build_missing(writer_url) == [1]
+                assert build_missing(writer_url) == []
+                assert held_roles(publishing.connection).excess is None
+                assert seen(publishing.connection, reader()) == {"d"}
+                with connect(database_url, application="freshet-storer") as storer:
+                    lines = sessions_with_excess(storer)
+                    assert [line for line in lines if "freshet-storer" in line]
+            with connect(gateway_url) as gateway:
+                assert held_roles(gateway).roles == [GATEWAY]
+                assert documents(gateway) == set()
+            # Made again with another password, it has that one.
+            changed = make_conninfo(writer_url, password="second")
+            make_logins(database_url, changed, "")
+            connect(changed).close()
+            with connect(changed) as connection:
+                logged = connection.execute("SHOW lock_timeout").fetchone()
+                assert logged == ("5s",)
+        finally:
+            for user in (name, f"{name}_gateway"):
+                admin.execute(f"DROP ROLE IF EXISTS {user}".encode())
 
 
 # ── roles that are missing ──────────────────────────────────────────────────────────────────────────────────────────

@@ -24,6 +24,8 @@ ADDRESSES = {
 WRONG = {
     "FRESHET_HOME": ["~no-such-user-here/x"],
     "FRESHET_DATABASE_URL": ["nonsense", "postgresql://[", "=", "host='x", "a=b"],
+    "FRESHET_WRITER_DATABASE_URL": ["nonsense", "postgresql://["],
+    "FRESHET_GATEWAY_DATABASE_URL": ["nonsense", "host='x"],
     "FRESHET_KAFKA_BOOTSTRAP": [
         "a b",
         ",",
