@@ -7,8 +7,7 @@ from psycopg.rows import scalar_row
 
 from corpus.errors import ConfigurationError
 from corpus.sessions.roles import GATEWAY, WRITER
-from corpus.sessions.rows import Connection, fetch_one
-from corpus.sql import query
+from corpus.sessions.rows import Connection, fetch_all, fetch_one
 
 # Who publishes may look on behalf of others, too: waits of other teams are decided beside the workflows.
 WRITER_ROLES = (WRITER, GATEWAY)
@@ -82,8 +81,9 @@ def _limits() -> list[tuple[str, sql.Literal]]:
 
 def sessions_with_excess(connection: Connection) -> list[str]:
     """Freshet's processes whose user has more than a process needs, in words; sessions of others may be hidden."""
-    lines: list[str] = []
-    with connection.cursor(row_factory=scalar_row) as cursor:
-        cursor.execute(query("sessions_with_excess"))
-        lines = cursor.fetchall()
-    return lines
+    return fetch_all(connection, scalar_row, "sessions_with_excess")
+
+
+def advisory_locks_are_kept(connection: Connection) -> bool:
+    """Whether only Freshet's roles can take advisory locks in this database."""
+    return bool(fetch_one(connection, scalar_row, "advisory_locks_are_kept"))

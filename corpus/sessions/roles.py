@@ -101,7 +101,8 @@ def secure(connection: Connection, *, lock_seconds: int) -> None:
 
     1. what a superuser has made is given to `freshet_owner`
     2. each table, in a transaction of its own
-    3. the migrating user may read on behalf of others, where it can be given that
+    3. only the roles can take advisory locks, where the database is Freshet's alone and the user is a superuser
+    4. the migrating user may read on behalf of others, where it can be given that
 
     Args:
         connection: in autocommit mode.
@@ -124,6 +125,10 @@ def secure(connection: Connection, *, lock_seconds: int) -> None:
             connection.execute(query("limit_lock_waits"), limit)
             connection.execute(query("secure_table"), {"table": table})
     # Step 3.
+    with connection.transaction():
+        for change in fetch_all(connection, namedtuple_row, "advisory_locks_to_keep"):
+            connection.execute(cast("LiteralString", change.statement))
+    # Step 4.
     _let_read_for_others(connection)
 
 

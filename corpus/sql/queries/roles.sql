@@ -87,3 +87,26 @@ FROM pg_catalog.pg_class c WHERE c.oid = to_regclass('freshet.chunk');
 -- name: build_small_index
 -- See freshet.build_small_index in the schema.
 SELECT freshet.build_small_index(%(space_id)s::smallint) AS built;
+
+-- name: advisory_locks_to_keep
+-- The statements after which only Freshet's roles can take advisory locks in this database: any login could stop
+-- publishing by taking the lock. Only a superuser can do so, and only where the database is Freshet's alone, since the
+-- locks of other applications are taken with the same functions.
+SELECT format('%s EXECUTE ON FUNCTION %s %s', change.verb, p.oid::regprocedure, change.whom) AS statement
+FROM pg_catalog.pg_proc p
+CROSS JOIN (VALUES
+    (1, 'GRANT', 'TO freshet_owner, freshet_writer'), (2, 'REVOKE', 'FROM PUBLIC')
+) AS change (place, verb, whom)
+WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proname ~ '^pg_(try_)?advisory_(xact_)?lock'
+  AND has_function_privilege('public', p.oid, 'EXECUTE')
+  AND (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = current_user)
+  AND NOT EXISTS (
+      SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+      WHERE c.relkind IN ('r', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'freshet', 'pg_toast')
+        AND n.nspname NOT LIKE 'pg\_temp\_%'
+  )
+ORDER BY p.oid, change.place;
+
+-- name: advisory_locks_are_kept
+-- Whether only Freshet's roles can take advisory locks in this database.
+SELECT NOT has_function_privilege('public', 'pg_catalog.pg_advisory_lock(bigint)', 'EXECUTE') AS kept;

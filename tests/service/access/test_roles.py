@@ -17,6 +17,7 @@ from corpus.embed.space_indexes import build_missing
 from corpus.errors import ConfigurationError
 from corpus.sessions.logins import sessions_with_excess
 from corpus.sessions.roles import AUDITOR, GATEWAY, READER, ROLES, WRITER, held_roles
+from corpus.sql import query
 from tests.support.logins import grant, login, reader, seen, session
 from tests.support.pipeline import Pipeline, make_event
 from workers.migrations import make_logins
@@ -95,6 +96,20 @@ def test_a_strangers_login_sees_nothing(corpus: Pipeline) -> None:
                 stranger.execute(f"SELECT * FROM freshet.{table}".encode())
         with pytest.raises(ConfigurationError, match="may not read for others"):
             seen(stranger, reader("hr"))
+
+
+def test_only_our_roles_take_the_lock_of_publishing(corpus: Pipeline) -> None:
+    lock = query("lock_publishing")
+    for roles in ((), (READER,), (AUDITOR,), (GATEWAY,)):
+        with (
+            session(corpus.database_url, *roles) as other,
+            pytest.raises(psycopg.errors.InsufficientPrivilege),
+        ):
+            other.execute(lock, {"source": "s"})
+    with session(corpus.database_url, WRITER) as writer:
+        writer.execute(lock, {"source": "s"})
+    with session(corpus.database_url, GATEWAY) as gateway, reading_as(gateway, reader()):
+        gateway.execute("SELECT freshet.settle(now(), '{s}')")
 
 
 def test_nothing_is_left_for_the_next_user_of_a_pooled_connection(corpus: Pipeline) -> None:
