@@ -1,19 +1,17 @@
 """Logins of Freshet's own processes: members of the roles that they need, and of nothing else."""
 
 import psycopg
-from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import scalar_row
 
 from corpus.errors import ConfigurationError
 from corpus.sessions.roles import GATEWAY, WRITER
 from corpus.sessions.rows import Connection, fetch_all, fetch_one
+from corpus.sql import query
 
 # Who publishes may look on behalf of others, too: waits of other teams are decided beside the workflows.
 WRITER_ROLES = (WRITER, GATEWAY)
 GATEWAY_ROLES = (GATEWAY,)
-# Of sessions that pin no limits of their own.
-_LIMITS = {"lock_timeout": "5s", "statement_timeout": "600s"}
 
 
 def ensure_login(connection: Connection, url: str, roles: tuple[str, ...]) -> bool:
@@ -34,49 +32,21 @@ def ensure_login(connection: Connection, url: str, roles: tuple[str, ...]) -> bo
     user, password = stated.get("user"), stated.get("password")
     if not user or user == connection.info.user:
         return False
-    name = sql.Identifier(str(user))
-    statements = [_making(connection, str(user), name)]
-    if password:
-        statements.append(_password(connection, str(user), str(password)))
-    statements += [
-        sql.SQL("GRANT {} TO {}").format(sql.Identifier(role), name) for role in roles
-    ]
-    statements += [
-        sql.SQL("ALTER ROLE {} SET {} = {}").format(name, sql.SQL(limit), value)
-        for limit, value in _limits()
-    ]
+    verifier: str | None = None
+    if password:  # statements may be logged, and then show no password
+        made = connection.pgconn.encrypt_password(
+            str(password).encode(), str(user).encode(), b"scram-sha-256"
+        )
+        verifier = made.decode()
+    values = {"login": user, "verifier": verifier, "roles": list(roles)}
     try:
-        with connection.transaction():
-            for statement in statements:
-                connection.execute(statement)
+        connection.execute(query("ensure_login"), values)
     except psycopg.errors.InsufficientPrivilege as error:
         raise ConfigurationError(
             f"the user {connection.info.user!r} may not make the login {user!r}. Let an administrator run: "
             f'CREATE ROLE "{user}" LOGIN; GRANT {", ".join(roles)} TO "{user}"; and give it its password.'
         ) from error
     return True
-
-
-def _making(
-    connection: Connection, user: str, name: sql.Identifier
-) -> sql.Composed | sql.SQL:
-    if fetch_one(connection, scalar_row, "login_exists", {"user": user}):
-        return sql.SQL("ALTER ROLE {} LOGIN").format(name)
-    return sql.SQL("CREATE ROLE {} LOGIN").format(name)
-
-
-def _password(connection: Connection, user: str, password: str) -> sql.Composed:
-    """The password as its verifier: statements may be logged."""
-    verifier = connection.pgconn.encrypt_password(
-        password.encode(), user.encode(), b"scram-sha-256"
-    )
-    return sql.SQL("ALTER ROLE {} PASSWORD {}").format(
-        sql.Identifier(user), sql.Literal(verifier.decode())
-    )
-
-
-def _limits() -> list[tuple[str, sql.Literal]]:
-    return [(name, sql.Literal(value)) for name, value in _LIMITS.items()]
 
 
 def sessions_with_excess(connection: Connection) -> list[str]:

@@ -4,13 +4,9 @@ They are roles of the server, without a login: logins become members of them. `f
 each what it needs, table by table (`freshet.secure_table` in the schema).
 """
 
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import LiteralString, cast
 
-import psycopg
-from psycopg import sql
-from psycopg.rows import class_row, namedtuple_row, scalar_row
+from psycopg.rows import class_row, scalar_row
 
 from corpus.errors import ConfigurationError
 from corpus.sessions.rows import Connection, fetch_all, fetch_one
@@ -76,8 +72,7 @@ def ensure_roles(connection: Connection) -> None:
         return
     if not missing.may_create:
         raise ConfigurationError(_for_an_administrator(missing))
-    for role in missing.roles:
-        _create(connection, role)
+    connection.execute(query("create_roles"))
 
 
 def _for_an_administrator(missing: MissingRoles) -> str:
@@ -87,13 +82,6 @@ def _for_an_administrator(missing: MissingRoles) -> str:
         f"the user {missing.user!r} may not make the roles that Freshet needs, and nothing was changed. Let an "
         f"administrator of the server run: {' '.join(statements)} Then run `freshet migrate` again."
     )
-
-
-def _create(connection: Connection, role: str) -> None:
-    statement = sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role))
-    # `freshet migrate` of another database may have made it meanwhile.
-    with suppress(psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
-        connection.execute(statement)
 
 
 def secure(connection: Connection, *, lock_seconds: int) -> None:
@@ -113,31 +101,16 @@ def secure(connection: Connection, *, lock_seconds: int) -> None:
     """
     limit = {"limit": f"{lock_seconds}s"}
     # Step 1.
-    for change in fetch_all(connection, namedtuple_row, "objects_of_superusers"):
-        with connection.transaction():
-            connection.execute(query("limit_lock_waits"), limit)
-            connection.execute(cast("LiteralString", change.statement))
-    # Step 2.
     with connection.transaction():
+        connection.execute(query("limit_lock_waits"), limit)
+        connection.execute(query("disown_superusers"))
         connection.execute(query("secure_schema"))
+    # Step 2.
     for table in fetch_all(connection, scalar_row, "tables_to_secure"):
         with connection.transaction():
             connection.execute(query("limit_lock_waits"), limit)
             connection.execute(query("secure_table"), {"table": table})
     # Step 3.
-    with connection.transaction():
-        for change in fetch_all(connection, namedtuple_row, "advisory_locks_to_keep"):
-            connection.execute(cast("LiteralString", change.statement))
+    connection.execute(query("keep_advisory_locks"))
     # Step 4.
-    _let_read_for_others(connection)
-
-
-def _let_read_for_others(connection: Connection) -> None:
-    """Let this user take on `freshet_gateway`: an installation with one user reads for others with it."""
-    if fetch_one(connection, scalar_row, "may_become", {"role": GATEWAY}):
-        return
-    user = sql.Identifier(connection.info.user)
-    statement = sql.SQL("GRANT {} TO {}").format(sql.Identifier(GATEWAY), user)
-    # Else `freshet doctor` says what an administrator has to run.
-    with suppress(psycopg.errors.InsufficientPrivilege):
-        connection.execute(statement)
+    connection.execute(query("let_read_for_others"))

@@ -173,8 +173,10 @@ def copy_in(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
     """Write rows of `audit_record`, inside a transaction; returns how many."""
     written = 0
     connection.execute(query("create_incoming_audit_record"))
-    copying = query("copy_audit_records")
-    with connection.cursor() as cursor, cursor.copy(copying) as copy:
+    with (
+        connection.cursor() as cursor,
+        cursor.copy(query("copy_audit_records")) as copy,
+    ):
         copy.set_types(COLUMN_TYPES)
         for row in rows:
             copy.write_row(row)

@@ -652,3 +652,76 @@ BEGIN
         p_space, v_schema, v_dimensions);
     RETURN true;
 END $$;
+
+-- ── owner, locks, logins ────────────────────────────────────────────────────────────────────────────────────────
+-- Give what a superuser has made in the schema to freshet_owner: some functions run with the rights of their owner.
+CREATE FUNCTION freshet.disown_superusers() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE v_statement text;
+BEGIN
+    FOR v_statement IN
+        SELECT 'ALTER SCHEMA freshet OWNER TO freshet_owner'
+        FROM pg_namespace n JOIN pg_roles r ON r.oid = n.nspowner WHERE n.nspname = 'freshet' AND r.rolsuper
+        UNION ALL
+        SELECT format('ALTER TABLE %s OWNER TO freshet_owner', c.oid::regclass)
+        FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
+        WHERE c.relnamespace = 'freshet'::regnamespace AND c.relkind IN ('r', 'p') AND r.rolsuper
+        UNION ALL
+        SELECT format('ALTER FUNCTION %s OWNER TO freshet_owner', p.oid::regprocedure)
+        FROM pg_proc p JOIN pg_roles r ON r.oid = p.proowner
+        WHERE p.pronamespace = 'freshet'::regnamespace AND r.rolsuper
+    LOOP
+        EXECUTE v_statement;
+    END LOOP;
+END $$;
+
+-- Let only Freshet's roles take advisory locks in this database: any login could stop publishing by taking the lock. A superuser
+-- can do so, where the database is Freshet's alone, since the locks of other applications are taken with the same functions.
+CREATE FUNCTION freshet.keep_advisory_locks() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE v_function regprocedure;
+BEGIN
+    IF NOT (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = current_user) OR EXISTS (
+        SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relkind IN ('r', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'freshet', 'pg_toast')
+          AND n.nspname NOT LIKE 'pg\_temp\_%'
+    ) THEN RETURN; END IF;
+    FOR v_function IN
+        SELECT p.oid FROM pg_proc p
+        WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proname ~ '^pg_(try_)?advisory_(xact_)?lock'
+          AND has_function_privilege('public', p.oid, 'EXECUTE')
+    LOOP
+        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO freshet_owner, freshet_writer', v_function);
+        EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', v_function);
+    END LOOP;
+END $$;
+
+-- Let this user take on freshet_gateway, where it can be given that: an installation with one user reads for others with it.
+CREATE FUNCTION freshet.let_read_for_others() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NOT pg_has_role('freshet_gateway', 'MEMBER') THEN
+        EXECUTE format('GRANT freshet_gateway TO %I', current_user);
+    END IF;
+EXCEPTION WHEN insufficient_privilege THEN
+    NULL;  -- `reading_as` says what an administrator has to run
+END $$;
+
+-- Make a login, or give one that exists its password and roles. `p_verifier`: of the password, since statements may be logged.
+CREATE FUNCTION freshet.ensure_login(p_login text, p_verifier text, p_roles text[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE v_role text;
+BEGIN
+    IF to_regrole(quote_ident(p_login)) IS NULL THEN
+        EXECUTE format('CREATE ROLE %I LOGIN', p_login);
+    END IF;
+    IF p_verifier IS NOT NULL THEN
+        EXECUTE format('ALTER ROLE %I LOGIN PASSWORD %L', p_login, p_verifier);
+    END IF;
+    FOREACH v_role IN ARRAY p_roles LOOP
+        EXECUTE format('GRANT %I TO %I', v_role, p_login);
+    END LOOP;
+    -- Of sessions that pin no limits of their own.
+    EXECUTE format('ALTER ROLE %I SET lock_timeout = ''5s''', p_login);
+    EXECUTE format('ALTER ROLE %I SET statement_timeout = ''600s''', p_login);
+END $$;

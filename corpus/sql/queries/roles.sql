@@ -7,6 +7,21 @@ SELECT ARRAY(
        u.rolcreaterole OR u.rolsuper AS may_create, u.rolname AS "user"
 FROM pg_catalog.pg_roles u WHERE u.rolname = current_user;
 
+-- name: create_roles
+-- Those of the roles that are missing; `freshet migrate` of another database may make them at the same time.
+DO $$
+DECLARE v_role text;
+BEGIN
+    FOREACH v_role IN ARRAY '{freshet_owner, freshet_writer, freshet_gateway, freshet_reader, freshet_auditor}'::text[]
+    LOOP
+        BEGIN
+            IF to_regrole(v_role) IS NULL THEN EXECUTE format('CREATE ROLE %I NOLOGIN', v_role); END IF;
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+            NULL;
+        END;
+    END LOOP;
+END $$;
+
 -- name: roles_held
 -- What this user is, beside its own rights: those of the roles that it is a member of, and more than a process needs.
 SELECT u.rolname AS "user", u.rolsuper AS is_superuser, u.rolbypassrls AS bypasses_rls,
@@ -30,38 +45,9 @@ ORDER BY c.relname;
 -- See freshet.secure_table in the schema.
 SELECT freshet.secure_table(%(table)s::name);
 
--- name: objects_of_superusers
--- The statements that give what a superuser has made in the schema to freshet_owner: some functions run with the rights
--- of their owner.
-SELECT format('ALTER SCHEMA freshet OWNER TO freshet_owner') AS statement, 0 AS place
-FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_roles r ON r.oid = n.nspowner
-WHERE n.nspname = 'freshet' AND r.rolsuper
-UNION ALL
-SELECT format('ALTER %s freshet.%I OWNER TO freshet_owner',
-           CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.relname), 1
-FROM pg_catalog.pg_class c JOIN pg_catalog.pg_roles r ON r.oid = c.relowner
-WHERE c.relnamespace = to_regnamespace('freshet') AND c.relkind IN ('r', 'p', 'v', 'S') AND r.rolsuper
-  AND NOT EXISTS (
-      SELECT FROM pg_catalog.pg_depend d
-      WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('a', 'i') AND c.relkind = 'S'
-  )
-UNION ALL
-SELECT format('ALTER FUNCTION %s OWNER TO freshet_owner', p.oid::regprocedure), 2
-FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_roles r ON r.oid = p.proowner
-WHERE p.pronamespace = to_regnamespace('freshet') AND r.rolsuper
-ORDER BY place;
-
 -- name: secure_schema
 -- See freshet.secure_schema in the schema.
 SELECT freshet.secure_schema();
-
--- name: may_become
--- Whether this user can take on a role for a transaction.
-SELECT pg_has_role(to_regrole(%(role)s), 'MEMBER') AS may;
-
--- name: login_exists
--- Whether the server has a role of this name.
-SELECT to_regrole(quote_ident(%(user)s)) IS NOT NULL AS "exists";
 
 -- name: sessions_with_excess
 -- Sessions of Freshet's roles whose user has more than it needs. Who is not allowed to see other users' sessions misses
@@ -88,25 +74,22 @@ FROM pg_catalog.pg_class c WHERE c.oid = to_regclass('freshet.chunk');
 -- See freshet.build_small_index in the schema.
 SELECT freshet.build_small_index(%(space_id)s::smallint) AS built;
 
--- name: advisory_locks_to_keep
--- The statements after which only Freshet's roles can take advisory locks in this database: any login could stop
--- publishing by taking the lock. Only a superuser can do so, and only where the database is Freshet's alone, since the
--- locks of other applications are taken with the same functions.
-SELECT format('%s EXECUTE ON FUNCTION %s %s', change.verb, p.oid::regprocedure, change.whom) AS statement
-FROM pg_catalog.pg_proc p
-CROSS JOIN (VALUES
-    (1, 'GRANT', 'TO freshet_owner, freshet_writer'), (2, 'REVOKE', 'FROM PUBLIC')
-) AS change (place, verb, whom)
-WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proname ~ '^pg_(try_)?advisory_(xact_)?lock'
-  AND has_function_privilege('public', p.oid, 'EXECUTE')
-  AND (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = current_user)
-  AND NOT EXISTS (
-      SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-      WHERE c.relkind IN ('r', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'freshet', 'pg_toast')
-        AND n.nspname NOT LIKE 'pg\_temp\_%'
-  )
-ORDER BY p.oid, change.place;
-
 -- name: advisory_locks_are_kept
 -- Whether only Freshet's roles can take advisory locks in this database.
 SELECT NOT has_function_privilege('public', 'pg_catalog.pg_advisory_lock(bigint)', 'EXECUTE') AS kept;
+
+-- name: disown_superusers
+-- See freshet.disown_superusers in the schema.
+SELECT freshet.disown_superusers();
+
+-- name: keep_advisory_locks
+-- See freshet.keep_advisory_locks in the schema.
+SELECT freshet.keep_advisory_locks();
+
+-- name: let_read_for_others
+-- See freshet.let_read_for_others in the schema.
+SELECT freshet.let_read_for_others();
+
+-- name: ensure_login
+-- See freshet.ensure_login in the schema.
+SELECT freshet.ensure_login(%(login)s, %(verifier)s, %(roles)s::text[]);
