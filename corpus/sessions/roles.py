@@ -99,6 +99,8 @@ def secure(connection: Connection, *, lock_seconds: int) -> None:
     Raises:
         psycopg.errors.LockNotAvailable: a table is in use; the rest is done by the next run.
     """
+    if not fetch_one(connection, scalar_row, "can_be_secured"):
+        return  # the migrations end before the one that brings the functions
     limit = {"limit": f"{lock_seconds}s"}
     # Step 1.
     with connection.transaction():

@@ -45,6 +45,10 @@ ORDER BY c.relname;
 -- See freshet.secure_table in the schema.
 SELECT freshet.secure_table(%(table)s::name);
 
+-- name: can_be_secured
+-- Whether the schema has what row-level security is made with.
+SELECT to_regprocedure('freshet.secure_table(name)') IS NOT NULL AS "can";
+
 -- name: secure_schema
 -- See freshet.secure_schema in the schema.
 SELECT freshet.secure_schema();
