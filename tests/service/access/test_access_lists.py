@@ -207,7 +207,9 @@ def test_a_source_that_is_not_granted_does_not_exist(pipeline: Pipeline) -> None
         waiting = AwaitFreshRequest(source=name, batch=1)
         with reading_as(pipeline.connection, stranger):
             assert describe(pipeline.connection, DescribeRequest(source=name)) is None
-            outcomes.append(current_outcome(pipeline.connection, waiting).detail.replace(repr(name), ""))
+            outcomes.append(
+                current_outcome(pipeline.connection, waiting).detail.replace(repr(name), "")
+            )
             with pytest.raises(FreshetError) as raised:
                 search(pipeline.connection, request, pipeline.embedder.of)
             outcomes.append(str(raised.value).replace(repr(name), ""))
