@@ -12,6 +12,9 @@ _HEAD = """\
 # password of the database in compose.yaml; there is no default, make one: openssl rand -hex 24
 #POSTGRES_PASSWORD=
 
+# password of the login that the roles in compose.yaml connect with; default: the same
+#POSTGRES_WRITER_PASSWORD=
+
 # collector that traces are sent to, OTLP over HTTP; empty: none are made. Other OTEL_* variables may follow.
 #OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318
 """

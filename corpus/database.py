@@ -31,6 +31,7 @@ from corpus.errors import (
 )
 from corpus.sessions.advisory_lock import take_lock
 from corpus.sessions.opening import connection_arguments, observe, open_unchecked
+from corpus.sessions.roles import ensure_roles, secure
 from corpus.sessions.rows import Connection, fetch_all, fetch_one
 from corpus.sessions.server import (
     EVERY_MIGRATION,
@@ -287,8 +288,8 @@ def migrate(
         Names of the migrations applied now.
 
     Raises:
-        ConfigurationError: Freshet cannot use this server, an applied migration was changed, or the database is newer
-            than this code; nothing was done.
+        ConfigurationError: Freshet cannot use this server, roles are missing that this user may not make, an applied
+            migration was changed, or the database is newer than this code; nothing was done.
         LockWaitError: another migrator took too long, or a migration did not get its locks; it changed nothing.
         DependencyError: PostgreSQL does not answer.
     """
@@ -308,9 +309,12 @@ def migrate(
         applied = applied_migrations(connection)
         known = migrations()
         _check_history(applied, dict(known))
+        ensure_roles(connection)
         missing = [(name, text) for name, text in known if name not in applied]
         for name, text in missing:
             _apply(connection, name, text)
+        with _lock_waits_explained("row-level security is not complete: a table"):
+            secure(connection, lock_seconds=DEFAULT_LIMITS.lock)
         return [name for name, _ in missing]
 
 
@@ -328,15 +332,28 @@ def _apply(connection: Connection, name: str, text: str) -> None:
     # What wants a table after a migration waits for as long as the migration waits.
     limit = {"limit": f"{seconds}s"}
     values = {"name": name, "sha256": _checksum(text)}
+    with (
+        _lock_waits_explained(f"migration {name} changed nothing: it"),
+        connection.transaction(),
+    ):
+        connection.execute(query("limit_lock_waits"), limit)
+        connection.execute(cast("LiteralString", text))
+        connection.execute(query("record_migration"), values)
+
+
+@contextmanager
+def _lock_waits_explained(what: str) -> Generator[None]:
+    """Say what did not get its locks in time, and what to do.
+
+    Raises:
+        LockWaitError: a statement inside waited too long.
+    """
     try:
-        with connection.transaction():
-            connection.execute(query("limit_lock_waits"), limit)
-            connection.execute(cast("LiteralString", text))
-            connection.execute(query("record_migration"), values)
+        yield
     except psycopg.errors.LockNotAvailable as error:
         raise LockWaitError(
-            f"migration {name} did not get its locks within {seconds} s and changed nothing: "
-            f"{public_text(error)}. Run `freshet migrate` again when no long transaction is under way."
+            f"{what} did not get its locks within {DEFAULT_LIMITS.lock} s: {public_text(error)}. "
+            "Run `freshet migrate` again when no long transaction is under way."
         ) from error
 
 

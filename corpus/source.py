@@ -136,6 +136,8 @@ class SourceSpec:
     detect_language: bool = False
     # None: "{first topic}.dead-letters".
     dead_letter_topic: str | None = None
+    # Groups that may read the documents whose event names none in `acl`; None: every reader of the source.
+    default_acl: tuple[str, ...] | None = None
     # The name in stored JSON is older than that of the class.
     pipeline: PreparationSpec = field(default_factory=PreparationSpec)
     limits: BatchLimits = field(default_factory=BatchLimits)
@@ -332,6 +334,8 @@ def _rest(stored: Mapping[str, Any]) -> dict[str, Any]:
     known.pop("topics", None)
     if "version_rule" in known:
         known["version_rule"] = VersionRule(known["version_rule"])
+    if known.get("default_acl") is not None:
+        known["default_acl"] = tuple(known["default_acl"])
     for name, kind in _PARTS.items():
         if name in known:
             known[name] = _part(kind, known[name])

@@ -118,6 +118,27 @@ def _staging(home: Path) -> str:
     return url
 
 
+def _logins(home: Path) -> str:
+    """No process needs to be superuser or owner; an installation with one user works, too."""
+    from corpus.database import database_errors_translated
+    from corpus.sessions.logins import advisory_locks_are_kept, sessions_with_excess
+
+    with _connection(home) as connection, database_errors_translated():
+        lines = sessions_with_excess(connection)
+        are_locks_kept = advisory_locks_are_kept(connection)
+    if not lines and are_locks_kept:
+        return "no process has more rights than it needs"
+    if not lines:
+        return (
+            "no process has more rights than it needs; any login of the database can take the lock of publishing "
+            "(corpus/README.md says which REVOKE changes that)"
+        )
+    return (
+        f"warning: {'; '.join(lines)}. Set FRESHET_WRITER_DATABASE_URL and FRESHET_GATEWAY_DATABASE_URL, run "
+        "`freshet migrate`, and start the roles again"
+    )
+
+
 def _sources(home: Path) -> str:
     from workers.cli.names import source_rows
     from workers.conditions import needing_attention
@@ -146,6 +167,7 @@ def _audits(home: Path) -> str:
 
 
 DATABASE_CHECKS = (
+    Check("logins", _logins, "see what `freshet migrate` says"),
     Check(
         "iterative scans",
         _iterative_scans,

@@ -21,7 +21,7 @@ def stack_parts(home: Path, ports: Mapping[str, int]) -> dict[str, Part]:
     postgres, url = _postgres(home, ports)
     parts: list[Part] = [
         postgres,
-        _migrations(home, url),
+        _migrations(home, url, _logins(postgres)),
         _kafka(home, ports),
         _temporal(home, ports),
     ]
@@ -31,7 +31,7 @@ def stack_parts(home: Path, ports: Mapping[str, int]) -> dict[str, Part]:
 
 def addresses(home: Path, ports: Mapping[str, int]) -> dict[str, str]:
     """Return the addresses in HOME/stack.json, which `workers.config.settings` reads."""
-    _, url = _postgres(home, ports)
+    postgres, url = _postgres(home, ports)
     kafka = _kafka(home, ports)
     temporal = _temporal(home, ports)
     staging_url = os.environ.get("FRESHET_STAGING_URL")
@@ -46,7 +46,15 @@ def addresses(home: Path, ports: Mapping[str, int]) -> dict[str, str]:
         "temporal_address": temporal.address,
         "temporal_ui": temporal_ui,
         "staging_url": staging_url,
+        **_logins(postgres),
     }
+
+
+def _logins(postgres: Part) -> dict[str, str]:
+    """What the roles connect with, where the server is the stack's own; with another server, what the settings say."""
+    if not isinstance(postgres, Postgres):
+        return {}
+    return {"writer_database_url": postgres.login_url("writer")}
 
 
 def _postgres(home: Path, ports: Mapping[str, int]) -> tuple[Part, str]:
@@ -88,12 +96,18 @@ def make_url(host: str, port: int, database: str, user: str, password: str) -> s
     )
 
 
-def _migrations(home: Path, url: str) -> Task:
+def _migrations(home: Path, url: str, logins: Mapping[str, str]) -> Task:
     def run() -> str:
         from corpus.database import migrate
         from corpus.text_search import rebuild_search_texts
+        from workers.migrations import make_logins
 
         applied = migrate(url)
+        make_logins(
+            url,
+            logins.get("writer_database_url", ""),
+            logins.get("gateway_database_url", ""),
+        )
         texts = rebuild_search_texts(url)
         note = f"{len(applied)} applied" if applied else "up to date"
         if texts.rebuilt:

@@ -99,6 +99,7 @@ class Expected:
     document: FoldedDocument
     winner: LoggedRecord | None  # None: only deletes without a version
     is_present: bool
+    granting: LoggedRecord | None = None  # says who may read the document
 
     @property
     def version(self) -> int:
@@ -154,6 +155,7 @@ def expected_of(records: Sequence[LoggedRecord]) -> Expected | None:
             ),
             log=record.log,
             expires_at_ms=record.expires_at_ms,
+            is_upsert=record.op == "upsert",
         )
         for row, record in enumerate(records)
     )
@@ -161,8 +163,12 @@ def expected_of(records: Sequence[LoggedRecord]) -> Expected | None:
     winner = None if document.winner is None else records[document.winner]
     is_deleted = is_after(document.deletes, document.written)
     is_upsert = winner is not None and winner.op == "upsert"
+    granting = None if document.granting is None else records[document.granting]
     return Expected(
-        document=document, winner=winner, is_present=is_upsert and not is_deleted
+        document=document,
+        winner=winner,
+        is_present=is_upsert and not is_deleted,
+        granting=granting,
     )
 
 

@@ -6,7 +6,6 @@ the record that a row names is not there, the document is not judged.
 """
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from corpus.audit.audit import Finding, FindingKind, NotJudged
@@ -122,7 +121,7 @@ def _compare_shown(
     winner = expected.winner
     assert winner is not None, "a document that is present has a record"
     if unproven is not None:
-        return None if _says_the_same(shown, winner) else unproven
+        return None if _says_the_same(shown, expected) else unproven
     if shown.content_sha256 != winner.content_sha256:
         return _finding(
             FindingKind.WRONG_CONTENT,
@@ -130,7 +129,7 @@ def _compare_shown(
             f"content {_short(winner.content_sha256)}",
             f"content {_short(shown.content_sha256)}",
         )
-    different = _different_fields(shown, winner)
+    different = _different_fields(shown, expected)
     if different:
         return _finding(
             FindingKind.WRONG_METADATA,
@@ -223,20 +222,29 @@ def _unproven(version: StoredVersion, logs: Logs) -> NotJudged | None:
             return None
 
 
-def _says_the_same(shown: StoredVersion, record: LoggedRecord) -> bool:
-    is_same = shown.content_sha256 == record.content_sha256
-    return is_same and not _different_fields(shown, record)
+def _says_the_same(shown: StoredVersion, expected: Expected) -> bool:
+    winner = expected.winner
+    if winner is None or shown.content_sha256 != winner.content_sha256:
+        return False
+    return not _different_fields(shown, expected)
 
 
-def _different_fields(shown: StoredVersion, record: LoggedRecord) -> list[str]:
-    """The fields in which a row differs from its record."""
-    said: Mapping[str, Any] = json.loads(record.description or "{}")
+def _different_fields(shown: StoredVersion, expected: Expected) -> list[str]:
+    """The fields in which a row differs from its record; another one may say who may read it."""
+    said = _said(expected.winner) | {"acl": _said(expected.granting).get("acl")}
     kept = shown.description()
     names = [name for name, value in kept.items() if said.get(name) != value]
     language = said.get("stated_language")
     if shown.knows_language and shown.stated_language != language:
         names.append("language")
     return names
+
+
+def _said(record: LoggedRecord | None) -> dict[str, Any]:
+    if record is None or record.description is None:
+        return {}
+    said: dict[str, Any] = json.loads(record.description)
+    return said
 
 
 def _missing(document: Document, expected: Expected, actual: str) -> Finding:

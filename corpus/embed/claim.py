@@ -129,6 +129,7 @@ class Claim:
 
     def _copy(self, vectors: Vectors) -> None:
         request = self._request
+        self._connection.execute(query("create_incoming_embedding"))
         with (
             self._connection.cursor() as cursor,
             cursor.copy(query("copy_embeddings")) as copy,
@@ -144,3 +145,4 @@ class Claim:
                     request.batch,
                 )
                 copy.write_row(columns)
+        self._connection.execute(query("insert_embeddings"))

@@ -21,6 +21,7 @@ from corpus.database import (
     fetch_one,
 )
 from corpus.disclosure.secret import Secret
+from corpus.errors import ConfigurationError
 from corpus.sql import query
 
 logger = logging.getLogger(__name__)
@@ -83,10 +84,13 @@ def build_missing(url: str | Secret) -> list[int]:
     2. drop what an interrupted build left
     3. build, without a lock that a publish would wait for
 
+    A user that does not own the tables has the database build them while the corpus is small.
+
     Returns:
         Ids of the spaces whose index was built.
 
     Raises:
+        ConfigurationError: the user does not own the tables, and the corpus is large.
         DependencyError: PostgreSQL does not answer.
         DatabaseRefusalError: PostgreSQL refuses to build it.
     """
@@ -103,8 +107,11 @@ def build_missing(url: str | Secret) -> list[int]:
             return []
         # Looked up again: the builder before may have just ended.
         wanted = [index for index in space_indexes(connection) if index.is_wanted]
+        build = _build
+        if not fetch_one(connection, scalar_row, "owns_tables"):
+            build = _have_built
         for index in wanted:
-            _build(connection, index)
+            build(connection, index)
     return [index.space_id for index in wanted]
 
 
@@ -114,6 +121,16 @@ def _is_only_builder(connection: Connection) -> bool:
         connection.execute(query("limit_idle_session"), limit)
     values = {"key": _BUILD_LOCK}
     return bool(fetch_one(connection, scalar_row, "try_lock_session", values))
+
+
+def _have_built(connection: Connection, index: SpaceIndex) -> None:
+    values = {"space_id": index.space_id}
+    if not fetch_one(connection, scalar_row, "build_small_index", values):
+        raise ConfigurationError(
+            f"the vector index of {index.model} is {index.state}, and the user {connection.info.user!r} does not "
+            "own the tables: run `freshet migrate` as their owner, which builds it; until then searches are exact, "
+            "and slower"
+        )
 
 
 def _build(connection: Connection, index: SpaceIndex) -> None:

@@ -276,18 +276,18 @@ class JudgedEvents:
         if event["is_redriven"]:
             topic_id = ""
         acl = event["acl"]
+        is_upsert = event["op"] == "upsert"
         return FoldableEvent(
             row=row,
             document_id=event["document_id"],
             version=event["version"],
-            says=(
-                *(event[name] for name in _SAYS),
-                None if acl is None else tuple(acl),
-            ),
+            says=tuple(event[name] for name in _SAYS),
             place=Place(record_version(time_ms, offset), topic, partition, offset),
             log=f"{topic}/{partition}/{topic_id}",
             expires_at_ms=event["expires_at_ms"],
-            observed_at_ms=time_ms if event["op"] == "upsert" else None,
+            observed_at_ms=time_ms if is_upsert else None,
+            acl=None if acl is None else frozenset(acl),
+            is_upsert=is_upsert,
         )
 
     def superseded(self) -> Iterator[tuple[FoldableEvent, FoldedDocument]]:

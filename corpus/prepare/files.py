@@ -77,6 +77,9 @@ def document_row(
         row["written"] = json.dumps(document.written)
         row["expires_at_ms"] = document.expires_at_ms
         row["observed_at_ms"] = document.observed_at_ms
+    if document.granting not in (None, document.winner):
+        row["acl"] = events.value("acl", document.granting)
+        row["acl_record"] = json.dumps(document.granted)
     if document.tombstone is not None:
         row["deletes"] = json.dumps(document.deletes)
         is_deleted = is_after(document.deletes, document.written)

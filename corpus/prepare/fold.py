@@ -9,14 +9,15 @@ read first, where batches are cut, or how often a record comes.
 2. Of several records of that version, the one that was written first stands, whatever the others say: its operation,
    content and metadata. "Written first" compares the record versions (`corpus.source.record_version`: time, then
    offset), then topic, partition and offset. What the others add is their end and their time: the latest `expires_at`
-   that any of them names is the document's, and the latest record time says when it was last observed.
+   that any of them names is the document's, and the latest record time says when it was last observed. And the upsert
+   of them that was written last says who may read the document: a revocation needs no new version.
 3. A delete without a version deletes the version if it was written after a record of that version. Records of one log
    (a partition of one incarnation of a topic) are compared by offset, others by record version, where the delete wins a
    tie; so is a redriven record, which no longer has a place in its log. Sent again after its deletion, the version
    stays deleted.
 
 Each part is a minimum or a maximum, which is why the rule commutes, associates and can be repeated: the greatest
-version, the first and the latest of its records, per log its first record (`Marks` of `written`), and per log the last
+version, the first and the last of its records, per log its first record (`Marks` of `written`), and per log the last
 delete without a version (`Marks` of `deletes`). A head in the database carries the same.
 """
 
@@ -44,11 +45,14 @@ class FoldableEvent(NamedTuple):
     row: int  # in the batch's table of events
     document_id: str
     version: int | None  # None: a delete without a version
-    says: Hashable  # operation, content and metadata; equal: the same event sent again
+    # Operation, content and metadata; equal, with an equal access list: the same event sent again.
+    says: Hashable
     place: Place
     log: str
     expires_at_ms: int | None = None
     observed_at_ms: int | None = None  # record time
+    acl: Hashable = None
+    is_upsert: bool = True  # else it says nothing of who may read
 
     @property
     def mark(self) -> Marks:
@@ -69,6 +73,8 @@ class FoldedDocument:
     winner: int | None = None  # row of the record of the greatest version that stands
     winner_version: int = -1
     first: Place | None = None  # of the winner
+    granting: int | None = None  # row of the last upsert of its version
+    granted: Place | None = None  # of that row
     written: Marks = field(default_factory=dict[str, Mark])
     """The first records of the winner's version, per log."""
     expires_at_ms: int | None = None  # latest of the winner's version
@@ -145,6 +151,8 @@ def _fold_version(
     version = document.winner_version
     winner, *others = [event for event in events if event.version == version]
     document.winner, document.first = winner.row, winner.place
+    granting = _granting(winner, others)
+    document.granting, document.granted = granting.row, granting.place
     for event in (winner, *others):
         document.written = earliest(document.written, event.mark)
         document.expires_at_ms = _later(document.expires_at_ms, event.expires_at_ms)
@@ -154,10 +162,32 @@ def _fold_version(
         for event in events
         if event.version is not None and event.version != version
     )
-    is_deleted = is_after(document.deletes, document.written)
+    if is_after(document.deletes, document.written):
+        result.superseded.extend(event.row for event in others)
+    else:
+        _judge_others(result, winner, granting, others)
+
+
+def _judge_others(
+    result: Fold,
+    winner: FoldableEvent,
+    granting: FoldableEvent,
+    others: list[FoldableEvent],
+) -> None:
+    """What becomes of the other records of the winner's version."""
     for event in others:
-        is_repeat = event.says == winner.says and not is_deleted
+        if event is granting and event.acl != winner.acl:
+            continue  # it acts, beside the winner
+        is_repeat = event.says == winner.says and event.acl == granting.acl
         (result.repeated if is_repeat else result.superseded).append(event.row)
+
+
+def _granting(winner: FoldableEvent, others: list[FoldableEvent]) -> FoldableEvent:
+    """The event that says who may read the document; `others` are in the order of their places."""
+    if not winner.is_upsert:
+        return winner
+    upserts = [event for event in others if event.is_upsert]
+    return upserts[-1] if upserts else winner
 
 
 def _later(one: int | None, other: int | None) -> int | None:

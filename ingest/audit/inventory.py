@@ -14,8 +14,7 @@ from polars.exceptions import PolarsError
 from corpus.database import Connection
 from corpus.disclosure.error_text import public_text
 from corpus.errors import ConfigurationError
-from corpus.sql import query
-from ingest.audit.replay import COLUMN_TYPES
+from ingest.audit.replay import copy_in
 
 _PAGE = 50_000
 _HASH_CHARACTERS = 64
@@ -27,17 +26,9 @@ def load(connection: Connection, audit: int, path: Path) -> int:
     Raises:
         ConfigurationError: the file cannot be read, or a row is wrong; the message names it.
     """
-    documents = 0
-    with (
-        connection.transaction(),
-        connection.cursor() as cursor,
-        cursor.copy(query("copy_audit_records")) as copy,
-    ):
-        copy.set_types(COLUMN_TYPES)
-        for row in _rows(audit, _frames(path), path):
-            copy.write_row(row)
-            documents += 1
-    return documents
+    rows = _rows(audit, _frames(path), path)
+    with connection.transaction():
+        return copy_in(connection, rows)
 
 
 def _frames(path: Path) -> Iterator[pl.DataFrame]:

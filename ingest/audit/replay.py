@@ -162,14 +162,27 @@ def keep(
         "partition": partition.partition,
         "offsets": offsets,
     }
-    with connection.transaction(), connection.cursor() as cursor:
-        cursor.execute(query("forget_audit_records"), forget)
-        with cursor.copy(query("copy_audit_records")) as copy:
-            copy.set_types(COLUMN_TYPES)
-            for row in rows:
-                copy.write_row(row)
+    with connection.transaction():
+        connection.execute(query("forget_audit_records"), forget)
+        copy_in(connection, rows)
     named = zip(records, rows, strict=True)
     return sum(_is_other(record, row[_DOCUMENT_ID], spec) for record, row in named)
+
+
+def copy_in(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
+    """Write rows of `audit_record`, inside a transaction; returns how many."""
+    written = 0
+    connection.execute(query("create_incoming_audit_record"))
+    with (
+        connection.cursor() as cursor,
+        cursor.copy(query("copy_audit_records")) as copy,
+    ):
+        copy.set_types(COLUMN_TYPES)
+        for row in rows:
+            copy.write_row(row)
+            written += 1
+    connection.execute(query("insert_audit_records"))
+    return written
 
 
 def _is_other(record: KafkaRecord, document_id: str | None, spec: SourceSpec) -> bool:

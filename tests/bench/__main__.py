@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from tests.bench import (
+    access,
     audit,
     context,
     converge,
@@ -38,6 +39,7 @@ BENCHES: dict[str, Callable[[], dict[str, Any]]] = {
     "day": day.run,
     "memory": memory.run,
     "audit": audit.run,
+    "access": access.run,
     "gold": gold.run,
     "context-scifact": context.run_scifact,
     "context-peps": context.run_peps,

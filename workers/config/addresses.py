@@ -70,6 +70,19 @@ class LocalStack:
             "database_url", "PostgreSQL", "FRESHET_DATABASE_URL or PGHOST"
         )
 
+    def writer_database_url(self) -> str:
+        """PostgreSQL for the roles that publish; empty where another server is named, or the stack has no logins."""
+        return self._login("writer_database_url")
+
+    def gateway_database_url(self) -> str:
+        """Likewise for the gateway."""
+        return self._login("gateway_database_url")
+
+    def _login(self, name: str) -> str:
+        if any(other in os.environ for other in (*_LIBPQ, "FRESHET_DATABASE_URL")):
+            return ""
+        return self.addresses.get(name, "")
+
     def kafka_bootstrap(self) -> str:
         """Kafka."""
         return self.address("kafka_bootstrap", "Kafka", "FRESHET_KAFKA_BOOTSTRAP")

@@ -43,6 +43,26 @@ class Settings:
             in_file=True,
         ),
     ]
+    writer_database_url: Annotated[
+        str,
+        Setting(
+            "connection string of the roles apart from the gateway; `freshet migrate` makes its login; "
+            "default: the local stack's, else FRESHET_DATABASE_URL",
+            read=readers.connection_string,
+            fallback=LocalStack.writer_database_url,
+            secret=True,
+        ),
+    ]
+    gateway_database_url: Annotated[
+        str,
+        Setting(
+            "connection string of the gateway, which reads on behalf of others and changes nothing; "
+            "`freshet migrate` makes its login; default: that of the other roles",
+            read=readers.connection_string,
+            fallback=LocalStack.gateway_database_url,
+            secret=True,
+        ),
+    ]
     kafka_bootstrap: Annotated[
         str,
         Setting(
@@ -255,6 +275,14 @@ class Settings:
         str,
         Setting("json or text", default="json", read=readers.one_of("json", "text")),
     ]
+
+
+def of_role(settings: Settings, role: str) -> Settings:
+    """The settings as a role has them: it connects with its own login, where it has one."""
+    url = settings.writer_database_url or settings.database_url
+    if role == "gateway":
+        url = settings.gateway_database_url or url
+    return replace(settings, database_url=url)
 
 
 def _declarations() -> dict[str, Setting]:

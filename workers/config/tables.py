@@ -26,6 +26,7 @@ from workers.config.values import (
     Bytes,
     Count,
     Endpoint,
+    Group,
     Milliseconds,
     Namespace,
     Seconds,
@@ -285,6 +286,11 @@ class SourceTable(Table):
         default=_SOURCE.dead_letter_topic,
         description='Default: "{first topic}.dead-letters".',
     )
+    default_acl: list[Group] | None = Field(
+        default=_SOURCE.default_acl,
+        description="Groups that may read documents whose event has no `acl`; default: every reader of the source; "
+        "an empty list: nobody.",
+    )
     pipeline: PreparationTable = PreparationTable()
     limits: LimitsTable = LimitsTable()
     freshness: FreshnessTable = FreshnessTable()
@@ -312,6 +318,7 @@ class SourceTable(Table):
             text_search_language=self.text_search_language,
             detect_language=self.detect_language,
             dead_letter_topic=self.dead_letter_topic,
+            default_acl=None if self.default_acl is None else tuple(self.default_acl),
             pipeline=self.pipeline.spec(),
             limits=self.limits.spec(),
             freshness=self.freshness.spec(),

@@ -146,6 +146,8 @@ Topic = Annotated[
     AfterValidator(topic),
     Field(json_schema_extra={"pattern": "^[a-zA-Z0-9._-]{1,249}$"}),
 ]
+# As an event names it in `acl`.
+Group = Annotated[str, Field(min_length=1, max_length=1_000)]
 SourceName = Annotated[str, Field(pattern=NAME)]
 Namespace = Annotated[str, Field(pattern=NAMESPACE)]
 Endpoint = Annotated[str, Field(pattern=ENDPOINT)]

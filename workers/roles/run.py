@@ -16,7 +16,7 @@ from temporalio.worker import Worker
 
 from corpus.errors import ConfigurationError
 from workers import logs
-from workers.config.settings import Settings, load
+from workers.config.settings import Settings, load, of_role
 from workers.roles import metrics, start
 from workers.roles.table import ROLES
 from workers.roles.watch import until_left
@@ -56,7 +56,7 @@ async def run_role(name: str) -> None:
         raise ConfigurationError(
             f"there is no role {name!r}; roles are {', '.join(ROLES)}"
         )
-    settings = load()
+    settings = of_role(load(), name)
     logs.configure(name, level=settings.log_level, form=settings.log_format)
     asyncio.get_running_loop().set_exception_handler(logs.log_uncaught_of_loop)
     metrics.start(settings, name)

@@ -92,7 +92,16 @@ class Postgres(Part):
     @property
     def password(self) -> str:
         """The password, made at the first start."""
-        path = self.home / "postgres" / "password"
+        return self._password_in("password")
+
+    def login_url(self, login: str) -> str:
+        """Connection string of the database for one of the stack's own logins, which `freshet migrate` makes."""
+        password = self._password_in(f"password-{login}")
+        user = f"{USER}_{login}_login"
+        return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/{DATABASE}"
+
+    def _password_in(self, name: str) -> str:
+        path = self.home / "postgres" / name
         if not path.exists():
             write_private(path, secrets.token_urlsafe(24))
         return path.read_text(encoding="utf-8").strip()

@@ -66,9 +66,25 @@ DELETE FROM freshet.audit_record
  WHERE audit = %(audit)s::bigint AND topic = %(topic)s::text AND partition = %(partition)s::integer
    AND record_offset = ANY(%(offsets)s::bigint[]);
 
+-- name: create_incoming_audit_record
+-- Receives the records of a page: PostgreSQL copies nothing into a table with row-level security.
+CREATE TEMP TABLE IF NOT EXISTS incoming_audit_record (
+    audit bigint, topic text, partition integer, topic_id text, record_offset bigint, outcome text, op text,
+    document_id text, version bigint, record_version bigint, is_redriven boolean, content_sha256 bytea, description text,
+    expires_at_ms bigint
+) ON COMMIT DELETE ROWS;
+
+-- name: insert_audit_records
+-- Keep the records that were copied in.
+INSERT INTO freshet.audit_record (audit, topic, partition, topic_id, record_offset, outcome, op, document_id, version,
+    record_version, is_redriven, content_sha256, description, expires_at_ms)
+SELECT i.audit, i.topic, i.partition, i.topic_id, i.record_offset, i.outcome, i.op, i.document_id, i.version,
+       i.record_version, i.is_redriven, i.content_sha256, i.description, i.expires_at_ms
+  FROM incoming_audit_record i;
+
 -- name: copy_audit_records
 -- The records of a page.
-COPY freshet.audit_record (audit, topic, partition, topic_id, record_offset, outcome, op, document_id, version,
+COPY incoming_audit_record (audit, topic, partition, topic_id, record_offset, outcome, op, document_id, version,
     record_version, is_redriven, content_sha256, description, expires_at_ms) FROM STDIN (FORMAT BINARY);
 
 -- name: audit_has_records

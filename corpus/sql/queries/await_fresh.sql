@@ -15,16 +15,10 @@ SELECT topic_id, next_offset FROM freshet.source_position
 
 -- name: await_record
 -- What became of a record, while it is kept; `outcome` is null where the batch's range holds no such record.
-SELECT o.batch, o.outcomes[place.n] AS outcome, o.ops[place.n] AS op, o.document_ids[place.n] AS document_id,
-       o.versions[place.n] AS version, o.reasons[place.n] AS reason
-  FROM (
-      SELECT * FROM freshet.record_outcome
-       WHERE source = %(source)s::text AND topic = %(topic)s::text AND partition = %(partition)s::int
-         AND topic_id = %(topic_id)s::text AND first_offset <= %(offset)s::bigint
-       ORDER BY first_offset DESC LIMIT 1
-  ) o
- CROSS JOIN LATERAL (SELECT array_position(o.offsets, %(offset)s::bigint) AS n) place
- WHERE o.next_offset > %(offset)s::bigint;
+SELECT batch, outcome, op, document_id, version, reason
+  FROM freshet.outcome_of(
+      %(source)s::text, %(topic)s::text, %(partition)s::int, %(topic_id)s::text, %(offset)s::bigint
+  );
 
 -- name: await_range
 -- The batch that accounts for a record of a log, also where what became of the record is not kept. A range without a
@@ -80,9 +74,9 @@ SELECT version, kind, visible_to IS NULL AND coalesce(expires_at > now(), true) 
 -- Whether a version says what a record of a batch said: one that was written earlier may have replaced it since, and
 -- one that only brought a later end (then the row names another) never was its content. No row: nothing is known of the
 -- version as of that batch.
-SELECT (n.kind, n.content_sha256, n.uri, n.title, n.content_type, n.metadata, n.acl, n.stated_language)
+SELECT (n.kind, n.content_sha256, n.uri, n.title, n.content_type, n.metadata, n.stated_language)
            IS NOT DISTINCT FROM (
-               t.kind, t.content_sha256, t.uri, t.title, t.content_type, t.metadata, t.acl, t.stated_language
+               t.kind, t.content_sha256, t.uri, t.title, t.content_type, t.metadata, t.stated_language
            )
        AND (t.batch <> %(batch)s::bigint OR %(outcome)s::text <> 'applied'
             OR (t.topic, t.partition, t.record_offset)

@@ -7,9 +7,20 @@ SELECT hash,
        ) AS claimed
 FROM unnest(%(hashes)s::bytea[]) AS hash;
 
+-- name: create_incoming_embedding
+-- Receives the vectors of a shard: PostgreSQL copies nothing into a table with row-level security.
+CREATE TEMP TABLE IF NOT EXISTS incoming_embedding (
+    space_id smallint, text_sha256 bytea, dimensions integer, embedding vector, source text, batch bigint
+) ON COMMIT DELETE ROWS;
+
 -- name: copy_embeddings
 -- The vectors of a shard.
-COPY freshet.embedding (space_id, text_sha256, dimensions, embedding, source, batch) FROM STDIN (FORMAT BINARY);
+COPY incoming_embedding (space_id, text_sha256, dimensions, embedding, source, batch) FROM STDIN (FORMAT BINARY);
+
+-- name: insert_embeddings
+-- Keep the vectors that were copied in.
+INSERT INTO freshet.embedding (space_id, text_sha256, dimensions, embedding, source, batch)
+SELECT i.space_id, i.text_sha256, i.dimensions, i.embedding, i.source, i.batch FROM incoming_embedding i;
 
 -- name: refused_texts
 -- Texts that have no vector in a space, since the model makes none that can be stored.

@@ -7,14 +7,16 @@ CREATE TEMP TABLE IF NOT EXISTS incoming_event (
 ) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS incoming_document (
     document_id text, topic text, partition integer, record_offset bigint, record_at timestamptz, op text,
-    version bigint, first_record text, written text, observed_at timestamptz, deletes text, tombstone_topic text,
+    version bigint, first_record text, acl_record text, written text, observed_at timestamptz,
+    deletes text, tombstone_topic text,
     tombstone_partition integer, tombstone_offset bigint, tombstone_floor bigint, reuse_key bigint, is_again boolean,
     uri text, title text, content_type text, metadata text, acl text[], event_at timestamptz, expires_at timestamptz,
     content_bytes bigint, content_sha256 bytea, stated_language text, cleaned_sha256 bytea, raw_sha256 bytea,
     received_characters bigint, kept_characters bigint, dropped text, tokens bigint, unknown_tokens bigint,
     unknown_characters bigint, language text, language_from text, language_note text,
     -- The judgement; see `decide` and `reindex_chunks`.
-    decision text, new_version bigint, head_key bigint, says_the_same boolean, is_reindexed boolean
+    decision text, new_version bigint, head_key bigint, says_the_same boolean, is_reindexed boolean,
+    access_id integer, is_regranted boolean, acl_stands boolean
 ) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS incoming_chunk (
     document_id text, ordinal integer, start integer, text_sha256 bytea, heading text, token_count integer,
@@ -56,8 +58,9 @@ FROM STDIN (FORMAT BINARY);
 
 -- name: copy_documents
 -- Documents of the batch.
-COPY incoming_document (document_id, topic, partition, record_offset, record_at, op, version, first_record, written,
-    observed_at, deletes, tombstone_topic, tombstone_partition, tombstone_offset, tombstone_floor, reuse_key, is_again,
+COPY incoming_document (document_id, topic, partition, record_offset, record_at, op, version, first_record, acl_record,
+    written, observed_at, deletes, tombstone_topic, tombstone_partition, tombstone_offset, tombstone_floor, reuse_key,
+    is_again,
     uri, title, content_type, metadata, acl, event_at, expires_at, content_bytes, content_sha256, stated_language,
     cleaned_sha256, raw_sha256, received_characters, kept_characters, dropped, tokens, unknown_tokens,
     unknown_characters, language, language_from, language_note)
@@ -92,20 +95,23 @@ WHERE i.version IS NOT NULL AND (i.version < h.version OR %(own_first)s AND i.ve
 
 -- name: decide
 -- The fence (promise 3): judge every document of the batch against its head, tombstones included, by the rule of
--- corpus/prepare/fold.py. The columns written, deletes, expires_at, observed_at then hold batch and head together, and
--- language is never null: a version of Freshet that names none leaves the chunks as they are.
+-- corpus/prepare/fold.py. The columns written, deletes, expires_at, observed_at, acl and acl_record then hold batch and
+-- head together, and language is never null: a version of Freshet that names none leaves the chunks as they are.
 -- Decisions: `upsert`, `delete`: the winner becomes the head, also where it is the head sent again and prepared
--- otherwise now (`is_again`). `tombstone`: a delete without a version, of this batch or
--- of one before, deletes the document. `remembered`: only deletes without a version are known of it. `renewed`: the
--- head's version was sent again with a later end, or after it expired; its content stays. `ended`: the same, but that
--- end has passed, so the document stays withdrawn. `unchanged`: the winner is the head sent again. `superseded`: the
--- head stands. `gone`: the head is a tombstone and stays one; `gone_again`: and the winner is the same delete.
+-- otherwise now (`is_again`). `tombstone`: a delete without a version, of this batch or of one before, deletes the
+-- document. `remembered`: only deletes without a version are known of it. `renewed`: the head's version was sent again
+-- with a later end, with another access list, or after it expired; its content stays. `ended`: the same, but the
+-- document stays withdrawn: its end has passed, or it was not sent after it expired. `unchanged`: the winner is the
+-- head sent again. `superseded`: the head stands. `gone`: the head is a tombstone and stays one; `gone_again`: and the winner is the same delete.
 WITH met AS (
     SELECT i.document_id, i.op, i.version, h.document_key AS head_key, h.kind AS head_kind,
            coalesce(h.end_reason = 'expired', false) AS is_expired, h.expires_at AS head_expires_at,
            h.observed_at AS head_observed_at, freshet.written_of(h) AS head_written,
            h.first_record AS head_first_record, i.first_record::jsonb AS first_record,
            coalesce(i.is_again, false) AND h.pipeline <> %(pipeline)s AS is_again,
+           h.acl AS head_acl, h.access_id AS head_access, coalesce(h.acl_record, h.first_record) AS head_acl_record,
+           i.acl,
+           CASE i.op WHEN 'upsert' THEN coalesce(i.acl_record, i.first_record)::jsonb END AS acl_record,
            i.written::jsonb AS written, i.expires_at,
            CASE WHEN compared.rank >= 0 THEN i.version ELSE coalesce(h.version, -1) END AS new_version,
            CASE WHEN h.deletes IS NULL THEN i.deletes::jsonb WHEN i.deletes IS NULL THEN h.deletes
@@ -117,8 +123,7 @@ WITH met AS (
            CASE i.op
                WHEN 'delete' THEN h.kind = 'tombstone'
                WHEN 'upsert' THEN h.kind = 'document' AND h.content_sha256 = i.content_sha256
-                   AND (h.uri, h.title, h.content_type, h.acl)
-                       IS NOT DISTINCT FROM (i.uri, i.title, i.content_type, i.acl)
+                   AND (h.uri, h.title, h.content_type) IS NOT DISTINCT FROM (i.uri, i.title, i.content_type)
                    -- A version of before the migration does not know what its event named.
                    AND (h.language_from IS NULL OR h.stated_language IS NOT DISTINCT FROM i.stated_language)
                    AND h.metadata = coalesce(i.metadata, '{}')::jsonb
@@ -142,9 +147,17 @@ WITH met AS (
                     WHEN i.version < h.version THEN -1
                     ELSE 1 END AS rank
     ) compared
+), granted AS (
+    -- Of the records of a version, the one that was written last says who may read it; of others than upserts, none.
+    SELECT m.*, CASE WHEN m.acl_record IS NULL OR rank = 'older' THEN false
+                     WHEN rank = 'newer' OR head_kind = 'tombstone' THEN true
+                     ELSE coalesce(m.acl_record > head_acl_record, true) END AS is_acl_newer
+    FROM met m
 ), merged AS (
     SELECT document_id, op, head_key, head_kind, is_expired, head_expires_at, head_observed_at, new_version,
-           says_the_same, deletes, language, is_again, head_first_record, first_record,
+           says_the_same, deletes, language, is_again, head_first_record, first_record, acl AS stated_acl, head_access,
+           CASE WHEN is_acl_newer THEN acl ELSE head_acl END AS acl,
+           CASE WHEN is_acl_newer THEN acl_record WHEN rank <> 'newer' THEN head_acl_record END AS acl_record,
            CASE WHEN rank = 'earlier' AND says_the_same THEN 'later' ELSE rank END AS rank,
            CASE rank WHEN 'newer' THEN written WHEN 'older' THEN head_written
                      ELSE freshet.earliest(head_written, written) END AS written,
@@ -153,9 +166,13 @@ WITH met AS (
            CASE WHEN rank = 'newer' THEN observed_at
                 WHEN rank = 'older' OR head_kind = 'tombstone' THEN head_observed_at
                 ELSE greatest(head_observed_at, observed_at) END AS observed_at
-    FROM met
+    FROM granted
+), known AS MATERIALIZED (
+    SELECT m.*, freshet.access_of(%(source)s, acl) AS access_id FROM merged m
 ), judged AS (
-    SELECT m.*, CASE WHEN deletes IS NOT NULL THEN freshet.deleting(written, deletes) END IS NOT NULL AS is_deleted,
+    SELECT m.*, head_kind = 'document' AND access_id IS DISTINCT FROM head_access AS is_regranted,
+           freshet.access_of(%(source)s, stated_acl) IS NOT DISTINCT FROM access_id AS acl_stands,
+           CASE WHEN deletes IS NOT NULL THEN freshet.deleting(written, deletes) END IS NOT NULL AS is_deleted,
            CASE WHEN is_expired
                 THEN (observed_at > head_observed_at OR expires_at IS DISTINCT FROM head_expires_at)
                     AND coalesce(
@@ -163,9 +180,10 @@ WITH met AS (
                             > %(published_at)s,
                         true
                     )
-                ELSE expires_at IS DISTINCT FROM head_expires_at END AS is_renewed,
+                ELSE expires_at IS DISTINCT FROM head_expires_at
+                    OR head_kind = 'document' AND access_id IS DISTINCT FROM head_access END AS is_renewed,
            is_again AND rank = 'later' AND says_the_same AND NOT is_expired AS is_prepared_again
-    FROM merged m
+    FROM known m
 )
 UPDATE incoming_document i
 SET head_key = j.head_key,
@@ -177,6 +195,11 @@ SET head_key = j.head_key,
     first_record = CASE WHEN j.is_prepared_again THEN least(j.head_first_record, j.first_record)::text
                         ELSE i.first_record END,
     says_the_same = j.says_the_same IS TRUE,
+    acl = j.acl,
+    acl_record = j.acl_record::text,
+    access_id = j.access_id,
+    is_regranted = j.rank IN ('later', 'earlier') AND j.is_regranted,
+    acl_stands = j.acl_stands,
     language = j.language,
     decision = CASE
         WHEN j.rank IN ('newer', 'earlier') AND NOT j.is_deleted THEN j.op
@@ -186,7 +209,7 @@ SET head_key = j.head_key,
         WHEN j.is_deleted THEN 'tombstone'
         WHEN j.is_prepared_again THEN 'upsert'
         WHEN j.rank = 'later' AND j.is_renewed THEN 'renewed'
-        WHEN j.rank = 'later' AND j.expires_at IS DISTINCT FROM j.head_expires_at THEN 'ended'
+        WHEN j.rank = 'later' AND (j.expires_at IS DISTINCT FROM j.head_expires_at OR j.is_regranted) THEN 'ended'
         WHEN j.rank = 'later' AND j.says_the_same AND NOT j.is_expired THEN 'unchanged'
         ELSE 'superseded' END
 FROM judged j WHERE j.document_id = i.document_id;
@@ -241,18 +264,18 @@ WHERE c.source = %(source)s AND c.document_id = i.document_id AND c.visible_to I
 -- name: open_chunks
 -- Open the chunks that are new, with their vectors; the places of one text in a document are one chunk.
 INSERT INTO freshet.chunk (source, document_id, text_sha256, text, token_count, truncated, headings, search_text,
-    language, space_id, dimensions, embedding, visible_from, batch)
+    language, space_id, dimensions, embedding, visible_from, batch, access_id)
 SELECT %(source)s, k.document_id, k.text_sha256, k.text, k.token_count, k.truncated, k.headings,
        freshet.search_text(k.language::regconfig, k.text, k.headings), k.language, e.space_id, e.dimensions,
-       e.embedding, %(published_at)s, %(batch)s
+       e.embedding, %(published_at)s, %(batch)s, k.access_id
 FROM (
-    SELECT k.document_id, k.text_sha256, i.language, min(k.text) AS text, min(k.token_count) AS token_count,
-           bool_or(k.truncated) AS truncated, freshet.headings_of(array_agg(k.heading)) AS headings,
+    SELECT k.document_id, k.text_sha256, i.language, i.access_id, min(k.text) AS text,
+           min(k.token_count) AS token_count, bool_or(k.truncated) AS truncated, freshet.headings_of(array_agg(k.heading)) AS headings,
            min(k.ordinal) AS ordinal
     FROM incoming_chunk k
     JOIN incoming_document i USING (document_id)
     WHERE i.decision = 'upsert' AND i.reuse_key IS NULL
-    GROUP BY k.document_id, k.text_sha256, i.language
+    GROUP BY k.document_id, k.text_sha256, i.language, i.access_id
 ) k
 JOIN freshet.embedding e ON e.space_id = %(space_id)s AND e.text_sha256 = k.text_sha256
 WHERE NOT EXISTS (
@@ -266,10 +289,10 @@ ORDER BY k.document_id, k.ordinal;  -- hits of equal score come in the order of 
 -- Open the chunks again that stay in a document whose language is another now, with their vectors; returns how many.
 WITH opened AS (
     INSERT INTO freshet.chunk (source, document_id, text_sha256, text, token_count, truncated, headings, search_text,
-        language, space_id, dimensions, embedding, visible_from, batch)
+        language, space_id, dimensions, embedding, visible_from, batch, access_id)
     SELECT c.source, c.document_id, c.text_sha256, c.text, c.token_count, c.truncated, c.headings,
            freshet.search_text(i.language::regconfig, c.text, c.headings), i.language, c.space_id, c.dimensions,
-           c.embedding, %(published_at)s, %(batch)s
+           c.embedding, %(published_at)s, %(batch)s, i.access_id
     FROM incoming_document i
     JOIN freshet.document h ON h.document_key = i.reuse_key
     JOIN freshet.chunk c ON c.chunk_id = ANY(h.chunk_ids) AND coalesce(c.language, %(language)s) <> i.language
@@ -291,9 +314,9 @@ ON CONFLICT DO NOTHING;
 -- name: reopen_chunks
 -- Open the chunks of expired versions that were sent again: as they were, with their vectors.
 INSERT INTO freshet.chunk (source, document_id, text_sha256, text, token_count, truncated, headings, search_text,
-    language, space_id, dimensions, embedding, visible_from, batch)
+    language, space_id, dimensions, embedding, visible_from, batch, access_id)
 SELECT c.source, c.document_id, c.text_sha256, c.text, c.token_count, c.truncated, c.headings, c.search_text,
-       c.language, c.space_id, c.dimensions, c.embedding, %(published_at)s, %(batch)s
+       c.language, c.space_id, c.dimensions, c.embedding, %(published_at)s, %(batch)s, i.access_id
 FROM incoming_document i
 JOIN freshet.document h ON h.document_key = i.head_key AND h.visible_to IS NOT NULL
 JOIN freshet.chunk c ON c.chunk_id = ANY(h.chunk_ids)
@@ -323,7 +346,7 @@ INSERT INTO freshet.document (source, document_id, version, kind, is_head, visib
     metadata, acl, raw_sha256, content_sha256, cleaned_sha256, content_bytes, pipeline, space_id, chunk_ids,
     chunk_starts, chunk_headings, event_at, observed_at, verified_at, expires_at, batch, topic, partition,
     record_offset, received_characters, kept_characters, dropped, tokens, unknown_tokens, unknown_characters, language,
-    language_from, language_note, stated_language, first_record, written, deletes)
+    language_from, language_note, stated_language, first_record, acl_record, written, deletes)
 SELECT %(source)s, i.document_id, i.new_version, 'document', true, %(published_at)s, i.uri, i.title, i.content_type,
        coalesce(i.metadata, '{}')::jsonb, i.acl, i.raw_sha256, i.content_sha256, i.cleaned_sha256, i.content_bytes,
        coalesce(h.pipeline, %(pipeline)s), %(space_id)s, coalesce(again.chunk_ids, h.chunk_ids, p.chunk_ids, '{}'),
@@ -333,7 +356,7 @@ SELECT %(source)s, i.document_id, i.new_version, 'document', true, %(published_a
        coalesce(i.dropped::jsonb, h.dropped), coalesce(i.tokens, h.tokens),
        coalesce(i.unknown_tokens, h.unknown_tokens), coalesce(i.unknown_characters, h.unknown_characters),
        i.language, i.language_from, i.language_note, i.stated_language,
-       i.first_record::jsonb, i.written::jsonb, i.deletes::jsonb
+       i.first_record::jsonb, i.acl_record::jsonb, i.written::jsonb, i.deletes::jsonb
 FROM incoming_document i
 LEFT JOIN freshet.document h ON h.document_key = i.reuse_key
 LEFT JOIN freshet.document before
@@ -397,9 +420,9 @@ INSERT INTO freshet.document (source, document_id, version, kind, is_head, visib
     metadata, acl, raw_sha256, content_sha256, cleaned_sha256, content_bytes, pipeline, space_id, chunk_ids,
     chunk_starts, chunk_headings, event_at, observed_at, verified_at, expires_at, batch, topic, partition,
     record_offset, received_characters, kept_characters, dropped, tokens, unknown_tokens, unknown_characters, language,
-    language_from, language_note, stated_language, first_record, written, deletes)
+    language_from, language_note, stated_language, first_record, acl_record, written, deletes)
 SELECT h.source, h.document_id, h.version, 'document', true, %(published_at)s, h.uri, h.title, h.content_type,
-       h.metadata, h.acl, h.raw_sha256, h.content_sha256, h.cleaned_sha256, h.content_bytes, h.pipeline, h.space_id,
+       h.metadata, i.acl, h.raw_sha256, h.content_sha256, h.cleaned_sha256, h.content_bytes, h.pipeline, h.space_id,
        ARRAY(
            SELECT coalesce(o.chunk_id, c.chunk_id) FROM unnest(h.chunk_ids) WITH ORDINALITY AS place (chunk_id, n)
            JOIN freshet.chunk c ON c.chunk_id = place.chunk_id
@@ -411,7 +434,8 @@ SELECT h.source, h.document_id, h.version, 'document', true, %(published_at)s, h
        named.topic, named.partition, named.record_offset, h.received_characters, h.kept_characters, h.dropped,
        h.tokens, h.unknown_tokens, h.unknown_characters, h.language, h.language_from, h.language_note,
        h.stated_language,
-       least(h.first_record, CASE WHEN named.is_new THEN i.first_record::jsonb END), i.written::jsonb,
+       least(h.first_record, CASE WHEN named.is_new THEN i.first_record::jsonb END), i.acl_record::jsonb,
+       i.written::jsonb,
        i.deletes::jsonb
 FROM incoming_document i
 JOIN freshet.document h ON h.document_key = i.head_key
@@ -429,13 +453,14 @@ INSERT INTO freshet.document (source, document_id, version, kind, is_head, visib
     end_detail, uri, title, content_type, metadata, acl, raw_sha256, content_sha256, cleaned_sha256, content_bytes,
     pipeline, space_id, chunk_ids, chunk_starts, chunk_headings, event_at, observed_at, verified_at, expires_at, batch,
     topic, partition, record_offset, received_characters, kept_characters, dropped, tokens, unknown_tokens,
-    unknown_characters, language, language_from, language_note, stated_language, first_record, written, deletes)
+    unknown_characters, language, language_from, language_note, stated_language, first_record, acl_record, written,
+    deletes)
 SELECT h.source, h.document_id, h.version, h.kind, true, h.visible_to, h.visible_to, h.end_reason, h.end_detail, h.uri,
-       h.title, h.content_type, h.metadata, h.acl, h.raw_sha256, h.content_sha256, h.cleaned_sha256, h.content_bytes,
+       h.title, h.content_type, h.metadata, i.acl, h.raw_sha256, h.content_sha256, h.cleaned_sha256, h.content_bytes,
        h.pipeline, h.space_id, h.chunk_ids, h.chunk_starts, h.chunk_headings, h.event_at, i.observed_at, h.verified_at,
        i.expires_at, h.batch, h.topic, h.partition, h.record_offset, h.received_characters, h.kept_characters,
        h.dropped, h.tokens, h.unknown_tokens, h.unknown_characters, h.language, h.language_from, h.language_note,
-       h.stated_language, h.first_record, i.written::jsonb, i.deletes::jsonb
+       h.stated_language, h.first_record, i.acl_record::jsonb, i.written::jsonb, i.deletes::jsonb
 FROM incoming_document i
 JOIN freshet.document h ON h.document_key = i.head_key
 WHERE i.decision = 'ended';
@@ -446,10 +471,11 @@ WHERE i.decision = 'ended';
 -- never there is remembered under version -1, since a record that was written before it may still come.
 WITH opened AS (
     INSERT INTO freshet.document (source, document_id, version, kind, is_head, visible_from, visible_to, end_reason,
-        end_batch, metadata, raw_sha256, event_at, observed_at, batch, topic, partition, record_offset, first_record,
-        written, deletes)
+        end_batch, metadata, acl, raw_sha256, event_at, observed_at, batch, topic, partition, record_offset,
+        first_record, written, deletes)
     SELECT %(source)s, i.document_id, i.new_version, 'tombstone', true, %(published_at)s, %(published_at)s, 'deleted',
-           %(batch)s, '{}', CASE WHEN own.is_named THEN i.raw_sha256 END, CASE WHEN own.is_named THEN i.event_at END,
+           %(batch)s, '{}', i.acl, CASE WHEN own.is_named THEN i.raw_sha256 END,
+           CASE WHEN own.is_named THEN i.event_at END,
            least(
                coalesce(CASE WHEN own.is_named THEN i.record_at ELSE marked.at END, %(published_at)s),
                %(published_at)s
@@ -483,16 +509,19 @@ SET observed_at = coalesce(i.observed_at, d.observed_at),
         WHEN i.decision IN ('unchanged', 'gone_again') THEN least(d.first_record, i.first_record::jsonb)
         ELSE d.first_record END,
     written = coalesce(i.written::jsonb, d.written),
+    acl_record = i.acl_record::jsonb,
     deletes = i.deletes::jsonb
 FROM incoming_document i
 WHERE d.document_key = i.head_key AND i.decision IN ('unchanged', 'superseded', 'gone', 'gone_again')
   AND (i.observed_at > d.observed_at OR i.new_version <> d.version
        OR i.written::jsonb IS DISTINCT FROM d.written OR i.deletes::jsonb IS DISTINCT FROM d.deletes
+       OR i.acl_record::jsonb IS DISTINCT FROM coalesce(d.acl_record, d.first_record)
        OR (i.decision IN ('unchanged', 'gone_again') AND i.first_record::jsonb < d.first_record));
 
 -- name: settle_events
--- The final outcome of every event (promise 4): of the newest delete without a version, of the winner, and of the
--- winner sent again, which is unchanged only where the head says what it says.
+-- The final outcome of every event (promise 4): of the newest delete without a version, of the winner, of the one that
+-- says who may read, and of the winner sent again, which is unchanged only where the head says what it says. An event
+-- that changes who may read is applied.
 UPDATE incoming_event e
 SET outcome = CASE
         WHEN (e.topic, e.partition, e.record_offset) = (i.tombstone_topic, i.tombstone_partition, i.tombstone_offset)
@@ -505,14 +534,16 @@ SET outcome = CASE
             WHEN i.decision IN ('upsert', 'delete') THEN 'applied'
             WHEN i.decision = 'renewed' AND i.op = 'upsert' THEN 'applied'
             WHEN i.decision = 'tombstone' AND i.tombstone_offset IS NULL THEN 'applied'
-            WHEN i.decision IN ('unchanged', 'gone_again') THEN 'unchanged'
+            WHEN i.decision = 'ended' AND i.is_regranted THEN 'applied'
+            WHEN i.decision = 'gone_again' OR i.decision = 'unchanged' AND i.acl_stands THEN 'unchanged'
             ELSE 'superseded' END
         END
 FROM incoming_document i
 WHERE e.document_id = i.document_id
   AND (e.outcome = 'event'
        OR (e.outcome = 'unchanged' AND (i.decision IN ('superseded', 'ended')
-                                        OR (i.decision = 'renewed' AND NOT i.says_the_same))));
+                                        OR (i.decision = 'renewed' AND NOT i.says_the_same)
+                                        OR (i.decision = 'unchanged' AND NOT i.acl_stands))));
 
 -- name: count_events
 -- Outcomes of a batch.

@@ -80,13 +80,16 @@ ON CONFLICT (subscriber, source) DO UPDATE
 -- the batch.
 SELECT b.batch, b.kind, ceil(extract(epoch FROM b.published_at) * 1000)::bigint AS published_at_ms,
        (extract(epoch FROM b.published_at) * 1000000)::bigint AS published_at_us, b.reason,
-       b.documents_written, b.documents_deleted, b.documents_expired, b.chunks_opened, b.chunks_closed,
+       n.documents_written, n.documents_deleted, n.documents_expired, n.chunks_opened, n.chunks_closed,
        coalesce(b.traceparent, '') AS traceparent,
        coalesce((SELECT max(p.batch) FROM freshet.batch p
                   WHERE p.source = b.source AND p.batch < b.batch AND p.state = 'published'), 0) AS previous_batch
-  FROM freshet.batch b
- WHERE b.source = %(source)s::text AND b.batch > %(cursor)s::bigint AND b.state = 'published'
- ORDER BY b.batch LIMIT 1;
+  FROM (
+      SELECT source, batch, kind, published_at, reason, traceparent FROM freshet.batch
+       WHERE source = %(source)s::text AND batch > %(cursor)s::bigint AND state = 'published'
+       ORDER BY batch LIMIT 1
+  ) b
+ CROSS JOIN LATERAL freshet.batch_counts(b.source, b.batch) n;
 
 -- name: batch_ranges
 -- Offsets of a batch.

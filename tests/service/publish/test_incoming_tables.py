@@ -13,6 +13,9 @@ JUDGEMENT = [
     ("head_key", "int8"),
     ("says_the_same", "bool"),
     ("is_reindexed", "bool"),
+    ("access_id", "int4"),
+    ("is_regranted", "bool"),
+    ("acl_stands", "bool"),
 ]
 TABLES = {
     "incoming_event": (PREPARED_EVENTS, []),

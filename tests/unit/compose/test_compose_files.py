@@ -124,7 +124,7 @@ def test_env_example_changes_nothing_until_a_line_is_uncommented() -> None:
 
 def test_every_setting_is_there_once_with_its_default() -> None:
     assignments = re.findall(r"^#([A-Z_]+)=(.*)$", render(), flags=re.MULTILINE)
-    expected = [("POSTGRES_PASSWORD", "")]
+    expected = [("POSTGRES_PASSWORD", ""), ("POSTGRES_WRITER_PASSWORD", "")]
     expected += [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318")]
     expected += [(setting.name, setting.default) for setting in SETTINGS]
     assert assignments == expected
@@ -169,7 +169,7 @@ def test_make_fetches_nothing_without_a_lock() -> None:
 
 
 def test_no_password_has_a_default_and_the_server_reads_it_from_a_file() -> None:
-    assert not re.findall(r"PASSWORD:-[^}]", COMPOSE)
+    assert not re.findall(r"PASSWORD:-[^}$]", COMPOSE)
     environment = SERVICES["postgres"]["environment"]
     assert "POSTGRES_PASSWORD" not in environment
     assert environment["POSTGRES_PASSWORD_FILE"] == "/run/secrets/postgres_password"

@@ -21,13 +21,19 @@ def worker(
 
 
 def migrate() -> None:
-    """Bring the database's schema and search texts up to this version."""
+    """Bring the database's schema, roles, logins, indexes and search texts up to this version."""
     from corpus.database import migrate as apply_migrations
+    from corpus.embed.space_indexes import build_missing
     from corpus.text_search import rebuild_search_texts
     from workers.config.settings import load
+    from workers.migrations import make_logins
 
-    url = load().database_url
+    settings = load()
+    url = settings.database_url
     done = apply_migrations(url, notify=write_message)
+    make_logins(url, settings.writer_database_url, settings.gateway_database_url)
+    if built := build_missing(url):
+        write_message(f"vector indexes built: {len(built)}")
     if done:
         write_message(f"applied {', '.join(done)}")
     else:

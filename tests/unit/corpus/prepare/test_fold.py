@@ -29,6 +29,8 @@ def event(
     partition: int = 0,
     topic_id: str = "id",
     expires_at_ms: int | None = None,
+    acl: str | None = None,
+    is_upsert: bool = True,
 ) -> FoldableEvent:
     """One event at offset `row`; its time rises with the offset where none is given."""
     time_ms = row if time_ms is None else time_ms
@@ -41,6 +43,8 @@ def event(
         log=f"t/{partition}/{topic_id}",
         expires_at_ms=expires_at_ms,
         observed_at_ms=time_ms,
+        acl=acl,
+        is_upsert=is_upsert,
     )
 
 
@@ -134,6 +138,8 @@ EVENTS = st.lists(
         partition=st.integers(0, 1),
         topic_id=st.sampled_from(["id", ""]),
         expires_at_ms=st.none() | st.integers(0, 9),
+        acl=st.sampled_from([None, "p", "q"]),
+        is_upsert=st.booleans(),
     ),
     max_size=12,
 ).map(
@@ -151,8 +157,25 @@ def state(document: FoldedDocument | None) -> dict[str, object]:
 @given(EVENTS)
 def test_every_event_ends_once(events: list[FoldableEvent]) -> None:
     folded = fold(events)
-    acting = [row for document in folded.documents.values() for row in document.acting]
-    assert sorted(acting + folded.superseded + folded.repeated) == list(range(len(events)))
+    ended = folded.superseded + folded.repeated
+    acting = {row for document in folded.documents.values() for row in document.acting}
+    granting = {document.granting for document in folded.documents.values()}
+    acting |= granting - {None, *ended}
+    assert sorted([*acting, *ended]) == list(range(len(events)))
+
+
+def test_the_last_upsert_of_a_version_says_who_may_read() -> None:
+    events = [event(0, 1, acl="p"), event(1, 1, acl="q"), event(2, 1, acl="r", is_upsert=False)]
+    folded = fold(events)
+    document = folded.documents["a"]
+    assert (document.winner, document.granting, document.granted) == (0, 1, events[1].place)
+    assert (folded.superseded, folded.repeated) == ([2], [])
+
+
+def test_a_list_that_was_revoked_and_given_again_is_no_repetition_of_the_revocation() -> None:
+    folded = fold([event(0, 1, acl="p"), event(1, 1, acl="q"), event(2, 1, acl="p")])
+    assert folded.documents["a"].granting == 2
+    assert (folded.superseded, folded.repeated) == ([1], [2])
 
 
 @given(EVENTS, st.data())

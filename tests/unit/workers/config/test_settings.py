@@ -26,6 +26,8 @@ WRONG = {
     "FRESHET_DATABASE_URL": [
         *("nonsense", "postgresql://[", "=", "host='x", "a=b", "postgresql://u:p@ss@h/d"),
     ],
+    "FRESHET_WRITER_DATABASE_URL": ["nonsense", "postgresql://["],
+    "FRESHET_GATEWAY_DATABASE_URL": ["nonsense", "host='x"],
     "FRESHET_KAFKA_BOOTSTRAP": [
         "a b",
         ",",
