@@ -1,4 +1,6 @@
-"""The vector index of each embedding space: built beside publishing, on a connection of its own.
+"""The vector index of each embedding space, and the indexes of chunks that a migration leaves to a storer.
+
+They are built beside publishing, on a connection of their own.
 
 `CREATE INDEX CONCURRENTLY` lets every source publish meanwhile. It waits for transactions that are under way, so it
 takes as long as the longest of them and belongs into no hot path. A search before the index exists is exact, and
@@ -75,6 +77,24 @@ def space_indexes(connection: Connection) -> list[SpaceIndex]:
     return fetch_all(connection, class_row(SpaceIndex), "space_indexes")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkIndex:
+    """An index of the chunks (query `chunk_indexes`)."""
+
+    name: str
+    state: str  # an `IndexState`
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether a build is to be started."""
+        return self.state != IndexState.BUILT
+
+
+def chunk_indexes(connection: Connection) -> list[ChunkIndex]:
+    """The indexes that purges and look-ups of vectors need."""
+    return fetch_all(connection, class_row(ChunkIndex), "chunk_indexes")
+
+
 def build_missing(url: str) -> list[int]:
     """Build every index that is missing or was interrupted; blocks for as long as that takes.
 
@@ -96,11 +116,15 @@ def build_missing(url: str) -> list[int]:
         ) as connection,
     ):
         # Step 1.
-        if not any(index.is_wanted for index in space_indexes(connection)):
+        indexes = [*space_indexes(connection), *chunk_indexes(connection)]
+        if not any(index.is_wanted for index in indexes):
             return []
         if not _is_only_builder(connection):
             return []
         # Looked up again: the builder before may have just ended.
+        for of_chunks in chunk_indexes(connection):
+            if of_chunks.is_wanted:
+                _build_of_chunks(connection, of_chunks.name)
         wanted = [index for index in space_indexes(connection) if index.is_wanted]
         for index in wanted:
             _build(connection, index)
@@ -113,6 +137,16 @@ def _is_only_builder(connection: Connection) -> bool:
         connection.execute(query("limit_idle_session"), limit)
     values = {"key": _BUILD_LOCK}
     return bool(fetch_one(connection, scalar_row, "try_lock_session", values))
+
+
+def _build_of_chunks(connection: Connection, name: str) -> None:
+    context = {"action": "index_build", "index": name}
+    logger.info("index of chunks is built", extra=context)
+    # Step 2.
+    execute_made(connection, "drop_chunk_index", {"name": name})
+    # Step 3.
+    execute_made(connection, f"build_{name}")
+    logger.info("index of chunks is ready", extra=context | {"action": "index_built"})
 
 
 def _build(connection: Connection, index: SpaceIndex) -> None:

@@ -5,6 +5,8 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
+from workers.config.retention_table import RetentionTable
+from workers.config.table import Table
 from workers.config.tables import (
     AuditTable,
     ConfigFile,
@@ -13,7 +15,6 @@ from workers.config.tables import (
     PreparationTable,
     SourceTable,
     SubscriberTable,
-    Table,
 )
 
 _MAX_SHOWN = 60  # characters of a value
@@ -26,6 +27,7 @@ _TABLES: dict[str, type[Table]] = {
     "source.*.limits": LimitsTable,
     "source.*.freshness": FreshnessTable,
     "source.*.audit": AuditTable,
+    "source.*.retention": RetentionTable,
     "subscriber.*": SubscriberTable,
 }
 

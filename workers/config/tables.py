@@ -5,7 +5,7 @@ A table says how a value is written, its bounds and its help. Its default is tha
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from corpus.deliver.subscription import SubscriberSpec
 from corpus.preparation import PreparationSpec
@@ -18,6 +18,8 @@ from corpus.source import (
 )
 from corpus.versions.scale import VersionScale
 from workers.config import rules
+from workers.config.retention_table import RetentionTable
+from workers.config.table import Table
 from workers.config.values import (
     MAX_PARTITIONS,
     Bytes,
@@ -38,19 +40,6 @@ _LIMITS: Any = BatchLimits()
 _FRESHNESS: Any = FreshnessSpec()
 _AUDIT: Any = AuditSpec()
 _SOURCE: Any = SourceSpec(source="source", topics=("topic",))
-
-
-class Table(BaseModel):
-    """A table of the file: no unknown keys, no text that the database cannot hold."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _without_nul(cls, value: Any) -> Any:
-        if isinstance(value, str) and "\0" in value:
-            raise ValueError("the character U+0000 cannot be stored; leave it out")
-        return value
 
 
 class PreparationTable(Table):
@@ -294,11 +283,22 @@ class SourceTable(Table):
     limits: LimitsTable = LimitsTable()
     freshness: FreshnessTable = FreshnessTable()
     audit: AuditTable = AuditTable()
+    retention: RetentionTable = RetentionTable()
 
     @model_validator(mode="after")
     def _once(self) -> "SourceTable":
         if self.topics and len(set(self.topics)) < len(self.topics):
             raise ValueError("topics names a topic twice")
+        return self
+
+    @model_validator(mode="after")
+    def _restorable(self) -> "SourceTable":
+        history, expire = self.retention.history, self.freshness.expire_after
+        if history is not None and expire is not None and history < expire:
+            raise ValueError(
+                f"retention.history ({history} s) must not be shorter than freshness.expire_after ({expire} s): "
+                "what was withdrawn could not be restored, nor counted by the next checks"
+            )
         return self
 
     def spec(self, name: str) -> SourceSpec:
@@ -321,6 +321,7 @@ class SourceTable(Table):
             limits=self.limits.spec(),
             freshness=self.freshness.spec(),
             audit=self.audit.spec(),
+            retention=self.retention.spec(),
         )
 
 

@@ -291,7 +291,7 @@ SELECT 'batch ' || b.batch || ' ' || concat_ws('/', b.topic, b.partition) AS sub
 
 -- name: audit_notices
 -- Notices that were not sent: of a batch behind the cursor that was never acknowledged, or ahead of it for long while
--- the delivery is idle, or has no cursor.
+-- the delivery is idle, or has no cursor. Of what is behind the cursor, a purge may have removed the oldest.
 SELECT u.subscriber AS subject, 'a notice of batch ' || min(b.batch) AS expected,
        count(*) || ' batches without a notice; its delivery is ' || coalesce(max(d.state), 'gone') AS actual
   FROM freshet.subscription u
@@ -300,8 +300,10 @@ SELECT u.subscriber AS subject, 'a notice of batch ' || min(b.batch) AS expected
   LEFT JOIN freshet.delivered_notice n
     ON n.subscriber = u.subscriber AND n.source = u.source AND n.batch = b.batch
  WHERE u.source = %(source)s::text AND u.state = 'active' AND n.batch IS NULL
-   AND (b.batch <= d.cursor_batch
-        OR (coalesce(d.state, 'idle') = 'idle' AND b.published_at < now() - interval '10 minutes'))
+   AND (b.batch <= d.cursor_batch AND b.batch > coalesce(
+            (SELECT r.notices_upto FROM freshet.retention r WHERE r.source = u.source), 0)
+        OR (b.batch > coalesce(d.cursor_batch, u.from_batch) AND coalesce(d.state, 'idle') = 'idle'
+            AND b.published_at < now() - interval '10 minutes'))
  GROUP BY u.subscriber;
 
 -- name: audit_sample_texts
@@ -480,7 +482,8 @@ UPDATE freshet.delivery d
         JOIN freshet.batch b ON b.source = u.source AND b.batch > u.from_batch AND b.state = 'published'
         LEFT JOIN freshet.delivered_notice n
           ON n.subscriber = u.subscriber AND n.source = u.source AND n.batch = b.batch
-       WHERE u.source = %(source)s::text AND u.subscriber = ANY(%(subscribers)s::text[]) AND n.batch IS NULL
+        LEFT JOIN freshet.retention r ON r.source = u.source
+       WHERE b.batch > coalesce(r.notices_upto, 0) AND u.source = %(source)s::text AND u.subscriber = ANY(%(subscribers)s::text[]) AND n.batch IS NULL
        GROUP BY u.subscriber
   ) m
  WHERE d.source = %(source)s::text AND d.subscriber = m.subscriber AND d.cursor_batch >= m.batch;

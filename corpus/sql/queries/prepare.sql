@@ -57,7 +57,7 @@ WHERE source = %(source)s AND topic = %(topic)s AND topic_id = %(topic_id)s AND 
 SELECT document_id, document_key, version, visible_to IS NULL AS visible,
        coalesce(end_reason = 'expired', false) AS expired, content_sha256, cleaned_sha256, pipeline, space_id,
        content_type, title, language_from, language, language_note, first_record, freshet.written_of(d) AS written,
-       deletes
+       deletes, purged_at IS NOT NULL AS purged
 FROM freshet.document d
 WHERE source = %(source)s AND is_head AND document_id = ANY(%(document_ids)s::text[]);
 

@@ -98,14 +98,15 @@ WHERE i.version IS NOT NULL AND (i.version < h.version OR %(own_first)s AND i.ve
 -- otherwise now (`is_again`). `tombstone`: a delete without a version, of this batch or
 -- of one before, deletes the document. `remembered`: only deletes without a version are known of it. `renewed`: the
 -- head's version was sent again with a later end, or after it expired; its content stays. `ended`: the same, but that
--- end has passed, so the document stays withdrawn. `unchanged`: the winner is the head sent again. `superseded`: the
+-- end has passed, so the document stays withdrawn. A head whose content was purged is opened with that of the event
+-- (`upsert`). `unchanged`: the winner is the head sent again. `superseded`: the
 -- head stands. `gone`: the head is a tombstone and stays one; `gone_again`: and the winner is the same delete.
 WITH met AS (
     SELECT i.document_id, i.op, i.version, h.document_key AS head_key, h.kind AS head_kind,
            coalesce(h.end_reason = 'expired', false) AS is_expired, h.expires_at AS head_expires_at,
            h.observed_at AS head_observed_at, freshet.written_of(h) AS head_written,
            h.first_record AS head_first_record, i.first_record::jsonb AS first_record,
-           coalesce(i.is_again, false) AND h.pipeline <> %(pipeline)s AS is_again,
+           coalesce(i.is_again, false) AND h.pipeline <> %(pipeline)s AS is_again, h.purged_at IS NOT NULL AS is_purged,
            i.written::jsonb AS written, i.expires_at,
            CASE WHEN compared.rank >= 0 THEN i.version ELSE coalesce(h.version, -1) END AS new_version,
            CASE WHEN h.deletes IS NULL THEN i.deletes::jsonb WHEN i.deletes IS NULL THEN h.deletes
@@ -144,7 +145,7 @@ WITH met AS (
     ) compared
 ), merged AS (
     SELECT document_id, op, head_key, head_kind, is_expired, head_expires_at, head_observed_at, new_version,
-           says_the_same, deletes, language, is_again, head_first_record, first_record,
+           says_the_same, deletes, language, is_again, is_purged, head_first_record, first_record,
            CASE WHEN rank = 'earlier' AND says_the_same THEN 'later' ELSE rank END AS rank,
            CASE rank WHEN 'newer' THEN written WHEN 'older' THEN head_written
                      ELSE freshet.earliest(head_written, written) END AS written,
@@ -185,6 +186,8 @@ SET head_key = j.head_key,
         WHEN j.head_kind = 'tombstone' THEN 'gone'
         WHEN j.is_deleted THEN 'tombstone'
         WHEN j.is_prepared_again THEN 'upsert'
+        WHEN j.rank = 'later' AND j.is_renewed AND j.is_purged
+        THEN CASE j.op WHEN 'upsert' THEN 'upsert' ELSE 'superseded' END
         WHEN j.rank = 'later' AND j.is_renewed THEN 'renewed'
         WHEN j.rank = 'later' AND j.expires_at IS DISTINCT FROM j.head_expires_at THEN 'ended'
         WHEN j.rank = 'later' AND j.says_the_same AND NOT j.is_expired THEN 'unchanged'
@@ -429,13 +432,14 @@ INSERT INTO freshet.document (source, document_id, version, kind, is_head, visib
     end_detail, uri, title, content_type, metadata, acl, raw_sha256, content_sha256, cleaned_sha256, content_bytes,
     pipeline, space_id, chunk_ids, chunk_starts, chunk_headings, event_at, observed_at, verified_at, expires_at, batch,
     topic, partition, record_offset, received_characters, kept_characters, dropped, tokens, unknown_tokens,
-    unknown_characters, language, language_from, language_note, stated_language, first_record, written, deletes)
+    unknown_characters, language, language_from, language_note, stated_language, first_record, written, deletes,
+    purged_at)
 SELECT h.source, h.document_id, h.version, h.kind, true, h.visible_to, h.visible_to, h.end_reason, h.end_detail, h.uri,
        h.title, h.content_type, h.metadata, h.acl, h.raw_sha256, h.content_sha256, h.cleaned_sha256, h.content_bytes,
        h.pipeline, h.space_id, h.chunk_ids, h.chunk_starts, h.chunk_headings, h.event_at, i.observed_at, h.verified_at,
        i.expires_at, h.batch, h.topic, h.partition, h.record_offset, h.received_characters, h.kept_characters,
        h.dropped, h.tokens, h.unknown_tokens, h.unknown_characters, h.language, h.language_from, h.language_note,
-       h.stated_language, h.first_record, i.written::jsonb, i.deletes::jsonb
+       h.stated_language, h.first_record, i.written::jsonb, i.deletes::jsonb, h.purged_at
 FROM incoming_document i
 JOIN freshet.document h ON h.document_key = i.head_key
 WHERE i.decision = 'ended';
@@ -667,7 +671,7 @@ INSERT INTO freshet.document (source, document_id, version, kind, is_head, visib
     content_bytes, pipeline, space_id, chunk_ids, chunk_starts, chunk_headings, event_at, observed_at, verified_at,
     expires_at, batch, topic, partition, record_offset, received_characters, kept_characters, dropped, tokens,
     unknown_tokens, unknown_characters, language, language_from, language_note, stated_language, first_record, written,
-    deletes)
+    deletes, purged_at)
 SELECT h.source, h.document_id, %(new_version)s, h.kind, true, %(published_at)s,
        CASE WHEN NOT was.visible THEN %(published_at)s::timestamptz END,
        CASE WHEN NOT was.visible THEN h.end_reason END,
@@ -677,7 +681,7 @@ SELECT h.source, h.document_id, %(new_version)s, h.kind, true, %(published_at)s,
        h.expires_at, %(batch)s, h.topic, h.partition, h.record_offset, h.received_characters, h.kept_characters,
        h.dropped, h.tokens,
        h.unknown_tokens, h.unknown_characters, h.language, h.language_from, h.language_note, h.stated_language, NULL,
-       freshet.written_of(h), h.deletes
+       freshet.written_of(h), h.deletes, h.purged_at
 FROM freshet.document h
 CROSS JOIN LATERAL (SELECT h.end_batch = %(batch)s AND h.end_reason = 'replaced' AS visible) was
 WHERE h.document_key = %(head_key)s;
