@@ -2,7 +2,7 @@
 
 Phases, in order; each is a number of pages, and a page is one short transaction::
 
-    begin ─► withdrawn ─► chunks ─► versions ─► dead_letters ─► notices ─► reports ─► audits ─► done
+    begin ─► withdrawn ─► chunks ─► versions ─► vectors ─► dead_letters ─► notices ─► reports ─► audits ─► done
 
 """
 
@@ -21,6 +21,9 @@ class Phase(StrEnum):
     WITHDRAWN = "withdrawn"  # what withdrawn documents said; their heads stay
     CHUNKS = "chunks"  # that were closed before the horizon
     VERSIONS = "versions"  # of documents, that ended before the horizon
+    VECTORS = (
+        "vectors"  # in the embedding store: held by a chunk, too, or by none for long
+    )
     DEAD_LETTERS = "dead_letters"  # their bytes
     NOTICES = "notices"  # who was notified of which batch
     REPORTS = "reports"  # of freshness checks

@@ -19,6 +19,7 @@ from tests.bench import (
     fairness,
     latency,
     memory,
+    purge,
     retrieval,
     throughput,
 )
@@ -38,6 +39,7 @@ BENCHES: dict[str, Callable[[], dict[str, Any]]] = {
     "day": day.run,
     "memory": memory.run,
     "audit": audit.run,
+    "purge": purge.run,
     "gold": gold.run,
     "context-scifact": context.run_scifact,
     "context-peps": context.run_peps,

@@ -70,8 +70,9 @@ SET LOCAL lock_timeout = '10s';
 ALTER TABLE freshet.document ADD COLUMN purged_at timestamptz;
 -- An audit must know that a record was refused, so the row stays; its bytes do not.
 ALTER TABLE freshet.dead_letter ADD COLUMN purged_at timestamptz;
--- A vector that belongs to another text is not taken for this one.
-ALTER TABLE freshet.chunk ADD COLUMN has_wrong_vector boolean;
+ALTER TABLE freshet.chunk
+    ADD COLUMN vector_hash bigint,                            -- of the vector when it was made; null: opened before this column
+    ADD COLUMN has_wrong_vector boolean;                      -- true: it belongs to another text, and is taken for none
 
 CREATE INDEX document_ended ON freshet.document (source, visible_to)
     WHERE visible_to IS NOT NULL AND (NOT is_head OR (kind = 'document' AND purged_at IS NULL));
@@ -84,6 +85,17 @@ BEGIN
         CREATE INDEX chunk_ended ON freshet.chunk (source, visible_to) WHERE visible_to IS NOT NULL;
         CREATE INDEX chunk_vector ON freshet.chunk (space_id, text_sha256) WHERE has_wrong_vector IS NULL;
     END IF;
+END $$;
+
+-- A vector's hash, by which an audit finds one that was changed: there is no second copy of it.
+CREATE FUNCTION freshet.hash_of_vector(p_vector vector) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT hashbyteaextended(vector_send(p_vector), 0)
+$$;
+
+-- A text that is published has no vector, neither in the embedding store nor in a chunk: it was removed meanwhile.
+CREATE FUNCTION freshet.missing_vector(p_sha256 bytea) RETURNS smallint LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RAISE EXCEPTION 'text % has no vector any more', encode(p_sha256, 'hex') USING ERRCODE = 'FR004';
 END $$;
 
 -- Whether the vector of a text can be looked up in the chunks. Until then the embedding store keeps what chunks hold, too.

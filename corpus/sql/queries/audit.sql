@@ -179,7 +179,7 @@ WITH shown_document AS MATERIALIZED (
                 WHEN p.context = 'none' AND NOT c.truncated AND c.text_sha256 <> sha256(convert_to(c.text, 'UTF8'))
                 THEN 'text_hash_differs'
                 WHEN c.space_id IS DISTINCT FROM l.space_id THEN 'wrong_space'
-                WHEN e.space_id IS NULL THEN 'vector_missing'
+                WHEN c.vector_hash <> freshet.hash_of_vector(c.embedding) THEN 'vector_of_other_text'
                 WHEN e.embedding <> c.embedding AND (e.embedding <=> c.embedding) > %(max_distance)s::double precision
                 THEN 'vector_of_other_text'
                 WHEN coalesce(c.language, %(language)s::text) <> l.language THEN 'search_text_differs'
@@ -442,20 +442,23 @@ UPDATE freshet.document
  WHERE source = %(source)s::text AND document_id = ANY(%(document_ids)s::text[]) AND visible_to IS NULL;
 
 -- name: close_damaged_chunks
--- Chunks that readers must not see: of no document, or with another text, space or vector than they say.
-UPDATE freshet.chunk SET visible_to = %(published_at)s::timestamptz
+-- Chunks that readers must not see: of no document, or with another text, space or vector than they say. The vectors of
+-- those that are `damaged` are taken for no text again.
+UPDATE freshet.chunk
+   SET visible_to = %(published_at)s::timestamptz,
+       has_wrong_vector = CASE WHEN chunk_id = ANY(%(damaged)s::bigint[]) THEN true ELSE has_wrong_vector END
  WHERE source = %(source)s::text AND chunk_id = ANY(%(chunk_ids)s::bigint[]) AND visible_to IS NULL;
 
 -- name: forget_wrong_vectors
--- Vectors that belong to another text; they are made again when a batch needs them.
+-- Vectors that belong to another text, in the embedding store and wherever a chunk has a copy; they are made again when
+-- a batch needs them.
+WITH copies AS (
+    UPDATE freshet.chunk o SET has_wrong_vector = true FROM freshet.chunk c
+     WHERE c.chunk_id = ANY(%(chunk_ids)s::bigint[]) AND o.space_id = c.space_id AND o.text_sha256 = c.text_sha256
+       AND o.embedding = c.embedding AND o.chunk_id <> ALL(%(chunk_ids)s::bigint[]) AND o.has_wrong_vector IS NULL
+)
 DELETE FROM freshet.embedding e USING freshet.chunk c
  WHERE c.chunk_id = ANY(%(chunk_ids)s::bigint[]) AND e.space_id = c.space_id AND e.text_sha256 = c.text_sha256;
-
--- name: take_stored_vectors
--- Give chunks the vectors of their texts.
-UPDATE freshet.chunk c SET embedding = e.embedding FROM freshet.embedding e
- WHERE c.source = %(source)s::text AND c.chunk_id = ANY(%(chunk_ids)s::bigint[])
-   AND e.space_id = c.space_id AND e.text_sha256 = c.text_sha256;
 
 -- name: index_chunks_again
 -- Give chunks the search terms of their texts, in the language of their documents.

@@ -208,17 +208,6 @@ LEFT JOIN freshet.document h ON h.document_key = i.reuse_key AND h.is_head AND h
     AND h.cleaned_sha256 = i.cleaned_sha256
 WHERE i.decision = 'upsert' AND (i.cleaned_sha256 IS NULL OR (i.reuse_key IS NOT NULL AND h.document_key IS NULL));
 
--- name: missing_vectors
--- Texts that have no vector in the batch's space.
-SELECT count(*) AS texts FROM (
-    SELECT DISTINCT k.text_sha256 FROM incoming_chunk k
-    JOIN incoming_document i USING (document_id)
-    WHERE i.decision = 'upsert' AND i.reuse_key IS NULL
-) needed
-WHERE NOT EXISTS (
-    SELECT FROM freshet.embedding e WHERE e.space_id = %(space_id)s AND e.text_sha256 = needed.text_sha256
-);
-
 -- name: close_chunks
 -- Close the chunks that the new versions do not contain, those that are indexed in another language than theirs, and
 -- those that stand below other headings now: a chunk's search text has its headings. One whose headings are not known
@@ -242,12 +231,15 @@ WHERE c.source = %(source)s AND c.document_id = i.document_id AND c.visible_to I
        ));
 
 -- name: open_chunks
--- Open the chunks that are new, with their vectors; the places of one text in a document are one chunk.
+-- Open the chunks that are new, with their vectors; the places of one text in a document are one chunk. A vector is in
+-- the embedding store until a chunk holds it, and is then found there: both are looked at in one snapshot, so it does
+-- not matter who publishes it meanwhile. A text without one ends the transaction (FR004).
 INSERT INTO freshet.chunk (source, document_id, text_sha256, text, token_count, truncated, headings, search_text,
-    language, space_id, dimensions, embedding, visible_from, batch)
+    language, space_id, dimensions, embedding, vector_hash, visible_from, batch)
 SELECT %(source)s, k.document_id, k.text_sha256, k.text, k.token_count, k.truncated, k.headings,
-       freshet.search_text(k.language::regconfig, k.text, k.headings), k.language, e.space_id, e.dimensions,
-       e.embedding, %(published_at)s, %(batch)s
+       freshet.search_text(k.language::regconfig, k.text, k.headings), k.language,
+       coalesce(v.space_id, freshet.missing_vector(k.text_sha256)), v.dimensions, v.embedding, v.vector_hash,
+       %(published_at)s, %(batch)s
 FROM (
     SELECT k.document_id, k.text_sha256, i.language, min(k.text) AS text, min(k.token_count) AS token_count,
            bool_or(k.truncated) AS truncated, freshet.headings_of(array_agg(k.heading)) AS headings,
@@ -257,7 +249,15 @@ FROM (
     WHERE i.decision = 'upsert' AND i.reuse_key IS NULL
     GROUP BY k.document_id, k.text_sha256, i.language
 ) k
-JOIN freshet.embedding e ON e.space_id = %(space_id)s AND e.text_sha256 = k.text_sha256
+LEFT JOIN LATERAL (
+    SELECT e.space_id, e.dimensions, e.embedding, freshet.hash_of_vector(e.embedding) AS vector_hash
+    FROM freshet.embedding e WHERE e.space_id = %(space_id)s AND e.text_sha256 = k.text_sha256
+    UNION ALL
+    SELECT c.space_id, c.dimensions, c.embedding, c.vector_hash
+    FROM freshet.chunk c
+    WHERE c.space_id = %(space_id)s AND c.text_sha256 = k.text_sha256 AND c.has_wrong_vector IS NULL
+    LIMIT 1
+) v ON true
 WHERE NOT EXISTS (
     SELECT FROM freshet.chunk c
     WHERE c.source = %(source)s AND c.document_id = k.document_id AND c.text_sha256 = k.text_sha256
@@ -265,14 +265,29 @@ WHERE NOT EXISTS (
 )
 ORDER BY k.document_id, k.ordinal;  -- hits of equal score come in the order of their chunks' numbers
 
+-- name: forget_held_vectors
+-- The embedding store forgets the vectors that the batch's chunks hold now: each is stored once. One that another
+-- publish forgets at this moment is left to it; should that fail, a purge finds it.
+WITH held AS (
+    SELECT e.space_id, e.text_sha256 FROM freshet.embedding e
+    WHERE freshet.finds_vectors_of_chunks() AND e.space_id = %(space_id)s AND e.text_sha256 IN (
+        SELECT k.text_sha256 FROM incoming_chunk k
+        JOIN incoming_document i USING (document_id)
+        WHERE i.decision = 'upsert' AND i.reuse_key IS NULL
+    )
+    FOR UPDATE SKIP LOCKED
+)
+DELETE FROM freshet.embedding e USING held
+WHERE e.space_id = held.space_id AND e.text_sha256 = held.text_sha256;
+
 -- name: reindex_chunks
 -- Open the chunks again that stay in a document whose language is another now, with their vectors; returns how many.
 WITH opened AS (
     INSERT INTO freshet.chunk (source, document_id, text_sha256, text, token_count, truncated, headings, search_text,
-        language, space_id, dimensions, embedding, visible_from, batch)
+        language, space_id, dimensions, embedding, vector_hash, has_wrong_vector, visible_from, batch)
     SELECT c.source, c.document_id, c.text_sha256, c.text, c.token_count, c.truncated, c.headings,
            freshet.search_text(i.language::regconfig, c.text, c.headings), i.language, c.space_id, c.dimensions,
-           c.embedding, %(published_at)s, %(batch)s
+           c.embedding, c.vector_hash, c.has_wrong_vector, %(published_at)s, %(batch)s
     FROM incoming_document i
     JOIN freshet.document h ON h.document_key = i.reuse_key
     JOIN freshet.chunk c ON c.chunk_id = ANY(h.chunk_ids) AND coalesce(c.language, %(language)s) <> i.language
@@ -294,9 +309,10 @@ ON CONFLICT DO NOTHING;
 -- name: reopen_chunks
 -- Open the chunks of expired versions that were sent again: as they were, with their vectors.
 INSERT INTO freshet.chunk (source, document_id, text_sha256, text, token_count, truncated, headings, search_text,
-    language, space_id, dimensions, embedding, visible_from, batch)
+    language, space_id, dimensions, embedding, vector_hash, has_wrong_vector, visible_from, batch)
 SELECT c.source, c.document_id, c.text_sha256, c.text, c.token_count, c.truncated, c.headings, c.search_text,
-       c.language, c.space_id, c.dimensions, c.embedding, %(published_at)s, %(batch)s
+       c.language, c.space_id, c.dimensions, c.embedding, c.vector_hash, c.has_wrong_vector, %(published_at)s,
+       %(batch)s
 FROM incoming_document i
 JOIN freshet.document h ON h.document_key = i.head_key AND h.visible_to IS NOT NULL
 JOIN freshet.chunk c ON c.chunk_id = ANY(h.chunk_ids)

@@ -92,6 +92,37 @@ WITH gone AS (
 )
 SELECT count(*) AS looked_at, '' AS after, jsonb_build_object('versions', count(*)) AS removed FROM gone;
 
+-- name: purge_vectors
+-- A page of the embedding store: vectors that a chunk holds as well, and those that none has held for long. Pages follow
+-- the batches that the texts were embedded for.
+WITH page AS (
+    SELECT e.space_id, e.text_sha256, e.batch, e.created_at,
+           EXISTS (
+               SELECT FROM freshet.chunk c
+                WHERE c.space_id = e.space_id AND c.text_sha256 = e.text_sha256 AND c.has_wrong_vector IS NULL
+           ) AS is_in_chunk
+      FROM (
+          SELECT i.space_id, i.text_sha256, i.batch, i.created_at FROM freshet.embedding i
+           WHERE i.source = %(source)s::text AND freshet.finds_vectors_of_chunks()
+             AND (i.batch, i.text_sha256) > (
+                 coalesce(nullif(split_part(%(after)s::text, ' ', 1), ''), '-1')::bigint,
+                 decode(split_part(%(after)s::text, ' ', 2), 'hex'))
+           ORDER BY i.batch, i.text_sha256 LIMIT %(limit)s::bigint
+      ) e
+), gone AS (
+    DELETE FROM freshet.embedding e USING page p
+     WHERE e.space_id = p.space_id AND e.text_sha256 = p.text_sha256
+       AND (p.is_in_chunk OR p.created_at <= %(embeddings_until)s::timestamptz)
+    RETURNING p.is_in_chunk
+)
+SELECT (SELECT count(*) FROM page) AS looked_at,
+       coalesce((
+           SELECT p.batch || ' ' || encode(p.text_sha256, 'hex') FROM page p ORDER BY p.batch DESC, p.text_sha256 DESC
+            LIMIT 1), '') AS after,
+       jsonb_build_object('vectors_stored_twice', count(*) FILTER (WHERE is_in_chunk),
+                          'vectors', count(*) FILTER (WHERE NOT is_in_chunk)) AS removed
+  FROM gone;
+
 -- name: purge_dead_letters
 -- A page of dead letters whose time has come: the row stays, so that an audit knows that its record was refused, and
 -- its bytes go. One that is not on its topic yet waits.
@@ -170,6 +201,13 @@ SELECT w.source, w.history_from, w.held_by,
            'versions', (
                SELECT count(*) FROM freshet.document d
                 WHERE d.source = w.source AND d.visible_to <= w.versions_until AND NOT d.is_head),
+           'vectors', (
+               SELECT count(*) FROM freshet.embedding e
+                WHERE e.source = w.source AND freshet.finds_vectors_of_chunks()
+                  AND (e.created_at <= w.embeddings_until OR EXISTS (
+                      SELECT FROM freshet.chunk c
+                       WHERE c.space_id = e.space_id AND c.text_sha256 = e.text_sha256
+                         AND c.has_wrong_vector IS NULL))),
            'dead_letters', (
                SELECT count(*) FROM freshet.dead_letter l
                 WHERE l.source = w.source AND l.purged_at IS NULL AND l.produced_at IS NOT NULL
