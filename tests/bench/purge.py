@@ -36,7 +36,8 @@ _BATCH = 200  # documents of one published batch
 _LEAST_BATCHES = 10  # on which a speed rests
 _QUERIES = 50
 _MEASURED = 10_000  # chunks whose bytes are measured
-_CENTRES = 1_000  # vectors lie around so many
+_CENTRES = max(10, CHUNKS // 100)  # vectors lie around so many
+_SPREAD = 0.5  # of the vectors around a centre, whose parts have a spread of 1
 _MAX_SLOWER = 1.1
 _MIN_RECALL = 0.95
 _DAY = 86_400
@@ -109,7 +110,7 @@ class _Corpus:
     def _vectors(self, count: int) -> Any:
         near = self.centres[self.random.integers(0, _CENTRES, count)]
         noise = self.random.standard_normal((count, 384), np.float32)
-        vectors = near + noise
+        vectors = near + _SPREAD * noise
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
     def _fill(self) -> None:
