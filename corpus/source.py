@@ -10,6 +10,7 @@ from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from corpus.errors import UnreadableSpecError
 from corpus.preparation import NO_CONTEXT, Context, PreparationSpec
+from corpus.retention.spec import RetentionSpec
 from corpus.versions.scale import VersionScale
 
 
@@ -143,6 +144,7 @@ class SourceSpec:
     limits: BatchLimits = field(default_factory=BatchLimits)
     freshness: FreshnessSpec = field(default_factory=FreshnessSpec)
     audit: AuditSpec = field(default_factory=AuditSpec)
+    retention: RetentionSpec = field(default_factory=RetentionSpec)
 
     def to_json(self) -> dict[str, Any]:
         """The specification as it is stored."""
@@ -218,7 +220,12 @@ def read_spec(source: str, stored: Any) -> SourceSpec:
 
 
 Specification = type[
-    SourceSpec | PreparationSpec | BatchLimits | FreshnessSpec | AuditSpec
+    SourceSpec
+    | PreparationSpec
+    | BatchLimits
+    | FreshnessSpec
+    | AuditSpec
+    | RetentionSpec
 ]
 
 # Fields of a specification that are specifications themselves.
@@ -227,6 +234,7 @@ _PARTS: dict[str, Specification] = {
     "limits": BatchLimits,
     "freshness": FreshnessSpec,
     "audit": AuditSpec,
+    "retention": RetentionSpec,
 }
 _SCALARS = tuple(
     declared.name

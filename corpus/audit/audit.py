@@ -57,9 +57,10 @@ class FindingKind(StrEnum):
     CHUNKS_DIFFER = "chunks_differ"  # from what splitting the document gives
     TEXT_HASH_DIFFERS = "text_hash_differs"  # from the chunk's text
     WRONG_SPACE = "wrong_space"
-    VECTOR_MISSING = "vector_missing"  # in the embedding store
+    VECTOR_MISSING = "vector_missing"  # of audits before vectors were stored once
     VECTOR_OF_OTHER_TEXT = "vector_of_other_text"
-    STORED_VECTOR_OF_OTHER_TEXT = "stored_vector_of_other_text"  # in the store, too
+    # By what the model gives, though not by its hash.
+    STORED_VECTOR_OF_OTHER_TEXT = "stored_vector_of_other_text"
     SEARCH_TEXT_DIFFERS = "search_text_differs"  # from what text search needs
     NOT_FOUND_BY_SEARCH = "not_found_by_search"
     LEDGER_DOES_NOT_ADD_UP = "ledger_does_not_add_up"
@@ -73,7 +74,6 @@ class Remedy(StrEnum):
     READ_AGAIN = "read_again"  # the document's records replace what is visible
     WITHDRAW = "withdraw"  # by an expiry, which the entity publishes
     CLOSE = "close"  # a chunk that belongs to no document
-    TAKE_VECTOR = "take_vector"  # the one in the embedding store
     INDEX_AGAIN = "index_again"  # the chunk's search text
     NOTIFY = "notify"  # the subscriber's cursor goes back
     BY_HAND = "by_hand"  # a person must look: see the runbook
@@ -82,7 +82,6 @@ class Remedy(StrEnum):
 _REMEDIES: dict[FindingKind, Remedy] = {
     FindingKind.EXTRA: Remedy.WITHDRAW,
     FindingKind.CHUNK_WITHOUT_DOCUMENT: Remedy.CLOSE,
-    FindingKind.VECTOR_OF_OTHER_TEXT: Remedy.TAKE_VECTOR,
     FindingKind.SEARCH_TEXT_DIFFERS: Remedy.INDEX_AGAIN,
     FindingKind.NOT_FOUND_BY_SEARCH: Remedy.BY_HAND,
     FindingKind.LEDGER_DOES_NOT_ADD_UP: Remedy.BY_HAND,

@@ -235,7 +235,6 @@ _EXPECTED = {
     FindingKind.DOCUMENT_WITHOUT_CHUNKS: "every chunk that it lists visible",
     FindingKind.TEXT_HASH_DIFFERS: "the hash of its text",
     FindingKind.WRONG_SPACE: "the space of its source",
-    FindingKind.VECTOR_MISSING: "a vector in the embedding store",
     FindingKind.VECTOR_OF_OTHER_TEXT: "the vector of its text",
     FindingKind.SEARCH_TEXT_DIFFERS: "the terms of its text",
 }

@@ -1,4 +1,6 @@
-"""The vector index of each embedding space: built beside publishing, on a connection of its own.
+"""The vector index of each embedding space, and the indexes of chunks that a migration leaves to a storer.
+
+They are built beside publishing, on a connection of their own.
 
 `CREATE INDEX CONCURRENTLY` lets every source publish meanwhile. It waits for transactions that are under way, so it
 takes as long as the longest of them and belongs into no hot path. A search before the index exists is exact, and
@@ -77,6 +79,24 @@ def space_indexes(connection: Connection) -> list[SpaceIndex]:
     return fetch_all(connection, class_row(SpaceIndex), "space_indexes")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkIndex:
+    """An index of the chunks (query `chunk_indexes`)."""
+
+    name: str
+    state: str  # an `IndexState`
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether a build is to be started."""
+        return self.state != IndexState.BUILT
+
+
+def chunk_indexes(connection: Connection) -> list[ChunkIndex]:
+    """The indexes that purges and look-ups of vectors need."""
+    return fetch_all(connection, class_row(ChunkIndex), "chunk_indexes")
+
+
 def build_missing(url: str | Secret) -> list[int]:
     """Build every index that is missing or was interrupted; blocks for as long as that takes.
 
@@ -101,17 +121,20 @@ def build_missing(url: str | Secret) -> list[int]:
         ) as connection,
     ):
         # Step 1.
-        if not any(index.is_wanted for index in space_indexes(connection)):
+        indexes = [*space_indexes(connection), *chunk_indexes(connection)]
+        if not any(index.is_wanted for index in indexes):
             return []
         if not _is_only_builder(connection):
             return []
         # Looked up again: the builder before may have just ended.
         wanted = [index for index in space_indexes(connection) if index.is_wanted]
-        build = _build
-        if not fetch_one(connection, scalar_row, "owns_tables"):
-            build = _have_built
+        is_owner = bool(fetch_one(connection, scalar_row, "owns_tables"))
+        build = _build if is_owner else _have_built
         for index in wanted:
             build(connection, index)
+        for of_chunks in chunk_indexes(connection):
+            if of_chunks.is_wanted:
+                _build_of_chunks(connection, of_chunks, is_owner=is_owner)
     return [index.space_id for index in wanted]
 
 
@@ -131,6 +154,24 @@ def _have_built(connection: Connection, index: SpaceIndex) -> None:
             "own the tables: run `freshet migrate` as their owner, which builds it; until then searches are exact, "
             "and slower"
         )
+
+
+def _build_of_chunks(
+    connection: Connection, index: ChunkIndex, *, is_owner: bool
+) -> None:
+    name = index.name
+    if not is_owner:
+        raise ConfigurationError(
+            f"the index {name} is {index.state}, and the user {connection.info.user!r} does not own the tables: run "
+            "`freshet migrate` as their owner, which builds it; until then purges wait, and vectors are stored twice"
+        )
+    context = {"action": "index_build", "index": name}
+    logger.info("index of chunks is built", extra=context)
+    # Step 2.
+    execute_made(connection, "drop_chunk_index", {"name": name})
+    # Step 3.
+    execute_made(connection, f"build_{name}")
+    logger.info("index of chunks is ready", extra=context | {"action": "index_built"})
 
 
 def _build(connection: Connection, index: SpaceIndex) -> None:

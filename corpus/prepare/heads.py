@@ -33,6 +33,7 @@ class Head:
     first_record: tuple[int, str, int, int] | None = None  # a `Place`
     written: StoredMarks | None = None  # see `FoldedDocument.written`
     deletes: StoredMarks | None = None  # see `FoldedDocument.deletes`
+    purged: bool = False  # its content is gone: it was withdrawn, long ago
 
     @property
     def ranked(self) -> Ranked:
@@ -43,7 +44,8 @@ class Head:
         """Whether the content of the document's winner will certainly not be used.
 
         Versions only rise, and the first record of a version only moves back, so what is outranked stays so. An expired
-        document that is sent again comes back with the content that it had.
+        document that is sent again comes back with the content that it had, or, where that was purged, with the content
+        that is sent.
 
         Args:
             document: what its events come to.
@@ -51,6 +53,8 @@ class Head:
         """
         if document.winner_version != self.version:
             return document.ranked.is_below(self.ranked, own_first=own_first)
+        if self.purged:
+            return False
         if self.first_record is None or document.first is None:
             return True
         return document.first >= Place(*self.first_record)

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
+import psycopg
 from psycopg.rows import class_row, scalar_row
 
 from corpus.errors import MissingVectorError, StalePreparationError
 from corpus.publish.ledger import Counts
 from corpus.publish.transaction import PublishTransaction
 
+_MISSING_VECTOR = "FR005"  # SQLSTATE of freshet.missing_vector
 # The planner takes decisions for rare; above this many, real figures are worth an ANALYZE.
 _ANALYZE_DECISIONS = 50
 
@@ -25,7 +27,6 @@ def judge(transaction: PublishTransaction) -> None:
 
     Raises:
         StalePreparationError: a document's preparation used a row of the corpus that has changed since.
-        MissingVectorError: a text has no vector yet.
     """
     if transaction.execute("decide") > _ANALYZE_DECISIONS:
         transaction.execute("analyze_decided")
@@ -35,11 +36,21 @@ def judge(transaction: PublishTransaction) -> None:
             f"{stale.documents} documents changed after they were prepared, for example {stale.example!r}; "
             "prepare again"
         )
-    missing: int = transaction.fetch_one(scalar_row, "missing_vectors")
-    if missing:
+
+
+def _open_chunks(transaction: PublishTransaction) -> int:
+    """Open the chunks that are new; each vector is then stored once, with its chunk."""
+    try:
+        opened = transaction.execute("open_chunks")
+    except psycopg.DatabaseError as error:
+        if error.sqlstate != _MISSING_VECTOR:
+            raise
         raise MissingVectorError(
-            f"{missing} texts have no vector in embedding space {transaction.space_id}; embed again"
-        )
+            f"a text has no vector in embedding space {transaction.space_id}; embed again"
+        ) from error
+    if opened:
+        transaction.execute("forget_held_vectors")
+    return opened
 
 
 def write_changes(transaction: PublishTransaction) -> Counts:
@@ -47,9 +58,12 @@ def write_changes(transaction: PublishTransaction) -> Counts:
 
     The order of the queries matters: a document's chunks are counted and referred to after they were opened, and its
     old head is closed before the new one is opened, since an index allows one head per document.
+
+    Raises:
+        MissingVectorError: a text has no vector yet, or none any more.
     """
     chunks_closed = transaction.execute("close_chunks")
-    chunks_opened = transaction.execute("open_chunks")
+    chunks_opened = _open_chunks(transaction)
     chunks_opened += transaction.fetch_one(scalar_row, "reindex_chunks")
     chunks_opened += transaction.execute("reopen_chunks")
     chunks_reused: int = transaction.fetch_one(scalar_row, "count_reused")

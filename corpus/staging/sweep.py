@@ -4,13 +4,13 @@ Publishing removes the files of its batch, and those that it leaves behind for s
 to: micro-batches of a consumer that was killed before it handed them over, other cuts of the same records that came
 after their batch, files of batches that failed or were cancelled. Every storer sweeps, once per hour.
 
-A file is removed when it is older than a day, by its last writing, and
+A file is removed when it is older than its source's `retention.staged_files` (a day), by its last writing, and
 
 - the position row has passed its records, or a later batch of its source is published: no batch reads it; or
 - the source's entity can be asked, does not hold it, and none of the source's batches runs.
 
 A consumer that waits longer to hand a file over writes it again (`ingest.consume.consumer`). One that was frozen for
-more than a day may hand over a file that is gone: its batch fails with `StagedFileError`, and the source reads the
+longer than that may hand over a file that is gone: its batch fails with `StagedFileError`, and the source reads the
 records again from Kafka.
 """
 
@@ -22,11 +22,13 @@ from psycopg.rows import class_row
 from psycopg_pool import ConnectionPool
 
 from corpus.database import Connection, database_errors_translated, fetch_all
+from corpus.retention.spec import RetentionSpec
 from corpus.sql import query
 from corpus.staging.layout import BatchFileName, StagedRange, parse_name
 from corpus.staging.store import StagingStore, StoredFile
 
-MIN_AGE = timedelta(days=1)
+# Of a source that does not say otherwise, or is not in the database.
+MIN_AGE = timedelta(seconds=RetentionSpec().staged_files_seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,7 @@ class SourceProgress:
     topic: str | None  # None: no partition was read yet
     partition: int | None
     next_offset: int | None
+    staged_files_seconds: float | None = None  # age of files that are removed
 
 
 @dataclass(slots=True, kw_only=True)
@@ -74,16 +77,15 @@ class Sweeper:
         self._store = store
         self._pool = pool
 
-    def find(self, now: datetime, min_age: timedelta = MIN_AGE) -> OldFiles:
-        """Sort the files that were last written `min_age` ago or earlier.
+    def find(self, now: datetime, min_age: timedelta | None = None) -> OldFiles:
+        """Sort the files that were last written `min_age` ago or earlier; None: as long ago as their source says.
 
         Raises:
             DependencyError: PostgreSQL or the staging store does not answer.
         """
         # The files are listed before the positions are read: one that is staged meanwhile is young.
         stored = [*self._store.files("events"), *self._store.files("batches")]
-        old = [file for file in stored if file.written_at <= now - min_age]
-        sources = {name.source for file in old if (name := parse_name(file.name))}
+        sources = {name.source for file in stored if (name := parse_name(file.name))}
         with database_errors_translated(), self._pool.connection() as connection:
             progress = fetch_all(
                 connection,
@@ -91,6 +93,12 @@ class Sweeper:
                 "sweep_progress",
                 {"sources": sorted(sources)},
             )
+        ages = _ages(progress)
+        old: list[StoredFile] = []
+        for file in stored:
+            age = _age(file, ages) if min_age is None else min_age
+            if file.written_at <= now - age:
+                old.append(file)
         return sort_files(old, progress)
 
     def remove(
@@ -122,6 +130,23 @@ class Sweeper:
         with database_errors_translated(), self._pool.connection() as connection:
             connection.execute(query("record_sweep"), asdict(swept))
         return swept
+
+
+def _ages(progress: Iterable[SourceProgress]) -> Mapping[str, timedelta]:
+    """By source, how old files are that are removed."""
+    stated = {row.source: row.staged_files_seconds for row in progress}
+    return {
+        source: timedelta(seconds=seconds)
+        for source, seconds in stated.items()
+        if seconds is not None
+    }
+
+
+def _age(file: StoredFile, ages: Mapping[str, timedelta]) -> timedelta:
+    name = parse_name(file.name)
+    if name is None:
+        return MIN_AGE
+    return ages.get(name.source, MIN_AGE)
 
 
 def sort_files(

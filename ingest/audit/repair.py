@@ -32,6 +32,12 @@ logger = logging.getLogger(__name__)
 _DAMAGED_CHUNKS = (
     FindingKind.TEXT_HASH_DIFFERS,
     FindingKind.WRONG_SPACE,
+    FindingKind.VECTOR_OF_OTHER_TEXT,
+    FindingKind.STORED_VECTOR_OF_OTHER_TEXT,
+)
+# Of these, the text is embedded again.
+_WRONG_VECTORS = (
+    FindingKind.VECTOR_OF_OTHER_TEXT,
     FindingKind.STORED_VECTOR_OF_OTHER_TEXT,
 )
 
@@ -160,13 +166,12 @@ def _chunk_ids(findings: Iterable[Finding]) -> list[int]:
 
 def _mend_chunks(repair: _Repair, chosen: Sequence[Finding]) -> None:
     damaged = [one for one in chosen if one.kind in _DAMAGED_CHUNKS]
-    wrong = FindingKind.STORED_VECTOR_OF_OTHER_TEXT
-    vectors = [one for one in damaged if one.kind is wrong]
+    vectors = [one for one in damaged if one.kind in _WRONG_VECTORS]
     repair.execute("forget_wrong_vectors", chunk_ids=_chunk_ids(vectors))
     closed = _chunk_ids([*damaged, *_of(chosen, Remedy.CLOSE)])
-    repair.execute("close_damaged_chunks", chunk_ids=closed)
-    taken = _chunk_ids(_of(chosen, Remedy.TAKE_VECTOR))
-    repair.execute("take_stored_vectors", chunk_ids=taken)
+    repair.execute(
+        "close_damaged_chunks", chunk_ids=closed, damaged=_chunk_ids(damaged)
+    )
     indexed = _of(chosen, Remedy.INDEX_AGAIN)
     repair.execute(
         "index_chunks_again",

@@ -73,7 +73,6 @@ _LINES = {
     Remedy.READ_AGAIN: "{n:,} findings are repaired by reading the documents' records again",
     Remedy.WITHDRAW: "{n:,} documents that no record accounts for are withdrawn",
     Remedy.CLOSE: "{n:,} chunks that belong to no document are closed",
-    Remedy.TAKE_VECTOR: "{n:,} chunks get the vector of their text",
     Remedy.INDEX_AGAIN: "{n:,} chunks are indexed again for text search",
     Remedy.NOTIFY: "{n:,} subscribers are notified again, from the first missing batch on",
 }

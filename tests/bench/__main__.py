@@ -20,6 +20,7 @@ from tests.bench import (
     fairness,
     latency,
     memory,
+    purge,
     retrieval,
     throughput,
 )
@@ -40,6 +41,7 @@ BENCHES: dict[str, Callable[[], dict[str, Any]]] = {
     "memory": memory.run,
     "audit": audit.run,
     "access": access.run,
+    "purge": purge.run,
     "gold": gold.run,
     "context-scifact": context.run_scifact,
     "context-peps": context.run_peps,

@@ -175,7 +175,8 @@ def accounts(stack: Stack) -> dict[str, Any]:
     """Every offset once; every text once; counted apart from the ledger by the embedder's own log."""
     with stack.connect() as connection:
         row = connection.execute(b"""
-            SELECT (SELECT count(*) FROM freshet.embedding),
+            SELECT (SELECT count(*) FROM (SELECT space_id, text_sha256 FROM freshet.embedding
+                                          UNION SELECT space_id, text_sha256 FROM freshet.chunk) vectors),
                    (SELECT coalesce(sum(texts_embedded), 0)::bigint FROM freshet.batch),
                    (SELECT coalesce(sum(records), 0)::bigint FROM freshet.batch WHERE kind = 'ingest'),
                    (SELECT sum(next_offset)::bigint FROM freshet.source_position),

@@ -17,7 +17,7 @@ from tests.support.polling import until
 
 NAMES = (
     *("its row is gone", "a copy", "an older version", "another content", "a chunk more"),
-    *("another text", "no vector", "another vector"),
+    *("another text", "another vector"),
 )
 
 
@@ -68,7 +68,9 @@ async def test_from_damage_to_a_corpus_that_equals_its_log(
     assert done.code == 0, done.stderr
     await live.drained()
     await until(lambda: live.visible("s") == truth)
-    assert sum(live.embedder.embedded.values()) == 1  # the text without a vector
+    assert (
+        sum(live.embedder.embedded.values()) == 2
+    )  # of the last two; their vectors are not trusted
     code, left = await audit("--sample", "5")
     assert (code, left["list"]) == (0, [])
     code, left = await audit()

@@ -40,4 +40,5 @@ def test_every_workflow_has_a_history():
         "SourceWorkflow",
         "BatchWorkflow",
         "AuditWorkflow",
+        "PurgeWorkflow",
     }

@@ -109,6 +109,7 @@ async def test_from_nothing_to_nothing(world: World) -> None:
     kinds = [name.split()[0] for name in created]
     assert kinds == [
         *["space", "topic", "topic", "source", "source", "namespace", "schedule", "schedule"],
+        *["purge", "purge"],
         *["endpoint", "endpoint", "subscription", "subscription"],
     ]
     assert await world.apply(first) == {}

@@ -116,13 +116,6 @@ DAMAGES: dict[str, Damage] = {
                    SELECT space_id FROM freshet.embedding_space WHERE fingerprint = 'other') WHERE {_VISIBLE}""",
         ),
     ),
-    "no vector": Damage(
-        FindingKind.VECTOR_MISSING,
-        (
-            f"""DELETE FROM freshet.embedding WHERE text_sha256 = (
-                   SELECT text_sha256 FROM freshet.chunk WHERE {_VISIBLE})""",
-        ),
-    ),
     "another vector": Damage(
         FindingKind.VECTOR_OF_OTHER_TEXT,
         (
@@ -131,14 +124,12 @@ DAMAGES: dict[str, Damage] = {
                 WHERE {_VISIBLE}""",
         ),
     ),
-    "another vector, in the store, too": Damage(
+    "another vector, with its hash": Damage(
         FindingKind.STORED_VECTOR_OF_OTHER_TEXT,
         (
-            f"""UPDATE freshet.embedding SET embedding = (
-                   SELECT embedding FROM freshet.chunk WHERE document_id = '{{other}}' AND visible_to IS NULL)
-                WHERE text_sha256 = (SELECT text_sha256 FROM freshet.chunk WHERE {_VISIBLE})""",
-            f"""UPDATE freshet.chunk SET embedding = (
-                   SELECT embedding FROM freshet.chunk WHERE document_id = '{{other}}' AND visible_to IS NULL)
+            f"""UPDATE freshet.chunk SET (embedding, vector_hash) = (
+                   SELECT embedding, vector_hash FROM freshet.chunk
+                    WHERE document_id = '{{other}}' AND visible_to IS NULL)
                 WHERE {_VISIBLE}""",
         ),
     ),

@@ -26,6 +26,8 @@ from corpus.embed.spaces import SpaceRegistry
 from corpus.embed.step import EmbedStep
 from corpus.prepare.preparer import Preparer
 from corpus.publish.publisher import Publisher
+from corpus.purge.activities import PurgeActivities
+from corpus.purge.purger import Purger
 from corpus.source import SourceSpec, source_workflow_id
 from corpus.staging.store import StagingStore
 from ingest.consume.consumer import SourceConsumer
@@ -243,6 +245,8 @@ def _steps(
     )
     audit = auditing.steps(bootstrap, {}, pool, cleaner)
     ends = auditing.ends(client, pool, store)
+    purger = Purger(pool)
+    purge = PurgeActivities(step=purger.step, finish=purger.finish, fail=purger.fail)
     return {
         task_queues.PREPARE: [PrepareActivities(preparer.prepare).prepare, audit.step],
         task_queues.EMBED: [
@@ -252,6 +256,7 @@ def _steps(
         task_queues.STORE: [
             *(publishing.publish, publishing.load_source, publishing.rewind_source),
             *(ends.staged_files, ends.finish, ends.fail),
+            *(purge.step, purge.finish, purge.fail),
         ],
     }
 

@@ -6,7 +6,7 @@ Order of the plan and of its execution, each after what it needs:
 2. topics, so that a consumer that sees a new source finds them
 3. sources, each in a transaction of its own, since a publish holds its source's row for as long as it takes
 4. namespaces, so that schedules and endpoints have a place to be in
-5. schedules of the freshness checks, and of the audits, for sources that exist
+5. schedules of the freshness checks, the audits and the purges, for sources that exist
 6. teams and what they are granted, in one transaction
 7. Nexus endpoints, which lead into namespaces
 8. subscriptions and their deliveries, which call endpoints, in one transaction
@@ -32,6 +32,7 @@ from workers.apply.change import Change
 from workers.apply.endpoints import Endpoints
 from workers.apply.kind import Kind, Services, Target, open_services
 from workers.apply.namespaces import Namespaces, namespace_exists
+from workers.apply.purge_schedules import PurgeSchedules
 from workers.apply.schedules import Schedules
 from workers.apply.sources import Sources
 from workers.apply.spaces import Spaces
@@ -54,6 +55,7 @@ KINDS: Kinds = (
     Namespaces(),
     Schedules(),
     AuditSchedules(),
+    PurgeSchedules(),
     Teams(),
     Endpoints(),
     Subscriptions(),

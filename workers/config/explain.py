@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
+from workers.config.retention_table import RetentionTable
 from workers.config.table import Table
 from workers.config.tables import (
     AuditTable,
@@ -27,6 +28,7 @@ _TABLES: dict[str, type[Table]] = {
     "source.*.limits": LimitsTable,
     "source.*.freshness": FreshnessTable,
     "source.*.audit": AuditTable,
+    "source.*.retention": RetentionTable,
     "subscriber.*": SubscriberTable,
     "team.*": TeamTable,
 }

@@ -19,6 +19,7 @@ from corpus.source import (
 )
 from corpus.versions.scale import VersionScale
 from workers.config import rules, team_rules
+from workers.config.retention_table import RetentionTable
 from workers.config.table import Table
 from workers.config.team_table import TeamTable
 from workers.config.values import (
@@ -295,11 +296,22 @@ class SourceTable(Table):
     limits: LimitsTable = LimitsTable()
     freshness: FreshnessTable = FreshnessTable()
     audit: AuditTable = AuditTable()
+    retention: RetentionTable = RetentionTable()
 
     @model_validator(mode="after")
     def _once(self) -> "SourceTable":
         if self.topics and len(set(self.topics)) < len(self.topics):
             raise ValueError("topics names a topic twice")
+        return self
+
+    @model_validator(mode="after")
+    def _restorable(self) -> "SourceTable":
+        history, expire = self.retention.history, self.freshness.expire_after
+        if history is not None and expire is not None and history < expire:
+            raise ValueError(
+                f"retention.history ({history} s) must not be shorter than freshness.expire_after ({expire} s): "
+                "what was withdrawn could not be restored, nor counted by the next checks"
+            )
         return self
 
     def spec(self, name: str) -> SourceSpec:
@@ -323,6 +335,7 @@ class SourceTable(Table):
             limits=self.limits.spec(),
             freshness=self.freshness.spec(),
             audit=self.audit.spec(),
+            retention=self.retention.spec(),
         )
 
 

@@ -121,6 +121,13 @@ def _whole_seconds(value: Any) -> int:
     return whole
 
 
+def _age(value: Any) -> int | None:
+    """How old something may become; None where it says "forever"."""
+    if value is None or value == FOREVER:
+        return None
+    return _whole_seconds(value)
+
+
 def _milliseconds(value: Any) -> int:
     return round(seconds(value) * 1000)
 
@@ -137,6 +144,18 @@ def _written(
 
 Bytes = Annotated[int, Field(ge=1), *_written(size, "8MB")]
 Seconds = Annotated[int, Field(ge=1), *_written(_whole_seconds, "30d")]
+# None: for ever.
+FOREVER = "forever"
+Age = Annotated[
+    Annotated[int, Field(ge=1)] | None,
+    BeforeValidator(_age),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "integer", "minimum": 1}, {"type": "string"}],
+            "examples": ["30d", FOREVER],
+        }
+    ),
+]
 # A day is the longest that one document may take: what waits for it counts milliseconds in 32 bits.
 SecondsOfADay = Annotated[float, Field(gt=0, le=86_400), *_written(seconds, "20s")]
 Milliseconds = Annotated[int, Field(ge=0, le=60_000), *_written(_milliseconds, "50ms")]

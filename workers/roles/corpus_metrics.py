@@ -13,12 +13,13 @@ from temporalio.common import MetricMeter
 
 from corpus.audit.standing import standings
 from corpus.database import Connection, database_errors_translated, fetch_all
+from corpus.purge import store as purge_store
 from corpus.source import SourceStatus
 from ingest.consume.readable import ReadableRecords
 from ingest.consume.waiting import WaitingTimes
 from ingest.kafka import Cluster
 from ingest.overview import Progress, progress
-from workers.roles.audit_gauges import AuditGauges
+from workers.roles.audit_gauges import AuditGauges, PurgeGauges
 from workers.roles.keyed_gauge import KeyedGauge
 
 _OUTCOMES = ("applied", "unchanged", "superseded", "dead_lettered", "ignored")
@@ -120,6 +121,7 @@ class CorpusMetrics:
         self._gauges = _Gauges(meter)
         self._progress = _ProgressGauges(meter)
         self._audits = AuditGauges(meter)
+        self._purges = PurgeGauges(meter)
 
     def update(self) -> None:
         """One round.
@@ -136,6 +138,7 @@ class CorpusMetrics:
             self._follow_restores(sources)
             self._gauges.show(sources, deliveries)
             self._audits.show(standings(connection))
+            self._purges.show(purge_store.standings(connection))
             self._readable.begin_round()
             read = progress(connection, self._cluster, self._readable, self._times)
         self._progress.show(read)

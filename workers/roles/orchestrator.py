@@ -27,6 +27,7 @@ from corpus.deliver.activities import DeliveryActivities
 from corpus.deliver.workflows import DeliveryWorkflow
 from corpus.errors import ConfigurationError, DependencyError
 from corpus.overdue import MAX_LAG_SECONDS
+from corpus.purge.workflows import PurgeWorkflow
 from corpus.source import SourceSpec
 from corpus.workflows import BatchWorkflow
 from freshness import scan
@@ -53,6 +54,7 @@ WORKFLOWS: tuple[type, ...] = (
     AwaitFreshWorkflow,
     FreshnessWorkflow,
     AuditWorkflow,
+    PurgeWorkflow,
 )
 _THREADS = 8
 _CONNECTIONS = 4

@@ -1,4 +1,4 @@
-"""Role storer: queue `freshet-store`, which publishes batches and withdraws documents.
+"""Role storer: queue `freshet-store`, which publishes batches, withdraws documents and purges.
 
 Beside this it builds the vector indexes of new embedding spaces, and sweeps the staged files that no batch needs.
 """
@@ -7,6 +7,8 @@ from corpus import task_queues
 from corpus.activities import PublishActivities
 from corpus.database import STORER_LIMITS, open_pool
 from corpus.publish.publisher import Publisher
+from corpus.purge.activities import PurgeActivities
+from corpus.purge.purger import Purger
 from corpus.staging.store import StagingStore
 from corpus.staging.sweep import Sweeper
 from workers.config.settings import Settings
@@ -37,9 +39,14 @@ async def run(settings: Settings) -> None:
             rewind_source=publisher.rewind_source,
         )
         audit = auditing.ends(client, pool, staging)
+        purger = Purger(pool)
+        purge = PurgeActivities(
+            step=purger.step, finish=purger.finish, fail=purger.fail
+        )
         activities = [
             *(store.publish, store.load_source, store.rewind_source),
             *(audit.staged_files, audit.finish, audit.fail),
+            *(purge.step, purge.finish, purge.fail),
         ]
         worker = activity_worker(
             client, task_queues.STORE, activities, threads=_THREADS

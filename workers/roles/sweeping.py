@@ -14,7 +14,7 @@ from corpus import search_attributes
 from corpus.log_limit import LogLimit
 from corpus.retry import until_answered
 from corpus.source import source_workflow_id
-from corpus.staging.sweep import MIN_AGE, Sweeper, SweptFiles
+from corpus.staging.sweep import Sweeper, SweptFiles
 from ingest.entity import state_of
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,10 @@ async def sweep_again_and_again(sweeper: Sweeper, held_by: HeldBy) -> None:
 
 
 async def sweep(
-    sweeper: Sweeper, held_by: HeldBy, now: datetime, min_age: timedelta = MIN_AGE
+    sweeper: Sweeper,
+    held_by: HeldBy,
+    now: datetime,
+    min_age: timedelta | None = None,
 ) -> SweptFiles:
     """Remove what no batch needs, and log how much that was.
 
@@ -49,7 +52,7 @@ async def sweep(
         sweeper: finds and removes.
         held_by: asks the entity of a source.
         now: files that are older than `min_age` then are looked at.
-        min_age: of the files.
+        min_age: of the files; None: what their source says.
 
     Raises:
         DependencyError: PostgreSQL or the staging store does not answer.

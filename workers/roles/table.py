@@ -58,7 +58,7 @@ _TABLE = (
     Role(
         name="storer",
         queue=task_queues.STORE,
-        does="publish, expire; the vector index of a new space; sweep of staged files",
+        does="publish, expire, purge; the vector index of a new space; sweep of staged files",
         install="cli",
         scales_with="database connections; one batch per source at a time",
         needs="PostgreSQL, staging",

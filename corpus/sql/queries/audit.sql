@@ -195,7 +195,7 @@ WITH shown_document AS MATERIALIZED (
                 WHEN p.context = 'none' AND NOT c.truncated AND c.text_sha256 <> sha256(convert_to(c.text, 'UTF8'))
                 THEN 'text_hash_differs'
                 WHEN c.space_id IS DISTINCT FROM l.space_id THEN 'wrong_space'
-                WHEN e.space_id IS NULL THEN 'vector_missing'
+                WHEN c.vector_hash <> freshet.hash_of_vector(c.embedding) THEN 'vector_of_other_text'
                 WHEN e.embedding <> c.embedding AND (e.embedding <=> c.embedding) > %(max_distance)s::double precision
                 THEN 'vector_of_other_text'
                 WHEN coalesce(c.language, %(language)s::text) <> l.language THEN 'search_text_differs'
@@ -307,7 +307,7 @@ SELECT 'batch ' || b.batch || ' ' || concat_ws('/', b.topic, b.partition) AS sub
 
 -- name: audit_notices
 -- Notices that were not sent: of a batch behind the cursor that was never acknowledged, or ahead of it for long while
--- the delivery is idle, or has no cursor.
+-- the delivery is idle, or has no cursor. Of what is behind the cursor, a purge may have removed the oldest.
 SELECT u.subscriber AS subject, 'a notice of batch ' || min(b.batch) AS expected,
        count(*) || ' batches without a notice; its delivery is ' || coalesce(max(d.state), 'gone') AS actual
   FROM freshet.subscription u
@@ -316,8 +316,10 @@ SELECT u.subscriber AS subject, 'a notice of batch ' || min(b.batch) AS expected
   LEFT JOIN freshet.delivered_notice n
     ON n.subscriber = u.subscriber AND n.source = u.source AND n.batch = b.batch
  WHERE u.source = %(source)s::text AND u.state = 'active' AND n.batch IS NULL
-   AND (b.batch <= d.cursor_batch
-        OR (coalesce(d.state, 'idle') = 'idle' AND b.published_at < now() - interval '10 minutes'))
+   AND (b.batch <= d.cursor_batch AND b.batch > coalesce(
+            (SELECT r.notices_upto FROM freshet.retention r WHERE r.source = u.source), 0)
+        OR (b.batch > coalesce(d.cursor_batch, u.from_batch) AND coalesce(d.state, 'idle') = 'idle'
+            AND b.published_at < now() - interval '10 minutes'))
  GROUP BY u.subscriber;
 
 -- name: audit_sample_texts
@@ -456,20 +458,23 @@ UPDATE freshet.document
  WHERE source = %(source)s::text AND document_id = ANY(%(document_ids)s::text[]) AND visible_to IS NULL;
 
 -- name: close_damaged_chunks
--- Chunks that readers must not see: of no document, or with another text, space or vector than they say.
-UPDATE freshet.chunk SET visible_to = %(published_at)s::timestamptz
+-- Chunks that readers must not see: of no document, or with another text, space or vector than they say. The vectors of
+-- those that are `damaged` are taken for no text again.
+UPDATE freshet.chunk
+   SET visible_to = %(published_at)s::timestamptz,
+       has_wrong_vector = CASE WHEN chunk_id = ANY(%(damaged)s::bigint[]) THEN true ELSE has_wrong_vector END
  WHERE source = %(source)s::text AND chunk_id = ANY(%(chunk_ids)s::bigint[]) AND visible_to IS NULL;
 
 -- name: forget_wrong_vectors
--- Vectors that belong to another text; they are made again when a batch needs them.
+-- Vectors that belong to another text, in the embedding store and wherever a chunk has a copy; they are made again when
+-- a batch needs them.
+WITH copies AS (
+    UPDATE freshet.chunk o SET has_wrong_vector = true FROM freshet.chunk c
+     WHERE c.chunk_id = ANY(%(chunk_ids)s::bigint[]) AND o.space_id = c.space_id AND o.text_sha256 = c.text_sha256
+       AND o.embedding = c.embedding AND o.chunk_id <> ALL(%(chunk_ids)s::bigint[]) AND o.has_wrong_vector IS NULL
+)
 DELETE FROM freshet.embedding e USING freshet.chunk c
  WHERE c.chunk_id = ANY(%(chunk_ids)s::bigint[]) AND e.space_id = c.space_id AND e.text_sha256 = c.text_sha256;
-
--- name: take_stored_vectors
--- Give chunks the vectors of their texts.
-UPDATE freshet.chunk c SET embedding = e.embedding FROM freshet.embedding e
- WHERE c.source = %(source)s::text AND c.chunk_id = ANY(%(chunk_ids)s::bigint[])
-   AND e.space_id = c.space_id AND e.text_sha256 = c.text_sha256;
 
 -- name: index_chunks_again
 -- Give chunks the search terms of their texts, in the language of their documents.
@@ -496,7 +501,8 @@ UPDATE freshet.delivery d
         JOIN freshet.batch b ON b.source = u.source AND b.batch > u.from_batch AND b.state = 'published'
         LEFT JOIN freshet.delivered_notice n
           ON n.subscriber = u.subscriber AND n.source = u.source AND n.batch = b.batch
-       WHERE u.source = %(source)s::text AND u.subscriber = ANY(%(subscribers)s::text[]) AND n.batch IS NULL
+        LEFT JOIN freshet.retention r ON r.source = u.source
+       WHERE b.batch > coalesce(r.notices_upto, 0) AND u.source = %(source)s::text AND u.subscriber = ANY(%(subscribers)s::text[]) AND n.batch IS NULL
        GROUP BY u.subscriber
   ) m
  WHERE d.source = %(source)s::text AND d.subscriber = m.subscriber AND d.cursor_batch >= m.batch;

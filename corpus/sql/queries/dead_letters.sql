@@ -46,7 +46,7 @@ SELECT dead_letter, source, batch, topic, partition, record_offset, document_id,
 -- name: show_dead_letter
 -- One dead letter with its bytes.
 SELECT dead_letter, source, batch, topic, partition, record_offset, document_id, reason, detail, key, value, headers,
-       record_at, created_at, state, state_at, produced_at, topic_id
+       record_at, created_at, state, state_at, produced_at, topic_id, purged_at
   FROM freshet.dead_letter WHERE dead_letter = %(dead_letter)s::bigint;
 
 -- name: settle_dead_letters

@@ -57,14 +57,22 @@ WHERE source = %(source)s AND topic = %(topic)s AND topic_id = %(topic_id)s AND 
 SELECT document_id, document_key, version, visible_to IS NULL AS visible,
        coalesce(end_reason = 'expired', false) AS expired, content_sha256, cleaned_sha256, pipeline, space_id,
        content_type, title, language_from, language, language_note, first_record, freshet.written_of(d) AS written,
-       deletes
+       deletes, purged_at IS NOT NULL AS purged
 FROM freshet.document d
 WHERE source = %(source)s AND is_head AND document_id = ANY(%(document_ids)s::text[]);
 
 -- name: embedded_texts
--- The texts among these that have a vector in the space.
-SELECT text_sha256 FROM freshet.embedding
-WHERE space_id = %(space_id)s AND text_sha256 = ANY(%(hashes)s::bytea[]);
+-- The texts among these that have a vector in the space: in the embedding store, or in a chunk, also a closed one.
+SELECT e.text_sha256 FROM freshet.embedding e
+WHERE e.space_id = %(space_id)s AND e.text_sha256 = ANY(%(hashes)s::bytea[])
+UNION
+SELECT wanted.text_sha256 FROM unnest(%(hashes)s::bytea[]) AS wanted (text_sha256)
+CROSS JOIN LATERAL (
+    SELECT FROM freshet.chunk c
+    WHERE c.space_id = %(space_id)s AND c.text_sha256 = wanted.text_sha256 AND c.has_wrong_vector IS NULL
+    LIMIT 1
+) held
+WHERE freshet.finds_vectors_of_chunks();
 
 -- name: register_space
 -- Register an embedding space; the same space again gives the same id, without a lock.

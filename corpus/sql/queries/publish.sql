@@ -101,14 +101,15 @@ WHERE i.version IS NOT NULL AND (i.version < h.version OR %(own_first)s AND i.ve
 -- otherwise now (`is_again`). `tombstone`: a delete without a version, of this batch or of one before, deletes the
 -- document. `remembered`: only deletes without a version are known of it. `renewed`: the head's version was sent again
 -- with a later end, with another access list, or after it expired; its content stays. `ended`: the same, but the
--- document stays withdrawn: its end has passed, or it was not sent after it expired. `unchanged`: the winner is the
--- head sent again. `superseded`: the head stands. `gone`: the head is a tombstone and stays one; `gone_again`: and the winner is the same delete.
+-- document stays withdrawn: its end has passed, or it was not sent after it expired. A head whose content was purged is
+-- opened with that of the event (`upsert`). `unchanged`: the winner is the head sent again. `superseded`: the head
+-- stands. `gone`: the head is a tombstone and stays one; `gone_again`: and the winner is the same delete.
 WITH met AS (
     SELECT i.document_id, i.op, i.version, h.document_key AS head_key, h.kind AS head_kind,
            coalesce(h.end_reason = 'expired', false) AS is_expired, h.expires_at AS head_expires_at,
            h.observed_at AS head_observed_at, freshet.written_of(h) AS head_written,
            h.first_record AS head_first_record, i.first_record::jsonb AS first_record,
-           coalesce(i.is_again, false) AND h.pipeline <> %(pipeline)s AS is_again,
+           coalesce(i.is_again, false) AND h.pipeline <> %(pipeline)s AS is_again, h.purged_at IS NOT NULL AS is_purged,
            h.acl AS head_acl, h.access_id AS head_access, coalesce(h.acl_record, h.first_record) AS head_acl_record,
            i.acl,
            CASE i.op WHEN 'upsert' THEN coalesce(i.acl_record, i.first_record)::jsonb END AS acl_record,
@@ -155,7 +156,8 @@ WITH met AS (
     FROM met m
 ), merged AS (
     SELECT document_id, op, head_key, head_kind, is_expired, head_expires_at, head_observed_at, new_version,
-           says_the_same, deletes, language, is_again, head_first_record, first_record, acl AS stated_acl, head_access,
+           says_the_same, deletes, language, is_again, is_purged, head_first_record, first_record, acl AS stated_acl,
+           head_access,
            CASE WHEN is_acl_newer THEN acl ELSE head_acl END AS acl,
            CASE WHEN is_acl_newer THEN acl_record WHEN rank <> 'newer' THEN head_acl_record END AS acl_record,
            CASE WHEN rank = 'earlier' AND says_the_same THEN 'later' ELSE rank END AS rank,
@@ -208,6 +210,8 @@ SET head_key = j.head_key,
         WHEN j.head_kind = 'tombstone' THEN 'gone'
         WHEN j.is_deleted THEN 'tombstone'
         WHEN j.is_prepared_again THEN 'upsert'
+        WHEN j.rank = 'later' AND j.is_renewed AND j.is_purged
+        THEN CASE j.op WHEN 'upsert' THEN 'upsert' ELSE 'superseded' END
         WHEN j.rank = 'later' AND j.is_renewed THEN 'renewed'
         WHEN j.rank = 'later' AND (j.expires_at IS DISTINCT FROM j.head_expires_at OR j.is_regranted) THEN 'ended'
         WHEN j.rank = 'later' AND j.says_the_same AND NOT j.is_expired THEN 'unchanged'
@@ -227,17 +231,6 @@ LEFT JOIN freshet.document h ON h.document_key = i.reuse_key AND h.is_head AND h
     AND h.source = %(source)s AND h.document_id = i.document_id AND h.space_id = %(space_id)s
     AND h.cleaned_sha256 = i.cleaned_sha256
 WHERE i.decision = 'upsert' AND (i.cleaned_sha256 IS NULL OR (i.reuse_key IS NOT NULL AND h.document_key IS NULL));
-
--- name: missing_vectors
--- Texts that have no vector in the batch's space.
-SELECT count(*) AS texts FROM (
-    SELECT DISTINCT k.text_sha256 FROM incoming_chunk k
-    JOIN incoming_document i USING (document_id)
-    WHERE i.decision = 'upsert' AND i.reuse_key IS NULL
-) needed
-WHERE NOT EXISTS (
-    SELECT FROM freshet.embedding e WHERE e.space_id = %(space_id)s AND e.text_sha256 = needed.text_sha256
-);
 
 -- name: close_chunks
 -- Close the chunks that the new versions do not contain, those that are indexed in another language than theirs, and
@@ -262,12 +255,15 @@ WHERE c.source = %(source)s AND c.document_id = i.document_id AND c.visible_to I
        ));
 
 -- name: open_chunks
--- Open the chunks that are new, with their vectors; the places of one text in a document are one chunk.
+-- Open the chunks that are new, with their vectors; the places of one text in a document are one chunk. A vector is in
+-- the embedding store until a chunk holds it, and is then found there: both are looked at in one snapshot, so it does
+-- not matter who publishes it meanwhile. A text without one ends the transaction (FR005).
 INSERT INTO freshet.chunk (source, document_id, text_sha256, text, token_count, truncated, headings, search_text,
-    language, space_id, dimensions, embedding, visible_from, batch, access_id)
+    language, space_id, dimensions, embedding, vector_hash, visible_from, batch, access_id)
 SELECT %(source)s, k.document_id, k.text_sha256, k.text, k.token_count, k.truncated, k.headings,
-       freshet.search_text(k.language::regconfig, k.text, k.headings), k.language, e.space_id, e.dimensions,
-       e.embedding, %(published_at)s, %(batch)s, k.access_id
+       freshet.search_text(k.language::regconfig, k.text, k.headings), k.language,
+       coalesce(v.space_id, freshet.missing_vector(k.text_sha256)), v.dimensions, v.embedding, v.vector_hash,
+       %(published_at)s, %(batch)s, k.access_id
 FROM (
     SELECT k.document_id, k.text_sha256, i.language, i.access_id, min(k.text) AS text,
            min(k.token_count) AS token_count, bool_or(k.truncated) AS truncated, freshet.headings_of(array_agg(k.heading)) AS headings,
@@ -277,7 +273,15 @@ FROM (
     WHERE i.decision = 'upsert' AND i.reuse_key IS NULL
     GROUP BY k.document_id, k.text_sha256, i.language, i.access_id
 ) k
-JOIN freshet.embedding e ON e.space_id = %(space_id)s AND e.text_sha256 = k.text_sha256
+LEFT JOIN LATERAL (
+    SELECT e.space_id, e.dimensions, e.embedding, freshet.hash_of_vector(e.embedding) AS vector_hash
+    FROM freshet.embedding e WHERE e.space_id = %(space_id)s AND e.text_sha256 = k.text_sha256
+    UNION ALL
+    SELECT c.space_id, c.dimensions, c.embedding, c.vector_hash
+    FROM freshet.chunk c
+    WHERE c.space_id = %(space_id)s AND c.text_sha256 = k.text_sha256 AND c.has_wrong_vector IS NULL
+    LIMIT 1
+) v ON true
 WHERE NOT EXISTS (
     SELECT FROM freshet.chunk c
     WHERE c.source = %(source)s AND c.document_id = k.document_id AND c.text_sha256 = k.text_sha256
@@ -285,14 +289,29 @@ WHERE NOT EXISTS (
 )
 ORDER BY k.document_id, k.ordinal;  -- hits of equal score come in the order of their chunks' numbers
 
+-- name: forget_held_vectors
+-- The embedding store forgets the vectors that the batch's chunks hold now: each is stored once. One that another
+-- publish forgets at this moment is left to it; should that fail, a purge finds it.
+WITH held AS (
+    SELECT e.space_id, e.text_sha256 FROM freshet.embedding e
+    WHERE freshet.finds_vectors_of_chunks() AND e.space_id = %(space_id)s AND e.text_sha256 IN (
+        SELECT k.text_sha256 FROM incoming_chunk k
+        JOIN incoming_document i USING (document_id)
+        WHERE i.decision = 'upsert' AND i.reuse_key IS NULL
+    )
+    FOR UPDATE SKIP LOCKED
+)
+DELETE FROM freshet.embedding e USING held
+WHERE e.space_id = held.space_id AND e.text_sha256 = held.text_sha256;
+
 -- name: reindex_chunks
 -- Open the chunks again that stay in a document whose language is another now, with their vectors; returns how many.
 WITH opened AS (
     INSERT INTO freshet.chunk (source, document_id, text_sha256, text, token_count, truncated, headings, search_text,
-        language, space_id, dimensions, embedding, visible_from, batch, access_id)
+        language, space_id, dimensions, embedding, vector_hash, has_wrong_vector, visible_from, batch, access_id)
     SELECT c.source, c.document_id, c.text_sha256, c.text, c.token_count, c.truncated, c.headings,
            freshet.search_text(i.language::regconfig, c.text, c.headings), i.language, c.space_id, c.dimensions,
-           c.embedding, %(published_at)s, %(batch)s, i.access_id
+           c.embedding, c.vector_hash, c.has_wrong_vector, %(published_at)s, %(batch)s, i.access_id
     FROM incoming_document i
     JOIN freshet.document h ON h.document_key = i.reuse_key
     JOIN freshet.chunk c ON c.chunk_id = ANY(h.chunk_ids) AND coalesce(c.language, %(language)s) <> i.language
@@ -314,9 +333,10 @@ ON CONFLICT DO NOTHING;
 -- name: reopen_chunks
 -- Open the chunks of expired versions that were sent again: as they were, with their vectors.
 INSERT INTO freshet.chunk (source, document_id, text_sha256, text, token_count, truncated, headings, search_text,
-    language, space_id, dimensions, embedding, visible_from, batch, access_id)
+    language, space_id, dimensions, embedding, vector_hash, has_wrong_vector, visible_from, batch, access_id)
 SELECT c.source, c.document_id, c.text_sha256, c.text, c.token_count, c.truncated, c.headings, c.search_text,
-       c.language, c.space_id, c.dimensions, c.embedding, %(published_at)s, %(batch)s, i.access_id
+       c.language, c.space_id, c.dimensions, c.embedding, c.vector_hash, c.has_wrong_vector, %(published_at)s,
+       %(batch)s, i.access_id
 FROM incoming_document i
 JOIN freshet.document h ON h.document_key = i.head_key AND h.visible_to IS NOT NULL
 JOIN freshet.chunk c ON c.chunk_id = ANY(h.chunk_ids)
@@ -454,13 +474,13 @@ INSERT INTO freshet.document (source, document_id, version, kind, is_head, visib
     pipeline, space_id, chunk_ids, chunk_starts, chunk_headings, event_at, observed_at, verified_at, expires_at, batch,
     topic, partition, record_offset, received_characters, kept_characters, dropped, tokens, unknown_tokens,
     unknown_characters, language, language_from, language_note, stated_language, first_record, acl_record, written,
-    deletes)
+    deletes, purged_at)
 SELECT h.source, h.document_id, h.version, h.kind, true, h.visible_to, h.visible_to, h.end_reason, h.end_detail, h.uri,
        h.title, h.content_type, h.metadata, i.acl, h.raw_sha256, h.content_sha256, h.cleaned_sha256, h.content_bytes,
        h.pipeline, h.space_id, h.chunk_ids, h.chunk_starts, h.chunk_headings, h.event_at, i.observed_at, h.verified_at,
        i.expires_at, h.batch, h.topic, h.partition, h.record_offset, h.received_characters, h.kept_characters,
        h.dropped, h.tokens, h.unknown_tokens, h.unknown_characters, h.language, h.language_from, h.language_note,
-       h.stated_language, h.first_record, i.acl_record::jsonb, i.written::jsonb, i.deletes::jsonb
+       h.stated_language, h.first_record, i.acl_record::jsonb, i.written::jsonb, i.deletes::jsonb, h.purged_at
 FROM incoming_document i
 JOIN freshet.document h ON h.document_key = i.head_key
 WHERE i.decision = 'ended';
@@ -698,7 +718,7 @@ INSERT INTO freshet.document (source, document_id, version, kind, is_head, visib
     content_bytes, pipeline, space_id, chunk_ids, chunk_starts, chunk_headings, event_at, observed_at, verified_at,
     expires_at, batch, topic, partition, record_offset, received_characters, kept_characters, dropped, tokens,
     unknown_tokens, unknown_characters, language, language_from, language_note, stated_language, first_record, written,
-    deletes)
+    deletes, purged_at)
 SELECT h.source, h.document_id, %(new_version)s, h.kind, true, %(published_at)s,
        CASE WHEN NOT was.visible THEN %(published_at)s::timestamptz END,
        CASE WHEN NOT was.visible THEN h.end_reason END,
@@ -708,7 +728,7 @@ SELECT h.source, h.document_id, %(new_version)s, h.kind, true, %(published_at)s,
        h.expires_at, %(batch)s, h.topic, h.partition, h.record_offset, h.received_characters, h.kept_characters,
        h.dropped, h.tokens,
        h.unknown_tokens, h.unknown_characters, h.language, h.language_from, h.language_note, h.stated_language, NULL,
-       freshet.written_of(h), h.deletes
+       freshet.written_of(h), h.deletes, h.purged_at
 FROM freshet.document h
 CROSS JOIN LATERAL (SELECT h.end_batch = %(batch)s AND h.end_reason = 'replaced' AS visible) was
 WHERE h.document_key = %(head_key)s;

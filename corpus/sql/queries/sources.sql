@@ -123,6 +123,8 @@ UPDATE freshet.source_position
 -- name: source_overview
 -- One row per source: its documents, and the outcomes of every record that it read.
 SELECT s.source, s.spec, s.state, s.state_reason, s.revision, s.last_batch, s.last_published_at,
+       -- A search as of an instant before it is refused; null: all history is kept.
+       (SELECT r.history_from FROM freshet.retention r WHERE r.source = s.source) AS history_from,
        -- Since it was published, configured, resumed or ordered to read again: what it had before says nothing.
        extract(epoch FROM clock_timestamp() - greatest(s.last_published_at, s.updated_at))::float8
            AS published_seconds_ago,
@@ -152,7 +154,8 @@ SELECT s.source, s.spec, s.state, s.state_reason, s.revision, s.last_batch, s.la
 
 -- name: sweep_progress
 -- How far these sources are, one row per partition; staged files of what is behind that are not needed.
-SELECT s.source, s.last_batch, p.topic, p.partition, p.next_offset
+SELECT s.source, s.last_batch, p.topic, p.partition, p.next_offset,
+       (s.spec -> 'retention' ->> 'staged_files_seconds')::double precision AS staged_files_seconds
   FROM freshet.source s LEFT JOIN freshet.source_position p USING (source)
  WHERE s.source = ANY(%(sources)s::text[]);
 

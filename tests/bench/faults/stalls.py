@@ -266,7 +266,8 @@ class LogEnds(threading.Thread):
 _SOURCES = """
 SELECT s.source, s.state, s.state_reason, s.epoch, s.last_batch, s.spec -> 'topics' AS topics,
        coalesce(p.next_offsets, 0)::bigint AS next_offsets, coalesce(p.positions, '{}') AS positions,
-       (SELECT count(*) FROM freshet.embedding e WHERE e.source = s.source) AS embedded
+       (SELECT coalesce(sum(b.texts_embedded), 0)::bigint FROM freshet.batch b WHERE b.source = s.source)
+       + (SELECT coalesce(sum(u.texts), 0)::bigint FROM freshet.uncounted_texts u WHERE u.source = s.source) AS embedded
 FROM freshet.source s
 LEFT JOIN LATERAL (
     SELECT sum(next_offset) AS next_offsets, jsonb_object_agg(topic || '/' || partition, next_offset) AS positions

@@ -15,7 +15,12 @@ def ledger(pipeline: Pipeline) -> int:
 
 
 def vectors(pipeline: Pipeline) -> int:
-    return one(pipeline, "SELECT count(*) FROM freshet.embedding")
+    """Texts that have one: in the embedding store, or in a chunk."""
+    return one(
+        pipeline,
+        """SELECT count(*) FROM (SELECT space_id, text_sha256 FROM freshet.embedding
+                                 UNION SELECT space_id, text_sha256 FROM freshet.chunk) vectors""",
+    )
 
 
 def waiting(pipeline: Pipeline) -> int:

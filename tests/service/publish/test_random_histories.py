@@ -26,6 +26,8 @@ STRAY = """
 SELECT count(*) FROM freshet.chunk c WHERE c.visible_to IS NULL AND NOT EXISTS (
     SELECT FROM freshet.document d WHERE d.source = c.source AND d.document_id = c.document_id
        AND d.visible_to IS NULL AND c.chunk_id = ANY(d.chunk_ids))"""
+TWICE = """
+SELECT count(*) FROM freshet.embedding e JOIN freshet.chunk c USING (space_id, text_sha256)"""
 Rows = list[tuple[Any, ...]]
 
 
@@ -104,9 +106,12 @@ def test_as_of_every_batch(pipeline: Pipeline, seed: int) -> None:
     assert history.query(STRAY) == [(0,)]
     assert pipeline.wrongly_indexed() == []
     ((ledger, vectors),) = history.query(
-        "SELECT (SELECT sum(texts_embedded) FROM freshet.batch), (SELECT count(*) FROM freshet.embedding)"
+        """SELECT (SELECT sum(texts_embedded) FROM freshet.batch),
+                  (SELECT count(*) FROM (SELECT space_id, text_sha256 FROM freshet.embedding
+                                         UNION SELECT space_id, text_sha256 FROM freshet.chunk) v)"""
     )
     assert ledger == vectors
+    assert history.query(TWICE) == [(0,)]
     ranges = history.query("SELECT first_offset, next_offset FROM freshet.batch_range ORDER BY 1")
     starts = [first for first, _ in ranges]
     assert starts == [0, *(end for _, end in ranges)][: len(ranges)]

@@ -3,7 +3,8 @@
 from typing import Any
 
 from corpus.audit.standing import Standing
-from workers.roles.audit_gauges import AuditGauges
+from corpus.purge.store import Standing as PurgeStanding
+from workers.roles.audit_gauges import AuditGauges, PurgeGauges
 
 
 class Meter:
@@ -54,3 +55,19 @@ def test_a_source_says_how_it_stands() -> None:
     assert found.problem == "audit 3 of s found 1 extra, 1,000 stale"
     assert standing(is_overdue=True).problem == "the audit of s is overdue"
     assert standing().problem == ""
+
+
+def test_purges_show_the_horizon_and_what_was_removed() -> None:
+    meter: Any = Meter()
+    gauges = PurgeGauges(meter)
+    shown: Any = {
+        "source": "s", "history_from": None, "removed": {"chunks": 3}, "purge": 1, "finished_at": 7.0,
+        "history_from_epoch": 5.0, "is_overdue": True,
+    }  # fmt: skip
+    gauges.show([PurgeStanding(**shown)])
+    assert meter.values == {
+        ("freshet_history_from_timestamp_seconds", "s"): 5.0,
+        ("freshet_purge_finished_timestamp_seconds", "s"): 7.0,
+        ("freshet_purge_overdue", "s"): 1,
+        ("freshet_purged_rows", "s", "chunks"): 3,
+    }

@@ -27,7 +27,7 @@ _ROW = (
     ),
     *("records", "applied", "unchanged", "superseded", "dead_lettered", "ignored"),
     *("documents_deleted", "deletes_without_document", "last_batch"),
-    *("last_published_at", "last_audit"),
+    *("last_published_at", "history_from", "last_audit", "last_purge"),
 )
 
 Name = Annotated[str, typer.Argument(help="Name of the source.")]
@@ -41,6 +41,7 @@ def show_source(name: Name, as_json: Json = False) -> None:
     resolved = settings.load()
     row = _row_of(resolved, name)
     row["last_audit"] = _last_audit(resolved, name)
+    row["last_purge"] = _last_purge(resolved, name)
     row["workflow"] = asyncio.run(_workflow(resolved, name))
     if as_json:
         write_json(row)
@@ -68,6 +69,16 @@ def _last_audit(settings: "Settings", name: str) -> str:
     """What the newest audit with a result found, in words."""
     from corpus.audit.standing import standings
     from corpus.database import connect, database_errors_translated
+
+    with connect(settings.database_url) as connection, database_errors_translated():
+        rows = standings(connection, name)
+    return ", ".join(map(str, rows)) or "never"
+
+
+def _last_purge(settings: "Settings", name: str) -> str:
+    """What the purges of the source removed, in words."""
+    from corpus.database import connect, database_errors_translated
+    from corpus.purge.store import standings
 
     with connect(settings.database_url) as connection, database_errors_translated():
         rows = standings(connection, name)

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from corpus.deliver.subscription import SubscriberSpec
 from corpus.preparation import PreparationSpec
-from corpus.source import BatchLimits, FreshnessSpec, SourceSpec
+from corpus.retention.spec import RetentionSpec
+from corpus.source import AuditSpec, BatchLimits, FreshnessSpec, SourceSpec
 from tests.support.refusing import refused
 from workers.config import tables
 from workers.config.explain import explain
@@ -34,6 +35,10 @@ from workers.config.file import parse
         ("limits", f"max_records = {2**63}"),
         ("limits", f"max_bytes = {2**63}"),
         ("limits", "linger = inf"),
+        ("retention", 'history = "40000d"'),
+        ("retention", 'history = "for ever"'),
+        ("retention", "dead_letters = 0"),
+        ("retention", 'staged_files = "1m"'),
     ],
 )
 def test_what_is_too_much_is_named(table: str, setting: str) -> None:
@@ -49,6 +54,13 @@ def test_a_century_is_a_duration() -> None:
         .freshness.expire_after_seconds
         == 36_525 * 86_400
     )
+
+
+def test_forever_is_an_age() -> None:
+    [kept] = parse('[source.a.retention]\nhistory = "30d"\ndead_letters = "forever"').sources
+    assert kept.retention.history_seconds == 30 * 86_400
+    assert kept.retention.dead_letters_seconds is None
+    assert SourceSpec.from_json(kept.to_json()) == kept
 
 
 def test_a_prefix_holds_no_nul() -> None:
@@ -78,6 +90,10 @@ def test_topics_that_kafka_refuses(name: str) -> None:
             '[source.a.limits]\nmax_pending_bytes = "1MB"',
             "max_pending_bytes (1000000) must not be less than max_bytes (8000000)",
         ),
+        (
+            '[source.a.freshness]\nexpire_after = "3d"\n[source.a.retention]\nhistory = "2d"',
+            "retention.history (172800 s) must not be shorter than freshness.expire_after (259200 s)",
+        ),
     ],
 )
 def test_limits_that_contradict_each_other(text: str, told: str) -> None:
@@ -92,6 +108,13 @@ RENAMED = {
     "error_after_seconds": "error_after",
     "expire_after_seconds": "expire_after",
     "check_every_seconds": "check_every",
+    **{
+        f"{name}_seconds": name
+        for name in (
+            *("history", "dead_letters", "open_dead_letters", "notices", "reports", "audits"),
+            *("embeddings", "staged_files", "every"),
+        )
+    },
 }
 
 
@@ -101,6 +124,8 @@ RENAMED = {
         (PreparationSpec, tables.PreparationTable, set()),
         (BatchLimits, tables.LimitsTable, set()),
         (FreshnessSpec, tables.FreshnessTable, set()),
+        (AuditSpec, tables.AuditTable, set()),
+        (RetentionSpec, tables.RetentionTable, set()),
         (SourceSpec, tables.SourceTable, {"partitions"}),
         (SubscriberSpec, tables.SubscriberTable, set()),
     ],

@@ -1,0 +1,1 @@
+"""How long a source keeps what its corpus no longer shows: settings, known wherever a source is."""
