@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from psycopg.rows import class_row, scalar_row
 
 from corpus.errors import MissingVectorError, StalePreparationError
+from corpus.publish.erasure import check_opened
 from corpus.publish.ledger import Counts
 from corpus.publish.transaction import PublishTransaction
 
@@ -47,9 +48,13 @@ def write_changes(transaction: PublishTransaction) -> Counts:
 
     The order of the queries matters: a document's chunks are counted and referred to after they were opened, and its
     old head is closed before the new one is opened, since an index allows one head per document.
+
+    Raises:
+        MissingVectorError: a vector was removed meanwhile.
     """
     chunks_closed = transaction.execute("close_chunks")
     chunks_opened = transaction.execute("open_chunks")
+    check_opened(transaction)
     chunks_opened += transaction.fetch_one(scalar_row, "reindex_chunks")
     chunks_opened += transaction.execute("reopen_chunks")
     chunks_reused: int = transaction.fetch_one(scalar_row, "count_reused")
