@@ -27,15 +27,14 @@ def load(connection: Connection, audit: int, path: Path) -> int:
         ConfigurationError: the file cannot be read, or a row is wrong; the message names it.
     """
     documents = 0
-    with (
-        connection.transaction(),
-        connection.cursor() as cursor,
-        cursor.copy(query("copy_audit_records")) as copy,
-    ):
-        copy.set_types(COLUMN_TYPES)
-        for row in _rows(audit, _frames(path), path):
-            copy.write_row(row)
-            documents += 1
+    erased = {"audit": audit, "topic": "", "partition": 0, "offsets": None}
+    with connection.transaction(), connection.cursor() as cursor:
+        with cursor.copy(query("copy_audit_records")) as copy:
+            copy.set_types(COLUMN_TYPES)
+            for row in _rows(audit, _frames(path), path):
+                copy.write_row(row)
+                documents += 1
+        cursor.execute(query("forget_erased_records"), erased)
     return documents
 
 

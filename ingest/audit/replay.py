@@ -138,7 +138,7 @@ def keep(
     *,
     now_ms: int,
 ) -> int:
-    """Keep what records are decoded to; those of an earlier attempt are replaced.
+    """Keep what records are decoded to; those of an earlier attempt are replaced. Of what is erased nothing is kept.
 
     Returns:
         How many name another document than their key.
@@ -168,6 +168,7 @@ def keep(
             copy.set_types(COLUMN_TYPES)
             for row in rows:
                 copy.write_row(row)
+        cursor.execute(query("forget_erased_records"), forget)
     named = zip(records, rows, strict=True)
     return sum(_is_other(record, row[_DOCUMENT_ID], spec) for record, row in named)
 

@@ -1,7 +1,7 @@
 """What a storer removes beside its batches, again and again.
 
-Once per hour staged files that no batch needs (`corpus.staging.sweep`); every few seconds what is left of erasures: what
-their batches could not remove at once goes as soon as no batch needs it (`corpus.erase.finisher`).
+Once per hour staged files that no batch needs (`corpus.staging.sweep`); every few seconds what is left of erasures:
+what their batches could not remove at once goes as soon as no batch needs it (`corpus.erase.finisher`).
 """
 
 import asyncio

@@ -88,7 +88,7 @@ def correct_document(
     from corpus.versions.correction import plan_correction
     from workers.config import settings
 
-    _check_reason(reason)
+    check_reason(reason)
     resolved = settings.load()
     with (
         connect(resolved.database_url, application="freshet-document") as connection,
@@ -97,7 +97,7 @@ def correct_document(
         plan, spec = plan_correction(connection, source, document, version)
         batch = None
         if not dry_run:
-            order = plan.order(reason, _requested_by())
+            order = plan.order(reason, requested_by())
             asyncio.run(_send(spec, order))
             batch = _wait(connection, plan, timeout)
     if as_json:
@@ -111,7 +111,8 @@ def correct_document(
         write_message(f"corrected in batch {batch}")
 
 
-def _check_reason(reason: str) -> None:
+def check_reason(reason: str) -> None:
+    """Refuse a reason that cannot be shown on one line."""
     is_long = len(reason) > _MAX_REASON
     is_blank = not reason.strip()
     if is_long or is_blank or not reason.isprintable():
@@ -120,7 +121,7 @@ def _check_reason(reason: str) -> None:
         )
 
 
-def _requested_by() -> str:
+def requested_by() -> str:
     """The user and the machine of this command, as far as they are known."""
     try:
         user = getpass.getuser()
