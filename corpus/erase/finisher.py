@@ -86,15 +86,15 @@ class EraseFinisher:
 
         1. remove the vectors that no chunk needs
         2. of each erasure, remove the staged files that no batch needs
-        3. where none is left: look once more, and write the receipt
+        3. where none is left: remove the vectors of the batches that were in flight, look once more, and write the
+           receipt
 
         Raises:
             DependencyError: PostgreSQL or the staging store does not answer.
         """
         with database_errors_translated(), self._pool.connection() as connection:
             # Step 1.
-            if fetch_one(connection, scalar_row, "has_erased_texts", {}):
-                connection.execute(query("erase_vectors"))
+            _remove_vectors(connection)
             factory = class_row(Unfinished)
             values = {"limit": _MAX_AT_ONCE}
             unfinished = fetch_all(connection, factory, "erasures_to_finish", values)
@@ -111,6 +111,9 @@ class EraseFinisher:
             self._store.delete(names)
         # Step 3.
         with database_errors_translated(), self._pool.connection() as connection:
+            if not holding.needed:
+                connection.execute(query("queue_later_texts"), asdict(erasure))
+                _remove_vectors(connection)
             why = _why_not_yet(connection, erasure, holding)
             if not why:
                 return _write_receipt(connection, erasure)
@@ -134,6 +137,11 @@ class EraseFinisher:
             erasure.erased_at,
             progress,
         )
+
+
+def _remove_vectors(connection: Connection) -> None:
+    if fetch_one(connection, scalar_row, "has_erased_texts", {}):
+        connection.execute(query("erase_vectors"))
 
 
 def _why_not_yet(

@@ -269,6 +269,14 @@ WITH text AS MATERIALIZED (
 )
 SELECT count(*) AS vectors FROM vectors;
 
+-- name: queue_later_texts
+-- Texts that were embedded for the batches behind an erasure, which may have been prepared before it: vectors of those
+-- that no chunk needs are removed, too.
+INSERT INTO freshet.erased_text (text_sha256, erasure)
+SELECT DISTINCT e.text_sha256, %(erasure)s::uuid FROM freshet.embedding e JOIN freshet.source s USING (source)
+WHERE e.source = %(source)s AND e.batch > %(batch)s AND e.batch <= s.last_batch
+ON CONFLICT DO NOTHING;
+
 -- name: note_staged_files
 -- Staged files that are removed for an erasure; a repeated attempt counts each once.
 UPDATE freshet.erasure
