@@ -141,8 +141,19 @@ class Correct:
     requested_by: str  # user and machine
 
 
-# What a batch does. `Erase`, `Reembed` and `Restore` will join; `assert_never` shows every place that must follow.
-Order = Ingest | Expire | Correct
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erase:
+    """Order: forget documents.
+
+    Which ones, and why, is in the database (`freshet.erasure`) until they are erased: no history holds their ids. An
+    erasure that was carried out is not carried out again, so a repeated order is harmless.
+    """
+
+    erasure: str  # a UUID
+
+
+# What a batch does. `Reembed` and `Restore` will join; `assert_never` shows every place that must follow.
+Order = Ingest | Expire | Correct | Erase
 
 
 def staged_refs(order: Order) -> tuple[BatchRef, ...]:
@@ -150,7 +161,7 @@ def staged_refs(order: Order) -> tuple[BatchRef, ...]:
     match order:
         case Ingest():
             return order.refs
-        case Expire() | Correct():
+        case Expire() | Correct() | Erase():
             return ()
         case _:
             assert_never(order)
@@ -161,9 +172,8 @@ class BatchInput:
     """Input of a BatchWorkflow: which batch, and its order.
 
     Build one with `BatchInput.of`, read its order with `order`. On the wire every kind of order has a field of its own
-    (`refs`, `expire_documents`, `correct_document`), as it had before orders were types. Workflow histories keep that
-    shape, and during an upgrade an old storer reads what a new entity writes and the other way round. Only this class
-    uses these fields.
+    (`refs`, and one per other kind), as it had before orders were types. Workflow histories keep that shape, and during
+    an upgrade an old storer reads what a new entity writes and the other way round. Only this class uses these fields.
 
     Raises:
         ValueError: the fields do not hold exactly one order.
@@ -176,9 +186,10 @@ class BatchInput:
     spec_revision: int = 0  # 0: the current one
     expire_documents: Expire | None = None  # Expire itself; else None
     correct_document: Correct | None = None  # Correct itself; else None
+    erase_documents: Erase | None = None  # Erase itself; else None
 
     def __post_init__(self) -> None:
-        others = (self.expire_documents, self.correct_document)
+        others = (self.expire_documents, self.correct_document, self.erase_documents)
         orders = int(bool(self.refs)) + sum(order is not None for order in others)
         if orders != 1:
             raise ValueError(
@@ -191,7 +202,7 @@ class BatchInput:
     ) -> "BatchInput":
         """Return the input for a batch that carries out `order`."""
         refs: tuple[BatchRef, ...] = ()
-        expire, correct = None, None
+        expire, correct, erase = None, None, None
         match order:
             case Ingest():
                 refs = order.refs
@@ -199,6 +210,8 @@ class BatchInput:
                 expire = order
             case Correct():
                 correct = order
+            case Erase():
+                erase = order
             case _:
                 assert_never(order)
         return cls(
@@ -208,6 +221,7 @@ class BatchInput:
             first_in_line=first_in_line,
             expire_documents=expire,
             correct_document=correct,
+            erase_documents=erase,
         )
 
     @property
@@ -217,6 +231,8 @@ class BatchInput:
             return self.expire_documents
         if self.correct_document is not None:
             return self.correct_document
+        if self.erase_documents is not None:
+            return self.erase_documents
         return Ingest(refs=self.refs)
 
 

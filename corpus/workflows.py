@@ -20,6 +20,7 @@ with workflow.unsafe.imports_passed_through():
         BatchState,
         Correct,
         EmbedRequest,
+        Erase,
         Expire,
         Ingest,
         PreparedBatch,
@@ -136,7 +137,7 @@ class BatchWorkflow:
                 return await workflow.execute_activity_method(
                     PrepareActivities.prepare, request, **self._shared(policies.PREPARE)
                 )
-            case Expire() | Correct():
+            case Expire() | Correct() | Erase():
                 return None
             case _:
                 assert_never(self._order)

@@ -7,7 +7,7 @@ from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError
 
 from corpus import task_queues
-from corpus.batch import BatchRef, Correct
+from corpus.batch import BatchRef, Correct, Erase
 from corpus.errors import DependencyError
 from corpus.source import SourceSpec, source_workflow_id
 from ingest.source_state import initial_state
@@ -30,7 +30,7 @@ async def hand_over(client: Client, ref: BatchRef, spec: SourceSpec) -> None:
 
 
 async def send_order(
-    client: Client, spec: SourceSpec, signal: str, order: BatchRef | Correct
+    client: Client, spec: SourceSpec, signal: str, order: BatchRef | Correct | Erase
 ) -> None:
     """Signal the entity, and start it if it does not run.
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from corpus.batch import BatchRef, Correct, Expire, Ingest, Order
+from corpus.batch import BatchRef, Correct, Erase, Expire, Ingest, Order
 from corpus.source import SourceSpec, SourceStatus
 
 # Size of the first batches: small, so that something is searchable soon; it then follows what embedding costs.
@@ -76,6 +76,7 @@ class SourceState:
     wake_ups_refused: int = 0  # over all runs
     forged: int = 0  # references dropped: no consumer of this source made them
     forged_reason: str = ""  # of the newest of them
+    erasures: list[Erase] = field(default_factory=list[Erase])  # oldest first
 
     def __post_init__(self) -> None:
         self.furthest: dict[str, int] = {}
@@ -172,10 +173,15 @@ def accept_expiry(state: SourceState, order: Expire) -> Acceptance:
     return Acceptance.ACCEPTED
 
 
-def accept_correction(state: SourceState, order: Correct) -> None:
-    """Accept a correction, unless the same one waits."""
-    if order not in state.corrections:
-        state.corrections.append(order)
+def accept_document_order(state: SourceState, order: Correct | Erase) -> None:
+    """Accept a correction or an erasure, unless the same one waits."""
+    match order:
+        case Correct() if order not in state.corrections:
+            state.corrections.append(order)
+        case Erase() if order not in state.erasures:
+            state.erasures.append(order)
+        case _:
+            pass
 
 
 def give_back(state: SourceState, order: Order) -> None:
@@ -185,6 +191,8 @@ def give_back(state: SourceState, order: Order) -> None:
             _give_back_expiry(state, order)
         case Correct():
             state.corrections.insert(0, order)
+        case Erase():
+            state.erasures.insert(0, order)
         case Ingest():
             pass
 
@@ -204,19 +212,23 @@ def _give_back_expiry(state: SourceState, order: Expire) -> None:
 
 
 def has_order(state: SourceState) -> bool:
-    """Whether an order waits and the source may act on it."""
+    """Whether an order waits and the source may act on it. What must be forgotten does not wait for a person."""
+    if state.erasures:
+        return True
     waiting = bool(state.pending or state.expiries or state.corrections)
     return waiting and not state.paused and not state.halted
 
 
 def take_order(state: SourceState) -> Order:
-    """Take the order of the next batch: an expiry first, since readers must no longer see what it withdraws.
+    """Take the order of the next batch: an erasure, or else an expiry: readers must no longer see what it withdraws.
 
     Then corrections, so that the events behind them count.
 
     Raises:
         ValueError: no order waits.
     """
+    if state.erasures:
+        return state.erasures.pop(0)
     if state.expiries:
         return state.expiries.pop(0)
     if state.corrections:

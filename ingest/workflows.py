@@ -25,6 +25,7 @@ with workflow.unsafe.imports_passed_through():
         BatchRef,
         BatchReport,
         Correct,
+        Erase,
         Expire,
         Ingest,
         Order,
@@ -40,7 +41,7 @@ with workflow.unsafe.imports_passed_through():
     from ingest.source_state import (
         SourceState,
         accept,
-        accept_correction,
+        accept_document_order,
         accept_expiry,
         adapt_budget,
         forget_failures,
@@ -136,7 +137,12 @@ class SourceWorkflow:
     @workflow.signal
     def correct(self, order: Correct) -> None:
         """A person says that a document's version is a mistake."""
-        accept_correction(self._state, order)
+        accept_document_order(self._state, order)
+
+    @workflow.signal
+    def erase(self, order: Erase) -> None:
+        """Documents must be forgotten."""
+        accept_document_order(self._state, order)
 
     @workflow.signal
     def pause(self) -> None:
@@ -173,8 +179,8 @@ class SourceWorkflow:
         while True:
             self._list_status()
             await workflow.wait_condition(self._can_act)
-            # Step 1.
-            if self._should_continue_as_new() and self._is_idle():
+            # Step 1. No batch runs: see `_can_act`.
+            if self._should_continue_as_new() and self._failure is None:
                 await workflow.wait_condition(workflow.all_handlers_finished)
                 workflow.continue_as_new(self._state)
             try:
@@ -202,9 +208,6 @@ class SourceWorkflow:
 
     def _should_continue_as_new(self) -> bool:
         return workflow.info().is_continue_as_new_suggested()
-
-    def _is_idle(self) -> bool:
-        return not self._tasks and self._failure is None
 
     def _can_start_batch(self) -> bool:
         return has_order(self._state) and len(self._tasks) < self._state.max_in_flight
@@ -361,7 +364,7 @@ class SourceWorkflow:
                     refs=order.refs,
                     reason=f"batch {batch.batch}: {reason}",
                 )
-            case Expire() | Correct():
+            case Expire() | Correct() | Erase():
                 # No event is lost with it: the next freshness check, or the person, orders it again.
                 extra = {"action": "order_refused", "batch": batch.batch}
                 workflow.logger.warning("order refused: %s", reason, extra=extra)

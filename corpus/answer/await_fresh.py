@@ -19,6 +19,7 @@ from corpus.answer.await_rows import (
 from corpus.batch import OUTCOMES_KEPT_DAYS
 from corpus.database import Connection
 from corpus.dead_letter import without_quote
+from corpus.erase.remembered import RULE
 from corpus.service import AwaitFreshRequest, AwaitFreshResponse, WaitOutcome
 
 _ENDED = {
@@ -27,6 +28,9 @@ _ENDED = {
     "deleted": WaitOutcome.DELETED,
     "replaced": WaitOutcome.SUPERSEDED,
 }
+
+# Outcomes that the records of documents have; what is kept of one that is erased has no id.
+_OF_DOCUMENTS = ("applied", "unchanged", "superseded")
 
 
 def outcome_for_team(connection: Connection, look: TeamLook) -> AwaitFreshResponse:
@@ -161,6 +165,9 @@ def _kept(
     rows: AwaitRows, record: RecordPosition, kept: RecordRow
 ) -> AwaitFreshResponse:
     """Decide by what became of a record."""
+    is_of_document = kept.outcome in _OF_DOCUMENTS and kept.document_id is None
+    if is_of_document or kept.reason == RULE:
+        return _never(WaitOutcome.ERASED, f"the document of {record} is erased")
     match kept.outcome, kept.op:
         case None, _:
             detail = f"there is no record {record}: the topic was compacted, or a transaction's marker is there"
@@ -248,7 +255,7 @@ def _not_kept(
 
 
 def _document(rows: AwaitRows, document_id: str, version: int) -> AwaitFreshResponse:
-    """Decide by the version itself, else by a newer head, else by a dead letter."""
+    """Decide by the version itself, else by a newer head, a dead letter, an erasure."""
     wanted = rows.version(document_id, version)
     if wanted and wanted.visible:
         return _version(wanted)
@@ -262,6 +269,9 @@ def _document(rows: AwaitRows, document_id: str, version: int) -> AwaitFreshResp
         stated = _version_in(letter.value)
         if stated == version:
             return _dead_lettered(letter)
+    erasure = rows.erasure(document_id)
+    if erasure:
+        return _never(WaitOutcome.ERASED, "the document is erased", erasure.batch)
     known = "the corpus has never seen the document"
     if head:
         known = f"the corpus has version {head.version}"

@@ -127,6 +127,13 @@ class PartitionRow:
     newest_ms: int | None  # None: it has none
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErasureRow:
+    """The erasure of a document."""
+
+    batch: int | None  # None: it is ordered
+
+
 class AwaitRows:
     """Reads the rows of one source."""
 
@@ -189,6 +196,10 @@ class AwaitRows:
         with self._connection.cursor(row_factory=class_row(DeadLetterRow)) as cursor:
             cursor.execute(query("await_document_dead_letters"), key)
             return cursor.fetchall()
+
+    def erasure(self, document_id: str) -> ErasureRow | None:
+        """The erasure of a document that was not lifted."""
+        return self._row(ErasureRow, "await_erasure", document_id=document_id)
 
     def partition_behind(self) -> PartitionRow | None:
         """The partition whose newest event in the corpus is the oldest; None: nothing was read yet."""

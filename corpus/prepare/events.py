@@ -11,6 +11,7 @@ from psycopg.rows import class_row, scalar_row
 from corpus.batch import BatchRef, PreparedFrom
 from corpus.database import Connection, fetch_all, fetch_one
 from corpus.dead_letter import DeadLetterReason
+from corpus.erase.remembered import without_erased
 from corpus.errors import StagedFileError
 from corpus.prepare.fold import FoldableEvent, FoldedDocument, Place, fold
 from corpus.source import record_version
@@ -48,7 +49,7 @@ class StagedEvents:
 def read_staged_events(
     connection: Connection, store: StagingStore, refs: Sequence[BatchRef]
 ) -> StagedEvents:
-    """Read what the references point to and the corpus has not applied yet.
+    """Read what the references point to and the corpus has not applied yet. Events of erased documents are ignored.
 
     Raises:
         StagedFileError: a file is missing or altered, and its range is not applied yet.
@@ -65,9 +66,11 @@ def read_staged_events(
         if frame is not None:
             frames.append(frame.filter(pl.col("offset") >= next_offset))
     # Two references may overlap after a consumer restarted: one row per offset.
-    distinct = pl.concat(frames).unique(_POSITION, keep="first")
+    distinct = pl.concat(frames).unique(_POSITION, keep="first").sort(_POSITION)
+    for source in {ref.source for ref in refs}:
+        distinct = without_erased(connection, source, distinct)
     return StagedEvents(
-        frame=distinct.sort(_POSITION),
+        frame=distinct,
         starts=tuple(
             PreparedFrom(topic=topic, partition=partition, offset=offset)
             for (topic, partition), offset in starts.items()

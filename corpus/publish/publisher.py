@@ -16,6 +16,7 @@ from corpus.batch import (
     BatchKind,
     BatchReport,
     Correct,
+    Erase,
     Expire,
     Ingest,
     LoadedSource,
@@ -27,6 +28,7 @@ from corpus.batch import (
 )
 from corpus.database import Connection, database_errors_translated, fetch_one
 from corpus.disclosure.error_text import public_text
+from corpus.erase.finisher import EraseFinisher
 from corpus.errors import ConfigurationError, DependencyError, LockWaitError
 from corpus.locks import end_stuck_copies, publishing_holder
 from corpus.publish.changes import judge, write_changes
@@ -39,6 +41,7 @@ from corpus.publish.contents import (
 )
 from corpus.publish.copy_in import copy_in
 from corpus.publish.correction import correct
+from corpus.publish.erasure import drop_erased, erase
 from corpus.publish.expiry import expire
 from corpus.publish.ledger import (
     Counts,
@@ -92,18 +95,19 @@ class Publisher:
     ) -> None:
         self._store = store
         self._pool = pool
+        self._eraser = EraseFinisher(store=store, pool=pool)
 
     def publish(self, request: PublishRequest) -> BatchReport:
         """Publish one batch; a repeated attempt returns the report of the first.
 
         1. lock the source; return the ledger's row if this batch is in it
         2. lock the positions; a gap is an error, and what is applied already is no part of this batch
-        3. copy the batch in, judge every document against the fence
+        3. copy the batch in, without what was erased; judge every document against the fence
         4. close what ends, open what begins, all at one instant
         5. write ledger, ranges, positions, what became of each record, dead letters
         6. after the commit, remove the staged files
 
-        An expiry and a correction have no events: they change documents in place of the steps 2 to 4.
+        An expiry, a correction and an erasure have no events: they change documents in place of the steps 2 to 4.
 
         Raises:
             PositionGapError: offsets are missing before this batch.
@@ -142,6 +146,8 @@ class Publisher:
                 return expire(transaction, order, self._store)
             case Correct() as order:
                 return correct(transaction, order)
+            case Erase() as order:
+                return erase(transaction, order)
             case Ingest() as order:
                 prepared = transaction.request.prepared
                 assert prepared is not None, (
@@ -171,6 +177,7 @@ class Publisher:
         # Step 3.
         frames = read_in_transaction(transaction.connection, self._store, prepared)
         _copy_in(transaction.connection, frames)
+        drop_erased(transaction)
         check_versions(transaction, prepared)
         judge(transaction)
         # Step 4.
@@ -216,16 +223,19 @@ class Publisher:
     def _clean_up(self, request: PublishRequest, moved: list[PartitionRange]) -> None:
         """Remove the staged files, and what is left of earlier attempts. `corpus.staging.sweep` removes what remains.
 
+        After an erasure also those that hold what is erased; storers continue with what remains (`corpus.erase`).
+
         Args:
             request: what was published.
             moved: where this attempt moved the positions; empty where an earlier attempt published.
         """
         names = [ref.url for ref in staged_refs(request.batch.order)]
         prepared = request.prepared
-        if prepared is None:
-            return
-        names += [getattr(prepared, part).url for part in PARTS]
+        if prepared is not None:
+            names += [getattr(prepared, part).url for part in PARTS]
         try:
+            if isinstance(request.batch.order, Erase):
+                self._eraser.finish_all()
             self._store.delete(names)
             if moved and (leftovers := self._leftovers(request.batch, moved)):
                 self._store.delete(leftovers)

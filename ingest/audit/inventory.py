@@ -14,6 +14,7 @@ from polars.exceptions import PolarsError
 from corpus.database import Connection
 from corpus.disclosure.error_text import public_text
 from corpus.errors import ConfigurationError
+from corpus.sql import query
 from ingest.audit.replay import copy_in
 
 _PAGE = 50_000
@@ -27,8 +28,11 @@ def load(connection: Connection, audit: int, path: Path) -> int:
         ConfigurationError: the file cannot be read, or a row is wrong; the message names it.
     """
     rows = _rows(audit, _frames(path), path)
+    erased = {"audit": audit, "topic": "", "partition": 0, "offsets": None}
     with connection.transaction():
-        return copy_in(connection, rows)
+        documents = copy_in(connection, rows)
+        connection.execute(query("forget_erased_records"), erased)
+    return documents
 
 
 def _frames(path: Path) -> Iterator[pl.DataFrame]:

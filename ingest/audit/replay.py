@@ -138,7 +138,7 @@ def keep(
     *,
     now_ms: int,
 ) -> int:
-    """Keep what records are decoded to; those of an earlier attempt are replaced.
+    """Keep what records are decoded to; those of an earlier attempt are replaced. Of what is erased nothing is kept.
 
     Returns:
         How many name another document than their key.
@@ -165,6 +165,7 @@ def keep(
     with connection.transaction():
         connection.execute(query("forget_audit_records"), forget)
         copy_in(connection, rows)
+        connection.execute(query("forget_erased_records"), forget)
     named = zip(records, rows, strict=True)
     return sum(_is_other(record, row[_DOCUMENT_ID], spec) for record, row in named)
 

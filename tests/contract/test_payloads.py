@@ -13,9 +13,9 @@ import pytest
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import DataConverter
 
-from corpus.batch import BatchInput, BatchRef, Correct, Expire, Ingest, Order
+from corpus.batch import BatchInput, BatchRef, Correct, Erase, Expire, Ingest, Order
 from ingest.source_state import SourceState
-from tests.support.orders import make_correction, make_expiry, make_ref
+from tests.support.orders import make_correction, make_erasure, make_expiry, make_ref
 from tests.support.payloads import make, parts, payload_types
 from workers.temporal.codec import EncryptionCodec
 
@@ -41,6 +41,7 @@ ORDERS: dict[str, Order] = {
         request_id="r", rule="expires_at", expire_after_seconds=None, max_ratio=0.5
     ),
     "correct": make_correction(),
+    "erase": make_erasure(),
 }
 
 
@@ -104,7 +105,10 @@ async def test_an_order_comes_back_equal(order: Order, converter: DataConverter)
 @pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
 async def test_an_order_is_sent_in_the_shape_that_older_workers_read(order: Order) -> None:
     [payload] = await DataConverter.default.encode([input_of(order)])
-    fields: dict[str, Any] = {"refs": [], "expire_documents": None, "correct_document": None}
+    fields: dict[str, Any] = dict.fromkeys(
+        ("expire_documents", "correct_document", "erase_documents"), None
+    )
+    fields["refs"] = []
     match order:
         case Ingest():
             fields["refs"] = [dataclasses.asdict(ref) for ref in order.refs]
@@ -112,6 +116,8 @@ async def test_an_order_is_sent_in_the_shape_that_older_workers_read(order: Orde
             fields["expire_documents"] = dataclasses.asdict(order)
         case Correct():
             fields["correct_document"] = dataclasses.asdict(order)
+        case Erase():
+            fields["erase_documents"] = dataclasses.asdict(order)
     head = {"source": "s", "batch": 7, "first_in_line": False, "spec_revision": 0}
     assert json.loads(payload.data) == head | fields
 

@@ -1,6 +1,6 @@
 """References and orders for tests that need no staged files."""
 
-from corpus.batch import BatchRef, Correct, Expire
+from corpus.batch import BatchRef, Correct, Erase, Expire
 from corpus.staging.layout import events_name
 
 DIGEST = "0" * 64
@@ -48,3 +48,8 @@ def make_correction(document_id: str = "d") -> Correct:
         reason="a mistake",
         requested_by="op@machine",
     )
+
+
+def make_erasure(number: int = 0) -> Erase:
+    """An order to erase what the database has under this number."""
+    return Erase(erasure=f"00000000-0000-4000-8000-{number:012}")

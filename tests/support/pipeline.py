@@ -21,6 +21,7 @@ from corpus.batch import (
     BatchReport,
     Correct,
     EmbedRequest,
+    Erase,
     Expire,
     Ingest,
     PreparedBatch,
@@ -36,6 +37,7 @@ from corpus.prepare.preparer import Preparer
 from corpus.publish.publisher import Publisher
 from corpus.service import SearchHit, SearchRequest
 from corpus.source import FreshnessSpec, SourceSpec
+from corpus.sql import query
 from corpus.staging.store import StagingStore
 from ingest.decode.staged_content import content_of
 from ingest.event import KafkaRecord
@@ -309,7 +311,28 @@ class Pipeline:
         )
         return self._carry_out(order, self.number())
 
-    def _carry_out(self, order: Expire | Correct, number: int) -> BatchReport:
+    def order_erasure(self, *document_ids: str) -> Erase:
+        """Write an order to erase, as the command does."""
+        values = {
+            "source": self.spec.source,
+            "document_ids": sorted(document_ids),
+            "reason": "a request",
+            "requested_by": "op@machine",
+            "out_of_reach": "[]",
+        }
+        row = self.connection.execute(query("request_erasure"), values).fetchone()
+        assert row is not None
+        return Erase(erasure=row[0])
+
+    def erase(self, *document_ids: str) -> BatchReport:
+        """Erase documents."""
+        return self.carry_out(self.order_erasure(*document_ids))
+
+    def carry_out(self, order: Expire | Correct | Erase) -> BatchReport:
+        """An order that has nothing to prepare, as the next batch."""
+        return self._carry_out(order, self.number())
+
+    def _carry_out(self, order: Expire | Correct | Erase, number: int) -> BatchReport:
         batch = BatchInput.of(order, source=self.spec.source, batch=number, first_in_line=True)
         return self.publisher.publish(
             PublishRequest(

@@ -80,6 +80,7 @@ class _Source:
     dead_letters: int
     freshness: str | None  # None: never checked
     checked_at: float
+    erasure_seconds: float  # age of the oldest erasure without a receipt; or 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,6 +258,11 @@ class _Gauges:
         self._checked = meter.create_gauge_float(
             "freshet_freshness_checked_timestamp_seconds", "when, epoch", "seconds"
         )
+        self._erasure = meter.create_gauge_float(
+            "freshet_erasure_unfinished_seconds",
+            "age of the oldest erasure that has no receipt",
+            "seconds",
+        )
         behind = meter.create_gauge(
             "freshet_delivery_behind",
             "batches that a subscriber has not acknowledged",
@@ -282,6 +288,7 @@ class _Gauges:
             self._state.set(is_in, {**source, "state": state.value})
         self._published.set(row.last_published_at, source)
         self._letters.set(row.dead_letters, source)
+        self._erasure.set(row.erasure_seconds, source)
         if row.freshness is not None:
             self._freshness.set(_FRESHNESS[row.freshness], source)
             self._checked.set(row.checked_at, source)

@@ -1,11 +1,13 @@
 """Role storer: queue `freshet-store`, which publishes batches, withdraws documents and purges.
 
-Beside this it builds the vector indexes of new embedding spaces, and sweeps the staged files that no batch needs.
+Beside this it builds the vector indexes of new embedding spaces, sweeps the staged files that no batch needs, and
+finishes erasures.
 """
 
 from corpus import task_queues
 from corpus.activities import PublishActivities
 from corpus.database import STORER_LIMITS, open_pool
+from corpus.erase.finisher import EraseFinisher
 from corpus.publish.publisher import Publisher
 from corpus.purge.activities import PurgeActivities
 from corpus.purge.purger import Purger
@@ -16,10 +18,10 @@ from workers.roles import auditing, metrics
 from workers.roles.figures import PoolFigures, background
 from workers.roles.run import activity_worker, serve
 from workers.roles.space_indexes import keep_indexes_built
-from workers.roles.sweeping import entities, sweep_again_and_again
+from workers.roles.sweeping import entities, finish_erasures, sweep_again_and_again
 from workers.temporal.client import temporal
 
-_THREADS = 4  # each with a connection; the sweep has another
+_THREADS = 4  # each with a connection; sweeping and erasing share another
 
 
 async def run(settings: Settings) -> None:
@@ -56,6 +58,7 @@ async def run(settings: Settings) -> None:
             worker,
             "storer",
             indexes=keep_indexes_built(settings.database_url),
+            erasures=finish_erasures(EraseFinisher(store=staging, pool=pool)),
             sweep=sweep_again_and_again(Sweeper(staging, pool), entities(client)),
             **background(settings, pools.update),
         )

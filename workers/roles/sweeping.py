@@ -1,4 +1,8 @@
-"""The storer's sweep: once per hour, staged files that no batch needs are removed (`corpus.staging.sweep`)."""
+"""What a storer removes beside its batches, again and again.
+
+Once per hour staged files that no batch needs (`corpus.staging.sweep`); every few seconds what is left of erasures:
+what their batches could not remove at once goes as soon as no batch needs it (`corpus.erase.finisher`).
+"""
 
 import asyncio
 import logging
@@ -11,8 +15,9 @@ from temporalio.client import Client, WorkflowQueryFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from corpus import search_attributes
+from corpus.erase.finisher import EraseFinisher
 from corpus.log_limit import LogLimit
-from corpus.retry import until_answered
+from corpus.retry import until_answered, until_answered_in_thread
 from corpus.source import source_workflow_id
 from corpus.staging.sweep import Sweeper, SweptFiles
 from ingest.entity import state_of
@@ -21,6 +26,7 @@ logger = logging.getLogger(__name__)
 logger.addFilter(LogLimit())
 
 SWEEP_SECONDS = 3_600.0
+ERASE_SECONDS = 5.0
 _RPC_TIMEOUT = timedelta(seconds=10)
 
 # source -> the names of staged files that its entity holds; None: it cannot be asked, or one of its batches runs.
@@ -64,6 +70,15 @@ async def sweep(
         "staging store swept", extra={"action": "staging_swept", **asdict(swept)}
     )
     return swept
+
+
+async def finish_erasures(finisher: EraseFinisher) -> None:
+    """Finish erasures until cancelled; a service that is down is waited for."""
+    while True:
+        await until_answered_in_thread(
+            finisher.finish_all, doing="finishing erasures", logger=logger
+        )
+        await asyncio.sleep(ERASE_SECONDS)
 
 
 def entities(client: Client) -> HeldBy:

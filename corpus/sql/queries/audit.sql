@@ -87,6 +87,21 @@ SELECT i.audit, i.topic, i.partition, i.topic_id, i.record_offset, i.outcome, i.
 COPY incoming_audit_record (audit, topic, partition, topic_id, record_offset, outcome, op, document_id, version,
     record_version, is_redriven, content_sha256, description, expires_at_ms) FROM STDIN (FORMAT BINARY);
 
+-- name: forget_erased_records
+-- The records of documents that are erased count as ignored, and say nothing.
+UPDATE freshet.audit_record r
+   SET outcome = 'ignored', op = NULL, document_id = NULL, version = NULL, content_sha256 = NULL, description = NULL,
+       expires_at_ms = NULL
+  FROM freshet.audit a
+ WHERE a.audit = %(audit)s::bigint AND r.audit = a.audit AND r.topic = %(topic)s::text
+   AND r.partition = %(partition)s::integer
+   AND (%(offsets)s::bigint[] IS NULL OR r.record_offset = ANY(%(offsets)s::bigint[]))
+   AND EXISTS (
+       SELECT FROM freshet.erased_document x
+        WHERE x.source = a.source AND x.lifted_at IS NULL
+          AND x.document_hash = freshet.erased_hash(a.source, convert_to(r.document_id, 'UTF8'))
+   );
+
 -- name: audit_has_records
 -- Whether the records of an audit are there; they are not after a crash of the server.
 SELECT EXISTS (SELECT FROM freshet.audit_record WHERE audit = %(audit)s::bigint) AS has_records;

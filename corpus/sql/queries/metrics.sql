@@ -34,7 +34,10 @@ SELECT b.source, rule.key AS rule, sum(rule.value::bigint)::bigint AS characters
 SELECT s.source, s.state, s.last_batch,
        coalesce(extract(epoch FROM s.last_published_at), 0)::float8 AS last_published_at,
        (SELECT count(*) FROM freshet.dead_letter l WHERE l.source = s.source AND l.state = 'open') AS dead_letters,
-       r.status AS freshness, coalesce(extract(epoch FROM r.snapshotted_at), 0)::float8 AS checked_at
+       r.status AS freshness, coalesce(extract(epoch FROM r.snapshotted_at), 0)::float8 AS checked_at,
+       coalesce(extract(epoch FROM now() - (
+           SELECT min(e.requested_at) FROM freshet.erasure e WHERE e.source = s.source AND e.receipt IS NULL
+       )), 0)::float8 AS erasure_seconds
   FROM freshet.source s
   LEFT JOIN LATERAL (
        SELECT f.status, f.snapshotted_at FROM freshet.freshness_report f

@@ -15,6 +15,7 @@ from corpus.batch import (
     BatchKind,
     BatchState,
     Correct,
+    Erase,
     Expire,
     Ingest,
     Order,
@@ -136,6 +137,7 @@ orders: st.SearchStrategy[Order] = st.one_of(
         reason=st.text(),
         requested_by=st.text(),
     ),
+    st.builds(Erase, erasure=st.uuids().map(str)),
 )
 
 

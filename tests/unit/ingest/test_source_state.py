@@ -16,7 +16,7 @@ from ingest.source_state import (
     Acceptance,
     SourceState,
     accept,
-    accept_correction,
+    accept_document_order,
     accept_expiry,
     adapt_budget,
     forget_failures,
@@ -145,7 +145,7 @@ def test_corrections_go_after_an_expiry_and_before_events(state: SourceState) ->
     first, second = make_correction("a"), make_correction("b")
     accept(state, make_ref(0, 10))
     for order in (first, second, first):
-        accept_correction(state, order)
+        accept_document_order(state, order)
     accept_expiry(state, make_expiry())
     assert take_order(state) == make_expiry()
     assert take_order(state) == first

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from corpus.preparation import PreparationSpec
+from workers.cli.commands.erase import receipts
 from workers.cli.console import (
     MAX_BIGINT,
     MAX_ROWS,
@@ -140,8 +141,11 @@ def documents(
         "limit": limit,
     }
     rows = _query_rows("list_documents", values, source=source)
+    rows = receipts.or_erased(rows, document, source)
     if as_json:
         write_json(rows)
+    elif receipts.are_erased(rows):
+        receipts.show_erased(rows)
     elif lossy:
         _write_losses(rows, below)
     elif unknown:
@@ -253,11 +257,16 @@ def lineage(
 ) -> None:
     """Where a text comes from: versions, batches, Kafka positions, workflow runs, chunks, and who was notified."""
     if document.startswith("chunk:"):
-        source, document = _document_of_chunk(document)
+        number = _chunk_number(document)
+        if receipts.shows_erased_chunk(number, as_json=as_json):
+            return
+        source, document = _document_of_chunk(number)
     versions = _query_rows(
         "lineage_versions", {"document_id": document, "source": source}, source=source
     )
     if not versions:
+        if receipts.shows_erased(document, source, as_json=as_json):
+            return
         where = f" in source {source!r}" if source else ""
         raise CommandError(
             f"document {document!r} was never seen{where}; `freshet documents` lists some"
@@ -274,19 +283,21 @@ def lineage(
         _show_version(version)
 
 
-def _document_of_chunk(name: str) -> tuple[str, str]:
-    """(source, document id) of "chunk:ID"."""
-    text = name.removeprefix("chunk:")
-    number = whole_number(text)
+def _chunk_number(name: str) -> int:
+    """The number of "chunk:ID"."""
+    number = whole_number(name.removeprefix("chunk:"))
     if number is None:
         raise CommandError(
             f"{name!r}: a chunk's id is a number, as `freshet search --json` shows it"
         )
-    rows: list[dict[str, Any]] = []
-    if number <= MAX_BIGINT:
-        rows = _query_rows("chunk_document", {"chunk_id": number})
+    return min(number, MAX_BIGINT)  # there is no chunk of that number
+
+
+def _document_of_chunk(number: int) -> tuple[str, str]:
+    """(source, document id) of a chunk."""
+    rows = _query_rows("chunk_document", {"chunk_id": number})
     if not rows:
-        raise CommandError(f"there is no chunk {text}")
+        raise CommandError(f"there is no chunk {number}")
     return rows[0]["source"], rows[0]["document_id"]
 
 

@@ -87,7 +87,7 @@ def correct_document(
     from workers.config import settings
     from workers.operations import note_operation, requested_by
 
-    _check_reason(reason)
+    check_reason(reason)
     resolved = settings.load()
     with (
         connect(resolved.database_url, application="freshet-document") as connection,
@@ -112,7 +112,8 @@ def correct_document(
         write_message(f"corrected in batch {batch}")
 
 
-def _check_reason(reason: str) -> None:
+def check_reason(reason: str) -> None:
+    """Refuse a reason that cannot be shown on one line."""
     is_long = len(reason) > _MAX_REASON
     is_blank = not reason.strip()
     if is_long or is_blank or not reason.isprintable():

@@ -69,7 +69,7 @@ def search(
         k=k,
         mode=mode,
         sources=tuple(source or ()),
-        metadata=_metadata(where or []),
+        metadata=metadata_filter(where or []),
         as_of_ms=None if batch else _instant_ms(as_of),
     )
     hits = _find(request, batch)
@@ -126,7 +126,7 @@ def _show_hit(number: int, hit: "SearchHit") -> None:
     write("")
 
 
-def _metadata(pairs: list[str]) -> str:
+def metadata_filter(pairs: list[str]) -> str:
     """The filter as JSON; empty for none."""
     filters: dict[str, Any] = {}
     for pair in pairs:

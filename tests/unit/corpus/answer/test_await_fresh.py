@@ -68,6 +68,7 @@ class Rows(AwaitRows):
     head_row: HeadRow | None = None
     letters: list[DeadLetterRow] = field(default_factory=list)
     behind: PartitionRow | None = None
+    erasure = staticmethod(lambda document_id: None)
 
     def source(self):
         return self.source_row

@@ -1,0 +1,104 @@
+"""Staged files that hold erased documents: which can be removed, and which a batch needs still."""
+
+import logging
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import polars as pl
+
+from corpus.erase.remembered import names_of
+from corpus.errors import StagedFileError
+from corpus.staging.frames import read_columns
+from corpus.staging.layout import StagedRange, parse_name
+from corpus.staging.store import StagingStore, StoredFile
+from corpus.staging.sweep import OldFiles, SourceProgress, sort_files
+
+logger = logging.getLogger(__name__)
+
+_EVENT_COLUMNS = ("outcome", "document_id", "key", "value")
+# Parts of a prepared batch that name their documents; the others hold texts of the same documents.
+_NAMING_PARTS = ("events", "documents", "chunks")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldingFiles:
+    """Staged files of a source, as far as an erasure is concerned."""
+
+    removable: Sequence[str] = ()  # no batch needs them, and they may hold erased text
+    # A batch needs them, and they hold it; publishing removes them.
+    needed: list[str] = field(default_factory=list[str])
+
+
+def holding_files(
+    store: StagingStore,
+    source: str,
+    document_ids: Collection[str],
+    erased_at: datetime,
+    progress: Sequence[SourceProgress],
+) -> HoldingFiles:
+    """The files of a source that hold erased documents.
+
+    What no batch needs is removed whatever it holds: it was left behind, and only reading it would tell. Of
+    micro-batches those count that were staged before the erasure; of a record that is sent again later nothing is
+    prepared.
+
+    Args:
+        store: of the staged files.
+        source: of the documents.
+        document_ids: that are erased.
+        erased_at: when.
+        progress: how far the source is.
+
+    Raises:
+        DependencyError: the store does not answer.
+    """
+    files = [*store.files(f"events/{source}"), *store.files(f"batches/{source}")]
+    sorted_files = sort_files(files, progress)
+    removable = [file.name for file in sorted_files.settled]
+    holding = HoldingFiles(removable=removable)
+    names = {document_id.encode() for document_id in document_ids}
+    for file in _undecided(sorted_files):
+        if _is_older(file, erased_at) and _holds(store, file.name, names):
+            holding.needed.append(file.name)
+    return holding
+
+
+def _undecided(files: OldFiles) -> Iterable[StoredFile]:
+    for undecided in files.undecided.values():
+        yield from undecided
+
+
+def _is_older(file: StoredFile, erased_at: datetime) -> bool:
+    """Whether it may have been made without knowing of the erasure; files of a batch may be written long afterwards."""
+    is_events = isinstance(parse_name(file.name), StagedRange)
+    return not is_events or file.written_at <= erased_at
+
+
+def _holds(store: StagingStore, name: str, names: Collection[bytes]) -> bool:
+    part = name.rpartition("/")[2].partition("-")[0]
+    is_events = isinstance(parse_name(name), StagedRange)
+    if not is_events and part not in _NAMING_PARTS:
+        return False
+    columns = _EVENT_COLUMNS
+    if part in ("documents", "chunks"):
+        columns = ("document_id",)
+    try:
+        frame = read_columns(store, name, columns)
+    except StagedFileError as error:
+        # Its batch names the reason, and the sweep removes it.
+        context = {"action": "staged_file_unread", "file": name, "error": str(error)}
+        logger.warning("a staged file cannot be read", extra=context)
+        return True
+    if frame is None:  # published meanwhile
+        return False
+    return any(not names.isdisjoint(found) for found in _names_in(frame))
+
+
+def _names_in(frame: pl.DataFrame) -> Iterable[Iterable[bytes]]:
+    if frame.columns == ["document_id"]:
+        for document_id in frame["document_id"].unique().drop_nulls():
+            yield {document_id.encode()}
+        return
+    for row in frame.select(_EVENT_COLUMNS).iter_rows():
+        yield names_of(*row)
