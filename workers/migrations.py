@@ -1,10 +1,11 @@
 """What `freshet migrate` does beside the schema: the logins of the roles."""
 
 from corpus.database import connect, database_errors_translated
+from corpus.disclosure.secret import Secret
 from corpus.sessions.logins import GATEWAY_ROLES, WRITER_ROLES, ensure_login
 
 
-def make_logins(url: str, writer_url: str, gateway_url: str) -> None:
+def make_logins(url: str | Secret, writer_url: Secret, gateway_url: Secret) -> None:
     """Make the logins of the roles, or give them their passwords and rights again.
 
     Args:

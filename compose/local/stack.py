@@ -13,6 +13,8 @@ from compose.local.parts.temporal import Temporal
 from corpus.errors import DependencyError
 
 SERVICES = ("postgres", "migrations", "kafka", "temporal")
+# The logins of the roles, by the address that each is kept under.
+_LOGINS = {"writer": "writer_database_url", "gateway": "gateway_database_url"}
 _LIBPQ_VARIABLES = ("PGHOST", "PGSERVICE", "PGDATABASE", "PGHOSTADDR")
 
 
@@ -54,7 +56,7 @@ def _logins(postgres: Part) -> dict[str, str]:
     """What the roles connect with, where the server is the stack's own; with another server, what the settings say."""
     if not isinstance(postgres, Postgres):
         return {}
-    return {"writer_database_url": postgres.login_url("writer")}
+    return {name: postgres.login_url(login) for login, name in _LOGINS.items()}
 
 
 def _postgres(home: Path, ports: Mapping[str, int]) -> tuple[Part, str]:
@@ -99,15 +101,13 @@ def make_url(host: str, port: int, database: str, user: str, password: str) -> s
 def _migrations(home: Path, url: str, logins: Mapping[str, str]) -> Task:
     def run() -> str:
         from corpus.database import migrate
+        from corpus.disclosure.secret import Secret
         from corpus.text_search import rebuild_search_texts
         from workers.migrations import make_logins
 
         applied = migrate(url)
-        make_logins(
-            url,
-            logins.get("writer_database_url", ""),
-            logins.get("gateway_database_url", ""),
-        )
+        writer, gateway = (Secret.of(logins.get(name, "")) for name in _LOGINS.values())
+        make_logins(url, writer, gateway)
         texts = rebuild_search_texts(url)
         note = f"{len(applied)} applied" if applied else "up to date"
         if texts.rebuilt:

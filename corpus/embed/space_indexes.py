@@ -127,15 +127,10 @@ def build_missing(url: str | Secret) -> list[int]:
         if not _is_only_builder(connection):
             return []
         # Looked up again: the builder before may have just ended.
-        wanted = [index for index in space_indexes(connection) if index.is_wanted]
         is_owner = bool(fetch_one(connection, scalar_row, "owns_tables"))
-        build = _build if is_owner else _have_built
-        for index in wanted:
-            build(connection, index)
-        for of_chunks in chunk_indexes(connection):
-            if of_chunks.is_wanted:
-                _build_of_chunks(connection, of_chunks, is_owner=is_owner)
-    return [index.space_id for index in wanted]
+        built = _build_of_spaces(connection, is_owner=is_owner)
+        _build_of_chunks(connection, is_owner=is_owner)
+    return built
 
 
 def _is_only_builder(connection: Connection) -> bool:
@@ -156,7 +151,21 @@ def _have_built(connection: Connection, index: SpaceIndex) -> None:
         )
 
 
-def _build_of_chunks(
+def _build_of_spaces(connection: Connection, *, is_owner: bool) -> list[int]:
+    wanted = [index for index in space_indexes(connection) if index.is_wanted]
+    build = _build if is_owner else _have_built
+    for index in wanted:
+        build(connection, index)
+    return [index.space_id for index in wanted]
+
+
+def _build_of_chunks(connection: Connection, *, is_owner: bool) -> None:
+    for index in chunk_indexes(connection):
+        if index.is_wanted:
+            _build_index_of_chunks(connection, index, is_owner=is_owner)
+
+
+def _build_index_of_chunks(
     connection: Connection, index: ChunkIndex, *, is_owner: bool
 ) -> None:
     name = index.name

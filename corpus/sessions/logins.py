@@ -4,6 +4,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import scalar_row
 
+from corpus.disclosure.secret import Secret
 from corpus.errors import ConfigurationError
 from corpus.sessions.roles import GATEWAY, WRITER
 from corpus.sessions.rows import Connection, fetch_all, fetch_one
@@ -14,7 +15,7 @@ WRITER_ROLES = (WRITER, GATEWAY)
 GATEWAY_ROLES = (GATEWAY,)
 
 
-def ensure_login(connection: Connection, url: str, roles: tuple[str, ...]) -> bool:
+def ensure_login(connection: Connection, url: Secret, roles: tuple[str, ...]) -> bool:
     """Make the login of a connection string, or give it the string's password and the roles.
 
     Args:
@@ -28,7 +29,7 @@ def ensure_login(connection: Connection, url: str, roles: tuple[str, ...]) -> bo
     Raises:
         ConfigurationError: this user may not do it; the message says what an administrator has to run.
     """
-    stated = conninfo_to_dict(url)
+    stated = conninfo_to_dict(url.reveal())
     user, password = stated.get("user"), stated.get("password")
     if not user or user == connection.info.user:
         return False

@@ -12,6 +12,7 @@ from corpus.errors import ConfigurationError, DependencyError
 
 # Any of them says that libpq's own variables name the server.
 _LIBPQ = ("PGHOST", "PGSERVICE", "PGDATABASE", "PGHOSTADDR")
+_GIVEN = ("FRESHET_DATABASE_URL", "FRESHET_DATABASE_URL_FILE")
 # Any of them says that a Temporal server is meant that Freshet did not start.
 _TEMPORAL = ("TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE")
 _DEFAULT_TEMPORAL = (
@@ -79,7 +80,7 @@ class LocalStack:
         return self._login("gateway_database_url")
 
     def _login(self, name: str) -> str:
-        if any(other in os.environ for other in (*_LIBPQ, "FRESHET_DATABASE_URL")):
+        if any(other in os.environ for other in (*_LIBPQ, *_GIVEN)):
             return ""
         return self.addresses.get(name, "")
 

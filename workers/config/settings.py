@@ -44,23 +44,25 @@ class Settings:
         ),
     ]
     writer_database_url: Annotated[
-        str,
+        Secret,
         Setting(
             "connection string of the roles apart from the gateway; `freshet migrate` makes its login; "
             "default: the local stack's, else FRESHET_DATABASE_URL",
             read=readers.connection_string,
             fallback=LocalStack.writer_database_url,
             secret=True,
+            in_file=True,
         ),
     ]
     gateway_database_url: Annotated[
-        str,
+        Secret,
         Setting(
             "connection string of the gateway, which reads on behalf of others and changes nothing; "
             "`freshet migrate` makes its login; default: that of the other roles",
             read=readers.connection_string,
             fallback=LocalStack.gateway_database_url,
             secret=True,
+            in_file=True,
         ),
     ]
     kafka_bootstrap: Annotated[

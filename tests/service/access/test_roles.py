@@ -13,6 +13,7 @@ from compose.local.parts.postgres import Postgres
 from compose.local.run import running
 from corpus.access.reader import reading_as
 from corpus.database import Connection, connect, migrate, open_pool
+from corpus.disclosure.secret import Secret
 from corpus.embed.space_indexes import build_missing
 from corpus.errors import ConfigurationError
 from corpus.sessions.logins import sessions_with_excess
@@ -232,7 +233,7 @@ def test_logins_of_the_processes_are_made_with_what_they_need(
     gateway_url = make_conninfo(database_url, user=f"{name}_gateway", password="other")
     with psycopg.connect(database_url, autocommit=True) as admin:
         try:
-            make_logins(database_url, writer_url, gateway_url)
+            make_logins(database_url, Secret.of(writer_url), Secret.of(gateway_url))
             with Pipeline(writer_url, tmp_path) as publishing:
                 publishing.ingest(make_event("d", 1, "The mill."))
                 assert build_missing(writer_url) == [1]
@@ -247,7 +248,7 @@ def test_logins_of_the_processes_are_made_with_what_they_need(
                 assert documents(gateway) == set()
             # Made again with another password, it has that one.
             changed = make_conninfo(writer_url, password="second")
-            make_logins(database_url, changed, "")
+            make_logins(database_url, Secret.of(changed), Secret.of(""))
             connect(changed).close()
             with connect(changed) as connection:
                 logged = connection.execute("SHOW lock_timeout").fetchone()

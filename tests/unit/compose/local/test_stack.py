@@ -81,7 +81,7 @@ def test_migrations_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     task: Any = stack_parts(tmp_path, CHOSEN)["migrations"]
     rebuilt = "corpus.text_search.rebuild_search_texts"
     monkeypatch.setattr(rebuilt, lambda _url: SearchTexts(rebuilt=0, warning=""))
-    logins: list[tuple[str, ...]] = []
+    logins: list[tuple[Any, ...]] = []
     monkeypatch.setattr("workers.migrations.make_logins", lambda *urls: logins.append(urls))
     monkeypatch.setattr("corpus.database.migrate", lambda _url: ["0001", "0002"])
     assert task.run() == "2 applied"
@@ -89,11 +89,9 @@ def test_migrations_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert task.run() == "up to date"
     monkeypatch.setattr(rebuilt, lambda _url: SearchTexts(rebuilt=7, warning="the type is C"))
     assert task.run() == "up to date, search texts rebuilt: 7; the type is C"
-    url, writer, _ = logins[0]
-    assert (conninfo_to_dict(url)["user"], conninfo_to_dict(writer)["user"]) == (
-        "freshet",
-        "freshet_writer_login",
-    )
+    url, *made = logins[0]
+    users = [conninfo_to_dict(one)["user"] for one in (url, *(secret.reveal() for secret in made))]
+    assert users == ["freshet", "freshet_writer_login", "freshet_gateway_login"]
 
 
 @pytest.mark.parametrize("password", ["", "simple", "with space", "qu'ote", "back\\slash", "ü@:/"])
