@@ -12,8 +12,11 @@ _HEAD = """\
 # password of the database in compose.yaml; there is no default, make one: openssl rand -hex 24
 #POSTGRES_PASSWORD=
 
-# password of the login that the roles in compose.yaml connect with; default: the same
+# password of the login that the other roles in compose.yaml connect with; default: that of the database
 #POSTGRES_WRITER_PASSWORD=
+
+# password of the login that the gateway in compose.yaml connects with; default: that of the database
+#POSTGRES_GATEWAY_PASSWORD=
 
 # collector that traces are sent to, OTLP over HTTP; empty: none are made. Other OTEL_* variables may follow.
 #OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318

@@ -8,10 +8,13 @@ import os
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compose.local.checks import Check, CheckFailedError
 from workers.config.addresses import temporal_profile
+
+if TYPE_CHECKING:
+    from workers.config.settings import Settings
 
 _VERIFIED_MODES = ("verify-ca", "verify-full")
 _KAFKA_TLS = ("ssl", "sasl_ssl")
@@ -85,12 +88,22 @@ def _libpq(url: str) -> dict[str, Any]:
     return {**given, **conninfo_to_dict(url)}
 
 
+def _of_databases(settings: "Settings") -> list[str]:
+    """Those of the addresses by which the processes reach PostgreSQL, each once."""
+    logins = (settings.writer_database_url, settings.gateway_database_url)
+    urls = [settings.database_url, *filter(None, logins)]
+    found: list[str] = []
+    for url in urls:
+        found += postgres_problems(_libpq(url.reveal()))
+    return list(dict.fromkeys(found))
+
+
 def _observe(home: Path) -> str:
     from workers.config.settings import load
 
     settings = load(home)
     problems = {
-        "postgres": postgres_problems(_libpq(settings.database_url.reveal())),
+        "postgres": _of_databases(settings),
         "kafka": kafka_problems(settings.kafka_bootstrap, settings.kafka_properties),
         "temporal": temporal_problems(settings.temporal_address, temporal_profile()),
     }

@@ -36,6 +36,13 @@ def team_rows(connection: Connection, team: str | None = None) -> list[TeamRow]:
         return cursor.execute(query("teams"), {"team": team}).fetchall()
 
 
+def reader_of_all_teams(connection: Connection) -> Reader:
+    """Who reads what any team is granted, and no document of a group: for what is got ready before they ask."""
+    specs = [row.read() for row in team_rows(connection)]
+    granted = {source for spec in specs if spec is not None for source in spec.sources}
+    return Reader(name="gateway", sources=frozenset(granted))
+
+
 def team_reader(connection: Connection, team: str, groups: tuple[str, ...]) -> Reader:
     """Who reads in a wait of a team: by its grants now, and with those groups that it may still vouch for."""
     name = f"team:{team}"

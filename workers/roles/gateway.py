@@ -173,7 +173,7 @@ def _preload(settings: Settings, models: LoadedModels) -> None:
             break
         time.sleep(_LOOK_SECONDS)
     try:
-        load_configured(settings, models)
+        load_configured(settings, models, for_teams=True)
     except (
         FreshetError
     ) as error:  # the database is away: the first search loads the model

@@ -2,10 +2,13 @@
 
 import logging
 import threading
+from contextlib import ExitStack
 from typing import Any
 
 from psycopg.rows import namedtuple_row
 
+from corpus.access.reader import reading_as
+from corpus.access.teams import reader_of_all_teams
 from corpus.database import connect
 from corpus.embed.embedder import SentenceTransformerEmbedder
 from corpus.embed.model_files import read_embedding_spec
@@ -59,12 +62,19 @@ class LoadedModels:
         )
 
 
-def load_configured(settings: Settings, models: LoadedModels) -> None:
+def load_configured(
+    settings: Settings, models: LoadedModels, *, for_teams: bool = False
+) -> None:
     """Load the models of the configured sources, or the default one, so that the first batch does not wait for it.
 
     One that cannot be loaded is logged: the batches that need it say so again.
+
+    Args:
+        settings: of the process.
+        models: where they are kept.
+        for_teams: only those of the sources that teams are granted; who answers for them sees no others.
     """
-    for model, prefix in _configured(settings):
+    for model, prefix in _configured(settings, for_teams=for_teams):
         try:
             models.of(model, prefix)
         except FreshetError as error:
@@ -76,12 +86,13 @@ def load_configured(settings: Settings, models: LoadedModels) -> None:
             logger.error("model not loaded", extra=context)  # noqa: TRY400 - the message says it all
 
 
-def _configured(settings: Settings) -> list[tuple[str, str]]:
+def _configured(settings: Settings, *, for_teams: bool) -> list[tuple[str, str]]:
     """Model and prefix of every source; of the default specification where there is no source."""
-    with (
-        connect(settings.database_url) as connection,
-        connection.cursor(row_factory=namedtuple_row) as cursor,
-    ):
+    with connect(settings.database_url) as connection, ExitStack() as stack:
+        if for_teams:
+            reader = reader_of_all_teams(connection)
+            stack.enter_context(reading_as(connection, reader))
+        cursor = stack.enter_context(connection.cursor(row_factory=namedtuple_row))
         cursor.execute(query("search_spaces"), {"sources": None})
         rows: list[Any] = cursor.fetchall()
     # A source that cannot be read has no batch either; `freshet sources` names it.

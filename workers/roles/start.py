@@ -34,12 +34,14 @@ GROUP_SECONDS = 5.0
 async def check_role(settings: Settings, name: str, client: Client) -> Installation:
     """Compare all that a role uses, and leave the marks of its installation.
 
+    The gateway leaves none: its login changes nothing.
+
     Raises:
         InstallationError: something is another installation's, or the database is a copy.
         DependencyError: a service does not answer.
     """
     needs = ROLES[name].needs.split(", ")
-    async with open_process(settings, claims=True) as one:
+    async with open_process(settings, claims=name != "gateway") as one:
         await one.use_namespace(client)
         if "staging" in needs:
             await asyncio.to_thread(one.use_staging)

@@ -124,7 +124,8 @@ def test_env_example_changes_nothing_until_a_line_is_uncommented() -> None:
 
 def test_every_setting_is_there_once_with_its_default() -> None:
     assignments = re.findall(r"^#([A-Z_]+)=(.*)$", render(), flags=re.MULTILINE)
-    expected = [("POSTGRES_PASSWORD", ""), ("POSTGRES_WRITER_PASSWORD", "")]
+    passwords = ("POSTGRES_PASSWORD", "POSTGRES_WRITER_PASSWORD", "POSTGRES_GATEWAY_PASSWORD")
+    expected = [(name, "") for name in passwords]
     expected += [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318")]
     expected += [(setting.name, setting.default) for setting in SETTINGS]
     assert assignments == expected
