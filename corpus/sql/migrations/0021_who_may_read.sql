@@ -578,7 +578,7 @@ DECLARE
     v_audited constant name[] := '{source, source_position, source_language, batch, batch_range, document, chunk, dead_letter,
         record_outcome, document_correction, skipped_records, subscription, delivery, delivered_notice, freshness_report,
         staging_sweep, uncounted_texts, installation, installation_change, audit, audit_finding, access_list, reader_grant,
-        embedding_space}';
+        embedding_space, team, access_log, access_chain, retention, purge, erasure, erased_document, erased_chunk}';
     -- Texts, and what is made of them.
     v_texts constant name[] := '{title, uri, metadata, chunk_headings, text, search_text, headings, embedding, key, value,
         headers, detail}';
@@ -588,6 +588,8 @@ BEGIN
         'source', 'source_position', 'source_language', 'batch', 'batch_range', 'delivered_notice', 'freshness_report'
     ) THEN
         v_reads := v_granted;
+    ELSIF p_table = 'team' THEN  -- for the gateway, which answers by it
+        v_reads := 'true';
     END IF;
     IF NOT (SELECT c.relrowsecurity AND c.relforcerowsecurity FROM pg_class c WHERE c.oid = v_table) THEN
         EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', v_table);
@@ -599,8 +601,10 @@ BEGIN
         EXECUTE format('DROP POLICY IF EXISTS works ON %s', v_table);
         EXECUTE format('CREATE POLICY works ON %s TO freshet_owner, freshet_writer, %I USING (true)', v_table, v_owner);
     END IF;
-    EXECUTE format('GRANT SELECT ON %s TO freshet_writer', v_table);
-    IF p_table <> 'reader_grant' THEN
+    IF p_table <> 'erasure_key' THEN  -- functions use it
+        EXECUTE format('GRANT SELECT ON %s TO freshet_writer', v_table);
+    END IF;
+    IF p_table NOT IN ('reader_grant', 'access_log', 'access_chain', 'erasure_key') THEN  -- rows of the log are added by a function
         EXECUTE format('GRANT INSERT, UPDATE, DELETE ON %s TO freshet_writer', v_table);
     END IF;
     IF v_reads IS NOT NULL THEN
@@ -614,7 +618,9 @@ BEGIN
             SELECT '(' || string_agg(quote_ident(a.attname), ', ') || ')' INTO v_columns FROM pg_attribute a
             WHERE a.attrelid = v_table AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> ALL (v_texts);
         END IF;
-        EXECUTE format('GRANT SELECT %s ON %s TO freshet_reader', v_columns, v_table);
+        IF p_table <> 'team' THEN
+            EXECUTE format('GRANT SELECT %s ON %s TO freshet_reader', v_columns, v_table);
+        END IF;
     END IF;
     IF p_table = ANY(v_audited) THEN
         IF NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = v_table AND p.polname = 'audits') THEN
@@ -622,16 +628,31 @@ BEGIN
         END IF;
         SELECT string_agg(quote_ident(a.attname), ', ') INTO v_without_texts FROM pg_attribute a
         WHERE a.attrelid = v_table AND a.attnum > 0 AND NOT a.attisdropped
-          AND (a.attname <> ALL (v_texts) OR p_table NOT IN ('document', 'chunk', 'dead_letter'));
+          AND (a.attname <> ALL (v_texts) OR p_table NOT IN ('document', 'chunk', 'dead_letter'))
+          AND NOT (p_table = 'erasure' AND a.attname = 'document_ids');  -- of what is to be forgotten
         EXECUTE format('GRANT SELECT (%s) ON %s TO freshet_auditor', v_without_texts, v_table);
     END IF;
 END $$;
 
--- What every role needs to name an object of the schema. Anybody may read which migrations were applied.
-CREATE FUNCTION freshet.secure_schema() RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+-- What every role needs to name an object of the schema. Anybody may read which migrations were applied. Functions that do with
+-- their owner's rights what their caller may not do without them are for who needs them; the others ask who reads.
+CREATE FUNCTION freshet.secure_schema() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE v_granted record;
+BEGIN
     GRANT USAGE ON SCHEMA freshet TO freshet_owner, freshet_writer, freshet_gateway, freshet_reader, freshet_auditor;
     GRANT SELECT ON freshet.migration TO freshet_owner, freshet_writer, freshet_gateway, freshet_reader, freshet_auditor;
-$$;
+    FOR v_granted IN
+        SELECT p.oid::regprocedure AS called, g.roles FROM (VALUES
+            ('log_access', 'freshet_writer, freshet_gateway'), ('erased_hash', 'freshet_writer'),
+            ('signing_key', 'freshet_writer')
+        ) AS g (name, roles)
+        JOIN pg_proc p ON p.pronamespace = 'freshet'::regnamespace AND p.proname = g.name
+    LOOP
+        EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', v_granted.called);
+        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', v_granted.called, v_granted.roles);
+    END LOOP;
+END $$;
 
 -- ── the index of a new space ────────────────────────────────────────────────────────────────────────────────────
 -- Only the owner of a table builds its indexes. While the corpus is small, who publishes has it built by this function, which

@@ -53,6 +53,7 @@ CREATE TABLE freshet.erased_document (
     document_hash bytea NOT NULL CHECK (octet_length(document_hash) = 32),
     erasure       uuid NOT NULL REFERENCES freshet.erasure,
     record_of     bytea,                                      -- the hash is of a record; this one is of its document
+    access_id     integer,                                    -- who could read it may know that it is erased
     erased_at     timestamptz NOT NULL,
     lifted_at     timestamptz,                                -- set: it may come again
     lifted_by     text,
@@ -72,11 +73,27 @@ CREATE TABLE freshet.erased_text (
     erasure     uuid                                          -- that counts them; null: of a batch that was prepared before it
 );
 
--- The keyed hash of a document's id, or of a record, in UTF-8. Its caller needs no right to the key.
+-- The keyed hash of a document's id, or of a record, in UTF-8. Its caller needs no right to the key; who publishes may call it.
 CREATE FUNCTION freshet.erased_hash(p_source text, p_name bytea) RETURNS bytea
 LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT sha256(k.outer_pad || sha256(k.inner_pad || convert_to(p_source, 'UTF8') || '\x0a'::bytea || p_name))
     FROM freshet.erasure_key k
+$$;
+
+-- The key that signs receipts, for who publishes.
+CREATE FUNCTION freshet.signing_key() RETURNS bytea
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT k.signing_key FROM freshet.erasure_key k
+$$;
+
+-- The batch that erased a document, for who could read it.
+CREATE FUNCTION freshet.erasure_of(p_source text, p_document_id text) RETURNS SETOF bigint
+LANGUAGE sql STABLE SECURITY DEFINER ROWS 1 SET search_path = pg_catalog, pg_temp AS $$
+    SELECT e.batch
+    FROM freshet.reading() r, freshet.erased_document x JOIN freshet.erasure e ON e.erasure = x.erasure
+    WHERE x.source = p_source AND x.lifted_at IS NULL
+      AND x.document_hash = freshet.erased_hash(p_source, convert_to(p_document_id, 'UTF8'))
+      AND (r.sees_all OR freshet.is_readable(x.access_id, x.source, r.defaults, r.lists))
 $$;
 
 -- A text without these ids: in quotes, or, where they are not too short to be anything else, as whole words.

@@ -104,10 +104,8 @@ SELECT reason, detail, batch, value FROM freshet.dead_letter
    AND octet_length(value) <= 1000000 ORDER BY dead_letter DESC LIMIT 20;
 
 -- name: await_erasure
--- The batch that erased a document.
-SELECT e.batch FROM freshet.erased_document x JOIN freshet.erasure e USING (erasure)
- WHERE x.source = %(source)s::text AND x.lifted_at IS NULL
-   AND x.document_hash = freshet.erased_hash(%(source)s::text, convert_to(%(document_id)s::text, 'UTF8'));
+-- The batch that erased a document, where this reader could read it.
+SELECT batch FROM freshet.erasure_of(%(source)s::text, %(document_id)s::text) AS batch;
 
 -- name: await_partition_behind
 -- The partition of the source's topics whose newest applied record is the oldest; null: it has applied none.

@@ -19,11 +19,14 @@ WHERE f.source = %(source)s AND f.document_id = ANY(%(document_ids)s::text[]);
 
 -- name: remember_erased
 -- Keyed hashes of the ids, so that nothing brings the documents back.
-INSERT INTO freshet.erased_document (source, document_hash, erasure, erased_at)
-SELECT %(source)s, freshet.erased_hash(%(source)s, convert_to(id, 'UTF8')), %(erasure)s::uuid, %(published_at)s
+INSERT INTO freshet.erased_document AS known (source, document_hash, erasure, access_id, erased_at)
+SELECT %(source)s, freshet.erased_hash(%(source)s, convert_to(id, 'UTF8')), %(erasure)s::uuid, h.access_id,
+       %(published_at)s
 FROM unnest(%(document_ids)s::text[]) AS id
+LEFT JOIN freshet.document h ON h.source = %(source)s AND h.document_id = id AND h.is_head
 ON CONFLICT (source, document_hash) DO UPDATE
-SET erasure = excluded.erasure, erased_at = excluded.erased_at, lifted_at = NULL, lifted_by = NULL, lift_reason = NULL;
+SET erasure = excluded.erasure, erased_at = excluded.erased_at, lifted_at = NULL, lifted_by = NULL, lift_reason = NULL,
+    access_id = coalesce(excluded.access_id, known.access_id);
 
 -- name: erase_chunks
 -- Remove the chunks, their vectors, search texts and entries in the indexes with them; `vectors` are those of which no
@@ -297,9 +300,10 @@ SELECT x.erasure::text AS erasure, x.source, x.documents, x.document_ids, x.reas
            SELECT array_agg(encode(freshet.erased_hash(x.source, convert_to(id, 'UTF8')), 'hex') ORDER BY id)
            FROM unnest(x.document_ids) AS id
        ) AS document_hashes,
-       (SELECT i.installation_id::text FROM freshet.installation i) AS installation, k.signing_key,
+       (SELECT i.installation_id::text FROM freshet.installation i) AS installation,
+       freshet.signing_key() AS signing_key,
        clock_timestamp() AS finished_at
-FROM freshet.erasure x CROSS JOIN freshet.erasure_key k
+FROM freshet.erasure x
 WHERE x.erasure = %(erasure)s::uuid AND x.receipt IS NULL FOR UPDATE OF x;
 
 -- name: write_receipt
@@ -387,7 +391,7 @@ FROM freshet.erased_chunk c JOIN freshet.erasure e USING (erasure) WHERE c.chunk
 
 -- name: signing_key
 -- The key that signs receipts.
-SELECT signing_key FROM freshet.erasure_key;
+SELECT freshet.signing_key() AS signing_key;
 
 -- name: hash_of_document
 -- The keyed hash of a document's id.

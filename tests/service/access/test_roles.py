@@ -11,6 +11,7 @@ from psycopg.conninfo import make_conninfo
 from compose.local.machine.ports import free_port
 from compose.local.parts.postgres import Postgres
 from compose.local.run import running
+from corpus.access.log import rows, verify
 from corpus.access.reader import reading_as
 from corpus.database import Connection, connect, migrate, open_pool
 from corpus.disclosure.secret import Secret
@@ -204,6 +205,58 @@ def test_an_auditor_sees_ledger_and_lineage_and_no_text(corpus: Pipeline) -> Non
             ).fetchall()
             == []
         )
+
+
+def test_the_access_log_grows_by_its_function_only(corpus: Pipeline) -> None:
+    entry = '[{"source": "s", "actor": "team:t", "action": "search", "detail": {}}]'
+    log = "SELECT freshet.log_access(%s::jsonb)"
+    for role in (WRITER, GATEWAY):
+        with session(corpus.database_url, role) as connection:
+            connection.execute(log, [entry])
+            for statement in (
+                "INSERT INTO freshet.access_log SELECT * FROM freshet.access_log",
+                "DELETE FROM freshet.access_log",
+                "UPDATE freshet.access_chain SET number = 0",
+            ):
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    connection.execute(statement.encode())
+    for roles in ((), (READER,), (AUDITOR,)):
+        with (
+            session(corpus.database_url, *roles) as connection,
+            pytest.raises(psycopg.errors.InsufficientPrivilege),
+        ):
+            connection.execute(log, [entry])
+    with session(corpus.database_url, AUDITOR) as auditor:
+        assert [row.number for row in rows(auditor, "s", 10)] == [2, 1]
+        assert verify(auditor, "s") == []
+    with session(corpus.database_url, GATEWAY) as gateway:
+        assert count(gateway, "team") == 0
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            count(gateway, "access_log")
+
+
+def test_the_keys_of_erasures_are_read_by_functions_of_who_publishes(corpus: Pipeline) -> None:
+    corpus.erase("hr")
+    for role in (WRITER, GATEWAY, READER, AUDITOR):
+        with (
+            session(corpus.database_url, role) as connection,
+            pytest.raises(psycopg.errors.InsufficientPrivilege),
+        ):
+            connection.execute("SELECT FROM freshet.erasure_key")
+    for role in (GATEWAY, READER, AUDITOR):
+        with session(corpus.database_url, role) as connection:
+            for called in ("signing_key()", "erased_hash('s', 'hr')"):
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    connection.execute(f"SELECT freshet.{called}".encode())
+    with session(corpus.database_url, GATEWAY) as connection:
+        asked = "SELECT count(*) FROM freshet.erasure_of('s', 'hr')"
+        found: list[tuple[int] | None] = []
+        for who in (reader("hr"), reader(), reader("hr", sources=())):
+            with reading_as(connection, who):
+                found.append(connection.execute(asked).fetchone())
+        assert found == [(1,), (0,), (0,)]
+    with session(corpus.database_url, WRITER) as writer:
+        assert writer.execute("SELECT octet_length(freshet.signing_key())").fetchone() == (32,)
 
 
 def test_a_login_that_only_publishes_carries_a_batch_from_end_to_end(
