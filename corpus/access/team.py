@@ -36,6 +36,8 @@ class TeamSpec:
     rights: tuple[str, ...] = READING
     calls_per_minute: int = 600  # of each gateway process
     max_k: int = MAX_HITS  # hits of one search
+    # In its namespace: what they are notified of is what the team may read.
+    subscribers: tuple[str, ...] = ()
 
     @property
     def task_queue(self) -> str:

@@ -43,6 +43,24 @@ def reader_of_all_teams(connection: Connection) -> Reader:
     return Reader(name="gateway", sources=frozenset(granted))
 
 
+def subscriber_reader(connection: Connection, subscriber: str, source: str) -> Reader:
+    """Who reads in a subscriber's notices: the teams of its namespace, for every group that they may vouch for.
+
+    Where the namespace is no team's: what every reader of the source may see.
+    """
+    name = f"subscriber:{subscriber}"
+    specs = [row.read() for row in team_rows(connection)]
+    own = [
+        spec for spec in specs if spec is not None and subscriber in spec.subscribers
+    ]
+    if not own:
+        return Reader(name=name, sources=frozenset([source]))
+    granting = [spec for spec in own if source in spec.sources]
+    groups = {group for spec in granting for group in spec.groups}
+    sources = [source] if granting else []
+    return Reader(name=name, sources=frozenset(sources), groups=tuple(sorted(groups)))
+
+
 def team_reader(connection: Connection, team: str, groups: tuple[str, ...]) -> Reader:
     """Who reads in a wait of a team: by its grants now, and with those groups that it may still vouch for."""
     name = f"team:{team}"

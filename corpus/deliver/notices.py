@@ -7,6 +7,8 @@ from typing import Any
 
 from psycopg.rows import class_row
 
+from corpus.access.reader import reading_as
+from corpus.access.teams import subscriber_reader
 from corpus.database import Connection
 from corpus.deliver import attempts
 from corpus.deliver.subscription import (
@@ -65,8 +67,8 @@ def next_notice(connection: Connection, delivery: DeliveryInput) -> NextNotice:
     1. read the subscription; one that has ended ends the delivery
     2. make sure that the cursor is stored, and show up to which batch the ledger is read; a batch that is published
        afterwards wakes the delivery again
-    3. read the batch after the cursor, and show whether there is something to deliver
-    4. build its notice
+    3. build the notice of the batch after the cursor, as who reads in it sees the batch
+    4. show whether there is something to deliver
     """
     key = {"subscriber": delivery.subscriber, "source": delivery.source}
     # Step 1.
@@ -79,21 +81,31 @@ def next_notice(connection: Connection, delivery: DeliveryInput) -> NextNotice:
     connection.execute(query("ensure_delivery"), key)
     connection.execute(query("delivery_reads"), key)
     # Step 3.
-    batch = _batch_after(connection, delivery.source, subscription.cursor_batch)
-    if batch is None:
+    reader = subscriber_reader(connection, delivery.subscriber, delivery.source)
+    with reading_as(connection, reader):
+        found = _notice_after(connection, delivery.source, subscription.cursor_batch)
+    # Step 4.
+    if found is None:
         connection.execute(query("delivery_idle"), key)
         return NextNotice(endpoint=subscription.endpoint)
     connection.execute(query("delivery_begins"), key)
-    # Step 4.
-    notice = build_notice(
-        delivery.source,
-        batch,
-        ranges=_ranges(connection, delivery.source, batch.batch),
-        changes=_changes(connection, delivery.source, batch),
-    )
+    notice, traceparent = found
     return NextNotice(
-        endpoint=subscription.endpoint, notice=notice, traceparent=batch.traceparent
+        endpoint=subscription.endpoint, notice=notice, traceparent=traceparent
     )
+
+
+def _notice_after(
+    connection: Connection, source: str, cursor_batch: int
+) -> tuple[BatchNotice, str] | None:
+    """The notice of the batch after the cursor, as its reader sees it, and its trace; None: there is no such batch."""
+    batch = _batch_after(connection, source, cursor_batch)
+    if batch is None:
+        return None
+    ranges = _ranges(connection, source, batch.batch)
+    changes = _changes(connection, source, batch)
+    notice = build_notice(source, batch, ranges=ranges, changes=changes)
+    return notice, batch.traceparent
 
 
 def build_notice(

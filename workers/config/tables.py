@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from corpus.access.team import TeamSpec
+from corpus.access.team import Right, TeamSpec
 from corpus.deliver.subscription import SubscriberSpec
 from corpus.preparation import PreparationSpec
 from corpus.source import (
@@ -394,5 +394,17 @@ class ConfigFile(Table):
         return tuple(table.spec(name) for name, table in self.subscriber.items())
 
     def teams(self) -> tuple[TeamSpec, ...]:
-        """As the workers read them."""
-        return tuple(table.spec(name) for name, table in self.team.items())
+        """As the workers read them, each with the subscribers that are notified of what it may read."""
+        return tuple(
+            table.spec(name, self._subscribers_of(table))
+            for name, table in self.team.items()
+        )
+
+    def _subscribers_of(self, team: TeamTable) -> tuple[str, ...]:
+        if Right.SUBSCRIBE not in team.rights:
+            return ()
+        return tuple(
+            name
+            for name, subscriber in self.subscriber.items()
+            if subscriber.namespace == team.namespace
+        )

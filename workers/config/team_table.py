@@ -50,8 +50,8 @@ class TeamTable(Table):
                 raise ValueError(f"{field} names something twice")
         return self
 
-    def spec(self, name: str) -> TeamSpec:
-        """As the workers read it."""
+    def spec(self, name: str, subscribers: tuple[str, ...] = ()) -> TeamSpec:
+        """As the workers read it, with the subscribers in its namespace."""
         return TeamSpec(
             team=name,
             endpoint=self.endpoint,
@@ -61,4 +61,5 @@ class TeamTable(Table):
             rights=tuple(map(str, self.rights)),
             calls_per_minute=self.calls_per_minute,
             max_k=self.max_k,
+            subscribers=subscribers,
         )

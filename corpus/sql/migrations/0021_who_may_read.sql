@@ -525,29 +525,28 @@ BEGIN
         RETURN;
     END IF;
     WITH changed AS MATERIALIZED (
-        SELECT d.document_id, d.version, d.kind, d.visible_from, d.visible_to FROM freshet.document d
+        SELECT d.document_id, d.kind = 'document' AND d.visible_to IS DISTINCT FROM d.visible_from AS is_written,
+               d.kind = 'tombstone' AND d.version >= 0 AS is_deleted, false AS is_expired
+        FROM freshet.document d
         WHERE d.source = p_source AND d.batch = p_batch AND p_source = ANY(v_reading.sources)
+          AND freshet.is_readable(d.access_id, d.source, v_reading.defaults, v_reading.lists)
+          AND freshet.head_is_readable(d.source, d.document_id)
+        UNION ALL
+        SELECT d.document_id, false, false, true FROM freshet.document d
+        WHERE (SELECT b.documents_expired > 0 FROM freshet.batch b WHERE b.source = p_source AND b.batch = p_batch)
+          AND d.source = p_source AND d.end_batch = p_batch AND d.end_reason = 'expired'
+          AND p_source = ANY(v_reading.sources)
           AND freshet.is_readable(d.access_id, d.source, v_reading.defaults, v_reading.lists)
           AND freshet.head_is_readable(d.source, d.document_id)
     ), moved AS (
         SELECT c.batch, c.end_batch FROM (SELECT DISTINCT n.document_id FROM changed n) n
         JOIN freshet.chunk c ON c.source = p_source AND c.document_id = n.document_id
     )
-    SELECT (SELECT count(*) FROM changed n WHERE n.kind = 'document' AND n.visible_to IS DISTINCT FROM n.visible_from),
-           (SELECT count(*) FROM changed n WHERE n.kind = 'tombstone' AND n.version >= 0),
+    SELECT (SELECT count(*) FROM changed n WHERE n.is_written), (SELECT count(*) FROM changed n WHERE n.is_deleted),
+           (SELECT count(*) FROM changed n WHERE n.is_expired),
            (SELECT count(*) FILTER (WHERE m.batch = p_batch) FROM moved m),
            (SELECT count(*) FILTER (WHERE m.end_batch = p_batch) FROM moved m)
-    INTO documents_written, documents_deleted, chunks_opened, chunks_closed;
-    documents_expired := 0;
-    IF EXISTS (
-        SELECT FROM freshet.batch b WHERE b.source = p_source AND b.batch = p_batch AND b.documents_expired > 0
-    ) THEN
-        SELECT count(*) INTO documents_expired FROM freshet.document d
-        WHERE d.source = p_source AND d.end_batch = p_batch AND d.end_reason = 'expired'
-          AND p_source = ANY(v_reading.sources)
-          AND freshet.is_readable(d.access_id, d.source, v_reading.defaults, v_reading.lists)
-          AND freshet.head_is_readable(d.source, d.document_id);
-    END IF;
+    INTO documents_written, documents_deleted, documents_expired, chunks_opened, chunks_closed;
 END $$;
 
 -- ── what they see: tables ───────────────────────────────────────────────────────────────────────────────────────

@@ -1,5 +1,6 @@
 """A document's access list decides who finds it, on every path; a change of it alone takes effect."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -221,8 +222,15 @@ def test_a_notice_counts_and_lists_what_its_reader_can_read(pipeline: Pipeline) 
         "INSERT INTO freshet.subscription (subscriber, source, endpoint) VALUES ('t', 's', 'e')"
     )
     pipeline.ingest(make_event("open", 1, TEXT), make_event("secret", 1, TEXT, acl=["hr"]))
-    whole = next_notice(pipeline.connection, DeliveryInput(subscriber="t", source="s")).notice
-    assert whole is not None and whole.documents_written == 2
+    delivery = DeliveryInput(subscriber="t", source="s")
+    for groups, documents in (([], ["open"]), (["hr"], ["open", "secret"])):
+        spec = {"team": "a", "endpoint": "x", "namespace": "n", "sources": ["s"]}
+        spec |= {"groups": groups, "subscribers": ["t"]}
+        values = {"team": "a", "spec": json.dumps(spec)}
+        pipeline.connection.execute(query("write_team"), values)
+        notice = next_notice(pipeline.connection, delivery).notice
+        assert notice is not None and notice.documents_written == len(documents)
+        assert sorted(change.document_id for change in notice.changes) == documents
     for who, counts in ((reader(), (1, 0, 0, 1, 0)), (reader("hr"), (2, 0, 0, 2, 0))):
         with reading_as(pipeline.connection, who):
             rows = pipeline.connection.execute("SELECT * FROM freshet.batch_counts('s', 1)")

@@ -1,13 +1,17 @@
 """Notices have a bounded size and count what they leave out; a cursor that is not wanted ends the delivery."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import asdict
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from psycopg.pq import TransactionStatus
 
+from corpus.access.teams import TeamRow
 from corpus.deliver.notices import (
     MAX_ERROR_CHARACTERS,
     BatchRow,
@@ -93,6 +97,13 @@ class Database:
         self._current: list[Any] = []
         self.executed: list[tuple[str, dict[str, Any]]] = []
 
+    @property
+    def info(self):
+        return SimpleNamespace(transaction_status=TransactionStatus.IDLE, user="freshet")
+
+    def transaction(self):
+        return nullcontext()
+
     def cursor(self, row_factory):
         return self
 
@@ -143,6 +154,26 @@ def test_the_next_batch_is_the_one_after_the_cursor() -> None:
     assert database.parameters_of("next_batch") == [{"source": "peps", "cursor": 3}]
     assert database.parameters_of("delivery_begins")
     assert not database.parameters_of("batch_changes")  # the batch changed no document
+
+
+@pytest.mark.parametrize(
+    ("spec", "read"),
+    [
+        ({"subscribers": ["other"]}, (["peps"], [])),
+        ({"subscribers": ["team"], "sources": ["peps"], "groups": ["hr"]}, (["peps"], ["hr"])),
+        ({"subscribers": ["team"], "sources": ["x"], "groups": ["hr"]}, ([], [])),
+    ],
+    ids=["no team's", "granted", "not granted"],
+)
+def test_a_notice_is_read_as_the_subscribers_team(
+    spec: dict[str, Any], read: tuple[list[str], list[str]]
+) -> None:
+    base = {"team": "t", "endpoint": "e", "namespace": "n"}
+    team = TeamRow(team="t", spec=base | spec, state="active")
+    database = Database(delivery_cursor=[ACTIVE], teams=[team])
+    following(database)
+    (given,) = database.parameters_of("read_as")
+    assert (json.loads(given["sources"]), json.loads(given["groups"])) == read
 
 
 def test_expiries_fill_what_changes_leave_free() -> None:
