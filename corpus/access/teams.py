@@ -38,8 +38,7 @@ def team_rows(connection: Connection, team: str | None = None) -> list[TeamRow]:
 
 def reader_of_all_teams(connection: Connection) -> Reader:
     """Who reads what any team is granted, and no document of a group: for what is got ready before they ask."""
-    specs = [row.read() for row in team_rows(connection)]
-    granted = {source for spec in specs if spec is not None for source in spec.sources}
+    granted = {source for spec in _active(connection) for source in spec.sources}
     return Reader(name="gateway", sources=frozenset(granted))
 
 
@@ -49,16 +48,13 @@ def subscriber_reader(connection: Connection, subscriber: str, source: str) -> R
     Where the namespace is no team's: what every reader of the source may see.
     """
     name = f"subscriber:{subscriber}"
-    specs = [row.read() for row in team_rows(connection)]
-    own = [
-        spec for spec in specs if spec is not None and subscriber in spec.subscribers
-    ]
-    if not own:
-        return Reader(name=name, sources=frozenset([source]))
+    own = [spec for spec in _active(connection) if subscriber in spec.subscribers]
     granting = [spec for spec in own if source in spec.sources]
+    if own and not granting:
+        return Reader(name=name)
     groups = {group for spec in granting for group in spec.groups}
-    sources = [source] if granting else []
-    return Reader(name=name, sources=frozenset(sources), groups=tuple(sorted(groups)))
+    vouched = tuple(sorted(groups))
+    return Reader(name=name, sources=frozenset([source]), groups=vouched)
 
 
 def team_reader(connection: Connection, team: str, groups: tuple[str, ...]) -> Reader:
@@ -70,3 +66,8 @@ def team_reader(connection: Connection, team: str, groups: tuple[str, ...]) -> R
         return Reader(name=name)
     vouched = tuple(group for group in groups if group in spec.groups)
     return Reader(name=name, sources=frozenset(spec.sources), groups=vouched)
+
+
+def _active(connection: Connection) -> list[TeamSpec]:
+    specs = [row.read() for row in team_rows(connection)]
+    return [spec for spec in specs if spec is not None]

@@ -32,6 +32,11 @@ _BUILD_LOCK = 0x6672_6573_6869_6478  # "freshidx": one builder at a time
 # A builder that stands still after its work loses its session, and with it the lock.
 _IDLE_SESSION_SECONDS = 60
 _FIRST_WITH_IDLE_SESSIONS = 14_00_00  # PostgreSQL 14
+# The query that makes the statement which builds an index of the chunks.
+_CHUNK_INDEXES = {
+    "chunk_ended": "build_chunk_ended",
+    "chunk_vector": "build_chunk_vector",
+}
 
 
 class IndexState(StrEnum):
@@ -179,7 +184,7 @@ def _build_index_of_chunks(
     # Step 2.
     execute_made(connection, "drop_chunk_index", {"name": name})
     # Step 3.
-    execute_made(connection, f"build_{name}")
+    execute_made(connection, _CHUNK_INDEXES[name])
     logger.info("index of chunks is ready", extra=context | {"action": "index_built"})
 
 

@@ -26,6 +26,17 @@ PAGE = 500
 _LOCKED_PAGE = 100
 # A step ends when it has taken so long; the workflow then pauses.
 _STEP_SECONDS = 1.0
+# The query that removes a page.
+_PAGES = {
+    Phase.WITHDRAWN: "purge_withdrawn",
+    Phase.CHUNKS: "purge_chunks",
+    Phase.VERSIONS: "purge_versions",
+    Phase.VECTORS: "purge_vectors",
+    Phase.DEAD_LETTERS: "purge_dead_letters",
+    Phase.NOTICES: "purge_notices",
+    Phase.REPORTS: "purge_reports",
+    Phase.AUDITS: "purge_audits",
+}
 
 
 class Purger:
@@ -108,7 +119,7 @@ def _remove_page(
             "limit": limit,
             "after": cursor.after,
         }
-        name = f"purge_{cursor.phase}"
+        name = _PAGES[cursor.phase]
         page = fetch_one(connection, class_row(PurgePage), name, values)
         assert page is not None, f"query {name} returned no row"
         store.note(connection, cursor, page.removed)

@@ -20,8 +20,8 @@ from workers.cli.console import (
 
 AREAS = (
     *("stack", "ingest", "produce", "dead_letters", "search", "corpus", "clean"),
-    *("document", "drain", "top", "freshness", "audit", "purge", "subscriptions"),
-    *("teams", "roles", "erase.order", "installation"),
+    *("document", "drain", "top", "freshness", "audit", "subscriptions"),
+    *("teams", "roles", "erase.order", "erase.purge", "installation"),
 )
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")
 

@@ -12,7 +12,6 @@ from corpus.errors import ConfigurationError, DependencyError
 
 # Any of them says that libpq's own variables name the server.
 _LIBPQ = ("PGHOST", "PGSERVICE", "PGDATABASE", "PGHOSTADDR")
-_GIVEN = ("FRESHET_DATABASE_URL", "FRESHET_DATABASE_URL_FILE")
 # Any of them says that a Temporal server is meant that Freshet did not start.
 _TEMPORAL = ("TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE")
 _DEFAULT_TEMPORAL = (
@@ -80,7 +79,9 @@ class LocalStack:
         return self._login("gateway_database_url")
 
     def _login(self, name: str) -> str:
-        if any(other in os.environ for other in (*_LIBPQ, *_GIVEN)):
+        given = "FRESHET_DATABASE_URL"
+        others = (*_LIBPQ, given, f"{given}_FILE")
+        if any(other in os.environ for other in others):
             return ""
         return self.addresses.get(name, "")
 

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from workers.config.retention_table import RetentionTable
+from workers.config.subscriber_table import SubscriberTable
 from workers.config.table import Table
 from workers.config.tables import (
     AuditTable,
@@ -14,7 +15,6 @@ from workers.config.tables import (
     LimitsTable,
     PreparationTable,
     SourceTable,
-    SubscriberTable,
 )
 from workers.config.team_table import TeamTable
 

@@ -20,20 +20,18 @@ from corpus.source import (
 from corpus.versions.scale import VersionScale
 from workers.config import rules, team_rules
 from workers.config.retention_table import RetentionTable
+from workers.config.subscriber_table import SubscriberTable
 from workers.config.table import Table
 from workers.config.team_table import TeamTable
 from workers.config.values import (
     MAX_PARTITIONS,
     Bytes,
     Count,
-    Endpoint,
     Group,
     Milliseconds,
-    Namespace,
     Seconds,
     SecondsOfADay,
     SourceName,
-    TaskQueue,
     Topic,
 )
 
@@ -337,34 +335,6 @@ class SourceTable(Table):
             audit=self.audit.spec(),
             retention=self.retention.spec(),
         )
-
-
-class SubscriberTable(Table):
-    """[subscriber.NAME]: an application team that is notified of every published batch."""
-
-    sources: Annotated[list[str], Field(min_length=1)] = Field(
-        description="Sources it is notified of."
-    )
-    endpoint: Endpoint = Field(
-        description="Nexus endpoint; `freshet apply` creates it."
-    )
-    namespace: Namespace = Field(description="The team's Temporal namespace.")
-    task_queue: TaskQueue = Field(description="Where the team's Nexus handler polls.")
-    from_start: bool = Field(
-        default=True,
-        description="The first notice is of the first batch; else of the next one.",
-    )
-
-    @model_validator(mode="after")
-    def _once(self) -> "SubscriberTable":
-        if len(set(self.sources)) < len(self.sources):
-            raise ValueError("sources names a source twice")
-        return self
-
-    def spec(self, name: str) -> SubscriberSpec:
-        """As the workers read it."""
-        fields = self.model_dump(exclude={"sources"})
-        return SubscriberSpec(subscriber=name, sources=tuple(self.sources), **fields)
 
 
 class ConfigFile(Table):

@@ -70,8 +70,8 @@ DELETE FROM freshet.audit_record
 -- Receives the records of a page: PostgreSQL copies nothing into a table with row-level security.
 CREATE TEMP TABLE IF NOT EXISTS incoming_audit_record (
     audit bigint, topic text, partition integer, topic_id text, record_offset bigint, outcome text, op text,
-    document_id text, version bigint, record_version bigint, is_redriven boolean, content_sha256 bytea, description text,
-    expires_at_ms bigint
+    document_id text, version bigint, record_version bigint, is_redriven boolean, content_sha256 bytea,
+    description text, expires_at_ms bigint
 ) ON COMMIT DELETE ROWS;
 
 -- name: insert_audit_records
@@ -517,7 +517,8 @@ UPDATE freshet.delivery d
         LEFT JOIN freshet.delivered_notice n
           ON n.subscriber = u.subscriber AND n.source = u.source AND n.batch = b.batch
         LEFT JOIN freshet.retention r ON r.source = u.source
-       WHERE b.batch > coalesce(r.notices_upto, 0) AND u.source = %(source)s::text AND u.subscriber = ANY(%(subscribers)s::text[]) AND n.batch IS NULL
+       WHERE b.batch > coalesce(r.notices_upto, 0) AND u.source = %(source)s::text
+         AND u.subscriber = ANY(%(subscribers)s::text[]) AND n.batch IS NULL
        GROUP BY u.subscriber
   ) m
  WHERE d.source = %(source)s::text AND d.subscriber = m.subscriber AND d.cursor_batch >= m.batch;

@@ -117,7 +117,8 @@ UPDATE freshet.batch b SET reason = '(erased)' FROM gone WHERE b.source = %(sour
 -- Take the ids out of what was written for people: reasons, errors and details that quote them.
 WITH sources AS (
     UPDATE freshet.source SET state_reason = freshet.without_ids(state_reason, %(document_ids)s::text[])
-    WHERE source = %(source)s AND freshet.without_ids(state_reason, %(document_ids)s::text[]) <> state_reason RETURNING 1
+    WHERE source = %(source)s AND freshet.without_ids(state_reason, %(document_ids)s::text[]) <> state_reason
+    RETURNING 1
 ), reports AS (
     UPDATE freshet.freshness_report SET error = freshet.without_ids(error, %(document_ids)s::text[])
     WHERE source = %(source)s AND freshet.without_ids(error, %(document_ids)s::text[]) <> error RETURNING 1
@@ -233,7 +234,8 @@ WHERE EXISTS (
     SELECT FROM erased
     WHERE CASE WHEN e.document_id IS NOT NULL THEN convert_to(e.document_id, 'UTF8') = erased.name
                ELSE e.outcome = 'dead_letter'
-                    AND erased.name IN (e.key, e.value, substring(e.key FROM 2 FOR greatest(octet_length(e.key) - 2, 0))) END
+                    AND erased.name IN (
+                        e.key, e.value, substring(e.key FROM 2 FOR greatest(octet_length(e.key) - 2, 0))) END
 );
 
 -- ── after the batch ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -344,7 +346,8 @@ WITH waiting AS (
     SET reason = %(reason)s, requested_by = %(requested_by)s, out_of_reach = %(out_of_reach)s::jsonb
     WHERE source = %(source)s AND batch IS NULL AND document_ids = %(document_ids)s::text[] RETURNING erasure
 ), added AS (
-    INSERT INTO freshet.erasure (erasure, source, document_ids, documents, reason, requested_by, out_of_reach, waits_for)
+    INSERT INTO freshet.erasure (
+        erasure, source, document_ids, documents, reason, requested_by, out_of_reach, waits_for)
     SELECT gen_random_uuid(), %(source)s, %(document_ids)s::text[], cardinality(%(document_ids)s::text[]), %(reason)s,
            %(requested_by)s, %(out_of_reach)s::jsonb, 'the workflow of its source'
     WHERE NOT EXISTS (SELECT FROM waiting) RETURNING erasure

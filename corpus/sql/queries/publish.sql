@@ -266,7 +266,8 @@ SELECT %(source)s, k.document_id, k.text_sha256, k.text, k.token_count, k.trunca
        %(published_at)s, %(batch)s, k.access_id
 FROM (
     SELECT k.document_id, k.text_sha256, i.language, i.access_id, min(k.text) AS text,
-           min(k.token_count) AS token_count, bool_or(k.truncated) AS truncated, freshet.headings_of(array_agg(k.heading)) AS headings,
+           min(k.token_count) AS token_count, bool_or(k.truncated) AS truncated,
+           freshet.headings_of(array_agg(k.heading)) AS headings,
            min(k.ordinal) AS ordinal
     FROM incoming_chunk k
     JOIN incoming_document i USING (document_id)

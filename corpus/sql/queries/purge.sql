@@ -92,8 +92,8 @@ WITH gone AS (
 SELECT count(*) AS looked_at, '' AS after, jsonb_build_object('versions', count(*)) AS removed FROM gone;
 
 -- name: purge_vectors
--- A page of the embedding store: vectors that a chunk holds as well, and those that none has held for long. Pages follow
--- the batches that the texts were embedded for.
+-- A page of the embedding store: vectors that a chunk holds as well, and those that none has held for long. Pages
+-- follow the batches that the texts were embedded for.
 WITH page AS (
     SELECT e.space_id, e.text_sha256, e.batch, e.created_at,
            EXISTS (

@@ -13,14 +13,7 @@ from corpus.errors import ConfigurationError, DependencyError, FreshetError
 from workers.cli.console import ExitCode, exit_code_and_message
 from workers.config import readers
 from workers.config.addresses import default_home
-from workers.config.settings import (
-    SETTINGS,
-    Settings,
-    kafka_properties,
-    load,
-    of_role,
-    temporal_namespace,
-)
+from workers.config.settings import SETTINGS, Settings, kafka_properties, load, temporal_namespace
 
 ADDRESSES = {
     "FRESHET_DATABASE_URL": "postgresql://freshet@localhost/freshet",
@@ -360,22 +353,6 @@ def test_a_database_url_and_its_password_may_be_in_files_that_change(
     secret_file(tmp_path / "password", "second one")
     assert "password='second one'" in settings.database_url.reveal()
     assert "second" not in repr(settings)
-
-
-def test_each_role_has_its_own_login_and_follows_its_file(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("FRESHET_DATABASE_URL", "host=owner")
-    urls = {role: of_role(load(), role).database_url for role in ("storer", "gateway")}
-    assert urls == {"storer": "host=owner", "gateway": "host=owner"}
-    path = secret_file(tmp_path / "writer", "host=writer")
-    monkeypatch.setenv("FRESHET_WRITER_DATABASE_URL_FILE", path)
-    urls = {role: of_role(load(), role).database_url for role in ("storer", "gateway")}
-    secret_file(tmp_path / "writer", "host=rotated")
-    assert urls == {"storer": "host=rotated", "gateway": "host=rotated"}
-    monkeypatch.setenv("FRESHET_GATEWAY_DATABASE_URL", "host=gateway")
-    assert of_role(load(), "gateway").database_url == "host=gateway"
-    assert of_role(load(), "storer").database_url == "host=rotated"
 
 
 def test_the_local_stack_keeps_its_own_password(

@@ -1,1 +1,1 @@
-"""`freshet erase | erasures`: an order to forget documents, its receipt, and the end of it."""
+"""`freshet erase | erasures | purge`: what goes by order, with its receipt and its end, and what goes by retention."""
