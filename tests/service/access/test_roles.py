@@ -100,8 +100,11 @@ def test_a_strangers_login_sees_nothing(corpus: Pipeline) -> None:
             seen(stranger, reader("hr"))
 
 
-def test_only_our_roles_take_the_lock_of_publishing(corpus: Pipeline) -> None:
-    lock = query("lock_publishing")
+@pytest.mark.parametrize("name", ["lock_publishing", "lock_purging"])
+def test_only_our_roles_take_the_locks_of_publishing_and_purging(
+    corpus: Pipeline, name: str
+) -> None:
+    lock = query(name)
     for roles in ((), (READER,), (AUDITOR,), (GATEWAY,)):
         with (
             session(corpus.database_url, *roles) as other,
