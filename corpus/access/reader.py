@@ -1,4 +1,4 @@
-"""Who reads: an identity that its caller cannot choose, and a transaction in which the database shows its rows only."""
+"""Who reads: an identity that its caller cannot choose, and a transaction that the database knows to be its."""
 
 import json
 from collections.abc import Generator
@@ -22,7 +22,7 @@ class Reader:
 
 @contextmanager
 def reading_as(connection: Connection, reader: Reader) -> Generator[None]:
-    """A transaction whose statements see what this reader may see; what was set ends with it."""
+    """A transaction that is this reader's in the settings of its session; what was set ends with it."""
     values = {
         "reader": reader.name,
         "sources": json.dumps(sorted(reader.sources)),
