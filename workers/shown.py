@@ -39,7 +39,8 @@ _HARMFUL_IN_JSON = re.compile(
 )
 _LINE_BREAKS = re.compile("\r\n|[\n\t\r\x0b\x0c\x85\u2028\u2029]")
 # A spreadsheet computes a cell that begins with one of these, in their wide forms, too.
-_FORMULA = tuple("=+-@\t\r\n＝＋－＠")
+# A quotation mark is there since a reader of tables takes it away, and with it what stood before the formula.
+_FORMULA = tuple('=+-@\t\r\n＝＋－＠"')
 
 
 def shown(text: str) -> str:

@@ -1,7 +1,7 @@
 """May this call be answered, and as whom? Decided by what the server sets and by the token; pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
 from corpus.access import token
@@ -30,7 +30,7 @@ class KnownTeam:
     """A team with its keys, as a gateway knows it."""
 
     spec: TeamSpec
-    keys: Mapping[str, bytes]
+    keys: Mapping[str, bytes] = field(repr=False)
 
 
 def refusal(arrival: Arrival, team: KnownTeam | None, now: float) -> str | None:
@@ -74,7 +74,11 @@ def caller_namespaces(links: Sequence[str]) -> frozenset[str]:
     """The namespaces in links of the server, as `temporal:///namespaces/NAME/...`."""
     names: set[str] = set()
     for link in links:
-        parts = urlsplit(link).path.split("/")
+        try:
+            parts = urlsplit(link).path.split("/")
+        except ValueError:  # no server writes such a link
+            names.add("?")
+            continue
         if len(parts) > 2 and parts[1] == "namespaces":
             names.add(unquote(parts[2]))
     return frozenset(names)

@@ -138,6 +138,20 @@ class Gate(worker.Interceptor):
         )
         return spec, self._note(decision)
 
+    def refuse_empty(
+        self, context: OperationContext, links: frozenset[str]
+    ) -> HandlerError:
+        """Note a call without a request, which only a cancellation may lack; returns its error."""
+        arrival = Arrival(
+            service=context.service,
+            operation=context.operation,
+            token="",
+            namespaces=links,
+            digest="",
+        )
+        self._refused(arrival, "", "the call has no request")
+        return HandlerError(UNCLAIMED, type=HandlerErrorType.UNAUTHENTICATED)
+
     def _take(self, arrival: Arrival, spec: TeamSpec) -> None:
         """Take a call of the team's quota.
 
@@ -176,8 +190,10 @@ class _Gated(worker.NexusOperationInboundInterceptor):
     ) -> _Result:
         context: StartOperationContext = input.ctx
         links = [link.url for link in context.inbound_links]
-        admitted = self._gate.admit(context, input.input, caller_namespaces(links))
-        spec, noted = admitted
+        namespaces = caller_namespaces(links)
+        if input.input is None:
+            raise self._gate.refuse_empty(context, namespaces)
+        spec, noted = self._gate.admit(context, input.input, namespaces)
         caller = CALLER.set(spec)
         try:
             result = await super().execute_nexus_operation_start(input)

@@ -142,12 +142,13 @@ class HiddenValues(dict[str, str]):
 _PASSWORD_OF_SETTINGS = re.compile(
     r"((?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*'?|\S+)", re.IGNORECASE
 )
+_SCHEME = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*://")
 _PASSWORD_OF_QUERY = re.compile(r"([?&](?:ssl)?password=)[^&]*", re.IGNORECASE)
 
 
 def without_password(address: str) -> str:
     """An address for people: a password in a URL or a connection string becomes `***`."""
-    if "://" not in address:
+    if _SCHEME.match(address) is None:
         return _PASSWORD_OF_SETTINGS.sub(rf"\1{HIDDEN}", address)
     address = _PASSWORD_OF_QUERY.sub(rf"\1{HIDDEN}", address)
     scheme, _, rest = address.partition("://")

@@ -88,6 +88,7 @@ class ForkServer:
         self._lock = threading.Lock()
         self._program: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
+        self._pids: set[int] = set()  # of this program's processes
 
     def start(
         self, memory_bytes: int, modules: Sequence[str]
@@ -112,12 +113,18 @@ class ForkServer:
             except BaseException:
                 ours.close()
                 raise
-        return reply["pid"], ours
+        pid: int = reply["pid"]
+        with self._lock:
+            self._pids.add(pid)
+        return pid, ours
 
     def end(self, pid: int) -> int | None:
         """Kill a process that was started here; return its exit code, None: it ended with the program."""
         with self._lock, suppress(OSError, EOFError):
-            return self._ask({"end": pid}).get("code")
+            # The number of one that ended with its program may be another process's by now.
+            if pid in self._pids:
+                self._pids.discard(pid)
+                return self._ask({"end": pid}).get("code")
         return None
 
     def close(self) -> None:
@@ -172,9 +179,14 @@ class ForkServer:
         if control is None:
             raise EOFError
         message = frame(json.dumps(request).encode())
-        socket.send_fds(control, [message], descriptors)
-        (length,) = HEADER.unpack(_exactly(control, HEADER.size))
-        return json.loads(_exactly(control, length))
+        try:
+            socket.send_fds(control, [message], descriptors)
+            (length,) = HEADER.unpack(_exactly(control, HEADER.size))
+            return json.loads(_exactly(control, length))
+        except BaseException:
+            # An answer that comes too late would be taken for that of the next request.
+            self._close()
+            raise
 
     def _close(self) -> None:
         if self._control is not None:
@@ -184,6 +196,7 @@ class ForkServer:
             self._program.wait()
         self._control = None
         self._program = None
+        self._pids.clear()
 
 
 _servers: dict[tuple[str, ...], ForkServer] = {}

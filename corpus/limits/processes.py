@@ -94,7 +94,7 @@ class LimitedProcesses:
             group = _next_group(work, done)
             if is_retry:
                 group = group[:1]
-            outcomes = self._run_group(group, seconds, batch)
+            outcomes = self._run_group(group, seconds, batch, is_retry)
             with closing(outcomes):
                 for outcome in outcomes:
                     # Another program may have ended it: the document is tried once more, alone.
@@ -107,11 +107,15 @@ class LimitedProcesses:
                     yield outcome
 
     def _run_group(
-        self, group: Sequence[Work[Result]], seconds: float, batch: QueuedBatch
+        self,
+        group: Sequence[Work[Result]],
+        seconds: float,
+        batch: QueuedBatch,
+        is_retry: bool,
     ) -> Generator[Result | Overrun]:
         packer = Packer()
         message = packer.pack([Boxed(work) for work in group])
-        with self._queue.acquire(batch), self._process(packer) as process:
+        with self._queue.acquire(batch), self._process(packer, is_retry) as process:
             process.hand_over(packer, message)
             for outcome in process.run(group, seconds):
                 if _has_died(outcome) and self._is_closed(process):
@@ -123,11 +127,13 @@ class LimitedProcesses:
             return process not in self._running
 
     @contextmanager
-    def _process(self, packer: Packer) -> Generator["_Process"]:
-        """A process that has the modules for what was packed."""
+    def _process(self, packer: Packer, is_new: bool) -> Generator["_Process"]:
+        """A process that has the modules for what was packed; a new one, where one that waited may have died."""
+        process = None
         with self._lock:
             self._modules |= packer.modules
-            process = self._idle.pop() if self._idle else None
+            if self._idle and not is_new:
+                process = self._idle.pop()
             if process is not None and not process.modules >= packer.modules:
                 process.end()  # it is confined, and can import nothing any more
                 process = None
@@ -264,5 +270,13 @@ class _Process:
         code = self._exit_code
         name = f"exit code {code}"
         if code is not None and code < 0:
-            name = signal.Signals(-code).name
+            name = _signal_name(-code)
         return Overrun(Limit.PROCESS, f"{name}; it may use {self._memory_mb:,} MB")
+
+
+def _signal_name(number: int) -> str:
+    """A process may send itself any signal, also one that has no name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,13 +1,14 @@
 """What a request says, for the access log."""
 
 from hashlib import sha256
-from typing import Any
+from typing import Any, cast
 
 from corpus.access.log import storable
 from corpus.answer.requests import MAX_QUERY_CHARACTERS
 from corpus.service import AwaitFreshRequest, SearchRequest
 
 _MAX_NAMES = 100  # of a list in a row
+MAX_CHARACTERS = 500  # of each text of a caller but the query: rows are never deleted
 # Fields of a request that say what was asked, beside its query and its sources.
 _FIELDS = (
     *("k", "mode", "groups", "as_of_ms", "as_of_us", "as_of_batch"),
@@ -29,5 +30,14 @@ def asked(request: Any) -> dict[str, Any]:
     for field in _FIELDS:
         value = getattr(request, field, None)
         if value is not None and value != ():
-            detail[field] = value[:_MAX_NAMES] if isinstance(value, tuple) else value
+            detail[field] = _cut(value)
     return detail
+
+
+def _cut(value: Any) -> Any:
+    if isinstance(value, str):
+        return value[:MAX_CHARACTERS]
+    if isinstance(value, tuple):
+        names = cast(tuple[Any, ...], value)
+        return [_cut(name) for name in names[:_MAX_NAMES]]
+    return value

@@ -18,7 +18,7 @@ from corpus.database import Connection, database_errors_translated
 from corpus.disclosure.error_text import public_text
 from corpus.errors import DependencyError
 from corpus.log_limit import LogLimit
-from workers.calls.asked import asked
+from workers.calls.asked import MAX_CHARACTERS, asked
 
 logger = logging.getLogger(__name__)
 logger.addFilter(LogLimit())
@@ -92,8 +92,8 @@ class AnswerLog:
 
     def _write(self, calls: Sequence[_Waiting]) -> None:
         """Write calls in one transaction; a database that is away fails these calls, not the writer."""
-        entries = entries_of([call.decision for call in calls])
         try:
+            entries = entries_of([call.decision for call in calls])
             with (
                 database_errors_translated(),
                 self._pool.connection(_POOL_SECONDS) as connection,
@@ -115,8 +115,9 @@ def entries_of(decisions: Sequence[Decision]) -> list[Entry]:
     refused: Counter[tuple[str, str, str, str]] = Counter()
     for decision in decisions:
         if decision.refused:
-            namespaces = ", ".join(sorted(decision.namespaces))
-            key = (decision.actor, decision.operation, decision.refused, namespaces)
+            namespaces = ", ".join(sorted(decision.namespaces))[:MAX_CHARACTERS]
+            reason = decision.refused[:MAX_CHARACTERS]
+            key = (decision.actor, decision.operation, reason, namespaces)
             refused[key] += 1
         else:
             entries += _answered(decision)
@@ -134,8 +135,9 @@ def _answered(decision: Decision) -> list[Entry]:
     sources = sorted(decision.granted.intersection(decision.sources))
     entries = [_entry(decision, source, detail) for source in sources]
     if others:
-        names = others[:_MAX_NAMES]
-        detail |= {"not_granted": names, "not_granted_in_all": len(others)}
+        names = [name[:MAX_CHARACTERS] for name in others[:_MAX_NAMES]]
+        # Rows of granted sources do not name the others.
+        detail = detail | {"not_granted": names, "not_granted_in_all": len(others)}
     if others or not sources:
         entries.append(_entry(decision, OF_NO_SOURCE, detail))
     return entries

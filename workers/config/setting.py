@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,8 +77,19 @@ class Setting:
             raise ConfigurationError(
                 f"{variable}={path!r} cannot be read, or is empty: {reason}"
             ) from error
-        self.parse(file.read())
-        return Secret(file.read)
+        valid = file.read()
+        self.parse(valid)
+
+        def current() -> str:
+            nonlocal valid
+            text = file.read()
+            # What is malformed is not used: parts of it would stand in the errors of its server.
+            with suppress(ConfigurationError):
+                self.parse(text)
+                valid = text
+            return valid
+
+        return Secret(current)
 
     def _resolve_text(self, stack: LocalStack) -> Any:
         text = self.given()

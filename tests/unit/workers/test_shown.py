@@ -19,7 +19,7 @@ from workers.shown import export_cell, json_text, one_line, shown, shown_line
 ROOT = Path(__file__).parents[3]
 FORMULAS = (
     *("=1+1", "+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"),
-    *("＝1", "＋1", "－1", "＠a", "=cmd|' /C calc'!A0"),
+    *("＝1", "＋1", "－1", "＠a", "=cmd|' /C calc'!A0", '"=1"', '"\t=1'),
 )
 
 

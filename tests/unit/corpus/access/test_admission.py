@@ -63,6 +63,15 @@ def test_the_namespace_is_read_from_the_links_of_the_server() -> None:
     assert caller_namespaces([LINK.format("a%20b"), "https://x/namespaces", "", "::"]) == {"a b"}
 
 
+def test_a_link_that_no_server_writes_is_nobodys_and_no_error() -> None:
+    names = caller_namespaces(["temporal://[/namespaces/billing/x"])
+    assert refusal(arrival(namespaces=names), TEAM, NOW) == "namespace '?' is not the team's"
+
+
+def test_keys_are_not_shown() -> None:
+    assert "keys" not in repr(TEAM)
+
+
 # ── keys ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -67,6 +67,13 @@ class World:
         done: Any = run(gated.execute_nexus_operation_start(given))
         return done
 
+    def start_empty(self, operation: str) -> None:
+        context = self._context(operation, request_digest(REQUESTS[operation]), {})
+        behind: Any = self
+        gated = self.gate.intercept_nexus_operation(behind)
+        given: Any = SimpleNamespace(ctx=context, input=None)
+        run(gated.execute_nexus_operation_start(given))
+
     def cancel(self, workflow_id: str, **signed: Any) -> None:
         named = json.dumps({"t": 1, "ns": "freshet", "wid": workflow_id}).encode()
         operation_token = base64.urlsafe_b64encode(named).decode().rstrip("=")
@@ -120,6 +127,15 @@ def test_every_refusal_of_a_stranger_is_the_same(operation: str, spec: TeamSpec 
     assert world.answered == []
     assert {noted.actor for noted in world.noted} == {"unclaimed"}
     assert all(noted.refused for noted in world.noted)
+
+
+@pytest.mark.parametrize("operation", REQUESTS)
+def test_a_call_without_a_request_is_not_taken_for_a_cancellation(operation: str) -> None:
+    world = World()
+    error = refused(world.start_empty, operation)
+    assert (error.type, error.message) == (HandlerErrorType.UNAUTHENTICATED, UNCLAIMED)
+    assert world.answered == []
+    assert [noted.refused for noted in world.noted] == ["the call has no request"]
 
 
 @pytest.mark.parametrize(

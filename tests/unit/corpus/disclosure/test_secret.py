@@ -104,6 +104,7 @@ def test_a_file_without_a_secret(tmp_path: Path, content: bytes, error: type[Exc
         (f"postgresql://u@h/d?password={TEXT}&a=b", "postgresql://u@h/d?password=***&a=b"),
         (f"host=h password={TEXT} user=u", "host=h password=*** user=u"),
         (f"host=h password = '{TEXT} x\\' y' user=u", "host=h password = *** user=u"),
+        (f"host=h password=ab://{TEXT} user=u", "host=h password=*** user=u"),
         (f"sslpassword={TEXT}", "sslpassword=***"),
         ("127.0.0.1:9092", "127.0.0.1:9092"),
         ("file:///home/x", "file:///home/x"),

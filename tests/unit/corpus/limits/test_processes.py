@@ -13,7 +13,9 @@ import psutil
 import pytest
 
 from corpus.errors import DependencyError
+from corpus.limits import fork_server as fork_server_module
 from corpus.limits.fair_queue import QueuedBatch
+from corpus.limits.fork_server import ForkServer
 from corpus.limits.processes import LimitedProcesses
 from corpus.limits.work import Limit, Overrun
 from tests.support import limited_work
@@ -57,9 +59,13 @@ def test_quick_documents_share_a_process(processes: LimitedProcesses) -> None:
         ("hang", 1, Limit.TIME, "1s"),
         ("eat", 8, Limit.MEMORY, "1,500 MB"),
         ("die", 8, Limit.PROCESS, "SIGABRT; it may use 1,500 MB"),
+        (
+            *("end_by_a_signal_without_a_name", 8, Limit.PROCESS),
+            "signal 40; it may use 1,500 MB",
+        ),
         ("raise_error", 8, Limit.ERROR, "ValueError: text"),
     ],
-    ids=["hangs in C", "takes memory", "aborts", "raises"],
+    ids=["hangs in C", "takes memory", "aborts", "has a signal of its own", "raises"],
 )
 def test_a_document_beyond_a_limit_pays_alone(
     processes: LimitedProcesses,
@@ -146,7 +152,9 @@ def test_what_runs_while_the_processes_are_closed_has_no_outcome() -> None:
 _ORPHAN = """
 import sys
 from pathlib import Path
+from corpus.limits import fork_server as fork_server_module
 from corpus.limits.fair_queue import QueuedBatch
+from corpus.limits.fork_server import ForkServer
 from corpus.limits.processes import LimitedProcesses
 from tests.support.limited_work import Call
 
@@ -168,3 +176,53 @@ def test_a_process_ends_where_its_parent_was_killed(tmp_path: Path) -> None:
         parent.wait()
     orphan = int(mark.read_text())
     wait_until(lambda: not runs(orphan))
+
+
+def test_documents_do_not_pay_for_the_death_of_the_program_that_starts_processes() -> None:
+    made = LimitedProcesses(2, memory_mb=MEMORY_MB, preload=[limited_work.__name__])
+    try:
+        waiting = [
+            threading.Thread(
+                target=outcomes, args=(made, Call("sleep", "0.5")), kwargs={"source": name}
+            )
+            for name in ("a", "b")
+        ]
+        for thread in waiting:
+            thread.start()
+        for thread in waiting:
+            thread.join()
+        [before] = outcomes(made, Call("pid"))
+        assert isinstance(before, int)
+        program = psutil.Process(before).parent()
+        assert program is not None
+        assert program.pid != os.getpid()
+        program.kill()
+        wait_until(lambda: not runs(before), 10, "the processes end with their program")
+        [after] = outcomes(made, Call("pid"))
+        assert isinstance(after, int)
+        assert after != before
+    finally:
+        made.close()
+
+
+def test_an_answer_that_comes_too_late_is_not_taken_for_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = ForkServer([limited_work.__name__])
+    try:
+        first, connection = server.start(MEMORY_MB * 2**20, [])
+        connection.close()
+
+        def late(*_: object) -> bytes:
+            raise TimeoutError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(fork_server_module, "_exactly", late)
+            assert server.end(first) is None
+        second, connection = server.start(MEMORY_MB * 2**20, [])
+        connection.close()
+        assert second != first
+        assert server.end(first) is None  # it may be another process by now
+        assert server.end(second) == -signal.SIGKILL
+    finally:
+        server.close()
