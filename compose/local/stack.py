@@ -102,12 +102,15 @@ def _migrations(home: Path, url: str, logins: Mapping[str, str]) -> Task:
     def run() -> str:
         from corpus.database import migrate
         from corpus.disclosure.secret import Secret
+        from corpus.embed.space_indexes import build_missing
         from corpus.text_search import rebuild_search_texts
         from workers.migrations import make_logins
 
         applied = migrate(url)
         writer, gateway = (Secret.of(logins.get(name, "")) for name in _LOGINS.values())
         make_logins(url, writer, gateway)
+        # The storer's login does not own the tables, so it cannot do this where they are large.
+        build_missing(url)
         texts = rebuild_search_texts(url)
         note = f"{len(applied)} applied" if applied else "up to date"
         if texts.rebuilt:

@@ -81,6 +81,8 @@ def test_migrations_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     task: Any = stack_parts(tmp_path, CHOSEN)["migrations"]
     rebuilt = "corpus.text_search.rebuild_search_texts"
     monkeypatch.setattr(rebuilt, lambda _url: SearchTexts(rebuilt=0, warning=""))
+    built: list[str] = []
+    monkeypatch.setattr("corpus.embed.space_indexes.build_missing", built.append)
     logins: list[tuple[Any, ...]] = []
     monkeypatch.setattr("workers.migrations.make_logins", lambda *urls: logins.append(urls))
     monkeypatch.setattr("corpus.database.migrate", lambda _url: ["0001", "0002"])
@@ -89,6 +91,7 @@ def test_migrations_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert task.run() == "up to date"
     monkeypatch.setattr(rebuilt, lambda _url: SearchTexts(rebuilt=7, warning="the type is C"))
     assert task.run() == "up to date, search texts rebuilt: 7; the type is C"
+    assert len(built) == 3
     url, *made = logins[0]
     users = [conninfo_to_dict(one)["user"] for one in (url, *(secret.reveal() for secret in made))]
     assert users == ["freshet", "freshet_writer_login", "freshet_gateway_login"]
