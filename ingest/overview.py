@@ -1,6 +1,6 @@
 """State, outcomes and lag of every source."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -105,14 +105,21 @@ def _how_it_stands(
 
 def _waiting(row: Mapping[str, Any]) -> list[Waiting]:
     """The partitions of a source in which records wait."""
-    places: list[Waiting] = []
+    return [
+        Waiting(key=key, start=partition["end_offset"] - partition["lag"])
+        for key, partition in _known_partitions(row)
+        if partition["lag"]
+    ]
+
+
+def _known_partitions(
+    row: Mapping[str, Any],
+) -> Iterator[tuple[PartitionKey, Mapping[str, Any]]]:
+    """The partitions of a source whose ends are known."""
     for topic in row["topics"]:
         for partition in topic["partitions"]:
-            if lag := partition["lag"]:
-                key = PartitionKey(topic["topic"], partition["partition"])
-                start = partition["end_offset"] - lag
-                places.append(Waiting(key=key, start=start))
-    return places
+            if partition["lag"] is not None:
+                yield PartitionKey(topic["topic"], partition["partition"]), partition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +135,7 @@ def progress(
     connection: Connection,
     cluster: Cluster,
     readable: ReadableRecords,
-    times: WaitingTimes,
+    times: WaitingTimes | None = None,
 ) -> Progress:
     """How far every active source has read.
 
@@ -136,11 +143,13 @@ def progress(
         connection: to PostgreSQL.
         cluster: of the topics.
         readable: remembers what it saw at the ends of their logs.
-        times: remembers when it saw them.
+        times: remembers when it saw them; None: nothing is known to have waited yet.
 
     Raises:
         DependencyError: Kafka does not answer.
     """
+    if times is None:
+        times = WaitingTimes()
     rows = fetch_all(connection, dict_row, "sources_configured")
     active = [row for row in rows if row["state"] == SourceStatus.ACTIVE]
     specs = read_specs((row["source"], row["spec"]) for row in active).specs
@@ -162,15 +171,10 @@ def progress(
 def _longest_wait(row: Mapping[str, Any], times: WaitingTimes) -> float:
     """Of the partitions in which records wait, in seconds; the ends of the others are remembered."""
     longest = 0.0
-    for topic in row["topics"]:
-        for partition in topic["partitions"]:
-            end = partition["end_offset"]
-            lag = partition["lag"]
-            if end is None or lag is None:
-                continue
-            key = PartitionKey(topic["topic"], partition["partition"])
-            seconds = times.seconds(key, end - lag, end)
-            longest = max(longest, seconds)
+    for key, partition in _known_partitions(row):
+        end = partition["end_offset"]
+        seconds = times.seconds(key, end - partition["lag"], end)
+        longest = max(longest, seconds)
     return longest
 
 

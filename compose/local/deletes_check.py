@@ -60,7 +60,6 @@ def _observe_deletes(home: Path) -> str:
 def _observe_lost(home: Path) -> str:
     from corpus.database import connect
     from ingest.consume.readable import ReadableRecords
-    from ingest.consume.waiting import WaitingTimes
     from ingest.kafka import Cluster
     from ingest.overview import progress
     from workers.config.settings import load
@@ -68,8 +67,7 @@ def _observe_lost(home: Path) -> str:
     settings = load(home)
     cluster = Cluster(settings.kafka_bootstrap, settings.kafka_properties)
     with connect(settings.database_url, application="freshet-doctor") as connection:
-        readable = ReadableRecords(cluster)
-        read = progress(connection, cluster, readable, WaitingTimes())
+        read = progress(connection, cluster, ReadableRecords(cluster))
     return judge_lost(
         {source: list(lines) for source, lines in read.deletes_lost.items()}
     )

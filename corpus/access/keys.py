@@ -5,6 +5,7 @@ import os
 import secrets
 from pathlib import Path
 
+from corpus.disclosure.key_lines import key_lines
 from corpus.errors import ConfigurationError
 
 MIN_KEY_BYTES = 32
@@ -28,14 +29,11 @@ def read_keys(path: Path) -> dict[str, bytes]:
             f"team keys {str(path)!r} cannot be read: {type(error).__name__}"
         ) from error
     keys: dict[str, bytes] = {}
-    for number, line in enumerate(content.splitlines(), 1):
-        text = line.strip()
-        if not text or text.startswith("#"):
-            continue
-        name, key = _key_of(text)
+    for line in key_lines(content):
+        name, key = line.name, line.key
         if not name or len(key) < MIN_KEY_BYTES or name in keys:
             raise ConfigurationError(
-                f"team keys {str(path)!r}, line {number}: expected id=base64 of at least {MIN_KEY_BYTES} bytes, "
+                f"team keys {str(path)!r}, line {line.number}: expected id=base64 of at least {MIN_KEY_BYTES} bytes, "
                 "each id once"
             )
         keys[name] = key
@@ -59,12 +57,3 @@ def add_key(path: Path) -> str:
         file.write(f"{key_id}={key}\n{before}")
     new.replace(path)
     return key_id
-
-
-def _key_of(line: str) -> tuple[str, bytes]:
-    """The id and the key of a line; an empty key where it is not base64."""
-    name, _, encoded = line.partition("=")
-    try:
-        return name, base64.b64decode(encoded, validate=True)
-    except ValueError:
-        return name, b""

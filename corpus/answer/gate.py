@@ -110,13 +110,7 @@ class Gate(worker.Interceptor):
             HandlerError: no team does, or the team may not ask for this, or not now.
         """
         digest = None if request is None else token.request_digest(request)
-        arrival = Arrival(
-            service=context.service,
-            operation=context.operation,
-            token=context.headers.get(token.HEADER, ""),
-            namespaces=links,
-            digest=digest,
-        )
+        arrival = _arrival(context, links, digest)
         team = self._team()
         unclaimed = refusal(arrival, team, self._clock())
         if team is None or unclaimed is not None:
@@ -142,13 +136,7 @@ class Gate(worker.Interceptor):
         self, context: OperationContext, links: frozenset[str]
     ) -> HandlerError:
         """Note a call without a request, which only a cancellation may lack; returns its error."""
-        arrival = Arrival(
-            service=context.service,
-            operation=context.operation,
-            token="",
-            namespaces=links,
-            digest="",
-        )
+        arrival = _arrival(context, links, digest="")
         self._refused(arrival, "", "the call has no request")
         return HandlerError(UNCLAIMED, type=HandlerErrorType.UNAUTHENTICATED)
 
@@ -176,6 +164,18 @@ class Gate(worker.Interceptor):
             refused=reason,
         )
         self._note(decision)
+
+
+def _arrival(
+    context: OperationContext, links: frozenset[str], digest: str | None
+) -> Arrival:
+    return Arrival(
+        service=context.service,
+        operation=context.operation,
+        token=context.headers.get(token.HEADER, ""),
+        namespaces=links,
+        digest=digest,
+    )
 
 
 class _Gated(worker.NexusOperationInboundInterceptor):

@@ -83,9 +83,7 @@ class AuditWorkflow:
                 return await self._embed()
             case Phase.STAGED:
                 return await workflow.execute_activity_method(
-                    AuditEndActivities.staged_files,
-                    self._cursor,
-                    **policies.AUDIT_END,
+                    AuditEndActivities.staged_files, self._cursor, **policies.AUDIT_END
                 )
             case _:
                 return await workflow.execute_activity_method(

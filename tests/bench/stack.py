@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -132,25 +132,20 @@ class Stack:
 
     def memory(self, part: str) -> int:
         """Resident bytes of a part and its children."""
-        pid = self.pid(part)
-        if pid is None:
-            return 0
-        with contextlib.suppress(psutil.Error):
-            process = psutil.Process(pid)
-            return process.memory_info().rss + sum(
-                child.memory_info().rss for child in process.children(recursive=True)
-            )
-        return 0
+        return int(self._sum(part, lambda process: process.memory_info().rss))
 
     def cpu_seconds(self, part: str) -> float:
         """What a part and its children have computed, those that have ended included."""
+        return self._sum(part, lambda process: sum(process.cpu_times()[:4]))
+
+    def _sum(self, part: str, measure: Callable[[psutil.Process], float]) -> float:
+        """Over a part and its children; 0 where it does not run, or ends meanwhile."""
         pid = self.pid(part)
         if pid is None:
             return 0.0
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(pid)
-            family = [process, *process.children(recursive=True)]
-            return sum(sum(one.cpu_times()[:4]) for one in family)
+            return sum(map(measure, [process, *process.children(recursive=True)]))
         return 0.0
 
     @contextlib.contextmanager

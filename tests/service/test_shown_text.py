@@ -31,6 +31,8 @@ SHOWS = {
     "document corrections": (),
     "freshness report": (),
     "audit list": (),
+    "audit log": (),
+    "teams list": (),
     "subscriptions list": (),
     "installation show": (),
 }

@@ -5,7 +5,6 @@ key's id is in each payload's metadata (and is authenticated), so keys can be ro
 encrypts, every key decrypts.
 """
 
-import base64
 import logging
 import os
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadCodec
 
 from corpus.disclosure.error_text import public_text
+from corpus.disclosure.key_lines import key_lines
 from corpus.disclosure.secret import EmptySecretError, SecretFile
 from corpus.errors import ConfigurationError
 
@@ -137,14 +137,9 @@ def _keys_of(content: str, shown: str) -> dict[str, bytes]:
         ConfigurationError: a line is wrong, or there is no key.
     """
     keys: dict[str, bytes] = {}
-    lines = content.splitlines()
-    for number, line in enumerate(lines, 1):
-        text = line.strip()
-        is_comment = text.startswith("#")
-        if not text or is_comment:
-            continue
-        place = f"{shown}, line {number}"
-        name, key = _key_of_line(text)
+    for line in key_lines(content):
+        place = f"{shown}, line {line.number}"
+        name, key = line.name, line.key
         if not name or len(key) != _KEY_BYTES:
             raise ConfigurationError(
                 f"{place}: expected id=base64 of {_KEY_BYTES} bytes"
@@ -157,13 +152,3 @@ def _keys_of(content: str, shown: str) -> dict[str, bytes]:
     if not keys:
         raise ConfigurationError(f"{shown}: there is no payload key")
     return keys
-
-
-def _key_of_line(line: str) -> tuple[str, bytes]:
-    """The id and the key of a line; an empty key where it is not base64."""
-    name, _, encoded = line.partition("=")
-    try:
-        key = base64.b64decode(encoded, validate=True)
-    except ValueError:
-        key = b""
-    return name, key

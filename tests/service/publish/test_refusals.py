@@ -169,7 +169,8 @@ def test_what_is_not_of_one_document_makes_no_dead_letter(
         " WHEN (NEW.document_id = 'bad') EXECUTE FUNCTION freshet.refuse()"
     )
     ref = pipeline.stage(pipeline.records([make_event("ok", 1, "one"), make_event("bad", 1, "x")]))
-    with pytest.raises(error, match="as planned"):
+    # The message of an internal error may quote rows: then its state stands for it.
+    with pytest.raises(error, match="XX000" if state == "XX000" else "as planned"):
         pipeline.run(ref)
     assert dead_letters(pipeline) == []
     pipeline.connection.execute("DROP TRIGGER refuse ON freshet.chunk")

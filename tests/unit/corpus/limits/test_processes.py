@@ -220,9 +220,9 @@ def test_an_answer_that_comes_too_late_is_not_taken_for_the_next(
             patch.setattr(fork_server_module, "_exactly", late)
             assert server.end(first) is None
         second, connection = server.start(MEMORY_MB * 2**20, [])
-        connection.close()
         assert second != first
         assert server.end(first) is None  # it may be another process by now
         assert server.end(second) == -signal.SIGKILL
+        connection.close()
     finally:
         server.close()

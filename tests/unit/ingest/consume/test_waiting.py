@@ -6,19 +6,10 @@ import pytest
 
 from ingest.consume.waiting import WaitingTimes
 from ingest.kafka import PartitionKey
+from tests.support.clock import Clock
 
 KEY = PartitionKey("t", 0)
 MAX_MARKS = 64
-
-
-class Clock:
-    """Stands where it is put."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
