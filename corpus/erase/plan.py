@@ -156,4 +156,4 @@ def request_erasure(
         "out_of_reach": json.dumps(out_of_reach),
     }
     erasure = fetch_one(connection, scalar_row, "request_erasure", values)
-    return Erase(erasure=erasure)
+    return Erase(erasure=str(erasure))

@@ -57,7 +57,7 @@ def holding_files(
     sorted_files = sort_files(files, progress)
     removable = [file.name for file in sorted_files.settled]
     holding = HoldingFiles(removable=removable)
-    names = {document_id.encode() for document_id in document_ids}
+    names = frozenset(document_id.encode() for document_id in document_ids)
     for file in _undecided(sorted_files):
         if _is_older(file, erased_at) and _holds(store, file.name, names):
             holding.needed.append(file.name)
@@ -75,7 +75,7 @@ def _is_older(file: StoredFile, erased_at: datetime) -> bool:
     return not is_events or file.written_at <= erased_at
 
 
-def _holds(store: StagingStore, name: str, names: Collection[bytes]) -> bool:
+def _holds(store: StagingStore, name: str, names: frozenset[bytes]) -> bool:
     part = name.rpartition("/")[2].partition("-")[0]
     is_events = isinstance(parse_name(name), StagedRange)
     if not is_events and part not in _NAMING_PARTS:

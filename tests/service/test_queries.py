@@ -25,7 +25,9 @@ def connection(postgres_server: Postgres, postgres_url: str) -> Iterator[psycopg
     url = postgres_server.url_of("queries")
     options = "-c search_path=freshet,public"
     with psycopg.connect(url, options=options, autocommit=True) as opened:
-        opened.execute(queries()["create_incoming"])
+        for text in queries().values():
+            if text.startswith("CREATE TEMP"):
+                opened.execute(text)
         yield opened
     postgres_server.drop_database("queries")
 
