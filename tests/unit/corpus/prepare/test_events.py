@@ -54,9 +54,13 @@ class Staged:
         self.store = StagingStore(folder.as_uri())
         self.positions: list[int] = []  # one per look; the last one stays
         monkeypatch.setattr(events_module, "_next_offset", self._next_offset)
+        monkeypatch.setattr(events_module, "without_erased", self._none_erased)
 
     def _next_offset(self, _connection: Any, _ref: BatchRef) -> int:
         return self.positions.pop(0) if len(self.positions) > 1 else self.positions[0]
+
+    def _none_erased(self, _connection: Any, _source: str, events: pl.DataFrame) -> pl.DataFrame:
+        return events
 
     def ref(self, offsets: Iterable[int], partition: int = 0) -> BatchRef:
         wanted = list(offsets)
