@@ -36,7 +36,7 @@ with workflow.unsafe.imports_passed_through():
     from corpus.source import source_workflow_id
     from corpus.staging.bound import problem_of
     from corpus.workflows import BatchWorkflow
-    from ingest import source_row
+    from ingest import patches, source_row
     from ingest.batch_failure import BatchFailure, innermost_message
     from ingest.source_state import (
         SourceState,
@@ -57,15 +57,9 @@ with workflow.unsafe.imports_passed_through():
 
 __all__ = ["SourceWorkflow", "source_workflow_id"]
 
+# A worker that lost what it kept of an entity reads its history again, within a workflow task of 10 s.
+MAX_EVENTS = 1_000
 _MAX_REWIND_PAUSE_SECONDS = 30
-# Ids of `workflow.patched`: histories of runs that started before a change lack them and replay the old way.
-_NEWER_EPOCH_OUTDATES = "newer-epoch-outdates-what-waits"
-_CANCELLED_EXPIRY_WAITS = "cancelled-expiry-waits-again"
-_ROW_DECIDES = "row-decides-epoch-and-halt"
-_EXPIRY_READS_ROW = "expiry-while-halted-reads-row"
-_REFUSED_REWIND = "refused-rewind-drops-what-waits"
-_ORPHAN_IS_CANCELLED = "orphan-of-same-number-is-cancelled"
-_FORGED_IS_DROPPED = "forged-reference-is-dropped"
 
 
 @workflow.defn(name="SourceWorkflow")
@@ -74,7 +68,7 @@ class SourceWorkflow:
 
     The first of these that is due is what the loop does next. It
 
-    1. continues as new, when the server suggests it and no batch runs
+    1. continues as new, after `MAX_EVENTS` of its history or when the server suggests it, and no batch runs
     2. rewinds, when a batch failed and the batches before it have ended: what waits is dropped (Kafka holds it) and the
        consumer reads again from the position row; after `MAX_REWINDS` such failures the source halts and waits for a
        person
@@ -112,26 +106,26 @@ class SourceWorkflow:
         """
         state = self._state
         forged = problem_of(ref, state.source)
-        if forged and workflow.patched(_FORGED_IS_DROPPED):
+        if forged and workflow.patched(patches.FORGED_IS_DROPPED):
             source_row.drop_forged(state, forged)
             return
-        if ref.epoch != state.epoch and workflow.patched(_ROW_DECIDES):
+        if ref.epoch != state.epoch and workflow.patched(patches.ROW_DECIDES):
             source_row.keep_undecided(state, ref)
             self._row_changed = True
             return
         # Runs of the versions before replay so.
-        if ref.epoch > state.epoch and workflow.patched(_NEWER_EPOCH_OUTDATES):
+        if ref.epoch > state.epoch and workflow.patched(patches.NEWER_EPOCH_OUTDATES):
             source_row.drop_outdated(state, epoch=ref.epoch)
         accept(state, ref)
         # The consumer reads active sources only.
-        if state.halted and workflow.patched(_ROW_DECIDES):
+        if state.halted and workflow.patched(patches.ROW_DECIDES):
             self._read_row()
 
     @workflow.signal
     def expire(self, order: Expire) -> None:
         """A freshness check measured overdue documents."""
         accept_expiry(self._state, order)
-        if self._state.halted and workflow.patched(_EXPIRY_READS_ROW):
+        if self._state.halted and workflow.patched(patches.EXPIRY_READS_ROW):
             self._read_row()
 
     @workflow.signal
@@ -189,7 +183,9 @@ class SourceWorkflow:
                 # The database refuses for good. A person reads the reason and resumes the source, which loads it again.
                 self._state.halted = innermost_message(error)
                 self._state.loaded = True
-                if self._failure is not None and workflow.patched(_REFUSED_REWIND):
+                if self._failure is not None and workflow.patched(
+                    patches.REFUSED_REWIND
+                ):
                     source_row.drop_waiting(self._state)
                 self._failure = None
 
@@ -207,7 +203,11 @@ class SourceWorkflow:
         return not self._state.loaded or self._can_start_batch()
 
     def _should_continue_as_new(self) -> bool:
-        return workflow.info().is_continue_as_new_suggested()
+        info = workflow.info()
+        is_long = info.get_current_history_length() >= MAX_EVENTS
+        if is_long and workflow.patched(patches.SHORT_RUNS):
+            return True
+        return info.is_continue_as_new_suggested()
 
     def _can_start_batch(self) -> bool:
         return has_order(self._state) and len(self._tasks) < self._state.max_in_flight
@@ -244,7 +244,7 @@ class SourceWorkflow:
         rewound = await workflow.execute_activity_method(
             PublishActivities.rewind_source, request, **policies.REWIND_SOURCE
         )
-        if workflow.patched(_ROW_DECIDES):
+        if workflow.patched(patches.ROW_DECIDES):
             source_row.adopt_epoch(state, epoch=rewound.epoch, decides=0)
         else:
             source_row.drop_outdated(state, epoch=rewound.epoch)
@@ -267,7 +267,7 @@ class SourceWorkflow:
         )
         is_new = state.next_batch == 1
         source_row.adopt_limits(state, loaded)
-        if workflow.patched(_ROW_DECIDES):
+        if workflow.patched(patches.ROW_DECIDES):
             source_row.adopt_row(state, loaded, decides=undecided)
             state.loaded = not self._row_changed
         else:
@@ -338,7 +338,7 @@ class SourceWorkflow:
             )
         except WorkflowAlreadyStartedError:
             # Of an entity that was terminated. It may wait for a permission that never comes, and keeps the number.
-            if workflow.patched(_ORPHAN_IS_CANCELLED):
+            if workflow.patched(patches.ORPHAN_IS_CANCELLED):
                 await workflow.get_external_workflow_handle(workflow_id).cancel()
             raise
 
@@ -375,7 +375,7 @@ class SourceWorkflow:
         """Let an order wait again that no caller repeats; the consumer reads records again after the rewind."""
         # Runs of the version before lost a cancelled expiry and replay so.
         is_new = not isinstance(order, Expire)
-        if is_new or workflow.patched(_CANCELLED_EXPIRY_WAITS):
+        if is_new or workflow.patched(patches.CANCELLED_EXPIRY_WAITS):
             give_back(self._state, order)
 
     def _cancel_batches_behind_failure(self) -> None:

@@ -22,6 +22,7 @@ from tests.bench import (
     memory,
     purge,
     retrieval,
+    revocation,
     throughput,
 )
 from tests.bench.gold import bench as gold
@@ -42,6 +43,7 @@ BENCHES: dict[str, Callable[[], dict[str, Any]]] = {
     "audit": audit.run,
     "access": access.run,
     "purge": purge.run,
+    "revocation": revocation.run,
     "gold": gold.run,
     "context-scifact": context.run_scifact,
     "context-peps": context.run_peps,

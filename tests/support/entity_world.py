@@ -121,7 +121,7 @@ class World:
 
     def _run(self, state: SourceState) -> None:
         self.runs += 1
-        self.module.continue_as_new_suggested = False
+        self.module.new_run()
         self.entity = SourceWorkflow(state)
         self.task = asyncio.create_task(self.entity.run(state))
 
@@ -228,7 +228,7 @@ class World:
         answer.set_result(getattr(self, f"_{name}")(argument))
 
     def suggest_continue_as_new(self) -> None:
-        """As the server does when the history is long."""
+        """As the server does."""
         self.module.continue_as_new_suggested = True
 
     def resume_in_database(self) -> None:

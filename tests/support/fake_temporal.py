@@ -39,9 +39,13 @@ class FakeWorkflowModule:
     def __init__(self, run_activity: Activity, start_child: ChildStart | None = None) -> None:
         self._run_activity = run_activity
         self._start_child = start_child
-        self.continue_as_new_suggested = False
+        self.new_run()
         self.pauses: list[timedelta] = []
         self.attributes: dict[str, list[Any]] = {}  # search attribute -> values, oldest first
+
+    def new_run(self) -> None:
+        self.continue_as_new_suggested = False
+        self.events = 0  # in the history
 
     async def wait_condition(self, condition: Callable[[], bool]) -> None:
         while not condition():  # noqa: ASYNC110 (a condition has no event to wait for)
@@ -67,6 +71,7 @@ class FakeWorkflowModule:
             workflow_id="workflow",
             run_id="run",
             is_continue_as_new_suggested=lambda: self.continue_as_new_suggested,
+            get_current_history_length=lambda: self.events,
         )
 
     def patched(self, _name: str) -> bool:

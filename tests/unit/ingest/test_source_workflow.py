@@ -5,6 +5,7 @@ from temporalio.exceptions import CancelledError
 
 from corpus.batch import Correct, Expire, Ingest
 from ingest.source_state import COSTLY_TEXTS, FIRST_BUDGET_BYTES, MAX_REWINDS
+from ingest.workflows import MAX_EVENTS
 from tests.support.entity_world import MAX_IN_FLIGHT, World, play
 from tests.support.fake_temporal import child_error
 from tests.support.orders import make_correction
@@ -366,6 +367,17 @@ def test_it_continues_as_new_when_nothing_runs_and_with_everything_that_waits() 
 
     world = play(story)
     assert world.positions == {0: 17, 1: 7}
+
+
+def test_it_continues_as_new_before_its_history_takes_long_to_read() -> None:
+    async def story(world: World) -> None:
+        await load(world)
+        for events, runs in [(MAX_EVENTS - 1, 1), (MAX_EVENTS, 2)]:
+            world.module.events = events
+            await world.settle()
+            assert world.runs == runs
+
+    play(story)
 
 
 def test_a_failure_is_dealt_with_before_it_continues_as_new() -> None:
