@@ -37,7 +37,10 @@ def _role(role: Role) -> str:
     name = f"`{role.name}`"
     queue = f"`{role.queue}`" if role.queue else ""
     install = f"`freshet[{role.install}]`"
-    return _row([name, queue, role.does, install, role.scales_with, role.needs])
+    needs = ", ".join(role.needs)
+    if role.at_times:
+        needs += f"; at times {', '.join(role.at_times)}"
+    return _row([name, queue, role.does, install, role.scales_with, needs])
 
 
 def _settings() -> list[str]:

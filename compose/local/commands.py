@@ -17,7 +17,7 @@ from compose.local.machine.files import (
     try_lock,
     write_private,
 )
-from compose.local.machine.process import ProcessId, spawn, stop
+from compose.local.machine.process import EVERYTHING, ProcessId, spawn, stop
 from compose.local.parts.role import ROLES
 from compose.local.shutdown import end_parts
 from compose.local.stack import SERVICES, stack_parts
@@ -234,6 +234,7 @@ def _start_supervisor(home: Path) -> None:
         command,
         mark="",
         environment={"PYTHONPATH": os.pathsep.join(search_path)},
+        inherits=EVERYTHING,
         log=home / "logs" / "supervisor.log",
         cwd=home,
     )

@@ -10,13 +10,14 @@ from compose.local.parts.kafka import brokers
 from compose.local.parts.part import ExistingServer
 from compose.local.parts.temporal_namespace import prepare_namespace
 from corpus.disclosure.error_text import service_text
+from corpus.disclosure.secret import Secret
 from corpus.errors import ConfigurationError, DependencyError
 
 _KAFKA_SECONDS = 15
 
 
-def existing_postgres(home: Path, url: str) -> ExistingServer:
-    """PostgreSQL at a connection string; an empty one means libpq's variables and defaults."""
+def existing_postgres(home: Path, url: Secret) -> ExistingServer:
+    """PostgreSQL at a connection string; one without a server means libpq's variables and defaults."""
 
     def check() -> str:
         from corpus.database import connect
@@ -27,7 +28,7 @@ def existing_postgres(home: Path, url: str) -> ExistingServer:
         return f"{major}.{minor}"
 
     return ExistingServer(
-        home=home, name="postgres", address=address_of(url), check=check
+        home=home, name="postgres", address=address_of(url.reveal()), check=check
     )
 
 
@@ -40,13 +41,13 @@ def address_of(url: str) -> str:
     from psycopg import ProgrammingError
     from psycopg.conninfo import conninfo_to_dict
 
-    if not url:
-        return (
-            os.environ.get("PGHOST")
-            or os.environ.get("PGSERVICE")
-            or "libpq's defaults"
-        )
     try:
+        if not names_server(url):
+            return (
+                os.environ.get("PGHOST")
+                or os.environ.get("PGSERVICE")
+                or "libpq's defaults"
+            )
         values = conninfo_to_dict(url)
     except (ProgrammingError, UnicodeEncodeError):
         raise ConfigurationError(
@@ -55,6 +56,13 @@ def address_of(url: str) -> str:
         ) from None
     host, port = values.get("host", "localhost"), values.get("port", 5432)
     return f"{host}:{port}/{values.get('dbname', '')}"
+
+
+def names_server(url: str) -> bool:
+    """Whether a connection string says where the server is; else libpq's variables and defaults do."""
+    from psycopg.conninfo import conninfo_to_dict
+
+    return bool(conninfo_to_dict(url).keys() - {"password"})
 
 
 def existing_kafka(home: Path, bootstrap: str) -> ExistingServer:

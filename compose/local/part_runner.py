@@ -164,7 +164,7 @@ class PartRunner:
                 environment=part.environment(),
                 log=part.log,
                 cwd=part.home,
-                has_settings=part.has_settings,
+                inherits=part.inherits,
             )
             process = identify(self._child)
             self._board.update(

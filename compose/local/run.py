@@ -48,7 +48,7 @@ def start(part: Part) -> subprocess.Popen[bytes]:
         environment=part.environment(),
         log=part.log,
         cwd=part.home,
-        has_settings=part.has_settings,
+        inherits=part.inherits,
     )
     process = identify(child)
     deadline = time.monotonic() + part.ready_seconds

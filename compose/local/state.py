@@ -5,12 +5,14 @@ file                written by                 holds
 =================== ========================== ====================================================
 HOME/stack.json     the supervisor             what runs: addresses, processes, states of the parts
 HOME/wanted.json    `freshet up`               the newest request: which parts are to run
+HOME/secrets/       the supervisor             connection strings with their passwords, for the commands
 =================== ========================== ====================================================
 
 Names of fields never change: a stack that runs under an older version is adopted by this one.
 """
 
 import logging
+import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -103,8 +105,14 @@ def write_stack(home: Path, stack: StackFile) -> None:
 
 
 def remove_stack(home: Path) -> None:
-    """Remove HOME/stack.json: nothing runs."""
+    """Remove HOME/stack.json and HOME/secrets: nothing runs."""
     _stack_path(home).unlink(missing_ok=True)
+    shutil.rmtree(_secrets(home), ignore_errors=True)
+
+
+def secret_file(home: Path, name: str) -> Path:
+    """The file of a secret, which `stack.json` names and does not hold."""
+    return _secrets(home) / name.replace("_", "-")
 
 
 def read_request(home: Path) -> Request:
@@ -166,6 +174,10 @@ def recover_stack_file(home: Path) -> None:
 
 def _stack_path(home: Path) -> Path:
     return home / "stack.json"
+
+
+def _secrets(home: Path) -> Path:
+    return home / "secrets"
 
 
 def _request_path(home: Path) -> Path:

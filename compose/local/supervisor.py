@@ -18,7 +18,7 @@ from compose.local.machine.process import MARK
 from compose.local.part_runner import PartRunner
 from compose.local.parts.part import Part
 from compose.local.shutdown import end_parts
-from compose.local.stack import addresses, stack_parts
+from compose.local.stack import addresses, keep_secrets, stack_parts
 from compose.local.state import Request, StateFileError, read_request, remove_stack
 from compose.local.status_board import StatusBoard
 
@@ -35,7 +35,7 @@ class Supervisor:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        ports = local_ports.choose(home)
+        ports = self._ports = local_ports.choose(home)
         self.parts: dict[str, Part] = stack_parts(home, ports)
         self.board = StatusBoard(home, ports, addresses(home, ports))
         self._stopping = threading.Event()
@@ -58,6 +58,7 @@ class Supervisor:
             return False
         try:
             make_private_folder(self.home / "staging")
+            keep_secrets(self.home, self._ports)
             while not self._stopping.is_set():
                 self._take_request()
                 self._stopping.wait(_POLL_SECONDS)

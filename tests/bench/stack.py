@@ -19,6 +19,7 @@ import psutil
 
 from compose.local.machine.process import marked
 from corpus.database import Connection, connect
+from workers.config.addresses import LocalStack
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = (
@@ -88,7 +89,7 @@ class Stack:
 
     def connect(self) -> Connection:
         """A connection to the database."""
-        return connect(self.described()["addresses"]["database_url"])
+        return connect(LocalStack.read(self.home).database_url())
 
     def apply(self, toml: str) -> None:
         """Apply a configuration."""

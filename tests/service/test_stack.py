@@ -61,6 +61,9 @@ class Stack:
     def address(self, name: str) -> str:
         return self.read()["addresses"][name]
 
+    def database_url(self) -> str:
+        return Path(self.address("database_url_file")).read_text(encoding="utf-8")
+
     def kill(self, pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
         wait_until(
@@ -85,7 +88,7 @@ def write_everywhere(stack: Stack, name: str) -> None:
 
     from corpus.database import connect
 
-    with connect(stack.address("database_url")) as connection:
+    with connect(stack.database_url()) as connection:
         connection.execute("CREATE TABLE IF NOT EXISTS public.mark (name text)")
         connection.execute("INSERT INTO public.mark VALUES (%s)", (name,))
     bootstrap = stack.address("kafka_bootstrap")
@@ -102,7 +105,7 @@ def read_everywhere(stack: Stack, name: str) -> None:
 
     from corpus.database import connect
 
-    with connect(stack.address("database_url")) as connection:
+    with connect(stack.database_url()) as connection:
         assert (name,) in connection.execute("SELECT name FROM public.mark").fetchall()
     consumer = Consumer(
         {
@@ -307,7 +310,8 @@ def test_an_existing_server_is_used_and_never_stopped(
     done = stack.run("up", "--detach", "--only", "migrations")
     assert done.returncode == 0, done.stderr
     assert stack.read()["parts"]["postgres"]["state"] == "external"
-    assert stack.read()["addresses"]["database_url"] == empty_database_url
+    assert stack.database_url() == empty_database_url
     stack.run("down")
+    assert not (stack.home / "secrets").exists()
     with connect(empty_database_url) as connection:
         assert connection.execute("SELECT count(*) FROM freshet.source").fetchone() == (0,)

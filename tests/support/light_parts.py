@@ -48,6 +48,7 @@ class LightStack:
         self.supervisor: Supervisor | None = None
         monkeypatch.setattr(supervisor_module, "stack_parts", lambda *_: self.parts)
         monkeypatch.setattr(supervisor_module, "addresses", lambda *_: {"temporal_ui": "here"})
+        monkeypatch.setattr(supervisor_module, "keep_secrets", lambda *_: None)
         monkeypatch.setattr(part_runner, "_FIRST_PAUSE_SECONDS", 0.02)
         monkeypatch.setattr(part_runner, "_MAX_PAUSE_SECONDS", 0.05)
 

@@ -12,6 +12,7 @@ from corpus.errors import ConfigurationError, DependencyError
 
 # Any of them says that libpq's own variables name the server.
 _LIBPQ = ("PGHOST", "PGSERVICE", "PGDATABASE", "PGHOSTADDR")
+
 # Any of them says that a Temporal server is meant that Freshet did not start.
 _TEMPORAL = ("TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE")
 _DEFAULT_TEMPORAL = (
@@ -64,11 +65,12 @@ class LocalStack:
 
     def database_url(self) -> str:
         """PostgreSQL; empty where libpq's variables name a server."""
-        if any(name in os.environ for name in _LIBPQ):
+        if libpq_names_server():
             return ""
-        return self.address(
+        shown = self.address(
             "database_url", "PostgreSQL", "FRESHET_DATABASE_URL or PGHOST"
         )
+        return self._from_file("database_url") or shown
 
     def writer_database_url(self) -> str:
         """PostgreSQL for the roles that publish; empty where another server is named, or the stack has no logins."""
@@ -80,14 +82,35 @@ class LocalStack:
 
     def _login(self, name: str) -> str:
         given = "FRESHET_DATABASE_URL"
-        others = (*_LIBPQ, given, f"{given}_FILE")
-        if any(other in os.environ for other in others):
+        others = (given, f"{given}_FILE")
+        if libpq_names_server() or any(os.environ.get(other) for other in others):
             return ""
-        return self.addresses.get(name, "")
+        return self._from_file(name) or self.addresses.get(name, "")
+
+    def _from_file(self, name: str) -> str:
+        """A connection string with its password, which stack.json does not hold; empty: there is no file of it.
+
+        Raises:
+            ConfigurationError: the file cannot be read.
+        """
+        path = self.addresses.get(f"{name}_file")
+        if not path:
+            return ""
+        try:
+            return SecretFile(Path(path)).read()
+        except (OSError, ValueError) as error:
+            reason = f"names {path}, which cannot be read ({public_text(error)})"
+            raise _damaged(self.home / "stack.json", reason) from error
 
     def kafka_bootstrap(self) -> str:
         """Kafka."""
         return self.address("kafka_bootstrap", "Kafka", "FRESHET_KAFKA_BOOTSTRAP")
+
+    def kafka_properties(self) -> str:
+        """The file by which clients log in to the stack's Kafka; empty where another one is named."""
+        if os.environ.get("FRESHET_KAFKA_BOOTSTRAP"):
+            return ""
+        return self.addresses.get("kafka_properties", "")
 
     def staging_url(self) -> str:
         """The staging store; a folder of HOME where the stack names none."""
@@ -105,6 +128,11 @@ class LocalStack:
         return self.address(
             "temporal_address", "Temporal", "TEMPORAL_ADDRESS or a TEMPORAL_PROFILE"
         )
+
+
+def libpq_names_server() -> bool:
+    """Whether libpq's own variables name PostgreSQL's server; an empty variable says nothing."""
+    return any(os.environ.get(name) for name in _LIBPQ)
 
 
 def _object(path: Path, value: Any) -> dict[str, Any]:
@@ -149,7 +177,7 @@ def temporal_profile() -> dict[str, Any] | None:
     Raises:
         ConfigurationError: a profile or a file that it names does not exist, or cannot be read.
     """
-    if not any(name in os.environ for name in _TEMPORAL):
+    if not any(os.environ.get(name) for name in _TEMPORAL):
         return None
     from temporalio.envconfig import ClientConfig
 

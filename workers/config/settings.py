@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
-from corpus.disclosure.secret import HiddenValues, Secret
+from corpus.disclosure.secret import Secret
 from corpus.service import CORPUS_ENDPOINT
-from workers.config import readers
+from workers.config import credentials, readers
 from workers.config.addresses import LocalStack, default_home, profile_namespace
 from workers.config.setting import Setting
 
@@ -54,6 +54,14 @@ class Settings:
             in_file=True,
         ),
     ]
+    writer_database_password: Annotated[
+        Secret,
+        Setting(
+            "password for FRESHET_WRITER_DATABASE_URL, in place of the one that it holds",
+            secret=True,
+            in_file=True,
+        ),
+    ]
     gateway_database_url: Annotated[
         Secret,
         Setting(
@@ -61,6 +69,14 @@ class Settings:
             "`freshet migrate` makes its login; default: that of the other roles",
             read=readers.connection_string,
             fallback=LocalStack.gateway_database_url,
+            secret=True,
+            in_file=True,
+        ),
+    ]
+    gateway_database_password: Annotated[
+        Secret,
+        Setting(
+            "password for FRESHET_GATEWAY_DATABASE_URL, in place of the one that it holds",
             secret=True,
             in_file=True,
         ),
@@ -315,57 +331,40 @@ def load(home: Path | None = None) -> Settings:
     if home is None:
         home = default_home()
     stack = LocalStack.read(home)
+    urls = {name: f"{name}_url" for name in credentials.DATABASES}
     values: dict[str, Any] = {
         field: setting.resolve(stack)
         for field, setting in _DECLARATIONS.items()
-        if field != "home"
+        if field not in ("home", "kafka_properties", *urls.values())
     }
+    for name, field in urls.items():
+        password = values[f"{name}_password"]
+        values[field] = credentials.database_url(_DECLARATIONS, name, stack, password)
+    values["kafka_properties"] = credentials.kafka_properties(_DECLARATIONS, stack)
     address = stack.temporal_address()
-    if not values["database_url"]:  # the PG* variables name the server
-        password = _DECLARATIONS["database_password"].given_secret()
-        values["database_url"] = _with_password(values["database_url"], password)
-    values["database_url"] = given_database_url() or values["database_url"]
-    values["kafka_properties"] = kafka_properties()
     return Settings(home=home, temporal_address=address, **values)
 
 
-def _with_password(url: Secret, password: Secret | None) -> Secret:
-    """A connection string with the password that is given apart from it."""
-    if password is None:
-        return url
+def given_database_url(name: str = credentials.OWNER) -> Secret | None:
+    """The server that the environment names for a login, with its password; None where it names none.
 
-    def joined() -> str:
-        from psycopg.conninfo import make_conninfo
-
-        return make_conninfo(url.reveal(), password=password.reveal())
-
-    return Secret(joined)
-
-
-def given_database_url() -> Secret | None:
-    """The database that FRESHET_DATABASE_URL or its file names, with its password; None where neither is set.
+    Args:
+        name: "database" (which PG* variables may name, too), "writer_database", or "gateway_database".
 
     Raises:
-        ConfigurationError: one of them is malformed, or a file cannot be read.
+        ConfigurationError: a setting is malformed, or a file cannot be read.
     """
-    url = _DECLARATIONS["database_url"].given_secret()
-    if url is None:
-        return None
-    return _with_password(url, _DECLARATIONS["database_password"].given_secret())
+    return credentials.given_database_url(_DECLARATIONS, name)
 
 
 def kafka_properties() -> dict[str, str]:
-    """FRESHET_KAFKA_PROPERTIES with FRESHET_KAFKA_PASSWORD, before the addresses are known.
+    """The properties of Kafka's clients, read again.
 
     Raises:
-        ConfigurationError: the file cannot be read, or a line is not name=value.
+        ConfigurationError: a file cannot be read, or a line is not name=value.
     """
-    setting = _DECLARATIONS["kafka_properties"]
-    properties = HiddenValues(setting.parse(setting.given()))
-    password = _DECLARATIONS["kafka_password"].given_secret()
-    if password is not None:
-        properties["sasl.password"] = password.reveal()
-    return properties
+    stack = LocalStack.read(default_home())
+    return credentials.kafka_properties(_DECLARATIONS, stack)
 
 
 def temporal_namespace() -> str:

@@ -40,7 +40,7 @@ async def check_role(settings: Settings, name: str, client: Client) -> Installat
         InstallationError: something is another installation's, or the database is a copy.
         DependencyError: a service does not answer.
     """
-    needs = ROLES[name].needs.split(", ")
+    needs = ROLES[name].needs
     async with open_process(settings, claims=name != "gateway") as one:
         await one.use_namespace(client)
         if "staging" in needs:

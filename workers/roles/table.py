@@ -14,7 +14,12 @@ class Role:
     does: str
     install: str  # the extras of the package that it needs
     scales_with: str
-    needs: str
+    needs: tuple[str, ...]  # each is compared with its installation's at the start
+    at_times: tuple[str, ...] = ()  # it starts and works without them
+
+    def uses(self, service: str) -> bool:
+        """Whether it uses a service, at times or always."""
+        return service in (*self.needs, *self.at_times)
 
     @property
     def module(self) -> str:
@@ -29,7 +34,7 @@ _TABLE = (
         does="Kafka to staged batches; dead letters to their topic",
         install="cli",
         scales_with="partitions: at most one process per partition",
-        needs="Kafka, PostgreSQL, staging, Temporal",
+        needs=("Kafka", "PostgreSQL", "staging", "Temporal"),
     ),
     Role(
         name="orchestrator",
@@ -37,7 +42,8 @@ _TABLE = (
         does="workflows, light activities, deliveries, freshness checks",
         install="cli",
         scales_with="number of sources, CPU",
-        needs="Temporal, PostgreSQL",
+        needs=("Temporal", "PostgreSQL"),
+        at_times=("Kafka",),
     ),
     Role(
         name="preparer",
@@ -45,7 +51,8 @@ _TABLE = (
         does="fold, clean, split, compare; audits",
         install="cli",
         scales_with="CPU, memory",
-        needs="PostgreSQL, staging; Kafka for audits",
+        needs=("Temporal", "PostgreSQL", "staging", "model files"),
+        at_times=("Kafka",),
     ),
     Role(
         name="embedder",
@@ -53,7 +60,7 @@ _TABLE = (
         does="the model",
         install="cli,embed",
         scales_with="GPUs or cores; to zero and back",
-        needs="PostgreSQL, staging, the model's files",
+        needs=("Temporal", "PostgreSQL", "staging", "model files"),
     ),
     Role(
         name="storer",
@@ -61,7 +68,7 @@ _TABLE = (
         does="publish, expire, purge; the vector index of a new space; sweep of staged files",
         install="cli",
         scales_with="database connections; one batch per source at a time",
-        needs="PostgreSQL, staging",
+        needs=("Temporal", "PostgreSQL", "staging"),
     ),
     Role(
         name="gateway",
@@ -69,7 +76,7 @@ _TABLE = (
         does="other teams' searches, descriptions, waits",
         install="cli,embed",
         scales_with="calls; holds a model of its own",
-        needs="PostgreSQL, Temporal",
+        needs=("Temporal", "PostgreSQL", "model files"),
     ),
 )
 # By name, in the order in which the local stack starts them.

@@ -71,7 +71,7 @@ def spawn(
     environment: Mapping[str, str],
     log: Path,
     cwd: Path,
-    has_settings: bool = True,
+    inherits: re.Pattern[str] | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a process whose output is appended to `log`.
 
@@ -83,7 +83,7 @@ def spawn(
         environment: further variables.
         log: file of its output.
         cwd: working directory.
-        has_settings: whether it inherits all variables of this process, or those that any program needs.
+        inherits: names of the variables of this process that it gets; None: those that any program needs.
 
     Raises:
         ConfigurationError: the program or its log cannot be opened.
@@ -97,7 +97,7 @@ def spawn(
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**_inherited(has_settings), **environment, MARK: mark},
+                env={**inherited(inherits), **environment, MARK: mark},
                 cwd=cwd,
                 start_new_session=True,
                 umask=0o077,
@@ -107,20 +107,29 @@ def spawn(
 
 
 # Where programs, libraries, temporary files and certificates are; the language.
-_OF_ANY_PROGRAM = re.compile(
+_OF_ANY_PROGRAM = (
     "PATH|HOME|USER|LOGNAME|SHELL|TERM|TMP|TEMP|TMPDIR|TZ|LANG|LANGUAGE|JAVA_HOME"
     "|(LC|LD|DYLD|XDG|SSL_CERT)_[A-Z_]+"
 )
 
 
-def _inherited(has_settings: bool) -> dict[str, str]:
-    if has_settings:
-        return dict(os.environ)
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if _OF_ANY_PROGRAM.fullmatch(name)
-    }
+def variables(*further: str) -> re.Pattern[str]:
+    """The variables that any program needs, and further ones.
+
+    Args:
+        further: regular expressions; each matches whole names.
+    """
+    return re.compile("|".join((_OF_ANY_PROGRAM, *further)))
+
+
+_OF_NO_SERVICE = variables()
+EVERYTHING = variables("(?s:.*)")
+
+
+def inherited(names: re.Pattern[str] | None) -> dict[str, str]:
+    """Those of this process's variables that another one gets; None: those that any program needs."""
+    wanted = names or _OF_NO_SERVICE
+    return {name: value for name, value in os.environ.items() if wanted.fullmatch(name)}
 
 
 def _open_private(path: str, flags: int) -> int:
@@ -141,7 +150,8 @@ def run_tool(
     mark: str,
     purpose: str,
     timeout: float,
-    environment: Mapping[str, str | None] | None = None,
+    environment: Mapping[str, str] | None = None,
+    inherits: re.Pattern[str] | None = None,
     cwd: Path | None = None,
 ) -> str:
     """Run a program to its end and return its standard output.
@@ -151,13 +161,13 @@ def run_tool(
         mark: value of `FRESHET_PART` in the program's environment.
         purpose: what the program is run for; error messages begin with it.
         timeout: seconds.
-        environment: variables to set; a variable whose value is None is removed.
+        environment: further variables.
+        inherits: names of the variables of this process that it gets; None: those that any program needs.
         cwd: working directory.
 
     Raises:
         DependencyError: the program failed, took too long or cannot be run. The message ends with its last lines.
     """
-    variables: dict[str, str | None] = {**os.environ, **(environment or {}), MARK: mark}
     try:
         completed = subprocess.run(
             list(command),
@@ -166,7 +176,7 @@ def run_tool(
             text=True,
             errors="replace",
             timeout=timeout,
-            env={name: value for name, value in variables.items() if value is not None},
+            env={**inherited(inherits), **(environment or {}), MARK: mark},
             cwd=cwd,
             check=False,
         )

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from compose.local.machine.files import cache_home, locked
-from compose.local.machine.process import run_tool
+from compose.local.machine.process import inherited, run_tool, variables
 from compose.local.parts.pins import kafka_jars, require_jars
 from corpus.errors import ConfigurationError, DependencyError
 
@@ -19,6 +19,8 @@ _JARS = (
     f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}",
     "org.slf4j:slf4j-simple:1.7.36",
 )
+# Maven's own, and the way to its registry.
+_FETCHING = variables("(?i:(http|https|all|no)_proxy)", "(MAVEN|M2|JAVA|JDK)_[A-Z_]+")
 _POM = """\
 <project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
@@ -59,6 +61,7 @@ def java_version(program: str) -> int:
             [program, "-version"],
             capture_output=True,
             text=True,
+            env=inherited(None),
             timeout=30,
             check=False,
         )
@@ -142,7 +145,13 @@ def _fetch_with_maven(maven: str, folder: Path, mark: str) -> None:
         f"-DoutputDirectory={folder}",
         "-DincludeScope=runtime",
     ]
-    run_tool(command, mark=mark, purpose="fetch Kafka's jars", timeout=600)
+    run_tool(
+        command,
+        mark=mark,
+        purpose="fetch Kafka's jars",
+        timeout=600,
+        inherits=_FETCHING,
+    )
     pom.unlink()
 
 

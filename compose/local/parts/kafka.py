@@ -38,7 +38,6 @@ class Kafka(Part):
     port: int
     controller_port: int
     name: str = "kafka"
-    has_settings: bool = False
     grace_seconds: float = 20.0
 
     def __post_init__(self) -> None:

@@ -1,5 +1,6 @@
 """What a part of the local stack is: a process, an existing server, or a task that is done once."""
 
+import re
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -51,8 +52,7 @@ class Part:
         ready_seconds: how long it may take from its start until it is ready.
         address: where people reach it; empty for a worker.
         version: version of the program, known after `install`.
-        has_settings: whether its process gets the environment of `freshet up`, with all settings and their secrets; a
-            service gets what any program needs.
+        inherits: names of the variables of `freshet up` that its process gets; None: those that any program needs.
     """
 
     home: Path
@@ -63,7 +63,7 @@ class Part:
     ready_seconds: float = 60.0
     address: str = ""
     version: str = ""
-    has_settings: bool = True
+    inherits: re.Pattern[str] | None = None
 
     @property
     def mark(self) -> str:
@@ -86,7 +86,7 @@ class Part:
         raise NotImplementedError
 
     def environment(self) -> dict[str, str]:
-        """Return the variables that the process gets besides the supervisor's own."""
+        """Return the variables that the process gets besides those that it inherits."""
         return {}
 
     def is_ready(self, process: ProcessId) -> bool:

@@ -11,7 +11,12 @@ from pathlib import Path
 
 from compose.local.machine.files import make_private_folder, write_private
 from compose.local.machine.ports import require_free
-from compose.local.machine.process import ProcessId, processes_in, run_tool
+from compose.local.machine.process import (
+    ProcessId,
+    inherited,
+    processes_in,
+    run_tool,
+)
 from compose.local.parts.part import Part
 from compose.local.parts.postgres_locale import character_type, initdb_options
 from compose.local.parts.postgres_programs import RunAs, binaries, reachable, runner
@@ -66,7 +71,6 @@ class Postgres(Part):
 
     port: int
     name: str = "postgres"
-    has_settings: bool = False
     # "Fast" shutdown: sessions are ended, nothing is lost.
     stop_signal: signal.Signals = signal.SIGINT
     grace_seconds: float = 30.0
@@ -187,18 +191,12 @@ class Postgres(Part):
         """Run one of PostgreSQL's client programs against this server."""
         command = [str(binaries() / program), *_server_options(self.port)]
         command += ["-U", USER, *arguments]
-        environment: dict[str, str | None] = {}
-        for name in os.environ:
-            if name.startswith("PG"):  # meant for another server
-                environment[name] = None
-        environment["PGPASSWORD"] = self.password
-        environment["LC_ALL"] = "C"
         run_tool(
             command,
             mark=self.mark,
             purpose=purpose,
             timeout=_CLIENT_SECONDS,
-            environment=environment,
+            environment={"PGPASSWORD": self.password, "LC_ALL": "C"},
         )
 
     def _initdb(self) -> None:
@@ -258,7 +256,9 @@ def _initdb_command(data: Path, password_file: Path) -> list[str]:
 def _accepts_sessions(port: int) -> bool:
     program = str(binaries() / "pg_isready")
     command = [program, "-q", "-t", "2", *_server_options(port)]
-    completed = subprocess.run(command, capture_output=True, check=False)
+    completed = subprocess.run(
+        command, capture_output=True, env=inherited(None), check=False
+    )
     return completed.returncode == 0
 
 

@@ -3,11 +3,12 @@
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from compose.local.machine.process import ProcessId
 from compose.local.parts.part import Part
+from compose.local.parts.variables import inherited_by
 from workers.roles.table import ROLES
 
 __all__ = ["ROLES", "Role"]
@@ -17,11 +18,23 @@ _ROOT = Path(__file__).resolve().parents[3]
 
 @dataclass(kw_only=True)
 class Role(Part):
-    """One worker process, which writes a file when it is ready."""
+    """One worker process, which writes a file when it is ready.
 
+    Attributes:
+        role: which of the roles; its name, unless it runs beside another process of the role.
+        database: the variables by which it finds PostgreSQL.
+    """
+
+    role: str = ""
+    database: dict[str, str] = field(default_factory=dict[str, str])
     grace_seconds: float = 30.0
     # The first load of the model reads gigabytes of libraries from a disk that has none of them cached.
     ready_seconds: float = 180.0
+
+    def __post_init__(self) -> None:
+        """Set what it inherits."""
+        self.role = self.role or self.name
+        self.inherits = inherited_by(self.role)
 
     @property
     def ready_file(self) -> Path:
@@ -35,7 +48,7 @@ class Role(Part):
 
     def command(self) -> Sequence[str]:
         """Return the command of the role."""
-        return [sys.executable, "-m", "workers", "worker", self.name]
+        return [sys.executable, "-m", "workers", "worker", self.role]
 
     def environment(self) -> dict[str, str]:
         """Return where the stack is, and which file to write when the worker is ready."""
@@ -45,6 +58,7 @@ class Role(Part):
         python_path = os.pathsep.join(search_path)
         embedder_ready = self.home / "run" / "embedder.ready"
         return {
+            **self.database,
             "FRESHET_HOME": str(self.home),
             "FRESHET_READY_FILE": str(self.ready_file),
             # If two roles load the model's libraries at once, the embedder takes half as long again.

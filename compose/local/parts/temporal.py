@@ -41,7 +41,6 @@ class Temporal(Part):
     dynamic: tuple[str, ...] = ()
     headless: bool = False
     name: str = "temporal"
-    has_settings: bool = False
     grace_seconds: float = 10.0
 
     def __post_init__(self) -> None:

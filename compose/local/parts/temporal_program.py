@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from compose.local.machine.files import cache_home, locked
-from compose.local.machine.process import run_tool
+from compose.local.machine.process import run_tool, variables
 from compose.local.parts.pins import (
     TEMPORAL_MODULE,
     TEMPORAL_VERSION,
@@ -22,6 +22,10 @@ from corpus.errors import DependencyError
 
 CLI_VERSION = TEMPORAL_VERSION
 _DOWNLOAD_SECONDS = 60
+# Go's own, and the way to its registry.
+_BUILDING = variables(
+    "(?i:(http|https|all|no)_proxy)", "C?GO[A-Z0-9_]+", "CC|CXX", "GIT_[A-Z_]+"
+)
 _USUAL_GO = Path("/usr/local/go/bin/go")
 
 
@@ -109,6 +113,7 @@ def _build(go: str, folder: Path, mark: str) -> Path:
         mark=mark,
         purpose="fetch the source of the Temporal server",
         timeout=300,
+        inherits=_BUILDING,
         cwd=folder,
     )
     source = json.loads(fetched)
@@ -120,6 +125,7 @@ def _build(go: str, folder: Path, mark: str) -> Path:
         purpose="build the Temporal server (some minutes)",
         timeout=1800,
         environment={"GOFLAGS": "-mod=readonly", "GOWORK": "off"},
+        inherits=_BUILDING,
         cwd=Path(source["Dir"]),
     )
     return program

@@ -64,19 +64,17 @@ class ProxiedRole(Role):
     """A role, or a second process of it, that knows the proxies' addresses only.
 
     Attributes:
-        role: what it runs; its name differs where it replaces another process.
         proxied: variables that name the proxies.
         fake_embedder: whether the role embedder runs without a model.
     """
 
-    role: str
     proxied: dict[str, str] = field(default_factory=dict[str, str])
     fake_embedder: bool = False
 
     def command(self) -> Sequence[str]:
         if self.role == "embedder" and self.fake_embedder:
             return [sys.executable, "-m", "tests.support.light_embedder"]
-        return [sys.executable, "-m", "workers", "worker", self.role]
+        return super().command()
 
     def environment(self) -> dict[str, str]:
         return super().environment() | self.proxied
@@ -265,6 +263,7 @@ class Replacement:
                 environment=part.environment(),
                 log=part.log,
                 cwd=part.home,
+                inherits=part.inherits,
             )
             self._child = child
             while child.poll() is None and not self._leaving.wait(0.1):

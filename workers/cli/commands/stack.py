@@ -171,7 +171,7 @@ def _show_addresses(result: "UpResult") -> None:
     from corpus.disclosure.secret import without_password
 
     for name, address in result.addresses.items():
-        if address:
+        if address and not name.endswith("_file"):
             write_message(f"  {name.replace('_', ' '):<18} {without_password(address)}")
 
 

@@ -1,6 +1,7 @@
 """Which parts the stack has, by what the environment gives; existing servers are checked and no secret is shown."""
 
 import asyncio
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,11 +12,14 @@ from psycopg.conninfo import conninfo_to_dict
 from compose.local import existing, stack
 from compose.local.existing import address_of, existing_kafka, existing_postgres, existing_temporal
 from compose.local.machine.ports import PORTS
+from compose.local.machine.process import inherited
 from compose.local.parts.kafka import Kafka
-from compose.local.parts.part import ExistingServer
+from compose.local.parts.part import ExistingServer, Part
 from compose.local.parts.postgres import Postgres
+from compose.local.parts.role import ROLES
 from compose.local.parts.temporal import Temporal
-from compose.local.stack import addresses, make_url, stack_parts
+from compose.local.stack import addresses, keep_secrets, make_url, stack_parts
+from corpus.disclosure.secret import Secret
 from corpus.errors import ConfigurationError, DependencyError
 from corpus.text_search import SearchTexts
 
@@ -34,16 +38,124 @@ def test_without_settings_every_service_is_ours(tmp_path: Path) -> None:
     assert found["temporal_address"] == "127.0.0.1:21003"
     assert found["temporal_ui"] == "http://127.0.0.1:21004"
     assert found["staging_url"] == (tmp_path / "staging").as_uri()
+    assert found["database_url"] == "user=freshet dbname=freshet host=127.0.0.1 port=21000"
     password = (tmp_path / "postgres" / "password").read_text()
-    assert found["database_url"] == f"postgresql://freshet:{password}@127.0.0.1:21000/freshet"
+    assert kept_url(tmp_path) == f"postgresql://freshet:{password}@127.0.0.1:21000/freshet"
+
+
+def kept_url(home: Path) -> str:
+    keep_secrets(home, CHOSEN)
+    path = Path(addresses(home, CHOSEN)["database_url_file"])
+    assert path.stat().st_mode & 0o077 == 0
+    return path.read_text(encoding="utf-8")
 
 
 def test_the_password_is_made_once_and_private(tmp_path: Path) -> None:
-    first = addresses(tmp_path, CHOSEN)["database_url"]
-    assert addresses(tmp_path, CHOSEN)["database_url"] == first
+    first = kept_url(tmp_path)
+    assert kept_url(tmp_path) == first
     assert (tmp_path / "postgres" / "password").stat().st_mode & 0o077 == 0
-    other = addresses(tmp_path / "other", CHOSEN)["database_url"]
-    assert other != first
+    assert kept_url(tmp_path / "other") != first
+
+
+def test_no_address_holds_a_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    passwords = tmp_path / "postgres"
+    shown = json.dumps(addresses(tmp_path, CHOSEN))
+    assert not any(path.read_text() in shown for path in passwords.iterdir())
+    monkeypatch.setenv("FRESHET_DATABASE_URL", "host=h password=hunter2 sslpassword=hunter3")
+    monkeypatch.setenv(
+        "FRESHET_WRITER_DATABASE_URL", "postgresql://w:hunter4@h/d?sslpassword=hunter5"
+    )
+    monkeypatch.setenv("FRESHET_GATEWAY_DATABASE_URL", "postgresql://g@h/d")
+    monkeypatch.setenv("FRESHET_GATEWAY_DATABASE_PASSWORD", "hunter6")
+    found = addresses(tmp_path, CHOSEN)
+    assert "hunter" not in json.dumps(found)
+    keep_secrets(tmp_path, CHOSEN)
+    kept = Path(found["gateway_database_url_file"]).read_text(encoding="utf-8")
+    assert conninfo_to_dict(kept) == {
+        "user": "g",
+        "password": "hunter6",
+        "host": "h",
+        "dbname": "d",
+    }
+
+
+# ── what each role gets ─────────────────────────────────────────────────────────────────────────────────────────────
+
+SECRETS = {
+    "FRESHET_DATABASE_PASSWORD": "owner",
+    "FRESHET_WRITER_DATABASE_PASSWORD": "writer",
+    "FRESHET_GATEWAY_DATABASE_PASSWORD": "gateway",
+    "FRESHET_KAFKA_PASSWORD": "kafka",
+    "PGPASSWORD": "libpq",
+    "AWS_SECRET_ACCESS_KEY": "bucket",
+    "HF_TOKEN": "hub",
+    "GITHUB_TOKEN": "another program's",
+}
+
+
+def given_to(part: Part) -> dict[str, str]:
+    return inherited(part.inherits) | part.environment()
+
+
+def secrets_of(part: Part) -> set[str]:
+    values = given_to(part).values()
+    return {value for value in SECRETS.values() if value in values}
+
+
+def test_each_part_gets_only_the_secrets_that_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    for name in ("DATABASE", "WRITER_DATABASE", "GATEWAY_DATABASE"):
+        monkeypatch.setenv(f"FRESHET_{name}_URL", f"host={name}")
+    monkeypatch.setenv("FRESHET_LOG_LEVEL", "DEBUG")
+    monkeypatch.setenv("FRESHET_TEAM_KEYS", "/keys")
+    parts = stack_parts(tmp_path, CHOSEN)
+    assert {name: secrets_of(parts[name]) for name in ROLES} == {
+        "consumer": {"writer", "kafka", "bucket"},
+        "orchestrator": {"writer", "kafka"},
+        "preparer": {"writer", "kafka", "bucket", "hub"},
+        "embedder": {"writer", "bucket", "hub"},
+        "storer": {"writer", "bucket"},
+        "gateway": {"gateway", "hub"},
+    }
+    for name in ROLES:
+        variables = given_to(parts[name])
+        assert variables["FRESHET_LOG_LEVEL"] == "DEBUG"
+        assert ("FRESHET_TEAM_KEYS" in variables) is (name == "gateway")
+        login = "GATEWAY_DATABASE" if name == "gateway" else "WRITER_DATABASE"
+        assert variables["FRESHET_DATABASE_URL"] == f"host={login}"
+    for name in ("kafka", "temporal"):
+        assert secrets_of(parts[name]) == set()
+
+
+def test_roles_without_logins_connect_as_the_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGHOST", "h")
+    monkeypatch.setenv("PGPASSWORD", "libpq")
+    password = tmp_path / "password"
+    password.write_text("secret", encoding="utf-8")
+    monkeypatch.setenv("FRESHET_DATABASE_PASSWORD_FILE", str(password))
+    for name in ("storer", "gateway"):
+        variables = given_to(stack_parts(tmp_path, CHOSEN)[name])
+        assert variables["PGHOST"] == "h"
+        assert variables["PGPASSWORD"] == "libpq"
+        assert variables["FRESHET_DATABASE_PASSWORD_FILE"] == str(password)
+
+
+def test_the_stacks_own_server_has_a_login_for_each_role(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FRESHET_DATABASE_PASSWORD", "of another server")
+    parts = stack_parts(tmp_path, CHOSEN)
+    keep_secrets(tmp_path, CHOSEN)
+    for name, user in {"storer": "writer", "gateway": "gateway"}.items():
+        variables = given_to(parts[name])
+        assert "of another server" not in variables.values()
+        url = Path(variables["FRESHET_DATABASE_URL_FILE"]).read_text(encoding="utf-8")
+        assert conninfo_to_dict(url)["user"] == f"freshet_{user}_login"
 
 
 def test_given_addresses_make_existing_servers(
@@ -59,7 +171,8 @@ def test_given_addresses_make_existing_servers(
         assert isinstance(parts[name], ExistingServer)
         assert "hunter2" not in parts[name].address
     assert addresses(tmp_path, CHOSEN) == {
-        "database_url": url,
+        "database_url": "user=ada dbname=corpus host=db.example port=6000",
+        "database_url_file": str(tmp_path / "secrets" / "database-url"),
         "kafka_bootstrap": "broker:9092",
         "temporal_address": "temporal.example:7233",
         "temporal_ui": "",
@@ -74,7 +187,7 @@ def test_libpq_variables_that_lead_nowhere_give_an_empty_address(
     monkeypatch.setenv("PGHOST", "127.0.0.1")
     monkeypatch.setenv("PGPORT", "1")
     assert stack_parts(tmp_path, CHOSEN)["postgres"].address == "127.0.0.1"
-    assert addresses(tmp_path, CHOSEN)["database_url"] == ""
+    assert "database_url" not in addresses(tmp_path, CHOSEN)
 
 
 def test_migrations_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,9 +205,34 @@ def test_migrations_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(rebuilt, lambda _url: SearchTexts(rebuilt=7, warning="the type is C"))
     assert task.run() == "up to date, search texts rebuilt: 7; the type is C"
     assert len(built) == 3
-    url, *made = logins[0]
-    users = [conninfo_to_dict(one)["user"] for one in (url, *(secret.reveal() for secret in made))]
+    users = [conninfo_to_dict(secret.reveal())["user"] for secret in logins[0]]
     assert users == ["freshet", "freshet_writer_login", "freshet_gateway_login"]
+
+
+def test_the_logins_of_another_server_are_made_where_they_are_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("corpus.database.migrate", lambda _url: [])
+    monkeypatch.setattr("corpus.embed.space_indexes.build_missing", lambda _url: [])
+    texts = SearchTexts(rebuilt=0, warning="")
+    monkeypatch.setattr("corpus.text_search.rebuild_search_texts", lambda _url: texts)
+    made: list[list[str]] = []
+    monkeypatch.setattr(
+        "workers.migrations.make_logins",
+        lambda *urls: made.append([url.reveal() for url in urls]),
+    )
+    monkeypatch.setenv("FRESHET_DATABASE_URL", "host=h user=owner")
+    task: Any = stack_parts(tmp_path, CHOSEN)["migrations"]
+    assert "FRESHET_WRITER_DATABASE_URL" in task.run()
+    monkeypatch.setenv("FRESHET_WRITER_DATABASE_URL", "host=h user=w")
+    monkeypatch.setenv("FRESHET_WRITER_DATABASE_PASSWORD", "p")
+    monkeypatch.setenv("FRESHET_GATEWAY_DATABASE_URL", "host=h user=g")
+    task = stack_parts(tmp_path, CHOSEN)["migrations"]
+    assert task.run() == "up to date"
+    assert made == [
+        ["host=h user=owner", "", ""],
+        ["host=h user=owner", "user=w host=h password=p", "host=h user=g"],
+    ]
 
 
 @pytest.mark.parametrize("password", ["", "simple", "with space", "qu'ote", "back\\slash", "ü@:/"])
@@ -114,8 +252,9 @@ def test_a_connection_string_survives_any_password(password: str) -> None:
     [
         ("postgresql://ada:hunter2@db:6000/corpus", "db:6000/corpus"),
         ("host=db password=hunter2 dbname=corpus", "db:5432/corpus"),
-        ("postgresql:///", "localhost:5432/"),
+        ("postgresql:///", "libpq's defaults"),
         ("", "libpq's defaults"),
+        ("password=hunter2", "libpq's defaults"),
     ],
 )
 def test_an_address_is_shown_without_its_password(url: str, address: str) -> None:
@@ -140,7 +279,8 @@ def test_the_address_of_a_service_file_is_its_name(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_database_that_is_away(tmp_path: Path) -> None:
-    server = existing_postgres(tmp_path, "postgresql://ada:hunter2@127.0.0.1:1/corpus")
+    url = Secret.of("postgresql://ada:hunter2@127.0.0.1:1/corpus")
+    server = existing_postgres(tmp_path, url)
     with pytest.raises(DependencyError, match="PostgreSQL does not answer") as caught:
         server.verify()
     assert "hunter2" not in str(caught.value)

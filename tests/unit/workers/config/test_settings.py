@@ -39,6 +39,8 @@ WRONG = {
     ],
     "FRESHET_KAFKA_PROPERTIES": ["%/missing", "%", "\x01"],
     "FRESHET_DATABASE_PASSWORD": ["\udcff"],
+    "FRESHET_WRITER_DATABASE_PASSWORD": ["\udcff"],
+    "FRESHET_GATEWAY_DATABASE_PASSWORD": ["\udcff"],
     "FRESHET_KAFKA_PASSWORD": ["\udcff"],
     "FRESHET_KAFKA_GROUP": [" ", "\t", "\udcff"],
     "FRESHET_STAGING_URL": ["staging", "/var/staging", "://x", "s3:", "\udcff", "s3://k:s@b"],

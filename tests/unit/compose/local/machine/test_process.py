@@ -25,6 +25,7 @@ from compose.local.machine.process import (
     run_tool,
     spawn,
     stop,
+    variables,
 )
 from corpus.errors import ConfigurationError, DependencyError
 from tests.support.polling import wait_until
@@ -190,10 +191,12 @@ def test_a_program_returns_its_output_and_carries_the_mark(tmp_path: Path) -> No
     assert run(f"pwd; echo ${MARK}", cwd=tmp_path) == f"{tmp_path}\nmine\n"
 
 
-def test_variables_are_set_and_removed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PGHOST", "elsewhere")
-    output = run("echo ${PGHOST-none} $LC_ALL", environment={"PGHOST": None, "LC_ALL": "C"})
-    assert output == "none C\n"
+def test_a_program_gets_the_variables_that_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PGPASSWORD", "AWS_SECRET_ACCESS_KEY", "FRESHET_KAFKA_PASSWORD", "MAVEN_OPTS"):
+        monkeypatch.setenv(name, "given")
+    script = f"env | grep -v '^{MARK}' | grep =given; echo $LC_ALL"
+    assert run(script, environment={"LC_ALL": "C"}) == "C\n"
+    assert run(script, inherits=variables("MAVEN_[A-Z]+")) == "MAVEN_OPTS=given\n\n"
 
 
 @pytest.mark.parametrize(
