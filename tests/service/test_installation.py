@@ -314,7 +314,7 @@ def test_a_worker_waits_for_the_migrations_and_then_ends_by_name(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(start, "WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(start, "WAIT_SECONDS", 2.0)
     monkeypatch.setattr(start, "_LOOK_SECONDS", 0.05)
     one = make_place().with_settings(FRESHET_DATABASE_URL=empty_database_url)
     with pytest.raises(Exception, match=r"lacks migrations .*0001_initial.*`freshet migrate`"):
