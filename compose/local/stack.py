@@ -67,6 +67,7 @@ def addresses(home: Path, ports: Mapping[str, int]) -> dict[str, str]:
         "temporal_ui": temporal_ui,
         "staging_url": staging_url,
         **_database_addresses(home, postgres),
+        **_kafka_login(kafka),
     }
 
 
@@ -186,7 +187,14 @@ def _kafka(home: Path, ports: Mapping[str, int]) -> Part:
         home=home,
         port=ports["kafka"],
         controller_port=ports["kafka-controller"],
+        asks_password=True,
     )
+
+
+def _kafka_login(kafka: Part) -> dict[str, str]:
+    if not isinstance(kafka, Kafka):
+        return {}
+    return {"kafka_properties": str(kafka.client_properties)}
 
 
 def _temporal(home: Path, ports: Mapping[str, int]) -> Part:

@@ -64,8 +64,7 @@ class _Day:
     def __init__(self, stack: LightStack, rng: random.Random) -> None:
         self._stack = stack
         self._rng = rng
-        bootstrap = stack.described()["addresses"]["kafka_bootstrap"]
-        self._producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 50})
+        self._producer = Producer({**stack.kafka_client(), "linger.ms": 50})
         self._versions = [[1] * DOCUMENTS for _ in range(SOURCES)]
         self._deleted: set[tuple[int, int]] = set()
 

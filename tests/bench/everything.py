@@ -52,7 +52,10 @@ def run(seed: int | None = None) -> dict[str, Any]:
     with LightStack() as first:
         first.apply(TOML)
         addresses = first.described()["addresses"]
-        shared = {"FRESHET_KAFKA_BOOTSTRAP": addresses["kafka_bootstrap"]}
+        shared = {
+            "FRESHET_KAFKA_BOOTSTRAP": addresses["kafka_bootstrap"],
+            "FRESHET_KAFKA_PROPERTIES": addresses["kafka_properties"],
+        }
         with LightStack(**shared, FRESHET_KAFKA_GROUP="second") as second:
             second.apply(TOML)
             return {"seed": seed, **_run(first, second, rng)}

@@ -103,8 +103,7 @@ def _backlog() -> Iterator[dict[str, Any]]:
 
 def _notes(stack: Stack, label: str, count: int) -> dict[str, Any]:
     """Send a note per second; seconds from sending to the instant at which each is visible."""
-    addresses = stack.described()["addresses"]
-    producer = Producer({"bootstrap.servers": addresses["kafka_bootstrap"], "linger.ms": 0})
+    producer = Producer({**stack.kafka_client(), "linger.ms": 0})
     sent: dict[str, float] = {}
     for number in range(count):
         name = f"{label}-{number}"

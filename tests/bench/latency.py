@@ -27,9 +27,7 @@ def run() -> dict[str, Any]:
     """Measure: produce, then look until a search by text finds it."""
     with Stack() as stack:
         stack.apply(TOML)
-        producer = Producer(
-            {"bootstrap.servers": stack.described()["addresses"]["kafka_bootstrap"], "linger.ms": 0}
-        )
+        producer = Producer({**stack.kafka_client(), "linger.ms": 0})
         took: list[float] = []
         with stack.connect() as connection:
             for number in range(EVENTS + WARM_UP):

@@ -19,6 +19,7 @@ import psutil
 
 from compose.local.machine.process import marked
 from corpus.database import Connection, connect
+from workers.config import readers
 from workers.config.addresses import LocalStack
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,6 +91,12 @@ class Stack:
     def connect(self) -> Connection:
         """A connection to the database."""
         return connect(LocalStack.read(self.home).database_url())
+
+    def kafka_client(self) -> dict[str, str]:
+        """Properties of a client of Kafka."""
+        addresses = self.described()["addresses"]
+        login = readers.properties(addresses.get("kafka_properties", ""))
+        return {"bootstrap.servers": addresses["kafka_bootstrap"], **login}
 
     def apply(self, toml: str) -> None:
         """Apply a configuration."""

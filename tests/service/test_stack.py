@@ -13,7 +13,9 @@ import psutil
 import pytest
 
 from compose.local.machine.process import marked
+from compose.local.parts.kafka import brokers
 from tests.support.polling import wait_until
+from workers.config import readers
 
 pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -64,6 +66,10 @@ class Stack:
     def database_url(self) -> str:
         return Path(self.address("database_url_file")).read_text(encoding="utf-8")
 
+    def kafka_login(self) -> dict[str, str]:
+        login = readers.properties(self.address("kafka_properties"))
+        return {"bootstrap.servers": self.address("kafka_bootstrap"), **login}
+
     def kill(self, pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
         wait_until(
@@ -91,10 +97,10 @@ def write_everywhere(stack: Stack, name: str) -> None:
     with connect(stack.database_url()) as connection:
         connection.execute("CREATE TABLE IF NOT EXISTS public.mark (name text)")
         connection.execute("INSERT INTO public.mark VALUES (%s)", (name,))
-    bootstrap = stack.address("kafka_bootstrap")
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+    login = stack.kafka_login()
+    admin = AdminClient(login)
     admin.create_topics([NewTopic(name, 1, 1)])[name].result(30)
-    producer = Producer({"bootstrap.servers": bootstrap, "acks": "all"})
+    producer = Producer({**login, "acks": "all"})
     producer.produce(name, name.encode())
     assert producer.flush(30) == 0
 
@@ -109,7 +115,7 @@ def read_everywhere(stack: Stack, name: str) -> None:
         assert (name,) in connection.execute("SELECT name FROM public.mark").fetchall()
     consumer = Consumer(
         {
-            "bootstrap.servers": stack.address("kafka_bootstrap"),
+            **stack.kafka_login(),
             "group.id": "reader",
             "enable.auto.commit": False,
         }
@@ -147,6 +153,19 @@ def test_all_is_ready_on_loopback_and_private(stack: Stack) -> None:
         assert {c.laddr.ip.removeprefix("::ffff:") for c in listening} <= {"127.0.0.1", "::1"}
     assert stack.home.stat().st_mode & 0o077 == 0
     assert (stack.home / "stack.json").stat().st_mode & 0o077 == 0
+
+
+def test_kafka_asks_for_a_password_on_both_of_its_listeners(stack: Stack) -> None:
+    ports = stack.read()["ports"]
+    login = stack.kafka_login()
+    for port in (ports["kafka"], ports["kafka-controller"]):
+        server = {"bootstrap.servers": f"127.0.0.1:{port}"}
+        assert brokers(server, timeout=2) == []
+        assert brokers({**login, **server, "sasl.password": "wrong"}, timeout=2) == []
+    assert brokers(login, timeout=10) == [login["bootstrap.servers"]]
+    files = (stack.home / "kafka").glob("*.properties")
+    assert {path.stat().st_mode & 0o077 for path in files} == {0}
+    assert login["sasl.password"] not in json.dumps(stack.read())
 
 
 def test_a_second_up_changes_nothing(stack: Stack) -> None:

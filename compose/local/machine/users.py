@@ -28,6 +28,6 @@ def shared_machine_warning() -> str:
         return ""
     names = ", ".join(others)
     return (
-        f"other users of this machine ({names}) reach Kafka and Temporal of a local stack, which ask for no password "
-        "there: they can read and write topics, workflows and searches"
+        f"other users of this machine ({names}) reach Temporal of a local stack, whose development server knows no "
+        "passwords: they can read, start and end workflows, and call other teams' operations"
     )

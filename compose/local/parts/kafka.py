@@ -1,5 +1,6 @@
 """Apache Kafka as one KRaft node on loopback, from its published jars."""
 
+import secrets
 import shutil
 import uuid
 from base64 import urlsafe_b64encode
@@ -13,6 +14,7 @@ from compose.local.machine.process import ProcessId, run_tool
 from compose.local.parts.java import KAFKA_VERSION, jars, java
 from compose.local.parts.part import Part
 
+_USER = "freshet"
 # A record may be 64 MB: a document of 20 MB can be escaped to three times that in JSON.
 _RECORD_BYTES = 64 * 1024 * 1024
 # A small heap, and a fast start rather than the highest throughput.
@@ -33,10 +35,17 @@ _LOGGING = (
 
 @dataclass(kw_only=True)
 class Kafka(Part):
-    """The broker, which is its own controller."""
+    """The broker, which is its own controller.
+
+    Attributes:
+        port: port of the listener for clients.
+        controller_port: port of the controller, whose only client is the broker.
+        asks_password: whether clients have to log in, as `client_properties` says.
+    """
 
     port: int
     controller_port: int
+    asks_password: bool = False
     name: str = "kafka"
     grace_seconds: float = 20.0
 
@@ -60,6 +69,28 @@ class Kafka(Part):
         """The file of its settings."""
         return self.folder / "server.properties"
 
+    @property
+    def client_properties(self) -> Path:
+        """The file by which clients log in, in librdkafka's words."""
+        return self.folder / "client.properties"
+
+    def login(self) -> dict[str, str]:
+        """Properties of a client; the password is made at the first call."""
+        if not self.asks_password:
+            return {}
+        return {
+            "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanism": "PLAIN",
+            "sasl.username": _USER,
+            "sasl.password": self._password(),
+        }
+
+    def _password(self) -> str:
+        path = self.folder / "password"
+        if not path.exists():
+            write_private(path, secrets.token_urlsafe(24))
+        return path.read_text(encoding="utf-8").strip()
+
     def install(self) -> None:
         """Find Java, and fetch the jars once per user."""
         java()
@@ -68,8 +99,9 @@ class Kafka(Part):
     def prepare(self) -> None:
         """Write the settings, and format the metadata log once."""
         make_private_folder(self.folder)
-        lines = [f"{name}={value}\n" for name, value in self._settings().items()]
-        write_private(self.properties, "".join(lines))
+        write_private(self.properties, _lines(self._settings()))
+        if self.asks_password:
+            write_private(self.client_properties, _lines(self.login()))
         if not (self.data / "meta.properties").exists():
             self._format()
         require_free("kafka", self.port)
@@ -84,7 +116,8 @@ class Kafka(Part):
         """Return whether it lists its topics, which it does some time after it accepts connections."""
         if not accepts_connections(self.port):
             return False
-        return bool(brokers({"bootstrap.servers": self.address}, timeout=2))
+        properties = {"bootstrap.servers": self.address, **self.login()}
+        return bool(brokers(properties, timeout=2))
 
     def _format(self) -> None:
         # A kill in the middle leaves a folder without meta.properties, which Kafka would refuse to format again.
@@ -108,11 +141,11 @@ class Kafka(Part):
             "process.roles": "broker,controller",
             "node.id": 1,
             "controller.quorum.voters": f"1@127.0.0.1:{self.controller_port}",
-            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self.controller_port}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self.port}",
+            "listeners": f"CLIENTS://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self.controller_port}",
+            "advertised.listeners": f"CLIENTS://127.0.0.1:{self.port}",
             "controller.listener.names": "CONTROLLER",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-            "inter.broker.listener.name": "PLAINTEXT",
+            "inter.broker.listener.name": "CLIENTS",
+            **self._security(),
             "log.dirs": self.data,
             "auto.create.topics.enable": "false",
             "message.max.bytes": _RECORD_BYTES,
@@ -135,6 +168,30 @@ class Kafka(Part):
             # The default of 128 MB would be a quarter of the heap.
             "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
         }
+
+    def _security(self) -> dict[str, object]:
+        """Both listeners ask for the password: who reaches the controller needs no broker."""
+        protocol = "SASL_PLAINTEXT" if self.asks_password else "PLAINTEXT"
+        protocols = f"CLIENTS:{protocol},CONTROLLER:{protocol}"
+        if not self.asks_password:
+            return {"listener.security.protocol.map": protocols}
+        password = self._password()
+        login = (
+            "org.apache.kafka.common.security.plain.PlainLoginModule required "
+            f'username="{_USER}" password="{password}" user_{_USER}="{password}";'
+        )
+        return {
+            "listener.security.protocol.map": protocols,
+            "sasl.enabled.mechanisms": "PLAIN",
+            "sasl.mechanism.inter.broker.protocol": "PLAIN",
+            "sasl.mechanism.controller.protocol": "PLAIN",
+            "listener.name.clients.plain.sasl.jaas.config": login,
+            "listener.name.controller.plain.sasl.jaas.config": login,
+        }
+
+
+def _lines(properties: Mapping[str, object]) -> str:
+    return "".join(f"{name}={value}\n" for name, value in properties.items())
 
 
 def _new_cluster_id() -> str:

@@ -139,6 +139,7 @@ class ProxiedStack(Stack):
             home=self.home,
             port=broker.port,
             controller_port=broker.controller_port,
+            asks_password=True,
             faulty_port=faulty_kafka,
             proxy_port=listening["kafka"],
         )
@@ -208,9 +209,7 @@ class ProxiedStack(Stack):
 
     def add_partition(self, timeout: float) -> None:
         """Give the topic one more partition; the broker may be away meanwhile."""
-        admin: Any = AdminClient(
-            {"bootstrap.servers": self.described()["addresses"]["kafka_bootstrap"]}
-        )
+        admin: Any = AdminClient(self.kafka_client())
 
         def is_added() -> bool:
             try:

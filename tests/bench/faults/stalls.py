@@ -232,7 +232,8 @@ class LogEnds(threading.Thread):
         self._ends: dict[str, int] = {}  # "topic/partition" -> end
 
     def run(self) -> None:
-        cluster = Cluster(self._stack.described()["addresses"]["kafka_bootstrap"], {})
+        login = self._stack.kafka_client()
+        cluster = Cluster(login.pop("bootstrap.servers"), login)
         while not self._ended.wait(_LOOK_SECONDS):
             try:
                 self._read(cluster)

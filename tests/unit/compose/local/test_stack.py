@@ -35,6 +35,7 @@ def test_without_settings_every_service_is_ours(tmp_path: Path) -> None:
     assert parts["embedder"].after == ("migrations", "temporal")
     found = addresses(tmp_path, CHOSEN)
     assert found["kafka_bootstrap"] == "127.0.0.1:21001"
+    assert found["kafka_properties"] == str(tmp_path / "kafka" / "client.properties")
     assert found["temporal_address"] == "127.0.0.1:21003"
     assert found["temporal_ui"] == "http://127.0.0.1:21004"
     assert found["staging_url"] == (tmp_path / "staging").as_uri()

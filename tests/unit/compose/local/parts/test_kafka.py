@@ -9,6 +9,7 @@ from compose.local.machine.process import current_process
 from compose.local.parts import kafka as module
 from compose.local.parts.kafka import Kafka, brokers
 from corpus.errors import DependencyError
+from workers.config import readers
 
 
 @pytest.fixture
@@ -37,6 +38,23 @@ def test_the_broker_listens_on_loopback_only(kafka: Kafka, monkeypatch: pytest.M
     assert properties["controller.quorum.voters"] == "1@127.0.0.1:21001"
     assert properties["auto.create.topics.enable"] == "false"
     assert kafka.properties.stat().st_mode & 0o077 == 0
+
+
+def test_a_password_is_asked_on_every_listener_and_made_once(
+    kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "run_tool", lambda *_, **__: "")
+    assert kafka.login() == {}
+    kafka.asks_password = True
+    kafka.prepare()
+    properties = read_properties(kafka)
+    protocols = properties["listener.security.protocol.map"].split(",")
+    assert {one.partition(":")[2] for one in protocols} == {"SASL_PLAINTEXT"}
+    assert readers.properties(str(kafka.client_properties)) == kafka.login()
+    assert kafka.client_properties.stat().st_mode & 0o077 == 0
+    kafka.prepare()
+    assert read_properties(kafka) == properties
+    assert kafka.login()["sasl.password"] not in " ".join(kafka.command())
 
 
 def test_the_storage_is_formatted_until_that_was_completed(
