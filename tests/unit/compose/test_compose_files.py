@@ -16,6 +16,7 @@ from compose.local.parts.java import KAFKA_VERSION
 from compose.local.parts.role import ROLES
 from compose.local.parts.temporal_namespace import SEARCH_ATTRIBUTES
 from compose.local.parts.temporal_program import CLI_VERSION
+from compose.local.parts.variables import inherited_by
 from corpus.database import MIN_PGVECTOR
 from workers.config.settings import SETTINGS
 
@@ -23,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[3]
 FOLDER = ROOT / "compose"
 COMPOSE = (FOLDER / "compose.yaml").read_text(encoding="utf-8")
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE)["services"]
+LISTED = [setting for setting in SETTINGS if not setting.name.endswith("_PASSWORD")]
 SETTING_NAMES = {setting.name for setting in SETTINGS}
 
 
@@ -54,8 +56,9 @@ def test_ports_are_published_on_loopback_only_and_have_a_setting() -> None:
 
 def test_every_variable_of_ours_is_a_setting() -> None:
     named = set(re.findall(r"\bFRESHET_[A-Z_]+", COMPOSE))
-    of_images = {"FRESHET_VERSION", "FRESHET_READY_FILE"}
-    assert named - SETTING_NAMES == of_images
+    files = {f"{setting.name}_FILE" for setting in SETTINGS if setting.in_file}
+    of_compose = {"FRESHET_VERSION", "FRESHET_READY_FILE", "FRESHET_SECRETS"}
+    assert named - SETTING_NAMES - files == of_compose
     assert set(PORTS.values()) <= SETTING_NAMES
 
 
@@ -124,16 +127,15 @@ def test_env_example_changes_nothing_until_a_line_is_uncommented() -> None:
 
 def test_every_setting_is_there_once_with_its_default() -> None:
     assignments = re.findall(r"^#([A-Z_]+)=(.*)$", render(), flags=re.MULTILINE)
-    passwords = ("POSTGRES_PASSWORD", "POSTGRES_WRITER_PASSWORD", "POSTGRES_GATEWAY_PASSWORD")
-    expected = [(name, "") for name in passwords]
+    expected = [("FRESHET_SECRETS", "")]
     expected += [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318")]
-    expected += [(setting.name, setting.default) for setting in SETTINGS]
+    expected += [(setting.name, setting.default) for setting in LISTED]
     assert assignments == expected
 
 
 def test_secrets_are_marked() -> None:
     blocks = render().split("\n\n")
-    for setting in SETTINGS:
+    for setting in LISTED:
         block = next(block for block in blocks if f"#{setting.name}=" in block)
         assert ("(secret)" in block) is setting.secret
 
@@ -169,11 +171,71 @@ def test_make_fetches_nothing_without_a_lock() -> None:
         assert "--require-hashes" in line or "--build-constraint tools.lock" in line, line
 
 
-def test_no_password_has_a_default_and_the_server_reads_it_from_a_file() -> None:
-    assert not re.findall(r"PASSWORD:-[^}$]", COMPOSE)
-    environment = SERVICES["postgres"]["environment"]
-    assert "POSTGRES_PASSWORD" not in environment
-    assert environment["POSTGRES_PASSWORD_FILE"] == "/run/secrets/postgres_password"
-    assert SERVICES["postgres"]["secrets"] == ["postgres_password"]
-    secrets = yaml.safe_load(COMPOSE)["secrets"]
-    assert secrets == {"postgres_password": {"environment": "POSTGRES_PASSWORD"}}
+# ── what each service gets ──────────────────────────────────────────────────────────────────────────────────────────
+
+ANY_ROLE = {"payload_keys", "temporal_api_key"}
+OF_KAFKA = {"kafka_properties", "kafka_password"}
+SECRETS = {
+    "postgres": {"owner_password"},
+    "migrate": {"owner_password", "writer_password", "gateway_password"} | ANY_ROLE,
+    "consumer": {"writer_password"} | OF_KAFKA | ANY_ROLE,
+    "orchestrator": {"writer_password"} | OF_KAFKA | ANY_ROLE,
+    "preparer": {"writer_password"} | OF_KAFKA | ANY_ROLE,
+    "embedder": {"writer_password"} | ANY_ROLE,
+    "storer": {"writer_password"} | ANY_ROLE,
+    "gateway": {"gateway_password"} | ANY_ROLE,
+}
+# Libraries that read no file: the variables of the roles that use them.
+BY_VALUE = {"AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "HF_TOKEN", "OTEL_EXPORTER_OTLP_HEADERS"}
+BY_VALUE |= {"GOOGLE_SERVICE_ACCOUNT_KEY", "AZURE_STORAGE_ACCOUNT_KEY", "AWS_ACCESS_KEY_ID"}
+SECRET_NAME = re.compile(".*(PASSWORD|SECRET|TOKEN|KEY|KEY_ID|HEADERS)")
+
+
+def test_each_service_sees_only_the_secrets_that_it_needs() -> None:
+    seen = {
+        name: set(service["secrets"]) for name, service in SERVICES.items() if "secrets" in service
+    }
+    assert seen == SECRETS
+    for name, service in SERVICES.items():
+        assert "env_file" not in service, name
+        for value in (service.get("environment") or {}).values():
+            for file in re.findall(r"/run/secrets/(\w+)", value or ""):
+                assert file in SECRETS[name]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_gets_the_variables_that_it_gets_in_the_local_stack(role: str) -> None:
+    names = set(SERVICES[role]["environment"])
+    own = {"FRESHET_DATABASE_URL", "FRESHET_DATABASE_PASSWORD_FILE"}
+    assert own <= names
+    wanted = inherited_by(role)
+    assert {name for name in names - own if not wanted.fullmatch(name)} == set()
+    assert {name for name in names if SECRET_NAME.fullmatch(name)} <= BY_VALUE
+    uses = ROLES[role].uses
+    assert ("FRESHET_KAFKA_PROPERTIES" in names) is uses("Kafka")
+    assert ("AWS_SECRET_ACCESS_KEY" in names) is uses("staging")
+    assert ("HF_TOKEN" in names) is uses("model files")
+    mounts = SERVICES[role].get("volumes", [])
+    assert any(mount.startswith("staging:") for mount in mounts) is uses("staging")
+
+
+def test_every_setting_reaches_a_service_or_is_of_the_local_stack() -> None:
+    reached = {name for role in ROLES for name in SERVICES[role]["environment"]}
+    reached |= set(SERVICES["migrate"]["environment"])
+    given_apart = {f"{name.removesuffix('_FILE')}" for name in reached if name.endswith("_FILE")}
+    local = set(PORTS.values())
+    # TEMPORAL_NAMESPACE carries the one; `freshet apply` reads the other.
+    local |= {"FRESHET_TEMPORAL_NAMESPACE", "FRESHET_NEXUS_ENDPOINT"}
+    assert SETTING_NAMES - reached - given_apart - local == set()
+
+
+def test_no_password_has_a_default_and_each_is_in_a_file() -> None:
+    assert "POSTGRES_PASSWORD" not in SERVICES["postgres"]["environment"]
+    secrets: dict[str, dict[str, str]] = yaml.safe_load(COMPOSE)["secrets"]
+    assert set(secrets) == set().union(*SECRETS.values())
+    for name, secret in secrets.items():
+        assert set(secret) == {"file"}
+        if name.endswith("_password") and name != "kafka_password":
+            assert secret["file"] == f"${{FRESHET_SECRETS:-./secrets}}/{name}"
+    for text in (COMPOSE, render()):
+        assert not re.findall(r"://[^/\s$]*:[^/\s]*@", text)
