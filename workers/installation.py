@@ -26,7 +26,6 @@ from corpus.installation.identity import (
     refuse_foreign,
     settled,
 )
-from corpus.staging.store import StagingStore
 from ingest.consume.group import (
     ConsumerGroup,
     describe_members,
@@ -34,6 +33,7 @@ from ingest.consume.group import (
 )
 from ingest.kafka import Cluster
 from workers.config.settings import Settings
+from workers.config.ways import open_staging
 from workers.temporal import namespace_mark
 from workers.temporal.client import temporal
 
@@ -101,7 +101,7 @@ class Process:
             InstallationError: it is another installation's.
             DependencyError: it does not answer.
         """
-        store = StagingStore(self.settings.staging_url)
+        store = open_staging(self.settings)
         mark = store_mark.read_mark(store)
         if mark is None:
             self.use(staging_url=store.url)
@@ -269,7 +269,7 @@ async def _refuse_all(
         f"Temporal namespace {client.namespace!r}",
         "Set FRESHET_TEMPORAL_NAMESPACE to another name",
     )
-    store = StagingStore(settings.staging_url)
+    store = open_staging(settings)
     refuse_foreign(
         installation,
         await asyncio.to_thread(store_mark.read_mark, store),
@@ -288,7 +288,7 @@ async def _take_over(
     state = await asyncio.to_thread(group.state)
     if state.others(str(installation.installation_id)):
         await asyncio.to_thread(group.forget)
-    store = StagingStore(settings.staging_url)
+    store = open_staging(settings)
     await asyncio.to_thread(store_mark.take_over, store, own_mark(installation))
     former = await _former(installation, client)
     mark = replace(own_mark(installation), former=former)

@@ -110,12 +110,12 @@ async def _observe_temporal(home: Path) -> str:
 
 
 def _staging(home: Path) -> str:
-    from corpus.staging.store import StagingStore
     from workers.config.settings import load
+    from workers.config.ways import open_staging
 
-    url = load(home).staging_url
-    StagingStore(url).put("doctor/probe", b"", rows=0)
-    return url
+    store = open_staging(load(home))
+    store.put("doctor/probe", b"", rows=0)
+    return store.url
 
 
 def _logins(home: Path) -> str:

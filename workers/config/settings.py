@@ -154,9 +154,9 @@ class Settings:
     allow_plaintext: Annotated[
         tuple[str, ...],
         Setting(
-            "kinds of remote servers that may be reached without verified TLS: postgres, kafka, temporal, "
-            "separated by commas; `freshet doctor` names every other one",
-            read=readers.some_of("postgres", "kafka", "temporal"),
+            "kinds of remote servers that may be reached without verified TLS: postgres, kafka, temporal, staging, "
+            "separated by commas; with any other one no role starts",
+            read=readers.some_of("postgres", "kafka", "temporal", "staging"),
         ),
     ]
     device: Annotated[

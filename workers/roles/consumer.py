@@ -15,7 +15,6 @@ from corpus.installation.identity import Installation
 from corpus.log_limit import LogLimit
 from corpus.retry import until_answered
 from corpus.source import SourceSpec
-from corpus.staging.store import StagingStore
 from ingest.consume.consumer import SourceConsumer
 from ingest.consume.group import marked_properties
 from ingest.consume.positions import Positions
@@ -25,6 +24,7 @@ from ingest.hand_over import hand_over
 from ingest.kafka import Cluster, properties
 from ingest.source_state import SourceState
 from workers.config.settings import Settings, kafka_properties
+from workers.config.ways import open_staging
 from workers.installation import group_of
 from workers.roles import metrics, start
 from workers.roles.credentials import Credentials, keep_current
@@ -51,8 +51,8 @@ async def run(settings: Settings) -> None:
 
 async def consume(settings: Settings) -> None:
     """Consume until cancelled; then finish what is in flight, commit and leave the group."""
+    await start.wait_for_migrations(settings, "consumer")
     client = await _connect(settings)
-    await start.wait_for_migrations(settings)
     installation = await _check(settings, client)
     mark_ready("consumer")
     kafka, own = settings.kafka_bootstrap, settings.kafka_properties
@@ -74,7 +74,7 @@ async def consume(settings: Settings) -> None:
         consumer = SourceConsumer(
             marked_properties(of_group, installation.mark),
             Positions(pool, cluster),
-            StagingStore(settings.staging_url),
+            open_staging(settings),
             hand_batch_over,
             state_of,
             staging_span(),

@@ -9,8 +9,8 @@ from corpus import task_queues
 from corpus.activities import EmbedActivities
 from corpus.database import EMBEDDER_LIMITS, open_pool
 from corpus.embed.step import EmbedStep
-from corpus.staging.store import StagingStore
 from workers.config.settings import Settings
+from workers.config.ways import open_staging
 from workers.roles import auditing, metrics
 from workers.roles.figures import ModelFigures, PoolFigures, background
 from workers.roles.models import LoadedModels, load_configured
@@ -41,7 +41,7 @@ async def run(settings: Settings) -> None:
         await asyncio.to_thread(load_configured, settings, models)
         meter = metrics.meter()
         step = EmbedStep(
-            store=StagingStore(settings.staging_url),
+            store=open_staging(settings),
             pool=pool,
             embedder_of=models.with_fingerprint,
             shard=settings.embed_shard,

@@ -7,9 +7,9 @@ from corpus.database import open_pool
 from corpus.embed.spaces import SpaceRegistry
 from corpus.prepare import divide
 from corpus.prepare.preparer import Preparer
-from corpus.staging.store import StagingStore
 from ingest.decode.staged_content import content_of
 from workers.config.settings import Settings
+from workers.config.ways import open_staging
 from workers.roles import auditing, metrics
 from workers.roles.figures import PoolFigures, background
 from workers.roles.run import activity_worker, serve
@@ -34,7 +34,7 @@ async def run(settings: Settings) -> None:
         ) as cleaner,
     ):
         preparer = Preparer(
-            store=StagingStore(settings.staging_url),
+            store=open_staging(settings),
             pool=pool,
             cleaner=cleaner,
             spaces=SpaceRegistry(),

@@ -47,7 +47,7 @@ async def run_role(name: str) -> None:
     """Run one role until SIGTERM or SIGINT.
 
     Raises:
-        ConfigurationError: the role or a setting is wrong, or migrations are missing.
+        ConfigurationError: the role or a setting is wrong, a way to a server is not safe, or migrations are missing.
         InstallationError: something that the role uses is another installation's.
         DependencyError: a service does not answer at the start.
     """
@@ -71,8 +71,8 @@ async def run_role(name: str) -> None:
 
 
 async def _check(settings: Settings, name: str) -> None:
+    await start.wait_for_migrations(settings, name)
     client = await temporal(settings)
-    await start.wait_for_migrations(settings)
     await start.check_role(settings, name, client)
 
 

@@ -17,6 +17,7 @@ from corpus.installation.identity import Installation
 from corpus.log_limit import LogLimit
 from ingest.consume.group import ConsumerGroup, describe_members, refuse_other
 from ingest.kafka import Cluster
+from workers.config import ways
 from workers.config.settings import Settings
 from workers.installation import open_process
 from workers.roles.table import ROLES
@@ -55,13 +56,20 @@ async def check_role(settings: Settings, name: str, client: Client) -> Installat
 # ── migrations ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def wait_for_migrations(settings: Settings) -> None:
+async def wait_for_migrations(settings: Settings, role: str = "") -> None:
     """Wait until the database has the migrations of this code, for at most `WAIT_SECONDS`.
 
+    It is the first that a role says to a server, so ways that are not safe are refused before.
+
+    Args:
+        settings: of the process.
+        role: whose servers are looked at; empty: all that the settings name.
+
     Raises:
-        ConfigurationError: migrations are missing.
+        ConfigurationError: migrations are missing, or a way to a server is not safe.
         DependencyError: PostgreSQL does not answer.
     """
+    ways.require_safe(settings, _kinds(role))
     loop = asyncio.get_running_loop()
     deadline = loop.time() + WAIT_SECONDS
     while True:
@@ -76,6 +84,13 @@ async def wait_for_migrations(settings: Settings) -> None:
             extra={"action": "waiting_for_database", "kind": "database"},
         )
         await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _kinds(role: str) -> tuple[str, ...]:
+    """The kinds of servers that a role uses; a service that it does not use may lack the settings of its way."""
+    if not role:
+        return ways.KINDS
+    return tuple(kind for kind in ways.KINDS if ROLES[role].uses(ways.SERVICES[kind]))
 
 
 def _problem(url: str | Secret) -> ConfigurationError | DependencyError | None:

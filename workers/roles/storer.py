@@ -11,9 +11,9 @@ from corpus.erase.finisher import EraseFinisher
 from corpus.publish.publisher import Publisher
 from corpus.purge.activities import PurgeActivities
 from corpus.purge.purger import Purger
-from corpus.staging.store import StagingStore
 from corpus.staging.sweep import Sweeper
 from workers.config.settings import Settings
+from workers.config.ways import open_staging
 from workers.roles import auditing, metrics
 from workers.roles.figures import PoolFigures, background
 from workers.roles.run import activity_worker, serve
@@ -33,7 +33,7 @@ async def run(settings: Settings) -> None:
         application="freshet-storer",
         limits=STORER_LIMITS,
     ) as pool:
-        staging = StagingStore(settings.staging_url)
+        staging = open_staging(settings)
         publisher = Publisher(store=staging, pool=pool)
         store = PublishActivities(
             publish=publisher.publish,

@@ -5,11 +5,16 @@ from pathlib import Path
 import pytest
 
 from compose.local.checks import make_check
-from compose.local.encryption_check import (
-    ENCRYPTION_CHECK,
+from compose.local.encryption_check import ENCRYPTION_CHECK
+from corpus.errors import ConfigurationError
+from workers.config.settings import load
+from workers.config.ways import (
     is_remote,
     kafka_problems,
+    open_staging,
     postgres_problems,
+    require_safe,
+    staging_problems,
     temporal_problems,
 )
 
@@ -83,6 +88,56 @@ def test_temporal_is_encrypted() -> None:
     assert not list(temporal_problems("", {"target_host": address, "tls": True}))
     assert not list(temporal_problems("", {"target_host": address, "api_key": "k"}))
     assert not list(temporal_problems("127.0.0.1:7233", None))
+
+
+@pytest.mark.parametrize(
+    ("url", "variables", "says"),
+    [
+        ("file:///staging", {"AWS_ENDPOINT": "http://minio:9000"}, ""),
+        ("s3://b/p", {}, ""),
+        ("s3://b/p", {"AWS_ENDPOINT": "http://127.0.0.1:9000"}, ""),
+        ("s3://b/p", {"AWS_ENDPOINT": "https://minio.example"}, ""),
+        ("s3://b/p", {"AZURE_ENDPOINT": "http://minio:9000"}, ""),
+        ("s3://b/p", {"AWS_ENDPOINT": "http://minio:9000"}, "without encryption"),
+        ("s3a://b/p", {"AWS_ENDPOINT_URL": "http://minio:9000"}, "without encryption"),
+        ("S3://b/p", {"aws_endpoint_url_s3": "HTTP://minio:9000"}, "without encryption"),
+        ("az://c/p", {"AZURE_STORAGE_ENDPOINT": "http://azurite:1"}, "without encryption"),
+        ("http://dav.example/p", {}, "without encryption"),
+        ("https://dav.example/p", {}, ""),
+        ("s3://b/p", {"AWS_ALLOW_INVALID_CERTIFICATES": "true"}, "not verified"),
+        (
+            "s3://b/p",
+            {"AWS_ALLOW_INVALID_CERTIFICATES": "1", "AWS_ENDPOINT": "https://minio"},
+            "not verified",
+        ),
+        (
+            "s3://b/p",
+            {"AWS_ALLOW_INVALID_CERTIFICATES": "1", "AWS_ENDPOINT": "https://localhost"},
+            "",
+        ),
+        ("s3://b/p", {"AWS_ALLOW_INVALID_CERTIFICATES": "false"}, ""),
+    ],
+)
+def test_a_staging_store_is_verified(url: str, variables: dict[str, str], says: str) -> None:
+    problems = list(staging_problems(url, variables))
+    assert len(problems) == bool(says)
+    assert all(says in problem for problem in problems)
+
+
+def test_no_role_starts_on_a_way_that_is_not_safe(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_all(monkeypatch, REMOTE)
+    monkeypatch.setenv("FRESHET_STAGING_URL", "s3://bucket/prefix")
+    monkeypatch.setenv("AWS_ENDPOINT", "http://minio.example:9000")
+    with pytest.raises(ConfigurationError) as caught:
+        require_safe(load())
+    for server in ("db.example", "kafka.example", "temporal.example", "minio.example"):
+        assert server in str(caught.value)
+    assert "FRESHET_ALLOW_PLAINTEXT=postgres,kafka,temporal,staging" in str(caught.value)
+    with pytest.raises(ConfigurationError, match=r"minio\.example.*PLAINTEXT=staging"):
+        open_staging(load())
+    monkeypatch.setenv("FRESHET_ALLOW_PLAINTEXT", "postgres,kafka,temporal,staging")
+    require_safe(load())
+    open_staging(load())
 
 
 def set_all(monkeypatch: pytest.MonkeyPatch, values: dict[str, str]) -> None:

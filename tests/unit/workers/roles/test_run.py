@@ -13,7 +13,7 @@ import pytest
 from corpus.errors import ConfigurationError, DependencyError
 from tests.support.polling import until
 from workers import logs
-from workers.config.settings import Settings
+from workers.config.settings import Settings, load
 from workers.roles import consumer, run, space_indexes, start
 from workers.roles.table import ROLES
 from workers.roles.watch import TaskEndedError, in_daemon_thread, until_left
@@ -72,6 +72,28 @@ async def test_a_wrong_setting_ends_it_before_anything_is_loaded(
     monkeypatch.setenv("FRESHET_EMBED_SHARD", "0")
     with pytest.raises(ConfigurationError, match="FRESHET_EMBED_SHARD"):
         await run.run_role("embedder")
+
+
+@pytest.mark.parametrize("name", list(ROLES))
+async def test_a_role_says_nothing_to_a_server_on_a_way_that_is_not_safe(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    monkeypatch.setenv("FRESHET_HOME", str(tmp_path))
+    monkeypatch.setenv("FRESHET_DATABASE_URL", "host=127.0.0.1 port=1")
+    monkeypatch.setenv("FRESHET_KAFKA_BOOTSTRAP", "kafka.example:9092")
+    monkeypatch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
+    monkeypatch.setenv("FRESHET_STAGING_URL", "http://staging.example/x")
+    monkeypatch.setattr(start, "WAIT_SECONDS", 0)
+    settings = load()
+    used = [service for service in ("Kafka", "staging") if ROLES[name].uses(service)]
+    if not used:
+        with pytest.raises(DependencyError, match="PostgreSQL does not answer"):
+            await start.wait_for_migrations(settings, name)
+        return
+    with pytest.raises(ConfigurationError, match="FRESHET_ALLOW_PLAINTEXT") as caught:
+        await start.wait_for_migrations(settings, name)
+    assert ("kafka.example" in str(caught.value)) is ("Kafka" in used)
+    assert ("staging.example" in str(caught.value)) is ("staging" in used)
 
 
 class FakeWorker:
