@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from compose.local.checks import Check, CheckFailedError
 from compose.local.deletes_check import DELETE_CHECKS
 from compose.local.installation_check import INSTALLATION_CHECK
+from compose.local.models_check import MODELS_CHECK
 from compose.local.parts.kafka import brokers
 from compose.local.parts.temporal_namespace import SEARCH_ATTRIBUTES
 from compose.local.text_check import TEXT_CHECK
@@ -178,6 +179,7 @@ DATABASE_CHECKS = (
         _vector_indexes,
         "`freshet migrate`, then start a storer, which builds them; until then searches are exact and slower",
     ),
+    MODELS_CHECK,
     TEXT_CHECK,
     *DELETE_CHECKS,
     Check(

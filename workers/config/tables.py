@@ -254,7 +254,8 @@ class SourceTable(Table):
     )
     model: Annotated[str, Field(min_length=1)] = Field(
         default=_SOURCE.model,
-        description="Embedding model, as sentence-transformers names it.",
+        description="Embedding model, as sentence-transformers names it; a model of a hub with the commit that it is "
+        "pinned to: name@commit.",
     )
     prefix: str = Field(
         default=_SOURCE.prefix,

@@ -3,6 +3,15 @@
 -- The cast loads the library, without which the setting is unknown.
 SELECT '[1]'::vector IS NOT NULL AND current_setting('hnsw.iterative_scan', true) IS NOT NULL AS supported;
 
+-- name: weights_in_use
+-- The weights of each embedding space that visible chunks have vectors in; the index `chunk_vector` finds them.
+SELECT s.model, s.prefix, s.context, s.weights FROM freshet.embedding_space s
+ WHERE EXISTS (
+       SELECT FROM freshet.chunk c
+        WHERE c.space_id = s.space_id AND c.has_wrong_vector IS NULL AND c.visible_to IS NULL
+       )
+ ORDER BY s.space_id;
+
 -- name: unknown_text
 -- Per source that is not retired: its visible documents whose text is accounted for, those of which the model knows
 -- less than the source allows, the share of all characters that it does not know, and tokens per character.

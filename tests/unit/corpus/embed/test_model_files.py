@@ -1,12 +1,23 @@
 """What a model's files say about its vectors."""
 
+import hashlib
 import json
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
-from corpus.embed.model_files import model_folder, read_embedding_spec, token_limit
+from corpus.embed import model_files as module
+from corpus.embed.embedder import _load
+from corpus.embed.model_files import (
+    is_pinned,
+    model_folder,
+    read_embedding_spec,
+    require_own_weights,
+    token_limit,
+)
 from corpus.embed.tokenizer import load_tokenizer
 from corpus.errors import ConfigurationError
 
@@ -157,6 +168,80 @@ def test_a_snapshot_of_the_hub_is_its_revision(tmp_path: Path) -> None:
     folder = tmp_path / "snapshots" / "abc123"
     write(folder, {"config.json": {"hidden_size": 4}})
     assert read_embedding_spec(str(folder)).weights == "abc123"
+
+
+COMMIT = "0123456789abcdef" * 2 + "01234567"
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A hub whose model `team/model` is at COMMIT; the revision that is asked for is the one that it has."""
+
+    def download(name: str, *, revision: str | None, allow_patterns: list[str]) -> str:
+        assert name == "team/model"
+        folder = tmp_path / "snapshots" / (revision or COMMIT)
+        write(folder, {"config.json": {"hidden_size": 4}})
+        return str(folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    module._from_hub.cache_clear()
+    return tmp_path
+
+
+def test_a_model_of_a_hub_has_the_revision_that_is_named(
+    hub: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pinned = read_embedding_spec(f"team/model@{COMMIT[::-1]}")
+    assert pinned.weights == COMMIT[::-1]
+    assert is_pinned(f"team/model@{COMMIT}")
+    assert caplog.records == []
+    # Pinned or not, the same weights are the same space.
+    loose = read_embedding_spec("team/model")
+    assert loose.fingerprint() == read_embedding_spec(f"team/model@{COMMIT}").fingerprint()
+    assert f'set model = "team/model@{COMMIT}"' in caplog.text
+    for model in ("team/model", "team/model@main", "team/model@", f"team/model@{COMMIT}x"):
+        assert not is_pinned(model)
+
+
+def test_folders_are_known_by_their_digest(hub: Path) -> None:
+    assert is_pinned(MODEL)
+    assert is_pinned(str(hub))
+
+
+def test_weights_are_of_the_revision_whose_description_was_read(
+    hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[tuple[str, Any]] = []
+
+    class Model:
+        def __init__(self, name: str, *, revision: str | None, **_options: object) -> None:
+            loaded.append((name, revision))
+
+        def eval(self) -> None:
+            return None
+
+    fake = ModuleType("sentence_transformers")
+    fake.SentenceTransformer = Model  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "sentence_transformers", fake)
+    for model in ("team/model", f"team/model@{COMMIT[::-1]}", MODEL):
+        _load(model, "cpu", "torch")
+    folder = str(model_folder(MODEL))
+    expected = [("team/model", COMMIT), ("team/model", COMMIT[::-1]), (folder, None)]
+    assert loaded == expected
+
+
+def test_altered_weights_of_a_hub_are_refused(tmp_path: Path) -> None:
+    digest = hashlib.sha256(b"weights").hexdigest()
+    blob = tmp_path / "blobs" / digest
+    folder = tmp_path / "snapshots" / COMMIT
+    for path in (blob.parent, folder):
+        path.mkdir(parents=True)
+    blob.write_bytes(b"weights")
+    (folder / "model.safetensors").symlink_to(blob)
+    require_own_weights(folder)
+    blob.write_bytes(b"altered")
+    with pytest.raises(ConfigurationError, match=f"are not those of the hub, .*{digest}"):
+        require_own_weights(folder)
 
 
 @pytest.mark.parametrize(
