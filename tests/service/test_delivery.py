@@ -78,7 +78,6 @@ async def test_a_notice_is_a_manifest(env, db):
         applied=3,
         documents_written=2,
         documents_deleted=1,
-        chunks_opened=5,
     )
     for number in (1, 2):
         add_document(db, "peps", f"pep-{number}", number, 1)
@@ -100,12 +99,7 @@ async def test_a_notice_is_a_manifest(env, db):
         )
     (notice,) = team.seen
     assert notice.notice_id == "peps:1"
-    assert (
-        notice.previous_batch,
-        notice.documents_written,
-        notice.documents_deleted,
-        notice.chunks_opened,
-    ) == (0, 2, 1, 5)
+    assert (notice.previous_batch, notice.documents_written, notice.documents_deleted) == (0, 2, 1)
     assert [(change.document_id, change.version, change.change) for change in notice.changes] == [
         ("pep-1", 1, "written"), ("pep-2", 2, "written"), ("pep-3", 7, "deleted"),
     ]  # fmt: skip
