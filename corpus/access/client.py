@@ -1,17 +1,57 @@
-"""For a team's workers: sign each call of `CorpusService`, by `Worker(..., interceptors=[SignedCalls(...)])`."""
+"""For a team: a line that signs its calls of `CorpusService`, and a line that opens the answers.
 
+They are `Worker(..., interceptors=[SignedCalls(...)])` and `Client.connect(..., data_converter=opened_answers(...))`.
+"""
+
+import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 from temporalio import worker, workflow
+from temporalio.converter import DataConverter
 
 from corpus.access import token
 from corpus.access.keys import read_keys
+from corpus.errors import ConfigurationError
 
-_SERVICE = "freshet.corpus.v1"  # the name of `CorpusService`
 _SIGN = "freshet_sign_call"
+
+
+def opened_answers(
+    team: str,
+    key_file: str | Path,
+    converter: DataConverter = DataConverter.default,
+    *,
+    strict: bool = True,
+    seal_own: bool = False,
+) -> DataConverter:
+    """The data converter of a team's client: it encrypts requests with the team's key, and decrypts answers.
+
+    Args:
+        team: its name in Freshet's configuration.
+        key_file: its keys, as of `SignedCalls`. Read for each payload, so that a new key needs no restart.
+        converter: the team's own; its codec is used for everything else.
+        strict: refuse the answer of a search or a description that is not encrypted; the workflow task fails, and goes
+            on once the answer can be opened.
+        seal_own: encrypt with the team's key whatever else this client's workflows write: inputs, results, activities.
+
+    Raises:
+        ConfigurationError: the file holds no key, or `cryptography` is missing.
+    """
+    try:
+        from corpus.access.codec import TeamCodec
+    except ImportError as error:
+        raise ConfigurationError(
+            "answers are opened with the package `cryptography`: install `freshet[team]`"
+        ) from error
+    path = Path(key_file)
+    read_keys(path)  # a missing file is an error now, not at an answer
+    codec = TeamCodec(
+        team, path, strict=strict, seal_own=seal_own, rest=converter.payload_codec
+    )
+    return dataclasses.replace(converter, payload_codec=codec)
 
 
 class SignedCalls(worker.Interceptor):
@@ -49,7 +89,7 @@ class SignedCalls(worker.Interceptor):
         keys = read_keys(self._key_file)
         key_id = next(iter(keys))
         call = token.Call(
-            service=_SERVICE,
+            service=token.SERVICE,
             operation=operation,
             endpoint=endpoint,
             digest=token.request_digest(request),
@@ -78,7 +118,7 @@ class _Outbound(worker.WorkflowOutboundInterceptor):
         self, input: worker.StartNexusOperationInput[Any, Any]
     ) -> workflow.NexusOperationHandle[Any]:
         is_replaying = workflow.unsafe.is_replaying()
-        if input.service == _SERVICE and not is_replaying:
+        if input.service == token.SERVICE and not is_replaying:
             # Temporal's type of these functions says nothing of what they return.
             sdk = cast(Any, workflow)
             sign: Callable[..., str] = sdk.extern_functions()[_SIGN]

@@ -21,6 +21,13 @@ class Right(StrEnum):
     OPERATE = "operate"  # change a source; no operation over Nexus needs it yet
 
 
+class Answers(StrEnum):
+    """How the answers to a team lie in its workflows' histories."""
+
+    PLAIN = "plain"
+    ENCRYPTED = "encrypted"  # with the key that signed the call; never in plain
+
+
 READING = (Right.SEARCH, Right.AS_OF, Right.AWAIT, Right.SUBSCRIBE)
 
 
@@ -36,6 +43,7 @@ class TeamSpec:
     rights: tuple[str, ...] = READING
     calls_per_minute: int = 600  # of each gateway process
     max_k: int = MAX_HITS  # hits of one search
+    answers: str = Answers.PLAIN
     # In its namespace: what they are notified of is what the team may read.
     subscribers: tuple[str, ...] = ()
 

@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, TypeGuard, cast
 
+SERVICE = "freshet.corpus.v1"
+"""The name of `CorpusService` on the wire."""
+
 HEADER = "freshet-team"
 """Name of the header of a Nexus operation that holds the token."""
 

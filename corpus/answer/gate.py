@@ -28,6 +28,7 @@ from corpus.access.admission import (
     caller_namespaces,
     refusal,
 )
+from corpus.access.codec import ADMITTED, UNOPENED, AdmittedCall
 from corpus.access.quota import CallQuota
 from corpus.access.reader import Reader
 from corpus.access.team import Right, TeamSpec
@@ -65,10 +66,10 @@ class Decision:
     @property
     def sources(self) -> frozenset[str]:
         """The sources that the call is about, granted or not."""
+        named = frozenset(_sources_of(self.request))
         if isinstance(self.request, SearchRequest):
-            return frozenset(self.request.sources) or self.granted
-        one: str | None = getattr(self.request, "source", None)
-        return frozenset() if one is None else frozenset({one})
+            return named or self.granted
+        return named
 
 
 # What a decision is noted with: done once that is durable.
@@ -90,7 +91,7 @@ class Gate(worker.Interceptor):
         note: Note,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._team = team
+        self.team = team
         self._note = note
         self._clock = clock
         self._quota = CallQuota()
@@ -111,7 +112,7 @@ class Gate(worker.Interceptor):
         """
         digest = None if request is None else token.request_digest(request)
         arrival = _arrival(context, links, digest)
-        team = self._team()
+        team = self.team()
         unclaimed = refusal(arrival, team, self._clock())
         if team is None or unclaimed is not None:
             self._refused(arrival, "", unclaimed or "")
@@ -137,7 +138,8 @@ class Gate(worker.Interceptor):
     ) -> HandlerError:
         """Note a call without a request, which only a cancellation may lack; returns its error."""
         arrival = _arrival(context, links, digest="")
-        self._refused(arrival, "", "the call has no request")
+        reason = UNOPENED.get() or "the call has no request"
+        self._refused(arrival, "", reason)
         return HandlerError(UNCLAIMED, type=HandlerErrorType.UNAUTHENTICATED)
 
     def _take(self, arrival: Arrival, spec: TeamSpec) -> None:
@@ -178,6 +180,21 @@ def _arrival(
     )
 
 
+def _admitted(context: OperationContext, request: Any) -> AdmittedCall:
+    """What the answer of an admitted call is bound to."""
+    read = token.read(context.headers[token.HEADER])
+    assert read is not None  # it was verified
+    return AdmittedCall(key_id=read.key_id, sources=_sources_of(request))
+
+
+def _sources_of(request: Any) -> tuple[str, ...]:
+    """The sources that a request names."""
+    if isinstance(request, SearchRequest):
+        return tuple(request.sources)
+    one: str | None = getattr(request, "source", None)
+    return () if one is None else (one,)
+
+
 class _Gated(worker.NexusOperationInboundInterceptor):
     def __init__(
         self, next: worker.NexusOperationInboundInterceptor, gate: Gate
@@ -194,6 +211,8 @@ class _Gated(worker.NexusOperationInboundInterceptor):
         if input.input is None:
             raise self._gate.refuse_empty(context, namespaces)
         spec, noted = self._gate.admit(context, input.input, namespaces)
+        # For the codec, which encodes the answer after all of this.
+        ADMITTED.set(_admitted(context, input.input))
         caller = CALLER.set(spec)
         try:
             result = await super().execute_nexus_operation_start(input)

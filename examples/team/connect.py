@@ -10,7 +10,7 @@ from temporalio.client import Client
 from temporalio.envconfig import ClientConfig
 from temporalio.worker import Interceptor
 
-from corpus.access.client import SignedCalls
+from corpus.access.client import SignedCalls, opened_answers
 
 TEAM = "team-search"
 ENDPOINT = "freshet-team-search"
@@ -31,20 +31,26 @@ async def connect(stack: str | None = None) -> Client:
         options["target_host"] = temporal_address(Path(stack or default))
     namespace = os.environ.get("TEMPORAL_NAMESPACE")
     options["namespace"] = namespace or NAMESPACE
+    key_file = team_key()
+    if key_file.exists():
+        # Answers in plain are read as well: the operator says which they are.
+        options["data_converter"] = opened_answers(TEAM, key_file, strict=False)
     return await Client.connect(**options)
 
 
 def identity() -> list[Interceptor]:
-    """What signs the team's calls, with the key in FRESHET_TEAM_KEY; by default, that of a local stack.
-
-    Without a key, notices arrive all the same, and the corpus answers no call.
-    """
-    default = home() / "team-keys" / f"{TEAM}.key"
-    key_file = Path(os.environ.get("FRESHET_TEAM_KEY") or default)
+    """What signs the team's calls. Without a key, notices arrive all the same, and the corpus answers no call."""
+    key_file = team_key()
     if key_file.exists():
         return [SignedCalls(TEAM, key_file)]
     sys.stderr.write(f"no key in {key_file}: the corpus will answer no call\n")
     return []
+
+
+def team_key() -> Path:
+    """The key in FRESHET_TEAM_KEY; by default, that of a local stack."""
+    default = home() / "team-keys" / f"{TEAM}.key"
+    return Path(os.environ.get("FRESHET_TEAM_KEY") or default)
 
 
 def home() -> Path:

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from corpus.access.team import READING, Right, TeamSpec
+from corpus.access.team import READING, Answers, Right, TeamSpec
 from corpus.service import MAX_HITS
 from workers.config.table import Table
 from workers.config.values import Count, Endpoint, Namespace
@@ -41,6 +41,10 @@ class TeamTable(Table):
     max_k: Annotated[int, Field(ge=1, le=MAX_HITS, strict=True)] = Field(
         default=_TEAM.max_k, description="Hits of one search at most."
     )
+    answers: Answers = Field(
+        default=Answers.PLAIN,
+        description="plain, or encrypted with the team's key, which its client has to open (`opened_answers`).",
+    )
 
     @model_validator(mode="after")
     def _once(self) -> "TeamTable":
@@ -61,5 +65,6 @@ class TeamTable(Table):
             rights=tuple(map(str, self.rights)),
             calls_per_minute=self.calls_per_minute,
             max_k=self.max_k,
+            answers=str(self.answers),
             subscribers=subscribers,
         )

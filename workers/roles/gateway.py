@@ -3,6 +3,7 @@
 Queue `freshet-nexus` is no team's: calls of it are refused, with the reason in the audit log.
 """
 
+import dataclasses
 import logging
 import os
 import time
@@ -16,6 +17,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from corpus import task_queues
+from corpus.access.codec import GatewayCodec
 from corpus.access.reader import Reader, reading_as
 from corpus.answer.gate import Gate
 from corpus.answer.requests import is_as_of
@@ -50,6 +52,7 @@ from workers.roles.orchestrator import with_connection
 from workers.roles.run import WORKER_OPTIONS, serve
 from workers.roles.watch import in_daemon_thread
 from workers.temporal.client import temporal
+from workers.temporal.failures import PublicFailureConverter
 
 logger = logging.getLogger(__name__)
 
@@ -151,7 +154,7 @@ def worker_of(
 
     def worker(queue: str, gate: Gate) -> Worker:
         return Worker(
-            client,
+            client_for(client, gate),
             task_queue=queue,
             nexus_service_handlers=[handler],
             nexus_task_executor=threads,
@@ -160,6 +163,20 @@ def worker_of(
         )
 
     return worker
+
+
+def client_for(client: Client, gate: Gate) -> Client:
+    """The client of a team's queue: what goes to the team is encrypted with the team's key, or plain.
+
+    Errors are plain: they are worded for the caller, who may be no team and have no key.
+    """
+    config = client.config()
+    own = config["data_converter"]
+    codec = GatewayCodec(gate.team, own.payload_codec)
+    config["data_converter"] = dataclasses.replace(
+        own, payload_codec=codec, failure_converter_class=PublicFailureConverter
+    )
+    return Client(**config)
 
 
 def _preload(settings: Settings, models: LoadedModels) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     *("team", "state", "endpoint", "namespace", "sources", "groups", "rights"),
-    *("calls_per_minute", "max_k", "keys"),
+    *("calls_per_minute", "max_k", "answers", "keys"),
 )
 
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
