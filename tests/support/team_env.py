@@ -29,6 +29,7 @@ from corpus.deliver.activities import wake_delivery
 from corpus.deliver.subscription import SubscriberSpec
 from corpus.publish.publisher import Publisher
 from corpus.source import FreshnessSpec, SourceSpec
+from corpus.sql import query
 from corpus.staging.store import StagingStore
 from freshness.workflows import FreshnessCheck, FreshnessWorkflow
 from tests.support.known import WITHOUT_ENTITIES
@@ -181,6 +182,14 @@ def make_source(connection: Connection, source: str = "peps", **freshness: Any) 
         "INSERT INTO freshet.source (source, spec) VALUES (%s, %s)",
         (source, json.dumps(spec.to_json())),
     )
+    return spec
+
+
+def set_team(connection: Connection, team: str, **fields: Any) -> TeamSpec:
+    """A team with these grants, as `freshet apply` writes it."""
+    spec = TeamSpec(team=team, endpoint=f"e-{team}", namespace=team, **fields)
+    values = {"team": team, "spec": json.dumps(spec.to_json())}
+    connection.execute(query("write_team"), values)
     return spec
 
 
