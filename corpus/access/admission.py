@@ -38,7 +38,8 @@ def refusal(arrival: Arrival, team: KnownTeam | None, now: float) -> str | None:
 
     1. the task queue is that of a team
     2. the namespaces that the server names are the team's
-    3. the token is the team's, for this endpoint, operation, request and time
+    3. the token is the team's, for this endpoint, operation, request and time; a cancellation comes with the token of
+       the call that it ends
 
     Args:
         arrival: the call.
@@ -66,7 +67,7 @@ def refusal(arrival: Arrival, team: KnownTeam | None, now: float) -> str | None:
     )
     name = team.spec.team
     if arrival.digest is None:
-        return token.signer_problem(read, call, team=name, keys=team.keys)
+        return token.cancel_problem(read, call, team=name, keys=team.keys, now=now)
     return token.problem(read, call, team=name, keys=team.keys, now=now)
 
 

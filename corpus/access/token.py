@@ -24,6 +24,12 @@ VALID_SECONDS = 120
 MAX_VALID_SECONDS = 600
 """No token is valid for longer."""
 
+CANCEL_SECONDS = 31 * 86_400
+"""For so long after it expired a token cancels the wait that it began: the server sends it again with the cancellation.
+
+The longest wait takes 30 days.
+"""
+
 CLOCK_SECONDS = 30
 """By how much the clocks of a team and of Freshet may differ."""
 
@@ -132,6 +138,16 @@ def problem(
     return _time_problem(token.claims, now)
 
 
+def cancel_problem(
+    token: Token, call: Call, *, team: str, keys: Mapping[str, bytes], now: float
+) -> str | None:
+    """Why a token does not cancel an operation: as `problem`, but of any request, and for longer."""
+    signer = signer_problem(token, call, team=team, keys=keys)
+    if signer is not None:
+        return signer
+    return _time_problem(token.claims, now, CANCEL_SECONDS)
+
+
 def signer_problem(
     token: Token, call: Call, *, team: str, keys: Mapping[str, bytes]
 ) -> str | None:
@@ -152,7 +168,9 @@ def signer_problem(
     return None
 
 
-def _time_problem(claims: Mapping[str, Any], now: float) -> str | None:
+def _time_problem(
+    claims: Mapping[str, Any], now: float, longer_seconds: int = 0
+) -> str | None:
     issued, expires = claims.get("iat"), claims.get("exp")
     if not _is_time(issued) or not _is_time(expires):
         return "the token has no time"
@@ -160,7 +178,7 @@ def _time_problem(claims: Mapping[str, Any], now: float) -> str | None:
         return f"the token is valid for more than {MAX_VALID_SECONDS} s"
     if issued > now + CLOCK_SECONDS:
         return "the token is of the future: a clock is wrong"
-    if expires < now - CLOCK_SECONDS:
+    if expires < now - CLOCK_SECONDS - longer_seconds:
         return "the token has expired"
     return None
 

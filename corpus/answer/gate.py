@@ -41,6 +41,7 @@ _RIGHTS = {
     "describe_source": Right.SEARCH,
     "await_fresh": Right.AWAIT,
 }
+_NO_OPERATION = "there is no such operation"
 _Result = StartOperationResultSync[Any] | StartOperationResultAsync
 
 # The team whose call is being answered; its absence is an error, never an answer.
@@ -103,12 +104,22 @@ class Gate(worker.Interceptor):
         return _Gated(next, self)
 
     def admit(
-        self, context: OperationContext, request: Any, links: frozenset[str]
+        self,
+        context: OperationContext,
+        request: Any,
+        links: frozenset[str],
+        workflow_id: str = "",
     ) -> tuple[TeamSpec, Future[None]]:
         """The team that claims a call, and the note about it.
 
+        Args:
+            context: of the call.
+            request: None: the call cancels an operation.
+            links: the namespaces that the server names.
+            workflow_id: of the operation that is cancelled.
+
         Raises:
-            HandlerError: no team does, or the team may not ask for this, or not now.
+            HandlerError: no team does, or the team may not ask for this, or not now; or there is no such operation.
         """
         digest = None if request is None else token.request_digest(request)
         arrival = _arrival(context, links, digest)
@@ -124,6 +135,10 @@ class Gate(worker.Interceptor):
             raise HandlerError(forbidden, type=HandlerErrorType.UNAUTHORIZED)
         if request is not None:
             self._take(arrival, spec)
+        elif not workflow_id.startswith(await_prefix(spec.team)):
+            # Whoever reaches the server directly names any workflow.
+            self._refused(arrival, spec.team, _NO_OPERATION)
+            raise HandlerError(_NO_OPERATION, type=HandlerErrorType.NOT_FOUND)
         decision = Decision(
             team=spec.team,
             namespaces=links,
@@ -224,13 +239,9 @@ class _Gated(worker.NexusOperationInboundInterceptor):
     async def execute_nexus_operation_cancel(
         self, input: worker.ExecuteNexusOperationCancelInput
     ) -> None:
-        """Cancel a wait of this team, and nothing else: whoever reaches the server directly names any workflow."""
-        spec, noted = self._gate.admit(input.ctx, None, frozenset())
+        """Cancel a wait of this team, and nothing else."""
         workflow_id = _workflow_of(input.token)
-        if not workflow_id.startswith(await_prefix(spec.team)):
-            raise HandlerError(
-                "there is no such operation", type=HandlerErrorType.NOT_FOUND
-            )
+        _, noted = self._gate.admit(input.ctx, None, frozenset(), workflow_id)
         await _durable(noted)
         await super().execute_nexus_operation_cancel(input)
 

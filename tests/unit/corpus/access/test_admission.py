@@ -8,6 +8,7 @@ from corpus.access.admission import Arrival, KnownTeam, caller_namespaces, refus
 from corpus.access.keys import add_key, key_file, read_keys
 from corpus.access.team import READING, Right, TeamSpec, team_queue
 from corpus.access.token import Call, sign
+from corpus.answer.requests import MAX_TIMEOUT_SECONDS
 from corpus.errors import ConfigurationError, UnreadableSpecError
 
 KEY = b"k" * 32
@@ -53,10 +54,14 @@ def test_no_other_call_is_claimed(
     assert refusal(arrival(**changed), team, NOW) == why
 
 
-def test_a_cancellation_is_judged_by_its_signer_whatever_its_time() -> None:
-    late = NOW + 86_400
-    assert refusal(arrival(digest=None), TEAM, late) is None
-    assert refusal(arrival(digest=None, token=""), TEAM, late) == "there is no token"
+def test_a_cancellation_comes_as_long_as_a_wait_may_take_with_the_token_of_its_call() -> None:
+    longest = NOW + MAX_TIMEOUT_SECONDS
+    assert refusal(arrival(digest=None), TEAM, longest) is None
+    assert refusal(arrival(digest=None, token=""), TEAM, longest) == "there is no token"
+    later = longest + 2 * 86_400
+    assert refusal(arrival(digest=None), TEAM, later) == "the token has expired"
+    earlier = NOW - 3_600
+    assert "of the future" in (refusal(arrival(digest=None), TEAM, earlier) or "")
 
 
 def test_the_namespace_is_read_from_the_links_of_the_server() -> None:

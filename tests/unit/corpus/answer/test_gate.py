@@ -192,4 +192,13 @@ def test_a_team_cancels_its_own_waits_and_no_other_workflow() -> None:
         error = refused(world.cancel, workflow_id)
         assert error.type is HandlerErrorType.NOT_FOUND
     assert refused(world.cancel, "await:billing:a:1", key=b"x" * 32).message == UNCLAIMED
+    assert refused(world.cancel, "await:billing:a:1", now=NOW - 40 * 86_400).message == UNCLAIMED
     assert len(world.cancelled) == 1
+    # The log says which of them were carried out.
+    assert [decision.refused for decision in world.noted] == [
+        "",
+        *["there is no such operation"] * 5,
+        "the token's signature is wrong",
+        "the token has expired",
+    ]
+    assert {decision.operation for decision in world.noted} == {"cancel await_fresh"}
