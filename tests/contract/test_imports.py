@@ -137,3 +137,29 @@ def test_no_sql_text_in_python() -> None:
         )
     ]
     assert not found
+
+
+def imported(tree: ast.Module) -> set[str]:
+    """The modules that a file imports, with those that they are in."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.update({node.module, *(f"{node.module}.{alias.name}" for alias in node.names)})
+    return names
+
+
+def importing(modules: set[str]) -> list[str]:
+    return [name for name, tree in sources() if imported(tree) & modules]
+
+
+def test_nothing_is_fetched_over_http() -> None:
+    """An address in an event or in a document is kept and shown; whoever fetched it could be led anywhere."""
+    clients = {"urllib.request", "http.client", "requests", "httpx", "aiohttp", "urllib3", "ftplib"}
+    assert importing(clients) == []
+
+
+def test_nothing_is_unpickled() -> None:
+    assert importing({"pickle", "marshal", "shelve", "dill", "cloudpickle"}) == []
+    assert importing({"hashlib"})  # a module that is imported is seen
