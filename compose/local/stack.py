@@ -118,7 +118,7 @@ def without_passwords(url: str) -> str:
 
     values = conninfo_to_dict(url)
     shown = {name: value for name, value in values.items() if name not in _PASSWORDS}
-    return make_conninfo(**shown)
+    return make_conninfo("", **shown)
 
 
 def _resolved_urls(postgres: Part) -> dict[str, str]:
