@@ -1,6 +1,7 @@
 """The worker's side of the program that its processes for documents are forked from (`corpus.limits.forked`)."""
 
 import atexit
+import base64
 import json
 import socket
 import subprocess
@@ -12,10 +13,11 @@ from contextlib import suppress
 from typing import Any
 
 from corpus.errors import DependencyError
-from corpus.limits.messages import HEADER, frame
+from corpus.limits.messages import HEADER, SharedDefinition, frame, pack_plain
 
 _START_SECONDS = 60.0
 _READ_BYTES = 1 << 20
+_MAX_KEPT = 8  # shared values; an installation has few models
 # Nothing of the worker's environment is in the program; it is sent where modules are, and imports no others.
 _PROGRAM = (
     "import sys; sys.path[:] = sys.argv[2:]; "
@@ -79,16 +81,17 @@ class Channel:
 class ForkServer:
     """The program, as the worker sees it; it starts when it is needed, and again where it was ended.
 
-    Args:
+    Attributes:
         preload: modules that its processes need; they are imported once.
     """
 
     def __init__(self, preload: Sequence[str]) -> None:
-        self._preload = preload
+        self.preload = preload
         self._lock = threading.Lock()
         self._program: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._pids: set[int] = set()  # of this program's processes
+        self._kept: set[str] = set()  # keys of the shared values that it holds
 
     def start(
         self, memory_bytes: int, modules: Sequence[str]
@@ -109,14 +112,31 @@ class ForkServer:
         request = {"memory_bytes": memory_bytes, "modules": list(modules)}
         with theirs:
             try:
-                reply = self._ask_again({"start": request}, theirs.fileno())
+                with self._lock:
+                    reply = self._ask_again({"start": request}, theirs.fileno())
+                    pid: int = reply["pid"]
+                    self._pids.add(pid)
             except BaseException:
                 ours.close()
                 raise
-        pid: int = reply["pid"]
-        with self._lock:
-            self._pids.add(pid)
         return pid, ours
+
+    def keep(self, shared: Sequence[SharedDefinition]) -> None:
+        """Hand over shared values, of which the program makes each once, for all processes that start after it.
+
+        Where it lacks their modules, or is a new program by then, a process has to be sent them.
+
+        Raises:
+            DependencyError: the program cannot be started.
+        """
+        with self._lock:
+            new = [one for one in shared if one.key not in self._kept]
+            if not new or len(self._kept) + len(new) > _MAX_KEPT:
+                return
+            message = base64.b64encode(pack_plain(new)).decode("ascii")
+            reply = self._ask_again({"keep": message})
+            if "error" not in reply:
+                self._kept.update(one.key for one in new)
 
     def end(self, pid: int) -> int | None:
         """Kill a process that was started here; return its exit code, None: it ended with the program."""
@@ -132,20 +152,19 @@ class ForkServer:
         with self._lock:
             self._close()
 
-    def _ask_again(self, request: dict[str, Any], descriptor: int) -> dict[str, Any]:
-        """Ask the program, or a new one if it was ended."""
-        with self._lock:
-            if self._control is not None:
-                with suppress(OSError, EOFError):
-                    return self._ask(request, descriptor)
-            self._close()
-            try:
-                self._open()
-                return self._ask(request, descriptor)
-            except (OSError, EOFError) as error:
-                raise DependencyError(
-                    "the program that starts processes for documents was ended"
-                ) from error
+    def _ask_again(self, request: dict[str, Any], *descriptors: int) -> dict[str, Any]:
+        """Ask the program, or a new one if it was ended; the caller holds the lock."""
+        if self._control is not None:
+            with suppress(OSError, EOFError):
+                return self._ask(request, *descriptors)
+        self._close()
+        try:
+            self._open()
+            return self._ask(request, *descriptors)
+        except (OSError, EOFError) as error:
+            raise DependencyError(
+                "the program that starts processes for documents was ended"
+            ) from error
 
     def _open(self) -> None:
         ours, theirs = socket.socketpair()
@@ -167,7 +186,7 @@ class ForkServer:
             )
         ours.settimeout(_START_SECONDS)
         self._control = ours
-        reply = self._ask({"modules": list(self._preload)})
+        reply = self._ask({"modules": list(self.preload)})
         if "error" in reply:
             self._close()
             raise DependencyError(
@@ -180,7 +199,8 @@ class ForkServer:
             raise EOFError
         message = frame(json.dumps(request).encode())
         try:
-            socket.send_fds(control, [message], descriptors)
+            sent = socket.send_fds(control, [message], descriptors)
+            control.sendall(message[sent:])  # what the connection had no room for
             (length,) = HEADER.unpack(_exactly(control, HEADER.size))
             return json.loads(_exactly(control, length))
         except BaseException:
@@ -197,6 +217,7 @@ class ForkServer:
         self._control = None
         self._program = None
         self._pids.clear()
+        self._kept.clear()
 
 
 _servers: dict[tuple[str, ...], ForkServer] = {}

@@ -2,9 +2,11 @@
 
 The fork server is a program of its own: started with an empty environment and one descriptor, it imports modules, and
 then forks on request. So a process for documents starts quickly, and its memory holds nothing of the worker's: no
-setting, no password, no document but those it is sent.
+setting, no password, no document but those it is sent. What documents of all kinds need, as a tokenizer, is made in it
+once.
 """
 
+import base64
 import json
 import os
 import signal
@@ -54,15 +56,33 @@ def main(descriptor: int) -> None:
             _reply(control, error=f"{type(error).__name__}: {error}")
             return
         _reply(control)
+        unpacker = Unpacker()
         while True:
             request, descriptors = _receive(control)
             if "start" in request:
-                _start(control, request["start"], descriptors[0])
+                _start(control, request["start"], descriptors[0], unpacker)
+            elif "keep" in request:
+                _keep(control, request["keep"], unpacker)
             else:
                 _end(control, request["end"])
 
 
-def _start(control: socket.socket, request: dict[str, Any], descriptor: int) -> None:
+def _keep(control: socket.socket, message: str, unpacker: Unpacker) -> None:
+    """Make values that the processes for documents begin with."""
+    try:
+        unpacker.keep(base64.b64decode(message))
+    except Exception as error:
+        _reply(control, error=type(error).__name__)
+    else:
+        _reply(control)
+
+
+def _start(
+    control: socket.socket,
+    request: dict[str, Any],
+    descriptor: int,
+    unpacker: Unpacker,
+) -> None:
     parent = os.getpid()
     child = os.fork()
     if child:
@@ -72,7 +92,7 @@ def _start(control: socket.socket, request: dict[str, Any], descriptor: int) -> 
     code = 1
     try:
         control.close()
-        _serve(descriptor, request, parent)
+        _serve(descriptor, request, parent, unpacker)
         code = 0
     finally:
         os._exit(code)
@@ -103,7 +123,9 @@ def _reply(control: socket.socket, **values: object) -> None:
 # ── a process for documents ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _serve(descriptor: int, request: dict[str, Any], parent: int) -> None:
+def _serve(
+    descriptor: int, request: dict[str, Any], parent: int, unpacker: Unpacker
+) -> None:
     """Work on groups until the worker ends."""
     import_all(request["modules"])
     with (
@@ -112,8 +134,7 @@ def _serve(descriptor: int, request: dict[str, Any], parent: int) -> None:
         suppress(EOFError, OSError),
     ):
         confinement.confine(request["memory_bytes"], parent)
-        _write(writer, b"")
-        unpacker = Unpacker()
+        _write(writer, pack_plain(unpacker.keys))
         while True:
             unpacker.keep(_read(reader))
             group = unpacker.unpack(_read(reader))

@@ -111,6 +111,11 @@ class Unpacker:
         self._definitions = msgspec.msgpack.Decoder(list[SharedDefinition])
         self._decoders: dict[str, msgspec.msgpack.Decoder[Any]] = {}
 
+    @property
+    def keys(self) -> list[str]:
+        """Of the shared values that it has."""
+        return list(self._shared)
+
     def keep(self, message: bytes) -> None:
         """Keep shared values."""
         for sent in self._definitions.decode(message):

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from corpus.errors import DependencyError
 from corpus.limits.fair_queue import FairQueue, QueuedBatch
-from corpus.limits.fork_server import Channel, fork_server
+from corpus.limits.fork_server import Channel, ForkServer, fork_server
 from corpus.limits.messages import (
     Boxed,
     OutcomeMessage,
@@ -57,6 +57,7 @@ class LimitedProcesses:
         self._memory_mb = memory_mb
         self._preload = preload
         self._modules = frozenset(preload)
+        self._places = processes
         self._queue = FairQueue(processes)
         self._lock = threading.Lock()
         self._idle: list[_Process] = []
@@ -115,7 +116,10 @@ class LimitedProcesses:
     ) -> Generator[Result | Overrun]:
         packer = Packer()
         message = packer.pack([Boxed(work) for work in group])
-        with self._queue.acquire(batch), self._process(packer, is_retry) as process:
+        with (
+            self._queue.acquire(batch),
+            self._process(packer, batch.source, is_retry) as process,
+        ):
             process.hand_over(packer, message)
             for outcome in process.run(group, seconds):
                 if _has_died(outcome) and self._is_closed(process):
@@ -127,18 +131,18 @@ class LimitedProcesses:
             return process not in self._running
 
     @contextmanager
-    def _process(self, packer: Packer, is_new: bool) -> Generator["_Process"]:
-        """A process that has the modules for what was packed; a new one, where one that waited may have died."""
-        process = None
+    def _process(
+        self, packer: Packer, source: str, is_new: bool
+    ) -> Generator["_Process"]:
+        """A process that has the modules for what was packed; a new one, where one that waited may have died.
+
+        A process reads documents of one source only: what a document has made of its parser meets no other's.
+        """
         with self._lock:
             self._modules |= packer.modules
-            if self._idle and not is_new:
-                process = self._idle.pop()
-            if process is not None and not process.modules >= packer.modules:
-                process.end()  # it is confined, and can import nothing any more
-                process = None
+            process = None if is_new else self._take_idle(source, packer.modules)
             if process is None:
-                process = _Process(self._memory_mb, self._preload, self._modules)
+                process = self._start(source, packer)
             self._running.add(process)
         try:
             yield process
@@ -150,6 +154,21 @@ class LimitedProcesses:
                     self._idle.append(process)
                 else:
                     process.end()
+
+    def _take_idle(self, source: str, modules: frozenset[str]) -> "_Process | None":
+        """One of the source that waits; it is confined, so it must have imported the modules before."""
+        for process in self._idle:
+            if process.source == source and process.modules >= modules:
+                self._idle.remove(process)
+                return process
+        return None
+
+    def _start(self, source: str, packer: Packer) -> "_Process":
+        """A new process, in the place of the one that has waited longest where there are as many as may be."""
+        if self._idle and len(self._idle) + len(self._running) >= self._places:
+            self._idle.pop(0).end()
+        server = fork_server(self._preload)
+        return _Process(source, server, self._memory_mb, self._modules, packer)
 
 
 def _has_died(outcome: object) -> bool:
@@ -172,23 +191,31 @@ class _Process:
     """One process, as its parent sees it.
 
     Attributes:
+        source: whose documents it reads.
         modules: that it has imported.
         is_idle: whether it waits for documents.
     """
 
     def __init__(
-        self, memory_mb: int, preload: Sequence[str], modules: frozenset[str]
+        self,
+        source: str,
+        server: ForkServer,
+        memory_mb: int,
+        modules: frozenset[str],
+        packer: Packer,
     ) -> None:
+        self.source = source
         self.modules = modules
         self.is_idle = True
         self._memory_mb = memory_mb
-        self._shared: set[str] = set()  # what it was sent already
         self._exit_code: int | None = None
         self._has_ended = False
         self._lock = threading.Lock()
-        self._server = fork_server(preload)
-        further = sorted(modules.difference(preload))
-        self._pid, connection = self._server.start(memory_mb * MEGABYTE, further)
+        self._server = server
+        further = sorted(modules.difference(server.preload))
+        server.keep([packer.definition(key) for key in packer.shared])
+        self._pid, connection = server.start(memory_mb * MEGABYTE, further)
+        self._shared: set[str] = set()  # what it has already
         self._channel = Channel(connection)
         self._has_started = False
 
@@ -238,7 +265,8 @@ class _Process:
         if self._has_started:
             return
         try:
-            self._channel.receive(_START_SECONDS, _SHORT_MESSAGE_BYTES)
+            message = self._channel.receive(_START_SECONDS, _SHORT_MESSAGE_BYTES)
+            self._shared.update(unpack_as(list[str], message))
         except (EOFError, OSError, ValueError) as error:
             self.end()
             raise DependencyError("a process for documents does not start") from error

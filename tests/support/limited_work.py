@@ -28,6 +28,15 @@ def pid(_: str) -> int:
     return os.getpid()
 
 
+def leave(text: str) -> None:
+    """What a document may make of its parser."""
+    os.environ["LEFT"] = text
+
+
+def left(_: str) -> str:
+    return os.environ.get("LEFT", "")
+
+
 def sleep(seconds: str) -> str:
     time.sleep(float(seconds))
     return seconds

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -51,6 +52,26 @@ def test_quick_documents_share_a_process(processes: LimitedProcesses) -> None:
     pids = outcomes(processes, *[Call("pid")] * 100)
     assert len(set(pids)) == 1
     assert pids[0] != os.getpid()
+
+
+def test_a_process_reads_documents_of_one_source(processes: LimitedProcesses) -> None:
+    """What a document of one source leaves in its process is not there for the next source's."""
+    left = outcomes(processes, Call("leave", "mine"), source="a")
+    assert outcomes(processes, Call("left"), source="a") == ["mine"]
+    assert outcomes(processes, Call("left"), source="b") == [""]
+    assert outcomes(processes, Call("left"), source="a") == [""]
+    assert left == [None]
+
+
+def test_each_source_keeps_its_process_where_there_are_enough() -> None:
+    made = LimitedProcesses(2, memory_mb=MEMORY_MB, preload=[limited_work.__name__])
+    with closing(made):
+        pids = [outcomes(made, Call("pid"), source=source)[0] for source in "abab"]
+        assert pids[:2] == pids[2:]
+        assert len(set(pids)) == 2
+        third = outcomes(made, Call("pid"), source="c")[0]
+        assert third not in pids
+        assert not runs(int(str(pids[0])))  # of the source that waited longest
 
 
 @pytest.mark.parametrize(
