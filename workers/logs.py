@@ -10,8 +10,9 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any, cast
 
 from typing_extensions import override
 
@@ -20,6 +21,9 @@ from workers.shown import json_text, shown
 
 logger = logging.getLogger(__name__)
 
+_MAX_DEPTH = 4  # of lists in lists
+_DEEPER = "..."
+_CONTAINERS = (Mapping, list, set, frozenset, tuple)
 _STANDARD = set(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
@@ -72,23 +76,33 @@ def _without_values(record: logging.LogRecord) -> logging.LogRecord:
     worded = copy.copy(record)
     worded.exc_text = None
     for name, value in record.__dict__.items():
-        if isinstance(value, BaseException):
-            setattr(worded, name, public_text(value))
-    arguments = record.args
-    if isinstance(arguments, tuple):
-        worded.args = tuple(_worded(value) for value in arguments)
-    elif isinstance(arguments, Mapping):
-        named = {name: _worded(value) for name, value in arguments.items()}
-        worded.args = named
+        if name not in _STANDARD:
+            setattr(worded, name, _worded(value))
+    worded.args = cast(
+        "tuple[object, ...] | Mapping[str, object]", _worded(record.args)
+    )
     if isinstance(record.msg, BaseException):
         worded.msg = public_text(record.msg)
     return worded
 
 
-def _worded(value: object) -> object:
+def _worded(value: object, depth: int = 0) -> object:
+    """A value whose errors are worded, also those in lists, tuples, sets and mappings."""
     if isinstance(value, BaseException):
         return public_text(value)
-    return value
+    if isinstance(value, _CONTAINERS) and depth > _MAX_DEPTH:
+        return _DEEPER
+    inside = partial(_worded, depth=depth + 1)
+    match value:
+        case Mapping():
+            items = cast("Mapping[object, object]", value).items()
+            return {inside(key): inside(item) for key, item in items}
+        case list() | set() | frozenset():
+            return [inside(item) for item in cast("Iterable[object]", value)]
+        case tuple():
+            return tuple(inside(item) for item in cast("Iterable[object]", value))
+        case _:
+            return value
 
 
 def _formatter(role: str, form: str) -> logging.Formatter:

@@ -66,6 +66,23 @@ def test_the_trace_of_an_error_is_one_field() -> None:
     assert "\n" not in text
 
 
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_no_error_is_shown_raw_wherever_it_is(
+    capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    logs.configure("storer", level="INFO", form=form)
+    error = ValueError("secret row")
+    nested: list[Any] = [error]
+    nested.append(nested)
+    values: list[Any] = [[error], (1, error), {error}, {"a": [{"b": error}]}, {error: 1}, nested]
+    for value in values:
+        logging.getLogger("corpus").info("seen %s", value, extra={"field": value})
+        logging.getLogger("corpus").info("seen %(a)s", {"a": value}, extra={"action": "x"})
+    shown = capsys.readouterr().err
+    assert shown.count("seen") == 2 * len(values)
+    assert "secret row" not in shown
+
+
 def test_what_temporal_adds_is_left_out() -> None:
     assert "temporal_activity" not in formatted(temporal_activity={"a": 1})[1]
 
