@@ -56,17 +56,24 @@ SELECT freshet.secure_schema();
 -- name: sessions_with_excess
 -- Sessions of Freshet's roles whose user has more than it needs. Who is not allowed to see other users' sessions misses
 -- those.
-SELECT DISTINCT split_part(a.application_name, '@', 1) || ' connects as ' || u.rolname || ', which ' || CASE
+SELECT DISTINCT s.session || ' connects as ' || u.rolname || ', which ' || CASE
            WHEN u.rolsuper THEN 'is a superuser'
            WHEN u.rolbypassrls THEN 'passes over row-level security'
-           ELSE 'owns the tables' END AS line
+           WHEN pg_has_role(u.oid, c.relowner, 'USAGE') THEN 'owns the tables'
+           WHEN u.rolcreaterole THEN 'may make roles'
+           WHEN u.rolreplication THEN 'may copy the whole server'
+           ELSE 'may publish' END AS line
 FROM pg_catalog.pg_stat_activity a
+CROSS JOIN LATERAL (SELECT split_part(a.application_name, '@', 1) AS session) s
+CROSS JOIN LATERAL (SELECT split_part(s.session, '-', 2) AS role) r
 JOIN pg_catalog.pg_roles u ON u.oid = a.usesysid
 JOIN pg_catalog.pg_class c ON c.oid = to_regclass('freshet.chunk')
 WHERE a.datname = current_database()
-  AND split_part(split_part(a.application_name, '@', 1), '-', 2) = ANY(
-      '{consumer, orchestrator, preparer, embedder, storer, gateway}')
-  AND (u.rolsuper OR u.rolbypassrls OR pg_has_role(u.oid, c.relowner, 'USAGE'))
+  AND r.role = ANY('{consumer, orchestrator, preparer, embedder, storer, gateway}')
+  AND (u.rolsuper OR u.rolbypassrls OR u.rolcreaterole OR u.rolreplication OR pg_has_role(u.oid, c.relowner, 'USAGE')
+       OR r.role = 'gateway' AND EXISTS (
+              SELECT FROM pg_catalog.pg_roles w
+               WHERE w.rolname = 'freshet_writer' AND pg_has_role(u.oid, w.oid, 'MEMBER')))
 ORDER BY line;
 
 -- name: owns_tables

@@ -299,6 +299,20 @@ def test_logins_of_the_processes_are_made_with_what_they_need(
                 with connect(database_url, application="freshet-storer") as storer:
                     lines = sessions_with_excess(storer)
                     assert [line for line in lines if "freshet-storer" in line]
+                with (
+                    connect(writer_url, application="freshet-storer"),
+                    connect(writer_url, application="freshet-gateway-search"),
+                    connect(gateway_url, application="freshet-gateway-log"),
+                ):
+                    lines = sessions_with_excess(publishing.connection)
+                    # A database of the server's superuser; sessions of other tests are not of this database.
+                    own = [line for line in lines if name in line]
+                    assert own == [f"freshet-gateway-search connects as {name}, which may publish"]
+                admin.execute(f"ALTER ROLE {name} CREATEROLE".encode())
+                with connect(writer_url, application="freshet-consumer"):
+                    lines = sessions_with_excess(publishing.connection)
+                    assert f"freshet-consumer connects as {name}, which may make roles" in lines
+                admin.execute(f"ALTER ROLE {name} NOCREATEROLE".encode())
             with connect(gateway_url) as gateway:
                 assert held_roles(gateway).roles == [GATEWAY]
                 assert documents(gateway) == set()
