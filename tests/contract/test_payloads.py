@@ -189,7 +189,7 @@ def payloads_in(history: Any) -> Iterator[str]:
 
 async def test_every_recorded_batch_has_an_order() -> None:
     orders = [(await decoded(BatchInput, value)).order for value in recorded_inputs()]
-    assert {type(order) for order in orders} == {Ingest, Expire}
+    assert {type(order) for order in orders} == {Ingest, Expire, Erase}
 
 
 async def test_a_state_that_an_older_run_continues_with_decodes() -> None:

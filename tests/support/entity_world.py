@@ -291,7 +291,7 @@ class World:
                 child.fail(application_error("PositionGapError", gap))
                 return
             moved = self._move(order.refs)
-        else:
+        elif isinstance(order, Expire):
             self.expired.append(order.request_id)
         self.published.append(child.number)
         if moved:
