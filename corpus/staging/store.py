@@ -1,7 +1,8 @@
 """The staging store (claim check): a folder or an object store, by URL.
 
 A write is atomic (a temporary name, then a move); a read verifies the checksum that came with the pointer. In a folder,
-links are not followed (`corpus.staging.folder`).
+links are not followed (`corpus.staging.folder`). Where payload keys are set, files are encrypted
+(`corpus.staging.sealing`).
 """
 
 import hashlib
@@ -18,8 +19,10 @@ from obstore.store import LocalStore, ObjectStore, from_url
 
 from corpus.batch import BatchRef, StagedFile
 from corpus.disclosure.error_text import service_text
+from corpus.disclosure.key_ring import SETTING
 from corpus.errors import ConfigurationError, DependencyError, StagedFileError
 from corpus.staging.folder import Folder
+from corpus.staging.sealing import ADDED_BYTES, Sealing, is_sealed
 
 _OWNER_ONLY = 0o700
 _SHOWN_DIGITS = 12  # of a checksum, in messages
@@ -46,13 +49,15 @@ class StagingStore:
     Args:
         url: `file:///folder`, `s3://bucket/prefix`, or another URL that obstore knows. A folder that does not exist is
             created, readable by its owner only.
+        sealing: encrypts what is put; None: files are plain, and encrypted ones cannot be read.
 
     Raises:
         ConfigurationError: the URL is wrong, or its folder cannot be created.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, sealing: Sealing | None = None) -> None:
         self.url = url
+        self._sealing = sealing
         try:
             self._folder = _folder_of(url)
             self._store = _open(url, self._folder)
@@ -61,20 +66,30 @@ class StagingStore:
                 f"staging store {url!r} cannot be opened: {service_text(error)}"
             ) from error
 
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether files are encrypted when they are put."""
+        return self._sealing is not None
+
     def put(self, name: str, content: bytes, *, rows: int) -> StagedFile:
-        """Write one file; a repeated write of the same name and content changes nothing.
+        """Write one file; a repeated write of the same name and content changes nothing that a reader sees.
+
+        The pointer is of the content, whether or not the file is encrypted.
 
         Raises:
-            DependencyError: the store does not accept it (full, gone, not allowed).
+            DependencyError: the store does not accept it (full, gone, not allowed); or no key can be kept for it.
         """
+        written = content
+        if self._sealing is not None:
+            written = self._sealing.seal(name, content)
         with self._errors_translated(f"write {name}"):
-            obstore.put(self._store, name, content)
+            obstore.put(self._store, name, written)
         return StagedFile(
             url=name, sha256=_digest(content), rows=rows, file_bytes=len(content)
         )
 
     def create(self, name: str, content: bytes) -> None:
-        """Write a file where there is none; one that is there stays as it is.
+        """Write a file where there is none, never encrypted; one that is there stays as it is.
 
         Raises:
             DependencyError: the store does not accept it (full, gone, not allowed).
@@ -116,9 +131,22 @@ class StagingStore:
         """Read one file without a pointer, so unverified; None: it is not there.
 
         Raises:
-            StagedFileError: it has more bytes, or it is a link, a folder, a pipe or a device.
-            DependencyError: the store does not answer.
+            StagedFileError: it has more bytes, or it is a link, a folder, a pipe or a device; or its key is destroyed.
+            DependencyError: the store does not answer; or the file is encrypted, and this process lacks its key.
         """
+        content = self._read(name, max_bytes + ADDED_BYTES)
+        if content is None:
+            return None
+        if not is_sealed(content):
+            _check_size(name, len(content), max_bytes)
+            return content
+        if self._sealing is None:
+            raise DependencyError(
+                f"staged file {name} is encrypted, and this process has no payload keys; set {SETTING}"
+            )
+        return self._sealing.unseal(name, content)
+
+    def _read(self, name: str, max_bytes: int) -> bytes | None:
         with self._errors_translated(f"read {name}"):
             if self._folder is not None:
                 return self._folder.read(name, max_bytes)
@@ -126,15 +154,11 @@ class StagingStore:
                 stored = obstore.get(self._store, name)
             except FileNotFoundError:
                 return None
-            size = stored.meta["size"]
-            if size > max_bytes:
-                raise StagedFileError(
-                    f"staged file {name} has {size:,} bytes; {max_bytes:,} are the most"
-                )
+            _check_size(name, stored.meta["size"], max_bytes)
             return bytes(stored.bytes())
 
     def delete(self, names: Sequence[str]) -> int:
-        """Remove files; a missing file is not an error.
+        """Remove files, and before them their keys; a missing file is not an error.
 
         Returns:
             How many names lead through a link, and were left alone.
@@ -144,6 +168,8 @@ class StagingStore:
         """
         if not names:
             return 0
+        if self._sealing is not None:
+            self._sealing.destroy(names)
         with self._errors_translated(f"remove {len(names)} files"):
             if self._folder is not None:
                 return _delete_in(self._folder, names)
@@ -218,6 +244,13 @@ def _delete_in(folder: Folder, names: Sequence[str]) -> int:
         except StagedFileError:
             left += 1
     return left
+
+
+def _check_size(name: str, size: int, max_bytes: int) -> None:
+    if size > max_bytes:
+        raise StagedFileError(
+            f"staged file {name} has {size:,} bytes; {max_bytes:,} are the most"
+        )
 
 
 def _digest(content: bytes) -> str:

@@ -53,6 +53,7 @@ class OldFiles:
         default_factory=dict[str, list[StoredFile]]
     )
     unknown: int = 0  # files whose names are not Freshet's; they stay
+    listed: list[str] = field(default_factory=list[str])  # names of all files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,12 +100,16 @@ class Sweeper:
             age = _age(file, ages) if min_age is None else min_age
             if file.written_at <= now - age:
                 old.append(file)
-        return sort_files(old, progress)
+        sorted_files = sort_files(old, progress)
+        sorted_files.listed = [file.name for file in stored]
+        return sorted_files
 
     def remove(
         self, old: OldFiles, held: Mapping[str, Collection[str] | None]
     ) -> SweptFiles:
         """Remove what is settled, and what no entity holds, and record it (`freshet sweeps`).
+
+        Keys of files that there are not, as of a write that failed, go with it.
 
         Args:
             old: as `find` returned it.
@@ -129,6 +134,7 @@ class Sweeper:
         )
         with database_errors_translated(), self._pool.connection() as connection:
             connection.execute(query("record_sweep"), asdict(swept))
+            connection.execute(query("destroy_lost_keys"), {"names": old.listed})
         return swept
 
 

@@ -30,6 +30,7 @@ from corpus.batch import (
 )
 from corpus.clean.cleaner import Cleaner
 from corpus.database import connect, open_pool
+from corpus.disclosure.key_ring import KeyRing
 from corpus.embed.spaces import SpaceRegistry
 from corpus.embed.step import EmbedStep
 from corpus.errors import MissingVectorError, StalePreparationError
@@ -38,6 +39,7 @@ from corpus.publish.publisher import Publisher
 from corpus.service import SearchHit, SearchRequest
 from corpus.source import FreshnessSpec, SourceSpec
 from corpus.sql import query
+from corpus.staging.sealing import Sealing
 from corpus.staging.store import StagingStore
 from ingest.decode.staged_content import content_of
 from ingest.event import KafkaRecord
@@ -96,6 +98,7 @@ class Pipeline:
         source: str = "s",
         cleaner: Cleaner | None = None,
         embedder: Any = None,
+        payload_keys: dict[str, bytes] | None = None,
         **spec: Any,
     ) -> None:
         self.database_url = database_url
@@ -103,7 +106,9 @@ class Pipeline:
         self.embedder = embedder or HashEmbedder()
         self._own_cleaner = cleaner is None
         self.cleaner = cleaner or Cleaner(processes=1)
-        self.store = StagingStore(folder.as_uri())
+        self.key_pool = open_pool(database_url, size=1)
+        sealing = Sealing(self.key_pool, KeyRing(payload_keys)) if payload_keys else None
+        self.store = StagingStore(folder.as_uri(), sealing)
         self.pool = open_pool(database_url, size=4)
         self.connection = connect(database_url)
         self.preparer = Preparer(
@@ -133,6 +138,7 @@ class Pipeline:
     ) -> None:
         self.connection.close()
         self.pool.close()
+        self.key_pool.close()
         if self._own_cleaner:
             self.cleaner.__exit__(kind, error, trace)
 

@@ -147,7 +147,8 @@ class Settings:
     payload_keys: Annotated[
         str,
         Setting(
-            "file of payload encryption keys, one `id=base64` per line, newest first; empty: payloads are plain",
+            "file of encryption keys, for payloads and staged files, one `id=base64` per line, newest first; "
+            "empty: they are plain",
             secret=True,
         ),
     ]

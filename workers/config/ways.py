@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from corpus.errors import ConfigurationError
+from corpus.staging.sealing import Sealing
 from corpus.staging.store import StagingStore
 from workers.config.addresses import temporal_profile
 from workers.config.settings import Settings
@@ -183,11 +184,15 @@ def require_safe(settings: Settings, kinds: Collection[str] = KINDS) -> None:
         )
 
 
-def open_staging(settings: Settings) -> StagingStore:
+def open_staging(settings: Settings, sealing: Sealing | None = None) -> StagingStore:
     """The staging store, if the way to it is safe.
+
+    Args:
+        settings: of this process.
+        sealing: encrypts its files; None: they are plain.
 
     Raises:
         ConfigurationError: it is not, or the URL is wrong.
     """
     require_safe(settings, ("staging",))
-    return StagingStore(settings.staging_url)
+    return StagingStore(settings.staging_url, sealing)

@@ -24,13 +24,13 @@ from ingest.hand_over import hand_over
 from ingest.kafka import Cluster, properties
 from ingest.source_state import SourceState
 from workers.config.settings import Settings, kafka_properties
-from workers.config.ways import open_staging
 from workers.installation import group_of
 from workers.roles import metrics, start
 from workers.roles.credentials import Credentials, keep_current
 from workers.roles.figures import PoolFigures, Update, background
 from workers.roles.run import mark_ready, on_signal
 from workers.roles.watch import end_of
+from workers.staging import staging_store
 from workers.temporal.client import temporal
 from workers.tracing.switch import staging_span
 
@@ -65,16 +65,19 @@ async def consume(settings: Settings) -> None:
     async def state_of(source: str) -> SourceState | None:
         return await running_state(client, source)
 
-    with open_pool(
-        settings.database_url,
-        size=_CONNECTIONS,
-        application="freshet-consumer",
-        limits=SHORT_LIMITS,
-    ) as pool:
+    with (
+        staging_store(settings, "consumer") as staging,
+        open_pool(
+            settings.database_url,
+            size=_CONNECTIONS,
+            application="freshet-consumer",
+            limits=SHORT_LIMITS,
+        ) as pool,
+    ):
         consumer = SourceConsumer(
             marked_properties(of_group, installation.mark),
             Positions(pool, cluster),
-            open_staging(settings),
+            staging,
             hand_batch_over,
             state_of,
             staging_span(),

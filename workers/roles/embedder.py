@@ -10,11 +10,11 @@ from corpus.activities import EmbedActivities
 from corpus.database import EMBEDDER_LIMITS, open_pool
 from corpus.embed.step import EmbedStep
 from workers.config.settings import Settings
-from workers.config.ways import open_staging
 from workers.roles import auditing, metrics
 from workers.roles.figures import ModelFigures, PoolFigures, background
 from workers.roles.models import LoadedModels, load_configured
 from workers.roles.run import activity_worker, serve
+from workers.staging import staging_store
 from workers.temporal.client import temporal
 
 # Batches side by side, so that a small one need not wait for the end of large ones. The model takes one shard at a
@@ -32,16 +32,19 @@ async def run(settings: Settings) -> None:
     """Embed texts until SIGTERM or SIGINT."""
     client = await temporal(settings)
     models = LoadedModels(settings)
-    with open_pool(
-        settings.database_url,
-        size=_CONNECTIONS,
-        application="freshet-embedder",
-        limits=EMBEDDER_LIMITS,
-    ) as pool:
+    with (
+        staging_store(settings, "embedder") as staging,
+        open_pool(
+            settings.database_url,
+            size=_CONNECTIONS,
+            application="freshet-embedder",
+            limits=EMBEDDER_LIMITS,
+        ) as pool,
+    ):
         await asyncio.to_thread(load_configured, settings, models)
         meter = metrics.meter()
         step = EmbedStep(
-            store=open_staging(settings),
+            store=staging,
             pool=pool,
             embedder_of=models.with_fingerprint,
             shard=settings.embed_shard,

@@ -9,10 +9,10 @@ from corpus.prepare import divide
 from corpus.prepare.preparer import Preparer
 from ingest.decode.staged_content import content_of
 from workers.config.settings import Settings
-from workers.config.ways import open_staging
 from workers.roles import auditing, metrics
 from workers.roles.figures import PoolFigures, background
 from workers.roles.run import activity_worker, serve
+from workers.staging import staging_store
 from workers.temporal.client import temporal
 
 # Batches side by side; most of them wait for a process. A source has at most `max_in_flight` of them.
@@ -24,6 +24,7 @@ async def run(settings: Settings) -> None:
     """Prepare batches until SIGTERM or SIGINT."""
     client = await temporal(settings)
     with (
+        staging_store(settings, "preparer") as staging,
         open_pool(
             settings.database_url, size=_CONNECTIONS, application="freshet-preparer"
         ) as pool,
@@ -34,7 +35,7 @@ async def run(settings: Settings) -> None:
         ) as cleaner,
     ):
         preparer = Preparer(
-            store=open_staging(settings),
+            store=staging,
             pool=pool,
             cleaner=cleaner,
             spaces=SpaceRegistry(),

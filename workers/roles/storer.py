@@ -13,12 +13,12 @@ from corpus.purge.activities import PurgeActivities
 from corpus.purge.purger import Purger
 from corpus.staging.sweep import Sweeper
 from workers.config.settings import Settings
-from workers.config.ways import open_staging
 from workers.roles import auditing, metrics
 from workers.roles.figures import PoolFigures, background
 from workers.roles.run import activity_worker, serve
 from workers.roles.space_indexes import keep_indexes_built
 from workers.roles.sweeping import entities, finish_erasures, sweep_again_and_again
+from workers.staging import staging_store
 from workers.temporal.client import temporal
 
 _THREADS = 4  # each with a connection; sweeping and erasing share another
@@ -27,13 +27,15 @@ _THREADS = 4  # each with a connection; sweeping and erasing share another
 async def run(settings: Settings) -> None:
     """Publish until SIGTERM or SIGINT."""
     client = await temporal(settings)
-    with open_pool(
-        settings.database_url,
-        size=_THREADS + 1,
-        application="freshet-storer",
-        limits=STORER_LIMITS,
-    ) as pool:
-        staging = open_staging(settings)
+    with (
+        staging_store(settings, "storer") as staging,
+        open_pool(
+            settings.database_url,
+            size=_THREADS + 1,
+            application="freshet-storer",
+            limits=STORER_LIMITS,
+        ) as pool,
+    ):
         publisher = Publisher(store=staging, pool=pool)
         store = PublishActivities(
             publish=publisher.publish,

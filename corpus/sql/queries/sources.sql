@@ -164,6 +164,25 @@ SELECT s.source, s.last_batch, p.topic, p.partition, p.next_offset,
 INSERT INTO freshet.staging_sweep (removed, removed_bytes, needed, unknown)
 VALUES (%(removed)s::bigint, %(removed_bytes)s::bigint, %(needed)s::bigint, %(unknown)s::bigint);
 
+-- name: staged_key
+-- The key of a staged file, made where there is none; a repeated write uses the one that is there.
+INSERT INTO freshet.staged_key AS k (name, key_id, sealed_key) VALUES (%(name)s, %(key_id)s, %(sealed_key)s)
+ON CONFLICT (name) DO UPDATE SET made_at = now() RETURNING k.key_id, k.sealed_key;
+
+-- name: find_key
+-- The key of a staged file.
+SELECT key_id, sealed_key FROM freshet.staged_key WHERE name = %(name)s;
+
+-- name: destroy_keys
+-- Remove the keys of staged files: what they encrypt is unreadable from then on, also in copies.
+DELETE FROM freshet.staged_key WHERE name = ANY(%(names)s::text[]);
+
+-- name: destroy_lost_keys
+-- Remove the keys of staged files that are not in a listing that is younger than they are by far.
+DELETE FROM freshet.staged_key
+WHERE made_at < now() - interval '1 day' AND NOT EXISTS (
+    SELECT FROM unnest(%(names)s::text[]) AS listed WHERE listed = staged_key.name);
+
 -- name: list_sweeps
 -- Newest sweeps of the staging store.
 SELECT swept_at, removed, removed_bytes, needed, unknown FROM freshet.staging_sweep
