@@ -16,6 +16,7 @@ from psycopg_pool import ConnectionPool
 from corpus.database import Connection, database_errors_translated, fetch_all, fetch_one
 from corpus.erase.receipt import signed
 from corpus.erase.staged import HoldingFiles, holding_files
+from corpus.erase.stores import remove_from_stores
 from corpus.sql import query
 from corpus.staging.store import StagingStore
 from corpus.staging.sweep import SourceProgress
@@ -62,6 +63,7 @@ class _ForReceipt:
     removed: dict[str, int]
     probes: dict[str, int]
     staged_files: int
+    staged_keys: int
     installation: str
     signing_key: bytes
     finished_at: datetime
@@ -86,8 +88,8 @@ class EraseFinisher:
 
         1. remove the vectors that no chunk needs
         2. of each erasure, remove the staged files that no batch needs
-        3. where none is left: remove the vectors of the batches that were in flight, look once more, and write the
-           receipt
+        3. where none is left: remove what batches and audits that were in flight have brought, look once more, and
+           write the receipt
 
         Raises:
             DependencyError: PostgreSQL or the staging store does not answer.
@@ -112,11 +114,11 @@ class EraseFinisher:
         # Step 3.
         with database_errors_translated(), self._pool.connection() as connection:
             if not holding.needed:
-                connection.execute(query("queue_later_texts"), asdict(erasure))
-                _remove_vectors(connection)
+                _remove_later(connection, erasure)
             why = _why_not_yet(connection, erasure, holding)
             if not why:
-                return _write_receipt(connection, erasure)
+                is_encrypted = self._store.is_encrypted
+                return _write_receipt(connection, erasure, is_encrypted=is_encrypted)
             values = {"erasure": erasure.erasure, "waits_for": why}
             connection.execute(query("erasure_waits"), values)
         return False
@@ -144,6 +146,22 @@ def _remove_vectors(connection: Connection) -> None:
         connection.execute(query("erase_vectors"))
 
 
+def _remove_later(connection: Connection, erasure: Unfinished) -> None:
+    """Remove what was prepared, or read, before the erasure and written after it."""
+    with connection.transaction():
+        removed = remove_from_stores(
+            connection,
+            erasure.document_ids,
+            source=erasure.source,
+            published_at=erasure.erased_at,
+            erasure=erasure.erasure,
+        )
+        counts = {"erasure": erasure.erasure, "removed": json.dumps(removed)}
+        connection.execute(query("count_later"), counts)
+    connection.execute(query("queue_later_texts"), asdict(erasure))
+    _remove_vectors(connection)
+
+
 def _why_not_yet(
     connection: Connection, erasure: Unfinished, holding: HoldingFiles
 ) -> str:
@@ -168,7 +186,9 @@ def _remains(connection: Connection, erasure: Unfinished) -> dict[str, int]:
     return {row.way: row.found for row in rows}
 
 
-def _write_receipt(connection: Connection, erasure: Unfinished) -> bool:
+def _write_receipt(
+    connection: Connection, erasure: Unfinished, *, is_encrypted: bool
+) -> bool:
     """Write the receipt, once; False: another storer has written it."""
     values: dict[str, Any] = {"erasure": erasure.erasure}
     with connection.transaction():
@@ -177,7 +197,9 @@ def _write_receipt(connection: Connection, erasure: Unfinished) -> bool:
         )
         if row is None:
             return False
-        receipt = signed(_content(row, _remains(connection, erasure)), row.signing_key)
+        remains = _remains(connection, erasure)
+        content = _content(row, remains, is_encrypted=is_encrypted)
+        receipt = signed(content, row.signing_key)
         values["receipt"] = json.dumps(receipt)
         values["finished_at"] = row.finished_at
         connection.execute(query("write_receipt"), values)
@@ -191,7 +213,9 @@ def _write_receipt(connection: Connection, erasure: Unfinished) -> bool:
     return True
 
 
-def _content(row: _ForReceipt, remains: dict[str, int]) -> dict[str, Any]:
+def _content(
+    row: _ForReceipt, remains: dict[str, int], *, is_encrypted: bool
+) -> dict[str, Any]:
     """What the receipt says; no id of a document."""
     return {
         "erasure": row.erasure,
@@ -205,7 +229,13 @@ def _content(row: _ForReceipt, remains: dict[str, int]) -> dict[str, Any]:
         "requested_at": row.requested_at.isoformat(),
         "erased_at": row.erased_at.isoformat(),
         "finished_at": row.finished_at.isoformat(),
-        "removed": {"vectors": 0, **row.removed, "staged_files": row.staged_files},
+        "removed": {
+            "vectors": 0,
+            **row.removed,
+            "staged_files": row.staged_files,
+            "staged_keys": row.staged_keys,
+        },
         "found_afterwards": {**row.probes, **remains},
+        "staging_store": "encrypted" if is_encrypted else "plain",
         "out_of_reach": row.out_of_reach,
     }

@@ -16,14 +16,20 @@ _ELSEWHERE = (
         detail="`VACUUM freshet.document, freshet.chunk, freshet.embedding, freshet.dead_letter` frees the pages.",
     ),
     OutOfReach(
-        store="backups of PostgreSQL, Kafka and the staging store",
+        store="backups of PostgreSQL and Kafka",
         until="they are deleted",
         detail="Erase again after one was restored.",
     ),
     OutOfReach(
-        store="blocks of the staging store's disk, versions in an object store",
-        until="they are written again, or expire",
-        detail="Freshet does not encrypt staged files, so there is no key to destroy.",
+        store="blocks, versions, copies and backups of the staging store",
+        until="they are written again, expire, or are deleted",
+        detail="Files that were staged with payload keys are unreadable: the key of each was destroyed with it. "
+        "Whoever has the payload keys and a backup of PostgreSQL from when a file was there reads it.",
+    ),
+    OutOfReach(
+        store="access log: reasons of commands, digests of ids and queries, and their text where the source keeps it",
+        until=_NEVER,
+        detail="Its rows are chained, so none can be changed.",
     ),
     OutOfReach(
         store="notices, search answers and exports that others have received",

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import polars as pl
 
-from corpus.erase.remembered import names_of
+from corpus.erase.remembered import names_of, quoted
 from corpus.errors import StagedFileError
 from corpus.staging.frames import read_columns
 from corpus.staging.layout import StagedRange, parse_name
@@ -57,11 +57,41 @@ def holding_files(
     sorted_files = sort_files(files, progress)
     removable = [file.name for file in sorted_files.settled]
     holding = HoldingFiles(removable=removable)
-    names = frozenset(document_id.encode() for document_id in document_ids)
+    erased = _Erased.of(document_ids)
     for file in _undecided(sorted_files):
-        if _is_older(file, erased_at) and _holds(store, file.name, names):
+        if _is_older(file, erased_at) and _holds(store, file.name, erased):
             holding.needed.append(file.name)
     return holding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Erased:
+    """By what records of erased documents are known."""
+
+    names: frozenset[bytes]  # the ids
+    spellings: frozenset[bytes]  # as JSON has them, in records that cannot be read
+
+    @classmethod
+    def of(cls, document_ids: Collection[str]) -> "_Erased":
+        names = frozenset(document_id.encode() for document_id in document_ids)
+        spellings = frozenset[bytes]().union(*map(quoted, document_ids))
+        return cls(names=names, spellings=spellings)
+
+    def has(
+        self,
+        outcome: str,
+        document_id: str | None,
+        key: bytes | None,
+        value: bytes | None,
+    ) -> bool:
+        """Whether a row of events is of one of them."""
+        names = names_of(outcome, document_id, key, value)
+        if not self.names.isdisjoint(names):
+            return True
+        if document_id is not None:
+            return False
+        # An unreadable record, of which publishing makes a dead letter: it may quote the id somewhere.
+        return any(spelling in name for name in names for spelling in self.spellings)
 
 
 def _undecided(files: OldFiles) -> Iterable[StoredFile]:
@@ -75,7 +105,7 @@ def _is_older(file: StoredFile, erased_at: datetime) -> bool:
     return not is_events or file.written_at <= erased_at
 
 
-def _holds(store: StagingStore, name: str, names: frozenset[bytes]) -> bool:
+def _holds(store: StagingStore, name: str, erased: _Erased) -> bool:
     part = name.rpartition("/")[2].partition("-")[0]
     is_events = isinstance(parse_name(name), StagedRange)
     if not is_events and part not in _NAMING_PARTS:
@@ -86,19 +116,20 @@ def _holds(store: StagingStore, name: str, names: frozenset[bytes]) -> bool:
     try:
         frame = read_columns(store, name, columns)
     except StagedFileError as error:
+        if error.is_missing:  # its key is destroyed
+            return False
         # Its batch names the reason, and the sweep removes it.
         context = {"action": "staged_file_unread", "file": name, "error": str(error)}
         logger.warning("a staged file cannot be read", extra=context)
         return True
     if frame is None:  # published meanwhile
         return False
-    return any(not names.isdisjoint(found) for found in _names_in(frame))
+    return _holds_any(frame, erased)
 
 
-def _names_in(frame: pl.DataFrame) -> Iterable[Iterable[bytes]]:
+def _holds_any(frame: pl.DataFrame, erased: _Erased) -> bool:
     if frame.columns == ["document_id"]:
-        for document_id in frame["document_id"].unique().drop_nulls():
-            yield {document_id.encode()}
-        return
-    for row in frame.select(_EVENT_COLUMNS).iter_rows():
-        yield names_of(*row)
+        ids = frame["document_id"].unique().drop_nulls()
+        return any(document_id.encode() in erased.names for document_id in ids)
+    rows = frame.select(_EVENT_COLUMNS).iter_rows()
+    return any(erased.has(*row) for row in rows)

@@ -9,6 +9,7 @@ from psycopg.rows import class_row, scalar_row
 
 from corpus.batch import BatchKind, BatchReport, Erase
 from corpus.erase.remembered import RULE, has_erased
+from corpus.erase.stores import remove_from_stores
 from corpus.publish.ledger import Counts, record_batch, report
 from corpus.publish.transaction import PublishTransaction
 
@@ -16,14 +17,6 @@ from corpus.publish.transaction import PublishTransaction
 # for by their ids.
 _SAMPLES = 3
 _MODES = ("vector", "text", "hybrid")
-# Store -> the query that removes from it, and returns how many rows it has changed.
-_STORES = {
-    "dead_letters": "erase_dead_letters",
-    "outcomes": "erase_outcomes",
-    "audit_findings": "erase_findings",
-    "audit_records": "erase_audit_records",
-    "corrections": "erase_corrections",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +41,7 @@ class _RemovedChunks:
 
     removed: int
     visible: int
-    vectors: int  # that no other chunk holds
+    vectors: int  # that nothing else holds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,10 +93,8 @@ def erase(transaction: PublishTransaction, order: Erase) -> BatchReport:
         "versions": documents.removed,
         "chunks": chunks.removed,
         "vectors": chunks.vectors,
+        **_remove_from_stores(transaction, order, ordered.document_ids),
     }
-    for store, name in _STORES.items():
-        removed[store] = transaction.execute(name, **values)
-    removed["mentions"] = transaction.fetch_one(scalar_row, "erase_mentions", **values)
     # Step 4.
     probes = _probe(transaction, values, samples)
     # Step 5.
@@ -122,6 +113,18 @@ def erase(transaction: PublishTransaction, order: Erase) -> BatchReport:
         **named,
     )
     return report(batch, BatchKind.ERASURE, counts, transaction.published_at)
+
+
+def _remove_from_stores(
+    transaction: PublishTransaction, order: Erase, document_ids: Sequence[str]
+) -> dict[str, int]:
+    return remove_from_stores(
+        transaction.connection,
+        document_ids,
+        source=transaction.batch.source,
+        published_at=transaction.published_at,
+        erasure=order.erasure,
+    )
 
 
 def _probe(

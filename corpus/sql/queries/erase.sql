@@ -18,19 +18,22 @@ FROM freshet.search(%(embedding)s::vector, %(text)s::text, 10, %(mode)s::text, %
 WHERE f.source = %(source)s AND f.document_id = ANY(%(document_ids)s::text[]);
 
 -- name: remember_erased
--- Keyed hashes of the ids, so that nothing brings the documents back.
-INSERT INTO freshet.erased_document AS known (source, document_hash, erasure, access_id, erased_at)
-SELECT %(source)s, freshet.erased_hash(%(source)s, convert_to(id, 'UTF8')), %(erasure)s::uuid, h.access_id,
+-- Keyed hashes of the ids, so that nothing brings the documents back, and of the groups that could read them.
+INSERT INTO freshet.erased_document AS known (source, document_hash, erasure, group_hashes, erased_at)
+SELECT %(source)s, freshet.erased_hash(%(source)s, convert_to(id, 'UTF8')), %(erasure)s::uuid,
+       CASE WHEN a.access_id IS NOT NULL THEN ARRAY(
+           SELECT freshet.erased_hash(%(source)s, convert_to(g, 'UTF8')) FROM unnest(a.acl) AS g) END,
        %(published_at)s
 FROM unnest(%(document_ids)s::text[]) AS id
 LEFT JOIN freshet.document h ON h.source = %(source)s AND h.document_id = id AND h.is_head
+LEFT JOIN freshet.access_list a ON a.access_id = h.access_id
 ON CONFLICT (source, document_hash) DO UPDATE
 SET erasure = excluded.erasure, erased_at = excluded.erased_at, lifted_at = NULL, lifted_by = NULL, lift_reason = NULL,
-    access_id = coalesce(excluded.access_id, known.access_id);
+    group_hashes = coalesce(excluded.group_hashes, known.group_hashes);
 
 -- name: erase_chunks
 -- Remove the chunks, their vectors, search texts and entries in the indexes with them; `vectors` are those of which no
--- other document has a copy.
+-- other chunk has a copy. One that the embedding store has, too, is counted when it goes there.
 WITH gone AS (
     DELETE FROM freshet.chunk WHERE source = %(source)s AND document_id = ANY(%(document_ids)s::text[])
     RETURNING chunk_id, space_id, text_sha256, visible_to IS NULL AS is_visible
@@ -47,6 +50,8 @@ SELECT count(*) AS removed, count(*) FILTER (WHERE is_visible) AS visible, (
                SELECT FROM freshet.chunk c
                WHERE c.space_id = g.space_id AND c.text_sha256 = g.text_sha256 AND c.has_wrong_vector IS NULL
                  AND NOT (c.source = %(source)s AND c.document_id = ANY(%(document_ids)s::text[])))
+             AND NOT EXISTS (
+               SELECT FROM freshet.embedding e WHERE e.space_id = g.space_id AND e.text_sha256 = g.text_sha256)
        ) AS vectors
 FROM gone;
 
@@ -62,8 +67,8 @@ SELECT count(*) AS removed, count(*) FILTER (WHERE is_visible) AS visible FROM g
 -- Remove the dead letters of the documents: by id, by key, and, where their own document could not be read, those whose
 -- bytes name one of the ids. Of the latter, a keyed hash is remembered, so that a replay does not make them again.
 WITH named AS MATERIALIZED (
-    SELECT id, convert_to(id, 'UTF8') AS plain, convert_to(to_json(id)::text, 'UTF8') AS quoted
-    FROM unnest(%(document_ids)s::text[]) AS id
+    SELECT id, convert_to(id, 'UTF8') AS plain, quoted
+    FROM unnest(%(quoted_ids)s::text[], %(quotes)s::bytea[]) AS quote (id, quoted)
 ), chosen AS MATERIALIZED (
     SELECT l.dead_letter, l.value, l.document_id IS NULL AS is_unread,
            coalesce(l.document_id, (
@@ -113,6 +118,13 @@ WITH gone AS (
 )
 UPDATE freshet.batch b SET reason = '(erased)' FROM gone WHERE b.source = %(source)s AND b.batch = gone.batch;
 
+-- name: erase_access_lists
+-- Remove the access lists that no document of the source has any more: a group may be named for a person. Chunks have none
+-- that their documents do not have.
+DELETE FROM freshet.access_list a
+WHERE a.source = %(source)s AND NOT EXISTS (
+    SELECT FROM freshet.document d WHERE d.source = a.source AND d.access_id = a.access_id);
+
 -- name: erase_mentions
 -- Take the ids out of what was written for people: reasons, errors and details that quote them.
 WITH sources AS (
@@ -143,10 +155,17 @@ WITH sources AS (
 ), purges AS (
     UPDATE freshet.purge SET error = freshet.without_ids(error, %(document_ids)s::text[])
     WHERE source = %(source)s AND freshet.without_ids(error, %(document_ids)s::text[]) <> error RETURNING 1
+), corrections AS (
+    UPDATE freshet.document_correction SET reason = freshet.without_ids(reason, %(document_ids)s::text[])
+    WHERE source = %(source)s AND freshet.without_ids(reason, %(document_ids)s::text[]) <> reason RETURNING 1
+), skips AS (
+    UPDATE freshet.skipped_records SET reason = freshet.without_ids(reason, %(document_ids)s::text[])
+    WHERE source = %(source)s AND freshet.without_ids(reason, %(document_ids)s::text[]) <> reason RETURNING 1
 )
 SELECT (SELECT count(*) FROM sources) + (SELECT count(*) FROM reports) + (SELECT count(*) FROM audits)
      + (SELECT count(*) FROM deliveries) + (SELECT count(*) FROM letters) + (SELECT count(*) FROM tries)
-     + (SELECT count(*) FROM refusals) + (SELECT count(*) FROM batches) + (SELECT count(*) FROM purges) AS removed;
+     + (SELECT count(*) FROM refusals) + (SELECT count(*) FROM batches) + (SELECT count(*) FROM purges)
+     + (SELECT count(*) FROM corrections) + (SELECT count(*) FROM skips) AS removed;
 
 -- name: erasure_remains
 -- What is still there of erased documents, by the way that would show it.
@@ -216,14 +235,15 @@ WITH named AS MATERIALIZED (
     ) n (name)
     WHERE e.document_id IS NULL AND e.outcome = 'dead_letter' AND n.name IS NOT NULL
 ), erased AS MATERIALIZED (
-    SELECT n.name FROM named n
+    SELECT n.name, x.erasure FROM named n
     JOIN freshet.erased_document x
         ON x.source = %(source)s AND x.document_hash = freshet.erased_hash(%(source)s, n.name) AND x.lifted_at IS NULL
 ), chunks AS (
     DELETE FROM incoming_chunk k USING erased WHERE convert_to(k.document_id, 'UTF8') = erased.name
-    RETURNING k.text_sha256
+    RETURNING k.text_sha256, erased.erasure
 ), texts AS (
-    INSERT INTO freshet.erased_text (text_sha256) SELECT DISTINCT text_sha256 FROM chunks ON CONFLICT DO NOTHING
+    INSERT INTO freshet.erased_text (text_sha256, erasure)
+    SELECT DISTINCT ON (text_sha256) text_sha256, erasure FROM chunks ON CONFLICT DO NOTHING
 ), documents AS (
     DELETE FROM incoming_document i USING erased WHERE convert_to(i.document_id, 'UTF8') = erased.name
 )
@@ -277,17 +297,29 @@ WITH text AS MATERIALIZED (
 SELECT count(*) AS vectors FROM vectors;
 
 -- name: queue_later_texts
--- Texts that were embedded for the batches behind an erasure, which may have been prepared before it: vectors of those
--- that no chunk needs are removed, too.
+-- Texts that were embedded for batches which are published or have failed: of which document they are is not known.
+-- Vectors of those that no chunk needs are removed, too; a batch that needs one embeds it again.
 INSERT INTO freshet.erased_text (text_sha256, erasure)
 SELECT DISTINCT e.text_sha256, %(erasure)s::uuid FROM freshet.embedding e JOIN freshet.source s USING (source)
-WHERE e.source = %(source)s AND e.batch > %(batch)s AND e.batch <= s.last_batch
+WHERE e.source = %(source)s AND e.batch <= s.last_batch
 ON CONFLICT DO NOTHING;
 
+-- name: count_later
+-- Add what was removed later to what an erasure has removed.
+UPDATE freshet.erasure x
+SET removed = x.removed || (
+        SELECT jsonb_object_agg(m.store, coalesce((x.removed ->> m.store)::bigint, 0) + m.removed::bigint)
+        FROM jsonb_each_text(%(removed)s::jsonb) AS m (store, removed))
+WHERE x.erasure = %(erasure)s::uuid AND x.receipt IS NULL;
+
 -- name: note_staged_files
--- Staged files that are removed for an erasure; a repeated attempt counts each once.
+-- Staged files that are removed for an erasure, and those of them that have a key, which goes with them; a repeated
+-- attempt counts each once.
 UPDATE freshet.erasure
-SET staged_files = ARRAY(SELECT DISTINCT name FROM unnest(staged_files || %(names)s::text[]) AS name ORDER BY name)
+SET staged_files = ARRAY(SELECT DISTINCT name FROM unnest(staged_files || %(names)s::text[]) AS name ORDER BY name),
+    staged_keys = ARRAY(
+        SELECT DISTINCT name FROM unnest(staged_keys || ARRAY(
+            SELECT k.name FROM freshet.staged_key k WHERE k.name = ANY(%(names)s::text[]))) AS name ORDER BY name)
 WHERE erasure = %(erasure)s::uuid AND receipt IS NULL;
 
 -- name: erasure_waits
@@ -298,6 +330,7 @@ UPDATE freshet.erasure SET waits_for = %(waits_for)s WHERE erasure = %(erasure)s
 -- What the receipt of an erasure says, locked; the hashes are those of the ids.
 SELECT x.erasure::text AS erasure, x.source, x.documents, x.document_ids, x.reason, x.requested_by, x.requested_at,
        x.out_of_reach, x.batch, x.erased_at, x.removed, x.probes, cardinality(x.staged_files) AS staged_files,
+       cardinality(x.staged_keys) AS staged_keys,
        (
            SELECT array_agg(encode(freshet.erased_hash(x.source, convert_to(id, 'UTF8')), 'hex') ORDER BY id)
            FROM unnest(x.document_ids) AS id

@@ -240,6 +240,8 @@ def test_the_access_log_grows_by_its_function_only(corpus: Pipeline) -> None:
 
 def test_the_keys_of_erasures_are_read_by_functions_of_who_publishes(corpus: Pipeline) -> None:
     corpus.erase("hr")
+    lists = corpus.connection.execute("SELECT acl FROM freshet.access_list").fetchall()
+    assert (["hr"],) not in lists, "who could read it is remembered otherwise"
     for role in (WRITER, GATEWAY, READER, AUDITOR):
         with (
             session(corpus.database_url, role) as connection,

@@ -97,8 +97,10 @@ def correct_document(
         batch = None
         if not dry_run:
             order = plan.order(reason, requested_by())
-            # Without the document: these rows outlive its erasure.
-            note_operation(connection, "document correct", source, reason=reason)
+            # Without the document, and without the reason, which may name it: these rows outlive its erasure, which
+            # removes what `freshet document corrections` lists.
+            versions = f"{plan.old_version} to {plan.new_version}"
+            note_operation(connection, "document correct", source, versions=versions)
             asyncio.run(_send(spec, order))
             batch = _wait(connection, plan, timeout)
     if as_json:
