@@ -156,6 +156,7 @@ def _remove_later(connection: Connection, erasure: Unfinished) -> None:
             published_at=erasure.erased_at,
             erasure=erasure.erasure,
         )
+        connection.execute(query("forget_text_hashes"))
         counts = {"erasure": erasure.erasure, "removed": json.dumps(removed)}
         connection.execute(query("count_later"), counts)
     connection.execute(query("queue_later_texts"), asdict(erasure))

@@ -1,6 +1,7 @@
 """A text that the model makes no usable vector of stops its document, and nothing else."""
 
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from corpus.clean.cleaner import Cleaner
 from corpus.embed.embedder import Vectors
 from corpus.errors import VectorRefusedError
+from tests.service.test_erasure import found_in_tables
 from tests.support.fakes import HashEmbedder
 from tests.support.pipeline import Pipeline, make_event
 
@@ -56,3 +58,17 @@ def test_the_other_documents_of_the_batch_are_published(overflowing: Pipeline) -
         assert letters.fetchall() == [("not_embeddable",)]
         again = pipeline.ingest(make_event("nan", 2, "one two three"))
         assert (again.applied, again.dead_lettered) == (0, 1)
+
+
+def test_nothing_of_a_refused_text_stays_when_its_document_is_erased(overflowing: Pipeline) -> None:
+    with overflowing as pipeline:
+        staged = pipeline.stage(pipeline.records([make_event("canary-4711", 1, "one two three")]))
+        with pytest.raises(VectorRefusedError):
+            pipeline.embed(pipeline.prepare([staged], 1))
+        pipeline.run(staged)
+        digest = sha256(b"one two three").hexdigest()
+        assert found_in_tables(pipeline.connection, digest, "one two three").keys() == {
+            *("refused_text", "dead_letter")
+        }
+        pipeline.erase("canary-4711")
+        assert found_in_tables(pipeline.connection, digest, "one two three", "canary-4711") == {}

@@ -304,6 +304,12 @@ SELECT DISTINCT e.text_sha256, %(erasure)s::uuid FROM freshet.embedding e JOIN f
 WHERE e.source = %(source)s AND e.batch <= s.last_batch
 ON CONFLICT DO NOTHING;
 
+-- name: forget_text_hashes
+-- Hashes of texts that a model refused, or has begun: of which document they are is not known. A text that is sent again
+-- is tried again.
+WITH refused AS (DELETE FROM freshet.refused_text RETURNING 1), begun AS (DELETE FROM freshet.begun_text RETURNING 1)
+SELECT (SELECT count(*) FROM refused) + (SELECT count(*) FROM begun) AS removed;
+
 -- name: count_later
 -- Add what was removed later to what an erasure has removed.
 UPDATE freshet.erasure x
