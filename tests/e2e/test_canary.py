@@ -1,8 +1,10 @@
 """Secrets are put into all that Freshet is given, every known way to fail is taken, and no place outside holds one."""
 
 import asyncio
+import json
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,10 @@ from temporalio.client import Client
 
 from compose.local.parts.postgres import Postgres
 from compose.local.state import StackFile, write_stack
+from corpus.clean.cleaner import Cleaner
+from corpus.database import open_pool
+from corpus.deliver.notices import acknowledge, next_notice
+from corpus.deliver.subscription import Acknowledgement, DeliveryInput
 from corpus.preparation import PreparationSpec
 from corpus.source import SourceSpec
 from ingest.dead_letters.outbox import Outbox
@@ -22,13 +28,16 @@ from tests.support.canary import (
     Place,
     canary,
     hits,
+    in_commands,
     in_logs_of_servers,
+    in_metrics,
     in_temporal,
     kept_logs,
+    reading_calls,
 )
 from tests.support.commands import CommandLine
 from tests.support.fleet import Fleet, fleet
-from tests.support.pipeline import make_event
+from tests.support.pipeline import Pipeline, make_event
 from tests.support.polling import until
 
 pytestmark = pytest.mark.timeout(180)
@@ -50,6 +59,14 @@ POISON: list[dict[str, Any] | bytes] = [
     make_event("content", 1, "Weir.") | {"content": [canary("content")]},
     make_event(f"id \n{canary('id')}", 1, "Weir."),
 ]
+_TOO_LITTLE_MB = 60  # for a parser of HTML
+_REFUSE_REMOVAL = """
+CREATE FUNCTION freshet.refuse_removal() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'cannot remove %', OLD USING DETAIL = OLD::text, HINT = OLD::text;
+END $$;
+CREATE TRIGGER refuses_removal BEFORE DELETE ON freshet.chunk
+    FOR EACH ROW EXECUTE FUNCTION freshet.refuse_removal()"""
 GOOD = make_event(
     "good",
     1,
@@ -111,19 +128,26 @@ async def test_no_secret_is_outside_the_database(
 ) -> None:
     topic, quick = make_topic(), make_topic()
     password = postgres_server.password
+    command = CommandLine(tmp_path, monkeypatch, capsys)
     with kept_logs() as logs:
         await _fail_in_every_way(failing, topic, quick)
         headers = _dead_letter_headers(failing, topic)
-        command = CommandLine(tmp_path, monkeypatch, capsys)
+        await asyncio.to_thread(_crash_parsers, failing, tmp_path / "crash")
         write_stack(tmp_path / "home", StackFile(addresses={"database_url": failing.database_url}))
-        places = await asyncio.to_thread(_outputs, command)
-    places += headers
+        places = await asyncio.to_thread(_purge_and_erase_in_vain, failing, command)
+        places += await asyncio.to_thread(in_commands, command, reading_calls())
+        places += await asyncio.to_thread(_wrong_secrets, command, tmp_path)
+        with open_pool(failing.database_url, size=1) as pool:
+            places += in_metrics(pool, failing.cluster)
+    places += headers + _notices(failing)
     places += [(name, text.getvalue().encode()) for name, text in logs.items()]
     places += in_logs_of_servers(service_home)
     places += await in_temporal(failing.client)
     assert hits(places, (PREFIX, password)) == []
     kinds = [name.partition(" ")[0] for name, _ in places]
-    assert {"HistoryEvent", "description", "log", "freshet", "header"} <= set(kinds)
+    wanted = {"HistoryEvent", "description", "log", "freshet", "header", "metrics", "notice"}
+    assert wanted <= set(kinds)
+    assert [name for name, content in places if name.startswith("freshet") and not content] == []
     assert "postgres.log" in {Path(name).name for name, _ in places}
     assert "mistake" in logs["log as JSON"].getvalue()
 
@@ -174,20 +198,92 @@ def _dead_letter_headers(running: Fleet, topic: str) -> list[Place]:
     return places
 
 
-def _outputs(command: CommandLine) -> list[Place]:
-    """What commands write that are no reader of documents."""
-    calls: Iterable[str] = (
-        *("status", "status --json", "sources", "sources --json", "batches", "batches --json"),
-        *("source show s", "source show s --json", "subscriptions list --json"),
+def _crash_parsers(running: Fleet, folder: Path) -> None:
+    """Documents whose parser raises, and whose process dies, for want of memory."""
+    with (
+        Cleaner(processes=1, memory_mb=_TOO_LITTLE_MB) as cleaner,
+        Pipeline(running.database_url, folder, source="crash", cleaner=cleaner) as pipeline,
+    ):
+        title, html = canary("crash-title"), "text/html"
+        small, large = (f"<p>{canary('crash')} </p>" * count for count in (100, 20_000))
+        pipeline.ingest(
+            make_event("small", 1, small, title=title, content_type=html),
+            make_event("large", 1, large, title=title, content_type=html),
+        )
+        rows = pipeline.connection.execute(
+            "SELECT reason FROM freshet.dead_letter WHERE source = 'crash'"
+        ).fetchall()
+        assert rows == [("cleaning_failed",), ("cleaning_failed",)]
+
+
+def _purge_and_erase_in_vain(running: Fleet, command: CommandLine) -> list[Place]:
+    """The database refuses to remove rows, in words that quote them."""
+    running.connection.execute(_REFUSE_REMOVAL)
+    running.connection.execute(
+        """UPDATE freshet.source SET spec = spec || '{"retention": {"history_seconds": 1}}';
+           UPDATE freshet.chunk SET visible_to = visible_from + interval '1 ms'
+           WHERE source = 's' AND document_id = 'good'"""
     )
+    run = in_commands(command, [["purge", "--source", "s", "--timeout", "60"]])
+    rows = running.rows("SELECT state, error FROM freshet.purge")
+    assert [row.state for row in rows] == ["failed"]
+    erase = ["erase", "--source", "s", "--id", "good", "--reason", "request-17", "--timeout", "5"]
+    run += in_commands(command, [erase])
+    rows = running.rows("SELECT batch, waits_for FROM freshet.erasure")
+    assert [(row.batch, row.waits_for) for row in rows] == [(None, "the workflow of its source")]
+    return run
+
+
+def _wrong_secrets(command: CommandLine, folder: Path) -> list[Place]:
+    """Connection strings, properties and files of keys with secrets in them, which lead nowhere or are wrong."""
+    secret = canary("credential")
+    keys = folder / "payload.keys"
+    keys.write_text(f"first={secret}\n", encoding="utf-8")
+    kafka = folder / "kafka.properties"
+    kafka.write_text(
+        f"security.protocol=SASL_PLAINTEXT\nsasl.mechanism=PLAIN\nsasl.username=u\nsasl.password={secret}\n",
+        encoding="utf-8",
+    )
+    team_keys = folder / "home" / "team-keys"
+    team_keys.mkdir(mode=0o700)
+    (team_keys / "search.key").write_text(f"first={secret}\n", encoding="utf-8")
+    settings = (
+        {"FRESHET_DATABASE_URL": f"postgresql://u:{secret}@127.0.0.1:1/d"},
+        {"FRESHET_DATABASE_URL": f"host=127.0.0.1 port=1 password={secret} bogus={secret}"},
+        {"FRESHET_KAFKA_PROPERTIES": str(kafka)},
+        {"FRESHET_PAYLOAD_KEYS": str(keys)},
+        {"FRESHET_STAGING_URL": f"s3://key:{secret}@nowhere/bucket"},
+        {"TEMPORAL_API_KEY": secret},
+    )
+    calls = [call for call in reading_calls() if call[0] in ("status", "doctor", "sources")]
     places: list[Place] = []
-    for call in calls:
-        done = command(*call.split())
-        places.append((f"freshet {call}", (done.stdout + done.stderr).encode()))
+    for one in settings:
+        shown = ", ".join(one)
+        places += [(f"{name} ({shown})", text) for name, text in in_commands(command, calls, **one)]
     return places
 
 
-async def test_a_planted_leak_is_found(temporal_client: Client, tmp_path: Path) -> None:
+def _notices(running: Fleet) -> list[Place]:
+    """What a subscriber is sent: all notices of the source."""
+    running.connection.execute(
+        "INSERT INTO freshet.subscription (subscriber, source, endpoint) VALUES ('t', 's', 'e')"
+    )
+    places: list[Place] = []
+    subscription = DeliveryInput(subscriber="t", source="s")
+    while (notice := next_notice(running.connection, subscription).notice) is not None:
+        places.append((f"notice {notice.notice_id}", json.dumps(asdict(notice)).encode()))
+        done = Acknowledgement(subscriber="t", source="s", batch=notice.batch)
+        acknowledge(running.connection, done)
+    return places
+
+
+async def test_a_planted_leak_is_found(
+    temporal_client: Client,
+    pipeline: Pipeline,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """The test above can fail: a secret in each kind of place is a hit."""
     log = tmp_path / "home" / "logs" / "postgres.log"
     log.parent.mkdir(parents=True)
@@ -200,8 +296,17 @@ async def test_a_planted_leak_is_found(temporal_client: Client, tmp_path: Path) 
     await until(lambda: _lists(temporal_client))
     places = [(name, text.getvalue().encode()) for name, text in logs.items()]
     places += in_logs_of_servers(tmp_path) + await in_temporal(temporal_client)
+    with monkeypatch.context() as patch:
+        # A mistake in a query shows a reason where a state is meant, in whatever command.
+        patch.setenv("FRESHET_DATABASE_URL", pipeline.database_url)
+        pipeline.connection.execute(
+            "UPDATE freshet.source SET state = 'halted', state_reason = %s", [secret]
+        )
+        command = CommandLine(tmp_path, monkeypatch, capsys)
+        calls = [["sources"], ["sources", "--json"]]
+        places += await asyncio.to_thread(in_commands, command, calls)
     found = hits(places)
-    assert {"log as JSON", "log as text", str(log)} <= set(found)
+    assert {"log as JSON", "log as text", str(log), "freshet sources --json"} <= set(found)
     assert "HistoryEvent 1 of leaks" in found
     assert hits([("a", b"nothing")]) == []
 
