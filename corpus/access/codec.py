@@ -199,7 +199,7 @@ UNOPENED: ContextVar[str] = ContextVar("freshet-unopened", default="")
 class GatewayCodec(CallCodec):
     """Of the worker of a team's queue: opens requests, seals answers with the key that signed the call.
 
-    Nothing that goes to a team is encrypted with Freshet's own keys.
+    Answers to a team that has them in plain are Freshet's codec's, as they were before teams had keys for answers.
 
     Args:
         team: the team of the queue as it is now.
@@ -231,7 +231,7 @@ class GatewayCodec(CallCodec):
         if team is None or admitted is None:
             raise ConfigurationError("the call was not admitted, so it has no answer")
         if team.spec.answers == Answers.PLAIN:
-            return list(payloads)
+            return await self._encode_rest(payloads)
         key = team.keys.get(admitted.key_id)
         if key is None:
             raise ConfigurationError(
@@ -249,15 +249,21 @@ class GatewayCodec(CallCodec):
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """Open requests. One that does not open becomes no request, which the gate refuses and the log tells."""
         call = self._call()
-        decoded: list[Payload] = []
-        for payload in payloads:
-            if call is not None and is_sealed(payload):
-                decoded.append(self._request(payload, call.operation))
-            else:
-                decoded += await self._decode_rest([payload])
+        if call is None:
+            return await self._decode_rest(payloads)
+        return [await self._request(payload, call.operation) for payload in payloads]
+
+    async def _request(self, payload: Payload, operation: str) -> Payload:
+        if is_sealed(payload):
+            return self._opened(payload, operation)
+        try:
+            [decoded] = await self._decode_rest([payload])
+        except ConfigurationError:
+            UNOPENED.set("the request is encrypted with a key that Freshet lacks")
+            return _NOTHING
         return decoded
 
-    def _request(self, payload: Payload, operation: str) -> Payload:
+    def _opened(self, payload: Payload, operation: str) -> Payload:
         team = self._team()
         if team is None:
             UNOPENED.set("the endpoint is no team's")

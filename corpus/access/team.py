@@ -24,7 +24,7 @@ class Right(StrEnum):
 class Answers(StrEnum):
     """How the answers to a team lie in its workflows' histories."""
 
-    PLAIN = "plain"
+    PLAIN = "plain"  # unless Freshet's own payload keys encrypt it, which the team then needs
     ENCRYPTED = "encrypted"  # with the key that signed the call; never in plain
 
 

@@ -166,7 +166,7 @@ def worker_of(
 
 
 def client_for(client: Client, gate: Gate) -> Client:
-    """The client of a team's queue: what goes to the team is encrypted with the team's key, or plain.
+    """The client of a team's queue: answers are encrypted with the team's key, where the team's are.
 
     Errors are plain: they are worded for the caller, who may be no team and have no key.
     """

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from temporalio.client import Client, WorkflowHandle
+from temporalio.converter import DataConverter
 from temporalio.worker import Worker
 
 from corpus.access.client import SignedCalls, opened_answers
@@ -214,7 +215,7 @@ async def test_a_request_with_another_key_is_refused_and_logged(
 async def test_with_keys_of_freshet_a_team_needs_its_own_only(
     sealed: Env, temporal_env: TemporalEnv
 ) -> None:
-    """The operator's payload keys encrypt what stays in Freshet; no answer of a search needs them."""
+    """The operator's payload keys encrypt what no key of a team does; errors are plain for everybody."""
     from workers.temporal.codec import EncryptionCodec
     from workers.temporal.failures import EncryptedFailureConverter
 
@@ -227,13 +228,18 @@ async def test_with_keys_of_freshet_a_team_needs_its_own_only(
     keyed = await temporal_env.client(sealed.client.namespace, data_converter=converter)
     with_keys = dataclasses.replace(sealed, client=keyed)
     key = key_file(sealed.keys, TEAM)
-    for answers in ("encrypted", "plain"):
+    shared = dataclasses.replace(DataConverter.default, payload_codec=codec)
+    for answers, options in (
+        ("encrypted", {}),
+        # As before teams had keys for answers: it shares Freshet's.
+        ("plain", {"strict": False, "converter": shared}),
+    ):
         await sealed.reconcile(teams=(sealed.team_spec(answers=answers, rights=("search",)),))
-        strict = answers == "encrypted"
         async with (
             gateway_of(with_keys, answer),
-            caller(sealed, temporal_env, key, strict=strict) as start,
+            caller(sealed, temporal_env, key, seal_own=True, **options) as start,
         ):
             outcomes = await (await start()).result()
         assert CANARY in outcomes["search"]
         assert outcomes["await_fresh"].endswith("does not have the right 'await'")
+    assert CANARY not in await histories(sealed.team)

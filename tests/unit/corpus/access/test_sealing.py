@@ -21,6 +21,7 @@ from corpus.access.sealing import ANSWER, REQUEST, Place, is_sealed, open_sealed
 from corpus.access.team import TeamSpec
 from corpus.errors import ConfigurationError
 from corpus.service import SearchHit, SearchRequest, SearchResponse
+from workers.temporal.codec import EncryptionCodec
 
 SECRET = "the levee breaks at noon"
 KEY = b"k" * 32
@@ -187,6 +188,16 @@ async def test_a_request_is_sealed_and_one_that_does_not_open_is_no_request(ends
     assert new.encode() != payload.metadata["freshet-key"]
     assert await gateway.decode([payload], [SearchRequest]) == [None]
     assert "does not open with the team's key" in UNOPENED.get()
+
+
+async def test_a_request_with_keys_of_somebody_else_is_no_request_either(ends: Ends) -> None:
+    theirs, ours = (EncryptionCodec({name: name[0].encode() * 32}) for name in ("t", "o"))
+    converter = dataclasses.replace(DataConverter.default, payload_codec=theirs)
+    [payload] = await converter.encode([SearchRequest(query=SECRET)])
+    codec = GatewayCodec(ends.known, ours)
+    gateway = dataclasses.replace(DataConverter.default, payload_codec=codec)
+    assert await gateway.with_context(SEARCH).decode([payload], [SearchRequest]) == [None]
+    assert UNOPENED.get() == "the request is encrypted with a key that Freshet lacks"
 
 
 async def test_what_is_no_call_is_left_to_the_teams_own_codec(ends: Ends) -> None:
