@@ -88,7 +88,7 @@ def secure(connection: Connection, *, lock_seconds: int) -> None:
     """Give every table row-level security, and every role what it needs. What is there already is not changed.
 
     1. what a superuser has made is given to `freshet_owner`
-    2. each table, in a transaction of its own
+    2. each table, in a transaction of its own; who publishes only reads what teams are granted
     3. only the roles can take advisory locks, where the database is Freshet's alone and the user is a superuser
     4. the migrating user may read on behalf of others, where it can be given that
 
@@ -112,6 +112,8 @@ def secure(connection: Connection, *, lock_seconds: int) -> None:
         with connection.transaction():
             connection.execute(query("limit_lock_waits"), limit)
             connection.execute(query("secure_table"), {"table": table})
+            if table == "team":
+                connection.execute(query("keep_teams_from_writer"))
     # Step 3.
     connection.execute(query("keep_advisory_locks"))
     # Step 4.

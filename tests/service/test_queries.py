@@ -10,8 +10,8 @@ from psycopg.pq import ExecStatus
 from compose.local.parts.postgres import Postgres
 from corpus.sql import queries
 
-# COPY and DO cannot be prepared, nor can several statements at once; the tests of their steps run them.
-_NOT_PREPARABLE = ("COPY", "CREATE", "ANALYZE", "DO")
+# COPY, REVOKE and DO cannot be prepared, nor can several statements at once; the tests of their steps run them.
+_NOT_PREPARABLE = ("COPY", "CREATE", "ANALYZE", "DO", "REVOKE")
 PREPARABLE = sorted(
     name for name, text in queries().items() if not text.startswith(_NOT_PREPARABLE)
 )

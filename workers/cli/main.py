@@ -21,7 +21,7 @@ from workers.cli.console import (
 AREAS = (
     *("stack", "ingest", "produce", "dead_letters", "search", "corpus", "clean"),
     *("document", "drain", "top", "freshness", "audit", "subscriptions"),
-    *("teams", "roles", "erase.order", "erase.purge", "installation"),
+    *("teams", "readers", "roles", "erase.order", "erase.purge", "installation"),
 )
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")
 

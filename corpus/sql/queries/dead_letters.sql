@@ -31,10 +31,9 @@ UPDATE freshet.dead_letter SET claimed_by = NULL, claimed_until = NULL
  WHERE dead_letter = ANY(%(dead_letters)s::bigint[]) AND claimed_by = %(claim)s::uuid AND produced_at IS NULL;
 
 -- name: list_dead_letters
--- Dead letters without their bytes, newest first. A filter that is null does not filter.
-SELECT dead_letter, source, batch, topic, partition, record_offset, document_id, reason, detail,
-       octet_length(key) AS key_bytes, octet_length(value) AS value_bytes, record_at, created_at, state, state_at,
-       produced_at
+-- Dead letters without what they hold, newest first. A filter that is null does not filter.
+SELECT dead_letter, source, batch, topic, partition, record_offset, document_id, reason, record_at, created_at, state,
+       state_at, produced_at
   FROM freshet.dead_letter
  WHERE (%(source)s::text IS NULL OR source = %(source)s::text)
    AND (%(reason)s::text IS NULL OR reason = %(reason)s::text)
@@ -42,6 +41,16 @@ SELECT dead_letter, source, batch, topic, partition, record_offset, document_id,
    AND (%(dead_letters)s::bigint[] IS NULL OR dead_letter = ANY(%(dead_letters)s::bigint[]))
  ORDER BY dead_letter DESC
  LIMIT %(most)s::bigint;
+
+-- name: may_read_dead_letters
+-- Whether this login may read what dead letters hold.
+SELECT has_column_privilege('freshet.dead_letter', 'detail', 'SELECT')
+       AND has_column_privilege('freshet.dead_letter', 'value', 'SELECT') AS may_read;
+
+-- name: dead_letter_details
+-- What is wrong with dead letters, in words that may quote them, and how large they are.
+SELECT dead_letter, detail, octet_length(key) AS key_bytes, octet_length(value) AS value_bytes
+  FROM freshet.dead_letter WHERE dead_letter = ANY(%(keys)s::bigint[]);
 
 -- name: show_dead_letter
 -- One dead letter with its bytes.

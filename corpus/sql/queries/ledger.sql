@@ -21,11 +21,11 @@ ORDER BY b.published_at DESC, b.source, b.batch DESC LIMIT %(limit)s::bigint;
 -- Documents as they are now; with `history`, every version. With `min_unknown_ratio`, those of which the model knows
 -- the least come first.
 SELECT source, document_id, version, kind, CASE WHEN visible_to IS NULL THEN 'visible' ELSE end_reason END AS state,
-       title, uri, cardinality(chunk_ids) AS chunks, content_bytes, visible_from, visible_to, end_detail, event_at,
+       document_key, cardinality(chunk_ids) AS chunks, content_bytes, visible_from, visible_to, end_detail, event_at,
        observed_at, verified_at, expires_at, batch, topic, partition, record_offset, received_characters,
        kept_characters, dropped, tokens, unknown_tokens, unknown_characters,
        unknown_characters::double precision / greatest(kept_characters, 1) AS unknown_ratio,
-       freshet.language_of(d) AS language, language_from, language_note, stated_language
+       freshet.language_of(source, kind, language, chunk_ids) AS language, language_from, language_note, stated_language
 FROM freshet.document d
 WHERE (%(source)s::text IS NULL OR source = %(source)s::text)
   AND (%(document_id)s::text IS NULL OR document_id = %(document_id)s::text)
@@ -54,12 +54,13 @@ GROUP BY d.document_id, d.version, d.content_sha256 ORDER BY d.document_id COLLA
 -- name: lineage_versions
 -- Every version of a document, newest first: its origin, what made it and what ended it.
 SELECT d.source, d.document_id, d.version, d.kind, d.visible_from, d.visible_to, d.end_reason, d.end_detail,
-       d.end_batch, d.title, d.uri, d.topic, d.partition, d.record_offset, d.event_at, d.observed_at, d.verified_at,
+       d.end_batch, d.document_key, d.topic, d.partition, d.record_offset, d.event_at, d.observed_at, d.verified_at,
        encode(d.raw_sha256, 'hex') AS raw_sha256, encode(d.content_sha256, 'hex') AS content_sha256,
        encode(d.cleaned_sha256, 'hex') AS cleaned_sha256, d.pipeline, s.fingerprint AS embedding_space, s.model,
        d.batch, b.kind AS batch_kind, b.workflow_id, b.run_id, b.approver, b.published_at, d.chunk_ids,
        d.received_characters, d.kept_characters, d.dropped, d.tokens, d.unknown_tokens, d.unknown_characters,
-       freshet.language_of(d) AS language, d.language_from, d.language_note, d.stated_language
+       freshet.language_of(d.source, d.kind, d.language, d.chunk_ids) AS language, d.language_from, d.language_note,
+       d.stated_language
 FROM freshet.document d
 JOIN freshet.batch b ON b.source = d.source AND b.batch = d.batch
 LEFT JOIN freshet.embedding_space s ON s.space_id = d.space_id
@@ -69,9 +70,22 @@ ORDER BY d.source, d.visible_from DESC, d.document_key DESC;
 -- name: lineage_chunks
 -- Chunks of a document version, in reading order: which batch opened each, and whether it is still open.
 SELECT listed.ordinal - 1 AS position, c.chunk_id, c.token_count, c.batch AS opened_by_batch, c.visible_from,
-       c.visible_to, c.end_batch, encode(c.text_sha256, 'hex') AS text_sha256, left(c.text, 80) AS beginning
+       c.visible_to, c.end_batch, encode(c.text_sha256, 'hex') AS text_sha256
 FROM unnest(%(chunk_ids)s::bigint[]) WITH ORDINALITY AS listed (chunk_id, ordinal)
 JOIN freshet.chunk c USING (chunk_id) ORDER BY listed.ordinal;
+
+-- name: may_read_texts
+-- Whether this login may read what documents are called and say.
+SELECT has_column_privilege('freshet.document', 'title', 'SELECT')
+       AND has_column_privilege('freshet.chunk', 'text', 'SELECT') AS may_read;
+
+-- name: document_titles
+-- What a version is called, which auditors do not read.
+SELECT document_key, title, uri FROM freshet.document WHERE document_key = ANY(%(keys)s::bigint[]);
+
+-- name: chunk_beginnings
+-- How chunks begin, which auditors do not read.
+SELECT chunk_id, left(text, 80) AS beginning FROM freshet.chunk WHERE chunk_id = ANY(%(keys)s::bigint[]);
 
 -- name: chunk_document
 -- The document that a chunk belongs to.

@@ -45,6 +45,10 @@ ORDER BY c.relname;
 -- See freshet.secure_table in the schema.
 SELECT freshet.secure_table(%(table)s::name);
 
+-- name: keep_teams_from_writer
+-- Who publishes reads what teams are granted, and changes none of it: `freshet apply` does, with another user.
+REVOKE INSERT, UPDATE, DELETE ON freshet.team FROM freshet_writer;
+
 -- name: can_be_secured
 -- Whether the schema has what row-level security is made with.
 SELECT to_regprocedure('freshet.secure_table(name)') IS NOT NULL AS "can";

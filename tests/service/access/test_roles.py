@@ -13,6 +13,7 @@ from compose.local.parts.postgres import Postgres
 from compose.local.run import running
 from corpus.access.log import rows, verify
 from corpus.access.reader import reading_as
+from corpus.access.teams import team_rows
 from corpus.database import Connection, connect, migrate, open_pool
 from corpus.disclosure.secret import Secret
 from corpus.embed.space_indexes import build_missing
@@ -276,8 +277,15 @@ def test_a_login_that_only_publishes_carries_a_batch_from_end_to_end(
         publishing.correct("d", 1, 0)
         publishing.expire(after_seconds=1)
         assert publishing.visible() == {}
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            publishing.connection.execute("UPDATE freshet.reader_grant SET groups = '{}'")
+        for statement in (
+            "UPDATE freshet.reader_grant SET groups = '{}'",
+            "UPDATE freshet.team SET state = 'active'",
+            "INSERT INTO freshet.team (team, spec) VALUES ('mine', '{}')",
+            "DELETE FROM freshet.team",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                publishing.connection.execute(statement.encode())
+        assert team_rows(publishing.connection) == []
 
 
 # ── logins of the processes ─────────────────────────────────────────────────────────────────────────────────────────

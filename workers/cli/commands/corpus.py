@@ -17,6 +17,7 @@ from workers.cli.console import (
     write_json,
     write_table,
 )
+from workers.cli.texts import with_texts
 
 _MIN_KEPT_RATIO = PreparationSpec().min_kept_ratio
 _MAX_UNKNOWN_RATIO = PreparationSpec().max_unknown_ratio
@@ -140,7 +141,7 @@ def documents(
         "history": history,
         "limit": limit,
     }
-    rows = _query_rows("list_documents", values, source=source)
+    rows = with_texts(_query_rows("list_documents", values, source=source))
     rows = receipts.or_erased(rows, document, source)
     if as_json:
         write_json(rows)
@@ -276,6 +277,8 @@ def lineage(
         version["told"] = _query_rows("lineage_told", batch)
         chunk_ids = {"chunk_ids": version.pop("chunk_ids")}
         version["chunks"] = _query_rows("lineage_chunks", chunk_ids)
+    chunks = [chunk for version in versions for chunk in version["chunks"]]
+    versions = with_texts(versions, chunks)
     if as_json:
         write_json(versions)
         return
@@ -387,10 +390,8 @@ def _show_chunks(version: dict[str, Any]) -> None:
         f"  chunks    {len(chunks)}: {len(new)} new in this version, {kept} kept from older ones"
     )
     for chunk in new[:_NEW_CHUNKS]:
-        beginning = one_line(chunk["beginning"])
-        write(
-            f"            #{chunk['position']} chunk {chunk['chunk_id']}: {beginning}"
-        )
+        name = f"#{chunk['position']} chunk {chunk['chunk_id']}"
+        write(f"            {name}: {one_line(chunk['beginning'] or '-')}")
 
 
 def register(app: typer.Typer) -> None:

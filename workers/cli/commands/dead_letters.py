@@ -17,6 +17,7 @@ from workers.cli.console import (
     write_message,
     write_table,
 )
+from workers.cli.texts import with_details
 
 if TYPE_CHECKING:
     from corpus.database import Connection
@@ -69,7 +70,7 @@ def list_dead_letters(
     selection = Selection(source=source, reason=reason, state=wanted_state, most=limit)
     with _connect() as connection:
         require_source(connection, source)
-        rows = find(connection, selection)
+        rows = with_details(find(connection, selection))
     if as_json:
         write_json(rows)
         return
