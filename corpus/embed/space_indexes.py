@@ -1,6 +1,7 @@
 """The vector index of each embedding space, and the indexes of chunks that a migration leaves to a storer.
 
-They are built beside publishing, on a connection of their own.
+They are built beside publishing, on a connection of their own. Where another precision was chosen for a space, the
+index of the former choice serves until the new one is there, and the vectors follow page by page.
 
 `CREATE INDEX CONCURRENTLY` lets every source publish meanwhile. It waits for transactions that are under way, so it
 takes as long as the longest of them and belongs into no hot path. A search before the index exists is exact, and
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 _BUILD_LOCK = 0x6672_6573_6869_6478  # "freshidx": one builder at a time
 # A builder that stands still after its work loses its session, and with it the lock.
 _IDLE_SESSION_SECONDS = 60
+_NARROWED_AT_ONCE = 100  # chunks, which a publish may wait for: some tenths of a second
 _FIRST_WITH_IDLE_SESSIONS = 14_00_00  # PostgreSQL 14
 # The query that makes the statement which builds an index of the chunks.
 _CHUNK_INDEXES = {
@@ -46,7 +48,19 @@ class IndexState(StrEnum):
     BUILDING = "building"
     MISSING = "missing"  # a storer builds it
     INTERRUPTED = "interrupted"  # a storer drops it and builds it again
+    CHANGING = "changing"  # that of another choice serves; a storer replaces it
+    NARROWING = "narrowing"  # built; a storer brings vectors into half precision
     IMPOSSIBLE = "impossible"  # more dimensions than an index of pgvector takes
+
+
+_WANTED = frozenset(
+    {
+        IndexState.MISSING,
+        IndexState.INTERRUPTED,
+        IndexState.CHANGING,
+        IndexState.NARROWING,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +71,10 @@ class SpaceIndex:
     model: str
     prefix: str
     fingerprint: str
+    vectors: str = "full"  # the choice; see `corpus.embed.spec.Precision`
     state: IndexState
     phase: str | None  # of a build, in PostgreSQL's words
-    percent: int | None  # of the phase
+    percent: int | None  # of the phase, or of the chunks that were looked at
     builder: int | None  # process id of the session that builds it
 
     def __post_init__(self) -> None:
@@ -67,16 +82,20 @@ class SpaceIndex:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether a build is to be started."""
-        return self.state in (IndexState.MISSING, IndexState.INTERRUPTED)
+        """Whether a storer has something to do for it."""
+        return self.state in _WANTED
 
     def describe(self) -> str:
         """One line for a person."""
         line = f"{self.model} (space {self.space_id}): {self.state}"
-        if self.state is not IndexState.BUILDING:
-            return line
         percent = "" if self.percent is None else f", {self.percent} %"
-        return f"{line}, {self.phase}{percent}, by server process {self.builder}"
+        if self.state is IndexState.BUILDING:
+            return f"{line}, {self.phase}{percent}, by server process {self.builder}"
+        if self.state is IndexState.CHANGING:
+            return f"{line} to vectors = {self.vectors}"
+        if self.state is IndexState.NARROWING:
+            return f"{line} vectors{percent}"
+        return line
 
 
 def space_indexes(connection: Connection) -> list[SpaceIndex]:
@@ -108,6 +127,8 @@ def build_missing(url: str | Secret) -> list[int]:
     1. leave if nothing is to be built, or another process builds
     2. drop what an interrupted build left
     3. build, without a lock that a publish would wait for
+    4. drop the index of another choice, once searches use the new one
+    5. bring vectors into half precision where that was chosen
 
     A user that does not own the tables has the database build them while the corpus is small.
 
@@ -135,6 +156,7 @@ def build_missing(url: str | Secret) -> list[int]:
         is_owner = bool(fetch_one(connection, scalar_row, "owns_tables"))
         built = _build_of_spaces(connection, is_owner=is_owner)
         _build_of_chunks(connection, is_owner=is_owner)
+        _narrow_vectors(connection)
     return built
 
 
@@ -149,15 +171,21 @@ def _is_only_builder(connection: Connection) -> bool:
 def _have_built(connection: Connection, index: SpaceIndex) -> None:
     values = {"space_id": index.space_id}
     if not fetch_one(connection, scalar_row, "build_small_index", values):
+        is_served = index.state is IndexState.CHANGING
+        meanwhile = "use the one before" if is_served else "are exact, and slower"
         raise ConfigurationError(
             f"the vector index of {index.model} is {index.state}, and the user {connection.info.user!r} does not "
-            "own the tables: run `freshet migrate` as their owner, which builds it; until then searches are exact, "
-            "and slower"
+            "own the tables: run `freshet migrate` as their owner, which builds it; "
+            f"until then searches {meanwhile}"
         )
 
 
 def _build_of_spaces(connection: Connection, *, is_owner: bool) -> list[int]:
-    wanted = [index for index in space_indexes(connection) if index.is_wanted]
+    wanted = [
+        index
+        for index in space_indexes(connection)
+        if index.is_wanted and index.state is not IndexState.NARROWING
+    ]
     build = _build if is_owner else _have_built
     for index in wanted:
         build(connection, index)
@@ -177,7 +205,8 @@ def _build_index_of_chunks(
     if not is_owner:
         raise ConfigurationError(
             f"the index {name} is {index.state}, and the user {connection.info.user!r} does not own the tables: run "
-            "`freshet migrate` as their owner, which builds it; until then purges wait, and vectors are stored twice"
+            "`freshet migrate` as their owner, which builds it; until then purges wait, vectors are stored twice, or "
+            "searches of few chunks miss some"
         )
     context = {"action": "index_build", "index": name}
     logger.info("index of chunks is built", extra=context)
@@ -197,8 +226,43 @@ def _build(connection: Connection, index: SpaceIndex) -> None:
     }
     logger.info("vector index is built", extra=context)
     values = {"space_id": index.space_id}
-    # Step 2.
-    execute_made(connection, "drop_space_index", values)
-    # Step 3.
-    execute_made(connection, "build_space_index", values)
+    if not fetch_one(connection, scalar_row, "wanted_index_is_built", values):
+        # Step 2.
+        execute_made(connection, "drop_space_index", values)
+        # Step 3.
+        execute_made(connection, "build_space_index", values)
+    # Step 4.
+    execute_made(connection, "drop_other_space_index", values)
     logger.info("vector index is ready", extra=context | {"action": "index_built"})
+
+
+@dataclass(frozen=True, slots=True)
+class _NarrowedPage:
+    """The row of `narrow_vectors`."""
+
+    looked_at: int  # chunks
+    narrowed: int
+
+
+def _narrow_vectors(connection: Connection) -> None:
+    # Step 5.
+    for index in space_indexes(connection):
+        if index.state is not IndexState.NARROWING:
+            continue
+        context = {"space": index.space_id, "model": index.model}
+        narrowed = _narrow_vectors_of(connection, index.space_id)
+        logger.info(
+            "vectors are in half precision",
+            extra=context | {"action": "vectors_narrowed", "chunks": narrowed},
+        )
+
+
+def _narrow_vectors_of(connection: Connection, space_id: int) -> int:
+    """Page by page, each a transaction; returns the number of chunks."""
+    values = {"space_id": space_id, "limit": _NARROWED_AT_ONCE}
+    narrowed = 0
+    while True:
+        page = fetch_one(connection, class_row(_NarrowedPage), "narrow_vectors", values)
+        if page is None or not page.looked_at:
+            return narrowed
+        narrowed += page.narrowed

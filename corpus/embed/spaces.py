@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass, replace
 from psycopg.rows import scalar_row
 
 from corpus.database import Connection, fetch_one
-from corpus.embed.spec import EmbeddingSpec
+from corpus.embed.spec import MAX_DIMENSIONS, MAX_HALF_DIMENSIONS, EmbeddingSpec
 from corpus.embed.tokenizer import ChunkTokenizer, load_tokenizer, read_embedding_spec
+from corpus.errors import ConfigurationError
 from corpus.preparation import NO_CONTEXT
 
 
@@ -37,11 +38,29 @@ def register(connection: Connection, spec: EmbeddingSpec) -> int:
     """Register a space; the same space again gives the same id, without a lock.
 
     A storer builds the vector index of a new space (`corpus.embed.space_indexes`).
+
+    Raises:
+        ConfigurationError: the space is new, and has more dimensions than an index holds.
     """
+    if registered(connection, spec.fingerprint()) is None:
+        require_index(spec)
     parameters = {"fingerprint": spec.fingerprint(), **asdict(spec)}
     space_id = fetch_one(connection, scalar_row, "register_space", parameters)
     assert space_id is not None
     return int(space_id)
+
+
+def require_index(spec: EmbeddingSpec) -> None:
+    """Refuse vectors that no index can hold: each search would compare with every chunk.
+
+    Raises:
+        ConfigurationError: names model and dimensions.
+    """
+    if spec.dimensions > MAX_HALF_DIMENSIONS:
+        raise ConfigurationError(
+            f"model {spec.model!r} makes vectors of {spec.dimensions:,} dimensions, and a vector index holds at most "
+            f"{MAX_HALF_DIMENSIONS:,} ({MAX_DIMENSIONS:,} in full precision); choose a model of fewer dimensions"
+        )
 
 
 def registered(connection: Connection, fingerprint: str) -> int | None:

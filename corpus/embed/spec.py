@@ -3,8 +3,27 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from typing import Literal
 
-from corpus.preparation import NO_CONTEXT
+from corpus.preparation import NO_CONTEXT, Context
+
+# What a vector index of pgvector holds: numbers of 32 bits, or of 16.
+MAX_DIMENSIONS = 2_000
+MAX_HALF_DIMENSIONS = 4_000
+
+# "full": vectors and their index in numbers of 32 bits; "half_index": the index in numbers of 16; "half": both.
+Precision = Literal["full", "half_index", "half"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpaceChoice:
+    """What was chosen for the space of a model; it changes no vector that the model makes."""
+
+    name: str
+    model: str
+    prefix: str
+    context: Context
+    vectors: Precision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +47,11 @@ class EmbeddingSpec:
     """Tokens that the model reads, special tokens included."""
     context: str = NO_CONTEXT
     """What the model is given above a chunk."""
+
+    @property
+    def default_precision(self) -> Precision:
+        """Of a space for which nobody chose; in SQL: `freshet.vectors_of_space`."""
+        return "full" if self.dimensions <= MAX_DIMENSIONS else "half_index"
 
     def fingerprint(self) -> str:
         """16 hex digits over all fields but the model's display name.

@@ -166,7 +166,9 @@ def test_an_interrupted_build_is_dropped_and_built_again(pipeline: Pipeline) -> 
 
 
 def test_a_space_of_too_many_dimensions_is_searched_without_an_index(pipeline: Pipeline) -> None:
-    register(pipeline.connection, replace(OTHER, dimensions=2001))
+    """One that a version before has registered; a new one is refused."""
+    register(pipeline.connection, OTHER)
+    pipeline.connection.execute("UPDATE freshet.embedding_space SET dimensions = 4001")
     assert states(pipeline) == [IndexState.IMPOSSIBLE]
     assert build_missing(pipeline.database_url) == []
 

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from workers.config.retention_table import RetentionTable
+from workers.config.space_table import SpaceTable
 from workers.config.subscriber_table import SubscriberTable
 from workers.config.table import Table
 from workers.config.tables import (
@@ -31,6 +32,7 @@ _TABLES: dict[str, type[Table]] = {
     "source.*.retention": RetentionTable,
     "subscriber.*": SubscriberTable,
     "team.*": TeamTable,
+    "space.*": SpaceTable,
 }
 
 

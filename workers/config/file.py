@@ -1,4 +1,4 @@
-"""`freshet.toml`: read, validated, and returned as the specifications of sources, subscribers and teams.
+"""`freshet.toml`: read, validated, and returned as the specifications of sources, subscribers, teams and spaces.
 
 TOML, since an indentation cannot change its meaning, it has comments, and Python reads it without a further library.
 A source is a table of its own, `[source.NAME]`: TOML refuses a name twice, and an error says `source.NAME.field`.
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from corpus.access.team import TeamSpec
 from corpus.deliver.subscription import SubscriberSpec
+from corpus.embed.spec import SpaceChoice
 from corpus.errors import ConfigurationError
 from corpus.source import SourceSpec
 from workers.config.explain import explain
@@ -26,6 +27,7 @@ class Config:
     sources: tuple[SourceSpec, ...]
     subscribers: tuple[SubscriberSpec, ...] = ()
     teams: tuple[TeamSpec, ...] = ()
+    spaces: tuple[SpaceChoice, ...] = ()
     # By topic, for topics that are created.
     partitions: dict[str, int] = field(default_factory=dict[str, int])
 
@@ -59,6 +61,7 @@ def parse(text: str, name: str = "freshet.toml") -> Config:
         sources=sources,
         subscribers=file.subscribers(),
         teams=file.teams(),
+        spaces=file.spaces(),
         partitions=partitions,
     )
 

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from corpus.access.team import Right, TeamSpec
 from corpus.deliver.subscription import SubscriberSpec
+from corpus.embed.spec import SpaceChoice
 from corpus.preparation import PreparationSpec
 from corpus.source import (
     AuditSpec,
@@ -18,8 +19,9 @@ from corpus.source import (
     VersionRule,
 )
 from corpus.versions.scale import VersionScale
-from workers.config import rules, team_rules
+from workers.config import rules, space_table, team_rules
 from workers.config.retention_table import RetentionTable
+from workers.config.space_table import SpaceTable
 from workers.config.subscriber_table import SubscriberTable
 from workers.config.table import Table
 from workers.config.team_table import TeamTable
@@ -348,12 +350,14 @@ class ConfigFile(Table):
         default={}, description="[subscriber.NAME]"
     )
     team: dict[SourceName, TeamTable] = Field(default={}, description="[team.NAME]")
+    space: dict[SourceName, SpaceTable] = Field(default={}, description="[space.NAME]")
 
     @model_validator(mode="after")
     def _fits_together(self) -> "ConfigFile":
         sources, subscribers = self.sources(), self.subscribers()
         rules.check(sources, subscribers)
         team_rules.check(self.teams(), sources, subscribers)
+        space_table.check(self.spaces(), sources)
         return self
 
     def sources(self) -> tuple[SourceSpec, ...]:
@@ -363,6 +367,10 @@ class ConfigFile(Table):
     def subscribers(self) -> tuple[SubscriberSpec, ...]:
         """As the workers read them."""
         return tuple(table.spec(name) for name, table in self.subscriber.items())
+
+    def spaces(self) -> tuple[SpaceChoice, ...]:
+        """As `freshet apply` reads them."""
+        return tuple(table.choice(name) for name, table in self.space.items())
 
     def teams(self) -> tuple[TeamSpec, ...]:
         """As the workers read them, each with the subscribers that are notified of what it may read."""

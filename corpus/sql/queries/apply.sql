@@ -3,5 +3,5 @@
 SELECT pg_advisory_xact_lock(%(key)s::bigint);
 
 -- name: registered_spaces
--- Fingerprints of the embedding spaces that the database knows.
-SELECT fingerprint FROM freshet.embedding_space;
+-- The embedding spaces that the database knows, with the precision of their vectors.
+SELECT fingerprint, freshet.vectors_of_space(vectors, dimensions) AS vectors, has_half FROM freshet.embedding_space;

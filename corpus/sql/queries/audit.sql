@@ -210,8 +210,12 @@ WITH shown_document AS MATERIALIZED (
                 WHEN p.context = 'none' AND NOT c.truncated AND c.text_sha256 <> sha256(convert_to(c.text, 'UTF8'))
                 THEN 'text_hash_differs'
                 WHEN c.space_id IS DISTINCT FROM l.space_id THEN 'wrong_space'
-                WHEN c.vector_hash <> freshet.hash_of_vector(c.embedding) THEN 'vector_of_other_text'
-                WHEN e.embedding <> c.embedding AND (e.embedding <=> c.embedding) > %(max_distance)s::double precision
+                WHEN c.vector_hash <> coalesce(
+                         freshet.hash_of_vector(c.embedding), freshet.hash_of_vector(c.embedding_half))
+                THEN 'vector_of_other_text'
+                WHEN e.embedding <> freshet.vector_of(c.embedding, c.embedding_half)
+                     AND (e.embedding <=> freshet.vector_of(c.embedding, c.embedding_half))
+                         > %(max_distance)s::double precision
                 THEN 'vector_of_other_text'
                 WHEN coalesce(c.language, %(language)s::text) <> l.language THEN 'search_text_differs'
                 WHEN c.headings IS NOT NULL AND c.search_text <> freshet.search_text(
@@ -356,8 +360,8 @@ SELECT d.document_id, d.document_key, d.pipeline, d.topic, d.partition, d.record
 
 -- name: audit_sample_chunks
 -- The next visible chunks of a sample of documents.
-SELECT c.chunk_id, c.document_id, d.document_key, c.text, c.headings, c.truncated, c.space_id, c.embedding, p.context,
-       d.topic, d.partition, d.record_offset,
+SELECT c.chunk_id, c.document_id, d.document_key, c.text, c.headings, c.truncated, c.space_id, p.context,
+       freshet.vector_of(c.embedding, c.embedding_half) AS embedding, d.topic, d.partition, d.record_offset,
        (
            SELECT g.topic_id FROM freshet.batch_range g
             WHERE g.source = d.source AND g.batch = d.batch AND g.topic = d.topic AND g.partition = d.partition
@@ -486,7 +490,8 @@ UPDATE freshet.chunk
 WITH copies AS (
     UPDATE freshet.chunk o SET has_wrong_vector = true FROM freshet.chunk c
      WHERE c.chunk_id = ANY(%(chunk_ids)s::bigint[]) AND o.space_id = c.space_id AND o.text_sha256 = c.text_sha256
-       AND o.embedding = c.embedding AND o.chunk_id <> ALL(%(chunk_ids)s::bigint[]) AND o.has_wrong_vector IS NULL
+       AND freshet.vector_of(o.embedding, o.embedding_half) = freshet.vector_of(c.embedding, c.embedding_half)
+       AND o.chunk_id <> ALL(%(chunk_ids)s::bigint[]) AND o.has_wrong_vector IS NULL
 )
 DELETE FROM freshet.embedding e USING freshet.chunk c
  WHERE c.chunk_id = ANY(%(chunk_ids)s::bigint[]) AND e.space_id = c.space_id AND e.text_sha256 = c.text_sha256;

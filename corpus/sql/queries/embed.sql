@@ -54,33 +54,68 @@ DELETE FROM freshet.begun_text
 WHERE space_fingerprint = %(space_fingerprint)s AND text_sha256 = ANY(%(hashes)s::bytea[]);
 
 -- name: space_indexes
--- Every registered space with the state of its vector index, and the progress of a build. An index of pgvector holds
--- vectors of at most 2,000 dimensions.
-SELECT s.space_id, s.model, s.prefix, s.fingerprint,
+-- Every registered space with the state of its vector index, and the progress of a build, or of narrowing vectors.
+SELECT s.space_id, s.model, s.prefix, s.fingerprint, freshet.vectors_of_space(s.vectors, s.dimensions) AS vectors,
        CASE WHEN p.pid IS NOT NULL THEN 'building'
-            WHEN i.indisvalid THEN 'built'
-            WHEN s.dimensions > 2000 THEN 'impossible'
-            WHEN i.indexrelid IS NOT NULL THEN 'interrupted'
-            ELSE 'missing' END AS state,
+            WHEN w.name IS NULL THEN 'impossible'
+            WHEN o.name IS NOT NULL THEN 'changing'
+            WHEN w.index_id IS NULL THEN 'missing'
+            WHEN NOT w.is_valid THEN 'interrupted'
+            WHEN s.next_to_narrow IS NOT NULL THEN 'narrowing'
+            ELSE 'built' END AS state,
        p.phase,
-       (100 * p.tuples_done / nullif(p.tuples_total, 0))::integer AS percent,
+       CASE WHEN p.pid IS NOT NULL THEN 100 * p.tuples_done / nullif(p.tuples_total, 0)
+            ELSE 100 * s.next_to_narrow / nullif((SELECT max(c.chunk_id) FROM freshet.chunk c), 0) END::integer AS percent,
        p.pid AS builder
 FROM freshet.embedding_space s
-LEFT JOIN pg_index i ON i.indexrelid = to_regclass('freshet.chunk_embedding_space_' || s.space_id)
-LEFT JOIN pg_stat_progress_create_index p ON p.index_relid = i.indexrelid AND p.datname = current_database()
+LEFT JOIN freshet.space_vector_indexes() w ON w.space_id = s.space_id AND w.is_wanted
+LEFT JOIN freshet.space_vector_indexes() o ON o.space_id = s.space_id AND NOT o.is_wanted AND o.index_id IS NOT NULL
+LEFT JOIN pg_stat_progress_create_index p ON p.index_relid = w.index_id AND p.datname = current_database()
 ORDER BY s.space_id;
 
+-- name: wanted_index_is_built
+-- Whether the index that a space should have can be used.
+SELECT i.is_valid FROM freshet.space_vector_indexes() i WHERE i.space_id = %(space_id)s AND i.is_wanted;
+
 -- name: drop_space_index
--- The statement that drops a space's index, where an interrupted build left it.
-SELECT 'DROP INDEX CONCURRENTLY IF EXISTS freshet.chunk_embedding_space_' || s.space_id AS statement
-FROM freshet.embedding_space s WHERE s.space_id = %(space_id)s;
+-- The statement that drops the index that a space should have, where an interrupted build left it.
+SELECT 'DROP INDEX CONCURRENTLY IF EXISTS freshet.' || i.name AS statement
+FROM freshet.space_vector_indexes() i WHERE i.space_id = %(space_id)s AND i.is_wanted;
 
 -- name: build_space_index
--- The statement that builds a space's index: its visible rows, beside all publishing.
-SELECT 'CREATE INDEX CONCURRENTLY chunk_embedding_space_' || s.space_id
-       || ' ON freshet.chunk USING hnsw ((embedding::vector(' || s.dimensions || ')) vector_cosine_ops)'
-       || ' WHERE visible_to IS NULL AND space_id = ' || s.space_id AS statement
-FROM freshet.embedding_space s WHERE s.space_id = %(space_id)s;
+-- The statement that builds the index that a space should have: its visible rows, beside all publishing.
+SELECT 'CREATE INDEX CONCURRENTLY ' || i.definition AS statement
+FROM freshet.space_vector_indexes() i WHERE i.space_id = %(space_id)s AND i.is_wanted;
+
+-- name: drop_other_space_index
+-- The statement that drops a space's index of another choice; searches have left it when the wanted one is there.
+SELECT 'DROP INDEX CONCURRENTLY IF EXISTS freshet.' || i.name AS statement
+FROM freshet.space_vector_indexes() i WHERE i.space_id = %(space_id)s AND NOT i.is_wanted;
+
+-- name: narrow_vectors
+-- Bring the vectors of the next chunks into half precision; whoever works on a chunk at this moment keeps it as it is.
+WITH page AS MATERIALIZED (
+    SELECT c.chunk_id FROM freshet.chunk c
+    WHERE c.chunk_id >= (SELECT s.next_to_narrow FROM freshet.embedding_space s WHERE s.space_id = %(space_id)s)
+    ORDER BY c.chunk_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+), narrowed AS (
+    UPDATE freshet.chunk c
+    SET embedding = NULL, embedding_half = c.embedding::halfvec,
+        vector_hash = freshet.narrowed_hash(c.vector_hash, c.embedding)
+    FROM page WHERE c.chunk_id = page.chunk_id AND c.space_id = %(space_id)s AND c.embedding IS NOT NULL
+    RETURNING c.chunk_id
+), moved AS (
+    UPDATE freshet.embedding_space s SET next_to_narrow = (SELECT max(page.chunk_id) + 1 FROM page)
+    WHERE s.space_id = %(space_id)s AND s.next_to_narrow IS NOT NULL
+)
+SELECT (SELECT count(*) FROM page) AS looked_at, (SELECT count(*) FROM narrowed) AS narrowed;
+
+-- name: choose_vectors
+-- Choose the precision of a space's index and vectors; those that are there are narrowed afterwards.
+UPDATE freshet.embedding_space
+SET vectors = %(vectors)s, has_half = has_half OR %(vectors)s = 'half',
+    next_to_narrow = CASE WHEN %(vectors)s = 'half' THEN 0 END
+WHERE fingerprint = %(fingerprint)s AND vectors IS DISTINCT FROM %(vectors)s;
 
 -- name: limit_idle_session
 -- Close this session if it does nothing for so long, also outside of a transaction.

@@ -5,7 +5,8 @@ WHERE erasure = %(erasure)s::uuid AND source = %(source)s AND batch IS NULL FOR 
 
 -- name: erasure_samples
 -- A chunk of some of the documents, to look for it afterwards.
-SELECT DISTINCT ON (document_id) left(text, 300) AS text, embedding::text AS embedding, space_id, visible_from
+SELECT DISTINCT ON (document_id) left(text, 300) AS text,
+       freshet.vector_of(embedding, embedding_half)::text AS embedding, space_id, visible_from
 FROM freshet.chunk WHERE source = %(source)s AND document_id = ANY(%(document_ids)s::text[])
 ORDER BY document_id, visible_to DESC NULLS FIRST, chunk_id LIMIT %(limit)s;
 

@@ -258,13 +258,20 @@ WHERE c.source = %(source)s AND c.document_id = i.document_id AND c.visible_to I
 -- Open the chunks that are new, with their vectors; the places of one text in a document are one chunk. A vector is in
 -- the embedding store until a chunk holds it, and is then found there: both are looked at in one snapshot, so it does
 -- not matter who publishes it meanwhile. A text without one ends the transaction (FR005).
+WITH p AS MATERIALIZED (  -- once, and not for each chunk
+    SELECT coalesce(freshet.stores_half(%(space_id)s::smallint), false) AS stores_half
+)
 INSERT INTO freshet.chunk (source, document_id, text_sha256, text, token_count, truncated, headings, search_text,
-    language, space_id, dimensions, embedding, vector_hash, visible_from, batch, access_id)
+    language, space_id, dimensions, embedding, embedding_half, vector_hash, visible_from, batch, access_id)
 SELECT %(source)s, k.document_id, k.text_sha256, k.text, k.token_count, k.truncated, k.headings,
        freshet.search_text(k.language::regconfig, k.text, k.headings), k.language,
-       coalesce(v.space_id, freshet.missing_vector(k.text_sha256)), v.dimensions, v.embedding, v.vector_hash,
+       coalesce(v.space_id, freshet.missing_vector(k.text_sha256)), v.dimensions,
+       CASE WHEN NOT p.stores_half THEN v.embedding END,
+       CASE WHEN p.stores_half THEN coalesce(v.embedding_half, v.embedding::halfvec) ELSE v.embedding_half END,
+       CASE WHEN p.stores_half AND v.embedding IS NOT NULL THEN freshet.narrowed_hash(v.vector_hash, v.embedding)
+            ELSE v.vector_hash END,
        %(published_at)s, %(batch)s, k.access_id
-FROM (
+FROM p CROSS JOIN (
     SELECT k.document_id, k.text_sha256, i.language, i.access_id, min(k.text) AS text,
            min(k.token_count) AS token_count, bool_or(k.truncated) AS truncated,
            freshet.headings_of(array_agg(k.heading)) AS headings,
@@ -275,10 +282,11 @@ FROM (
     GROUP BY k.document_id, k.text_sha256, i.language, i.access_id
 ) k
 LEFT JOIN LATERAL (
-    SELECT e.space_id, e.dimensions, e.embedding, freshet.hash_of_vector(e.embedding) AS vector_hash
+    SELECT e.space_id, e.dimensions, e.embedding, NULL::halfvec AS embedding_half,
+           freshet.hash_of_vector(e.embedding) AS vector_hash
     FROM freshet.embedding e WHERE e.space_id = %(space_id)s AND e.text_sha256 = k.text_sha256
     UNION ALL
-    SELECT c.space_id, c.dimensions, c.embedding, c.vector_hash
+    SELECT c.space_id, c.dimensions, c.embedding, c.embedding_half, c.vector_hash
     FROM freshet.chunk c
     WHERE c.space_id = %(space_id)s AND c.text_sha256 = k.text_sha256 AND c.has_wrong_vector IS NULL
     LIMIT 1
@@ -309,10 +317,11 @@ WHERE e.space_id = held.space_id AND e.text_sha256 = held.text_sha256;
 -- Open the chunks again that stay in a document whose language is another now, with their vectors; returns how many.
 WITH opened AS (
     INSERT INTO freshet.chunk (source, document_id, text_sha256, text, token_count, truncated, headings, search_text,
-        language, space_id, dimensions, embedding, vector_hash, has_wrong_vector, visible_from, batch, access_id)
+        language, space_id, dimensions, embedding, embedding_half, vector_hash, has_wrong_vector, visible_from,
+        batch, access_id)
     SELECT c.source, c.document_id, c.text_sha256, c.text, c.token_count, c.truncated, c.headings,
            freshet.search_text(i.language::regconfig, c.text, c.headings), i.language, c.space_id, c.dimensions,
-           c.embedding, c.vector_hash, c.has_wrong_vector, %(published_at)s, %(batch)s, i.access_id
+           c.embedding, c.embedding_half, c.vector_hash, c.has_wrong_vector, %(published_at)s, %(batch)s, i.access_id
     FROM incoming_document i
     JOIN freshet.document h ON h.document_key = i.reuse_key
     JOIN freshet.chunk c ON c.chunk_id = ANY(h.chunk_ids) AND coalesce(c.language, %(language)s) <> i.language
@@ -334,10 +343,11 @@ ON CONFLICT DO NOTHING;
 -- name: reopen_chunks
 -- Open the chunks of expired versions that were sent again: as they were, with their vectors.
 INSERT INTO freshet.chunk (source, document_id, text_sha256, text, token_count, truncated, headings, search_text,
-    language, space_id, dimensions, embedding, vector_hash, has_wrong_vector, visible_from, batch, access_id)
+    language, space_id, dimensions, embedding, embedding_half, vector_hash, has_wrong_vector, visible_from, batch,
+    access_id)
 SELECT c.source, c.document_id, c.text_sha256, c.text, c.token_count, c.truncated, c.headings, c.search_text,
-       c.language, c.space_id, c.dimensions, c.embedding, c.vector_hash, c.has_wrong_vector, %(published_at)s,
-       %(batch)s, i.access_id
+       c.language, c.space_id, c.dimensions, c.embedding, c.embedding_half, c.vector_hash, c.has_wrong_vector,
+       %(published_at)s, %(batch)s, i.access_id
 FROM incoming_document i
 JOIN freshet.document h ON h.document_key = i.head_key AND h.visible_to IS NOT NULL
 JOIN freshet.chunk c ON c.chunk_id = ANY(h.chunk_ids)

@@ -282,18 +282,23 @@ SELECT s.source, r.history_from, coalesce(r.removed, '{}') AS removed, p.purge,
  ORDER BY s.source;
 
 -- name: chunk_indexes
--- The indexes of the chunks that purges and look-ups of vectors need, with their state. A migration leaves them to a
+-- The indexes of the chunks that purges, look-ups of vectors and searches need, with their state. A migration leaves them to a
 -- storer where there are many chunks.
 SELECT w.name, CASE WHEN i.indisvalid THEN 'built'
                     WHEN i.indexrelid IS NOT NULL THEN 'interrupted'
                     ELSE 'missing' END AS state
-  FROM unnest('{chunk_ended,chunk_vector}'::text[]) AS w (name)
+  FROM unnest('{chunk_ended,chunk_open,chunk_vector}'::text[]) AS w (name)
   LEFT JOIN pg_index i ON i.indexrelid = to_regclass('freshet.' || w.name)
  ORDER BY w.name;
 
 -- name: build_chunk_ended
 -- The statement that builds the index of closed chunks, beside all publishing.
 SELECT 'CREATE INDEX CONCURRENTLY chunk_ended ON freshet.chunk (source, visible_to) WHERE visible_to IS NOT NULL'
+       AS statement;
+
+-- name: build_chunk_open
+-- The statement that builds the index of chunks without an access list, beside all publishing.
+SELECT 'CREATE INDEX CONCURRENTLY chunk_open ON freshet.chunk (source) WHERE visible_to IS NULL AND access_id IS NULL'
        AS statement;
 
 -- name: build_chunk_vector

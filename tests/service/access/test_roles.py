@@ -199,7 +199,7 @@ def test_an_auditor_sees_ledger_and_lineage_and_no_text(corpus: Pipeline) -> Non
         )
         assert len(auditor.execute(lineage.encode()).fetchall()) == 3
         assert auditor.execute("SELECT reason FROM freshet.dead_letter").fetchall()
-        for column in ("document.title", "chunk.text", "chunk.embedding", "dead_letter.value"):
+        for column in ("document.title", "chunk.text", "chunk.embedding_half", "dead_letter.value"):
             table, name = column.split(".")
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 auditor.execute(f"SELECT {name} FROM freshet.{table}".encode())

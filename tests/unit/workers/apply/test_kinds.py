@@ -18,7 +18,6 @@ from workers.apply.kind import Services, Target
 from workers.apply.namespaces import Namespace, Namespaces, ensure_namespace
 from workers.apply.schedules import FreshnessSchedule, Schedules
 from workers.apply.sources import ConfiguredSource, Sources
-from workers.apply.spaces import Spaces
 from workers.apply.subscriptions import Subscription, Subscriptions
 from workers.apply.topics import Topic, Topics
 from workers.config.file import Config, parse
@@ -70,25 +69,6 @@ def test_a_topic_is_created_for_the_largest_record() -> None:
     change = Change(kind="topic", name="a", action=Action.CREATE, desired=Topic(7))
     asyncio.run(Topics().write(services(cluster=cluster), change))
     assert created == [("a", 7, {"max.message.bytes": str(67_108_864 + 65_536)})]
-
-
-# ── spaces ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_sources_with_one_model_share_a_space() -> None:
-    config = parse('[source.a]\n[source.b]\n[source.c]\nprefix = "passage: "')
-    changes = asyncio.run(Spaces().compare(services(connection=Database()), Target(config=config)))
-    assert [change.action for change in changes] == [Action.CREATE] * 2
-    fingerprint = changes[0].name.split()[-1]
-    connection = Database(registered_spaces=[{"fingerprint": fingerprint}])
-    again = asyncio.run(Spaces().compare(services(connection=connection), Target(config=config)))
-    assert [change.action for change in again] == [Action.UNCHANGED, Action.CREATE]
-
-
-def test_a_model_that_is_missing_names_its_source() -> None:
-    config = parse('[source.a]\nmodel = "/no/such/model"')
-    with pytest.raises(ConfigurationError, match=r"^source\.a\.model = '/no/such/model': "):
-        asyncio.run(Spaces().compare(services(connection=Database()), Target(config=config)))
 
 
 # ── sources ─────────────────────────────────────────────────────────────────────────────────────────────────────────
