@@ -23,6 +23,7 @@ from tests.bench import (
     purge,
     retrieval,
     revocation,
+    storage,
     throughput,
 )
 from tests.bench.gold import bench as gold
@@ -44,6 +45,7 @@ BENCHES: dict[str, Callable[[], dict[str, Any]]] = {
     "access": access.run,
     "purge": purge.run,
     "revocation": revocation.run,
+    "storage": storage.run,
     "gold": gold.run,
     "context-scifact": context.run_scifact,
     "context-peps": context.run_peps,
