@@ -1,4 +1,4 @@
--- 0024 half precision: an embedding space may keep its vector index, or its vectors, in numbers of 16 bits; a search
+-- 0025 half precision: an embedding space may keep its vector index, or its vectors, in numbers of 16 bits; a search
 -- under a filter that leaves few chunks compares with all of them.
 -- Why: the vector index took half of a chunk's bytes; a space of more than 2,000 dimensions had none; and a search that
 --   saw a few per cent of the corpus found 80 to 90 % of the nearest.

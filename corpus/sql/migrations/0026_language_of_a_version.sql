@@ -1,4 +1,4 @@
--- 0024 language of a version: told from the columns that it depends on, so that who may not read titles can ask for it.
+-- 0026 language of a version: told from the columns that it depends on, so that who may not read titles can ask for it.
 -- Why: `freshet lineage` and `freshet documents` were refused to auditors: a function of the whole row of a document wants the
 -- right to read every column. Locks: none (functions). Phase: pre. Old code does not use the new one.
 
