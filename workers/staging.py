@@ -1,6 +1,6 @@
 """The staging store of a role: its files are encrypted where payload keys are set."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from corpus.database import SHORT_LIMITS, open_pool
@@ -15,7 +15,7 @@ _CONNECTIONS = 1
 
 
 @contextmanager
-def staging_store(settings: Settings, role: str) -> Iterator[StagingStore]:
+def staging_store(settings: Settings, role: str) -> Generator[StagingStore]:
     """The store, and the connection by which keys of files are kept.
 
     Args:

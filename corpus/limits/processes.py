@@ -155,7 +155,7 @@ class LimitedProcesses:
                 else:
                     process.end()
 
-    def _take_idle(self, source: str, modules: frozenset[str]) -> "_Process | None":
+    def _take_idle(self, source: str, modules: set[str]) -> "_Process | None":
         """One of the source that waits; it is confined, so it must have imported the modules before."""
         for process in self._idle:
             if process.source == source and process.modules >= modules:
