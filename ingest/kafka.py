@@ -67,8 +67,8 @@ _HINTS = {
 }
 
 
-# A warning about a property quotes its value, which may be a secret.
-_PROPERTY_VALUE = re.compile(r"set to `.*?`")
+# A warning about a property quotes its value, which may be a secret, and may hold the mark itself: all up to the last.
+_PROPERTY_VALUE = re.compile("set to `.*`", re.DOTALL)
 
 
 class LibrdkafkaLog:

@@ -61,6 +61,16 @@ def test_librdkafkas_lines_pass_once_per_kind_and_minute_and_at_most_as_informat
     ]
 
 
+@pytest.mark.parametrize("value", ["hunter2", "", "hun`ter2", "`hunter2`", "hun\nter2"])
+def test_no_value_of_a_property_is_logged(caplog: pytest.LogCaptureFixture, value: str) -> None:
+    warning = f"Configuration property sasl.password set to `{value}` has no effect"
+    with caplog.at_level(logging.INFO):
+        LibrdkafkaLog().log(logging.WARNING, "%s [%s] %s", "CONFWARN", "producer-1", warning)
+    [line] = caplog.records
+    expected = "Configuration property sasl.password set to a value has no effect"
+    assert line.getMessage() == f"librdkafka: CONFWARN [producer-1] {expected}"
+
+
 @pytest.mark.parametrize(
     ("code", "hint"),
     [
