@@ -32,6 +32,19 @@ class Acceptance(StrEnum):
     OUTDATED = "outdated"  # read before the last rewind
 
 
+class Patch(StrEnum):
+    """Ids of `workflow.patched`: histories of runs that started before a change lack them and replay the old way."""
+
+    NEWER_EPOCH_OUTDATES = "newer-epoch-outdates-what-waits"
+    CANCELLED_EXPIRY_WAITS = "cancelled-expiry-waits-again"
+    ROW_DECIDES = "row-decides-epoch-and-halt"
+    EXPIRY_READS_ROW = "expiry-while-halted-reads-row"
+    REFUSED_REWIND = "refused-rewind-drops-what-waits"
+    ORPHAN_IS_CANCELLED = "orphan-of-same-number-is-cancelled"
+    FORGED_IS_DROPPED = "forged-reference-is-dropped"
+    SHORT_RUNS = "runs-of-a-thousand-events"
+
+
 @dataclass(kw_only=True)
 class SourceState:
     """Everything that the entity knows: argument of the next run and answer to the query `status`.

@@ -36,9 +36,10 @@ with workflow.unsafe.imports_passed_through():
     from corpus.source import source_workflow_id
     from corpus.staging.bound import problem_of
     from corpus.workflows import BatchWorkflow
-    from ingest import patches, source_row
+    from ingest import source_row
     from ingest.batch_failure import BatchFailure, innermost_message
     from ingest.source_state import (
+        Patch,
         SourceState,
         accept,
         accept_document_order,
@@ -106,26 +107,26 @@ class SourceWorkflow:
         """
         state = self._state
         forged = problem_of(ref, state.source)
-        if forged and workflow.patched(patches.FORGED_IS_DROPPED):
+        if forged and workflow.patched(Patch.FORGED_IS_DROPPED):
             source_row.drop_forged(state, forged)
             return
-        if ref.epoch != state.epoch and workflow.patched(patches.ROW_DECIDES):
+        if ref.epoch != state.epoch and workflow.patched(Patch.ROW_DECIDES):
             source_row.keep_undecided(state, ref)
             self._row_changed = True
             return
         # Runs of the versions before replay so.
-        if ref.epoch > state.epoch and workflow.patched(patches.NEWER_EPOCH_OUTDATES):
+        if ref.epoch > state.epoch and workflow.patched(Patch.NEWER_EPOCH_OUTDATES):
             source_row.drop_outdated(state, epoch=ref.epoch)
         accept(state, ref)
         # The consumer reads active sources only.
-        if state.halted and workflow.patched(patches.ROW_DECIDES):
+        if state.halted and workflow.patched(Patch.ROW_DECIDES):
             self._read_row()
 
     @workflow.signal
     def expire(self, order: Expire) -> None:
         """A freshness check measured overdue documents."""
         accept_expiry(self._state, order)
-        if self._state.halted and workflow.patched(patches.EXPIRY_READS_ROW):
+        if self._state.halted and workflow.patched(Patch.EXPIRY_READS_ROW):
             self._read_row()
 
     @workflow.signal
@@ -183,9 +184,7 @@ class SourceWorkflow:
                 # The database refuses for good. A person reads the reason and resumes the source, which loads it again.
                 self._state.halted = innermost_message(error)
                 self._state.loaded = True
-                if self._failure is not None and workflow.patched(
-                    patches.REFUSED_REWIND
-                ):
+                if self._failure is not None and workflow.patched(Patch.REFUSED_REWIND):
                     source_row.drop_waiting(self._state)
                 self._failure = None
 
@@ -204,8 +203,9 @@ class SourceWorkflow:
 
     def _should_continue_as_new(self) -> bool:
         info = workflow.info()
-        is_long = info.get_current_history_length() >= MAX_EVENTS
-        if is_long and workflow.patched(patches.SHORT_RUNS):
+        if info.get_current_history_length() >= MAX_EVENTS and workflow.patched(
+            Patch.SHORT_RUNS
+        ):
             return True
         return info.is_continue_as_new_suggested()
 
@@ -244,7 +244,7 @@ class SourceWorkflow:
         rewound = await workflow.execute_activity_method(
             PublishActivities.rewind_source, request, **policies.REWIND_SOURCE
         )
-        if workflow.patched(patches.ROW_DECIDES):
+        if workflow.patched(Patch.ROW_DECIDES):
             source_row.adopt_epoch(state, epoch=rewound.epoch, decides=0)
         else:
             source_row.drop_outdated(state, epoch=rewound.epoch)
@@ -267,7 +267,7 @@ class SourceWorkflow:
         )
         is_new = state.next_batch == 1
         source_row.adopt_limits(state, loaded)
-        if workflow.patched(patches.ROW_DECIDES):
+        if workflow.patched(Patch.ROW_DECIDES):
             source_row.adopt_row(state, loaded, decides=undecided)
             state.loaded = not self._row_changed
         else:
@@ -338,7 +338,7 @@ class SourceWorkflow:
             )
         except WorkflowAlreadyStartedError:
             # Of an entity that was terminated. It may wait for a permission that never comes, and keeps the number.
-            if workflow.patched(patches.ORPHAN_IS_CANCELLED):
+            if workflow.patched(Patch.ORPHAN_IS_CANCELLED):
                 await workflow.get_external_workflow_handle(workflow_id).cancel()
             raise
 
@@ -375,7 +375,7 @@ class SourceWorkflow:
         """Let an order wait again that no caller repeats; the consumer reads records again after the rewind."""
         # Runs of the version before lost a cancelled expiry and replay so.
         is_new = not isinstance(order, Expire)
-        if is_new or workflow.patched(patches.CANCELLED_EXPIRY_WAITS):
+        if is_new or workflow.patched(Patch.CANCELLED_EXPIRY_WAITS):
             give_back(self._state, order)
 
     def _cancel_batches_behind_failure(self) -> None:

@@ -37,6 +37,7 @@ _FIRST_WITH_IDLE_SESSIONS = 14_00_00  # PostgreSQL 14
 # The query that makes the statement which builds an index of the chunks.
 _CHUNK_INDEXES = {
     "chunk_ended": "build_chunk_ended",
+    "chunk_open": "build_chunk_open",
     "chunk_vector": "build_chunk_vector",
 }
 

@@ -14,6 +14,7 @@ from typing import Any, TypedDict
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from corpus.disclosure.key_ring import KeyRing
 from corpus.errors import ConfigurationError
 from workers import logs
 from workers.config.settings import Settings, load, of_role
@@ -63,11 +64,18 @@ async def run_role(name: str) -> None:
     tracing.start(name, metrics.meter())
     module = import_module(role.module)
     try:
+        _read_keys(settings)
         if name != "consumer":  # which waits for its services by itself
             await _check(settings, name)
         await module.run(settings)
     finally:
         tracing.stop()
+
+
+def _read_keys(settings: Settings) -> None:
+    """Refuse a wrong file of keys before any service is waited for."""
+    if settings.payload_keys:
+        KeyRing.from_file(settings.payload_keys)
 
 
 async def _check(settings: Settings, name: str) -> None:

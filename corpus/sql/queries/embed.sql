@@ -65,7 +65,8 @@ SELECT s.space_id, s.model, s.prefix, s.fingerprint, freshet.vectors_of_space(s.
             ELSE 'built' END AS state,
        p.phase,
        CASE WHEN p.pid IS NOT NULL THEN 100 * p.tuples_done / nullif(p.tuples_total, 0)
-            ELSE 100 * s.next_to_narrow / nullif((SELECT max(c.chunk_id) FROM freshet.chunk c), 0) END::integer AS percent,
+            ELSE 100 * s.next_to_narrow / nullif((SELECT max(c.chunk_id) FROM freshet.chunk c), 0)
+            END::integer AS percent,
        p.pid AS builder
 FROM freshet.embedding_space s
 LEFT JOIN freshet.space_vector_indexes() w ON w.space_id = s.space_id AND w.is_wanted

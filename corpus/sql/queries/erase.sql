@@ -120,8 +120,8 @@ WITH gone AS (
 UPDATE freshet.batch b SET reason = '(erased)' FROM gone WHERE b.source = %(source)s AND b.batch = gone.batch;
 
 -- name: erase_access_lists
--- Remove the access lists that no document of the source has any more: a group may be named for a person. Chunks have none
--- that their documents do not have.
+-- Remove the access lists that no document of the source has any more: a group may be named for a person. Chunks have
+-- none that their documents do not have.
 DELETE FROM freshet.access_list a
 WHERE a.source = %(source)s AND NOT EXISTS (
     SELECT FROM freshet.document d WHERE d.source = a.source AND d.access_id = a.access_id);
@@ -306,8 +306,8 @@ WHERE e.source = %(source)s AND e.batch <= s.last_batch
 ON CONFLICT DO NOTHING;
 
 -- name: forget_text_hashes
--- Hashes of texts that a model refused, or has begun: of which document they are is not known. A text that is sent again
--- is tried again.
+-- Hashes of texts that a model refused, or has begun: of which document they are is not known. A text that is sent
+-- again is tried again.
 WITH refused AS (DELETE FROM freshet.refused_text RETURNING 1), begun AS (DELETE FROM freshet.begun_text RETURNING 1)
 SELECT (SELECT count(*) FROM refused) + (SELECT count(*) FROM begun) AS removed;
 

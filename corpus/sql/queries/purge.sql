@@ -282,8 +282,8 @@ SELECT s.source, r.history_from, coalesce(r.removed, '{}') AS removed, p.purge,
  ORDER BY s.source;
 
 -- name: chunk_indexes
--- The indexes of the chunks that purges, look-ups of vectors and searches need, with their state. A migration leaves them to a
--- storer where there are many chunks.
+-- The indexes of the chunks that purges, look-ups of vectors and searches need, with their state. A migration leaves
+-- them to a storer where there are many chunks.
 SELECT w.name, CASE WHEN i.indisvalid THEN 'built'
                     WHEN i.indexrelid IS NOT NULL THEN 'interrupted'
                     ELSE 'missing' END AS state
