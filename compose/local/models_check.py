@@ -1,6 +1,6 @@
 """The check of `freshet doctor` on the models of the sources: is each what it was when its vectors were made?"""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,10 +50,7 @@ def judge_models(models: Sequence[SourceModel], used: Sequence[UsedWeights]) -> 
     Raises:
         CheckFailedError: the weights under a name are not those that made vectors of visible chunks.
     """
-    changed: list[str] = []
-    for model in models:
-        others = [one.weights for one in used if one.differs_from(model.spec)]
-        changed += [_changed(model, weights) for weights in others]
+    changed = [text for model in models for text in _changes(model, used)]
     if changed:
         raise CheckFailedError("; ".join(changed))
     loose = [model.pin for model in models if not model.is_pinned]
@@ -64,12 +61,15 @@ def judge_models(models: Sequence[SourceModel], used: Sequence[UsedWeights]) -> 
     return ", ".join(sorted(names)) or "no source yet"
 
 
-def _changed(model: SourceModel, before: str) -> str:
+def _changes(model: SourceModel, used: Sequence[UsedWeights]) -> Iterator[str]:
+    """Other weights that made vectors under the model's name, one sentence each."""
     now = _short(model.spec.weights)
-    return (
-        f"{model.source}: {model.spec.model} has the weights {now}; visible chunks have vectors of {_short(before)}, "
-        "with which no query is compared"
-    )
+    for one in used:
+        if one.differs_from(model.spec):
+            yield (
+                f"{model.source}: {model.spec.model} has the weights {now}; visible chunks have vectors of "
+                f"{_short(one.weights)}, with which no query is compared"
+            )
 
 
 def _short(weights: str) -> str:

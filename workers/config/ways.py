@@ -106,12 +106,12 @@ def staging_problems(url: str, variables: Mapping[str, str]) -> Iterator[str]:
         url: of the store.
         variables: of the environment.
     """
-    given = {name.upper(): value for name, value in variables.items() if value}
+    given = {name.upper(): value for name, value in variables.items()}
     prefix, endpoints = _endpoints(url, given)
-    remote = [one for one in endpoints if is_remote(urlsplit(one).hostname or "")]
+    remote = [one for one in map(urlsplit, endpoints) if is_remote(one.hostname or "")]
     for endpoint in remote:
-        if urlsplit(endpoint).scheme.lower() != "https":
-            yield f"the staging store at {endpoint} {_PLAINTEXT}; name an endpoint with https://"
+        if endpoint.scheme.lower() != "https":
+            yield f"the staging store at {endpoint.geturl()} {_PLAINTEXT}; name an endpoint with https://"
     # Without an endpoint it is the provider's own, which is another machine.
     is_elsewhere = bool(remote) or not endpoints
     variable = f"{prefix}_ALLOW_INVALID_CERTIFICATES"
@@ -126,7 +126,7 @@ def _endpoints(url: str, given: Mapping[str, str]) -> tuple[str, list[str]]:
         return "HTTP", [url]
     prefix = _STORES.get(scheme, "NONE")
     names = [name for name in _ENDPOINTS if name.startswith(prefix)]
-    return prefix, [given[name] for name in names if name in given]
+    return prefix, [given[name] for name in names if given.get(name)]
 
 
 def _libpq(url: str) -> dict[str, Any]:
