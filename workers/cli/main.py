@@ -21,7 +21,14 @@ from workers.cli.console import (
 AREAS = (
     *("stack", "ingest", "produce", "dead_letters", "search", "corpus", "clean"),
     *("document", "drain", "top", "freshness", "audit", "subscriptions"),
-    *("teams", "readers", "roles", "erase.order", "erase.purge", "installation"),
+    *(
+        "access.teams",
+        "access.readers",
+        "roles",
+        "erase.order",
+        "erase.purge",
+        "installation",
+    ),
 )
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")
 

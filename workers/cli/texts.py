@@ -34,6 +34,17 @@ def with_texts(versions: list[Row], chunks: Sequence[Row] = ()) -> list[Row]:
     return [version | titles.get(key, nothing) for key, version in pairs]
 
 
+def with_chunks(versions: list[Row]) -> list[Row]:
+    """Versions with what `with_texts` adds, their chunks, and who was notified of them."""
+    for version in versions:
+        batch = {"source": version["source"], "batch": version["batch"]}
+        version["told"] = _rows("lineage_told", batch)
+        chunk_ids = {"chunk_ids": version.pop("chunk_ids")}
+        version["chunks"] = _rows("lineage_chunks", chunk_ids)
+    chunks = [chunk for version in versions for chunk in version["chunks"]]
+    return with_texts(versions, chunks)
+
+
 def with_details(letters: list[Row]) -> list[Row]:
     """Dead letters with what is wrong with them, and their sizes."""
     keys = [letter["dead_letter"] for letter in letters]

@@ -17,7 +17,7 @@ from workers.cli.console import (
     write_json,
     write_table,
 )
-from workers.cli.texts import with_texts
+from workers.cli.texts import with_chunks, with_texts
 
 _MIN_KEPT_RATIO = PreparationSpec().min_kept_ratio
 _MAX_UNKNOWN_RATIO = PreparationSpec().max_unknown_ratio
@@ -272,23 +272,12 @@ def lineage(
         raise CommandError(
             f"document {document!r} was never seen{where}; `freshet documents` lists some"
         )
-    versions = _with_chunks(versions)
+    versions = with_chunks(versions)
     if as_json:
         write_json(versions)
         return
     for version in versions:
         _show_version(version)
-
-
-def _with_chunks(versions: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Versions with their chunks, and with who was notified of them."""
-    for version in versions:
-        batch = {"source": version["source"], "batch": version["batch"]}
-        version["told"] = _query_rows("lineage_told", batch)
-        chunk_ids = {"chunk_ids": version.pop("chunk_ids")}
-        version["chunks"] = _query_rows("lineage_chunks", chunk_ids)
-    chunks = [chunk for version in versions for chunk in version["chunks"]]
-    return with_texts(versions, chunks)
 
 
 def _chunk_number(name: str) -> int:

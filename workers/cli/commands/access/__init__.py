@@ -1,0 +1,1 @@
+"""Who may read: teams over Nexus, logins of SQL clients."""
