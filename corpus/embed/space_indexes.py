@@ -54,14 +54,7 @@ class IndexState(StrEnum):
     IMPOSSIBLE = "impossible"  # more dimensions than an index of pgvector takes
 
 
-_WANTED = frozenset(
-    {
-        IndexState.MISSING,
-        IndexState.INTERRUPTED,
-        IndexState.CHANGING,
-        IndexState.NARROWING,
-    }
-)
+_WANTED = frozenset({IndexState.MISSING, IndexState.INTERRUPTED, IndexState.CHANGING})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +76,13 @@ class SpaceIndex:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether a storer has something to do for it."""
+        """Whether a build is to be started."""
         return self.state in _WANTED
+
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether its vectors are to be brought into half precision now."""
+        return self.state is IndexState.NARROWING
 
     def describe(self) -> str:
         """One line for a person."""
@@ -148,8 +146,10 @@ def build_missing(url: str | Secret) -> list[int]:
         ) as connection,
     ):
         # Step 1.
-        indexes = [*space_indexes(connection), *chunk_indexes(connection)]
-        if not any(index.is_wanted for index in indexes):
+        spaces = space_indexes(connection)
+        indexes = [*spaces, *chunk_indexes(connection)]
+        is_wanted = any(index.is_wanted for index in indexes)
+        if not is_wanted and not any(space.is_narrowed for space in spaces):
             return []
         if not _is_only_builder(connection):
             return []
@@ -182,11 +182,7 @@ def _have_built(connection: Connection, index: SpaceIndex) -> None:
 
 
 def _build_of_spaces(connection: Connection, *, is_owner: bool) -> list[int]:
-    wanted = [
-        index
-        for index in space_indexes(connection)
-        if index.is_wanted and index.state is not IndexState.NARROWING
-    ]
+    wanted = [index for index in space_indexes(connection) if index.is_wanted]
     build = _build if is_owner else _have_built
     for index in wanted:
         build(connection, index)
@@ -248,7 +244,7 @@ class _NarrowedPage:
 def _narrow_vectors(connection: Connection) -> None:
     # Step 5.
     for index in space_indexes(connection):
-        if index.state is not IndexState.NARROWING:
+        if not index.is_narrowed:
             continue
         context = {"space": index.space_id, "model": index.model}
         narrowed = _narrow_vectors_of(connection, index.space_id)

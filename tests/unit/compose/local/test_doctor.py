@@ -274,8 +274,9 @@ def make_index(state: str) -> space_indexes.SpaceIndex:
         prefix="",
         fingerprint="f",
         state=space_indexes.IndexState(state),
+        vectors="half",
         phase="building index: scanning table" if state == "building" else None,
-        percent=40 if state == "building" else None,
+        percent=40 if state in ("building", "narrowing") else None,
         builder=7 if state == "building" else None,
     )
 
@@ -292,6 +293,8 @@ def make_index(state: str) -> space_indexes.SpaceIndex:
         ),
         ("missing", False, "m (space 1): missing"),
         ("interrupted", False, "m (space 1): interrupted"),
+        ("changing", False, "m (space 1): changing to vectors = half"),
+        ("narrowing", True, "m (space 1): narrowing vectors, 40 %"),
     ],
 )
 def test_the_state_of_the_vector_indexes(
