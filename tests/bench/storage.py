@@ -101,8 +101,8 @@ def _sizes(url: str) -> dict[str, Any]:
     """Bytes per chunk; a table does not shrink when its rows do."""
     with connect(url) as connection:
         connection.execute("VACUUM ANALYZE freshet.chunk")
-        sizes = dict(connection.execute(_SIZES).fetchall())
-    per_chunk = {what: round(int(sizes[what]) / CHUNKS) for what in sorted(sizes)}
+        rows = sorted(connection.execute(_SIZES).fetchall())
+    per_chunk = {what: round(int(size) / CHUNKS) for what, size in rows}
     return {"bytes per chunk": per_chunk | {"all": sum(per_chunk.values())}}
 
 
