@@ -94,14 +94,18 @@ async def test_erasing_goes_through_the_entity_and_is_told_of(
         assert (erased["batch"], erased["receipt"]["documents"]) == (2, 1)
         assert found_in_tables(live.connection, CANARY, SECRET) == {}
         assert (await freshet("source", "resume", "papers"))[0] == 0
-        assert (await freshet.json("erase", *team, "--accept-mass"))["receipt"]["documents"] == 3
+        of_team = await freshet.json("erase", *team, "--accept-mass")
+        assert of_team["receipt"]["documents"] == 3
         assert live.visible("papers").keys() == {"other"}
 
         live.produce(topic, [make_event(CANARY, 2, SECRET), make_event("other", 2, "news")])
         await live.drained()
         assert live.visible("papers") == {"other": 2}
-        [batch, *_] = await freshet.json("batches", "--limit", "1")
-        assert (batch["records"], batch["applied"], batch["ignored"]) == (2, 1, 1)
+        # One batch, or two where the machine is slow.
+        newest = await freshet.json("batches", "--limit", "5")
+        since = [batch for batch in newest if batch["batch"] > of_team["batch"]]
+        counts = [sum(batch[name] for batch in since) for name in ("records", "applied", "ignored")]
+        assert counts == [2, 1, 1]
 
     file = tmp_path / "receipt.json"
     file.write_text(json.dumps(erased["receipt"]), encoding="utf-8")
