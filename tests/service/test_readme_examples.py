@@ -36,8 +36,10 @@ def test_sql(corpus: Pipeline) -> None:
     statements = [
         statement for block in blocks("sql") for statement in block.split(";") if statement.strip()
     ]
-    assert len(statements) == 2
-    now, as_of = statements
+    of_administrators = [one for one in statements if " ROLE " in one]
+    of_readers = [one for one in statements if one not in of_administrators]
+    assert len(of_readers) >= 2
+    now, as_of = of_readers[-2:]
     before, after = (
         re.sub(r"'2026[^']*'", f"'{instant}'", as_of) for instant in ("2000-01-01", "infinity")
     )
@@ -46,6 +48,9 @@ def test_sql(corpus: Pipeline) -> None:
             connection.execute(statement.encode()).fetchall()
             for statement in (now, as_of, before, after)
         ]
+        for statement in (*of_administrators, *of_readers):
+            connection.execute(statement.encode())
+        connection.rollback()
     assert [row[1] for row in found[0]] == ["pep-0703"]
     assert found[2:] == [[], [("pep-0703", 1)]]
 

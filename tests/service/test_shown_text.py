@@ -33,6 +33,9 @@ SHOWS = {
     "audit list": (),
     "audit log": (),
     "teams list": (),
+    "readers list": (),
+    "purge list": (),
+    "erasures": (),
     "subscriptions list": (),
     "installation show": (),
 }
@@ -43,6 +46,8 @@ ELSEWHERE = {
     **dict.fromkeys(("dead-letters redrive", "dead-letters discard"), "shows counts"),
     **dict.fromkeys(("freshness check", "freshness schedules"), "needs Temporal"),
     **dict.fromkeys(("lineage", "dead-letters show", "search", "clean"), "has a test of its own"),
+    **dict.fromkeys(("purge", "erase"), "needs Temporal"),
+    **dict.fromkeys(("readers grant", "readers revoke"), "shows what the operator named"),
     **dict.fromkeys(("audit show", "config check"), "shows what the operator named"),
 }
 
