@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,6 +78,13 @@ TEAMS = {
     "groupless": (("s",), ("z",)),
 }
 
+# What logins of SQL clients are granted: sources and groups.
+GRANTS: dict[str, tuple[list[str], list[str]]] = {
+    "no grant": ([], []),
+    "other source": (["other"], ["a"]),
+    "no group": (["s"], ["z"]),
+}
+
 
 @dataclass
 class Outsiders:
@@ -84,8 +92,7 @@ class Outsiders:
 
     pipeline: Pipeline
     chance: random.Random
-    stranger: Connection  # a login without a role
-    analyst: Connection  # a login for SQL clients
+    logins: dict[str, Connection]  # without a role, or without the grant that counts
     documents: list[str]
 
 
@@ -105,9 +112,13 @@ def outsiders(pipeline: Pipeline) -> Iterator[Outsiders]:
             (team,),
         )
     url = pipeline.database_url
-    with session(url) as stranger, session(url, "freshet_reader") as analyst:
-        documents = list(model.history)
-        yield Outsiders(pipeline, chance, stranger, analyst, documents)
+    with ExitStack() as sessions:
+        logins = {"stranger": sessions.enter_context(session(url))}
+        for name, (sources, groups) in GRANTS.items():
+            logins[name] = sessions.enter_context(session(url, "freshet_reader"))
+            if sources:
+                grant(url, logins[name], sources=sources, groups=groups)
+        yield Outsiders(pipeline, chance, logins, list(model.history))
 
 
 def outcome(step: Callable[[], Any]) -> str:
@@ -233,7 +244,7 @@ def asks_notice(world: Outsiders) -> list[str]:
 def asks_rows(world: Outsiders) -> list[str]:
     """A team's reader, or a login, reads tables, functions and lineage with SQL: no row, no other error."""
     chance = world.chance
-    who = chance.choice((*TEAMS, "stranger", "no grant", "other source", "no group"))
+    who = chance.choice((*TEAMS, *world.logins))
     # Readers of the source know of its batches, and of no document.
     is_reader = who in ("groupless", "no group")
     statements = ABOUT_DOCUMENTS if is_reader else (*ABOUT_DOCUMENTS, *rows_of(LEDGER))
@@ -258,12 +269,7 @@ def _rows(world: Outsiders, who: str, text: str, values: dict[str, Any]) -> list
         connection = world.pipeline.connection
         with reading_as(connection, reader_of_team(who)):
             return _without_nulls(connection.execute(statement, values).fetchall())
-    if who == "stranger":
-        return world.stranger.execute(statement, values).fetchall()
-    grants = {"no grant": ([], []), "other source": (["other"], ["a"]), "no group": (["s"], ["z"])}
-    sources, groups = grants[who]
-    grant(world.pipeline.database_url, world.analyst, sources=sources, groups=groups)
-    return _without_nulls(world.analyst.execute(statement, values).fetchall())
+    return _without_nulls(world.logins[who].execute(statement, values).fetchall())
 
 
 def _without_nulls(rows: list[Any]) -> list[Any]:
