@@ -88,9 +88,9 @@ DAMAGES: dict[str, Damage] = {
         FindingKind.CHUNK_WITHOUT_DOCUMENT,
         (
             f"""INSERT INTO freshet.chunk (source, document_id, text_sha256, text, token_count, headings, search_text,
-                   space_id, dimensions, embedding, visible_from, batch)
+                   space_id, dimensions, embedding, embedding_half, visible_from, batch)
                SELECT source, document_id, sha256('x'), 'x', 1, headings, search_text, space_id, dimensions, embedding,
-                   visible_from, batch FROM freshet.chunk WHERE {_VISIBLE}""",
+                   embedding_half, visible_from, batch FROM freshet.chunk WHERE {_VISIBLE}""",
         ),
     ),
     "no chunk": Damage(
@@ -119,16 +119,17 @@ DAMAGES: dict[str, Damage] = {
     "another vector": Damage(
         FindingKind.VECTOR_OF_OTHER_TEXT,
         (
-            f"""UPDATE freshet.chunk SET embedding = (
-                   SELECT embedding FROM freshet.chunk WHERE document_id = '{{other}}' AND visible_to IS NULL)
+            f"""UPDATE freshet.chunk SET (embedding, embedding_half) = (
+                   SELECT embedding, embedding_half FROM freshet.chunk
+                    WHERE document_id = '{{other}}' AND visible_to IS NULL)
                 WHERE {_VISIBLE}""",
         ),
     ),
     "another vector, with its hash": Damage(
         FindingKind.STORED_VECTOR_OF_OTHER_TEXT,
         (
-            f"""UPDATE freshet.chunk SET (embedding, vector_hash) = (
-                   SELECT embedding, vector_hash FROM freshet.chunk
+            f"""UPDATE freshet.chunk SET (embedding, embedding_half, vector_hash) = (
+                   SELECT embedding, embedding_half, vector_hash FROM freshet.chunk
                     WHERE document_id = '{{other}}' AND visible_to IS NULL)
                 WHERE {_VISIBLE}""",
         ),

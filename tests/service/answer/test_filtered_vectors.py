@@ -100,7 +100,7 @@ def _fill(connection: Connection, vectors: Any, parts: dict[str, list[str]]) -> 
             connection.execute(statement)
 
 
-FILL = (
+FILL: tuple[Any, ...] = (
     """INSERT INTO freshet.batch (source, batch, kind, state, workflow_id, run_id, staged_at, published_at)
        SELECT DISTINCT source, 1, 'ingest', 'published', 'w', 'r', now(), now() FROM made""",
     """INSERT INTO freshet.chunk (source, document_id, text_sha256, text, token_count, search_text, space_id,

@@ -7,12 +7,17 @@ from pathlib import Path
 import pytest
 
 from corpus.clean.cleaner import Cleaner
+from corpus.embed.model_files import read_embedding_spec
+from corpus.embed.space_indexes import build_missing
+from corpus.sql import query
 from tests.support.auditing import Auditor, KeptLog
 from tests.support.damage import DAMAGES
+from tests.support.fakes import MODEL
 from tests.support.pipeline import Pipeline, make_event
 
+SPEC = read_embedding_spec(MODEL, "")
 DOCUMENTS = 40
-ROUNDS = 2
+PRECISIONS = ("full", "half")  # of the vectors, one round each
 
 
 @pytest.mark.timeout(180)
@@ -38,7 +43,8 @@ def test_exactly_what_was_damaged_is_found(
             pipeline.ingest(*some, partition=chosen.randrange(2))
         pipeline.ingest(make_event("undamaged", 1, "Nothing is wrong here."))
         truth = pipeline.visible()
-        for _ in range(ROUNDS):
+        for precision in PRECISIONS:
+            choose_vectors(pipeline, precision)
             names = chosen.sample(sorted(DAMAGES), chosen.randrange(len(DAMAGES)))
             # A version of its own row is needed by some; those that were read in the other order have none.
             usable = [n for n in range(DOCUMENTS) if has_two_versions(pipeline, f"doc{n}")]
@@ -52,6 +58,13 @@ def test_exactly_what_was_damaged_is_found(
             auditor.repair(result)
             assert pipeline.visible() == truth
         assert auditor.findings(auditor.run(deep=10_000)) == []
+
+
+def choose_vectors(pipeline: Pipeline, precision: str) -> None:
+    """As `freshet apply` and a storer do it."""
+    values = {"fingerprint": SPEC.fingerprint(), "vectors": precision}
+    pipeline.connection.execute(query("choose_vectors"), values)
+    build_missing(pipeline.database_url)
 
 
 def has_two_versions(pipeline: Pipeline, document_id: str) -> bool:
