@@ -10,9 +10,15 @@
 CREATE TABLE freshet.access_list (
     access_id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     source    text NOT NULL REFERENCES freshet.source,
-    acl       text[] NOT NULL,                                -- groups, sorted, each once; empty: nobody
-    UNIQUE (source, acl)
+    acl       text[] NOT NULL                                 -- groups, sorted, each once; empty: nobody
 );
+
+-- A list is found by its hash: an entry of an index holds at most 2,704 bytes, and a list of 100 groups may be longer.
+CREATE FUNCTION freshet.acl_sha256(p_acl text[]) RETURNS bytea
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT sha256(convert_to(p_acl::text, 'UTF8'))
+$$;
+CREATE UNIQUE INDEX access_list_acl ON freshet.access_list (source, freshet.acl_sha256(acl));
 
 -- What the logins of SQL clients (members of freshet_reader) may read.
 CREATE TABLE freshet.reader_grant (
@@ -28,16 +34,20 @@ CREATE FUNCTION freshet.access_of(p_source text, p_acl text[]) RETURNS integer
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_acl text[];
+    v_sha256 bytea;
     v_access integer;
 BEGIN
     IF p_acl IS NULL THEN RETURN NULL; END IF;
     SELECT coalesce(array_agg(DISTINCT g.name COLLATE "C"), '{}') INTO v_acl FROM unnest(p_acl) AS g (name);
-    SELECT a.access_id INTO v_access FROM freshet.access_list a WHERE a.source = p_source AND a.acl = v_acl;
+    v_sha256 := freshet.acl_sha256(v_acl);
+    SELECT a.access_id INTO v_access FROM freshet.access_list a
+    WHERE a.source = p_source AND freshet.acl_sha256(a.acl) = v_sha256;
     IF FOUND THEN RETURN v_access; END IF;
     INSERT INTO freshet.access_list (source, acl) VALUES (p_source, v_acl) ON CONFLICT DO NOTHING
     RETURNING access_id INTO v_access;
     IF v_access IS NULL THEN
-        SELECT a.access_id INTO v_access FROM freshet.access_list a WHERE a.source = p_source AND a.acl = v_acl;
+        SELECT a.access_id INTO v_access FROM freshet.access_list a
+        WHERE a.source = p_source AND freshet.acl_sha256(a.acl) = v_sha256;
     END IF;
     RETURN v_access;
 END $$;

@@ -1,5 +1,6 @@
 """A document's access list decides who finds it, on every path; a change of it alone takes effect."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +21,7 @@ from corpus.service import (
 )
 from corpus.sql import query
 from freshness.scan import describe
+from ingest.decode.fields import MAX_ACL
 from tests.support.logins import reader, seen
 from tests.support.pipeline import LONG_TEXT, Pipeline, make_event
 
@@ -92,6 +94,19 @@ def test_a_revocation_under_the_same_version_is_applied_without_embedding(
     assert len(chunks) == 1
     again = put(pipeline, "d", 1, ["hr"], content=LONG_TEXT)
     assert (again.applied, again.unchanged) == (0, 1)
+
+
+def test_a_revocation_to_the_longest_list_is_applied(pipeline: Pipeline) -> None:
+    """An entry of a btree index holds 2,704 bytes: a list of names is longer, whatever they compress to."""
+    groups = [hashlib.sha256(str(n).encode()).hexdigest() for n in range(MAX_ACL)]
+    put(pipeline, "d", 1)
+    revoked = put(pipeline, "d", 1, groups)
+    assert (revoked.applied, revoked.dead_lettered) == (1, 0)
+    assert seen(pipeline.connection, reader()) == set()
+    assert seen(pipeline.connection, reader(groups[-1])) == {"d"}
+    assert put(pipeline, "d", 1, groups[::-1]).unchanged == 1
+    lists = pipeline.connection.execute("SELECT cardinality(acl) FROM freshet.access_list")
+    assert lists.fetchall() == [(MAX_ACL,)]
 
 
 def test_a_list_that_is_sent_again_is_unchanged(pipeline: Pipeline) -> None:
