@@ -66,13 +66,17 @@ WITH gone AS (
 SELECT count(*) AS looked_at, '' AS after, jsonb_build_object('withdrawn', count(*)) AS removed FROM gone;
 
 -- name: purge_chunks
--- A page of chunks that were closed before the horizon. No head that is visible lists one of them, and what withdrawn
--- heads listed is forgotten by now.
+-- A page of chunks that were closed before the horizon. No head that is visible lists one of them. A head that was
+-- withdrawn later than its chunks, since a person has corrected its version, keeps them until it is forgotten itself.
 WITH gone AS (
     DELETE FROM freshet.chunk c
      WHERE c.chunk_id = ANY(ARRAY(
          SELECT o.chunk_id FROM freshet.chunk o
           WHERE o.source = %(source)s::text AND o.visible_to <= %(history_from)s::timestamptz
+            AND NOT EXISTS (
+                SELECT FROM freshet.document h
+                 WHERE h.source = o.source AND h.document_id = o.document_id AND h.is_head AND h.purged_at IS NULL
+                   AND o.chunk_id = ANY(h.chunk_ids))
           ORDER BY o.visible_to LIMIT %(limit)s::bigint))
     RETURNING c.chunk_id
 )
@@ -196,7 +200,12 @@ SELECT w.source, w.history_from, w.held_by,
                 WHERE d.source = w.source AND d.visible_to <= w.history_from AND d.is_head AND d.kind = 'document'
                   AND d.purged_at IS NULL),
            'chunks', (
-               SELECT count(*) FROM freshet.chunk c WHERE c.source = w.source AND c.visible_to <= w.history_from),
+               SELECT count(*) FROM freshet.chunk c
+                WHERE c.source = w.source AND c.visible_to <= w.history_from
+                  AND NOT EXISTS (  -- as in `purge_chunks`, when withdrawn heads are forgotten
+                      SELECT FROM freshet.document h
+                       WHERE h.source = c.source AND h.document_id = c.document_id AND h.is_head
+                         AND h.visible_to > w.history_from AND c.chunk_id = ANY(h.chunk_ids))),
            'versions', (
                SELECT count(*) FROM freshet.document d
                 WHERE d.source = w.source AND d.visible_to <= w.versions_until AND NOT d.is_head),

@@ -4,6 +4,7 @@ import random
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +16,7 @@ from corpus.purge import purger as purger_module
 from corpus.purge.purge import Phase
 from tests.service.publish.test_random_histories import STRAY, History
 from tests.support.auditing import Auditor, KeptLog
-from tests.support.pipeline import LONG_TEXT, Pipeline, make_event
+from tests.support.pipeline import LONG_TEXT, NOW_MS, Pipeline, make_event
 from tests.support.purging import Purging
 
 DAY = 86_400
@@ -259,3 +260,27 @@ def _days(days: int) -> Any:
     from datetime import timedelta
 
     return timedelta(days=days)
+
+
+def test_a_withdrawn_document_keeps_its_chunks_when_its_version_is_corrected(
+    purging: Purging,
+) -> None:
+    """The head is of today then, and its chunks ended long ago."""
+    pipeline = purging.pipeline
+    pipeline.spec = replace(pipeline.spec, version_scale="any")
+    purging.keep(history_seconds=3600)
+    pipeline.ingest(make_event("a", NOW_MS, "gauge of old", expires_at="2026-01-01T00:00:00Z"))
+    pipeline.expire()
+    purging.age(10)
+    pipeline.correct("a", NOW_MS, 6)
+    assert purging.run().removed.get("chunks") is None
+    later = make_event("a", 6, "gauge of old", expires_at="2126-01-01T00:00:00Z")
+    renewed = pipeline.ingest(later)
+    assert (renewed.applied, renewed.dead_lettered, renewed.texts_embedded) == (1, 0, 0)
+    assert pipeline.visible()["a"] == (6, "gauge of old")
+    # Withdrawn again, it goes with its chunks.
+    pipeline.ingest(make_event("a", 7, "gauge of old", expires_at="2026-01-01T00:00:00Z"))
+    pipeline.expire()
+    purging.age(10)
+    purging.run()
+    assert purging.count("chunk") == 0
