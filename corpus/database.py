@@ -31,7 +31,7 @@ from corpus.errors import (
 )
 from corpus.sessions.advisory_lock import take_lock
 from corpus.sessions.opening import connection_arguments, observe, open_unchecked
-from corpus.sessions.roles import ensure_roles, secure
+from corpus.sessions.roles import ensure_roles, secure, secure_functions
 from corpus.sessions.rows import Connection, fetch_all, fetch_one
 from corpus.sessions.server import (
     EVERY_MIGRATION,
@@ -339,6 +339,7 @@ def _apply(connection: Connection, name: str, text: str) -> None:
         connection.execute(query("limit_lock_waits"), limit)
         connection.execute(cast("LiteralString", text))
         connection.execute(query("record_migration"), values)
+        secure_functions(connection)
 
 
 @contextmanager

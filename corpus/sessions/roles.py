@@ -84,6 +84,12 @@ def _for_an_administrator(missing: MissingRoles) -> str:
     )
 
 
+def secure_functions(connection: Connection) -> None:
+    """Let only those call a function who need it, in the transaction that makes it."""
+    if fetch_one(connection, scalar_row, "can_be_secured"):
+        connection.execute(query("secure_schema"))
+
+
 def secure(connection: Connection, *, lock_seconds: int) -> None:
     """Give every table row-level security, and every role what it needs. What is there already is not changed.
 

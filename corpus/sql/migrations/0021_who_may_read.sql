@@ -643,23 +643,30 @@ BEGIN
     END IF;
 END $$;
 
--- What every role needs to name an object of the schema. Anybody may read which migrations were applied. Functions that do with
--- their owner's rights what their caller may not do without them are for who needs them; the others ask who reads.
+-- What every role needs to name an object of the schema. Anybody may read which migrations were applied. Run within every
+-- migration, so that a function is never there for everybody.
 CREATE FUNCTION freshet.secure_schema() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE v_granted record;
+DECLARE
+    v_roles constant text := 'freshet_writer, freshet_gateway, freshet_reader, freshet_auditor';
+    v_function record;
 BEGIN
-    GRANT USAGE ON SCHEMA freshet TO freshet_owner, freshet_writer, freshet_gateway, freshet_reader, freshet_auditor;
-    GRANT SELECT ON freshet.migration TO freshet_owner, freshet_writer, freshet_gateway, freshet_reader, freshet_auditor;
-    FOR v_granted IN
-        SELECT p.oid::regprocedure AS called, g.roles FROM (VALUES
-            ('log_access', 'freshet_writer, freshet_gateway'), ('erased_hash', 'freshet_writer'),
-            ('signing_key', 'freshet_writer')
-        ) AS g (name, roles)
-        JOIN pg_proc p ON p.pronamespace = 'freshet'::regnamespace AND p.proname = g.name
+    EXECUTE 'GRANT USAGE ON SCHEMA freshet TO freshet_owner, ' || v_roles;
+    EXECUTE 'GRANT SELECT ON freshet.migration TO freshet_owner, ' || v_roles;
+    EXECUTE 'REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA freshet FROM PUBLIC, ' || v_roles;
+    FOR v_function IN
+        SELECT p.oid::regprocedure AS called, CASE
+            WHEN NOT p.prosecdef THEN v_roles                 -- with the rights of who calls it
+            -- These ask who reads.
+            WHEN p.proname IN ('batch_counts', 'erasure_of', 'event_is_readable', 'head_is_readable', 'outcome_of', 'reading',
+                'search', 'settle') THEN v_roles
+            WHEN p.proname = 'log_access' THEN 'freshet_writer, freshet_gateway'
+            ELSE 'freshet_writer' END AS callers
+        FROM pg_proc p
+        -- A trigger asks nobody for a right; who may call its function puts it on a table of its own.
+        WHERE p.pronamespace = 'freshet'::regnamespace AND p.prorettype <> 'trigger'::regtype
     LOOP
-        EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', v_granted.called);
-        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', v_granted.called, v_granted.roles);
+        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', v_function.called, v_function.callers);
     END LOOP;
 END $$;
 
