@@ -6,7 +6,7 @@ import pytest
 from corpus import database
 from corpus.database import Connection
 from corpus.sessions.roles import AUDITOR, GATEWAY, READER, WRITER
-from tests.support.logins import grant, session
+from tests.support.logins import session
 from tests.support.pipeline import Pipeline, make_event
 
 ROLES = (WRITER, GATEWAY, READER, AUDITOR)
