@@ -44,13 +44,13 @@ def run() -> dict[str, Any]:
     """Publish the documents, then revoke one after another while others arrive."""
     with LightStack() as stack:
         stack.apply(TOML)
-        bootstrap = stack.described()["addresses"]["kafka_bootstrap"]
-        producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 0})
+        client = stack.kafka_client()
+        producer = Producer({**client, "linger.ms": 0})
         for number in range(REVOCATIONS):
             _send(producer, number, ["staff", "board"])
         producer.flush()
         stack.drain(300)
-        with stack.connect() as connection, _load(bootstrap) as sent:
+        with stack.connect() as connection, _load(client) as sent:
             found_before = sum(_finds(connection, number) for number in range(REVOCATIONS))
             took = [_revoke(producer, connection, number) for number in range(REVOCATIONS)]
         found_after = _found_as_board(stack)
@@ -106,13 +106,13 @@ def _found_as_board(stack: LightStack) -> int:
 
 
 @contextmanager
-def _load(bootstrap: str) -> Iterator[list[int]]:
+def _load(client: dict[str, Any]) -> Iterator[list[int]]:
     """New documents in both sources until the block ends; gives a list with their number."""
     leaving = threading.Event()
     sent = [0]
 
     def work() -> None:
-        producer = Producer({"bootstrap.servers": bootstrap})
+        producer = Producer(client)
         while not leaving.wait(1 / LOAD_PER_SECOND):
             sent[0] += 1
             name = f"load-{sent[0]}"

@@ -221,7 +221,7 @@ def _purge_and_erase_in_vain(running: Fleet, command: CommandLine) -> list[Place
     running.connection.execute(_REFUSE_REMOVAL)
     running.connection.execute(
         """UPDATE freshet.source SET spec = spec || '{"retention": {"history_seconds": 1}}';
-           UPDATE freshet.chunk SET visible_to = visible_from + interval '1 ms'
+           UPDATE freshet.chunk SET document_id = 'gone', visible_to = visible_from + interval '1 ms'
            WHERE source = 's' AND document_id = 'good'"""
     )
     run = in_commands(command, [["purge", "--source", "s", "--timeout", "60"]])
