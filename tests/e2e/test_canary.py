@@ -227,6 +227,9 @@ def _purge_and_erase_in_vain(running: Fleet, command: CommandLine) -> list[Place
     run = in_commands(command, [["purge", "--source", "s", "--timeout", "60"]])
     rows = running.rows("SELECT state, error FROM freshet.purge")
     assert [row.state for row in rows] == ["failed"]
+    running.connection.execute(
+        "UPDATE freshet.chunk SET document_id = 'good', visible_to = NULL WHERE document_id = 'gone'"
+    )
     erase = ["erase", "--source", "s", "--id", "good", "--reason", "request-17", "--timeout", "5"]
     run += in_commands(command, [erase])
     rows = running.rows("SELECT batch, waits_for FROM freshet.erasure")
@@ -300,16 +303,13 @@ async def test_a_planted_leak_is_found(
     places = [(name, text.getvalue().encode()) for name, text in logs.items()]
     places += in_logs_of_servers(tmp_path) + await in_temporal(temporal_client)
     with monkeypatch.context() as patch:
-        # A mistake in a query shows a reason where a state is meant, in whatever command.
         patch.setenv("FRESHET_DATABASE_URL", pipeline.database_url)
-        pipeline.connection.execute(
-            "UPDATE freshet.source SET state = 'halted', state_reason = %s", [secret]
-        )
+        pipeline.ingest(make_event("d", 1, "A mill.", title=secret))
         command = CommandLine(tmp_path, monkeypatch, capsys)
-        calls = [["sources"], ["sources", "--json"]]
+        calls = [["documents"], ["documents", "--json"]]
         places += await asyncio.to_thread(in_commands, command, calls)
     found = hits(places)
-    assert {"log as JSON", "log as text", str(log), "freshet sources --json"} <= set(found)
+    assert {"log as JSON", "log as text", str(log), "freshet documents --json"} <= set(found)
     assert "HistoryEvent 1 of leaks" in found
     assert hits([("a", b"nothing")]) == []
 
