@@ -77,9 +77,9 @@ def document_row(
         row["written"] = json.dumps(document.written)
         row["expires_at_ms"] = document.expires_at_ms
         row["observed_at_ms"] = document.observed_at_ms
-    if document.granting not in (None, document.winner):
+    if document.granting is not None:
         row["acl"] = events.value("acl", document.granting)
-        row["acl_record"] = json.dumps(document.granted)
+        row["grants"] = json.dumps(_grants(events, document))
     if document.tombstone is not None:
         row["deletes"] = json.dumps(document.deletes)
         is_deleted = is_after(document.deletes, document.written)
@@ -93,6 +93,16 @@ def document_row(
     if language is not None:
         row.update(language.columns())
     return row
+
+
+def _grants(events: JudgedEvents, document: FoldedDocument) -> dict[str, list[Any]]:
+    """As `freshet.document` has them: {log: [offset, record version, access list]}."""
+    stated: dict[str, list[Any]] = {}
+    for log, grant in document.grants.items():
+        acl = events.value("acl", grant.row)
+        names = None if acl is None else list(acl)
+        stated[log] = [grant.offset, grant.record_version, names]
+    return stated
 
 
 def document_frame(rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:

@@ -10,15 +10,16 @@ read first, where batches are cut, or how often a record comes.
    content and metadata. "Written first" compares the record versions (`corpus.source.record_version`: time, then
    offset), then topic, partition and offset. What the others add is their end and their time: the latest `expires_at`
    that any of them names is the document's, and the latest record time says when it was last observed. And the upsert
-   of them that was written last says who may read the document: a revocation needs no new version.
+   of them that was written last says who may read the document: a revocation needs no new version. Upserts of one log
+   are compared by offset, others by record version (`corpus.versions.grants`).
 3. A delete without a version deletes the version if it was written after a record of that version. Records of one log
    (a partition of one incarnation of a topic) are compared by offset, others by record version, where the delete wins a
    tie; so is a redriven record, which no longer has a place in its log. Sent again after its deletion, the version
    stays deleted.
 
 Each part is a minimum or a maximum, which is why the rule commutes, associates and can be repeated: the greatest
-version, the first and the last of its records, per log its first record (`Marks` of `written`), and per log the last
-delete without a version (`Marks` of `deletes`). A head in the database carries the same.
+version, the first of its records, per log its first record (`Marks` of `written`) and its last upsert (`Grants`), and
+per log the last delete without a version (`Marks` of `deletes`). A head in the database carries the same.
 """
 
 from collections.abc import Hashable, Iterable
@@ -26,6 +27,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from corpus.versions.comparison import ranked
+from corpus.versions.grants import Grant, granting_row, with_grant
 from corpus.versions.marks import Mark, Marks, earliest, is_after, latest
 from corpus.versions.scale import Ranked
 
@@ -73,8 +75,11 @@ class FoldedDocument:
     winner: int | None = None  # row of the record of the greatest version that stands
     winner_version: int = -1
     first: Place | None = None  # of the winner
-    granting: int | None = None  # row of the last upsert of its version
-    granted: Place | None = None  # of that row
+    granting: int | None = (
+        None  # row of the last upsert of its version; None: it has none
+    )
+    grants: dict[str, Grant] = field(default_factory=dict[str, Grant])
+    """The last upserts of the winner's version, per log."""
     written: Marks = field(default_factory=dict[str, Mark])
     """The first records of the winner's version, per log."""
     expires_at_ms: int | None = None  # latest of the winner's version
@@ -151,12 +156,15 @@ def _fold_version(
     version = document.winner_version
     winner, *others = [event for event in events if event.version == version]
     document.winner, document.first = winner.row, winner.place
-    granting = _granting(winner, others)
-    document.granting, document.granted = granting.row, granting.place
     for event in (winner, *others):
         document.written = earliest(document.written, event.mark)
         document.expires_at_ms = _later(document.expires_at_ms, event.expires_at_ms)
         document.observed_at_ms = _later(document.observed_at_ms, event.observed_at_ms)
+        if event.is_upsert:
+            grant = Grant(event.place.offset, event.place.record_version, event.row)
+            document.grants = with_grant(document.grants, event.log, grant)
+    if document.grants:
+        document.granting = granting_row(document.grants)
     result.superseded.extend(
         event.row
         for event in events
@@ -165,29 +173,24 @@ def _fold_version(
     if is_after(document.deletes, document.written):
         result.superseded.extend(event.row for event in others)
     else:
-        _judge_others(result, winner, granting, others)
+        _judge_others(result, document, winner, others)
 
 
 def _judge_others(
     result: Fold,
+    document: FoldedDocument,
     winner: FoldableEvent,
-    granting: FoldableEvent,
     others: list[FoldableEvent],
 ) -> None:
     """What becomes of the other records of the winner's version."""
+    granting = winner
+    if winner.is_upsert:  # of what is deleted, no upsert acts
+        granting = next((one for one in others if one.row == document.granting), winner)
     for event in others:
         if event is granting and event.acl != winner.acl:
             continue  # it acts, beside the winner
         is_repeat = event.says == winner.says and event.acl == granting.acl
         (result.repeated if is_repeat else result.superseded).append(event.row)
-
-
-def _granting(winner: FoldableEvent, others: list[FoldableEvent]) -> FoldableEvent:
-    """The event that says who may read the document; `others` are in the order of their places."""
-    if not winner.is_upsert:
-        return winner
-    upserts = [event for event in others if event.is_upsert]
-    return upserts[-1] if upserts else winner
 
 
 def _later(one: int | None, other: int | None) -> int | None:

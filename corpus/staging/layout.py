@@ -148,8 +148,8 @@ DOCUMENTS: Columns = (
     _OP,  # null: there is no winner
     _VERSION,  # of the winner
     Column("first_record", ColumnType.TEXT),  # place of the winner
-    # Place of the record whose access list it is; null: of the winner.
-    Column("acl_record", ColumnType.TEXT, is_added=True),
+    # Who may read, by the last upserts of the winner's version; null: it has none, or an earlier Freshet wrote this.
+    Column("grants", ColumnType.TEXT, is_added=True),
     Column("written", ColumnType.TEXT),  # marks of the winner's version
     Column("observed_at_ms", ColumnType.EPOCH_MS, renamed="observed_at"),
     Column("deletes", ColumnType.TEXT),  # marks of the deletes without a version

@@ -14,6 +14,7 @@ from corpus.source import SourceSpec
 from corpus.versions.correction import plan_correction
 from tests.support.fix_temporal import TemporalEnv
 from tests.support.fleet import fleet
+from tests.support.logins import reader, seen
 from tests.support.pipeline import LONG_TEXT, NOW_MS, Pipeline, make_event
 from workers.cli.commands.document import correct_document, list_corrections
 from workers.cli.console import CommandError
@@ -65,6 +66,25 @@ def test_a_replay_of_the_topic_brings_the_mistake_not_back(frozen: Pipeline) -> 
     rest = frozen.records(events[4:], first_offset=4)
     frozen.run(replace(frozen.stage(rest), epoch=1))
     assert frozen.visible()["a"] == (6, "six")
+
+
+def test_a_correction_does_not_undo_a_revocation(pipeline: Pipeline) -> None:
+    """The mistake has narrowed who may read; the version that it is given existed, and was wide."""
+    pipeline.spec = replace(pipeline.spec, version_scale="any")
+    pipeline.configure()
+    pipeline.ingest(*EVENTS)
+    pipeline.ingest(make_event("a", NOW_MS, LONG_TEXT, acl=["hr"]))
+    pipeline.correct("a", NOW_MS, 3)
+    pipeline.connection.execute("UPDATE freshet.source_position SET next_offset = 0")
+    pipeline.connection.execute("UPDATE freshet.source SET epoch = epoch + 1")
+    pipeline.run(replace(pipeline.stage(pipeline.records(EVENTS, first_offset=0)), epoch=1))
+    assert seen(pipeline.connection, reader()) == {"b", "c"}
+    assert seen(pipeline.connection, reader("hr")) == {"a", "b", "c"}
+    # One that is written after the correction says otherwise.
+    later = pipeline.records([make_event("a", 3, "three")], first_offset=9)
+    pipeline.connection.execute("UPDATE freshet.source_position SET next_offset = 9")
+    pipeline.run(replace(pipeline.stage(later), epoch=1))
+    assert seen(pipeline.connection, reader()) == {"a", "b", "c"}
 
 
 def test_what_was_withdrawn_stays_so(frozen: Pipeline) -> None:

@@ -55,9 +55,8 @@ END $$;
 SET LOCAL lock_timeout = '10s';
 ALTER TABLE freshet.document
     ADD COLUMN access_id  integer,                            -- of `acl`
-    -- [record version, topic, partition, offset] of the last record of this version, whose access list it is; null: as
-    -- first_record
-    ADD COLUMN acl_record jsonb;
+    -- the last upserts of this version: {"topic/partition/topic id": [offset, record version, access list]}; null: old code
+    ADD COLUMN grants jsonb;
 ALTER TABLE freshet.chunk
     ADD COLUMN access_id integer;                             -- of its document while it is visible; then as it was
 
@@ -70,6 +69,42 @@ UPDATE freshet.chunk c SET access_id = (
     WHERE d.source = c.source AND d.document_id = c.document_id AND d.visible_to = c.visible_to LIMIT 1
 )
 WHERE c.visible_to IS NOT NULL AND EXISTS (SELECT FROM freshet.access_list a WHERE a.source = c.source);
+-- ── which record of a version says who may read ─────────────────────────────────────────────────────────────────
+-- The rule is that of corpus/versions/grants.py. Grants as old code implies them: of the first records of a version.
+CREATE FUNCTION freshet.grants_from(p_written jsonb, p_acl text[]) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT jsonb_object_agg(w.key, w.value || jsonb_build_array(to_jsonb(p_acl))) FROM jsonb_each(p_written) w
+$$;
+
+CREATE FUNCTION freshet.grants_of(p_head freshet.document) RETURNS jsonb LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT coalesce(p_head.grants, freshet.grants_from(freshet.written_of(p_head), p_head.acl))
+$$;
+
+-- The last of both, per log, with the greatest record version; of the same record, what the other says.
+CREATE FUNCTION freshet.latest_grants(p_one jsonb, p_other jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT jsonb_object_agg(log, jsonb_build_array(record_offset, record_version, acl)) FROM (
+        SELECT DISTINCT ON (g.log) g.log, g.record_offset, g.acl,
+               max(g.record_version) OVER (PARTITION BY g.log) AS record_version
+        FROM (
+            SELECT key AS log, (value ->> 0)::bigint AS record_offset, (value ->> 1)::bigint AS record_version,
+                   value -> 2 AS acl, 1 AS nth
+            FROM jsonb_each(p_one)
+            UNION ALL
+            SELECT key, (value ->> 0)::bigint, (value ->> 1)::bigint, value -> 2, 2 FROM jsonb_each(p_other)
+        ) g
+        -- Redriven records have no order but their times.
+        ORDER BY g.log, CASE right(g.log, 1) WHEN '/' THEN g.record_version END DESC, g.record_offset DESC, g.nth DESC
+    ) last
+$$;
+
+-- The access list that was stated last.
+CREATE FUNCTION freshet.granted_acl(p_grants jsonb) RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE jsonb_typeof(g.value -> 2)
+               WHEN 'array' THEN ARRAY(SELECT jsonb_array_elements_text(g.value -> 2)) END
+    FROM jsonb_each(p_grants) g ORDER BY (g.value ->> 1)::bigint DESC, g.key COLLATE "C" DESC LIMIT 1
+$$;
+
 CREATE INDEX chunk_access ON freshet.chunk (access_id) WHERE visible_to IS NULL AND access_id IS NOT NULL;
 
 -- A row that says that a document was deleted is for those who could read the document.

@@ -7,7 +7,7 @@ CREATE TEMP TABLE IF NOT EXISTS incoming_event (
 ) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS incoming_document (
     document_id text, topic text, partition integer, record_offset bigint, record_at timestamptz, op text,
-    version bigint, first_record text, acl_record text, written text, observed_at timestamptz,
+    version bigint, first_record text, grants text, written text, observed_at timestamptz,
     deletes text, tombstone_topic text,
     tombstone_partition integer, tombstone_offset bigint, tombstone_floor bigint, reuse_key bigint, is_again boolean,
     uri text, title text, content_type text, metadata text, acl text[], event_at timestamptz, expires_at timestamptz,
@@ -58,7 +58,7 @@ FROM STDIN (FORMAT BINARY);
 
 -- name: copy_documents
 -- Documents of the batch.
-COPY incoming_document (document_id, topic, partition, record_offset, record_at, op, version, first_record, acl_record,
+COPY incoming_document (document_id, topic, partition, record_offset, record_at, op, version, first_record, grants,
     written, observed_at, deletes, tombstone_topic, tombstone_partition, tombstone_offset, tombstone_floor, reuse_key,
     is_again,
     uri, title, content_type, metadata, acl, event_at, expires_at, content_bytes, content_sha256, stated_language,
@@ -95,7 +95,7 @@ WHERE i.version IS NOT NULL AND (i.version < h.version OR %(own_first)s AND i.ve
 
 -- name: decide
 -- The fence (promise 3): judge every document of the batch against its head, tombstones included, by the rule of
--- corpus/prepare/fold.py. The columns written, deletes, expires_at, observed_at, acl and acl_record then hold batch and
+-- corpus/prepare/fold.py. The columns written, deletes, expires_at, observed_at, acl and grants then hold batch and
 -- head together, and language is never null: a version of Freshet that names none leaves the chunks as they are.
 -- Decisions: `upsert`, `delete`: the winner becomes the head, also where it is the head sent again and prepared
 -- otherwise now (`is_again`). `tombstone`: a delete without a version, of this batch or of one before, deletes the
@@ -110,9 +110,9 @@ WITH met AS (
            h.observed_at AS head_observed_at, freshet.written_of(h) AS head_written,
            h.first_record AS head_first_record, i.first_record::jsonb AS first_record,
            coalesce(i.is_again, false) AND h.pipeline <> %(pipeline)s AS is_again, h.purged_at IS NOT NULL AS is_purged,
-           h.acl AS head_acl, h.access_id AS head_access, coalesce(h.acl_record, h.first_record) AS head_acl_record,
-           i.acl,
-           CASE i.op WHEN 'upsert' THEN coalesce(i.acl_record, i.first_record)::jsonb END AS acl_record,
+           h.acl AS head_acl, h.access_id AS head_access, freshet.grants_of(h) AS head_grants, i.acl,
+           CASE WHEN i.grants IS NOT NULL THEN i.grants::jsonb
+                WHEN i.op = 'upsert' THEN freshet.grants_from(i.written::jsonb, i.acl) END AS grants,
            i.written::jsonb AS written, i.expires_at,
            CASE WHEN compared.rank >= 0 THEN i.version ELSE coalesce(h.version, -1) END AS new_version,
            CASE WHEN h.deletes IS NULL THEN i.deletes::jsonb WHEN i.deletes IS NULL THEN h.deletes
@@ -149,17 +149,19 @@ WITH met AS (
                     ELSE 1 END AS rank
     ) compared
 ), granted AS (
-    -- Of the records of a version, the one that was written last says who may read it; of others than upserts, none.
-    SELECT m.*, CASE WHEN m.acl_record IS NULL OR rank = 'older' THEN false
-                     WHEN rank = 'newer' OR head_kind = 'tombstone' THEN true
-                     ELSE coalesce(m.acl_record > head_acl_record, true) END AS is_acl_newer
+    -- Of the upserts of a version, the one that was written last says who may read it.
+    SELECT m.*, CASE rank WHEN 'newer' THEN m.grants WHEN 'older' THEN head_grants
+                          ELSE freshet.latest_grants(head_grants, m.grants) END AS all_grants
     FROM met m
 ), merged AS (
     SELECT document_id, op, head_key, head_kind, is_expired, head_expires_at, head_observed_at, new_version,
            says_the_same, deletes, language, is_again, is_purged, head_first_record, first_record, acl AS stated_acl,
            head_access,
-           CASE WHEN is_acl_newer THEN acl ELSE head_acl END AS acl,
-           CASE WHEN is_acl_newer THEN acl_record WHEN rank <> 'newer' THEN head_acl_record END AS acl_record,
+           head_acl,
+           -- A version that was only deleted says nothing of who may read what was there before.
+           CASE WHEN rank = 'older' OR coalesce(all_grants, '{}') = '{}' THEN head_acl
+                ELSE freshet.granted_acl(all_grants) END AS acl,
+           coalesce(all_grants, '{}') AS grants,
            CASE WHEN rank = 'earlier' AND says_the_same THEN 'later' ELSE rank END AS rank,
            CASE rank WHEN 'newer' THEN written WHEN 'older' THEN head_written
                      ELSE freshet.earliest(head_written, written) END AS written,
@@ -198,7 +200,7 @@ SET head_key = j.head_key,
                         ELSE i.first_record END,
     says_the_same = j.says_the_same IS TRUE,
     acl = j.acl,
-    acl_record = j.acl_record::text,
+    grants = j.grants::text,
     access_id = j.access_id,
     is_regranted = j.rank IN ('later', 'earlier') AND j.is_regranted,
     acl_stands = j.acl_stands,
@@ -377,7 +379,7 @@ INSERT INTO freshet.document (source, document_id, version, kind, is_head, visib
     metadata, acl, raw_sha256, content_sha256, cleaned_sha256, content_bytes, pipeline, space_id, chunk_ids,
     chunk_starts, chunk_headings, event_at, observed_at, verified_at, expires_at, batch, topic, partition,
     record_offset, received_characters, kept_characters, dropped, tokens, unknown_tokens, unknown_characters, language,
-    language_from, language_note, stated_language, first_record, acl_record, written, deletes)
+    language_from, language_note, stated_language, first_record, grants, written, deletes)
 SELECT %(source)s, i.document_id, i.new_version, 'document', true, %(published_at)s, i.uri, i.title, i.content_type,
        coalesce(i.metadata, '{}')::jsonb, i.acl, i.raw_sha256, i.content_sha256, i.cleaned_sha256, i.content_bytes,
        coalesce(h.pipeline, %(pipeline)s), %(space_id)s, coalesce(again.chunk_ids, h.chunk_ids, p.chunk_ids, '{}'),
@@ -387,7 +389,7 @@ SELECT %(source)s, i.document_id, i.new_version, 'document', true, %(published_a
        coalesce(i.dropped::jsonb, h.dropped), coalesce(i.tokens, h.tokens),
        coalesce(i.unknown_tokens, h.unknown_tokens), coalesce(i.unknown_characters, h.unknown_characters),
        i.language, i.language_from, i.language_note, i.stated_language,
-       i.first_record::jsonb, i.acl_record::jsonb, i.written::jsonb, i.deletes::jsonb
+       i.first_record::jsonb, i.grants::jsonb, i.written::jsonb, i.deletes::jsonb
 FROM incoming_document i
 LEFT JOIN freshet.document h ON h.document_key = i.reuse_key
 LEFT JOIN freshet.document before
@@ -451,7 +453,7 @@ INSERT INTO freshet.document (source, document_id, version, kind, is_head, visib
     metadata, acl, raw_sha256, content_sha256, cleaned_sha256, content_bytes, pipeline, space_id, chunk_ids,
     chunk_starts, chunk_headings, event_at, observed_at, verified_at, expires_at, batch, topic, partition,
     record_offset, received_characters, kept_characters, dropped, tokens, unknown_tokens, unknown_characters, language,
-    language_from, language_note, stated_language, first_record, acl_record, written, deletes)
+    language_from, language_note, stated_language, first_record, grants, written, deletes)
 SELECT h.source, h.document_id, h.version, 'document', true, %(published_at)s, h.uri, h.title, h.content_type,
        h.metadata, i.acl, h.raw_sha256, h.content_sha256, h.cleaned_sha256, h.content_bytes, h.pipeline, h.space_id,
        ARRAY(
@@ -465,7 +467,7 @@ SELECT h.source, h.document_id, h.version, 'document', true, %(published_at)s, h
        named.topic, named.partition, named.record_offset, h.received_characters, h.kept_characters, h.dropped,
        h.tokens, h.unknown_tokens, h.unknown_characters, h.language, h.language_from, h.language_note,
        h.stated_language,
-       least(h.first_record, CASE WHEN named.is_new THEN i.first_record::jsonb END), i.acl_record::jsonb,
+       least(h.first_record, CASE WHEN named.is_new THEN i.first_record::jsonb END), i.grants::jsonb,
        i.written::jsonb,
        i.deletes::jsonb
 FROM incoming_document i
@@ -484,14 +486,14 @@ INSERT INTO freshet.document (source, document_id, version, kind, is_head, visib
     end_detail, uri, title, content_type, metadata, acl, raw_sha256, content_sha256, cleaned_sha256, content_bytes,
     pipeline, space_id, chunk_ids, chunk_starts, chunk_headings, event_at, observed_at, verified_at, expires_at, batch,
     topic, partition, record_offset, received_characters, kept_characters, dropped, tokens, unknown_tokens,
-    unknown_characters, language, language_from, language_note, stated_language, first_record, acl_record, written,
+    unknown_characters, language, language_from, language_note, stated_language, first_record, grants, written,
     deletes, purged_at)
 SELECT h.source, h.document_id, h.version, h.kind, true, h.visible_to, h.visible_to, h.end_reason, h.end_detail, h.uri,
        h.title, h.content_type, h.metadata, i.acl, h.raw_sha256, h.content_sha256, h.cleaned_sha256, h.content_bytes,
        h.pipeline, h.space_id, h.chunk_ids, h.chunk_starts, h.chunk_headings, h.event_at, i.observed_at, h.verified_at,
        i.expires_at, h.batch, h.topic, h.partition, h.record_offset, h.received_characters, h.kept_characters,
        h.dropped, h.tokens, h.unknown_tokens, h.unknown_characters, h.language, h.language_from, h.language_note,
-       h.stated_language, h.first_record, i.acl_record::jsonb, i.written::jsonb, i.deletes::jsonb, h.purged_at
+       h.stated_language, h.first_record, i.grants::jsonb, i.written::jsonb, i.deletes::jsonb, h.purged_at
 FROM incoming_document i
 JOIN freshet.document h ON h.document_key = i.head_key
 WHERE i.decision = 'ended';
@@ -503,7 +505,7 @@ WHERE i.decision = 'ended';
 WITH opened AS (
     INSERT INTO freshet.document (source, document_id, version, kind, is_head, visible_from, visible_to, end_reason,
         end_batch, metadata, acl, raw_sha256, event_at, observed_at, batch, topic, partition, record_offset,
-        first_record, written, deletes)
+        first_record, grants, written, deletes)
     SELECT %(source)s, i.document_id, i.new_version, 'tombstone', true, %(published_at)s, %(published_at)s, 'deleted',
            %(batch)s, '{}', i.acl, CASE WHEN own.is_named THEN i.raw_sha256 END,
            CASE WHEN own.is_named THEN i.event_at END,
@@ -514,7 +516,8 @@ WITH opened AS (
            %(batch)s, CASE WHEN own.is_named THEN i.topic ELSE split_part(marked.log, '/', 1) END,
            CASE WHEN own.is_named THEN i.partition ELSE split_part(marked.log, '/', 2)::integer END,
            CASE WHEN own.is_named THEN i.record_offset ELSE marked.record_offset END,
-           CASE i.decision WHEN 'delete' THEN i.first_record::jsonb END, i.written::jsonb, i.deletes::jsonb
+           CASE i.decision WHEN 'delete' THEN i.first_record::jsonb END, i.grants::jsonb, i.written::jsonb,
+           i.deletes::jsonb
     FROM incoming_document i
     CROSS JOIN LATERAL (SELECT i.decision <> 'tombstone' AS is_named) own
     LEFT JOIN LATERAL (
@@ -531,7 +534,7 @@ SELECT count(*) FILTER (WHERE version >= 0) - (
 
 -- name: observe_heads
 -- What records that did not become the head add to it: when it was last observed, and what later records are compared
--- with. Of a tombstone also the greatest version that it deletes.
+-- with. Of a tombstone also the greatest version that it deletes, and who may read what it deletes.
 UPDATE freshet.document d
 SET observed_at = coalesce(i.observed_at, d.observed_at),
     version = i.new_version,
@@ -540,13 +543,15 @@ SET observed_at = coalesce(i.observed_at, d.observed_at),
         WHEN i.decision IN ('unchanged', 'gone_again') THEN least(d.first_record, i.first_record::jsonb)
         ELSE d.first_record END,
     written = coalesce(i.written::jsonb, d.written),
-    acl_record = i.acl_record::jsonb,
+    grants = i.grants::jsonb,
+    acl = i.acl,
+    access_id = i.access_id,
     deletes = i.deletes::jsonb
 FROM incoming_document i
 WHERE d.document_key = i.head_key AND i.decision IN ('unchanged', 'superseded', 'gone', 'gone_again')
   AND (i.observed_at > d.observed_at OR i.new_version <> d.version
        OR i.written::jsonb IS DISTINCT FROM d.written OR i.deletes::jsonb IS DISTINCT FROM d.deletes
-       OR i.acl_record::jsonb IS DISTINCT FROM coalesce(d.acl_record, d.first_record)
+       OR i.grants::jsonb IS DISTINCT FROM freshet.grants_of(d)
        OR (i.decision IN ('unchanged', 'gone_again') AND i.first_record::jsonb < d.first_record));
 
 -- name: settle_events
@@ -723,13 +728,14 @@ RETURNING document_key;
 
 -- name: open_corrected
 -- Open a head again under the version that a person gave it: visible with its chunks if it was visible, and otherwise
--- as withdrawn or deleted as it was. No record of that version replaces its content; what was deleted stays so.
+-- as withdrawn or deleted as it was. No record of that version replaces its content; what was deleted stays so. And who
+-- may read it is what was said last: of the records of that version, only one that is written later changes it.
 INSERT INTO freshet.document (source, document_id, version, kind, is_head, visible_from, visible_to, end_reason,
     end_detail, end_batch, uri, title, content_type, metadata, acl, raw_sha256, content_sha256, cleaned_sha256,
     content_bytes, pipeline, space_id, chunk_ids, chunk_starts, chunk_headings, event_at, observed_at, verified_at,
     expires_at, batch, topic, partition, record_offset, received_characters, kept_characters, dropped, tokens,
-    unknown_tokens, unknown_characters, language, language_from, language_note, stated_language, first_record, written,
-    deletes, purged_at)
+    unknown_tokens, unknown_characters, language, language_from, language_note, stated_language, first_record, grants,
+    written, deletes, purged_at)
 SELECT h.source, h.document_id, %(new_version)s, h.kind, true, %(published_at)s,
        CASE WHEN NOT was.visible THEN %(published_at)s::timestamptz END,
        CASE WHEN NOT was.visible THEN h.end_reason END,
@@ -739,7 +745,7 @@ SELECT h.source, h.document_id, %(new_version)s, h.kind, true, %(published_at)s,
        h.expires_at, %(batch)s, h.topic, h.partition, h.record_offset, h.received_characters, h.kept_characters,
        h.dropped, h.tokens,
        h.unknown_tokens, h.unknown_characters, h.language, h.language_from, h.language_note, h.stated_language, NULL,
-       freshet.written_of(h), h.deletes, h.purged_at
+       freshet.grants_of(h), freshet.written_of(h), h.deletes, h.purged_at
 FROM freshet.document h
 CROSS JOIN LATERAL (SELECT h.end_batch = %(batch)s AND h.end_reason = 'replaced' AS visible) was
 WHERE h.document_key = %(head_key)s;

@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from psycopg.types.json import Jsonb
 
 from corpus.access.reader import Reader, reading_as
 from corpus.answer.await_fresh import current_outcome
@@ -20,10 +23,11 @@ from corpus.service import (
     WaitOutcome,
 )
 from corpus.sql import query
+from corpus.versions.grants import Grant, granting_row, with_grant
 from freshness.scan import describe
 from ingest.decode.fields import MAX_ACL
 from tests.support.logins import reader, seen
-from tests.support.pipeline import LONG_TEXT, Pipeline, make_event
+from tests.support.pipeline import LONG_TEXT, Pipeline, make_event, tombstone, with_time
 
 TEXT = "The keeper of the sluice wrote the level down."
 
@@ -36,6 +40,12 @@ def found(pipeline: Pipeline, who: Reader, **request: Any) -> set[str]:
             hit.document_id
             for hit in search(pipeline.connection, wanted, pipeline.embedder.of).hits
         }
+
+
+def read_again_from(pipeline: Pipeline, offset: int) -> None:
+    """Move the position back; what is staged afterwards is of epoch 1."""
+    pipeline.connection.execute("UPDATE freshet.source_position SET next_offset = %s", (offset,))
+    pipeline.connection.execute("UPDATE freshet.source SET epoch = epoch + 1")
 
 
 def put(pipeline: Pipeline, document_id: str, version: int, acl: Any = None, **other: Any) -> Any:
@@ -151,6 +161,67 @@ def test_the_last_record_of_a_version_says_who_may_read_in_any_order(pipeline: P
     )
     assert (report.applied, report.superseded) == (2, 1)
     assert "one" in seen(pipeline.connection, reader("c"))
+
+
+def test_a_revocation_is_applied_where_the_clock_of_its_producer_stepped_back(
+    pipeline: Pipeline,
+) -> None:
+    wide = pipeline.records([make_event("d", 1, TEXT)])
+    narrow = pipeline.records([make_event("d", 1, TEXT, acl=["hr"])])
+    earlier = with_time(narrow[0], wide[0].timestamp_ms - 1_000)
+    pipeline.run(pipeline.stage(wide))
+    report = pipeline.run(pipeline.stage([earlier]))
+    assert (report.applied, report.superseded) == (1, 0)
+    assert seen(pipeline.connection, reader()) == set()
+    assert found(pipeline, reader("hr")) == {"d"}
+    # The wide one, delivered again, is not newer.
+    read_again_from(pipeline, 0)
+    again = pipeline.run(replace(pipeline.stage(wide), epoch=1))
+    assert (again.applied, seen(pipeline.connection, reader())) == (0, set())
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_database_compares_access_lists_as_the_fold_does(pipeline: Pipeline, seed: int) -> None:
+    """In any order, any number of times; times fall as well as rise within a log."""
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    merge = (
+        "SELECT freshet.latest_grants(%s, %s), freshet.granted_acl(freshet.latest_grants(%s, %s))"
+    )
+    for _ in range(40):
+        upserts = [
+            (chance.choice(["t/0/id", "t/1/id", "t/0/"]), Grant(row, chance.randrange(4), row))
+            for row in range(chance.randrange(1, 7))
+        ]
+        grants: dict[str, Grant] = {}
+        for log, grant in upserts:
+            grants = with_grant(grants, log, grant)
+        stored, acl = None, None
+        for log, grant in chance.choices(upserts, k=4) + chance.sample(upserts, len(upserts)):
+            one = Jsonb({log: [*grant[:2], [str(grant.row)]]})
+            values = (stored, one, stored, one)
+            [(merged, acl)] = pipeline.connection.execute(merge, values).fetchall()
+            stored = Jsonb(merged)
+        assert stored is not None
+        assert stored.obj == {log: [*one[:2], [str(one.row)]] for log, one in grants.items()}
+        assert acl == [str(granting_row(grants))]
+
+
+def test_a_revocation_after_the_deletion_is_for_what_was_visible_before(pipeline: Pipeline) -> None:
+    put(pipeline, "d", 1, ["hr", "it"])
+    pipeline.ingest(tombstone("d"))
+    then: dict[str, Any] = {"as_of_batch": 1, "sources": ("s",)}
+    assert found(pipeline, reader("it"), **then) == {"d"}
+    assert put(pipeline, "d", 1, ["hr"]).superseded == 1
+    assert (found(pipeline, reader("it"), **then), found(pipeline, reader("hr"), **then)) == (
+        set(),
+        {"d"},
+    )
+    # An older record of the version does not widen it again.
+    read_again_from(pipeline, 0)
+    records = pipeline.records([make_event("d", 1, f"{TEXT} d", acl=["hr", "it"])], first_offset=0)
+    pipeline.run(replace(pipeline.stage(records), epoch=1))
+    assert found(pipeline, reader("it"), **then) == set()
 
 
 def test_a_revocation_of_a_withdrawn_document_is_kept_for_its_return(pipeline: Pipeline) -> None:

@@ -161,6 +161,7 @@ def test_every_event_ends_once(events: list[FoldableEvent]) -> None:
     acting = {row for document in folded.documents.values() for row in document.acting}
     granting = {document.granting for document in folded.documents.values()}
     acting |= granting - {None, *ended}
+    assert not acting & set(ended)
     assert sorted([*acting, *ended]) == list(range(len(events)))
 
 
@@ -168,8 +169,35 @@ def test_the_last_upsert_of_a_version_says_who_may_read() -> None:
     events = [event(0, 1, acl="p"), event(1, 1, acl="q"), event(2, 1, acl="r", is_upsert=False)]
     folded = fold(events)
     document = folded.documents["a"]
-    assert (document.winner, document.granting, document.granted) == (0, 1, events[1].place)
+    assert (document.winner, document.granting) == (0, 1)
+    assert document.grants == {"t/0/id": (1, events[1].place.record_version, 1)}
     assert (folded.superseded, folded.repeated) == ([2], [])
+
+
+def test_of_one_log_the_later_upsert_says_who_may_read_also_where_the_clock_stepped_back() -> None:
+    revoked = fold([event(0, 1, acl="p", time_ms=9), event(1, 1, acl="q", time_ms=8)])
+    assert revoked.documents["a"].granting == 1
+    # Nothing else makes it older than what its log began with.
+    other = event(2, 1, acl="r", time_ms=8, partition=1)
+    events = [event(0, 1, acl="p", time_ms=9), event(1, 1, acl="q", time_ms=7), other]
+    assert fold(events).documents["a"].granting == 1
+    later = other._replace(place=other.place._replace(record_version=record_version(10, 2)))
+    assert fold([*events[:2], later]).documents["a"].granting == 2
+
+
+def test_redriven_upserts_are_compared_by_time() -> None:
+    events = [
+        event(0, 1, acl="p", time_ms=9, topic_id=""),
+        event(1, 1, acl="q", time_ms=8, topic_id=""),
+    ]
+    assert fold(events).documents["a"].granting == 0
+
+
+def test_an_upsert_of_a_deleted_version_says_who_may_read_and_does_not_act() -> None:
+    events = [event(0, 1, is_upsert=False), event(1, 1, acl="q")]
+    folded = fold(events)
+    assert (folded.documents["a"].winner, folded.documents["a"].granting) == (0, 1)
+    assert folded.superseded == [1]
 
 
 def test_a_list_that_was_revoked_and_given_again_is_no_repetition_of_the_revocation() -> None:
@@ -207,6 +235,28 @@ def test_a_document_is_deleted_if_a_delete_came_after_a_record_of_its_version(
             else delete.place.record_version >= first.place.record_version
             for delete, first in pairs
         )
+
+
+@given(EVENTS)
+def test_nothing_that_is_later_in_its_log_says_otherwise_who_may_read(
+    events: list[FoldableEvent],
+) -> None:
+    """Model: every upsert of the version."""
+    for name, document in fold(events).documents.items():
+        version = document.winner_version
+        mine = [one for one in events if one.document_id == name and one.version == version]
+        upserts = [one for one in mine if one.is_upsert]
+        if not upserts:
+            assert document.granting is None
+            continue
+        [granting] = [one for one in upserts if one.row == document.granting]
+        newest = max(one.place.record_version for one in upserts)
+        of_log = [one for one in upserts if one.log == granting.log]
+        assert newest == max(one.place.record_version for one in of_log)
+        if granting.log.endswith("/"):
+            assert granting.place.record_version == newest
+        else:
+            assert granting.place.offset == max(one.place.offset for one in of_log)
 
 
 MARKS = st.dictionaries(
