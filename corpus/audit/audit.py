@@ -6,8 +6,10 @@ Phases, in order; each is a number of steps, and a step is one activity::
 
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 DEFAULT_SAMPLE = 1_000
 # Documents of a full audit that are cleaned, embedded and searched for, beside comparing all of them.
@@ -171,6 +173,8 @@ class Finding:
     actual: str = ""
     records: tuple[tuple[str, int, str, int], ...] = ()
     """Topic, partition, topic id, offset: from where the document's records must be read again."""
+    floor: Mapping[str, Any] | None = None
+    """What the records come to (`corpus.audit.evidence.floor_of`): nothing below it shows while they are read again."""
 
     @property
     def remedy(self) -> Remedy:

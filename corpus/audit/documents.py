@@ -18,6 +18,7 @@ from corpus.audit.evidence import (
     Document,
     LoggedRecord,
     StoredVersion,
+    floor_of,
     read_again_from,
 )
 from corpus.audit.store import AuditRow, one_snapshot, write_findings
@@ -214,6 +215,7 @@ def _is_read_again(row: AuditRow, finding: Finding) -> bool:
 def _chunk_findings(document: Document, faults: Sequence[ChunkFault]) -> list[Finding]:
     lacking = [fault for fault in faults if fault.chunk_id is None]
     records = read_again_from(document)
+    floor = floor_of(document)
     return [
         Finding(
             kind=FindingKind(fault.kind),
@@ -224,6 +226,7 @@ def _chunk_findings(document: Document, faults: Sequence[ChunkFault]) -> list[Fi
             expected=_EXPECTED[FindingKind(fault.kind)],
             actual=fault.detail or "",
             records=records,
+            floor=floor,
         )
         for fault in faults
         if fault.chunk_id is not None or fault is lacking[0]

@@ -214,6 +214,17 @@ def read_again_from(document: Document) -> tuple[tuple[str, int, str, int], ...]
     return () if expected is None else _needed(document, expected)
 
 
+def floor_of(document: Document) -> dict[str, Any] | None:
+    """The version that the records of a document come to, and the marks of those that say who may read it."""
+    certain = [record for record in document.records if not record.was_dead_letter]
+    expected = expected_of(certain)
+    if expected is None:
+        return None
+    grants = expected.document.grants
+    marks = {log: [one.offset, one.record_version] for log, one in grants.items()}
+    return {"version": expected.version, "grants": marks}
+
+
 def _needed(
     document: Document, expected: Expected
 ) -> tuple[tuple[str, int, str, int], ...]:

@@ -102,6 +102,7 @@ class StoredFinding:
     actual: str
     state: str
     records: list[list[Any]]
+    floor: dict[str, Any] | None
 
     def finding(self) -> Finding:
         """As it was found."""
@@ -115,6 +116,7 @@ class StoredFinding:
             expected=self.expected,
             actual=self.actual,
             records=tuple(records),
+            floor=self.floor,
         )
 
 
@@ -280,6 +282,7 @@ def write_findings(
         values["audit"] = audit
         values["kind"] = str(finding.kind)
         values["records"] = json.dumps(finding.records)
+        values["floor"] = json.dumps(finding.floor) if finding.floor else None
         connection.execute(query("write_finding"), values)
 
 

@@ -17,6 +17,7 @@ from corpus.audit.evidence import (
     Origin,
     StoredVersion,
     expected_of,
+    floor_of,
     read_again_from,
     shown_version,
 )
@@ -43,6 +44,7 @@ def judge(document: Document, logs: Logs) -> Verdict:
             expected="one version visible",
             actual=f"versions {shown}",
             records=read_again_from(document),
+            floor=floor_of(document),
         )
     reason = _set_aside(document)
     if reason is not None:
@@ -265,6 +267,7 @@ def _finding(
         expected=wanted,
         actual=actual,
         records=read_again_from(document),
+        floor=floor_of(document),
     )
 
 

@@ -186,9 +186,11 @@ def _mend_documents(
     """Ids of the documents that are read again, and of those that are withdrawn."""
     again = sorted({one.document_id for one in _of(chosen, Remedy.READ_AGAIN)})
     extra = sorted({one.document_id for one in _of(chosen, Remedy.WITHDRAW)})
+    floors = {one.document_id: one.floor for one in _of(chosen, Remedy.READ_AGAIN)}
     # In this order: an index allows one head per document.
-    for name in ("end_duplicates", "forget_hidden_heads", "yield_heads"):
-        repair.execute(name, document_ids=again)
+    repair.execute("end_duplicates", document_ids=again)
+    repair.execute("forget_hidden_heads", document_ids=again)
+    repair.execute("yield_heads", document_ids=again, floors=json.dumps(floors))
     repair.execute("end_extra_documents", document_ids=extra)
     return again, extra
 

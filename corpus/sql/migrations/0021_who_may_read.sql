@@ -98,6 +98,18 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     ) last
 $$;
 
+-- A head that an audit found to be wrong yields to any record of its version: its first record is after all others.
+CREATE FUNCTION freshet.last_place() RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT '[9223372036854775807, "", 0, 0]'::jsonb
+$$;
+
+CREATE FUNCTION freshet.yields(p_first_record jsonb) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT coalesce(p_first_record = freshet.last_place(), false)
+$$;
+
+-- {"version": of what the document's records come to, "grants": marks of those that say who may read}
+ALTER TABLE freshet.audit_finding ADD COLUMN floor jsonb;
+
 -- The access list that was stated last.
 CREATE FUNCTION freshet.granted_acl(p_grants jsonb) RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE jsonb_typeof(g.value -> 2)

@@ -250,9 +250,10 @@ SELECT count(*) AS chunks FROM freshet.chunk
 
 -- name: write_finding
 -- A difference; one that an earlier attempt of the step has written stays.
-INSERT INTO freshet.audit_finding (audit, kind, document_id, subject, chunk_id, document_key, expected, actual, records)
+INSERT INTO freshet.audit_finding (audit, kind, document_id, subject, chunk_id, document_key, expected, actual, records,
+    floor)
 VALUES (%(audit)s::bigint, %(kind)s::text, %(document_id)s::text, %(subject)s::text, %(chunk_id)s::bigint,
-    %(document_key)s::bigint, %(expected)s::text, %(actual)s::text, %(records)s::jsonb)
+    %(document_key)s::bigint, %(expected)s::text, %(actual)s::text, %(records)s::jsonb, %(floor)s::jsonb)
 ON CONFLICT DO NOTHING;
 
 -- name: audit_ledger
@@ -420,7 +421,7 @@ SELECT audit, source, scope, sample, state, phase, started_at, finished_at,
 
 -- name: findings_of
 -- Differences that an audit found.
-SELECT kind, document_id, subject, chunk_id, document_key, expected, actual, state, records
+SELECT kind, document_id, subject, chunk_id, document_key, expected, actual, state, records, floor
   FROM freshet.audit_finding WHERE audit = %(audit)s::bigint AND (%(state)s::text IS NULL OR state = %(state)s::text)
  ORDER BY kind, document_id, subject LIMIT %(limit)s::bigint;
 
@@ -451,7 +452,8 @@ UPDATE freshet.audit_finding f SET state = 'repaired'
         WHERE d.source = a.source AND d.document_id = f.document_id AND f.document_id <> ''
           AND (d.batch > a.last_batch OR d.end_batch > a.last_batch)
    )
-RETURNING f.kind, f.document_id, f.subject, f.chunk_id, f.document_key, f.expected, f.actual, f.state, f.records;
+RETURNING f.kind, f.document_id, f.subject, f.chunk_id, f.document_key, f.expected, f.actual, f.state, f.records,
+          f.floor;
 
 -- name: end_duplicates
 -- Of several visible versions of a document the newest stays until its records are read again.
@@ -466,15 +468,32 @@ UPDATE freshet.document d
    );
 
 -- name: forget_hidden_heads
--- A head that is not visible no longer keeps its own records out.
-UPDATE freshet.document SET is_head = false
- WHERE source = %(source)s::text AND document_id = ANY(%(document_ids)s::text[]) AND is_head AND visible_to IS NOT NULL;
+-- What is visible is the head.
+UPDATE freshet.document h SET is_head = false
+ WHERE h.source = %(source)s::text AND h.document_id = ANY(%(document_ids)s::text[]) AND h.is_head
+   AND h.visible_to IS NOT NULL
+   AND EXISTS (
+       SELECT FROM freshet.document v
+        WHERE v.source = h.source AND v.document_id = h.document_id AND v.visible_to IS NULL
+   );
 
 -- name: yield_heads
--- What is visible stays until its records are read again: as a version below all others, of no preparation.
-UPDATE freshet.document
-   SET is_head = true, version = -1, pipeline = '', first_record = NULL, written = NULL, end_detail = %(detail)s::text
- WHERE source = %(source)s::text AND document_id = ANY(%(document_ids)s::text[]) AND visible_to IS NULL;
+-- A head stays until its records are read again, and yields to any record of its version: whatever is written first
+-- replaces what it says (`freshet.yields`). Nothing below shows meanwhile. `floors`: what the records come to, by
+-- document; a head of a greater version yields to that version, too, and whom its access list keeps out stays out until
+-- the record is read that says who may read.
+UPDATE freshet.document d
+   SET is_head = true, version = least(d.version, f.version), pipeline = '', first_record = freshet.last_place(),
+       written = CASE WHEN d.version <= coalesce(f.version, d.version) THEN d.written END,
+       grants = CASE WHEN f.grants <> '{}' THEN freshet.grants_from(f.grants, d.acl) ELSE freshet.grants_of(d) END,
+       deletes = CASE WHEN d.visible_to IS NULL THEN d.deletes END,
+       end_detail = CASE WHEN d.visible_to IS NULL THEN %(detail)s::text ELSE d.end_detail END
+  FROM (
+      SELECT w.document_id, (k.value ->> 'version')::bigint AS version, k.value -> 'grants' AS grants
+        FROM unnest(%(document_ids)s::text[]) AS w (document_id)
+        LEFT JOIN jsonb_each(%(floors)s::jsonb) k ON k.key = w.document_id
+  ) f
+ WHERE d.source = %(source)s::text AND d.document_id = f.document_id AND (d.visible_to IS NULL OR d.is_head);
 
 -- name: close_damaged_chunks
 -- Chunks that readers must not see: of no document, or with another text, space or vector than they say. The vectors of

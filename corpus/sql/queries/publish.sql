@@ -121,7 +121,7 @@ WITH met AS (
            CASE WHEN i.op = 'upsert' OR i.observed_at IS NOT NULL
                 THEN least(coalesce(i.observed_at, %(published_at)s), %(published_at)s)
            END AS observed_at,
-           CASE i.op
+           NOT freshet.yields(h.first_record) AND CASE i.op
                WHEN 'delete' THEN h.kind = 'tombstone'
                WHEN 'upsert' THEN h.kind = 'document' AND h.content_sha256 = i.content_sha256
                    AND (h.uri, h.title, h.content_type) IS NOT DISTINCT FROM (i.uri, i.title, i.content_type)
@@ -129,6 +129,7 @@ WITH met AS (
                    AND (h.language_from IS NULL OR h.stated_language IS NOT DISTINCT FROM i.stated_language)
                    AND h.metadata = coalesce(i.metadata, '{}')::jsonb
                ELSE false END AS says_the_same,
+           freshet.yields(h.first_record) AND compared.rank = 0 OR compared.rank > 0 AS replaces,
            CASE WHEN compared.rank < 0 THEN 'older'
                 WHEN compared.rank > 0 THEN 'newer'
                 WHEN i.first_record::jsonb < h.first_record THEN 'earlier'
@@ -163,11 +164,11 @@ WITH met AS (
                 ELSE freshet.granted_acl(all_grants) END AS acl,
            coalesce(all_grants, '{}') AS grants,
            CASE WHEN rank = 'earlier' AND says_the_same THEN 'later' ELSE rank END AS rank,
-           CASE rank WHEN 'newer' THEN written WHEN 'older' THEN head_written
-                     ELSE freshet.earliest(head_written, written) END AS written,
-           CASE rank WHEN 'newer' THEN expires_at WHEN 'older' THEN head_expires_at
-                     ELSE greatest(head_expires_at, expires_at) END AS expires_at,
-           CASE WHEN rank = 'newer' THEN observed_at
+           CASE WHEN replaces THEN written WHEN rank = 'older' THEN head_written
+                ELSE freshet.earliest(head_written, written) END AS written,
+           CASE WHEN replaces THEN expires_at WHEN rank = 'older' THEN head_expires_at
+                ELSE greatest(head_expires_at, expires_at) END AS expires_at,
+           CASE WHEN replaces THEN observed_at
                 WHEN rank = 'older' OR head_kind = 'tombstone' THEN head_observed_at
                 ELSE greatest(head_observed_at, observed_at) END AS observed_at
     FROM granted

@@ -13,6 +13,7 @@ from corpus.errors import ConfigurationError
 from ingest.audit import inventory
 from tests.support.auditing import Auditor, KeptLog
 from tests.support.damage import DAMAGES
+from tests.support.logins import reader, seen
 from tests.support.pipeline import (
     LONG_TEXT,
     NOW_MS,
@@ -192,6 +193,31 @@ def test_a_mass_withdrawal_asks_a_person(auditor: Auditor) -> None:
     with pytest.raises(ConfigurationError, match="max_expiry_ratio"):
         auditor.repair(result)
     assert pipeline.visible() == before
+
+
+@pytest.mark.parametrize("damage", ["another content", "a version of its own", "it was hidden"])
+def test_nothing_older_and_nothing_wider_shows_while_records_are_read_again(
+    auditor: Auditor, damage: str
+) -> None:
+    pipeline = auditor.pipeline
+    pipeline.ingest(
+        make_event("z", 1, "The end."),
+        make_event("a", 1, "The level."),
+        make_event("a", 2, "The secret level."),
+        make_event("a", 2, "The secret level.", acl=["hr"]),
+    )
+    truth = pipeline.visible()
+    DAMAGES["another content"].do(pipeline, "z")  # its records begin before those of a
+    DAMAGES[damage].do(pipeline, "a")
+    _, done = auditor.carry_out(auditor.run())
+    assert done.reads_again
+    for offset in range(4):
+        pipeline.run(pipeline.stage([auditor.log.records[0][offset]]))
+        assert pipeline.visible().get("a", (2, ""))[0] == 2
+        assert seen(pipeline.connection, reader()) <= {"z"}
+    assert pipeline.visible() == truth
+    assert seen(pipeline.connection, reader("hr")) == {"a", "z"}
+    assert auditor.findings(auditor.run()) == []
 
 
 def test_a_repair_leaves_out_what_was_published_since(auditor: Auditor) -> None:
