@@ -29,6 +29,7 @@ from corpus.errors import (
     FreshetError,
     LockWaitError,
 )
+from corpus.sessions.access_lists import fill_access_lists
 from corpus.sessions.advisory_lock import take_lock
 from corpus.sessions.opening import connection_arguments, observe, open_unchecked
 from corpus.sessions.roles import ensure_roles, secure, secure_functions
@@ -313,6 +314,8 @@ def migrate(
         missing = [(name, text) for name, text in known if name not in applied]
         for name, text in missing:
             _apply(connection, name, text)
+        if fetch_one(connection, scalar_row, "can_be_secured"):
+            fill_access_lists(connection)
         with _lock_waits_explained("row-level security is not complete: a table"):
             secure(connection, lock_seconds=DEFAULT_LIMITS.lock)
         return [name for name, _ in missing]

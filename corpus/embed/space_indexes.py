@@ -36,6 +36,7 @@ _NARROWED_AT_ONCE = 100  # chunks, which a publish may wait for: some tenths of 
 _FIRST_WITH_IDLE_SESSIONS = 14_00_00  # PostgreSQL 14
 # The query that makes the statement which builds an index of the chunks.
 _CHUNK_INDEXES = {
+    "chunk_access": "build_chunk_access",
     "chunk_ended": "build_chunk_ended",
     "chunk_open": "build_chunk_open",
     "chunk_vector": "build_chunk_vector",

@@ -1,8 +1,9 @@
 -- 0021 who may read: the access list of every document, who reads, and what they see; enforced by the database.
 -- Why: an event's access list was kept and never used, so that whoever could search saw everything.
--- Locks: ACCESS EXCLUSIVE on document and chunk (columns without a default, triggers), kept while rows with access lists
--- are numbered and an index is built over them: one scan of chunk. Phase: pre. Old code survives: triggers give what it
--- writes its access lists. Row-level security and the grants of the roles come after the migrations
+-- Locks: ACCESS EXCLUSIVE on document and chunk for a moment (columns without a default, triggers); where chunk is small,
+-- also while an index of it is built (one scan). Where it is large, a storer builds it beside all publishing. Phase: pre.
+-- Old code survives: triggers give what it writes its access lists. Rows that were there before get them afterwards, page
+-- by page (`corpus/sessions/access_lists.py`), and then row-level security and the grants of the roles come
 -- (`corpus/sessions/roles.py`), since the roles belong to the server and not to this database.
 
 -- ── access lists ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -60,15 +61,6 @@ ALTER TABLE freshet.document
 ALTER TABLE freshet.chunk
     ADD COLUMN access_id integer;                             -- of its document while it is visible; then as it was
 
-UPDATE freshet.document d SET access_id = freshet.access_of(d.source, d.acl) WHERE d.acl IS NOT NULL;
-UPDATE freshet.chunk c SET access_id = d.access_id FROM freshet.document d
-WHERE d.access_id IS NOT NULL AND d.visible_to IS NULL AND c.source = d.source AND c.document_id = d.document_id
-  AND c.visible_to IS NULL;
-UPDATE freshet.chunk c SET access_id = (
-    SELECT d.access_id FROM freshet.document d
-    WHERE d.source = c.source AND d.document_id = c.document_id AND d.visible_to = c.visible_to LIMIT 1
-)
-WHERE c.visible_to IS NOT NULL AND EXISTS (SELECT FROM freshet.access_list a WHERE a.source = c.source);
 -- ── which record of a version says who may read ─────────────────────────────────────────────────────────────────
 -- The rule is that of corpus/versions/grants.py. Grants as old code implies them: of the first records of a version.
 CREATE FUNCTION freshet.grants_from(p_written jsonb, p_acl text[]) RETURNS jsonb
@@ -117,7 +109,12 @@ CREATE FUNCTION freshet.granted_acl(p_grants jsonb) RETURNS text[] LANGUAGE sql 
     FROM jsonb_each(p_grants) g ORDER BY (g.value ->> 1)::bigint DESC, g.key COLLATE "C" DESC LIMIT 1
 $$;
 
-CREATE INDEX chunk_access ON freshet.chunk (access_id) WHERE visible_to IS NULL AND access_id IS NOT NULL;
+DO $$
+BEGIN
+    IF pg_relation_size('freshet.chunk') < 200 * 1024 * 1024 THEN
+        CREATE INDEX chunk_access ON freshet.chunk (access_id) WHERE visible_to IS NULL AND access_id IS NOT NULL;
+    END IF;
+END $$;
 
 -- A row that says that a document was deleted is for those who could read the document.
 CREATE FUNCTION freshet.note_access() RETURNS trigger

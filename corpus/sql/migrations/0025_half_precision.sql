@@ -151,6 +151,12 @@ BEGIN
     SELECT least(10000, greatest(3000, c.reltuples * 0.05)) INTO v_most
     FROM pg_class c WHERE c.oid = 'freshet.chunk_visible'::regclass;
     IF p_open IS NOT NULL THEN
+        -- Without its index this would read all chunks.
+        IF NOT EXISTS (
+            SELECT FROM pg_index i WHERE i.indexrelid = to_regclass('freshet.chunk_access') AND i.indisvalid
+        ) THEN
+            RETURN false;
+        END IF;
         SELECT count(*) INTO v_chunks FROM (
             SELECT FROM freshet.chunk c
             WHERE c.visible_to IS NULL AND c.access_id = ANY(p_lists) LIMIT v_most + 1) bounded;

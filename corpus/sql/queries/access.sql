@@ -26,3 +26,33 @@ ON CONFLICT (login) DO UPDATE
 -- name: revoke_reader
 -- A login may read nothing any more, with its next statement.
 DELETE FROM freshet.reader_grant WHERE login = %(login)s;
+
+-- name: next_without_list
+-- The first document, from one on, whose access list was stated before lists had numbers.
+SELECT document_key, source FROM freshet.document
+WHERE document_key >= %(from)s::bigint AND acl IS NOT NULL AND access_id IS NULL ORDER BY document_key LIMIT 1;
+
+-- name: fill_access_lists
+-- Give a page of a source's documents the numbers of their access lists, and their chunks: those that are visible as
+-- the document is, and those that were closed with it. The first document whole, and others while few rows change.
+WITH page AS MATERIALIZED (
+    SELECT p.document_key, p.chunk_ids, p.visible_to, freshet.access_of(%(source)s::text, p.acl) AS access_id
+    FROM (
+        SELECT d.document_key, d.chunk_ids, d.visible_to, d.acl,
+               row_number() OVER (ORDER BY d.document_key) AS nth,
+               sum(1 + cardinality(d.chunk_ids)) OVER (ORDER BY d.document_key) AS rows_upto
+        FROM (
+            SELECT * FROM freshet.document
+            WHERE source = %(source)s::text AND document_key >= %(from)s::bigint AND acl IS NOT NULL
+              AND access_id IS NULL
+            ORDER BY document_key LIMIT %(limit)s
+        ) d
+    ) p
+    WHERE p.nth = 1 OR p.rows_upto <= %(limit)s
+), passed_on AS (
+    UPDATE freshet.chunk c SET access_id = page.access_id
+    FROM page
+    WHERE c.chunk_id = ANY(page.chunk_ids) AND c.visible_to IS NOT DISTINCT FROM page.visible_to
+      AND c.access_id IS DISTINCT FROM page.access_id
+)
+UPDATE freshet.document d SET access_id = page.access_id FROM page WHERE d.document_key = page.document_key;

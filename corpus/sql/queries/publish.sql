@@ -158,7 +158,7 @@ WITH met AS (
     SELECT document_id, op, head_key, head_kind, is_expired, head_expires_at, head_observed_at, new_version,
            says_the_same, deletes, language, is_again, is_purged, head_first_record, first_record, acl AS stated_acl,
            head_access,
-           head_acl,
+           head_acl, head_access IS NULL AND head_acl IS NOT NULL AS is_unnumbered,
            -- A version that was only deleted says nothing of who may read what was there before.
            CASE WHEN rank = 'older' OR coalesce(all_grants, '{}') = '{}' THEN head_acl
                 ELSE freshet.granted_acl(all_grants) END AS acl,
@@ -173,9 +173,12 @@ WITH met AS (
                 ELSE greatest(head_observed_at, observed_at) END AS observed_at
     FROM granted
 ), known AS MATERIALIZED (
-    SELECT m.*, freshet.access_of(%(source)s, acl) AS access_id FROM merged m
+    -- The head may be of before access lists had numbers.
+    SELECT m.*, freshet.access_of(%(source)s, acl) AS access_id,
+           CASE WHEN is_unnumbered THEN freshet.access_of(%(source)s, head_acl) ELSE head_access END AS known_access
+    FROM merged m
 ), judged AS (
-    SELECT m.*, head_kind = 'document' AND access_id IS DISTINCT FROM head_access AS is_regranted,
+    SELECT m.*, head_kind = 'document' AND access_id IS DISTINCT FROM known_access AS is_regranted,
            freshet.access_of(%(source)s, stated_acl) IS NOT DISTINCT FROM access_id AS acl_stands,
            CASE WHEN deletes IS NOT NULL THEN freshet.deleting(written, deletes) END IS NOT NULL AS is_deleted,
            CASE WHEN is_expired
@@ -186,7 +189,7 @@ WITH met AS (
                         true
                     )
                 ELSE expires_at IS DISTINCT FROM head_expires_at
-                    OR head_kind = 'document' AND access_id IS DISTINCT FROM head_access END AS is_renewed,
+                    OR head_kind = 'document' AND access_id IS DISTINCT FROM known_access END AS is_renewed,
            is_again AND rank = 'later' AND says_the_same AND NOT is_expired AS is_prepared_again
     FROM known m
 )

@@ -296,9 +296,14 @@ SELECT s.source, r.history_from, coalesce(r.removed, '{}') AS removed, p.purge,
 SELECT w.name, CASE WHEN i.indisvalid THEN 'built'
                     WHEN i.indexrelid IS NOT NULL THEN 'interrupted'
                     ELSE 'missing' END AS state
-  FROM unnest('{chunk_ended,chunk_open,chunk_vector}'::text[]) AS w (name)
+  FROM unnest('{chunk_access,chunk_ended,chunk_open,chunk_vector}'::text[]) AS w (name)
   LEFT JOIN pg_index i ON i.indexrelid = to_regclass('freshet.' || w.name)
  ORDER BY w.name;
+
+-- name: build_chunk_access
+-- The statement that builds the index of chunks by access list, beside all publishing.
+SELECT 'CREATE INDEX CONCURRENTLY chunk_access ON freshet.chunk (access_id) '
+       'WHERE visible_to IS NULL AND access_id IS NOT NULL' AS statement;
 
 -- name: build_chunk_ended
 -- The statement that builds the index of closed chunks, beside all publishing.
