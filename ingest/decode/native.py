@@ -32,9 +32,10 @@ _ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class _NativeFields(ReceivedFields):
-    """Metadata stays text until it is known whether it needs repair."""
+    """Metadata stays text until it is known whether it needs repair; an access list may be absent, or null."""
 
     metadata: msgspec.Raw = msgspec.Raw(b"null")  # pyright: ignore[reportIncompatibleVariableOverride]
+    acl: Any = msgspec.UNSET
 
 
 _event_decoder = msgspec.json.Decoder(_NativeFields)
@@ -52,6 +53,7 @@ def decode_native(record: KafkaRecord, spec: SourceSpec) -> Decoded:
     event = _read_fast(value)
     if event is None:
         event = _read_carefully(value)
+    event.acl = _stated_acl(event.acl)
     return change_event(
         event,
         record,
@@ -61,7 +63,18 @@ def decode_native(record: KafkaRecord, spec: SourceSpec) -> Decoded:
     )
 
 
-def _read_fast(value: bytes) -> ReceivedFields | None:
+def _stated_acl(value: Any) -> Any:
+    """The access list as it came; None where it is absent. Null is no list, so it is refused as any other value.
+
+    A producer that looked for the groups and found none may write null, and without a list every reader of the source
+    would see the document.
+    """
+    if value is msgspec.UNSET:
+        return None
+    return "null" if value is None else value
+
+
+def _read_fast(value: bytes) -> _NativeFields | None:
     """The event; None where the value is damaged or may have a field twice."""
     if any(value.count(name) > 1 for name in _QUOTED_FIELDS):
         return None
@@ -73,11 +86,11 @@ def _read_fast(value: bytes) -> ReceivedFields | None:
         return None
 
 
-def _read_carefully(value: bytes) -> ReceivedFields:
+def _read_carefully(value: bytes) -> _NativeFields:
     """The event, with bad bytes as lone surrogates; repeated fields and broken JSON are named."""
     event = load_object(utf8_text(json_bytes(value)), UNREPEATED_FIELDS)
     known = ReceivedFields.__struct_fields__
-    return ReceivedFields(**{name: event[name] for name in known if name in event})
+    return _NativeFields(**{name: event[name] for name in known if name in event})
 
 
 def _metadata(value: Any) -> dict[str, Any]:

@@ -66,6 +66,8 @@ def _known_headers(record: KafkaRecord) -> dict[str, str]:
     known: dict[str, str] = {}
     for original_name, value in record.headers:
         name = original_name.lower()
+        if value is None and name == "acl":
+            value = b""  # no list, and not none
         if value is not None and (
             name in _HEADERS or name.startswith(_METADATA_PREFIX)
         ):

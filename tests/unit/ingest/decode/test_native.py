@@ -80,6 +80,14 @@ def test_of_other_repeated_fields_the_last_counts_on_both_ways_through(damage: b
     assert changed(decode(record(value), NATIVE)).title == "last"
 
 
+@pytest.mark.parametrize("damage", [b"", b"\xff"], ids=["plain", "damaged"])
+def test_an_access_list_that_is_null_is_a_dead_letter(damage: bytes) -> None:
+    """Absent, it would be the default of its source: every reader."""
+    value = b'{"id":"a","content":"x' + damage + b'","acl":null}'
+    refused(decode(record(value), NATIVE), INVALID_FIELD, "acl", "null")
+    assert changed(decode(record(value.replace(b',"acl":null', b"")), NATIVE)).acl is None
+
+
 def test_a_name_may_appear_in_metadata_and_in_the_text() -> None:
     decoded = changed(event(metadata={"id": 1, "acl": {"id": 2}}, content='"id" "id"'))
     assert decoded.metadata == {"id": 1, "acl": {"id": 2}}

@@ -66,6 +66,7 @@ def test_other_headers_are_repaired() -> None:
     ("header", "value", "word"),
     [
         ("acl", b"", "acl"),
+        ("acl", None, "acl"),
         ("acl", b"a,,b", "acl"),
         ("acl", b"a\x00b", "acl"),
         ("expires_at", b"soon", "expires_at"),
@@ -74,7 +75,7 @@ def test_other_headers_are_repaired() -> None:
         ("op", b"merge", "op"),
     ],
 )
-def test_a_wrong_header_is_a_dead_letter(header: str, value: bytes, word: str) -> None:
+def test_a_wrong_header_is_a_dead_letter(header: str, value: bytes | None, word: str) -> None:
     refused(text_event(**{header: value}), INVALID_FIELD, word)
 
 
