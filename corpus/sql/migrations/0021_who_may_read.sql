@@ -200,14 +200,18 @@ RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE WHEN p_access IS NULL THEN p_source = ANY(p_defaults) ELSE p_access = ANY(p_lists) END
 $$;
 
--- As sets, which policies look up by hash.
-CREATE FUNCTION freshet.granted_sources() RETURNS SETOF text LANGUAGE sql STABLE ROWS 10 AS $$
+-- As sets, which policies look up by hash. What a policy calls pins what names mean: it runs in the session of the reader, who
+-- may own a schema.
+CREATE FUNCTION freshet.granted_sources() RETURNS SETOF text LANGUAGE sql STABLE ROWS 10
+SET search_path = pg_catalog, pg_temp AS $$
     SELECT unnest(r.sources) FROM freshet.reading() r
 $$;
-CREATE FUNCTION freshet.readable_defaults() RETURNS SETOF text LANGUAGE sql STABLE ROWS 10 AS $$
+CREATE FUNCTION freshet.readable_defaults() RETURNS SETOF text LANGUAGE sql STABLE ROWS 10
+SET search_path = pg_catalog, pg_temp AS $$
     SELECT unnest(r.defaults) FROM freshet.reading() r
 $$;
-CREATE FUNCTION freshet.readable_lists() RETURNS SETOF integer LANGUAGE sql STABLE ROWS 100 AS $$
+CREATE FUNCTION freshet.readable_lists() RETURNS SETOF integer LANGUAGE sql STABLE ROWS 100
+SET search_path = pg_catalog, pg_temp AS $$
     SELECT unnest(r.lists) FROM freshet.reading() r
 $$;
 
@@ -243,7 +247,16 @@ END $$;
 
 -- ── what they see: functions ────────────────────────────────────────────────────────────────────────────────────
 -- These run with the rights of their owner and say themselves what can be read: PostgreSQL evaluates no index condition
--- before a policy unless its operator is leakproof, and those of text search and of jsonb are not.
+-- before a policy unless its operator is leakproof, and those of text search and of jsonb are not. They look up names in
+-- pg_catalog only: in another schema, a function that fits better than one of PostgreSQL would run with these rights.
+
+-- A text search configuration by its name, as sessions of Freshet know it; null: there is none.
+CREATE FUNCTION freshet.text_config(p_name text) RETURNS regconfig
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT g.oid::regconfig FROM pg_ts_config g JOIN pg_namespace n ON n.oid = g.cfgnamespace
+    WHERE g.oid::regconfig::text = p_name OR g.cfgname = p_name AND n.nspname IN ('freshet', 'public')
+    ORDER BY array_position('{pg_catalog, freshet, public}'::name[], n.nspname) LIMIT 1
+$$;
 
 -- As in 0016, with who reads.
 CREATE OR REPLACE FUNCTION freshet.vector_candidates(
@@ -312,7 +325,7 @@ END $$;
 CREATE OR REPLACE FUNCTION freshet.text_candidates_in(
     p_text text, p_languages text[], p_limit integer, p_space smallint, p_sources text[], p_metadata jsonb, p_as_of timestamptz
 ) RETURNS TABLE (chunk_id bigint, score double precision)
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, freshet, public, pg_temp
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_visible text := CASE WHEN p_as_of IS NULL THEN 'c.visible_to IS NULL'
@@ -330,7 +343,7 @@ DECLARE
     v_scores double precision[];
 BEGIN
     SELECT * INTO v_reading FROM freshet.reading();
-    SELECT jsonb_object_agg(l.language, to_jsonb(freshet.search_terms(l.language::regconfig, p_text))) INTO v_terms_of
+    SELECT jsonb_object_agg(l.language, to_jsonb(freshet.search_terms(freshet.text_config(l.language), p_text))) INTO v_terms_of
     FROM unnest(p_languages) AS l (language);
     SELECT array_agg(DISTINCT t.term) INTO v_terms
     FROM jsonb_each(v_terms_of) AS l (language, terms) CROSS JOIN LATERAL jsonb_array_elements_text(l.terms) AS t (term);
@@ -399,7 +412,7 @@ BEGIN
 END $$;
 
 CREATE OR REPLACE FUNCTION freshet.languages_of(p_sources text[]) RETURNS text[] LANGUAGE sql STABLE SECURITY DEFINER
-SET search_path = pg_catalog, freshet, public, pg_temp AS $$
+SET search_path = pg_catalog, pg_temp AS $$
     SELECT coalesce(array_agg(l.language ORDER BY l.language), '{}') FROM (
         SELECT coalesce(s.spec ->> 'text_search_language', 'english') AS language
         FROM freshet.source s, freshet.reading() r
@@ -407,7 +420,7 @@ SET search_path = pg_catalog, freshet, public, pg_temp AS $$
         UNION
         SELECT n.language FROM freshet.source_language n, freshet.reading() r
         WHERE (p_sources IS NULL OR n.source = ANY(p_sources)) AND (r.sees_all OR n.source = ANY(r.sources))
-    ) l JOIN pg_catalog.pg_ts_config g ON g.cfgname = l.language AND pg_catalog.pg_ts_config_is_visible(g.oid)
+    ) l WHERE freshet.text_config(l.language) IS NOT NULL
 $$;
 
 -- As in 0004, with who reads.
@@ -438,7 +451,7 @@ CREATE OR REPLACE FUNCTION freshet.search(
     title text, uri text, metadata jsonb, chunk_id bigint, batch bigint, topic text, partition integer, record_offset bigint,
     event_at timestamptz, observed_at timestamptz, verified_at timestamptz, expires_at timestamptz, visible_from timestamptz
 )
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, freshet, public, pg_temp
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE

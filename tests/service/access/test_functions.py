@@ -6,7 +6,7 @@ import pytest
 from corpus import database
 from corpus.database import Connection
 from corpus.sessions.roles import AUDITOR, GATEWAY, READER, WRITER
-from tests.support.logins import session
+from tests.support.logins import grant, session
 from tests.support.pipeline import Pipeline, make_event
 
 ROLES = (WRITER, GATEWAY, READER, AUDITOR)
@@ -91,3 +91,56 @@ def test_a_function_is_for_nobody_else_from_the_migration_on_that_makes_it(
     with database.connect(empty_database_url) as connection:
         found = connection.execute(ALLOWED).fetchall()
     assert [row[0] for row in found if "public" in row[3]] == []
+
+
+# ── what names mean inside of them ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_functions_with_more_rights_and_those_of_policies_look_up_no_names_of_others(
+    corpus: Pipeline,
+) -> None:
+    found = corpus.connection.execute(
+        """SELECT p.proname::text, ARRAY(
+               SELECT setting FROM unnest(p.proconfig) AS setting WHERE setting LIKE 'search_path=%'
+           ) FROM pg_proc p
+           WHERE p.pronamespace = 'freshet'::regnamespace AND (p.prosecdef OR EXISTS (
+               SELECT FROM pg_depend d WHERE d.classid = 'pg_policy'::regclass
+               AND d.refclassid = 'pg_proc'::regclass AND d.refobjid = p.oid))"""
+    ).fetchall()
+    names = {row[0] for row in found}
+    assert {"search", "granted_sources", "readable_lists", "head_is_readable"} <= names
+    assert {row[0]: row[1] for row in found if row[1] != ["search_path=pg_catalog, pg_temp"]} == {}
+
+
+def test_a_login_with_a_schema_of_its_own_sees_no_more_by_it(corpus: Pipeline) -> None:
+    with session(corpus.database_url, READER) as analyst:
+        grant(corpus.database_url, analyst, sources=["s"], groups=[])
+        assert chunks(analyst) == {"open"}
+        user = analyst.info.user
+        with psycopg.connect(corpus.database_url, autocommit=True) as admin:
+            admin.execute(f"CREATE SCHEMA {user} AUTHORIZATION {user}".encode())
+        for kind, everything in (("text", "SELECT 's'"), ("integer", "VALUES (1), (2), (3)")):
+            analyst.execute(
+                f"""CREATE FUNCTION {user}.unnest({kind}[]) RETURNS SETOF {kind}
+                    LANGUAGE sql AS $${everything}$$""".encode()
+            )
+        analyst.execute(f"SET search_path = {user}, pg_catalog".encode())
+        assert chunks(analyst) == {"open"}
+
+
+def test_a_search_calls_no_function_of_who_may_create_in_public(corpus: Pipeline) -> None:
+    """So could everybody in databases of PostgreSQL 14; a function that fits better is preferred there."""
+    with psycopg.connect(corpus.database_url, autocommit=True) as admin:
+        admin.execute("GRANT CREATE ON SCHEMA public TO PUBLIC")
+        admin.execute("CREATE TEXT SEARCH CONFIGURATION public.ours (COPY = english)")
+    found = "SELECT document_id FROM freshet.search(NULL, 'wages of the mill', 5, 'text'{})"
+    with session(corpus.database_url, READER) as analyst:
+        grant(corpus.database_url, analyst, sources=["s"], groups=[])
+        for parameters in ("bigint[], bigint", "text[], text", "name[], name"):
+            analyst.execute(
+                f"""CREATE FUNCTION public.array_position({parameters}) RETURNS integer
+                    LANGUAGE plpgsql AS $$ BEGIN RAISE 'as %', current_user; END $$""".encode()
+            )
+        for more in ("", ", p_language => 'english'", ", p_language => 'public.ours'"):
+            assert analyst.execute(found.format(more).encode()).fetchall() == [("open",)]
+        assert analyst.execute("SELECT freshet.text_config('ours')::text").fetchone() == ("ours",)
