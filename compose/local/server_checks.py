@@ -76,10 +76,10 @@ def _character_type(home: Path) -> str:
 
 
 def _rights(home: Path) -> str:
-    from corpus.sessions.server import hidden_vector, missing_rights
+    from corpus.sessions.server import hidden_vector, missing_rights, open_schema
 
     facts = _facts(home)
-    for rule in (missing_rights, hidden_vector):
+    for rule in (missing_rights, hidden_vector, open_schema):
         _refuse(facts, rule)
     if facts.sees_sessions:
         return f"user {facts.user} has all that are needed"

@@ -40,6 +40,8 @@ class ServerFacts:
     vector_version: str | None
     may_use_vector: bool
     sees_sessions: bool  # what the sessions of other users do
+    # Of those that sessions look up names in, one that every login may create objects in; None: there is none.
+    schema_of_everybody: str | None = None
     # Observed by statements of their own.
     is_transaction_pooled: bool = False
     knows_letters: bool = True  # outside ASCII
@@ -236,6 +238,23 @@ def missing_rights(facts: ServerFacts) -> Refusal | None:
     )
 
 
+def open_schema(facts: ServerFacts) -> Refusal | None:
+    """A schema in which any login can put a function that sessions take for one of PostgreSQL.
+
+    So had `public` of databases that were made before PostgreSQL 15.
+    """
+    schema = facts.schema_of_everybody
+    if schema is None:
+        return None
+    return Refusal(
+        observed=(
+            f"every login may create functions in schema {schema}, and Freshet's sessions would call them with their "
+            "rights"
+        ),
+        remedy=f"Its owner runs `REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC`.",
+    )
+
+
 def unusable_pgvector(
     facts: ServerFacts, oldest: tuple[int, ...] = MIN_PGVECTOR
 ) -> Refusal | None:
@@ -278,7 +297,7 @@ EVERY_SESSION: tuple[Rule, ...] = (
 )
 # Of a database that has no schema yet: the others have data, and a newer version must be able to serve it.
 NEW_DATABASE: tuple[Rule, ...] = (other_encoding, unknown_letters)
-EVERY_MIGRATION: tuple[Rule, ...] = (missing_rights,)
+EVERY_MIGRATION: tuple[Rule, ...] = (missing_rights, open_schema)
 
 
 def require(facts: ServerFacts, rules: tuple[Rule, ...]) -> None:

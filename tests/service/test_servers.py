@@ -89,6 +89,18 @@ def test_rights_that_are_missing_are_named_and_nothing_was_done(
     assert migrate(owner.url)
 
 
+def test_a_schema_in_which_everybody_may_put_functions_is_refused(
+    owner: Tenant, tmp_path: Path
+) -> None:
+    owner.as_admin("CREATE EXTENSION vector", "GRANT CREATE ON SCHEMA public TO PUBLIC")
+    with pytest.raises(ConfigurationError, match="REVOKE CREATE ON SCHEMA public FROM PUBLIC"):
+        migrate(owner.url)
+    assert schemas(owner) == ["public"]
+    assert failed(checked(owner.url, tmp_path)) == ["rights"]
+    owner.as_admin("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    assert migrate(owner.url)
+
+
 def test_a_corpus_whose_extension_is_moved_is_still_found(
     owner: Tenant, tmp_path: Path, cleaner: Cleaner
 ) -> None:

@@ -13,7 +13,10 @@ SELECT current_setting('server_version_num')::integer AS version, pg_backend_pid
        has_database_privilege(d.oid, 'TEMPORARY') AS may_use_temporary,
        quote_ident(n.nspname) AS vector_schema, e.extversion AS vector_version,
        coalesce(has_schema_privilege(n.oid, 'USAGE'), true) AS may_use_vector,
-       pg_has_role('pg_read_all_stats', 'USAGE') AS sees_sessions
+       pg_has_role('pg_read_all_stats', 'USAGE') AS sees_sessions,
+       (SELECT quote_ident(o.nspname) FROM pg_catalog.pg_namespace o
+         WHERE o.nspname IN ('freshet', 'public', n.nspname) AND has_schema_privilege('public', o.oid, 'CREATE')
+         ORDER BY o.nspname LIMIT 1) AS schema_of_everybody
 FROM pg_catalog.pg_database d
 LEFT JOIN pg_catalog.pg_extension e ON e.extname = 'vector'
 LEFT JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace

@@ -66,6 +66,12 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
         "GRANT USAGE ON SCHEMA extensions TO app",
     ),
     (
+        "rights",
+        {"schema_of_everybody": "public"},
+        "every login may create functions in schema public",
+        "REVOKE CREATE ON SCHEMA public FROM PUBLIC",
+    ),
+    (
         "pgvector",
         {"vector_schema": None, "vector_version": None},
         "not in the database",
