@@ -540,7 +540,11 @@ BEGIN
         END;
     END LOOP;
     -- The clock may go back, for instance in a failover: `lock_source` reads this.
-    IF NOT current_setting('transaction_read_only')::boolean THEN
+    -- Who cannot read for others does not hold the row: publishing and every search as of an instant would wait for it.
+    IF NOT current_setting('transaction_read_only')::boolean AND (
+        (SELECT r.sees_all FROM freshet.reading() r)
+        OR pg_has_role(freshet.acting_role(), to_regrole('freshet_gateway'), 'USAGE')
+    ) THEN
         UPDATE freshet.as_of_answered SET instant = p_as_of WHERE instant < p_as_of;
     END IF;
 END $$;
