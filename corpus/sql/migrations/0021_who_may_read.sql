@@ -559,6 +559,16 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     ), p_source IN (SELECT freshet.readable_defaults()))
 $$;
 
+-- Whether this reader may know of a dead letter. Readers ask of one that there is, and of no id: the answer for an id that
+-- is not known would differ from that for a document which they cannot read.
+CREATE FUNCTION freshet.dead_letter_is_readable(p_dead_letter bigint) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce((
+        SELECT freshet.event_is_readable(l.source, l.document_id)
+        FROM freshet.dead_letter l WHERE l.dead_letter = p_dead_letter
+    ), false)
+$$;
+
 -- What became of a record, while it is kept. Of a document that this reader cannot read, and of an event that may be one
 -- of such a document, it says what it says of an offset without a record.
 CREATE FUNCTION freshet.outcome_of(
@@ -633,10 +643,10 @@ DECLARE
         'ELSE access_id IN (SELECT freshet.readable_lists()) END) '
         'AND (visible_to IS NULL OR freshet.head_is_readable(source, document_id))';
     v_granted constant text := 'source IN (SELECT freshet.granted_sources())';
-    v_event constant text := v_granted || ' AND freshet.event_is_readable(source, document_id)';
     v_reads text := CASE p_table
         WHEN 'document' THEN v_readable WHEN 'chunk' THEN v_readable
-        WHEN 'dead_letter' THEN v_event WHEN 'document_correction' THEN v_event
+        WHEN 'dead_letter' THEN v_granted || ' AND freshet.dead_letter_is_readable(dead_letter)'
+        WHEN 'document_correction' THEN v_granted || ' AND freshet.head_is_readable(source, document_id)'
         WHEN 'embedding_space' THEN 'true' WHEN 'installation' THEN 'true' END;
     -- What a reader of a source may know of it: not what is counted over all its documents.
     v_columns text := CASE p_table
@@ -719,8 +729,8 @@ BEGIN
         SELECT p.oid::regprocedure AS called, CASE
             WHEN NOT p.prosecdef THEN v_roles                 -- with the rights of who calls it
             -- These ask who reads.
-            WHEN p.proname IN ('batch_counts', 'erasure_of', 'event_is_readable', 'head_is_readable', 'outcome_of', 'reading',
-                'search', 'settle') THEN v_roles
+            WHEN p.proname IN ('batch_counts', 'dead_letter_is_readable', 'erasure_of', 'head_is_readable', 'outcome_of',
+                'reading', 'search', 'settle') THEN v_roles
             WHEN p.proname = 'log_access' THEN 'freshet_writer, freshet_gateway'
             ELSE 'freshet_writer' END AS callers
         FROM pg_proc p
