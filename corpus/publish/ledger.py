@@ -1,6 +1,5 @@
 """The ledger: one row per published batch, with what became of every event; and the report made from it."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
@@ -214,8 +213,6 @@ def record_batch(
         traceparent=trace_context.current.get() or None,
     )
     transaction.execute("source_published")
-    payload = {"source": batch.source, "batch": batch.batch, "kind": kind.value}
-    transaction.execute("notify_published", payload=json.dumps(payload))
 
 
 def move_positions(

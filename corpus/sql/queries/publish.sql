@@ -714,10 +714,6 @@ UPDATE freshet.source SET last_batch = greatest(last_batch, %(batch)s), last_pub
     highest_version = greatest(highest_version, %(highest_version)s::bigint)
 WHERE source = %(source)s;
 
--- name: notify_published
--- Notify every session that listens (`freshet drain`, live displays).
-SELECT pg_notify('freshet_published', %(payload)s);
-
 -- name: count_subscribers
 -- How many subscribers are notified of the source's batches.
 SELECT count(*) AS subscribers FROM freshet.subscription WHERE source = %(source)s AND state = 'active';
