@@ -10,6 +10,7 @@ from psycopg.conninfo import make_conninfo
 
 from corpus.access.reader import Reader, reading_as
 from corpus.database import Connection, connect
+from corpus.sql import query
 
 
 @contextmanager
@@ -47,9 +48,8 @@ def grant(url: str, connection: Connection, *, sources: list[str], groups: list[
     """Let the login of a session read, as an administrator does."""
     with psycopg.connect(url, autocommit=True) as admin:
         admin.execute(
-            """INSERT INTO freshet.reader_grant (login, sources, groups) VALUES (%s, %s, %s)
-               ON CONFLICT (login) DO UPDATE SET sources = excluded.sources, groups = excluded.groups""",
-            (connection.info.user, sources, groups),
+            query("grant_reader"),
+            {"login": connection.info.user, "sources": sources, "groups": groups},
         )
 
 

@@ -24,6 +24,7 @@ CREATE UNIQUE INDEX access_list_acl ON freshet.access_list (source, freshet.acl_
 -- What the logins of SQL clients (members of freshet_reader) may read.
 CREATE TABLE freshet.reader_grant (
     login      text PRIMARY KEY,                              -- as `session_user` has it
+    role_id    oid,                                           -- of it; null: there was none. Not of another one with its name
     sources    text[] NOT NULL,
     groups     text[] NOT NULL DEFAULT '{}',
     granted_at timestamptz NOT NULL DEFAULT now(),
@@ -177,7 +178,8 @@ BEGIN
         v_setting := nullif(current_setting('freshet.groups', true), '');
         groups := ARRAY(SELECT jsonb_array_elements_text(v_setting::jsonb));
     ELSIF pg_has_role(v_role, to_regrole('freshet_reader'), 'USAGE') THEN
-        SELECT g.sources, g.groups INTO sources, groups FROM freshet.reader_grant g WHERE g.login = session_user;
+        SELECT g.sources, g.groups INTO sources, groups FROM freshet.reader_grant g
+        WHERE g.login = session_user AND g.role_id = (SELECT r.oid FROM pg_roles r WHERE r.rolname = session_user);
     END IF;
     sources := coalesce(sources, '{}');
     groups := coalesce(groups, '{}');

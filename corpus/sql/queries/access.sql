@@ -10,6 +10,7 @@ SELECT set_config('freshet.reader', %(reader)s, true) AS reader,
 -- What logins of SQL clients may read, and what hinders them: each that is granted something, or the one of a name.
 SELECT g.login, g.sources, g.groups, g.granted_at, g.granted_by,
        CASE WHEN r.oid IS NULL THEN 'there is no such login'
+            WHEN r.oid IS DISTINCT FROM g.role_id THEN 'granted before there was this login: grant it again'
             WHEN r.rolsuper OR r.rolbypassrls OR pg_has_role(r.oid, to_regrole('freshet_writer'), 'USAGE')
                  THEN 'sees everything'
             WHEN NOT pg_has_role(r.oid, to_regrole('freshet_reader'), 'USAGE') THEN 'not a member of freshet_reader'
@@ -19,9 +20,11 @@ WHERE %(login)s::text IS NULL OR g.login = %(login)s::text ORDER BY g.login;
 
 -- name: grant_reader
 -- A login may read these sources, and of them the documents of these groups; what it was granted before is replaced.
-INSERT INTO freshet.reader_grant (login, sources, groups) VALUES (%(login)s, %(sources)s::text[], %(groups)s::text[])
+INSERT INTO freshet.reader_grant (login, role_id, sources, groups)
+VALUES (%(login)s, (SELECT r.oid FROM pg_roles r WHERE r.rolname = %(login)s), %(sources)s::text[], %(groups)s::text[])
 ON CONFLICT (login) DO UPDATE
-    SET sources = excluded.sources, groups = excluded.groups, granted_at = now(), granted_by = session_user;
+    SET role_id = excluded.role_id, sources = excluded.sources, groups = excluded.groups, granted_at = now(),
+        granted_by = session_user;
 
 -- name: revoke_reader
 -- A login may read nothing any more, with its next statement.
