@@ -690,9 +690,15 @@ BEGIN
         EXECUTE format('GRANT INSERT, UPDATE, DELETE ON %s TO freshet_writer', v_table);
     END IF;
     IF v_reads IS NOT NULL THEN
-        IF NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = v_table AND p.polname = 'reads') THEN
+        -- Its condition is kept as it was written: PostgreSQL shows another text, and a later version may have another one.
+        IF NOT EXISTS (
+            SELECT FROM pg_policy p WHERE p.polrelid = v_table AND p.polname = 'reads'
+            AND obj_description(p.oid, 'pg_policy') = v_reads
+        ) THEN
+            EXECUTE format('DROP POLICY IF EXISTS reads ON %s', v_table);
             EXECUTE format(
                 'CREATE POLICY reads ON %s FOR SELECT TO freshet_gateway, freshet_reader USING (%s)', v_table, v_reads);
+            EXECUTE format('COMMENT ON POLICY reads ON %s IS %L', v_table, v_reads);
         END IF;
         v_columns := coalesce('(' || v_columns || ')', '');
         EXECUTE format('GRANT SELECT %s ON %s TO freshet_gateway', v_columns, v_table);
