@@ -17,6 +17,7 @@ from corpus.database import Connection, database_errors_translated, fetch_all, f
 from corpus.erase.receipt import signed
 from corpus.erase.staged import HoldingFiles, holding_files
 from corpus.erase.stores import remove_from_stores
+from corpus.erase.unread import unread_letters
 from corpus.sql import query
 from corpus.staging.store import StagingStore
 from corpus.staging.sweep import SourceProgress
@@ -200,6 +201,8 @@ def _write_receipt(
             return False
         remains = _remains(connection, erasure)
         content = _content(row, remains, is_encrypted=is_encrypted)
+        unread = unread_letters(connection, row.source, row.document_ids)
+        content["mentioned_in_dead_letters"] = sorted(unread.mentioning)
         receipt = signed(content, row.signing_key)
         values["receipt"] = json.dumps(receipt)
         values["finished_at"] = row.finished_at

@@ -1,7 +1,7 @@
 """Plan an erasure: which documents, what goes of each store, and whether a person must confirm it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -9,11 +9,13 @@ from psycopg.rows import class_row, scalar_row
 
 from corpus.batch import Erase
 from corpus.database import Connection, fetch_all, fetch_one
+from corpus.erase.unread import UnreadLetters, unread_letters
 from corpus.errors import ConfigurationError
 from corpus.source import SourceSpec, read_spec
 
 # An id that is so short may be a word of a reason by chance.
 _MIN_TELLING = 4
+_MAX_SHOWN = 20  # numbers on a line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,9 @@ class ErasurePlan:
     dead_letters: int
     erased_before: int  # of these documents, those that were erased before
     max_ratio: float  # of the visible documents; above it a person confirms
+    # Dead letters that mention one of the documents and are of another one, as far as their bytes say; they stay.
+    mentioned_in: tuple[int, ...] = ()
+    chosen: tuple[int, ...] = ()  # of those, the ones that a person has chosen to go
     out_of_reach: tuple[OutOfReach, ...] = field(default_factory=tuple)
 
     @property
@@ -59,6 +64,12 @@ class ErasurePlan:
             )
         if self.erased_before:
             lines.append(f"{self.erased_before:,} of them were erased before")
+        if self.mentioned_in:
+            numbers = ", ".join(map(str, self.mentioned_in[:_MAX_SHOWN]))
+            lines.append(
+                f"{len(self.mentioned_in):,} dead letters that cannot be read mention one of them and stay: {numbers}; "
+                "`freshet dead-letters show NUMBER` shows one, `--dead-letter NUMBER` erases it, too"
+            )
         lines += [
             f"out of reach: {one.store}, until {one.until}. {one.detail}".rstrip()
             for one in self.out_of_reach
@@ -96,7 +107,10 @@ def documents_where(connection: Connection, source: str, metadata: str) -> list[
 
 
 def plan_erasure(
-    connection: Connection, source: str, document_ids: Sequence[str]
+    connection: Connection,
+    source: str,
+    document_ids: Sequence[str],
+    dead_letters: Collection[int] = (),
 ) -> tuple[ErasurePlan, SourceSpec]:
     """What erasing documents means; nothing is changed.
 
@@ -104,9 +118,10 @@ def plan_erasure(
         connection: to PostgreSQL.
         source: of the documents.
         document_ids: at least one; the corpus need not know them yet.
+        dead_letters: that cannot be read and mention one of them, to be erased with them.
 
     Raises:
-        ConfigurationError: there is no such source.
+        ConfigurationError: there is no such source, or such a dead letter mentions none of them.
         UnreadableSpecError: this version cannot read its specification.
     """
     distinct = tuple(sorted(set(document_ids)))
@@ -117,6 +132,9 @@ def plan_erasure(
             f"there is no source {source!r}; `freshet sources` lists them"
         )
     spec = read_spec(source, stored.spec)
+    unread = unread_letters(connection, source, distinct)
+    chosen = _chosen(unread, dead_letters)
+    unread = unread.with_chosen(chosen)
     plan = ErasurePlan(
         source=source,
         document_ids=distinct,
@@ -124,11 +142,25 @@ def plan_erasure(
         all_visible=stored.all_visible,
         versions=stored.versions,
         chunks=stored.chunks,
-        dead_letters=stored.dead_letters,
+        dead_letters=stored.dead_letters + len(unread.of_document),
+        chosen=chosen,
+        mentioned_in=tuple(sorted(unread.mentioning)),
         erased_before=stored.erased_before,
         max_ratio=spec.freshness.max_expiry_ratio,
     )
     return plan, spec
+
+
+def _chosen(unread: UnreadLetters, dead_letters: Collection[int]) -> tuple[int, ...]:
+    """The dead letters that a person chose, each once."""
+    chosen = sorted({*dead_letters} - unread.of_document.keys())
+    for number in chosen:
+        if number not in unread.mentioning:
+            raise ConfigurationError(
+                f"dead letter {number} is none that cannot be read and mentions one of the documents; "
+                "`--dry-run` names those"
+            )
+    return tuple(chosen)
 
 
 def names_document(reason: str, document_ids: Sequence[str]) -> bool:
@@ -151,6 +183,7 @@ def request_erasure(
     values = {
         "source": plan.source,
         "document_ids": list(plan.document_ids),
+        "dead_letters": list(plan.chosen),
         "reason": reason,
         "requested_by": requested_by,
         "out_of_reach": json.dumps(out_of_reach),

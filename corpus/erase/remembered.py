@@ -4,14 +4,13 @@ Preparing leaves them out, so that no text of theirs is cleaned or embedded. Pub
 that an erasure holds, since a batch may have been prepared before.
 """
 
-import json
 from collections.abc import Iterable
-from contextlib import suppress
 
 import polars as pl
 from psycopg.rows import scalar_row
 
 from corpus.database import Connection, fetch_all, fetch_one
+from corpus.erase.spelling import names_in
 
 RULE = "erased"
 """The rule that ignores such an event."""
@@ -23,8 +22,6 @@ _CLEARED = (
 )
 _NAMES = ("outcome", "document_id", "key", "value")
 _QUOTE = b'"'
-_ESCAPE = b"\\"
-_MAX_QUOTES = 10_000  # of one record
 
 
 def has_erased(connection: Connection, source: str) -> bool:
@@ -63,18 +60,12 @@ def _ignored() -> dict[str, str | None]:
     return {"outcome": "ignored", "reason": RULE, **cleared}
 
 
-def quoted(document_id: str) -> set[bytes]:
-    """An id as JSON has it, in UTF-8 and in ASCII."""
-    spellings = (json.dumps(document_id, ensure_ascii=False), json.dumps(document_id))
-    return {spelling.encode() for spelling in spellings}
-
-
 def names_of(
     outcome: str, document_id: str | None, key: bytes | None, value: bytes | None
 ) -> Iterable[bytes]:
     """By what an event may be known as one of an erased document: its id.
 
-    Of an unreadable one: its key, its bytes, and what is quoted in them.
+    Of an unreadable one: its key, its bytes, and the id that they state, or else what they quote.
     """
     if document_id is not None:
         return {document_id.encode()}
@@ -83,15 +74,4 @@ def names_of(
     names = {name for name in (key, value) if name is not None}
     if key and key.startswith(_QUOTE) and key.endswith(_QUOTE):
         names.add(key[1:-1])
-    return names | _quoted_in(value or b"")
-
-
-def _quoted_in(value: bytes) -> set[bytes]:
-    """What is between two quotes of an unreadable record, as it is and as JSON reads it."""
-    between = value.split(_QUOTE, _MAX_QUOTES)[1:-1]
-    found = set(between)
-    for text in between:
-        if _ESCAPE in text:
-            with suppress(ValueError):  # it is no JSON, or no UTF-8
-                found.add(json.loads(_QUOTE + text + _QUOTE).encode())
-    return found
+    return names | names_in(value or b"")

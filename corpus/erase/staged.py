@@ -7,7 +7,8 @@ from datetime import datetime
 
 import polars as pl
 
-from corpus.erase.remembered import names_of, quoted
+from corpus.erase.remembered import names_of
+from corpus.erase.spelling import quoted
 from corpus.errors import StagedFileError
 from corpus.staging.frames import read_columns
 from corpus.staging.layout import StagedRange, parse_name

@@ -24,6 +24,7 @@ class _Ordered:
     """An order that was not carried out yet (query `erasure_to_carry_out`)."""
 
     document_ids: list[str]
+    dead_letters: list[int]
     reason: str
 
 
@@ -93,7 +94,7 @@ def erase(transaction: PublishTransaction, order: Erase) -> BatchReport:
         "versions": documents.removed,
         "chunks": chunks.removed,
         "vectors": chunks.vectors,
-        **_remove_from_stores(transaction, order, ordered.document_ids),
+        **_remove_from_stores(transaction, order, ordered),
     }
     # Step 4.
     probes = _probe(transaction, values, samples)
@@ -116,11 +117,12 @@ def erase(transaction: PublishTransaction, order: Erase) -> BatchReport:
 
 
 def _remove_from_stores(
-    transaction: PublishTransaction, order: Erase, document_ids: Sequence[str]
+    transaction: PublishTransaction, order: Erase, ordered: _Ordered
 ) -> dict[str, int]:
     return remove_from_stores(
         transaction.connection,
-        document_ids,
+        ordered.document_ids,
+        dead_letters=ordered.dead_letters,
         source=transaction.batch.source,
         published_at=transaction.published_at,
         erasure=order.erasure,

@@ -44,6 +44,7 @@ def _order(db: Connection) -> Erase:
     values = {
         "source": "peps",
         "document_ids": ["pep-1", "pep-2"],
+        "dead_letters": [],
         "reason": "request 17",
         "requested_by": "op@machine",
         "out_of_reach": "[]",

@@ -317,11 +317,12 @@ class Pipeline:
         )
         return self._carry_out(order, self.number())
 
-    def order_erasure(self, *document_ids: str) -> Erase:
+    def order_erasure(self, *document_ids: str, dead_letters: Sequence[int] = ()) -> Erase:
         """Write an order to erase, as the command does."""
         values = {
             "source": self.spec.source,
             "document_ids": sorted(document_ids),
+            "dead_letters": list(dead_letters),
             "reason": "a request",
             "requested_by": "op@machine",
             "out_of_reach": "[]",

@@ -31,6 +31,7 @@ CREATE TABLE freshet.erasure (
     source        text NOT NULL REFERENCES freshet.source,
     document_ids  text[],                                     -- null: the receipt is written
     documents     bigint NOT NULL CHECK (documents > 0),
+    dead_letters  bigint[] NOT NULL DEFAULT '{}',             -- that cannot be read, and that a person chose to go with them
     reason        text NOT NULL,
     requested_by  text NOT NULL,                              -- user and machine of the command
     requested_at  timestamptz NOT NULL DEFAULT now(),

@@ -1,6 +1,6 @@
 -- name: erasure_to_carry_out
 -- An order to erase that no batch has carried out, locked.
-SELECT document_ids, reason FROM freshet.erasure
+SELECT document_ids, dead_letters, reason FROM freshet.erasure
 WHERE erasure = %(erasure)s::uuid AND source = %(source)s AND batch IS NULL FOR UPDATE;
 
 -- name: erasure_samples
@@ -64,29 +64,29 @@ WITH gone AS (
 )
 SELECT count(*) AS removed, count(*) FILTER (WHERE is_visible) AS visible FROM gone;
 
+-- name: unread_dead_letters
+-- Dead letters of which no document could be read, and whose bytes have one of these spellings of ids.
+SELECT l.dead_letter, l.key, l.value FROM freshet.dead_letter l
+WHERE l.source = %(source)s AND l.document_id IS NULL AND EXISTS (
+    SELECT FROM unnest(%(spellings)s::bytea[]) AS s (spelling)
+    WHERE position(s.spelling IN coalesce(l.key, '')) > 0 OR position(s.spelling IN coalesce(l.value, '')) > 0)
+ORDER BY l.dead_letter;
+
 -- name: erase_dead_letters
--- Remove the dead letters of the documents: by id, by key, and, where their own document could not be read, those whose
--- bytes name one of the ids. Of the latter, a keyed hash is remembered, so that a replay does not make them again.
-WITH named AS MATERIALIZED (
-    SELECT id, convert_to(id, 'UTF8') AS plain, quoted
-    FROM unnest(%(quoted_ids)s::text[], %(quotes)s::bytea[]) AS quote (id, quoted)
-), chosen AS MATERIALIZED (
-    SELECT l.dead_letter, l.value, l.document_id IS NULL AS is_unread,
-           coalesce(l.document_id, (
-               SELECT min(n.id) FROM named n
-               WHERE l.key = n.plain OR position(n.quoted IN coalesce(l.key, '')) > 0
-                  OR position(n.quoted IN coalesce(l.value, '')) > 0
-           )) AS document_id
-    FROM freshet.dead_letter l
-    WHERE l.source = %(source)s AND (l.document_id IS NULL OR l.document_id = ANY(%(document_ids)s::text[]))
+-- Remove the dead letters of the documents: by id, and those of which no document could be read but that are of one. Of
+-- the latter, a keyed hash is remembered, so that a replay does not make them again.
+WITH unread AS (
+    SELECT * FROM unnest(%(unread)s::bigint[], %(unread_ids)s::text[]) AS u (dead_letter, document_id)
 ), remembered AS (
     INSERT INTO freshet.erased_document (source, document_hash, erasure, record_of, erased_at)
-    SELECT DISTINCT %(source)s, freshet.erased_hash(%(source)s, c.value), %(erasure)s::uuid,
-           freshet.erased_hash(%(source)s, convert_to(max(c.document_id), 'UTF8')), %(published_at)s::timestamptz
-    FROM chosen c WHERE c.document_id IS NOT NULL AND c.is_unread AND c.value IS NOT NULL GROUP BY c.value
+    SELECT %(source)s, freshet.erased_hash(%(source)s, l.value), %(erasure)s::uuid,
+           freshet.erased_hash(%(source)s, convert_to(max(u.document_id), 'UTF8')), %(published_at)s::timestamptz
+    FROM unread u JOIN freshet.dead_letter l USING (dead_letter) WHERE l.value IS NOT NULL GROUP BY l.value
     ON CONFLICT (source, document_hash) DO UPDATE SET lifted_at = NULL, erasure = excluded.erasure
 )
-DELETE FROM freshet.dead_letter l USING chosen c WHERE l.dead_letter = c.dead_letter AND c.document_id IS NOT NULL;
+DELETE FROM freshet.dead_letter l
+WHERE l.source = %(source)s
+  AND (l.document_id = ANY(%(document_ids)s::text[]) OR l.dead_letter IN (SELECT u.dead_letter FROM unread u));
 
 -- name: erase_outcomes
 -- What became of the records stays counted; of which document they were goes.
@@ -383,13 +383,14 @@ FROM freshet.source s WHERE s.source = %(source)s;
 -- An order to erase; the same documents of one that was not carried out yet are that order again.
 WITH waiting AS (
     UPDATE freshet.erasure
-    SET reason = %(reason)s, requested_by = %(requested_by)s, out_of_reach = %(out_of_reach)s::jsonb
+    SET reason = %(reason)s, requested_by = %(requested_by)s, out_of_reach = %(out_of_reach)s::jsonb,
+        dead_letters = %(dead_letters)s::bigint[]
     WHERE source = %(source)s AND batch IS NULL AND document_ids = %(document_ids)s::text[] RETURNING erasure
 ), added AS (
     INSERT INTO freshet.erasure (
-        erasure, source, document_ids, documents, reason, requested_by, out_of_reach, waits_for)
-    SELECT gen_random_uuid(), %(source)s, %(document_ids)s::text[], cardinality(%(document_ids)s::text[]), %(reason)s,
-           %(requested_by)s, %(out_of_reach)s::jsonb, 'the workflow of its source'
+        erasure, source, document_ids, documents, dead_letters, reason, requested_by, out_of_reach, waits_for)
+    SELECT gen_random_uuid(), %(source)s, %(document_ids)s::text[], cardinality(%(document_ids)s::text[]),
+           %(dead_letters)s::bigint[], %(reason)s, %(requested_by)s, %(out_of_reach)s::jsonb, 'the workflow of its source'
     WHERE NOT EXISTS (SELECT FROM waiting) RETURNING erasure
 )
 SELECT erasure::text AS erasure FROM (SELECT erasure FROM waiting UNION ALL SELECT erasure FROM added) r LIMIT 1;

@@ -47,6 +47,15 @@ Where = Annotated[
         show_default=False,
     ),
 ]
+DeadLetters = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--dead-letter",
+        help="One that cannot be read and mentions a document, to be erased, too; `--dry-run` names those. May be "
+        "repeated.",
+        show_default=False,
+    ),
+]
 Reason = Annotated[
     str | None,
     typer.Option(
@@ -89,6 +98,7 @@ def erase(
     source: Source = None,
     document: Ids = None,
     where: Where = None,
+    dead_letter: DeadLetters = None,
     reason: Reason = None,
     dry_run: DryRun = False,
     accept_mass: AcceptMass = False,
@@ -110,7 +120,7 @@ def erase(
         receipts.lift(source, documents, reason, as_json=as_json)
         return
     metadata = metadata_filter(where or [])
-    plan, spec = _plan(source, documents, metadata)
+    plan, spec = _plan(source, documents, metadata, dead_letter or [])
     _check_names(reason, plan.document_ids)
     _check_mass(plan, accept_mass=accept_mass or dry_run)
     if dry_run:
@@ -146,7 +156,7 @@ def _named(
 
 
 def _plan(
-    source: str, documents: list[str], metadata: str
+    source: str, documents: list[str], metadata: str, dead_letters: list[int]
 ) -> "tuple[ErasurePlan, SourceSpec]":
     from dataclasses import replace
 
@@ -163,7 +173,7 @@ def _plan(
         require_source(connection, source)
         if not documents:
             documents = documents_where(connection, source, metadata)
-        plan, spec = plan_erasure(connection, source, documents)
+        plan, spec = plan_erasure(connection, source, documents, dead_letters)
     return replace(plan, out_of_reach=_reach(resolved, spec)), spec
 
 
