@@ -304,6 +304,8 @@ async def test_a_planted_leak_is_found(
     places += in_logs_of_servers(tmp_path) + await in_temporal(temporal_client)
     with monkeypatch.context() as patch:
         patch.setenv("FRESHET_DATABASE_URL", pipeline.database_url)
+        patch.setenv("FRESHET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+        patch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
         pipeline.ingest(make_event("d", 1, "A mill.", title=secret))
         command = CommandLine(tmp_path, monkeypatch, capsys)
         calls = [["documents"], ["documents", "--json"]]

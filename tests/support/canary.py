@@ -107,7 +107,8 @@ _LEFT_OUT = frozenset(
         *("apply", "produce", "drain", "top", "erase", "purge", "audit", "audit repair"),
         *("source prepare", "source skip", "document correct", "freshness check"),
         *("dead-letters redrive", "dead-letters discard"),
-        *("search", "documents", "lineage", "export", "clean", "dead-letters show"),
+        *("search", "documents", "lineage", "export", "clean"),
+        *("dead-letters list", "dead-letters show"),
     }
 )
 _ARGUMENTS = {"source show": ["s"], "audit show": ["1"]}
