@@ -101,7 +101,7 @@ def test_no_function_says_of_an_id_whether_there_is_a_document(corpus: Pipeline)
     """That a reader cannot read; by dead letters, readers learn of those that it may know of."""
     corpus.ingest(
         b"no json",
-        make_event("hr", 2, "The wages.", acl=["hr"], media_type="application/x-unknown"),
+        make_event("hr", 2, "The wages.", acl=["hr"], content_type="application/x-unknown"),
     )
     with session(corpus.database_url, READER) as analyst:
         grant(corpus.database_url, analyst, sources=["s"], groups=[])
