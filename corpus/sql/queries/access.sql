@@ -21,7 +21,8 @@ WHERE %(login)s::text IS NULL OR g.login = %(login)s::text ORDER BY g.login;
 -- name: grant_reader
 -- A login may read these sources, and of them the documents of these groups; what it was granted before is replaced.
 INSERT INTO freshet.reader_grant (login, role_id, sources, groups)
-VALUES (%(login)s::text, (SELECT r.oid FROM pg_roles r WHERE r.rolname = %(login)s::text), %(sources)s::text[], %(groups)s::text[])
+VALUES (%(login)s::text, (SELECT r.oid FROM pg_roles r WHERE r.rolname = %(login)s::text),
+        %(sources)s::text[], %(groups)s::text[])
 ON CONFLICT (login) DO UPDATE
     SET role_id = excluded.role_id, sources = excluded.sources, groups = excluded.groups, granted_at = now(),
         granted_by = session_user;
