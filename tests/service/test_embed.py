@@ -257,3 +257,19 @@ def test_every_text_has_a_vector_already_and_the_model_is_not_used(pipeline: Pip
     in_shards_of(pipeline, 10)
     assert pipeline.embed(batch) == 0
     assert not pipeline.embedder.embedded
+
+
+def test_an_attempt_that_outlives_its_batch_keeps_no_vector(pipeline: Pipeline) -> None:
+    """Its texts may be erased meanwhile, and no receipt would tell of them."""
+    ahead = prepared(pipeline, range(3), 2)
+
+    class Overtaken(SlowEmbedder):
+        def on_shard(self) -> None:
+            with psycopg.connect(pipeline.database_url, autocommit=True) as storer:
+                storer.execute("UPDATE freshet.source SET last_batch = 2")
+
+    pipeline.embed_step = EmbedStep(
+        store=pipeline.store, pool=pipeline.pool, embedder_of=Overtaken().with_fingerprint, shard=64
+    )
+    pipeline.embed(ahead)
+    assert stored(pipeline) == 0

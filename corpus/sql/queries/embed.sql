@@ -18,9 +18,11 @@ CREATE TEMP TABLE IF NOT EXISTS incoming_embedding (
 COPY incoming_embedding (space_id, text_sha256, dimensions, embedding, source, batch) FROM STDIN (FORMAT BINARY);
 
 -- name: insert_embeddings
--- Keep the vectors that were copied in.
+-- Keep the vectors that were copied in, but those of an attempt that was left behind: no batch needs them any more, and
+-- their texts may be erased.
 INSERT INTO freshet.embedding (space_id, text_sha256, dimensions, embedding, source, batch)
-SELECT i.space_id, i.text_sha256, i.dimensions, i.embedding, i.source, i.batch FROM incoming_embedding i;
+SELECT i.space_id, i.text_sha256, i.dimensions, i.embedding, i.source, i.batch FROM incoming_embedding i
+WHERE NOT EXISTS (SELECT FROM freshet.source s WHERE s.source = i.source AND i.batch <= s.last_batch);
 
 -- name: refused_texts
 -- Texts that have no vector in a space, since the model makes none that can be stored.
