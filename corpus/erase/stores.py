@@ -15,6 +15,7 @@ _STORES = {
     "outcomes": "erase_outcomes",
     "audit_findings": "erase_findings",
     "audit_records": "erase_audit_records",
+    "audit_repairs": "erase_repairs",
     "corrections": "erase_corrections",
     "access_lists": "erase_access_lists",
 }

@@ -132,6 +132,7 @@ def test_the_receipt_says_what_was_removed_and_can_be_checked(pipeline: Pipeline
         "outcomes": 2,
         "audit_findings": 0,
         "audit_records": 0,
+        "audit_repairs": 0,
         "corrections": 0,
         "access_lists": 0,
         "mentions": 0,

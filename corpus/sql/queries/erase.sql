@@ -19,18 +19,21 @@ FROM freshet.search(%(embedding)s::vector, %(text)s::text, 10, %(mode)s::text, %
 WHERE f.source = %(source)s AND f.document_id = ANY(%(document_ids)s::text[]);
 
 -- name: remember_erased
--- Keyed hashes of the ids, so that nothing brings the documents back, and of the groups that could read them.
+-- Keyed hashes of the ids, so that nothing brings the documents back, and of the groups that could read them. Of what was
+-- never there nobody could: its list has one hash that no group has. What is erased again keeps its list.
 INSERT INTO freshet.erased_document AS known (source, document_hash, erasure, group_hashes, erased_at)
 SELECT %(source)s, freshet.erased_hash(%(source)s, convert_to(id, 'UTF8')), %(erasure)s::uuid,
-       CASE WHEN a.access_id IS NOT NULL THEN ARRAY(
-           SELECT freshet.erased_hash(%(source)s, convert_to(g, 'UTF8')) FROM unnest(a.acl) AS g) END,
+       CASE WHEN h.document_id IS NULL THEN ARRAY[''::bytea]
+            WHEN a.access_id IS NOT NULL THEN ARRAY(
+                SELECT freshet.erased_hash(%(source)s, convert_to(g, 'UTF8')) FROM unnest(a.acl) AS g) END,
        %(published_at)s
 FROM unnest(%(document_ids)s::text[]) AS id
 LEFT JOIN freshet.document h ON h.source = %(source)s AND h.document_id = id AND h.is_head
 LEFT JOIN freshet.access_list a ON a.access_id = h.access_id
 ON CONFLICT (source, document_hash) DO UPDATE
 SET erasure = excluded.erasure, erased_at = excluded.erased_at, lifted_at = NULL, lifted_by = NULL, lift_reason = NULL,
-    group_hashes = coalesce(excluded.group_hashes, known.group_hashes);
+    group_hashes = CASE WHEN excluded.group_hashes = ARRAY[''::bytea] THEN known.group_hashes
+                        ELSE coalesce(excluded.group_hashes, known.group_hashes) END;
 
 -- name: erase_chunks
 -- Remove the chunks, their vectors, search texts and entries in the indexes with them; `vectors` are those of which no
@@ -110,6 +113,24 @@ SET outcome = 'ignored', op = NULL, document_id = NULL, version = NULL, content_
     expires_at_ms = NULL
 FROM freshet.audit a
 WHERE a.audit = r.audit AND a.source = %(source)s AND r.document_id = ANY(%(document_ids)s::text[]);
+
+-- name: erase_repairs
+-- Take the ids out of what repairs say of documents that they could not repair.
+UPDATE freshet.audit a
+SET repair = a.repair || (
+        SELECT jsonb_object_agg(part.name, (
+            SELECT jsonb_agg(
+                CASE WHEN line.said = ANY(%(document_ids)s::text[]) THEN '(erased)'
+                     ELSE freshet.without_ids(line.said, %(document_ids)s::text[]) END ORDER BY line.n)
+            FROM jsonb_array_elements_text(part.said) WITH ORDINALITY AS line (said, n)))
+        FROM jsonb_each(a.repair) AS part (name, said)
+        WHERE part.name IN ('examples_gone', 'by_hand') AND part.said <> '[]')
+WHERE a.source = %(source)s AND EXISTS (
+    SELECT FROM jsonb_each(a.repair) AS part (name, said)
+    CROSS JOIN LATERAL jsonb_array_elements_text(part.said) AS line (said)
+    WHERE part.name IN ('examples_gone', 'by_hand')
+      AND (line.said = ANY(%(document_ids)s::text[])
+           OR freshet.without_ids(line.said, %(document_ids)s::text[]) <> line.said));
 
 -- name: erase_corrections
 -- Remove the corrections of the documents, and the reasons that persons gave for them.

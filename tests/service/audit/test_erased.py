@@ -65,3 +65,20 @@ def test_an_audit_that_has_read_it_before_keeps_nothing(
     result = auditor.staged.finish(cursor)
     assert auditor.findings(result) == []
     assert found_in_tables(pipeline.connection, ERASED, SECRET) == {}
+
+
+def test_what_a_repair_says_names_it_no_more(auditor: Auditor, pipeline: Pipeline) -> None:
+    result = auditor.run(deep=10_000)
+    pipeline.connection.execute(
+        """UPDATE freshet.audit SET repair = jsonb_build_object('gone', 2, 'examples_gone', jsonb_build_array(
+               'kept', %(id)s::text), 'by_hand', jsonb_build_array(%(line)s::text)) WHERE audit = %(audit)s""",
+        {"id": ERASED, "line": f"{ERASED!r} differs", "audit": result.audit},
+    )
+    pipeline.erase(ERASED)
+    [[repair]] = pipeline.connection.execute("SELECT repair FROM freshet.audit").fetchall()
+    assert repair == {
+        "gone": 2,
+        "examples_gone": ["kept", "(erased)"],
+        "by_hand": ["(erased) differs"],
+    }
+    assert found_in_tables(pipeline.connection, ERASED, SECRET) == {}
