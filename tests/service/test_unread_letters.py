@@ -2,7 +2,6 @@
 
 import pytest
 
-from corpus.erase.finisher import EraseFinisher
 from corpus.erase.plan import plan_erasure
 from corpus.errors import ConfigurationError
 from ingest.event import KafkaRecord
@@ -38,8 +37,6 @@ def test_a_dead_letter_goes_with_the_document_that_it_is_of(pipeline: Pipeline) 
     assert any("3 dead letters that cannot be read mention" in line for line in plan.lines())
     pipeline.erase("7")
     assert kept(pipeline).keys() == {*OTHERS, ALIEN}
-    finisher = EraseFinisher(store=pipeline.store, pool=pipeline.pool)
-    assert finisher.finish_all() == 1
     [[receipt]] = pipeline.connection.execute("SELECT receipt FROM freshet.erasure").fetchall()
     assert receipt["removed"]["dead_letters"] == len(OWN) + 1
     assert receipt["mentioned_in_dead_letters"] == mentioned

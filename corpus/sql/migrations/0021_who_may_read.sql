@@ -597,7 +597,12 @@ CREATE FUNCTION freshet.outcome_of(
     LEFT JOIN LATERAL (
         SELECT o.outcomes[place.n] AS outcome, o.ops[place.n] AS op, o.document_ids[place.n] AS document_id,
                o.versions[place.n] AS version, o.reasons[place.n] AS reason
-        WHERE r.sees_all OR freshet.event_is_readable(p_source, o.document_ids[place.n])
+        -- Of whose document an erased record was is not kept.
+        WHERE r.sees_all OR (
+            freshet.event_is_readable(p_source, o.document_ids[place.n]) AND NOT coalesce(
+                o.document_ids[place.n] IS NULL AND (
+                    o.outcomes[place.n] IN ('applied', 'unchanged', 'superseded') OR o.reasons[place.n] = 'erased'),
+                false))
     ) t ON true
     WHERE o.next_offset > p_offset AND (r.sees_all OR p_source = ANY(r.sources))
 $$;
