@@ -56,7 +56,30 @@ BEGIN
     RETURN v_access;
 END $$;
 
+-- The number of the access list that a record states which cannot be used; null: it states none, as far as it can be read.
+-- One that cannot be read is for nobody.
+CREATE FUNCTION freshet.stated_access(p_source text, p_value bytea) RETURNS integer
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_acl jsonb;
+    v_groups text[] := '{}';
+BEGIN
+    IF p_value IS NULL OR position('"acl"'::bytea IN p_value) = 0 THEN RETURN NULL; END IF;
+    BEGIN
+        v_acl := convert_from(p_value, 'UTF8')::jsonb -> 'acl';
+        IF coalesce(v_acl, 'null') = 'null' THEN RETURN NULL; END IF;
+        v_groups := ARRAY(SELECT jsonb_array_elements_text(v_acl));
+    EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
+        NULL;  -- for nobody
+    END;
+    RETURN freshet.access_of(p_source, v_groups);
+END $$;
+
 SET LOCAL lock_timeout = '10s';
+ALTER TABLE freshet.dead_letter
+    ADD COLUMN access_id integer;                             -- of the access list that the record states
+UPDATE freshet.dead_letter l SET access_id = freshet.stated_access(l.source, l.value)
+WHERE position('"acl"'::bytea IN l.value) > 0;
 ALTER TABLE freshet.document
     ADD COLUMN access_id  integer,                            -- of `acl`
     -- the last upserts of this version: {"topic/partition/topic id": [offset, record version, access list]}; null: old code
@@ -576,6 +599,7 @@ CREATE FUNCTION freshet.dead_letter_is_readable(p_dead_letter bigint) RETURNS bo
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT coalesce((
         SELECT freshet.event_is_readable(l.source, l.document_id)
+               AND (l.access_id IS NULL OR l.access_id IN (SELECT freshet.readable_lists()))
         FROM freshet.dead_letter l WHERE l.dead_letter = p_dead_letter
     ), false)
 $$;
@@ -597,12 +621,17 @@ CREATE FUNCTION freshet.outcome_of(
     LEFT JOIN LATERAL (
         SELECT o.outcomes[place.n] AS outcome, o.ops[place.n] AS op, o.document_ids[place.n] AS document_id,
                o.versions[place.n] AS version, o.reasons[place.n] AS reason
-        -- Of whose document an erased record was is not kept.
         WHERE r.sees_all OR (
-            freshet.event_is_readable(p_source, o.document_ids[place.n]) AND NOT coalesce(
+            freshet.event_is_readable(p_source, o.document_ids[place.n])
+            -- Of whose document an erased record was is not kept.
+            AND NOT coalesce(
                 o.document_ids[place.n] IS NULL AND (
                     o.outcomes[place.n] IN ('applied', 'unchanged', 'superseded') OR o.reasons[place.n] = 'erased'),
-                false))
+                false)
+            AND (o.outcomes[place.n] IS DISTINCT FROM 'dead_letter' OR EXISTS (
+                SELECT FROM freshet.dead_letter l
+                WHERE l.source = p_source AND l.topic = p_topic AND l.partition = p_partition
+                  AND l.record_offset = p_offset AND (l.access_id IS NULL OR l.access_id = ANY(r.lists)))))
     ) t ON true
     WHERE o.next_offset > p_offset AND (r.sees_all OR p_source = ANY(r.sources))
 $$;

@@ -141,11 +141,12 @@ WITH gone AS (
 UPDATE freshet.batch b SET reason = '(erased)' FROM gone WHERE b.source = %(source)s AND b.batch = gone.batch;
 
 -- name: erase_access_lists
--- Remove the access lists that no document of the source has any more: a group may be named for a person. Chunks have
+-- Remove the access lists that no document and no dead letter of the source has any more: a group may be named for a person. Chunks have
 -- none that their documents do not have.
 DELETE FROM freshet.access_list a
 WHERE a.source = %(source)s AND NOT EXISTS (
-    SELECT FROM freshet.document d WHERE d.source = a.source AND d.access_id = a.access_id);
+    SELECT FROM freshet.document d WHERE d.source = a.source AND d.access_id = a.access_id
+) AND NOT EXISTS (SELECT FROM freshet.dead_letter l WHERE l.source = a.source AND l.access_id = a.access_id);
 
 -- name: erase_mentions
 -- Take the ids out of what was written for people: reasons, errors and details that quote them.

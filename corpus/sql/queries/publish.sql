@@ -592,9 +592,10 @@ SELECT outcome, count(*) AS events FROM incoming_event GROUP BY outcome;
 -- name: insert_dead_letters
 -- Keep the events that cannot be used, with their bytes. One that was read before and is kept keeps its row.
 INSERT INTO freshet.dead_letter (source, batch, topic, partition, record_offset, document_id, reason, detail, key,
-    value, headers, record_at, topic_id)
+    value, headers, record_at, topic_id, access_id)
 SELECT %(source)s, %(batch)s, e.topic, e.partition, e.record_offset, e.document_id, e.reason, coalesce(e.detail, ''),
-       e.key, e.value, coalesce(e.headers, '[]')::jsonb, e.record_at, p.topic_id
+       e.key, e.value, coalesce(e.headers, '[]')::jsonb, e.record_at, p.topic_id,
+       freshet.stated_access(%(source)s, e.value)
 FROM incoming_event e
 LEFT JOIN freshet.source_position p
     ON p.source = %(source)s AND p.topic = e.topic AND p.partition = e.partition
