@@ -160,11 +160,7 @@ def _fold_version(
         document.written = earliest(document.written, event.mark)
         document.expires_at_ms = _later(document.expires_at_ms, event.expires_at_ms)
         document.observed_at_ms = _later(document.observed_at_ms, event.observed_at_ms)
-        if event.is_upsert:
-            grant = Grant(event.place.offset, event.place.record_version, event.row)
-            document.grants = with_grant(document.grants, event.log, grant)
-    if document.grants:
-        document.granting = granting_row(document.grants)
+    _fold_grants(document, [winner, *others])
     result.superseded.extend(
         event.row
         for event in events
@@ -174,6 +170,16 @@ def _fold_version(
         result.superseded.extend(event.row for event in others)
     else:
         _judge_others(result, document, winner, others)
+
+
+def _fold_grants(document: FoldedDocument, events: list[FoldableEvent]) -> None:
+    """Which upsert of a version says who may read."""
+    for event in events:
+        if event.is_upsert:
+            grant = Grant(event.place.offset, event.place.record_version, event.row)
+            document.grants = with_grant(document.grants, event.log, grant)
+    if document.grants:
+        document.granting = granting_row(document.grants)
 
 
 def _judge_others(

@@ -21,7 +21,16 @@ from corpus.sessions.settings import pinned_names
 from tests.support.commands import CommandLine
 from tests.support.polling import wait_until
 from tests.support.pooler import Pooler
-from tests.support.servers import Standby, Tenant, checked, failed, one_batch, tenant
+from tests.support.servers import (
+    Standby,
+    Tenant,
+    checked,
+    failed,
+    one_batch,
+    schemas,
+    show,
+    tenant,
+)
 
 pytestmark = pytest.mark.service
 
@@ -368,22 +377,6 @@ def connection_of(pool: Any) -> bool:
 def shown(url: str) -> dict[str, str]:
     with connect(url) as connection:
         return {name: show(connection, name) for name in HOSTILE}
-
-
-def show(connection: psycopg.Connection, name: str) -> str:
-    row = connection.execute(f"SHOW {name}".encode()).fetchone()
-    assert row is not None
-    return str(row[0])
-
-
-def schemas(owner: Tenant) -> list[str]:
-    """The schemas of the database but those of PostgreSQL."""
-    url = owner.server.url_of(owner.name)
-    with psycopg.connect(url, client_encoding="UTF8") as connection:
-        rows = connection.execute(
-            "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_|^information' ORDER BY 1"
-        ).fetchall()
-    return [row[0] for row in rows]
 
 
 def test_a_log_that_may_hold_rows_is_quietened_or_named(

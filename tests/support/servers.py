@@ -129,3 +129,19 @@ def checked(url: str, home: Path) -> dict[str, CheckResult]:
 def failed(results: dict[str, CheckResult]) -> Sequence[str]:
     """Names of the checks that failed."""
     return [name for name, result in results.items() if not result.ok]
+
+
+def schemas(owner: Tenant) -> list[str]:
+    """The schemas of the database but those of PostgreSQL."""
+    url = owner.server.url_of(owner.name)
+    with psycopg.connect(url, client_encoding="UTF8") as connection:
+        rows = connection.execute(
+            "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_|^information' ORDER BY 1"
+        ).fetchall()
+    return [row[0] for row in rows]
+
+
+def show(connection: psycopg.Connection, name: str) -> str:
+    row = connection.execute(f"SHOW {name}".encode()).fetchone()
+    assert row is not None
+    return str(row[0])

@@ -19,8 +19,8 @@ FROM freshet.search(%(embedding)s::vector, %(text)s::text, 10, %(mode)s::text, %
 WHERE f.source = %(source)s AND f.document_id = ANY(%(document_ids)s::text[]);
 
 -- name: remember_erased
--- Keyed hashes of the ids, so that nothing brings the documents back, and of the groups that could read them. Of what was
--- never there nobody could: its list has one hash that no group has. What is erased again keeps its list.
+-- Keyed hashes of the ids, so that nothing brings the documents back, and of the groups that could read them. Of what
+-- was never there nobody could: its list has one hash that no group has. What is erased again keeps its list.
 INSERT INTO freshet.erased_document AS known (source, document_hash, erasure, group_hashes, erased_at)
 SELECT %(source)s, freshet.erased_hash(%(source)s, convert_to(id, 'UTF8')), %(erasure)s::uuid,
        CASE WHEN h.document_id IS NULL THEN ARRAY[''::bytea]
@@ -141,8 +141,8 @@ WITH gone AS (
 UPDATE freshet.batch b SET reason = '(erased)' FROM gone WHERE b.source = %(source)s AND b.batch = gone.batch;
 
 -- name: erase_access_lists
--- Remove the access lists that no document and no dead letter of the source has any more: a group may be named for a person. Chunks have
--- none that their documents do not have.
+-- Remove the access lists that no document and no dead letter of the source has any more: a group may be named
+-- for a person. Chunks have none that their documents do not have.
 DELETE FROM freshet.access_list a
 WHERE a.source = %(source)s AND NOT EXISTS (
     SELECT FROM freshet.document d WHERE d.source = a.source AND d.access_id = a.access_id
@@ -412,7 +412,8 @@ WITH waiting AS (
     INSERT INTO freshet.erasure (
         erasure, source, document_ids, documents, dead_letters, reason, requested_by, out_of_reach, waits_for)
     SELECT gen_random_uuid(), %(source)s, %(document_ids)s::text[], cardinality(%(document_ids)s::text[]),
-           %(dead_letters)s::bigint[], %(reason)s, %(requested_by)s, %(out_of_reach)s::jsonb, 'the workflow of its source'
+           %(dead_letters)s::bigint[], %(reason)s, %(requested_by)s, %(out_of_reach)s::jsonb,
+           'the workflow of its source'
     WHERE NOT EXISTS (SELECT FROM waiting) RETURNING erasure
 )
 SELECT erasure::text AS erasure FROM (SELECT erasure FROM waiting UNION ALL SELECT erasure FROM added) r LIMIT 1;
