@@ -9,7 +9,7 @@ import json
 import statistics
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -120,7 +120,7 @@ def _readable(connection: Connection, names: list[str]) -> set[str]:
 
 
 @contextmanager
-def _load(client: dict[str, Any]) -> Iterator[list[int]]:
+def _load(client: dict[str, Any]) -> Generator[list[int]]:
     """New documents in both sources until the block ends; gives a list with their number."""
     leaving = threading.Event()
     sent = [0]
