@@ -239,7 +239,7 @@ async def _follow(
     from corpus import task_queues
     from corpus.audit.audit import AuditCursor, audit_workflow_id
     from corpus.audit.workflows import AuditWorkflow
-    from workers.cli.progress import progress_line
+    from workers.cli.following import until_ended
     from workers.temporal.client import temporal
 
     client = await temporal(settings)
@@ -255,19 +255,13 @@ async def _follow(
         raise CommandError(
             f"an audit of {order.source!r} runs; `freshet audit list` shows how far it is"
         ) from error
-    ending = asyncio.ensure_future(handle.result())
-    with progress_line(silent=silent) as line:
-        try:
-            async with asyncio.timeout(timeout):
-                while not ending.done():
-                    line.show(await asyncio.to_thread(_progress, settings, order))
-                    await asyncio.wait([ending], timeout=1.0)
-        except TimeoutError as error:
-            raise CommandError(
-                f"the audit of {order.source!r} has no result after {timeout} s; it continues as workflow {handle.id}. "
-                "Do the workers run? See `freshet status`.",
-                ExitCode.UNAVAILABLE,
-            ) from error
+    ending = await until_ended(
+        handle,
+        f"the audit of {order.source!r}",
+        lambda: _progress(settings, order),
+        timeout=timeout,
+        silent=silent,
+    )
     return await _number_of(ending, settings, order)
 
 

@@ -136,22 +136,15 @@ async def _follow(
     """The number of the purge, once it has ended."""
     from temporalio.client import WorkflowFailureError
 
-    from workers.cli.progress import progress_line
+    from workers.cli.following import until_ended
 
-    handle = await _start(settings, order)
-    ending = asyncio.ensure_future(handle.result())
-    with progress_line(silent=silent) as line:
-        try:
-            async with asyncio.timeout(timeout):
-                while not ending.done():
-                    line.show(await asyncio.to_thread(_progress, settings, order))
-                    await asyncio.wait([ending], timeout=1.0)
-        except TimeoutError as error:
-            raise CommandError(
-                f"the purge of {order.source!r} has no result after {timeout} s; it continues as workflow {handle.id}. "
-                "Do the workers run? See `freshet status`.",
-                ExitCode.UNAVAILABLE,
-            ) from error
+    ending = await until_ended(
+        await _start(settings, order),
+        f"the purge of {order.source!r}",
+        lambda: _progress(settings, order),
+        timeout=timeout,
+        silent=silent,
+    )
     try:
         return int((await ending).purge)
     except WorkflowFailureError as error:
