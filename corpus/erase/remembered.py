@@ -46,7 +46,9 @@ def without_erased(
     distinct = {name for names in named for name in names}
     values = {"source": source, "names": sorted(distinct)}
     erased = set(fetch_all(connection, scalar_row, "erased_names", values))
-    is_erased = pl.Series([not erased.isdisjoint(names) for names in named])
+    is_erased = pl.Series(
+        [not erased.isdisjoint(names) for names in named], dtype=pl.Boolean
+    )
     if not is_erased.any():
         return frame
     return frame.with_columns(

@@ -181,7 +181,9 @@ def without_refused(
     rows = list(map(refused.get, frame.select(_POSITION).iter_rows()))
     details = [None if row is None else row.detail for row in rows]
     is_refused = pl.Series([row is not None for row in rows], dtype=pl.Boolean)
-    is_bare = pl.Series([row is not None and row.is_bare for row in rows])
+    is_bare = pl.Series(
+        [row is not None and row.is_bare for row in rows], dtype=pl.Boolean
+    )
     changed = [
         ("outcome", is_refused, pl.lit("dead_letter")),
         ("reason", is_refused, pl.lit(DeadLetterReason.NOT_STORABLE.value)),

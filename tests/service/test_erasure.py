@@ -209,6 +209,15 @@ def test_what_was_left_behind_in_the_staging_store_goes(pipeline: Pipeline, tmp_
     assert receipt_of(pipeline)["removed"]["staged_files"] == 1
 
 
+def test_a_batch_that_comes_a_second_time_after_an_erasure_is_empty(pipeline: Pipeline) -> None:
+    ref = pipeline.stage(pipeline.records([make_event(CANARY, 1, CONTENT), OTHER]))
+    pipeline.run(ref)
+    pipeline.erase(CANARY)
+    again = pipeline.run(ref)
+    assert again.records == 0
+    assert pipeline.visible().keys() == {"other"}
+
+
 def test_an_erasure_is_carried_out_once_and_may_be_repeated(pipeline: Pipeline) -> None:
     pipeline.ingest(make_event(CANARY, 1, CONTENT), OTHER)
     order = pipeline.order_erasure(CANARY)
