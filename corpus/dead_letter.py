@@ -27,6 +27,9 @@ class DeadLetterReason(StrEnum):
     NOT_READ = "not_read"  # passed by an operator, without its bytes; see `freshet source skip`
     TOO_MANY_CHUNKS = "too_many_chunks"  # more than `max_chunks`
     UNSUPPORTED_CONTENT = "unsupported_content"  # no text: unknown media type, binary
+    SCANNED = "scanned"  # a file of pictures, without text
+    ENCRYPTED = "encrypted"  # a file that needs a password
+    DAMAGED_FILE = "damaged_file"  # no library can read the file
     CLEANING_FAILED = "cleaning_failed"  # the cleaner failed
     NO_TEXT_LEFT = "no_text_left"  # cleaning dropped all of its readable text
     CLEANING_TIMEOUT = (

@@ -6,13 +6,15 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 # Raised when cleaning or splitting gives another result for the same input, so that stored fingerprints differ.
-PREPARATION_VERSION = 3
+PREPARATION_VERSION = 4
 
 # Limits decide whether there is a result, not which one; they are no part of the fingerprint.
 _LIMITS = frozenset(
     {
         "max_document_bytes",
         "max_chunks",
+        "max_pages",
+        "max_unpacked_bytes",
         "clean_timeout_seconds",
         "min_kept_ratio",
         "max_unknown_ratio",
@@ -50,6 +52,10 @@ class PreparationSpec:
     max_document_bytes: int = 32_000_000
     # Chunks per document; a document of more is a dead letter.
     max_chunks: int = 50_000
+    # Pages, slides or sheets of a file; one of more is a dead letter.
+    max_pages: int = 5_000
+    # Bytes of a file's parts when they are unpacked; one of more is a dead letter.
+    max_unpacked_bytes: int = 500_000_000
     # Depth of HTML elements; a deeper document is read without structure.
     max_nesting: int = 512
     # Time to clean and split one document; a slower one is a dead letter.

@@ -45,14 +45,15 @@ class ChangeEvent:
     uri: str | None = None
     title: str | None = None
     content_type: str | None = None  # media type in lower case without parameters
-    content: str | None = None  # as received; None for a delete
+    # As received: a text, or the bytes of a file such as a PDF; None for a delete.
+    content: str | bytes | None = None
     metadata: dict[str, Any] = field(default_factory=dict[str, Any])
     acl: tuple[str, ...] | None = None
     stated_language: str | None = None  # as it was received; it may be none
     event_at_ms: int | None = None  # the source's own time, epoch milliseconds UTC
     expires_at_ms: int | None = None  # when the document says that it ends
-    content_bytes: int | None = None  # of the content as received, UTF-8
-    content_sha256: bytes | None = None  # of the content as received, UTF-8
+    content_bytes: int | None = None  # of the content as received; of a text, UTF-8
+    content_sha256: bytes | None = None  # of the same bytes
     raw_sha256: bytes = b""  # of the Kafka value
 
 

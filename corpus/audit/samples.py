@@ -74,9 +74,11 @@ class SampledDocument:
 
 
 # A content, and whether Kafka has the record that a document names.
-ContentOf = Callable[[SampledDocument], str | None]
+Content = str | bytes
+ContentOf = Callable[[SampledDocument], Content | None]
 Clean = Callable[
-    [Sequence[tuple[str, str | None]]], Sequence[CleanedDocument | CleaningFailure]
+    [Sequence[tuple[Content, str | None]]],
+    Sequence[CleanedDocument | CleaningFailure],
 ]
 
 
@@ -280,9 +282,9 @@ def split_next(
 
 def _with_contents(
     documents: Sequence[SampledDocument], content_of: ContentOf
-) -> list[tuple[SampledDocument, str]]:
+) -> list[tuple[SampledDocument, Content]]:
     """The documents whose record Kafka gives, with their contents."""
-    found: list[tuple[SampledDocument, str]] = []
+    found: list[tuple[SampledDocument, Content]] = []
     for document in documents:
         content = content_of(document)
         if content is not None:

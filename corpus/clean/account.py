@@ -34,6 +34,9 @@ class DropRule(StrEnum):
     """What the document holds in another form as well: the second notation of a formula."""
     UNDECODABLE = "undecodable"
     """Bytes that are no text in the document's encoding; each is U+FFFD in the cleaned text."""
+    UNREAD = "unread"
+    """Parts of a file that are not read: pages that are pictures, attachments, formulas. Of what has no characters,
+    they are an estimate: 1,500 per page, a byte of an attachment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +69,8 @@ class Account:
     def readable(self) -> int:
         """Characters that a person could have read: all but those of machines, and marks of the format."""
         dropped = dict(self.dropped)
-        unread = (DropRule.MACHINE, DropRule.MARKUP)
-        return self.received - sum(dropped.get(rule, 0) for rule in unread)
+        of_machines = (DropRule.MACHINE, DropRule.MARKUP)
+        return self.received - sum(dropped.get(rule, 0) for rule in of_machines)
 
     @property
     def is_emptied(self) -> bool:
@@ -115,6 +118,16 @@ class AccountBuilder:
             first = max(text.index(_REPLACEMENT) - _SAMPLE_CHARACTERS // 2, 0)
             self.count(DropRule.UNDECODABLE, characters, text[first:])
         return characters
+
+    def add(self, account: Account) -> None:
+        """Note all that another account says was dropped."""
+        self._characters.update(dict(account.dropped))
+        room = _MOST_PIECES - len(self._pieces)
+        self._pieces += account.pieces[: max(room, 0)]
+
+    def dropped(self, rule: DropRule) -> int:
+        """Characters that a rule has dropped so far."""
+        return self._characters[rule]
 
     def finish(self, kept: int) -> Account:
         """Return the account of a document of which `kept` characters are left."""

@@ -13,6 +13,17 @@ from typing import Any, Protocol, TypeVar
 
 from corpus.clean.account import AccountBuilder, visible_length
 from corpus.clean.blocks import Block, CleanedDocument, CleaningFailure
+from corpus.clean.code_types import CODE
+from corpus.clean.data import (
+    read_code,
+    read_csv,
+    read_json,
+    read_json_lines,
+    read_tsv,
+)
+from corpus.clean.files.kinds import KINDS
+from corpus.clean.files.limits import FileLimits
+from corpus.clean.files.work import READER, FileWork
 from corpus.clean.html import clean_html
 from corpus.clean.markdown.noise import without_noise
 from corpus.clean.markdown.structure import markdown_blocks
@@ -63,9 +74,10 @@ class Step(Protocol[Result_co]):
 class RawDocument:
     """A document as an event carries it."""
 
-    content: str
+    content: str | bytes
+    """Bytes: a file that is no text, such as a PDF."""
     content_type: str | None = None
-    """Media type, with or without parameters; None: plain text."""
+    """Media type, with or without parameters; None: plain text, or what a file is by its content."""
 
 
 _FORMATS = {
@@ -78,6 +90,14 @@ _FORMATS = {
     "text/prs.fallenstein.rst": "rst",
     "text/html": "html",
     "application/xhtml+xml": "html",
+    **dict.fromkeys(("text/csv", "application/csv"), "csv"),
+    "text/tab-separated-values": "tsv",
+    **dict.fromkeys(("application/json", "text/json"), "json"),
+    "application/x-ndjson": "json lines",
+    "application/jsonl": "json lines",
+    "application/x-jsonlines": "json lines",
+    "message/rfc822": "mail",
+    **dict.fromkeys(CODE, "code"),
 }
 # The text, its blocks, and how many characters of it the cleaner added.
 _ReadText = tuple[str, tuple[Block, ...], int]
@@ -119,24 +139,34 @@ class _Work:
 
 
 def format_of(content_type: str | None, spec: PreparationSpec) -> str | CleaningFailure:
-    """Return "plain", "markdown", "rst" or "html" for a media type."""
+    """Return "plain", "markdown", "html", ... for the media type of a text."""
     stated = spec.content_type or content_type
     if stated is None or not stated.strip():
         return "plain"
-    match = _MEDIA_TYPE.match(stated.lower())
-    media_type = match[1] if match else ""
+    media_type = _media_type(stated)
     if media_type in _FORMATS:
         return _FORMATS[media_type]
     if media_type.startswith("text/") or spec.unknown_content_type == "text":
         return "plain"
+    if media_type in KINDS:
+        return CleaningFailure(
+            DeadLetterReason.UNSUPPORTED_CONTENT,
+            f"the content is a text, and its content type is that of a file ({KINDS[media_type]}); send the bytes of "
+            'the file, as the field content_base64 or in format "text"',
+        )
     return CleaningFailure(
         DeadLetterReason.UNSUPPORTED_CONTENT,
         Quoting.CONTENT_TYPE.detail(value=repr(stated[:100])),
     )
 
 
+def _media_type(stated: str) -> str:
+    match = _MEDIA_TYPE.match(stated.lower())
+    return match[1] if match else ""
+
+
 def clean_text(content: str, text_format: str) -> CleanedDocument:
-    """Clean "plain", "markdown" or "rst" text in this process."""
+    """Clean a text of any format but HTML in this process."""
     account = AccountBuilder()
     text = normalise(content, account)
     text, blocks, added = _READERS[text_format](text, account)
@@ -158,6 +188,11 @@ _READERS: dict[str, Callable[[str, AccountBuilder], _ReadText]] = {
     "plain": _read_plain,
     "markdown": _read_markdown,
     "rst": read_rst,
+    "csv": read_csv,
+    "tsv": read_tsv,
+    "json": read_json,
+    "json lines": read_json_lines,
+    "code": read_code,
 }
 
 
@@ -178,7 +213,7 @@ class Cleaner:
         preload: Sequence[str] = (),
     ) -> None:
         self._processes = LimitedProcesses(
-            processes, memory_mb=memory_mb, preload=[__name__, *preload]
+            processes, memory_mb=memory_mb, preload=[__name__, READER, *preload]
         )
 
     def __enter__(self) -> "Cleaner":
@@ -229,7 +264,7 @@ class Cleaner:
             _task(document, spec, step)
             for document, step in zip(documents, steps, strict=True)
         ]
-        work = [task for task in tasks if isinstance(task, _Work)]
+        work = [task for task in tasks if not isinstance(task, CleaningFailure)]
         outcomes = self._processes.run(work, spec.clean_timeout_seconds, batch)
         with closing(outcomes):
             for task in tasks:
@@ -256,16 +291,31 @@ def _task(
     document: RawDocument,
     spec: PreparationSpec,
     step: Step[Any],
-) -> _Work | CleaningFailure:
+) -> _Work | FileWork | CleaningFailure:
     """What is to be done to a document, or why nothing is."""
+    if isinstance(document.content, bytes):
+        stated = spec.content_type or document.content_type
+        return _file_task(document.content, stated, spec, step)
     text_format = format_of(document.content_type, spec)
     if isinstance(text_format, CleaningFailure):
         return text_format
     content = document.content.encode("utf-8", "surrogatepass")
+    if text_format == "mail":
+        return _file_task(content, "message/rfc822", spec, step)
     too_large = _too_large(content, spec)
     if too_large is not None:
         return too_large
     return _Work(content, text_format, spec.html, spec.max_nesting, Boxed(step))
+
+
+def _file_task(
+    content: bytes, stated: str | None, spec: PreparationSpec, step: Step[Any]
+) -> FileWork | CleaningFailure:
+    too_large = _too_large(content, spec)
+    if too_large is not None:
+        return too_large
+    limits = FileLimits(spec.max_pages, spec.max_unpacked_bytes, spec.max_nesting)
+    return FileWork(content, _media_type(stated or ""), limits, Boxed(step))
 
 
 def _failure_or_result(outcome: Result | Overrun) -> Result | CleaningFailure:

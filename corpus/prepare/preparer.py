@@ -67,7 +67,7 @@ from corpus.staging.layout import batch_file_name
 from corpus.staging.store import StagingStore
 
 # (source specification, key, value, headers as JSON, hash of the content as staged) -> the content as received.
-ContentReader = Callable[[SourceSpec, bytes | None, bytes, str, bytes], str]
+ContentReader = Callable[[SourceSpec, bytes | None, bytes, str, bytes], str | bytes]
 
 
 class Preparer:

@@ -278,14 +278,14 @@ class AuditSteps:
         partitions = {(one.topic, one.partition): one for one in row.partitions}
 
         def clean(
-            contents: Sequence[tuple[str, str | None]],
+            contents: Sequence[tuple[str | bytes, str | None]],
         ) -> Sequence[CleanedDocument | CleaningFailure]:
             raw = [RawDocument(content, kind) for content, kind in contents]
             return self._cleaner.clean(raw, spec.pipeline)
 
         with self._open_reader() as reader:
 
-            def content(document: SampledDocument) -> str | None:
+            def content(document: SampledDocument) -> str | bytes | None:
                 partition = partitions.get(
                     (document.topic or "", document.partition or 0)
                 )
@@ -369,7 +369,7 @@ def _content(
     spec: SourceSpec,
     partition: AuditedPartition | None,
     document: SampledDocument,
-) -> str | None:
+) -> str | bytes | None:
     """The content of a document; None: its record is not in the log, or is read otherwise now."""
     offset = document.record_offset
     if partition is None or offset is None or document.content_sha256 is None:

@@ -208,8 +208,8 @@ def operation(value: Any) -> Op:
 # ── content and what describes it ───────────────────────────────────────────────────────────────────────────────────
 
 
-def content(value: Any) -> tuple[str, int, bytes]:
-    """The text without NUL, and the size in bytes and the SHA-256 of its UTF-8 as received.
+def content(value: Any) -> tuple[str | bytes, int, bytes]:
+    """The text without NUL, and the size in bytes and the SHA-256 of its UTF-8 as received; a file as it is.
 
     Raises:
         FieldError: it is absent or not text.
@@ -218,6 +218,8 @@ def content(value: Any) -> tuple[str, int, bytes]:
         raise invalid(
             "content", value, "text for an upsert (it may be empty, but not absent)"
         )
+    if isinstance(value, bytes):
+        return value, len(value), hashlib.sha256(value).digest()
     if not isinstance(value, str):
         raise invalid("content", value, "text")
     try:

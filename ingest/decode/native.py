@@ -1,7 +1,7 @@
 """Format `native`: the value is a JSON object.
 
-Its fields are `id`, `op`, `uri`, `title`, `content_type`, `content`, `updated_at`, `version`, `metadata`,
-`expires_at`, `acl` and `language`; others are left out.
+Its fields are `id`, `op`, `uri`, `title`, `content_type`, `content`, `content_base64`, `updated_at`, `version`,
+`metadata`, `expires_at`, `acl` and `language`; others are left out.
 """
 
 import hashlib
@@ -18,7 +18,9 @@ from ingest.decode.received import ReceivedFields, change_event
 from ingest.event import Decoded, KafkaRecord
 
 # Parsers differ on which of two values counts; for these fields that is never guessed.
-UNREPEATED_FIELDS = ("id", "op", "version", "content", "acl", "expires_at")
+UNREPEATED_FIELDS = (
+    *("id", "op", "version", "content", "content_base64", "acl", "expires_at"),
+)
 _QUOTED_FIELDS = tuple(f'"{name}"'.encode() for name in UNREPEATED_FIELDS)
 # A field's name may be written with escapes; serialisers do not escape small letters, so this is rare in a text.
 _ESCAPE = b"\\u00"

@@ -7,6 +7,7 @@ import msgspec
 
 from corpus.source import SourceSpec
 from ingest.decode import fields, times
+from ingest.decode.body import base64_bytes, document_body
 from ingest.decode.fields import FieldError
 from ingest.decode.record_key import key_as_id
 from ingest.event import ChangeEvent, Decoded, KafkaRecord, Op, Undecodable
@@ -20,7 +21,8 @@ class ReceivedFields(msgspec.Struct):
     uri: Any = None
     title: Any = None
     content_type: Any = None
-    content: Any = None
+    content: Any = None  # bytes: a file, as a format made of bytes has it
+    content_base64: Any = None  # bytes of a file or a text; instead of content
     updated_at: Any = None
     version: Any = None
     metadata: Any = None
@@ -93,7 +95,8 @@ def _upsert(
     raw_sha256: bytes,
     read_metadata: Callable[[Any], dict[str, Any]],
 ) -> ChangeEvent:
-    content, content_bytes, content_sha256 = fields.content(event.content)
+    received = _received_content(event, spec)
+    content, content_bytes, content_sha256 = fields.content(received)
     return ChangeEvent(
         op=Op.UPSERT,
         document_id=document_id,
@@ -113,3 +116,17 @@ def _upsert(
         content_sha256=content_sha256,
         raw_sha256=raw_sha256,
     )
+
+
+def _received_content(event: ReceivedFields, spec: SourceSpec) -> Any:
+    """The content as it came; out of base64, a text or a file."""
+    if event.content_base64 is None:
+        return event.content
+    if event.content is not None:
+        raise fields.invalid(
+            "content_base64", event.content_base64, "absent where there is a content"
+        )
+    stated = event.content_type if isinstance(event.content_type, str) else ""
+    content_types = (spec.pipeline.content_type or "", stated)
+    value = base64_bytes(event.content_base64)
+    return document_body(value, content_types, detect=spec.detect_charset)

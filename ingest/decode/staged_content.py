@@ -15,8 +15,8 @@ def content_of(
     value: bytes,
     headers: str,
     content_sha256: bytes,
-) -> str:
-    """A document's content, by the decoder that staged the record.
+) -> str | bytes:
+    """A document's content (a text, or the bytes of a file), by the decoder that staged the record.
 
     Args:
         spec: the source as it is configured now.

@@ -1,4 +1,4 @@
-"""Format `text`: the value is the document (text, Markdown or HTML), and headers describe it."""
+"""Format `text`: the value is the document (text, Markdown, HTML, or a file such as a PDF); headers describe it."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ import msgspec
 
 from corpus.source import SourceSpec
 from ingest.decode import fields
-from ingest.decode.encoding import document_text
+from ingest.decode.body import document_body
 from ingest.decode.received import ReceivedFields, change_event
 from ingest.event import ChangeEvent, Decoded, KafkaRecord, Op
 
@@ -51,8 +51,7 @@ def decode_text(record: KafkaRecord, spec: SourceSpec) -> Decoded:
             spec.pipeline.content_type or "",
             headers.get("content-type", ""),
         )
-        text = document_text(value, content_types, detect=spec.detect_charset)
-        event.content = fields.repair(text)
+        event.content = document_body(value, content_types, detect=spec.detect_charset)
     decoded = change_event(
         event, record, spec, raw_sha256=_sha256_of_record(value, headers)
     )

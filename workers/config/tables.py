@@ -80,6 +80,14 @@ class PreparationTable(Table):
         default=_PREPARATION.max_chunks,
         description="Documents of more chunks are dead-lettered.",
     )
+    max_pages: Count = Field(
+        default=_PREPARATION.max_pages,
+        description="Files of more pages, slides or sheets are dead-lettered.",
+    )
+    max_unpacked_bytes: Bytes = Field(
+        default=_PREPARATION.max_unpacked_bytes,
+        description="Files that are larger when they are unpacked are dead-lettered.",
+    )
     max_nesting: Count = Field(
         default=_PREPARATION.max_nesting,
         description="Deeper HTML is read without structure.",

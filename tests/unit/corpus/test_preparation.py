@@ -19,6 +19,8 @@ CHANGED: dict[str, Any] = {
 LIMITS: dict[str, Any] = {
     "max_document_bytes": 1,
     "max_chunks": 1,
+    "max_pages": 1,
+    "max_unpacked_bytes": 1,
     "clean_timeout_seconds": 1.0,
     "min_kept_ratio": 0.5,
     "max_unknown_ratio": 0.5,
@@ -28,9 +30,9 @@ LIMITS: dict[str, Any] = {
 
 def test_the_fingerprints_are_those_that_databases_hold() -> None:
     """Another fingerprint for the same preparation would clean every document again."""
-    assert PreparationSpec().fingerprint() == "299133bdd2edf1e0"
+    assert PreparationSpec().fingerprint() == "fb14cfe8edfde96c"
     changed = PreparationSpec(html="all", max_tokens=64, chunker="whole")
-    assert changed.fingerprint() == "f0b93ece0f1de238"
+    assert changed.fingerprint() == "2a31ac702610cdb3"
 
 
 def test_every_setting_is_either_a_limit_or_changes_the_result() -> None:

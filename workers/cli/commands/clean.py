@@ -30,13 +30,17 @@ _CONTENT_TYPES = {
     **{".md": "text/markdown", ".markdown": "text/markdown", ".mdx": "text/markdown"},
     **{".rst": "text/x-rst", ".html": "text/html", ".htm": "text/html"},
     **{".xhtml": "application/xhtml+xml", ".txt": "text/plain"},
+    **{".csv": "text/csv", ".tsv": "text/tab-separated-values"},
+    **{".json": "application/json", ".jsonl": "application/jsonl"},
+    **{".py": "text/x-python", ".js": "text/javascript", ".sql": "text/x-sql"},
+    ".eml": "message/rfc822",
 }
 
 File = Annotated[str, typer.Argument(help="Which file; - is standard input.")]
 ContentType = Annotated[
     str,
     typer.Option(
-        "--content-type", "-t", help="Media type; default: by the file's suffix."
+        "--content-type", "-t", help="Media type; default: by the file's suffix, or what it is by its content."
     ),
 ]
 Html = Annotated[
@@ -172,16 +176,15 @@ def _prepare(
     )
 
 
-def _decoded(value: bytes, content_type: str, spec: "SourceSpec") -> str:
-    from ingest.decode import fields
-    from ingest.decode.encoding import document_text
+def _decoded(value: bytes, content_type: str, spec: "SourceSpec") -> str | bytes:
+    from ingest.decode.body import document_body
+    from ingest.decode.fields import FieldError
 
     try:
         configured = spec.pipeline.content_type or ""
         stated = [configured, content_type]
-        text = document_text(value, stated, detect=spec.detect_charset)
-        return fields.repair(text)
-    except fields.FieldError as error:
+        return document_body(value, stated, detect=spec.detect_charset)
+    except FieldError as error:
         raise _dead_letter(error.reason, error.detail) from error
 
 

@@ -42,7 +42,7 @@ def words(cleaned: Cleaned) -> str:
         (None, "plain"),
         ("TEXT/HTML; Charset=UTF-8", "html"),
         ("text/x-rst", "rst"),
-        ("text/csv", "plain"),
+        ("text/csv", "csv"),
         ("application/xhtml+xml", "html"),
         (" \t", "plain"),
         ("text/markdown;variant=GFM", "markdown"),

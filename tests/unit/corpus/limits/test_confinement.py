@@ -35,6 +35,9 @@ DOCUMENTS = {
     "text/plain": "One \ud83d\ude00 \ud83d line, e\u0301.\n\ndata:image/png;base64," + "QUJD" * 80,
     "text/markdown": "# T\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n- x\n\n```\ncode\n```\n\n$x$ &amp; <b>y</b>",
     "text/x-rst": "T\n=\n\n*a* `b`_ |c|\n\n+---+\n| a |\n+---+\n\n.. note:: n\n\n.. _b: http://x",
+    "text/csv": "a;b\n1;2",
+    "application/json": '{"a": [1, {"b": null}]}',
+    "text/x-python": "a = 1",
     "text/html": "<style>a{}</style><main style='display:none'>x</main><table><tr><td>1</table><p>&eacute; y",
 }
 

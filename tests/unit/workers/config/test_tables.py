@@ -30,6 +30,8 @@ from workers.config.file import parse
         ("pipeline", 'clean_timeout = "30d"'),
         ("pipeline", f'max_document_bytes = "{"9" * 400}GB"'),
         ("pipeline", f"max_chunks = {2**63}"),
+        ("pipeline", "max_pages = 0"),
+        ("pipeline", f'max_unpacked_bytes = "{"9" * 400}GB"'),
         ("pipeline", f"max_tokens = {2**63}"),
         ("pipeline", 'content_type = "text/\\u0000"'),
         ("limits", f"max_records = {2**63}"),

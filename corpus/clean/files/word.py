@@ -1,0 +1,62 @@
+"""DOCX → HTML by mammoth → blocks by the cleaner of pages."""
+
+import re
+import xml.dom.expatbuilder  # mammoth loads it late; a confined process could not  # noqa: F401
+from importlib import import_module
+from io import BytesIO
+from typing import Any
+from zipfile import ZipFile
+
+from corpus.clean.account import DropRule
+from corpus.clean.files.draft import Draft
+from corpus.clean.files.limits import FileLimits
+from corpus.clean.files.unpack import opened, text_characters
+from corpus.clean.html import clean_html
+
+# Without types.
+_mammoth: Any = import_module("mammoth")
+
+_READ = re.compile(r"word/(?:document|footnotes|endnotes)\.xml")
+_MARGINS = re.compile(r"word/(?:header|footer)\d*\.xml")
+_COMMENTS = re.compile(r"word/comments\.xml")
+_PICTURES = "word/media/"
+# Of text: in Word's markup, and in that of its formulas.
+_TEXT = frozenset({"t"})
+_STYLES = "p[style-name='Title'] => h1:fresh\np[style-name='Subtitle'] => p:fresh"
+
+
+def read_docx(content: bytes, draft: Draft, limits: FileLimits) -> None:
+    """Add headings, paragraphs, lists, tables, notes and text boxes. Deleted text is not in it.
+
+    Headers and footers are dropped, and comments: they are no part of the document's text. What the library leaves out
+    (formulas) is counted as not read.
+    """
+    with opened(content, limits.max_unpacked_bytes) as archive:
+        received = _characters(archive, _READ)
+        margins = _characters(archive, _MARGINS)
+        comments = _characters(archive, _COMMENTS)
+        draft.has_pictures |= any(
+            name.startswith(_PICTURES) for name in archive.namelist()
+        )
+    converted = _mammoth.convert_to_html(
+        BytesIO(content),
+        style_map=_STYLES,
+        convert_image=_mammoth.images.img_element(_without_picture),
+    )
+    page: str = converted.value
+    document = clean_html(page, main=False, max_nesting=limits.max_nesting)
+    draft.document(document)
+    draft.account.count(DropRule.BOILERPLATE, margins, "headers and footers of pages")
+    draft.account.count(DropRule.HIDDEN, comments, "comments")
+    missing = received - document.account.received
+    if missing > 0:
+        draft.unread("formulas, or other text that no reader is there for", missing)
+
+
+def _without_picture(_: Any) -> dict[str, str]:
+    return {}
+
+
+def _characters(archive: ZipFile, parts: re.Pattern[str]) -> int:
+    names = filter(parts.fullmatch, archive.namelist())
+    return text_characters(archive, names, _TEXT)

@@ -1,0 +1,214 @@
+"""Files of each format, in processes with limits: all of their words, in their places; hostile ones with a reason."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from corpus.clean.account import DropRule
+from corpus.clean.blocks import BlockKind, CleanedDocument, CleaningFailure
+from corpus.clean.cleaner import Cleaned, Cleaner, RawDocument
+from corpus.dead_letter import DeadLetterReason
+from corpus.preparation import PreparationSpec
+from ingest.decode.body import document_body
+from tests.support.files import office, pdfs, texts
+from tests.support.files.all import FILES, made
+from tests.support.files.made import DOCX, MAIL, PDF, XLSX, MadeFile, words
+
+SPEC = PreparationSpec(clean_timeout_seconds=40)
+# For what no limit but that of time ends.
+SHORT = PreparationSpec(clean_timeout_seconds=2)
+
+
+@pytest.fixture(scope="module")
+def cleaner() -> Iterator[Cleaner]:
+    with Cleaner() as cleaner:
+        cleaner.clean([RawDocument("The processes run.")], SPEC)
+        yield cleaner
+
+
+def cleaned(cleaner: Cleaner, file: MadeFile, spec: PreparationSpec = SPEC) -> Cleaned:
+    content = document_body(file.make(), [file.content_type])
+    (result,) = cleaner.clean([RawDocument(content, file.content_type)], spec)
+    return result
+
+
+def read(cleaner: Cleaner, name: str) -> CleanedDocument:
+    document = cleaned(cleaner, made(name))
+    assert isinstance(document, CleanedDocument), document
+    return document
+
+
+def below(document: CleanedDocument, heading: str) -> str:
+    """The text from a heading to the next one of its level, or above it."""
+    blocks = document.blocks
+    texts_of = [document.text[block.start : block.end] for block in blocks]
+    first = texts_of.index(heading)
+    level = blocks[first].level
+    end = first + 1
+    while end < len(blocks) and not 0 < blocks[end].level <= level:
+        end += 1
+    return "\n".join(texts_of[first:end])
+
+
+def folded(text: str) -> str:
+    return "".join(text.split())
+
+
+@pytest.mark.parametrize("file", FILES, ids=[file.name for file in FILES])
+def test_each_word_is_in_its_place_or_the_file_has_a_reason(
+    cleaner: Cleaner, file: MadeFile
+) -> None:
+    spec = SHORT if file.reason == "cleaning_" else SPEC
+    started = time.monotonic()
+    result = cleaned(cleaner, file, spec)
+    assert time.monotonic() - started < spec.clean_timeout_seconds + 15
+    if isinstance(result, CleaningFailure):
+        assert file.reason, result
+        assert result.reason.startswith(file.reason), result
+        assert file.detail in result.detail
+        return
+    assert not file.reason
+    text = folded(result.text)
+    assert [word for word in file.words if folded(word) not in text] == []
+    assert [word for word in file.unwanted if word in result.text] == []
+    for heading, expected in file.places.items():
+        place = folded(below(result, heading))
+        assert [word for word in expected if folded(word) not in place] == [], heading
+
+
+def test_there_are_files_of_every_kind() -> None:
+    assert len(FILES) >= 60
+
+
+def test_pages_are_headings_that_chunks_carry(cleaner: Cleaner) -> None:
+    document = read(cleaner, "three.pdf")
+    headings = [block for block in document.blocks if block.kind is BlockKind.HEADING]
+    shown = [document.text[block.start : block.end] for block in headings]
+    assert shown == ["page 1", "page 2", "page 3"]
+    assert {block.level for block in headings} == {1}
+
+
+def test_what_is_added_is_not_counted_as_kept(cleaner: Cleaner) -> None:
+    document = read(cleaner, "three.pdf")
+    without_headings = document.text
+    for number in (1, 2, 3):
+        without_headings = without_headings.replace(f"page {number}\n", "")
+    assert document.account.kept == len(folded(without_headings))
+    assert document.account.dropped == ()
+
+
+def test_a_page_that_is_a_picture_is_named_and_counted(cleaner: Cleaner) -> None:
+    document = read(cleaner, "partly.pdf")
+    assert "page 2\n\n[not read: a page without text]" in document.text
+    assert dict(document.account.dropped) == {DropRule.UNREAD: 1_500}
+
+
+def test_a_scan_is_refused_also_where_empty_documents_are_published(cleaner: Cleaner) -> None:
+    spec = PreparationSpec(on_empty="publish")
+    refused = cleaned(cleaner, made("scan.pdf"), spec)
+    assert isinstance(refused, CleaningFailure)
+    assert refused.reason is DeadLetterReason.SCANNED
+    assert "none of its 2 pages has text" in refused.detail
+    assert "OCR" in refused.detail
+
+
+def test_what_a_mail_holds_is_below_its_subject(cleaner: Cleaner) -> None:
+    document = read(cleaner, "attached.eml")
+    levels = {
+        document.text[block.start : block.end]: block.level
+        for block in document.blocks
+        if block.level
+    }
+    assert levels["files"] == 1
+    assert levels["attachment levels.pdf"] == 2
+    assert levels["page 2"] == 3
+    unread = [piece for piece in document.account.pieces if piece.rule is DropRule.UNREAD]
+    assert [piece.sample.partition(",")[0] for piece in unread] == ["photo.png", "sealed.pdf"]
+    assert "needs a password" in unread[1].sample
+
+
+def test_hidden_sheets_are_counted(cleaner: Cleaner) -> None:
+    document = read(cleaner, "book.xlsx")
+    assert dict(document.account.dropped) == {DropRule.HIDDEN: len(words("unseen", 1)[0])}
+    headers = [
+        document.text[block.header_start : block.header_end]
+        for block in document.blocks
+        if block.header_end
+    ]
+    assert headers == [" | ".join(words("column", 3))]
+
+
+def test_a_formula_that_no_reader_is_there_for_is_counted(cleaner: Cleaner) -> None:
+    document = read(cleaner, "formula.docx")
+    assert dict(document.account.dropped) == {DropRule.UNREAD: len(words("formula", 1)[0])}
+
+
+@pytest.mark.parametrize(
+    ("name", "limits", "detail"),
+    [
+        ("three.pdf", {"max_pages": 2}, "3 pages, more than max_pages = 2"),
+        ("slides.pptx", {"max_pages": 4}, "5 slides, more than max_pages = 4"),
+        ("book.xlsx", {"max_pages": 3}, "4 sheets, more than max_pages = 3"),
+        ("book.epub", {"max_pages": 2}, "3 pages, more than max_pages = 2"),
+        ("report.docx", {"max_unpacked_bytes": 9_999}, "more than max_unpacked_bytes = 9,999"),
+        ("text.odt", {"max_unpacked_bytes": 9_999}, "more than max_unpacked_bytes = 9,999"),
+        ("three.pdf", {"max_document_bytes": 100}, "more than max_document_bytes = 100"),
+    ],
+)
+def test_each_limit_is_named(
+    cleaner: Cleaner, name: str, limits: dict[str, int], detail: str
+) -> None:
+    refused = cleaned(cleaner, made(name), PreparationSpec(**limits))  # type: ignore[arg-type]
+    assert isinstance(refused, CleaningFailure)
+    assert refused.reason is DeadLetterReason.TOO_LARGE
+    assert detail in refused.detail
+
+
+@pytest.mark.parametrize("content_type", [PDF, DOCX, XLSX])
+def test_a_text_that_is_sent_as_a_file_is_refused(cleaner: Cleaner, content_type: str) -> None:
+    (refused,) = cleaner.clean([RawDocument("no file", content_type)], SPEC)
+    assert isinstance(refused, CleaningFailure)
+    assert refused.reason is DeadLetterReason.UNSUPPORTED_CONTENT
+    assert "content_base64" in refused.detail
+
+
+def test_a_mail_may_come_as_text(cleaner: Cleaner) -> None:
+    content = texts.plain_mail().decode()
+    (document,) = cleaner.clean([RawDocument(content, MAIL)], SPEC)
+    assert isinstance(document, CleanedDocument)
+    assert words("plain", 1)[0] in document.text
+
+
+def test_damaged_bytes_of_every_format_end_with_a_reason_or_a_text(cleaner: Cleaner) -> None:
+    """One byte in each of many places is another."""
+    whole = [pdfs.pages(2), office.workbook(), office.slides(), office.text_document()]
+    damaged: list[RawDocument] = []
+    for number, content in enumerate(whole):
+        for place in range(20):
+            at = len(content) * place // 20 + number
+            changed = bytearray(content)
+            changed[at] ^= 0xFF
+            damaged.append(RawDocument(bytes(changed)))
+    results = cleaner.clean(damaged, SPEC)
+    assert len(results) == 80
+    unnamed = [
+        result
+        for result in results
+        if isinstance(result, CleaningFailure)
+        and result.reason
+        not in (
+            DeadLetterReason.DAMAGED_FILE,
+            DeadLetterReason.UNSUPPORTED_CONTENT,
+            DeadLetterReason.ENCRYPTED,
+            DeadLetterReason.TOO_LARGE,
+        )
+    ]
+    assert unnamed == []
+
+
+def test_what_a_damaged_file_holds_is_in_no_reason(cleaner: Cleaner) -> None:
+    content = office.workbook().replace(b"xl/workbook.xml", b"xl/canary-4711.x")
+    (refused,) = cleaner.clean([RawDocument(content, XLSX)], SPEC)
+    assert isinstance(refused, CleaningFailure)
+    assert "canary" not in refused.detail
