@@ -128,7 +128,9 @@ def _documents(
     return fetch_all(connection, factory, "sample_prepared_otherwise", values)
 
 
-def _content(read: ReadRecord, spec: SourceSpec, document: _Document) -> str | bytes | None:
+def _content(
+    read: ReadRecord, spec: SourceSpec, document: _Document
+) -> str | bytes | None:
     record = read(document.topic, document.partition, document.offset)
     if record is None or record.value is None:
         return None

@@ -99,7 +99,9 @@ _DESCRIPTION = (
     Column("acl", ColumnType.TEXTS),
     Column("event_at_ms", ColumnType.EPOCH_MS, renamed="event_at"),
     Column("expires_at_ms", ColumnType.EPOCH_MS, renamed="expires_at"),
-    Column("content_bytes", ColumnType.INT8),  # of the content as received: UTF-8 or a file
+    Column(
+        "content_bytes", ColumnType.INT8
+    ),  # of the content as received: UTF-8 or a file
     Column("content_sha256", ColumnType.BYTES),  # of the same bytes
     Column("stated_language", ColumnType.TEXT, is_added=True),  # as the event says it
 )

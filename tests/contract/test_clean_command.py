@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.commands import CommandLine
+from tests.support.files.all import made
 
 PAGE = (
     "<html><body><nav><a href='/'>Home</a></nav><main><h1>Mills</h1>"
@@ -68,6 +69,21 @@ def test_the_context_that_the_model_is_given(freshet: CommandLine, tmp_path: Pat
     arguments = ["clean", "notes.md", "-c", "freshet.toml", "-s", "pages", "--title", "Gates"]
     (chunk,) = json.loads(freshet(*arguments, "--json").stdout)["chunks"]
     assert (chunk["context"], chunk["text"]) == ("Gates", "# Notes\n\nThe sluice is open.")
+
+
+def test_a_file_shows_its_pages_and_what_is_not_read(freshet: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "manual.pdf").write_bytes(made("partly.pdf").make())
+    shown = json.loads(freshet("clean", "manual.pdf", "--json").stdout)
+    assert shown["content_type"] == "application/pdf"
+    assert shown["dropped"] == {"unread": 1_500}
+    assert shown["chunks"][0]["text"].startswith("page 1")
+
+
+def test_a_scan_is_refused_with_its_reason(freshet: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "scan").write_bytes(made("scan.pdf").make())
+    done = freshet("clean", "scan")
+    assert done.code == 1
+    assert "scanned: none of its 2 pages has text" in done.stderr
 
 
 @pytest.mark.parametrize(

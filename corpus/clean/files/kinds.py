@@ -52,6 +52,20 @@ KINDS: dict[str, FileKind] = {
     "message/rfc822": FileKind.MAIL,
 }
 
+# The media type of a file by the end of its name.
+SUFFIXES = {
+    ".pdf": "application/pdf",
+    ".docx": f"{_OFFICE}wordprocessingml.document",
+    ".pptx": f"{_OFFICE}presentationml.presentation",
+    ".xlsx": f"{_OFFICE}spreadsheetml.sheet",
+    ".xls": "application/vnd.ms-excel",
+    ".odt": f"{_OPEN_DOCUMENT}text",
+    ".ods": f"{_OPEN_DOCUMENT}spreadsheet",
+    ".odp": f"{_OPEN_DOCUMENT}presentation",
+    ".epub": "application/epub+zip",
+    ".eml": "message/rfc822",
+}
+
 PDF_START = b"%PDF-"
 ZIP_START = b"PK\x03\x04"
 # A compound file: Office before 2007, and newer files that have a password.

@@ -72,7 +72,8 @@ def _text_of(page: Any) -> str:
 
 
 def _shows_something(page: Any) -> bool:
-    return _raw.FPDFPage_CountObjects(page) > 0
+    objects = _raw.FPDFPage_CountObjects(page)
+    return objects > 0 or _raw.FPDFPage_GetAnnotCount(page) > 0
 
 
 def _field_values(document: Any, page: Any) -> Iterator[str]:

@@ -20,6 +20,7 @@ _READ = re.compile(r"word/(?:document|footnotes|endnotes)\.xml")
 _MARGINS = re.compile(r"word/(?:header|footer)\d*\.xml")
 _COMMENTS = re.compile(r"word/comments\.xml")
 _PICTURES = "word/media/"
+_XML = (".xml", ".rels")
 # Of text: in Word's markup, and in that of its formulas.
 _TEXT = frozenset({"t"})
 _STYLES = "p[style-name='Title'] => h1:fresh\np[style-name='Subtitle'] => p:fresh"
@@ -32,12 +33,9 @@ def read_docx(content: bytes, draft: Draft, limits: FileLimits) -> None:
     (formulas) is counted as not read.
     """
     with opened(content, limits.max_unpacked_bytes) as archive:
-        received = _characters(archive, _READ)
-        margins = _characters(archive, _MARGINS)
-        comments = _characters(archive, _COMMENTS)
-        draft.has_pictures |= any(
-            name.startswith(_PICTURES) for name in archive.namelist()
-        )
+        characters = _characters(archive)
+        names = archive.namelist()
+    draft.has_pictures |= any(name.startswith(_PICTURES) for name in names)
     converted = _mammoth.convert_to_html(
         BytesIO(content),
         style_map=_STYLES,
@@ -46,9 +44,11 @@ def read_docx(content: bytes, draft: Draft, limits: FileLimits) -> None:
     page: str = converted.value
     document = clean_html(page, main=False, max_nesting=limits.max_nesting)
     draft.document(document)
+    margins = _sum_of(characters, _MARGINS)
+    comments = _sum_of(characters, _COMMENTS)
     draft.account.count(DropRule.BOILERPLATE, margins, "headers and footers of pages")
     draft.account.count(DropRule.HIDDEN, comments, "comments")
-    missing = received - document.account.received
+    missing = _sum_of(characters, _READ) - document.account.received
     if missing > 0:
         draft.unread("formulas, or other text that no reader is there for", missing)
 
@@ -57,6 +57,14 @@ def _without_picture(_: Any) -> dict[str, str]:
     return {}
 
 
-def _characters(archive: ZipFile, parts: re.Pattern[str]) -> int:
-    names = filter(parts.fullmatch, archive.namelist())
-    return text_characters(archive, names, _TEXT)
+def _characters(archive: ZipFile) -> dict[str, int]:
+    """Characters of text per XML part. All parts are looked at: the library follows entities and depth in each."""
+    return {
+        name: text_characters(archive, [name], _TEXT)
+        for name in archive.namelist()
+        if name.endswith(_XML)
+    }
+
+
+def _sum_of(characters: dict[str, int], parts: re.Pattern[str]) -> int:
+    return sum(count for name, count in characters.items() if parts.fullmatch(name))

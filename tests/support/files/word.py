@@ -181,6 +181,14 @@ def entities() -> bytes:
     return with_member(report(), _BODY, lambda _: body.encode())
 
 
+def entities_beside() -> bytes:
+    """The same in a part beside the text."""
+    styles = (
+        b'<!DOCTYPE d [<!ENTITY a "lol">]><w:styles xmlns:w="' + _W.encode() + b'">&a;</w:styles>'
+    )
+    return with_member(report(), "word/styles.xml", lambda _: styles)
+
+
 def deep() -> bytes:
     """Elements that nest deeper than any reader's stack."""
     depth = 200_000
@@ -230,5 +238,6 @@ FILES = [
     MadeFile("half.docx", DOCX, lambda: report()[:9_000], reason="damaged_file", detail="DOCX"),
     MadeFile("bomb.docx", DOCX, bomb, reason="too_large", detail="unpacked"),
     MadeFile("entities.docx", DOCX, entities, reason="damaged_file", detail=""),
+    MadeFile("styles.docx", DOCX, entities_beside, reason="damaged_file", detail="document type"),
     MadeFile("deep.docx", DOCX, deep, reason="damaged_file", detail=""),
 ]

@@ -33,14 +33,15 @@ _CONTENT_TYPES = {
     **{".csv": "text/csv", ".tsv": "text/tab-separated-values"},
     **{".json": "application/json", ".jsonl": "application/jsonl"},
     **{".py": "text/x-python", ".js": "text/javascript", ".sql": "text/x-sql"},
-    ".eml": "message/rfc822",
 }
 
 File = Annotated[str, typer.Argument(help="Which file; - is standard input.")]
 ContentType = Annotated[
     str,
     typer.Option(
-        "--content-type", "-t", help="Media type; default: by the file's suffix, or what it is by its content."
+        "--content-type",
+        "-t",
+        help="Media type; default: by the file's suffix, or what it is by its content.",
     ),
 ]
 Html = Annotated[
@@ -127,7 +128,10 @@ def _spec(config: Path | None, source: str) -> "SourceSpec":
 
 
 def _content_type_of(file: str) -> str:
-    return _CONTENT_TYPES.get(Path(file).suffix.lower(), "text/plain")
+    from corpus.clean.files.kinds import SUFFIXES
+
+    known = _CONTENT_TYPES | SUFFIXES
+    return known.get(Path(file).suffix.lower(), "text/plain")
 
 
 def _read(file: str) -> bytes:

@@ -1,5 +1,6 @@
 """Files of each format, in processes with limits: all of their words, in their places; hostile ones with a reason."""
 
+import re
 import time
 from collections.abc import Iterator
 
@@ -9,8 +10,12 @@ from corpus.clean.account import DropRule
 from corpus.clean.blocks import BlockKind, CleanedDocument, CleaningFailure
 from corpus.clean.cleaner import Cleaned, Cleaner, RawDocument
 from corpus.dead_letter import DeadLetterReason
+from corpus.embed.tokenizer import load_tokenizer
+from corpus.limits.fair_queue import QueuedBatch
 from corpus.preparation import PreparationSpec
+from corpus.prepare.divide import Divide, DividedDocument
 from ingest.decode.body import document_body
+from tests.support.fakes import MODEL
 from tests.support.files import office, pdfs, texts
 from tests.support.files.all import FILES, made
 from tests.support.files.made import DOCX, MAIL, PDF, XLSX, MadeFile, words
@@ -87,6 +92,18 @@ def test_pages_are_headings_that_chunks_carry(cleaner: Cleaner) -> None:
     shown = [document.text[block.start : block.end] for block in headings]
     assert shown == ["page 1", "page 2", "page 3"]
     assert {block.level for block in headings} == {1}
+
+
+def test_each_chunk_names_the_page_that_it_is_on(cleaner: Cleaner) -> None:
+    content = pdfs.pages(3, per_page=200)
+    step = Divide(load_tokenizer(MODEL), SPEC, "headings")
+    batch = QueuedBatch("s", 1, 1)
+    (divided,) = cleaner.clean_then([RawDocument(content, PDF)], SPEC, [step], batch)
+    assert isinstance(divided, DividedDocument), divided
+    assert len(divided.chunks) > 3
+    for chunk in divided.chunks:
+        pages = set(re.findall(r"page(\d)x", chunk.text))
+        assert pages == {(chunk.heading or "")[-1:]}, chunk.heading
 
 
 def test_what_is_added_is_not_counted_as_kept(cleaner: Cleaner) -> None:
