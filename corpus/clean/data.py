@@ -126,11 +126,16 @@ def _lines(value: Any, indent: str) -> Iterator[str]:
 
 def _named(name: str, value: Any, indent: str, mark: str = ":") -> Iterator[str]:
     """Yield the lines of a value behind its name, or behind the mark of an item."""
-    if isinstance(value, list):
+    if _is_nested(value):
         yield f"{indent}{name}{mark}"
         yield from _lines(value, indent + "  ")
     else:
         yield f"{indent}{name}{mark} {_scalar(value)}"
+
+
+def _is_nested(value: Any) -> bool:
+    """Whether it is an object or a list."""
+    return isinstance(value, list)
 
 
 def _scalar(value: Any) -> str:

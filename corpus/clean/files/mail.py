@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from email import message_from_bytes, policy
 from email.message import EmailMessage
-from typing import cast
+from typing import Any
 
 from corpus.clean.files.draft import Draft
 from corpus.clean.files.kinds import FileRefusedError, is_file
@@ -49,8 +49,8 @@ def read_mail(
         limits: of the mail with all that is attached.
         read_attachment: reads a file; it raises FileRefusedError.
     """
-    message = message_from_bytes(content, policy=policy.default)
-    _Mail(draft, limits, read_attachment).read(cast("EmailMessage", message))
+    message: Any = message_from_bytes(content, policy=policy.default)
+    _Mail(draft, limits, read_attachment).read(message)
 
 
 @dataclass(slots=True)
@@ -73,7 +73,7 @@ class _Mail:
         self.draft.heading(_header(message, "Subject") or "(no subject)", 1)
         lines = [f"{name}: {_header(message, name)}" for name in _HEADERS]
         self.draft.text("\n".join(line for line in lines if not line.endswith(": ")))
-        body = cast("EmailMessage | None", message.get_body(("plain", "html")))
+        body: Any = message.get_body(("plain", "html"))
         if body is not None:
             self._read_text(body)
         for part in _attachments(message, body):
@@ -87,7 +87,8 @@ class _Mail:
                 self._read_part(part)
 
     def _read_inner(self, part: EmailMessage, depth: int) -> None:
-        for inner in cast("list[EmailMessage]", part.get_payload()):
+        inner_mails: Any = part.get_payload()
+        for inner in inner_mails:
             if depth >= _MAX_DEPTH:
                 self.draft.unread(f"an e-mail inside {depth} others", 1)
                 continue
@@ -131,7 +132,8 @@ def _attachments(message: EmailMessage, body: object | None) -> Iterator[EmailMe
             yield message
         return
     kind = message.get_content_type()
-    for part in cast("list[EmailMessage]", message.get_payload()):
+    parts: Any = message.get_payload()
+    for part in parts:
         if part is body:
             continue
         is_mail = part.get_content_type() == "message/rfc822"
@@ -142,9 +144,11 @@ def _attachments(message: EmailMessage, body: object | None) -> Iterator[EmailMe
 
 
 def _is_other_form(part: EmailMessage, kind: str) -> bool:
-    """Whether a part says the same as the body, or is shown inside it."""
-    is_text = part.get_content_maintype() == "text"
-    return kind == "multipart/alternative" and is_text and not part.get_filename()
+    """Whether a part says the same as the body, or is a picture that is shown inside it."""
+    main = part.get_content_maintype()
+    if kind == "multipart/alternative":
+        return main == "text" and not part.get_filename()
+    return kind == "multipart/related" and main == "image"
 
 
 def _text_of(part: EmailMessage) -> str:
@@ -156,7 +160,7 @@ def _text_of(part: EmailMessage) -> str:
 
 
 def _bytes_of(part: EmailMessage) -> bytes:
-    content = part.get_payload(decode=True)
+    content: Any = part.get_payload(decode=True)
     return content if isinstance(content, bytes) else b""
 
 

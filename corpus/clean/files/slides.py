@@ -14,7 +14,7 @@ from corpus.clean.files.unpack import opened, text_characters
 # Without types.
 _pptx: Any = import_module("pptx")
 _shape_kinds: Any = import_module("pptx.enum.shapes")
-import_module("pptx.chart.plot")  # it is loaded late; a confined process could not
+import_module("pptx.chart.plot")  # loaded late; a confined process could not
 
 _SLIDES = re.compile(
     r"ppt/(?:slides/slide|notesSlides/notesSlide|diagrams/data)\d*\.xml"

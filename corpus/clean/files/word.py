@@ -1,7 +1,6 @@
 """DOCX → HTML by mammoth → blocks by the cleaner of pages."""
 
 import re
-import xml.dom.expatbuilder  # mammoth loads it late; a confined process could not  # noqa: F401
 from importlib import import_module
 from io import BytesIO
 from typing import Any
@@ -15,6 +14,7 @@ from corpus.clean.html import clean_html
 
 # Without types.
 _mammoth: Any = import_module("mammoth")
+import_module("xml.dom.expatbuilder")  # loaded late; a confined process could not
 
 _READ = re.compile(r"word/(?:document|footnotes|endnotes)\.xml")
 _MARGINS = re.compile(r"word/(?:header|footer)\d*\.xml")

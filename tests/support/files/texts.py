@@ -86,6 +86,16 @@ def html_mail() -> bytes:
     return message.as_bytes()
 
 
+def with_picture() -> bytes:
+    """HTML that shows a picture, beside the same as text."""
+    message = _mail("picture")
+    message.set_content(sentence(words("pictured", 4)))
+    message.add_alternative("<p>The same.<img src='cid:logo'></p>", subtype="html")
+    html = message.get_payload()[1]
+    html.add_related(b"\x89PNG\r\n", "image", "png", cid="<logo>", filename="logo.png")
+    return message.as_bytes()
+
+
 def with_attachments() -> bytes:
     """Files of formats that are read, and of one that is not."""
     message = _mail("files")
@@ -178,6 +188,9 @@ FILES = [
     MadeFile("plain.eml", MAIL, plain_mail, (*words("plain", 12), "überschritten", "Ada")),
     MadeFile("both.eml", MAIL, both_mail, words("both", 12)),
     MadeFile("html.eml", MAIL, html_mail, (*words("html", 12), "Höhe")),
+    MadeFile(
+        "picture.eml", MAIL, with_picture, words("pictured", 4), unwanted=("logo", "not read")
+    ),
     MadeFile(
         "attached.eml",
         MAIL,
