@@ -68,7 +68,9 @@ def _kind_of_archive(content: bytes, claimed: FileKind | None) -> FileKind:
         with zipfile.ZipFile(BytesIO(content)) as archive:
             names = archive.namelist()
             kind = _stated_inside(archive, names)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # zipfile raises a dozen kinds for damage
         raise FileRefusedError(
             DeadLetterReason.DAMAGED_FILE,
             f"the {claimed or 'archive'} is damaged: it is no whole zip archive",

@@ -1,5 +1,6 @@
 """Files of each format, in processes with limits: all of their words, in their places; hostile ones with a reason."""
 
+import random
 import re
 import time
 from collections.abc import Iterator
@@ -197,31 +198,44 @@ def test_a_mail_may_come_as_text(cleaner: Cleaner) -> None:
     assert words("plain", 1)[0] in document.text
 
 
-def test_damaged_bytes_of_every_format_end_with_a_reason_or_a_text(cleaner: Cleaner) -> None:
-    """One byte in each of many places is another."""
-    whole = [pdfs.pages(2), office.workbook(), office.slides(), office.text_document()]
-    damaged: list[RawDocument] = []
-    for number, content in enumerate(whole):
-        for place in range(20):
-            at = len(content) * place // 20 + number
-            changed = bytearray(content)
-            changed[at] ^= 0xFF
-            damaged.append(RawDocument(bytes(changed)))
-    results = cleaner.clean(damaged, SPEC)
-    assert len(results) == 80
-    unnamed = [
-        result
-        for result in results
-        if isinstance(result, CleaningFailure)
-        and result.reason
-        not in (
-            DeadLetterReason.DAMAGED_FILE,
-            DeadLetterReason.UNSUPPORTED_CONTENT,
-            DeadLetterReason.ENCRYPTED,
-            DeadLetterReason.TOO_LARGE,
-        )
+DAMAGED_KINDS = ("attached.eml", "book.epub", "slides.pptx", "text.odt", "sheets.ods", "form.pdf")
+REASONS_OF_DAMAGE = {
+    DeadLetterReason.DAMAGED_FILE,
+    DeadLetterReason.UNSUPPORTED_CONTENT,
+    DeadLetterReason.ENCRYPTED,
+    DeadLetterReason.SCANNED,
+    DeadLetterReason.TOO_LARGE,
+}
+
+
+@pytest.mark.parametrize("seed", [7, 8])
+def test_damage_anywhere_ends_with_a_text_or_a_reason(cleaner: Cleaner, seed: int) -> None:
+    rng = random.Random(seed)
+    whole = [(made(name).make(), made(name).content_type) for name in DAMAGED_KINDS]
+    damaged = [
+        RawDocument(with_damage(content, rng), content_type)
+        for content, content_type in whole
+        for _ in range(15)
     ]
-    assert unnamed == []
+    results = cleaner.clean(damaged, SPEC)
+    failures = [result for result in results if isinstance(result, CleaningFailure)]
+    assert len(failures) > 10
+    assert [each for each in failures if each.reason not in REASONS_OF_DAMAGE] == []
+
+
+def with_damage(content: bytes, rng: random.Random) -> bytes:
+    """The bytes with some changed, left out, repeated, or cut off."""
+    at = rng.randrange(len(content))
+    length = rng.randrange(1, 300)
+    changed = bytes(rng.randrange(256) for _ in range(min(length, 20)))
+    return rng.choice(
+        [
+            content[:at] + changed + content[at + len(changed) :],
+            content[:at] + content[at + length :],
+            content[:at] + content[at : at + length] * 9 + content[at:],
+            content[:at],
+        ]
+    )
 
 
 def test_what_a_damaged_file_holds_is_in_no_reason(cleaner: Cleaner) -> None:
