@@ -2,6 +2,8 @@
 
 import random
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
@@ -243,3 +245,13 @@ def test_what_a_damaged_file_holds_is_in_no_reason(cleaner: Cleaner) -> None:
     (refused,) = cleaner.clean([RawDocument(content, XLSX)], SPEC)
     assert isinstance(refused, CleaningFailure)
     assert "canary" not in refused.detail
+
+
+def test_a_worker_imports_none_of_the_libraries() -> None:
+    """What has a fault is only where it can reach nothing."""
+    program = (
+        "import sys, corpus.prepare.preparer, ingest.decode.decoder; "
+        "sys.exit(any(name in sys.modules for name in "
+        "('pypdfium2', 'mammoth', 'pptx', 'python_calamine', 'odfdo', 'lxml', 'puremagic')))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
