@@ -92,4 +92,5 @@ def _parsed(archive: ZipFile, name: str) -> Any:
     parser = _etree.XMLParser(
         resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
     )
-    return _etree.fromstring(archive.read(name), parser)
+    content = archive.read(name)
+    return _etree.fromstring(content, parser)

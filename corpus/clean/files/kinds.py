@@ -82,4 +82,5 @@ def is_file(value: bytes) -> bool:
         return True
     if not value.startswith(ZIP_START):
         return False
-    return any(part in value for part in _PARTS_OF_DOCUMENTS)
+    parts = (part in value for part in _PARTS_OF_DOCUMENTS)
+    return any(parts)

@@ -120,7 +120,8 @@ class _Mail:
         text = _text_of(part)
         if part.get_content_subtype() == "html":
             nesting = self.limits.max_nesting
-            self.draft.document(clean_html(text, main=False, max_nesting=nesting))
+            document = clean_html(text, main=False, max_nesting=nesting)
+            self.draft.document(document)
         else:
             self.draft.text(text)
 
@@ -155,7 +156,8 @@ def _text_of(part: EmailMessage) -> str:
     content = _bytes_of(part)
     charset = part.get_content_charset("utf-8")
     with suppress(LookupError, ValueError):
-        return content.decode(charset, "replace")
+        text = content.decode(charset, "replace")
+        return text
     return content.decode("utf-8", "replace")
 
 

@@ -55,10 +55,12 @@ def _read_page(document: Any, number: int, draft: Draft) -> None:
         return
     with closing(page):
         kept = draft.kept
-        draft.text(_text_of(page))
+        text = _text_of(page)
+        draft.text(text)
         for value in _field_values(document, page):
             draft.text(value)
-        if draft.kept == kept and _shows_something(page):
+        is_without_text = draft.kept == kept
+        if is_without_text and _shows_something(page):
             draft.has_pictures = True
             draft.unread("a page without text", CHARACTERS_OF_A_PAGE)
 

@@ -51,7 +51,8 @@ def read_file(
     except FileRefusedError as error:
         return CleaningFailure(error.reason, error.detail)
     if not draft.kept and draft.has_pictures:
-        return CleaningFailure(DeadLetterReason.SCANNED, _why_scanned(kind, draft))
+        detail = _why_scanned(kind, draft)
+        return CleaningFailure(DeadLetterReason.SCANNED, detail)
     return draft.finish()
 
 

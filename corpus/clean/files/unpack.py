@@ -70,7 +70,8 @@ class _Survey:
                 f"its XML nests more than {_MAX_DEPTH} levels deep, as no document does",
             )
         local = name.rpartition(":")[2]
-        if local == _REPEATED and not self._repeated_at:
+        is_outermost = not self._repeated_at
+        if local == _REPEATED and is_outermost:
             self._repeated_at = self._depth
         self._is_text = local in self._elements
 
