@@ -5,12 +5,13 @@ from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from functools import lru_cache
 from itertools import repeat
-from types import UnionType
-from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, cast
 
 from corpus.errors import UnreadableSpecError
 from corpus.preparation import NO_CONTEXT, Context, PreparationSpec
 from corpus.retention.spec import RetentionSpec
+from corpus.specs.formats import Format, MappingSpec
+from corpus.specs.stored_fields import as_tuple, known_fields, part_of
 from corpus.versions.scale import VersionScale
 
 
@@ -115,8 +116,8 @@ class SourceSpec:
 
     source: str
     topics: tuple[str, ...]
-    # "native": JSON events; "text": the value is the document, the headers hold the rest.
-    format: Literal["native", "text"] = "native"
+    # "native": JSON events; "text": the value is the document, the headers hold the rest; else see `mapping`.
+    format: Format = "native"
     # "auto": a key by a JSON converter (`"doc-1"`, or an object of schema and payload) names the same document
     # as the plain key; "text": every key is the name as it is.
     key_format: Literal["auto", "text"] = "auto"
@@ -139,6 +140,7 @@ class SourceSpec:
     dead_letter_topic: str | None = None
     # Groups that may read the documents whose event names none in `acl`; None: every reader of the source.
     default_acl: tuple[str, ...] | None = None
+    mapping: MappingSpec = field(default_factory=MappingSpec)
     # The name in stored JSON is older than that of the class.
     pipeline: PreparationSpec = field(default_factory=PreparationSpec)
     limits: BatchLimits = field(default_factory=BatchLimits)
@@ -221,6 +223,7 @@ def read_spec(source: str, stored: Any) -> SourceSpec:
 
 Specification = type[
     SourceSpec
+    | MappingSpec
     | PreparationSpec
     | BatchLimits
     | FreshnessSpec
@@ -230,6 +233,7 @@ Specification = type[
 
 # Fields of a specification that are specifications themselves.
 _PARTS: dict[str, Specification] = {
+    "mapping": MappingSpec,
     "pipeline": PreparationSpec,
     "limits": BatchLimits,
     "freshness": FreshnessSpec,
@@ -243,47 +247,6 @@ _SCALARS = tuple(
 )
 _NOTHING = object()
 _ABSENT = repeat(_NOTHING)
-# How a field is stored, where JSON has no such type.
-_STORED_TYPES: dict[Any, frozenset[type]] = {
-    float: frozenset({float, int}),
-    tuple[str, ...]: frozenset({list, tuple}),
-    VersionRule: frozenset({str, VersionRule}),
-    **{kind: frozenset({dict}) for kind in _PARTS.values()},
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Rules:
-    """What the fields of a specification may hold when they are stored."""
-
-    types: Mapping[str, frozenset[type]]
-    values: Mapping[str, frozenset[str]]  # of fields that allow certain values only
-
-
-def _rules_of(kind: Specification) -> _Rules:
-    hints = get_type_hints(kind)
-    literals = {
-        name: frozenset(get_args(hint))
-        for name, hint in hints.items()
-        if get_origin(hint) is Literal
-    }
-    types = {name: _stored_types(hint) for name, hint in hints.items()}
-    return _Rules(types=types, values=literals)
-
-
-def _stored_types(hint: Any) -> frozenset[type]:
-    if hint in _STORED_TYPES:
-        return _STORED_TYPES[hint]
-    if get_origin(hint) is Literal:
-        return frozenset({str})
-    if get_origin(hint) is UnionType:
-        return frozenset[type]().union(*map(_stored_types, get_args(hint)))
-    return frozenset({hint})
-
-
-_RULES: dict[Specification, _Rules] = {
-    kind: _rules_of(kind) for kind in (SourceSpec, *_PARTS.values())
-}
 
 
 def _checked(stored: Mapping[str, Any]) -> dict[str, Any]:
@@ -310,11 +273,12 @@ def _part_values(part: Any) -> Any:
     """A part as a value that can be hashed."""
     if not isinstance(part, dict):
         return part
-    return tuple(cast("dict[str, Any]", part).items())
+    values = cast("dict[str, Any]", part)
+    return tuple((name, as_tuple(value)) for name, value in values.items())
 
 
 def _check_topics(topics: Any) -> None:
-    if type(topics) not in _RULES[SourceSpec].types["topics"]:
+    if type(topics) not in (list, tuple):
         raise TypeError(f"topics is {topics!r}")
     if not topics:
         raise ValueError("topics is empty")
@@ -337,52 +301,14 @@ def _cached_rest(values: tuple[Any, ...]) -> dict[str, Any]:
 
 def _rest(stored: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a `SourceSpec` apart from its name and topics."""
-    known = _known(SourceSpec, stored)
+    known = known_fields(SourceSpec, stored)
     known.pop("source", None)
     known.pop("topics", None)
     if "version_rule" in known:
         known["version_rule"] = VersionRule(known["version_rule"])
-    if known.get("default_acl") is not None:
-        known["default_acl"] = tuple(known["default_acl"])
     for name, kind in _PARTS.items():
         if name in known:
-            known[name] = _part(kind, known[name])
-    return known
-
-
-def _part(kind: Specification, stored: Mapping[str, Any]) -> Any:
-    known = _known(kind, stored)
-    for name, value in known.items():
-        if isinstance(value, int | float) and value < _least(name):
-            raise ValueError(f"{name} is {value!r}")
-    return kind(**known)
-
-
-def _least(name: str) -> int:
-    """The least number that a field allows. A limit of 0 would let nothing through."""
-    is_limit = name.startswith("max_") and not name.endswith("_ratio")
-    return int(is_limit)
-
-
-def _known(kind: Specification, stored: Mapping[str, Any]) -> dict[str, Any]:
-    """The stored values that are fields of `kind`.
-
-    Raises:
-        TypeError: one has another type.
-        ValueError: one is none of the values that this version knows.
-    """
-    rules = _RULES[kind]
-    known: dict[str, Any] = {}
-    for name, types in rules.types.items():
-        if name not in stored:
-            continue
-        value = stored[name]
-        if type(value) not in types:
-            raise TypeError(f"{name} is {value!r}")
-        known[name] = value
-    for name, allowed in rules.values.items():
-        if name in known and known[name] not in allowed:
-            raise ValueError(f"{name} is {known[name]!r}")
+            known[name] = part_of(kind, known[name])
     return known
 
 

@@ -18,7 +18,6 @@ from psycopg_pool import ConnectionPool
 
 from corpus.batch import PreparedBatch, PreparedFrom, PrepareRequest, StagedFile
 from corpus.chunk import Chunk
-from corpus.clean.blocks import CleaningFailure
 from corpus.clean.cleaner import Cleaner, RawDocument
 from corpus.database import Connection, database_errors_translated, fetch_all, fetch_one
 from corpus.dead_letter import DeadLetterReason
@@ -34,23 +33,21 @@ from corpus.prepare.candidates import (
     candidates_of,
     division_of,
 )
-from corpus.prepare.divide import DividedDocument
 from corpus.prepare.events import JudgedEvents, read_staged_events, without_refused
 from corpus.prepare.files import (
     chunk_frame,
     document_frame,
-    text_account,
     text_frame,
 )
 from corpus.prepare.heads import heads_of
 from corpus.prepare.language import languages_of
+from corpus.prepare.outcome import add_prepared, groups_of, key_of
 from corpus.prepare.time_slice import (
     SLICE_SECONDS,
     Prepared,
     SliceOver,
     TimeSlice,
     read_results,
-    result_key,
     results_frame,
 )
 from corpus.prepare.tries import Tries
@@ -217,8 +214,8 @@ class Preparer:
         self._clean_and_divide(batch, candidates, part)
         failed: set[str] = set()
         for candidate in candidates:
-            result = part.results[_key(batch, candidate)]
-            is_added = _add_prepared(batch, candidate, result)
+            result = part.results[key_of(batch, candidate)]
+            is_added = add_prepared(batch, candidate, result)
             if not is_added:
                 failed.add(candidate.document_id)
         return failed
@@ -227,16 +224,17 @@ class Preparer:
         self, batch: BatchState, candidates: Sequence[Candidate], part: TimeSlice
     ) -> None:
         """Prepare those of the candidates that no slice before has prepared."""
-        new = [one for one in candidates if _key(batch, one) not in part.results]
-        raw = [self._received(batch, one.row) for one in new]
-        steps = [division_of(batch, one) for one in new]
-        queued = QueuedBatch(batch.spec.source, batch.number, len(new))
-        results = self._cleaner.clean_then(raw, batch.spec.pipeline, steps, queued)
-        with closing(results):
-            for candidate, result in zip(new, results, strict=True):
-                part.add(_key(batch, candidate), result)
-                if candidate is not new[-1]:
-                    part.check()
+        new = [one for one in candidates if key_of(batch, one) not in part.results]
+        for group in groups_of(batch, new):
+            raw = [self._received(batch, one.row) for one in group]
+            steps = [division_of(batch, one) for one in group]
+            queued = QueuedBatch(batch.spec.source, batch.number, len(group))
+            results = self._cleaner.clean_then(raw, batch.spec.pipeline, steps, queued)
+            with closing(results):
+                for candidate, result in zip(group, results, strict=True):
+                    part.add(key_of(batch, candidate), result)
+                    if candidate is not new[-1]:
+                        part.check()
 
     def _received(self, batch: BatchState, row: int) -> RawDocument:
         names = ("key", "value", "headers", "content_sha256")
@@ -324,65 +322,6 @@ def _source_to_prepare(connection: Connection, source: str) -> _SourceToPrepare:
             f"source {source!r} is not in the database; run `freshet apply`"
         )
     return stored
-
-
-# ── steps 3, 4 ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _key(batch: BatchState, candidate: Candidate) -> str:
-    """Names the result of an event: by its place, and by what it is prepared with."""
-    row = candidate.row
-    value = batch.events.value
-    return result_key(
-        value("topic", row),
-        value("partition", row),
-        value("offset", row),
-        value("content_sha256", row),
-        batch.preparation.current,
-        batch.space.fingerprint,
-        candidate.reusable_sha256,
-    )
-
-
-def _add_prepared(batch: BatchState, candidate: Candidate, result: Prepared) -> bool:
-    """Add a document to the batch; False: its event is a dead letter now."""
-    failure = _why_not(batch, result)
-    if failure is not None:
-        batch.events.dead_letter(candidate.row, failure.reason, failure.detail)
-        return False
-    assert isinstance(result, DividedDocument), "the other kind is a failure"
-    document_id = candidate.document_id
-    document = candidate.document
-    stated = batch.events.value("stated_language", candidate.row)
-    language = batch.languages.of(stated, result.sample)
-    reusable = candidate.reusable
-    if candidate.reusable_sha256 == result.cleaned_sha256:
-        batch.add(document_id, document, reused=reusable, language=language)
-    elif batch.is_deleted(document_id, document):
-        batch.add(document_id, document)
-    else:
-        batch.add(
-            document_id,
-            document,
-            cleaned_sha256=result.cleaned_sha256,
-            chunks=result.chunks,
-            account=text_account(result.account, result.unknown),
-            is_again=candidate.is_again,
-            language=language,
-        )
-    return True
-
-
-def _why_not(batch: BatchState, result: Prepared) -> CleaningFailure | None:
-    """Why a document cannot be used; None: it can."""
-    if isinstance(result, CleaningFailure):
-        return result
-    if any(chunk.sha256() in batch.refused_texts for chunk in result.chunks):
-        return CleaningFailure(
-            DeadLetterReason.NOT_EMBEDDABLE,
-            f"model {batch.spec.model!r} makes no usable vector of one of its texts",
-        )
-    return None
 
 
 # ── step 5 ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from corpus.dead_letter import DeadLetterReason
 from corpus.source import SourceSpec, VersionRule
+from corpus.specs.formats import NO_MAPPING
 from corpus.versions.scale import why_no_time
 from ingest.dead_letters.first_position import (
     as_first_written,
@@ -17,7 +18,11 @@ from ingest.dead_letters.first_position import (
 )
 from ingest.decode import fields, times
 from ingest.decode.fields import FieldError
+from ingest.decode.inflate import inflated
+from ingest.decode.json_fields import decode_json
+from ingest.decode.mapping import deleting_fields
 from ingest.decode.native import decode_native
+from ingest.decode.received import ReceivedFields, document_id_of
 from ingest.decode.record_key import key_as_id
 from ingest.decode.text import decode_text
 from ingest.event import ChangeEvent, Decoded, KafkaRecord, Op, Undecodable
@@ -29,7 +34,11 @@ class Format(Protocol):
     def __call__(self, record: KafkaRecord, spec: SourceSpec, /) -> Decoded: ...
 
 
-FORMATS: dict[str, Format] = {"native": decode_native, "text": decode_text}
+FORMATS: dict[str, Format] = {
+    "native": decode_native,
+    "text": decode_text,
+    "json": decode_json,
+}
 
 
 def placed(record: KafkaRecord, topic_id: str | None = None) -> KafkaRecord:
@@ -53,7 +62,7 @@ def decode(record: KafkaRecord, spec: SourceSpec) -> Decoded:
     """Read one record by the source's format.
 
     1. A null value deletes the document that the key names (Kafka tombstone), in every format.
-    2. A value above the source's limit is not read at all.
+    2. A value above the source's limit is not read at all, nor one that becomes larger when it is inflated.
     3. The format reads the rest.
     """
     record = placed(record)
@@ -66,6 +75,8 @@ def decode(record: KafkaRecord, spec: SourceSpec) -> Decoded:
         if len(record.value) > spec.pipeline.max_document_bytes:  # 2
             detail = _too_large(len(record.value), spec)
             return _undecodable(record, spec, DeadLetterReason.TOO_LARGE, detail)
+        if record.headers:
+            record = inflated(record, spec.pipeline.max_document_bytes)
         return FORMATS[spec.format](record, spec)  # 3
     except FieldError as error:
         return _undecodable(record, spec, error.reason, error.detail)
@@ -153,13 +164,16 @@ def tombstone(record: KafkaRecord, spec: SourceSpec) -> ChangeEvent:
     """A null value: the document of the record's key is deleted, if it was written before.
 
     Raises:
-        FieldError: the key is absent, or is not an id.
+        FieldError: the key is absent, or is not an id; or a mapped header is missing.
     """
+    said = ReceivedFields()
+    if spec.mapping != NO_MAPPING:
+        said = deleting_fields(spec.mapping, record)
     return ChangeEvent(
         op=Op.DELETE,
-        document_id=key_as_id(record.key, spec),
+        document_id=document_id_of(said, record, spec),
         version=fields.effective_version(
-            None, record, spec.version_rule, relative=True
+            said.version, record, spec.version_rule, relative=True
         ),
         event_at_ms=record.timestamp_ms,
         raw_sha256=hashlib.sha256(b"").digest(),

@@ -1,14 +1,31 @@
 """JSON by Python's parser, for what the fast parser refuses: bad bytes, repeated names, a message that says where."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Collection
+from functools import lru_cache
 from typing import Any, cast
 
 from corpus.dead_letter import DeadLetterReason, Quoting
 from ingest.decode.fields import FieldError, shown
 
 _Pairs = list[tuple[str, Any]]
+# A field's name may be written with escapes; serialisers do not escape small letters, so this is rare in a text.
+_ESCAPE = b"\\u00"
+_ESCAPED_NAME = re.compile(rb"\\u00(?:5f|6[0-9a-f]|7[0-9a])", re.IGNORECASE)
+
+
+def may_repeat(value: bytes, names: tuple[str, ...]) -> bool:
+    """Whether an object may have one of these names twice; `load_object` knows, and takes longer."""
+    if any(value.count(name) > 1 for name in _quoted(names)):
+        return True
+    return bool(names) and _ESCAPE in value and bool(_ESCAPED_NAME.search(value))
+
+
+@lru_cache(maxsize=1_024)
+def _quoted(names: tuple[str, ...]) -> tuple[bytes, ...]:
+    return tuple(json.dumps(name).encode() for name in names)
 
 
 def load_json(text: str) -> Any:

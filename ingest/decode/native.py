@@ -11,9 +11,11 @@ from typing import Any, cast
 import msgspec
 
 from corpus.source import SourceSpec
+from corpus.specs.formats import NO_MAPPING
 from ingest.decode import fields
 from ingest.decode.encoding import json_bytes, utf8_text
-from ingest.decode.json_text import load_json, load_object
+from ingest.decode.json_text import load_json, load_object, may_repeat
+from ingest.decode.mapping import compiled, fill_from_headers
 from ingest.decode.received import ReceivedFields, change_event
 from ingest.event import Decoded, KafkaRecord
 
@@ -21,10 +23,6 @@ from ingest.event import Decoded, KafkaRecord
 UNREPEATED_FIELDS = (
     *("id", "op", "version", "content", "content_base64", "acl", "expires_at"),
 )
-_QUOTED_FIELDS = tuple(f'"{name}"'.encode() for name in UNREPEATED_FIELDS)
-# A field's name may be written with escapes; serialisers do not escape small letters, so this is rare in a text.
-_ESCAPE = b"\\u00"
-_ESCAPED_NAME = re.compile(rb"\\u00(?:5f|6[0-9a-f]|7[0-9a])", re.IGNORECASE)
 
 # What metadata may need repair for: long numbers, NUL, and halves of surrogate pairs.
 _LONG_NUMBER = re.compile(rb"[0-9]{19}|[eE][+-]?[0-9]{3}")
@@ -55,13 +53,20 @@ def decode_native(record: KafkaRecord, spec: SourceSpec) -> Decoded:
     event = _read_fast(value)
     if event is None:
         event = _read_carefully(value)
+    read_metadata = _metadata
+    if spec.mapping != NO_MAPPING:
+        added = fill_from_headers(event, compiled(spec.mapping), record)
+
+        def read_metadata(value: Any) -> dict[str, Any]:
+            return _metadata(value) | fields.metadata(added)
+
     event.acl = _stated_acl(event.acl)
     return change_event(
         event,
         record,
         spec,
         raw_sha256=hashlib.sha256(value).digest(),
-        read_metadata=_metadata,
+        read_metadata=read_metadata,
     )
 
 
@@ -78,9 +83,7 @@ def _stated_acl(value: Any) -> Any:
 
 def _read_fast(value: bytes) -> _NativeFields | None:
     """The event; None where the value is damaged or may have a field twice."""
-    if any(value.count(name) > 1 for name in _QUOTED_FIELDS):
-        return None
-    if _ESCAPE in value and _ESCAPED_NAME.search(value):
+    if may_repeat(value, UNREPEATED_FIELDS):
         return None
     try:
         return _event_decoder.decode(value)

@@ -51,7 +51,7 @@ def change_event(
     Raises:
         FieldError: the event has no usable id; any other field makes an Undecodable that names the document.
     """
-    document_id = _document_id(event, record, spec)
+    document_id = document_id_of(event, record, spec)
     try:
         op = fields.operation(event.op)
         if op is Op.DELETE:
@@ -63,7 +63,12 @@ def change_event(
         )
 
 
-def _document_id(event: ReceivedFields, record: KafkaRecord, spec: SourceSpec) -> str:
+def document_id_of(event: ReceivedFields, record: KafkaRecord, spec: SourceSpec) -> str:
+    """The event's own id, else the record's key.
+
+    Raises:
+        FieldError: neither is an id.
+    """
     if event.id is msgspec.UNSET:
         return key_as_id(record.key, spec)
     return fields.document_id(event.id)

@@ -1,12 +1,20 @@
 """The key of a Kafka record names a document, whatever converter wrote it."""
 
 import json
+from functools import lru_cache
 from typing import Any, cast
 
 from corpus.source import SourceSpec
+from corpus.specs.formats import MAPPED_FORMATS
 from ingest.decode import fields
+from ingest.decode.paths import Reader, compile_text
+from ingest.event import KafkaRecord
 
 _CONFLUENT_HEADER_BYTES = 5  # magic byte 0 and a schema id
+# A key is read without its record's headers.
+_NO_RECORD = KafkaRecord(
+    topic="", partition=0, offset=0, timestamp_ms=None, key=None, value=None
+)
 
 
 def key_as_id(key: bytes | None, spec: SourceSpec) -> str:
@@ -19,7 +27,8 @@ def key_as_id(key: bytes | None, spec: SourceSpec) -> str:
     2. a JSON object of just `schema` and `payload`, whose payload is a text or a whole number;
        Confluent's header of a JSON Schema key may be before either
 
-    and the source's `key_format` is not "text". Any other key is the id as it is.
+    and the source's `key_format` is not "text". A key that is an object is read by the path of the source's mapping for
+    ids, where it has one. Any other key is the id as it is.
 
     Raises:
         FieldError: there is no key, or it is not an id.
@@ -28,15 +37,28 @@ def key_as_id(key: bytes | None, spec: SourceSpec) -> str:
         return fields.key_as_id(None)
     if spec.key_format == "text":
         return fields.key_as_id(key)
-    name = _written_by_converter(key)
-    is_written = name is not None
-    if is_written:
-        return fields.document_id(name)
+    written = _written_by_converter(key)
+    if isinstance(written, dict):
+        return _id_of_object(cast("dict[str, Any]", written), key, spec)
+    if written is not None:
+        return fields.document_id(written)
     return fields.key_as_id(key)
 
 
+def _id_of_object(fields_of_key: dict[str, Any], key: bytes, spec: SourceSpec) -> str:
+    path = spec.mapping.id
+    if path is None or spec.format not in MAPPED_FORMATS:
+        return fields.key_as_id(key)
+    return fields.document_id(_reader(path)(fields_of_key, _NO_RECORD))
+
+
+@lru_cache(maxsize=1_024)
+def _reader(path: str) -> Reader:
+    return compile_text("id", path).read
+
+
 def _written_by_converter(key: bytes) -> Any:
-    """What a JSON converter wrote; None where none did."""
+    """What a JSON converter wrote: a text, a whole number, or the fields of an object; None where none did."""
     if key[:1] == b"\0":
         key = key[_CONFLUENT_HEADER_BYTES:]
     if not (_is_between(key, b'"', b'"') or _is_between(key, b"{", b"}")):
@@ -49,11 +71,11 @@ def _written_by_converter(key: bytes) -> Any:
         return value
     envelope = cast("dict[str, Any]", value)
     if envelope.keys() != {"schema", "payload"}:
-        return None
+        return envelope
     payload = envelope["payload"]
     if isinstance(payload, (str, int)):
         return payload
-    return None
+    return cast("Any", payload) if isinstance(payload, dict) else envelope
 
 
 def _is_between(key: bytes, first: bytes, last: bytes) -> bool:

@@ -8,8 +8,10 @@ from typing import Any
 import msgspec
 
 from corpus.source import SourceSpec
+from corpus.specs.formats import NO_MAPPING
 from ingest.decode import fields
 from ingest.decode.body import document_body
+from ingest.decode.mapping import compiled, fill_from_headers
 from ingest.decode.received import ReceivedFields, change_event
 from ingest.event import ChangeEvent, Decoded, KafkaRecord, Op
 
@@ -46,11 +48,10 @@ def decode_text(record: KafkaRecord, spec: SourceSpec) -> Decoded:
         acl=_readers(headers.get("acl")),
         language=headers.get("language"),
     )
+    if spec.mapping != NO_MAPPING:
+        event.metadata |= fill_from_headers(event, compiled(spec.mapping), record)
     if fields.operation(event.op) is Op.UPSERT:
-        content_types = (
-            spec.pipeline.content_type or "",
-            headers.get("content-type", ""),
-        )
+        content_types = (spec.pipeline.content_type or "", event.content_type or "")
         event.content = document_body(value, content_types, detect=spec.detect_charset)
     decoded = change_event(
         event, record, spec, raw_sha256=_sha256_of_record(value, headers)

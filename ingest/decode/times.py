@@ -13,6 +13,7 @@ RECORD_TIME_TOLERANCE_MS = 86_400_000
 _FIRST_SECOND = 1_000_000_000  # 2001-09-09
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_MICROSECOND = timedelta(microseconds=1)
 _MAX_TIME_CHARACTERS = 80
 _LONGEST_DATE = len("2024-05-01")
 _SEPARATORS = frozenset(
@@ -66,7 +67,23 @@ def is_ahead(record_ms: int | None, now_ms: int) -> bool:
     return record_ms is not None and record_ms > now_ms + RECORD_TIME_TOLERANCE_MS
 
 
+def time_us(text: str) -> int | None:
+    """A text that `time_ms` reads, as epoch microseconds UTC; None: it is no time, or one before 1970."""
+    since_epoch = _since_epoch(text)
+    if since_epoch is None or since_epoch < timedelta():
+        return None
+    return since_epoch // _MICROSECOND
+
+
 def _text_ms(text: str) -> int | None:
+    since_epoch = _since_epoch(text)
+    if since_epoch is None:
+        return None
+    # Whole numbers all the way: `timestamp() * 1000` is off by one for some milliseconds.
+    return _storable(since_epoch // _MILLISECOND)
+
+
+def _since_epoch(text: str) -> timedelta | None:
     moment = _parse(text)
     if moment is None:
         normalised = _normalised(text)
@@ -75,9 +92,7 @@ def _text_ms(text: str) -> int | None:
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    # Whole numbers all the way: `timestamp() * 1000` is off by one for some milliseconds.
-    since_epoch = moment - _EPOCH
-    return _storable(since_epoch // _MILLISECOND)
+    return moment - _EPOCH
 
 
 def _parse(text: str) -> datetime | None:

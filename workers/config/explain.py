@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
+from workers.config.mapping_table import MappingTable
 from workers.config.retention_table import RetentionTable
 from workers.config.space_table import SpaceTable
 from workers.config.subscriber_table import SubscriberTable
@@ -25,6 +26,7 @@ _INTERNAL = ("function-", "constrained-")
 _TABLES: dict[str, type[Table]] = {
     "": ConfigFile,
     "source.*": SourceTable,
+    "source.*.mapping": MappingTable,
     "source.*.pipeline": PreparationTable,
     "source.*.limits": LimitsTable,
     "source.*.freshness": FreshnessTable,

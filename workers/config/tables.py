@@ -18,8 +18,10 @@ from corpus.source import (
     SourceSpec,
     VersionRule,
 )
+from corpus.specs.formats import Format
 from corpus.versions.scale import VersionScale
 from workers.config import rules, space_table, team_rules
+from workers.config.mapping_table import MappingTable, check_mapping
 from workers.config.retention_table import RetentionTable
 from workers.config.space_table import SpaceTable
 from workers.config.subscriber_table import SubscriberTable
@@ -249,9 +251,10 @@ class SourceTable(Table):
     partitions: Annotated[int, Field(ge=1, le=MAX_PARTITIONS, strict=True)] = Field(
         default=3, description="Of a topic that `freshet apply` creates."
     )
-    format: Literal["native", "text"] = Field(
+    format: Format = Field(
         default=_SOURCE.format,
-        description="native: JSON events; text: the value is the document, the rest is in headers.",
+        description="native: JSON events; text: the value is the document, the rest is in headers; "
+        "json: any JSON, by the mapping.",
     )
     key_format: Literal["auto", "text"] = Field(
         default=_SOURCE.key_format,
@@ -301,6 +304,7 @@ class SourceTable(Table):
         description="Groups that may read documents whose event has no `acl`; default: every reader of the source; "
         "an empty list: nobody.",
     )
+    mapping: MappingTable = MappingTable()
     pipeline: PreparationTable = PreparationTable()
     limits: LimitsTable = LimitsTable()
     freshness: FreshnessTable = FreshnessTable()
@@ -311,6 +315,11 @@ class SourceTable(Table):
     def _once(self) -> "SourceTable":
         if self.topics and len(set(self.topics)) < len(self.topics):
             raise ValueError("topics names a topic twice")
+        return self
+
+    @model_validator(mode="after")
+    def _mapped(self) -> "SourceTable":
+        check_mapping(self.format, self.mapping.spec())
         return self
 
     @model_validator(mode="after")
@@ -325,27 +334,29 @@ class SourceTable(Table):
 
     def spec(self, name: str) -> SourceSpec:
         """As the workers read it."""
+        groups = self.default_acl
+        written = {field: getattr(self, field) for field in _AS_WRITTEN}
+        parts = {field: getattr(self, field).spec() for field in _PARTS}
         return SourceSpec(
             source=name,
             topics=tuple(self.topics or (name,)),
-            format=self.format,
-            key_format=self.key_format,
-            detect_charset=self.detect_charset,
-            model=self.model,
-            prefix=self.prefix,
-            context=self.context,
-            version_rule=self.version_rule,
-            version_scale=self.version_scale,
-            text_search_language=self.text_search_language,
-            detect_language=self.detect_language,
-            dead_letter_topic=self.dead_letter_topic,
-            default_acl=None if self.default_acl is None else tuple(self.default_acl),
-            pipeline=self.pipeline.spec(),
-            limits=self.limits.spec(),
-            freshness=self.freshness.spec(),
-            audit=self.audit.spec(),
-            retention=self.retention.spec(),
+            default_acl=None if groups is None else tuple(groups),
+            **written,
+            **parts,
         )
+
+
+# Tables of a source's table, and the values that its specification has as they are written.
+_PARTS = tuple(
+    name
+    for name, declared in SourceTable.model_fields.items()
+    if isinstance(declared.default, Table)
+)
+_AS_WRITTEN = tuple(
+    name
+    for name in SourceTable.model_fields
+    if name not in {"topics", "partitions", "default_acl", *_PARTS}
+)
 
 
 class ConfigFile(Table):

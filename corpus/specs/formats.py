@@ -1,0 +1,44 @@
+"""How a source's records are read: the format, and the mapping of its fields to those of a document.
+
+A path is a JMESPath expression; `header:NAME` is a header of the record instead. A path with `?` behind it may be
+missing; of any other a record without it becomes a dead letter that names the path.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Format = Literal["native", "text", "json"]
+# Formats that need to be told which of their fields is the content.
+MAPPED_FORMATS = frozenset({"json"})
+HEADER = "header:"  # before a header's name
+OPTIONAL = "?"  # behind a path that may be missing
+EVERY_OTHER = "*"  # as metadata: every field that no other path names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappingSpec:
+    """Which fields of a record are those of a document; None: the record names none.
+
+    Every setting with its default and its meaning; the tables of `freshet.toml` take defaults from here.
+    """
+
+    # Names the document; None: the record's key does.
+    id: str | None = None
+    # A number that grows, or a time.
+    version: str | None = None
+    # The text of the document: a path, or a template such as "{title}\n\n{body}".
+    content: str | None = None
+    title: str | None = None
+    uri: str | None = None
+    content_type: str | None = None
+    updated_at: str | None = None
+    expires_at: str | None = None
+    acl: str | None = None
+    language: str | None = None
+    # Paths, each as "NAME = PATH" or as a path whose last name counts; or "*".
+    metadata: tuple[str, ...] = ()
+    # Conditions "PATH = VALUE"; where all of them hold, the record deletes its document.
+    deleted_when: tuple[str, ...] = ()
+
+
+NO_MAPPING = MappingSpec()

@@ -1,0 +1,112 @@
+"""Values that their sender compressed, as the header `content-encoding` says; within a limit on what they become."""
+
+import sys
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+
+from corpus.dead_letter import DeadLetterReason
+from ingest.decode.fields import FieldError, invalid
+from ingest.event import KafkaRecord
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+HEADER = "content-encoding"
+_GZIP_WINDOW = 16 + zlib.MAX_WBITS  # zlib reads the header and checksum of gzip
+_UNCHANGED = frozenset({"", "identity"})
+_MAX_ENCODINGS = 3
+
+# (compressed, most bytes that it may become) -> the bytes.
+_Inflate = Callable[[bytes, int], bytes]
+
+
+def inflated(record: KafkaRecord, max_bytes: int) -> KafkaRecord:
+    """The record with its value as it was before it was compressed.
+
+    Args:
+        record: as it came; its value is not null.
+        max_bytes: what the value may become.
+
+    Raises:
+        FieldError: the encoding is not known, the value is damaged or cut off, or it becomes too large.
+    """
+    encodings = _encodings_of(record)
+    if not encodings:
+        return record
+    value = record.value or b""
+    for encoding in reversed(encodings):
+        inflate = _INFLATE.get(encoding)
+        if inflate is None:
+            raise invalid(f"header {HEADER}", encoding, "gzip, zstd or identity")
+        try:
+            value = inflate(value, max_bytes)
+        except (zlib.error, zstd.ZstdError, EOFError):
+            detail = f"the value is not {encoding}, or is damaged or cut off, although header {HEADER} says so"
+            raise FieldError(DeadLetterReason.NOT_DECODABLE, detail) from None
+    return replace(record, value=value)
+
+
+def _encodings_of(record: KafkaRecord) -> list[str]:
+    """In the order in which they were applied."""
+    stated = b""
+    for name, value in record.headers:
+        if name.lower() == HEADER and value is not None:
+            stated = value
+    if not stated:
+        return []
+    names = stated.decode("utf-8", "replace").lower().split(",")
+    encodings = [name.strip() for name in names if name.strip() not in _UNCHANGED]
+    if len(encodings) > _MAX_ENCODINGS:
+        raise invalid(f"header {HEADER}", stated, f"{_MAX_ENCODINGS} at most")
+    return encodings
+
+
+def _gunzip(value: bytes, max_bytes: int) -> bytes:
+    """Of one member or several, which gzip joins."""
+    parts: list[bytes] = []
+    size = 0
+    while value or not parts:
+        member = zlib.decompressobj(_GZIP_WINDOW)
+        part = member.decompress(value, max_bytes - size + 1)
+        size += len(part)
+        if size > max_bytes:
+            raise _too_large(max_bytes)
+        if not member.eof:
+            raise EOFError
+        parts.append(part)
+        value = member.unused_data.lstrip(b"\0")
+    return b"".join(parts)
+
+
+def _unzstd(value: bytes, max_bytes: int) -> bytes:
+    """Of one frame or several."""
+    parts: list[bytes] = []
+    size = 0
+    while value or not parts:
+        frame = zstd.ZstdDecompressor()
+        part = frame.decompress(value, max_bytes - size + 1)
+        size += len(part)
+        if size > max_bytes:
+            raise _too_large(max_bytes)
+        if not frame.eof:
+            raise EOFError
+        parts.append(part)
+        value = frame.unused_data
+    return b"".join(parts)
+
+
+def _too_large(max_bytes: int) -> FieldError:
+    return FieldError(
+        DeadLetterReason.TOO_LARGE,
+        f"the value becomes larger than pipeline.max_document_bytes = {max_bytes:,} when it is inflated",
+    )
+
+
+_INFLATE: dict[str, _Inflate] = {
+    "gzip": _gunzip,
+    "x-gzip": _gunzip,
+    "zstd": _unzstd,
+}

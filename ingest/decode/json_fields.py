@@ -1,0 +1,72 @@
+"""Format `json`: the value is any JSON object; the source's mapping says which of its fields are the document's."""
+
+import hashlib
+from typing import Any, cast
+
+import msgspec
+
+from corpus.source import SourceSpec
+from ingest.decode import mapping as mappings
+from ingest.decode.encoding import json_bytes, utf8_text
+from ingest.decode.fields import FieldError
+from ingest.decode.json_text import load_object, may_repeat
+from ingest.decode.mapping import Mapping, compiled
+from ingest.decode.received import change_event, document_id_of
+from ingest.event import Decoded, KafkaRecord, Undecodable
+
+_decoder = msgspec.json.Decoder()
+_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def decode_json(record: KafkaRecord, spec: SourceSpec) -> Decoded:
+    """Read a JSON object by the source's mapping.
+
+    Raises:
+        FieldError: the value is not a JSON object, or has no usable id.
+        RecursionError: it is nested too deeply.
+    """
+    mapping = compiled(spec.mapping)
+    value = record.value or b""
+    fields = read_object(value, mapping.unrepeated)
+    return mapped_event(fields, mapping, record, spec)
+
+
+def mapped_event(
+    value: dict[str, Any], mapping: Mapping, record: KafkaRecord, spec: SourceSpec
+) -> Decoded:
+    """The event of an object, whichever format it was read from.
+
+    Raises:
+        FieldError: it has no usable id; anything else that is wrong makes an Undecodable that names the document.
+    """
+    event = mappings.begin_event(mapping, value, record)
+    document_id = document_id_of(event, record, spec)
+    try:
+        mappings.fill_event(event, mapping, value, record)
+    except FieldError as error:
+        return Undecodable(
+            reason=error.reason, detail=error.detail, document_id=document_id
+        )
+    digest = hashlib.sha256(record.value or b"").digest()
+    return change_event(event, record, spec, raw_sha256=digest)
+
+
+def read_object(value: bytes, unrepeated: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The object of a JSON value.
+
+    Args:
+        value: UTF-8, perhaps with Confluent's header.
+        unrepeated: names that it may not have twice, since parsers differ on which one counts.
+
+    Raises:
+        FieldError: it is not a JSON object, or has one of these names twice.
+        RecursionError: it is nested too deeply.
+    """
+    if not may_repeat(value, unrepeated):
+        try:
+            decoded = _decoder.decode(value)
+        except _ERRORS:
+            decoded = None
+        if isinstance(decoded, dict):
+            return cast("dict[str, Any]", decoded)
+    return load_object(utf8_text(json_bytes(value)), unrepeated)

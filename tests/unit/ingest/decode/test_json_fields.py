@@ -1,0 +1,215 @@
+"""Format json: the mapping of a source says which field is what; what it cannot read is named."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corpus.dead_letter import DeadLetterReason
+from corpus.source import SourceSpec
+from corpus.specs.formats import MappingSpec
+from ingest.decode.decoder import decode
+from ingest.event import Decoded, Op
+from tests.support.decoding import assert_is_storable, changed, record, refused
+
+INVALID = DeadLetterReason.INVALID_FIELD
+
+
+# Fields with one path each.
+SINGLE = [
+    name for name in MappingSpec.__dataclass_fields__ if name not in {"metadata", "deleted_when"}
+]
+
+
+def mapped(**paths: Any) -> SourceSpec:
+    return SourceSpec(source="s", topics=("t",), format="json", mapping=MappingSpec(**paths))
+
+
+def read(value: Any, headers: Any = (), key: bytes | None = b"k", **paths: Any) -> Decoded:
+    return decode(
+        record(json.dumps(value).encode(), headers=headers, key=key),
+        mapped(**{"content": "body", **paths}),
+    )
+
+
+def test_the_key_names_the_document_where_no_path_does() -> None:
+    event = changed(read({"body": "text"}))
+    assert (event.document_id, event.content, event.metadata) == ("k", "text", {})
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "text"),
+    [
+        ("body", {"body": "x"}, "x"),
+        ("a.b.c", {"a": {"b": {"c": "x"}}}, "x"),
+        ('"a-b"."c d"', {"a-b": {"c d": "x"}}, "x"),
+        ("a[0].b", {"a": [{"b": "x"}]}, "x"),
+        ("a || b", {"b": "x"}, "x"),
+        ("join(', ', tags)", {"tags": ["x", "y"]}, "x, y"),
+        ("{a}\n\n{b.c}", {"a": "x", "b": {"c": 2}}, "x\n\n2"),
+        ("{{{a}}} {b}", {"a": True, "b": None}, "{true} "),
+        ("{a?}{b}", {"b": "x"}, "x"),
+        ("header:Text", {}, "x"),
+    ],
+)
+def test_a_path_finds_its_field(path: str, value: Any, text: str) -> None:
+    event = changed(read(value, headers=(("text", b"-"), ("text", b"x")), content=path))
+    assert event.content == text
+
+
+@pytest.mark.parametrize(
+    ("field", "path", "named"),
+    [
+        *(
+            (field, "x.y", "x.y")
+            for field in MappingSpec.__dataclass_fields__
+            if field not in ("metadata", "deleted_when")
+        ),
+        ("content", "{body} {x.y}", "x.y"),
+        ("content", "a.b", "a.b"),
+        ("metadata", ("a", "x.y"), "x.y"),
+        ("metadata", ("z = x[0].y",), "x[0].y"),
+        ("title", "header:x", "header:x"),
+    ],
+)
+def test_a_missing_path_is_named(field: str, path: Any, named: str) -> None:
+    decoded = read({"body": "t", "a": "text"}, **{field: path})
+    refusal = refused(decoded, INVALID, f"mapping.{field}: the record has no {named}")
+    assert refusal.document_id == "k"
+
+
+def test_a_path_that_may_be_missing_or_is_null_leaves_its_field_out() -> None:
+    event = changed(
+        read(
+            {"body": "t", "n": None, "u": {"self": None}},
+            title="n",
+            uri="u.self.href",
+            acl="x?",
+            language="y[0]?",
+            expires_at="header:z?",
+        )
+    )
+    assert (event.title, event.uri, event.acl, event.stated_language) == (None,) * 4
+
+
+def test_a_delete_needs_no_more_than_its_version() -> None:
+    paths = {"version": "v", "title": "title", "deleted_when": ("state = gone", "sure = true")}
+    event = changed(read({"v": 3, "state": "gone", "sure": True}, **paths))
+    assert (event.op, event.version) == (Op.DELETE, 3)
+    kept = read({"v": 3, "state": "gone", "body": "t", "title": "t", "sure": "no"}, **paths)
+    assert changed(kept).op is Op.UPSERT
+    refused(read({"state": "gone", "sure": "true"}, **paths), INVALID, "mapping.version")
+
+
+def test_times_are_versions() -> None:
+    """Two changes of one second have an order."""
+    times = ["2026-01-01T00:00:00.000001Z", "2026-01-01T00:00:00.000002Z"]
+    first, second = (changed(read({"body": "", "v": one}, version="v")).version for one in times)
+    assert first is not None
+    assert second == first + 1
+    refused(read({"body": "", "v": "soon"}, version="v"), INVALID, "version is 'soon'")
+
+
+def test_every_other_field_is_metadata() -> None:
+    value = {"id": 1, "body": "t", "a": {"b": 1}, "c": [1], "d": None, "s": "live"}
+    event = changed(
+        read(value, id="id", metadata=("*", "e = a.b"), deleted_when=("s = gone",)),
+    )
+    assert event.metadata == {"c": [1], "d": None, "e": 1}
+
+
+def test_headers_are_read_strictly_where_they_decide() -> None:
+    acl = (("readers", b"a, b"), ("title", b"\xff"))
+    event = changed(read({"body": "t"}, headers=acl, acl="header:readers", title="header:title"))
+    assert (event.acl, event.title) == (("a", "b"), "\ufffd")
+    refused(read({"body": "t"}, headers=(("id", b"\xff"),), id="header:id"), INVALID, "header id")
+
+
+@pytest.mark.parametrize("value", ['{"id":"a","id":"b","body":""}', '{"i\\u0064":"a","id":"b"}'])
+def test_a_field_that_counts_is_not_there_twice(value: str) -> None:
+    spec = mapped(id="id", content="body")
+    refused(decode(record(value.encode()), spec), DeadLetterReason.NOT_DECODABLE, "2 times")
+
+
+def test_a_name_may_be_nested_again() -> None:
+    value = b'{"id":"a","author":{"id":"b"},"body":"\\u00fc"}'
+    event = changed(decode(record(value), mapped(id="id", content="body")))
+    assert (event.document_id, event.content) == ("a", "ü")
+
+
+@pytest.mark.parametrize("value", [b"[]", b"1", b'"x"', b"null", b"", b"{", b"\xff\xfe{\0"])
+def test_what_is_no_object_is_refused(value: bytes) -> None:
+    refused(decode(record(value), mapped(content="body")), DeadLetterReason.NOT_DECODABLE)
+
+
+@pytest.mark.parametrize(
+    ("key", "document"),
+    [(b'{"id": 7}', "7"), (b'{"schema": {}, "payload": {"id": "x"}}', "x"), (b"plain", "plain")],
+)
+def test_a_tombstone_deletes_what_its_key_names(key: bytes, document: str) -> None:
+    event = changed(decode(record(None, key=key), mapped(id="id", content="body")))
+    assert (event.op, event.document_id) == (Op.DELETE, document)
+    refused(decode(record(None, key=b'{"nr": 7}'), mapped(id="id")), INVALID, "mapping.id")
+
+
+def test_headers_of_a_tombstone_count() -> None:
+    spec = mapped(id="header:doc", version="header:version", content="body")
+    headers = (("doc", b"d"), ("version", b"4"))
+    event = changed(decode(record(None, key=b"{}", headers=headers), spec))
+    assert (event.document_id, event.version) == ("d", 4)
+
+
+NATIVE_HEADERS = (("x-acl", b"hr"), ("x-team", b"payroll"), ("x-v", b"7"))
+
+
+@pytest.mark.parametrize("form", ["native", "text"])
+def test_other_formats_take_headers(form: Any) -> None:
+    mapping = MappingSpec(
+        acl="header:x-acl", version="header:x-v", metadata=("header:x-team",), title="header:t?"
+    )
+    spec = SourceSpec(source="s", topics=("t",), format=form, mapping=mapping)
+    value = b'{"id":"k","content":"c","title":"T","metadata":{"a":1}}'
+    event = changed(decode(record(value, headers=(*NATIVE_HEADERS, ("title", b"T"))), spec))
+    assert (event.acl, event.version, event.title) == (("hr",), 7, "T")
+    assert event.metadata["x-team"] == "payroll"
+
+
+JSON = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(allow_nan=False, allow_infinity=False),
+        st.text(max_size=8),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.sampled_from(["a", "b", "c", "id"]), inner, max_size=3),
+    ),
+    max_leaves=12,
+)
+PATHS = st.sampled_from(
+    ["a", "b", "a.b", "c?", "a[0]", "a[*].b?", "{a} {b?}", "length(a)", "a || b", "header:h?", "id"]
+)
+FIELDS = [*SINGLE, "deleted_when"]
+
+
+@given(
+    st.dictionaries(st.sampled_from(["a", "b", "c", "id"]), JSON, max_size=4),
+    st.dictionaries(st.sampled_from(FIELDS), PATHS),
+    st.lists(st.sampled_from(["*", "a", "n = a.b", "c?"]), max_size=3),
+)
+def test_any_json_with_any_mapping_is_an_event_or_a_dead_letter(
+    value: dict[str, Any], paths: dict[str, Any], metadata: list[str]
+) -> None:
+    texts = {"id", "content", "title", "uri"}
+    paths = {
+        name: path for name, path in paths.items() if name in texts or not path.startswith("{")
+    }
+    if "deleted_when" in paths:
+        paths["deleted_when"] = (f"{paths['deleted_when'].rstrip('?')} = 1",)
+    spec = mapped(**{"content": "a", **paths, "metadata": tuple(metadata)})
+    text = json.dumps(value).encode("utf-8", "surrogatepass")
+    assert_is_storable(decode(record(text, headers=(("h", b"1"),)), spec))
