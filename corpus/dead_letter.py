@@ -25,6 +25,8 @@ class DeadLetterReason(StrEnum):
     # Larger than `max_document_bytes`; or larger than a record that is kept, then without its bytes.
     TOO_LARGE = "too_large"
     NOT_READ = "not_read"  # passed by an operator, without its bytes; see `freshet source skip`
+    # A change leaves a large column out since it did not change, and no earlier version is there to take it from.
+    UNAVAILABLE_COLUMN = "unavailable_column"
     TOO_MANY_CHUNKS = "too_many_chunks"  # more than `max_chunks`
     UNSUPPORTED_CONTENT = "unsupported_content"  # no text: unknown media type, binary
     SCANNED = "scanned"  # a file of pictures, without text

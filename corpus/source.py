@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 from corpus.errors import UnreadableSpecError
 from corpus.preparation import NO_CONTEXT, Context, PreparationSpec
 from corpus.retention.spec import RetentionSpec
-from corpus.specs.formats import Format, MappingSpec
+from corpus.specs.formats import DebeziumSpec, Format, MappingSpec
 from corpus.specs.stored_fields import as_tuple, known_fields, part_of
 from corpus.versions.scale import VersionScale
 
@@ -141,6 +141,7 @@ class SourceSpec:
     # Groups that may read the documents whose event names none in `acl`; None: every reader of the source.
     default_acl: tuple[str, ...] | None = None
     mapping: MappingSpec = field(default_factory=MappingSpec)
+    debezium: DebeziumSpec = field(default_factory=DebeziumSpec)
     # The name in stored JSON is older than that of the class.
     pipeline: PreparationSpec = field(default_factory=PreparationSpec)
     limits: BatchLimits = field(default_factory=BatchLimits)
@@ -178,6 +179,11 @@ class SourceSpec:
     def own_first(self) -> bool:
         """Whether versions that events name are greater than all that are made of records."""
         return self.version_rule is VersionRule.OWN
+
+    @property
+    def keeps_columns(self) -> bool:
+        """Whether large columns of a document's row are kept for changes that leave them out."""
+        return self.format == "debezium"
 
     def dead_letters_to(self) -> str:
         """The dead-letter topic."""
@@ -224,6 +230,7 @@ def read_spec(source: str, stored: Any) -> SourceSpec:
 Specification = type[
     SourceSpec
     | MappingSpec
+    | DebeziumSpec
     | PreparationSpec
     | BatchLimits
     | FreshnessSpec
@@ -234,6 +241,7 @@ Specification = type[
 # Fields of a specification that are specifications themselves.
 _PARTS: dict[str, Specification] = {
     "mapping": MappingSpec,
+    "debezium": DebeziumSpec,
     "pipeline": PreparationSpec,
     "limits": BatchLimits,
     "freshness": FreshnessSpec,

@@ -55,6 +55,9 @@ class ChangeEvent:
     content_bytes: int | None = None  # of the content as received; of a text, UTF-8
     content_sha256: bytes | None = None  # of the same bytes
     raw_sha256: bytes = b""  # of the Kafka value
+    # Columns that did not change and are not in the record; then nothing above but op, id and version is known.
+    unavailable: tuple[str, ...] = ()
+    previous_id: str | None = None  # of the document that this one was before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from corpus.source import SourceSpec
 from corpus.staging.frames import schema_of, to_parquet
 from corpus.staging.layout import STAGED_EVENTS, events_name
 from ingest.decode import times
+from ingest.decode.debezium import SECOND_HALF, TRUNCATED, is_second_half
 from ingest.decode.decoder import (
     beyond_scale,
     decode,
@@ -26,6 +27,7 @@ from ingest.decode.decoder import (
     placed,
     without_version,
 )
+from ingest.decode.staged_values import event_values
 from ingest.event import ChangeEvent, Decoded, Ignored, KafkaRecord, Undecodable
 
 logger = logging.getLogger(__name__)
@@ -36,6 +38,10 @@ _DESCRIPTION = ("uri", "title", "content_type", "acl", "stated_language")
 
 # Values by column name; a column that is missing is null.
 Row = Mapping[str, Any]
+
+
+class SourceStoppedError(Exception):
+    """The source must not go on by itself; the message says why, and what a person can do."""
 
 
 class Store(Protocol):
@@ -68,7 +74,11 @@ class _Reading:
 
 
 def stage(
-    records: Sequence[KafkaRecord], spec: SourceSpec, offsets: OffsetRange, store: Store
+    records: Sequence[KafkaRecord],
+    spec: SourceSpec,
+    offsets: OffsetRange,
+    store: Store,
+    before: KafkaRecord | None = None,
 ) -> BatchRef:
     """Decode the records, write them, return the pointer.
 
@@ -77,13 +87,15 @@ def stage(
         spec: the source's; its format, version rule and limits are applied.
         offsets: the range that the batch accounts for.
         store: receives the file.
+        before: the record before the first one; None: it is not known.
 
     Raises:
         DependencyError: the store does not accept the file.
+        SourceStoppedError: a person has to decide about a record.
     """
     staged_at_ms = time.time_ns() // 1_000_000
     reading = _Reading(spec, offsets.topic_id, staged_at_ms)
-    content = _content(records, reading)
+    content = _content(records, reading, before)
     _log_record_times(records, reading)
     name = events_name(
         spec.source,
@@ -146,9 +158,16 @@ def description_json(row: Row) -> str:
 # ── rows ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _content(records: Sequence[KafkaRecord], reading: _Reading) -> bytes:
+def _content(
+    records: Sequence[KafkaRecord], reading: _Reading, before: KafkaRecord | None
+) -> bytes:
     """The file. A row that Parquet cannot hold becomes a dead letter, whichever mistake of ours produced it."""
-    rows = [_row(record, reading) for record in records]
+    rows: list[Row] = []
+    for record in records:
+        rows.append(_row(record, reading, before))
+        before = record
+    if reading.spec.debezium.truncate == "stop":
+        _stop_at_truncation(rows)
     try:
         return parquet(rows)
     except MemoryError:
@@ -157,6 +176,20 @@ def _content(records: Sequence[KafkaRecord], reading: _Reading) -> bytes:
         return parquet(
             [_storable(row, record) for row, record in zip(rows, records, strict=True)]
         )
+
+
+def _stop_at_truncation(rows: Sequence[Row]) -> None:
+    """To empty a table deletes every document that came of it, which a person has to want."""
+    for row in rows:
+        if row.get("reason") == TRUNCATED:
+            place = f"{row['topic']}/{row['partition']}@{row['offset']}"
+            raise SourceStoppedError(f"{place}: {_TRUNCATION}")
+
+
+_TRUNCATION = (
+    "the table was truncated, which would delete all of its documents. To keep them: `freshet source skip` passes this "
+    'record; or set truncate = "ignore" in the table debezium of the source, `freshet apply`, `freshet source resume`'
+)
 
 
 def _log_record_times(records: Sequence[KafkaRecord], reading: _Reading) -> None:
@@ -188,17 +221,21 @@ def _storable(row: Row, record: KafkaRecord) -> Row:
     return row
 
 
-def _row(record: KafkaRecord, reading: _Reading) -> Row:
+def _row(
+    record: KafkaRecord, reading: _Reading, before: KafkaRecord | None = None
+) -> Row:
     try:
         record_placed = placed(record, reading.topic_id)
         values = _record_values(record)
         values["timestamp_ms"] = record_placed.timestamp_ms
         event = _event(record, record_placed, reading)
+        if record.value is None and is_second_half(record, before, reading.spec):
+            event = Ignored(rule=SECOND_HALF)
         if isinstance(event, ChangeEvent) and times.is_ahead(
             record_placed.timestamp_ms, reading.now_ms
         ):
             values["timestamp_ms"] = None
-        return values | _event_values(event)
+        return values | event_values(event)
     except MemoryError:
         raise
     except Exception as error:
@@ -231,7 +268,7 @@ def _dead_letter_row(record: KafkaRecord, error: Exception) -> Row:
         reason=DeadLetterReason.NOT_DECODABLE,
         detail=f"cannot be staged: {public_text(error)}",
     )
-    return _record_values(record) | _event_values(undecodable)
+    return _record_values(record) | event_values(undecodable)
 
 
 def _record_values(record: KafkaRecord, topic_id: str | None = None) -> dict[str, Any]:
@@ -244,47 +281,6 @@ def _record_values(record: KafkaRecord, topic_id: str | None = None) -> dict[str
         "value": record.value,
         "headers": headers_json(record.headers),
     }
-
-
-def _event_values(event: Decoded) -> dict[str, Any]:
-    match event:
-        case ChangeEvent():
-            return _change_values(event)
-        case Ignored():
-            return {"outcome": "ignored", "reason": event.rule}
-        case Undecodable():
-            return {
-                "outcome": "dead_letter",
-                "document_id": event.document_id,
-                "reason": event.reason.value,
-                "detail": event.detail,
-            }
-
-
-def _change_values(event: ChangeEvent) -> dict[str, Any]:
-    return {
-        "outcome": "event",
-        "op": event.op.value,
-        "document_id": event.document_id,
-        "version": event.version,
-        "uri": event.uri,
-        "title": event.title,
-        "content_type": event.content_type,
-        "metadata": _metadata_json(event.metadata),
-        "acl": None if event.acl is None else list(event.acl),
-        "event_at_ms": event.event_at_ms,
-        "expires_at_ms": event.expires_at_ms,
-        "content_bytes": event.content_bytes,
-        "content_sha256": event.content_sha256,
-        "stated_language": event.stated_language,
-        "raw_sha256": event.raw_sha256,
-    }
-
-
-def _metadata_json(metadata: Mapping[str, Any]) -> str:
-    if not metadata:
-        return "{}"
-    return json.dumps(metadata, ensure_ascii=False, separators=(",", ":"))
 
 
 def headers_json(headers: Sequence[tuple[str, bytes | None]]) -> str:

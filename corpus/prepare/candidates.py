@@ -1,5 +1,6 @@
 """A batch while it is prepared, and which of its documents have to be cleaned to know what becomes of them."""
 
+import json
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from corpus.chunk import Chunk
 from corpus.embed.spaces import Space
 from corpus.preparation import NO_CONTEXT, PreparationRule
+from corpus.prepare.columns import Completion, RowReader
 from corpus.prepare.divide import Divide
 from corpus.prepare.events import JudgedEvents
 from corpus.prepare.files import DocumentChunk, document_row
@@ -17,6 +19,7 @@ from corpus.prepare.tries import Tries
 from corpus.source import SourceSpec
 
 Documents = dict[str, FoldedDocument]
+_ORIGINAL = ("key", "value", "headers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,9 @@ class BatchState:
     refused_texts: frozenset[bytes] = frozenset()  # that the model makes no vector of
     number: int = 0
     tries: Tries | None = None  # None: none are noted
+    completion: Completion = field(default_factory=Completion)
+    read_row: RowReader | None = None  # for a source whose columns are kept
+    is_behind: bool = False  # earlier batches of the source are not published yet
     documents: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     chunks: list[DocumentChunk] = field(default_factory=list[DocumentChunk])
 
@@ -144,22 +150,41 @@ class BatchState:
             language: of its text; None where it has none.
             is_again: whether the corpus has this version, of another preparation.
         """
-        self.documents.append(
-            document_row(
-                self.events,
-                document_id,
-                document,
-                reused=reused,
-                cleaned_sha256=cleaned_sha256,
-                account=account,
-                language=language,
-                is_again=is_again,
-            )
+        row = document_row(
+            self.events,
+            document_id,
+            document,
+            reused=reused,
+            cleaned_sha256=cleaned_sha256,
+            account=account,
+            language=language,
+            is_again=is_again,
         )
+        self.documents.append(row | self.columns_of(document_id, document))
         self.chunks.extend(
             DocumentChunk(document_id, ordinal, chunk)
             for ordinal, chunk in enumerate(chunks)
         )
+
+    def columns_of(self, document_id: str, document: FoldedDocument) -> dict[str, Any]:
+        """What is kept of a document's row for later changes that leave it out."""
+        row = document.winner
+        completion = self.completion
+        if self.read_row is None or not self.spec.keeps_columns:
+            return {}
+        if row is None or row in completion.incomplete:
+            return {}
+        columns = completion.last.get(document_id)
+        if self.events.is_upsert(row):
+            known = completion.known.get(row, {})
+            record = (self.events.value(name, row) for name in _ORIGINAL)
+            columns = self.read_row(self.spec, *record, known).columns
+        taken_from: int | None = None
+        if document_id in completion.last:
+            head = self.heads.get(document_id)
+            taken_from = 0 if head is None else head.document_key
+        kept = json.dumps(dict(columns)) if columns else None
+        return {"kept_columns": kept, "taken_from": taken_from}
 
 
 def candidates_of(batch: BatchState, documents: Documents) -> list[Candidate]:

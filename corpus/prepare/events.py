@@ -42,6 +42,7 @@ class StagedEvents:
 
     frame: pl.DataFrame
     starts: tuple[PreparedFrom, ...]  # one per partition
+    is_behind: bool  # records before these are not applied yet
     topic_ids: Mapping[tuple[str, int], str]
     """Which incarnation of its topic a (topic, partition) belongs to; publishing refuses two in one batch."""
 
@@ -57,9 +58,11 @@ def read_staged_events(
     """
     frames = [pl.DataFrame(schema=schema_of(STAGED_EVENTS))]
     starts: dict[tuple[str, int], int] = {}
+    applied: dict[tuple[str, int], int] = {}
     for ref in refs:
         next_offset = _next_offset(connection, ref)
         partition = (ref.topic, ref.partition)
+        applied[partition] = next_offset
         start = max(next_offset, ref.first_offset)
         starts[partition] = min(starts.get(partition, sys.maxsize), start)
         frame = _read_unapplied(connection, store, ref, next_offset)
@@ -75,6 +78,7 @@ def read_staged_events(
             PreparedFrom(topic=topic, partition=partition, offset=offset)
             for (topic, partition), offset in starts.items()
         ),
+        is_behind=any(start > applied[each] for each, start in starts.items()),
         topic_ids={(ref.topic, ref.partition): ref.topic_id for ref in refs},
     )
 
@@ -229,6 +233,18 @@ class JudgedEvents:
         """Topic, partition and offset of one event."""
         topic, partition, offset = (self.value(name, row) for name in _POSITION)
         return topic, partition, offset
+
+    def unavailable(self) -> dict[int, tuple[tuple[str, ...], str | None]]:
+        """By row, the columns that an event leaves out, and the id of the document that its document was."""
+        columns = self._frame["unavailable"]
+        if columns.null_count() == len(columns):
+            return {}
+        previous = self._frame["previous_id"]
+        return {
+            row: (tuple(names), previous[row])
+            for row, names in enumerate(columns.to_list())
+            if names
+        }
 
     def is_upsert(self, row: int) -> bool:
         """Whether the event carries a document; else it deletes one."""

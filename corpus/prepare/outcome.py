@@ -23,7 +23,8 @@ def groups_of(
         content_bytes = batch.events.value("content_bytes", candidate.row) or 0
         if group and size + content_bytes > _GROUP_BYTES:
             yield group
-            group, size = [], 0
+            group = []
+            size = 0
         group.append(candidate)
         size += content_bytes
     if group:

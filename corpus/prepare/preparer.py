@@ -33,7 +33,13 @@ from corpus.prepare.candidates import (
     candidates_of,
     division_of,
 )
-from corpus.prepare.events import JudgedEvents, read_staged_events, without_refused
+from corpus.prepare.columns import Completion, RowReader
+from corpus.prepare.events import (
+    JudgedEvents,
+    StagedEvents,
+    read_staged_events,
+    without_refused,
+)
 from corpus.prepare.files import (
     chunk_frame,
     document_frame,
@@ -51,6 +57,7 @@ from corpus.prepare.time_slice import (
     results_frame,
 )
 from corpus.prepare.tries import Tries
+from corpus.prepare.unchanged import complete, refuse_incomplete, with_values
 from corpus.prepare.versions import (
     refuse_beyond,
     refuse_corrected,
@@ -77,6 +84,7 @@ class Preparer:
         spaces: gives the embedding space of a model.
         content_of: reads a document's content from the record as it came. The package `ingest`, which knows the
             formats, provides it.
+        read_row: reads a record of a source whose columns are kept (`corpus.prepare.unchanged`); None: there is none.
     """
 
     def __init__(
@@ -87,12 +95,14 @@ class Preparer:
         cleaner: Cleaner,
         spaces: SpaceRegistry,
         content_of: ContentReader,
+        read_row: RowReader | None = None,
     ) -> None:
         self._store = store
         self._pool = pool
         self._cleaner = cleaner
         self._spaces = spaces
         self._content_of = content_of
+        self._read_row = read_row
 
     def prepare(self, request: PrepareRequest) -> PreparedBatch:
         """Prepare one batch.
@@ -124,7 +134,7 @@ class Preparer:
                 connection, self._store, request.refs
             )  # Step 1.
             frame = without_refused(connection, staged.frame, request.refs)
-            events = JudgedEvents(frame, staged.topic_ids, own_first=spec.own_first)
+            events, completion = self._whole_events(connection, spec, staged, frame)
             refuse_corrected(connection, request.source, events)
             highest = refuse_beyond(events, spec, stored.highest)
             documents = events.fold()  # Step 2.
@@ -135,6 +145,8 @@ class Preparer:
             spec, space, events, heads, preparation, languages, refused, request.batch
         )
         batch.tries = Tries(self._pool, request)
+        batch.completion, batch.is_behind = completion, staged.is_behind
+        batch.read_row = self._read_row
         part = TimeSlice(self._results_before(request), SLICE_SECONDS)
         try:
             self._judge(batch, documents, part)  # Steps 3, 4.
@@ -153,6 +165,30 @@ class Preparer:
             versions_beyond=highest.beyond,
         )
 
+    def _whole_events(
+        self,
+        connection: Connection,
+        spec: SourceSpec,
+        staged: StagedEvents,
+        frame: pl.DataFrame,
+    ) -> tuple[JudgedEvents, Completion]:
+        """The events, with what they leave out since it did not change."""
+        own_first = spec.own_first
+        events = JudgedEvents(frame, staged.topic_ids, own_first=own_first)
+        if self._read_row is None or not spec.keeps_columns:
+            return events, Completion()
+        completion = complete(
+            connection,
+            events,
+            spec,
+            self._read_row,
+            is_behind=staged.is_behind,
+        )
+        if completion.values:
+            frame = with_values(frame, completion.values)
+            events = JudgedEvents(frame, staged.topic_ids, own_first=own_first)
+        return events, completion
+
     # ── steps 3, 4 ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _judge(self, batch: BatchState, documents: Documents, part: TimeSlice) -> None:
@@ -165,6 +201,7 @@ class Preparer:
             failed = refuse_outranked(batch.events, documents, batch.heads, batch.spec)
             for document_id in failed:
                 del documents[document_id]
+            failed |= refuse_incomplete(batch, documents)
             candidates = candidates_of(batch, documents)
             tries = batch.tries
             if tries is not None and tries.is_careful:
@@ -237,10 +274,15 @@ class Preparer:
                         part.check()
 
     def _received(self, batch: BatchState, row: int) -> RawDocument:
+        content_type = batch.events.value("content_type", row)
         names = ("key", "value", "headers", "content_sha256")
-        record = (batch.events.value(name, row) for name in names)
-        content = self._content_of(batch.spec, *record)
-        return RawDocument(content, batch.events.value("content_type", row))
+        key, value, headers, digest = (batch.events.value(name, row) for name in names)
+        known = batch.completion.known.get(row)
+        if known is None or self._read_row is None:
+            content = self._content_of(batch.spec, key, value, headers, digest)
+        else:
+            content = self._read_row(batch.spec, key, value, headers, known).content
+        return RawDocument(content or "", content_type)
 
     def _continue_later(
         self, request: PrepareRequest, part: TimeSlice, documents: int

@@ -71,6 +71,8 @@ def write_changes(transaction: PublishTransaction) -> Counts:
     in_vain: int = transaction.fetch_one(scalar_row, "count_deletes_without_document")
     transaction.execute("close_heads")
     documents_written = transaction.execute("open_documents")
+    transaction.execute("keep_columns")
+    transaction.execute("keep_deleted_columns")
     transaction.execute("note_languages")
     documents_written += transaction.execute("open_renewed")
     transaction.execute("open_ended")

@@ -7,9 +7,9 @@ missing; of any other a record without it becomes a dead letter that names the p
 from dataclasses import dataclass
 from typing import Literal
 
-Format = Literal["native", "text", "json"]
+Format = Literal["native", "text", "json", "debezium"]
 # Formats that need to be told which of their fields is the content.
-MAPPED_FORMATS = frozenset({"json"})
+MAPPED_FORMATS = frozenset({"json", "debezium"})
 HEADER = "header:"  # before a header's name
 OPTIONAL = "?"  # behind a path that may be missing
 EVERY_OTHER = "*"  # as metadata: every field that no other path names
@@ -42,3 +42,18 @@ class MappingSpec:
 
 
 NO_MAPPING = MappingSpec()
+
+
+DebeziumVersion = Literal["auto", "lsn", "ts_us", "ts_ms", "binlog", "record"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DebeziumSpec:
+    """How changes of rows are read."""
+
+    # Of a row: "auto" is the position in the database's log where the connector writes one, else the time.
+    version: DebeziumVersion = "auto"
+    # What the connector writes for a large column that did not change (`unavailable.value.placeholder`).
+    unavailable: str = "__debezium_unavailable_value"
+    # A table that was truncated: the source stops and asks, or the records of it are ignored.
+    truncate: Literal["stop", "ignore"] = "stop"

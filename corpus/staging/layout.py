@@ -128,6 +128,10 @@ STAGED_EVENTS: Columns = (
     _RAW_SHA256,
     *_REASON,
     *_ORIGINAL,
+    # Columns of the record's row that did not change and are not in it: what the event says of its document is not
+    # known without them (`corpus.prepare.unchanged`). Null: it says all.
+    Column("unavailable", ColumnType.TEXTS, is_added=True),
+    Column("previous_id", ColumnType.TEXT, is_added=True),  # document that it was
 )
 
 # The events of a prepared batch. Outcomes: "event" (the publishing transaction decides), "superseded", "unchanged",
@@ -182,6 +186,10 @@ DOCUMENTS: Columns = (
     Column("language", ColumnType.TEXT, is_added=True),
     Column("language_from", ColumnType.TEXT, is_added=True),
     Column("language_note", ColumnType.TEXT, is_added=True),
+    # JSON: columns of the row that a later change may leave out; null: the source has none.
+    Column("kept_columns", ColumnType.TEXT, is_added=True),
+    # `document_key` of the head that columns were taken from, 0: there was none; null: none were taken.
+    Column("taken_from", ColumnType.INT8, is_added=True),
 )
 
 # The chunks of a prepared batch's documents, one row per occurrence in a document.

@@ -25,7 +25,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from corpus.batch import BatchRef
-from corpus.disclosure.error_text import public_text
 from corpus.errors import DependencyError
 from corpus.log_limit import LogLimit
 from corpus.retry import NoLongerNeededError, until_answered, until_answered_in_thread
@@ -35,13 +34,13 @@ from ingest.consume.partition_state import MicroBatch, PartitionReader
 from ingest.consume.poller import Poller
 from ingest.consume.positions import Positions, WantedPositions
 from ingest.consume.progress import NO_ROW, Standing, is_on_its_way
-from ingest.consume.services import range_of
+from ingest.consume.services import range_of, why_not_staged
 from ingest.consume.silence import Silent
 from ingest.consume.staging_span import StagingSpan, without_span
 from ingest.consume.unreadable import why_unreadable
 from ingest.kafka import PartitionKey
 from ingest.source_state import SourceState
-from ingest.stage import Store, stage
+from ingest.stage import SourceStoppedError, Store, stage
 
 logger = logging.getLogger(__name__)
 logger.addFilter(LogLimit())
@@ -303,13 +302,11 @@ class SourceConsumer:
         except NoLongerNeededError:
             return
         except Exception as mistake:  # a mistake of ours: this source stops with its reason, the others continue
-            logger.exception(
-                "staging failed", extra={"action": "halt", "source": source}
-            )
-            reason = (
-                f"{key}: offsets {batch.first_offset} to {batch.next_offset - 1} could not be staged: "
-                f"{public_text(mistake)}"
-            )
+            if not isinstance(mistake, SourceStoppedError):
+                logger.exception(
+                    "staging failed", extra={"action": "halt", "source": source}
+                )
+            reason = why_not_staged(key, batch, mistake)
             await self.halt(source, reader.epoch, reason)
             return
         self._poller.call_soon(lambda: self._poller.confirm(key, reader, batch))
@@ -324,9 +321,8 @@ class SourceConsumer:
             return reader.generation != batch.generation
 
         async def attempt_staging() -> BatchRef:
-            return await self._loop.run_in_executor(
-                self._stagers, stage, batch.records, spec, offsets, self._store
-            )
+            work = (batch.records, spec, offsets, self._store, batch.before)
+            return await self._loop.run_in_executor(self._stagers, stage, *work)
 
         context = {"source": spec.source}
         reference = await until_answered(

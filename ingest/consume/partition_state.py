@@ -124,6 +124,7 @@ class MicroBatch:
     first_offset: int  # inclusive
     next_offset: int  # exclusive; offsets that Kafka left out are inside the range
     generation: int  # of the reader
+    before: KafkaRecord | None = None  # the record before them, where it is known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,9 +155,9 @@ class PartitionReader:
     buffered_bytes: int = 0
     oldest_at: float = 0.0  # monotonic seconds, when the oldest buffered record came
     in_flight: MicroBatch | None = None
+    taken: KafkaRecord | None = None  # the last record, where the next one may need it
     outstanding: deque[HandedOver] = field(default_factory=deque[HandedOver])
-    # Both in monotonic seconds, for `ingest.consume.sharing`: since when the reader buffers nothing, so that the other
-    # readers of its partition can continue; and since when it keeps one of them from continuing.
+    # Both in monotonic seconds, see `ingest.consume.sharing`: since when it buffers nothing, and keeps others waiting.
     suspended_at: float | None = None
     blocking_since: float | None = None
 
@@ -257,11 +258,12 @@ class PartitionReader:
             first_offset=self.batch_offset,
             next_offset=records[-1].offset + 1,
             generation=self.generation,
+            before=self.taken,
         )
+        self.taken = records[-1] if self.spec.keeps_columns else None
         self.buffered_bytes -= size
         self.oldest_at = now
-        self.batch_offset = batch.next_offset
-        self.in_flight = batch
+        self.batch_offset, self.in_flight = batch.next_offset, batch
         return batch
 
     def confirm(self, batch: MicroBatch) -> bool:

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
+from corpus.disclosure.error_text import public_text
 from ingest.consume.partition_state import MicroBatch, PartitionReader
 from ingest.consume.positions import WantedPositions
 from ingest.kafka import PartitionKey
-from ingest.stage import OffsetRange
+from ingest.stage import OffsetRange, SourceStoppedError
 
 # Runs a coroutine on the event loop; called from the polling thread.
 Start = Callable[[Coroutine[Any, Any, None]], None]
@@ -48,3 +49,11 @@ def range_of(
         epoch=reader.epoch,
         traceparent=traceparent,
     )
+
+
+def why_not_staged(key: PartitionKey, batch: MicroBatch, error: Exception) -> str:
+    """Why a source halts with a micro-batch: a person has to decide, or it is a mistake of ours."""
+    if isinstance(error, SourceStoppedError):
+        return str(error)
+    last = batch.next_offset - 1
+    return f"{key}: offsets {batch.first_offset} to {last} could not be staged: {public_text(error)}"

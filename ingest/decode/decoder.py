@@ -17,6 +17,7 @@ from ingest.dead_letters.first_position import (
     without_redrive,
 )
 from ingest.decode import fields, times
+from ingest.decode.debezium import decode_debezium
 from ingest.decode.fields import FieldError
 from ingest.decode.inflate import inflated
 from ingest.decode.json_fields import decode_json
@@ -38,6 +39,7 @@ FORMATS: dict[str, Format] = {
     "native": decode_native,
     "text": decode_text,
     "json": decode_json,
+    "debezium": decode_debezium,
 }
 
 

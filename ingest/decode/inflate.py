@@ -4,6 +4,8 @@ import sys
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from corpus.dead_letter import DeadLetterReason
 from ingest.decode.fields import FieldError, invalid
@@ -64,38 +66,35 @@ def _encodings_of(record: KafkaRecord) -> list[str]:
     return encodings
 
 
-def _gunzip(value: bytes, max_bytes: int) -> bytes:
-    """Of one member or several, which gzip joins."""
+def _joined(value: bytes, max_bytes: int, begin: Callable[[], Any]) -> bytes:
+    """What was compressed, in one part or several.
+
+    Args:
+        value: the compressed bytes.
+        max_bytes: that they may become.
+        begin: makes a decompressor of one part.
+    """
     parts: list[bytes] = []
-    size = 0
+    left = max_bytes
     while value or not parts:
-        member = zlib.decompressobj(_GZIP_WINDOW)
-        part = member.decompress(value, max_bytes - size + 1)
-        size += len(part)
-        if size > max_bytes:
+        part = begin()
+        inflated_part: bytes = part.decompress(value, left + 1)
+        left -= len(inflated_part)
+        if left < 0:
             raise _too_large(max_bytes)
-        if not member.eof:
+        if not part.eof:
             raise EOFError
-        parts.append(part)
-        value = member.unused_data.lstrip(b"\0")
+        parts.append(inflated_part)
+        value = part.unused_data
     return b"".join(parts)
+
+
+def _gunzip(value: bytes, max_bytes: int) -> bytes:
+    return _joined(value, max_bytes, partial(zlib.decompressobj, _GZIP_WINDOW))
 
 
 def _unzstd(value: bytes, max_bytes: int) -> bytes:
-    """Of one frame or several."""
-    parts: list[bytes] = []
-    size = 0
-    while value or not parts:
-        frame = zstd.ZstdDecompressor()
-        part = frame.decompress(value, max_bytes - size + 1)
-        size += len(part)
-        if size > max_bytes:
-            raise _too_large(max_bytes)
-        if not frame.eof:
-            raise EOFError
-        parts.append(part)
-        value = frame.unused_data
-    return b"".join(parts)
+    return _joined(value, max_bytes, zstd.ZstdDecompressor)
 
 
 def _too_large(max_bytes: int) -> FieldError:

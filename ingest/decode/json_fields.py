@@ -32,14 +32,26 @@ def decode_json(record: KafkaRecord, spec: SourceSpec) -> Decoded:
 
 
 def mapped_event(
-    value: dict[str, Any], mapping: Mapping, record: KafkaRecord, spec: SourceSpec
+    value: dict[str, Any],
+    mapping: Mapping,
+    record: KafkaRecord,
+    spec: SourceSpec,
+    *,
+    document_id: str | None = None,
 ) -> Decoded:
     """The event of an object, whichever format it was read from.
+
+    Args:
+        value: the object.
+        mapping: of the source.
+        record: of the object.
+        spec: of the source.
+        document_id: where the format knows it; None: by the mapping, else by the key.
 
     Raises:
         FieldError: it has no usable id; anything else that is wrong makes an Undecodable that names the document.
     """
-    event = mappings.begin_event(mapping, value, record)
+    event = mappings.begin_event(mapping, value, record, document_id)
     document_id = document_id_of(event, record, spec)
     try:
         mappings.fill_event(event, mapping, value, record)

@@ -69,6 +69,17 @@ def load_object(text: str, unrepeated: Collection[str]) -> dict[str, Any]:
     return cast("dict[str, Any]", value)
 
 
+def json_bytes_of_text(value: bytes) -> bytes:
+    """The JSON inside a JSON text; the value as it is where it is none."""
+    try:
+        inner = json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+    if not isinstance(inner, str):
+        return value
+    return inner.encode("utf-8", "surrogatepass")
+
+
 def _load(text: str, hook: Callable[[_Pairs], Any] | None) -> Any:
     try:
         return json.loads(text, object_pairs_hook=hook, parse_constant=_refuse_constant)

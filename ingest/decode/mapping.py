@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, cast
 
 from corpus.specs.formats import EVERY_OTHER, HEADER, OPTIONAL, MappingSpec
 from ingest.decode import times
+from ingest.decode.fields import FieldError
 from ingest.decode.paths import (
     Compiled,
     Reader,
@@ -46,6 +47,8 @@ class Mapping(NamedTuple):
     deleted_when: tuple[Condition, ...]
     # Fields of the value that may not be there twice: parsers differ on which one counts.
     unrepeated: tuple[str, ...]
+    # Fields of the value that any path begins with; None: all of them.
+    reads: frozenset[str] | None
 
     @property
     def names_id(self) -> bool:
@@ -71,17 +74,22 @@ def compiled(spec: MappingSpec) -> Mapping:
         used=_used(named) if EVERY_OTHER in spec.metadata else None,
         deleted_when=tuple(Condition(path.read, wanted) for wanted, path in conditions),
         unrepeated=_unrepeated(paths),
+        reads=None if EVERY_OTHER in spec.metadata else _used(named),
     )
 
 
-def begin_event(mapping: Mapping, value: Any, record: KafkaRecord) -> ReceivedFields:
+def begin_event(
+    mapping: Mapping, value: Any, record: KafkaRecord, document_id: str | None = None
+) -> ReceivedFields:
     """The id, and whether the record deletes its document.
 
     Raises:
         FieldError: the path of the id is missing.
     """
     event = ReceivedFields()
-    if mapping.names_id:
+    if document_id is not None:
+        event.id = document_id
+    elif mapping.names_id:
         event.id = plain(mapping.first[0][1](value, record))
     if _is_deleted(mapping, value, record):
         event.op = "delete"
@@ -89,7 +97,10 @@ def begin_event(mapping: Mapping, value: Any, record: KafkaRecord) -> ReceivedFi
 
 
 def fill_event(
-    event: ReceivedFields, mapping: Mapping, value: Any, record: KafkaRecord
+    event: ReceivedFields,
+    mapping: Mapping,
+    value: Any,
+    record: KafkaRecord,
 ) -> None:
     """Read the other fields; of a delete only its version.
 
@@ -107,6 +118,25 @@ def fill_event(
         _settle(event)
     if mapping.metadata or mapping.used is not None:
         event.metadata = _all_metadata(mapping, value, record)
+
+
+def version_in(
+    spec: MappingSpec, value: Any, record: KafkaRecord, *, is_optional: bool
+) -> Any:
+    """The version by its path alone; None: it may be missing, and is.
+
+    Raises:
+        FieldError: the path is missing.
+    """
+    for name, read in compiled(spec).first:
+        if name != "version":
+            continue
+        try:
+            return _version(read(value, record))
+        except FieldError:
+            if not is_optional:
+                raise
+    return None
 
 
 def fill_from_headers(
@@ -220,9 +250,10 @@ def _field(spec: MappingSpec, name: str) -> Compiled | None:
     path: str | None = getattr(spec, name)
     if path is None:
         return None
-    compile_field = compile_text if name in _TEXTS else compile_path
     try:
-        return compile_field(name, path)
+        if name in _TEXTS:
+            return compile_text(name, path)
+        return compile_path(name, path)
     except ValueError as error:
         raise ValueError(f"{name} = {error}") from None
 

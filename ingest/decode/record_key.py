@@ -3,6 +3,7 @@
 import json
 from functools import lru_cache
 from typing import Any, cast
+from urllib.parse import quote
 
 from corpus.source import SourceSpec
 from corpus.specs.formats import MAPPED_FORMATS
@@ -45,11 +46,50 @@ def key_as_id(key: bytes | None, spec: SourceSpec) -> str:
     return fields.key_as_id(key)
 
 
-def _id_of_object(fields_of_key: dict[str, Any], key: bytes, spec: SourceSpec) -> str:
-    path = spec.mapping.id
-    if path is None or spec.format not in MAPPED_FORMATS:
-        return fields.key_as_id(key)
-    return fields.document_id(_reader(path)(fields_of_key, _NO_RECORD))
+def key_fields(key: bytes | None) -> dict[str, Any] | None:
+    """The fields of a key that is an object; None where it is none."""
+    written = _written_by_converter(key or b"")
+    return cast("dict[str, Any]", written) if isinstance(written, dict) else None
+
+
+def id_of_fields(
+    value: dict[str, Any], spec: SourceSpec, record: KafkaRecord | None = None
+) -> str:
+    """The id that the mapping's path finds in the fields of a key or a row.
+
+    Raises:
+        FieldError: the path is missing, or what it finds is no id.
+    """
+    read = _reader(spec.mapping.id or "")
+    return fields.document_id(read(value, record or _NO_RECORD))
+
+
+def _id_of_object(value: dict[str, Any], key: bytes, spec: SourceSpec) -> str:
+    if spec.format in MAPPED_FORMATS and spec.mapping.id is not None:
+        return id_of_fields(value, spec)
+    if spec.format == "debezium":
+        return _id_of_columns(value)
+    return fields.key_as_id(key)
+
+
+def _id_of_columns(columns: dict[str, Any]) -> str:
+    """The columns of a primary key: the only one's value, or all values joined by `/`."""
+    values = [_column_text(each) for each in columns.values()]
+    if len(values) == 1:
+        return fields.document_id(values[0])
+    return fields.document_id("/".join(quote(str(each), safe="") for each in values))
+
+
+def _column_text(value: Any) -> Any:
+    """A column of a key. MongoDB's is JSON inside a text: `{"$oid": "5f.."}`, or a text in quotes."""
+    if isinstance(value, str) and value.startswith(('{"', '"')):
+        written = _written_by_converter(value.encode())
+        value = value if written is None else written
+    while isinstance(value, dict) and len(value) == 1:
+        [value] = cast("dict[str, Any]", value).values()
+    if isinstance(value, dict | list) or value is None or value is True:
+        raise fields.invalid("a column of the key", value, "text or a whole number")
+    return value
 
 
 @lru_cache(maxsize=1_024)

@@ -2,11 +2,18 @@
 
 import base64
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from corpus.errors import ConfigurationError
+from corpus.prepare.columns import ReadRow
 from corpus.source import SourceSpec
+from ingest.decode.debezium import decode_debezium, large_columns
 from ingest.decode.decoder import decode
-from ingest.event import ChangeEvent, KafkaRecord
+from ingest.decode.fields import FieldError
+from ingest.decode.inflate import inflated
+from ingest.decode.staged_values import event_values
+from ingest.event import ChangeEvent, KafkaRecord, Undecodable
 
 
 def content_of(
@@ -29,7 +36,53 @@ def content_of(
         ConfigurationError: the record has another content now, because the source's format was changed since it was
             staged. The batch ends, and the consumer reads its records again.
     """
-    record = KafkaRecord(
+    decoded = decode(_record(key, value, headers), spec)
+    if not isinstance(decoded, ChangeEvent):
+        raise _is_changed(spec)
+    if decoded.content is None or decoded.content_sha256 != content_sha256:
+        raise _is_changed(spec)
+    return decoded.content
+
+
+def read_row(
+    spec: SourceSpec,
+    key: bytes | None,
+    value: bytes,
+    headers: str,
+    known: Mapping[str, Any],
+) -> ReadRow:
+    """What a record of a table says, with columns that are known of its row.
+
+    Args:
+        spec: the source as it is configured now; its format is `debezium`.
+        key: of the record.
+        value: of the record.
+        headers: JSON list of [name, base64 of the value or null]; empty for no headers.
+        known: values of columns that the record leaves out, by name.
+    """
+    record = _record(key, value, headers)
+    try:
+        record = inflated(record, spec.pipeline.max_document_bytes)
+        decoded = decode_debezium(record, spec, known)
+        columns = large_columns(record, spec, known)
+    except FieldError as error:
+        refused = Undecodable(reason=error.reason, detail=error.detail)
+        return ReadRow(values=event_values(refused), content=None, columns={})
+    values = event_values(decoded)
+    content: str | None = None
+    if isinstance(decoded, ChangeEvent):
+        content = decoded.content
+        # Of the record as it was staged, which knows its place in the log.
+        values = {name: values[name] for name in values if name not in _OF_RECORD}
+    return ReadRow(values=values, content=content, columns=columns)
+
+
+# What is not read again from a record that has lost its place.
+_OF_RECORD = frozenset({"version", "unavailable", "previous_id"})
+
+
+def _record(key: bytes | None, value: bytes, headers: str) -> KafkaRecord:
+    return KafkaRecord(
         topic="",
         partition=0,
         offset=0,
@@ -38,12 +91,6 @@ def content_of(
         value=value,
         headers=_headers(headers),
     )
-    decoded = decode(record, spec)
-    if not isinstance(decoded, ChangeEvent):
-        raise _is_changed(spec)
-    if decoded.content is None or decoded.content_sha256 != content_sha256:
-        raise _is_changed(spec)
-    return decoded.content
 
 
 def _is_changed(spec: SourceSpec) -> ConfigurationError:

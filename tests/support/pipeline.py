@@ -41,7 +41,7 @@ from corpus.source import FreshnessSpec, SourceSpec
 from corpus.sql import query
 from corpus.staging.sealing import Sealing
 from corpus.staging.store import StagingStore
-from ingest.decode.staged_content import content_of
+from ingest.decode.staged_content import content_of, read_row
 from ingest.event import KafkaRecord
 from ingest.stage import OffsetRange, stage
 from tests.support.fakes import HashEmbedder
@@ -117,6 +117,7 @@ class Pipeline:
             cleaner=self.cleaner,
             spaces=SpaceRegistry(),
             content_of=content_of,
+            read_row=read_row,
         )
         self.embed_step = EmbedStep(
             store=self.store, pool=self.pool, embedder_of=self.embedder.with_fingerprint, shard=64
@@ -125,6 +126,7 @@ class Pipeline:
         self.topic_id = "topic-id"
         self.next_offset: dict[int, int] = {}
         self._numbers = itertools.count(1)
+        self._last: KafkaRecord | None = None  # that was staged
         self.configure()
 
     def __enter__(self) -> "Pipeline":
@@ -232,7 +234,8 @@ class Pipeline:
             first_offset=records[0].offset if first_offset is None else first_offset,
             next_offset=records[-1].offset + 1 if next_offset is None else next_offset,
         )
-        return stage(records, self.spec, offsets, self.store)
+        before, self._last = self._last, records[-1]
+        return stage(records, self.spec, offsets, self.store, before)
 
     def prepare(self, refs: Sequence[BatchRef], number: int) -> PreparedBatch:
         """The prepare step."""

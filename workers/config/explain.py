@@ -5,13 +5,13 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from workers.config.mapping_table import MappingTable
+from workers.config.audit_table import AuditTable
+from workers.config.mapping_table import DebeziumTable, MappingTable
 from workers.config.retention_table import RetentionTable
 from workers.config.space_table import SpaceTable
 from workers.config.subscriber_table import SubscriberTable
 from workers.config.table import Table
 from workers.config.tables import (
-    AuditTable,
     ConfigFile,
     FreshnessTable,
     LimitsTable,
@@ -27,6 +27,7 @@ _TABLES: dict[str, type[Table]] = {
     "": ConfigFile,
     "source.*": SourceTable,
     "source.*.mapping": MappingTable,
+    "source.*.debezium": DebeziumTable,
     "source.*.pipeline": PreparationTable,
     "source.*.limits": LimitsTable,
     "source.*.freshness": FreshnessTable,

@@ -1,13 +1,21 @@
-"""[source.NAME.mapping] as a person writes it: which fields of a record are those of a document."""
+"""[source.NAME.mapping], and the tables of single formats: how records are read."""
 
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from corpus.specs.formats import EVERY_OTHER, HEADER, MAPPED_FORMATS, MappingSpec
+from corpus.specs.formats import (
+    EVERY_OTHER,
+    HEADER,
+    MAPPED_FORMATS,
+    DebeziumSpec,
+    DebeziumVersion,
+    MappingSpec,
+)
 from workers.config.table import Table
 
 _MAPPING = MappingSpec()
+_DEBEZIUM: Any = DebeziumSpec()
 _MAX_PATH = 2_000  # characters
 _MAX_PATHS = 200
 
@@ -131,6 +139,28 @@ class MappingTable(Table):
         metadata = tuple(fields.pop("metadata"))
         deleted_when = tuple(fields.pop("deleted_when"))
         return MappingSpec(metadata=metadata, deleted_when=deleted_when, **fields)
+
+
+class DebeziumTable(Table):
+    """[source.NAME.debezium]: changes of a table's rows."""
+
+    version: DebeziumVersion = Field(
+        default=_DEBEZIUM.version,
+        description="auto: the position in the database's log (lsn, binlog), else the time; or one of them; "
+        "record: the record's time and offset.",
+    )
+    unavailable: Annotated[str, Field(min_length=8, max_length=200)] = Field(
+        default=_DEBEZIUM.unavailable,
+        description="What the connector writes for a large column that did not change.",
+    )
+    truncate: Literal["stop", "ignore"] = Field(
+        default=_DEBEZIUM.truncate,
+        description="A table was truncated: the source stops and asks, or the record is ignored.",
+    )
+
+    def spec(self) -> DebeziumSpec:
+        """As the workers read it."""
+        return DebeziumSpec(**self.model_dump())
 
 
 def check_mapping(format_name: str, mapping: MappingSpec) -> None:

@@ -12,7 +12,6 @@ from corpus.deliver.subscription import SubscriberSpec
 from corpus.embed.spec import SpaceChoice
 from corpus.preparation import PreparationSpec
 from corpus.source import (
-    AuditSpec,
     BatchLimits,
     FreshnessSpec,
     SourceSpec,
@@ -21,7 +20,8 @@ from corpus.source import (
 from corpus.specs.formats import Format
 from corpus.versions.scale import VersionScale
 from workers.config import rules, space_table, team_rules
-from workers.config.mapping_table import MappingTable, check_mapping
+from workers.config.audit_table import AuditTable
+from workers.config.mapping_table import DebeziumTable, MappingTable, check_mapping
 from workers.config.retention_table import RetentionTable
 from workers.config.space_table import SpaceTable
 from workers.config.subscriber_table import SubscriberTable
@@ -43,7 +43,6 @@ from workers.config.values import (
 _PREPARATION: Any = PreparationSpec()
 _LIMITS: Any = BatchLimits()
 _FRESHNESS: Any = FreshnessSpec()
-_AUDIT: Any = AuditSpec()
 _SOURCE: Any = SourceSpec(source="source", topics=("topic",))
 
 
@@ -216,32 +215,6 @@ class FreshnessTable(Table):
         )
 
 
-class AuditTable(Table):
-    """[source.NAME.audit]: whether the corpus equals the source's records, by schedule; and the access log."""
-
-    every: Seconds | None = Field(
-        default=_AUDIT.every_seconds,
-        description="How often; what is left out is audited when a person asks.",
-    )
-    sample: Annotated[int, Field(ge=0, le=1_000_000_000, strict=True)] = Field(
-        default=_AUDIT.sample,
-        description="Documents of each audit; 0: all of them, and every record.",
-    )
-    rate: Annotated[int, Field(ge=0, le=1_000_000_000, strict=True)] = Field(
-        default=_AUDIT.rate,
-        description="Records or documents per second; 0: no limit.",
-    )
-    queries: Literal["hash", "text"] = Field(
-        default=_AUDIT.queries,
-        description="What `freshet audit log` keeps of the queries to this source: their SHA-256, or their text.",
-    )
-
-    def spec(self) -> AuditSpec:
-        """As the workers read it."""
-        fields = self.model_dump()
-        return AuditSpec(every_seconds=fields.pop("every"), **fields)
-
-
 class SourceTable(Table):
     """[source.NAME]: where documents come from."""
 
@@ -254,7 +227,7 @@ class SourceTable(Table):
     format: Format = Field(
         default=_SOURCE.format,
         description="native: JSON events; text: the value is the document, the rest is in headers; "
-        "json: any JSON, by the mapping.",
+        "json: any JSON, by the mapping; debezium: rows of a table, by the mapping.",
     )
     key_format: Literal["auto", "text"] = Field(
         default=_SOURCE.key_format,
@@ -280,7 +253,7 @@ class SourceTable(Table):
     )
     version_rule: VersionRule = Field(
         default=_SOURCE.version_rule,
-        description="Where a document's version comes from; a wrong choice loses data.",
+        description="Where a document's version comes from; a wrong choice loses data. Format debezium: own.",
     )
     version_scale: VersionScale = Field(
         default=_SOURCE.version_scale,
@@ -305,6 +278,7 @@ class SourceTable(Table):
         "an empty list: nobody.",
     )
     mapping: MappingTable = MappingTable()
+    debezium: DebeziumTable = DebeziumTable()
     pipeline: PreparationTable = PreparationTable()
     limits: LimitsTable = LimitsTable()
     freshness: FreshnessTable = FreshnessTable()
@@ -336,6 +310,9 @@ class SourceTable(Table):
         """As the workers read it."""
         groups = self.default_acl
         written = {field: getattr(self, field) for field in _AS_WRITTEN}
+        if self.format == "debezium" and "version_rule" not in self.model_fields_set:
+            # Rows of a snapshot may have no position: whatever the log says of them is newer.
+            written["version_rule"] = VersionRule.OWN
         parts = {field: getattr(self, field).spec() for field in _PARTS}
         return SourceSpec(
             source=name,

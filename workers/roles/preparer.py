@@ -7,7 +7,7 @@ from corpus.database import open_pool
 from corpus.embed.spaces import SpaceRegistry
 from corpus.prepare import divide
 from corpus.prepare.preparer import Preparer
-from ingest.decode.staged_content import content_of
+from ingest.decode.staged_content import content_of, read_row
 from workers.config.settings import Settings
 from workers.roles import auditing, metrics
 from workers.roles.figures import PoolFigures, background
@@ -40,6 +40,7 @@ async def run(settings: Settings) -> None:
             cleaner=cleaner,
             spaces=SpaceRegistry(),
             content_of=content_of,
+            read_row=read_row,
         )
         audit = auditing.steps(
             settings.kafka_bootstrap, settings.kafka_properties, pool, cleaner

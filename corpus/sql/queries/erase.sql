@@ -60,10 +60,12 @@ SELECT count(*) AS removed, count(*) FILTER (WHERE is_visible) AS visible, (
 FROM gone;
 
 -- name: erase_documents
--- Remove every version of the documents, tombstones included.
+-- Remove every version of the documents, tombstones included, and the columns that were kept of them.
 WITH gone AS (
     DELETE FROM freshet.document WHERE source = %(source)s AND document_id = ANY(%(document_ids)s::text[])
     RETURNING visible_to IS NULL AS is_visible
+), columns AS (
+    DELETE FROM freshet.kept_columns WHERE source = %(source)s AND document_id = ANY(%(document_ids)s::text[])
 )
 SELECT count(*) AS removed, count(*) FILTER (WHERE is_visible) AS visible FROM gone;
 
@@ -192,8 +194,13 @@ SELECT (SELECT count(*) FROM sources) + (SELECT count(*) FROM reports) + (SELECT
 
 -- name: erasure_remains
 -- What is still there of erased documents, by the way that would show it.
-SELECT 'documents' AS way, count(*) AS found FROM freshet.document
- WHERE source = %(source)s AND document_id = ANY(%(document_ids)s::text[])
+SELECT 'documents' AS way, (
+    SELECT count(*) FROM freshet.document
+     WHERE source = %(source)s AND document_id = ANY(%(document_ids)s::text[])
+) + (
+    SELECT count(*) FROM freshet.kept_columns
+     WHERE source = %(source)s AND document_id = ANY(%(document_ids)s::text[])
+) AS found
 UNION ALL
 SELECT 'lineage', count(*) FROM freshet.chunk
  WHERE source = %(source)s AND document_id = ANY(%(document_ids)s::text[])

@@ -61,6 +61,11 @@ SELECT document_id, document_key, version, visible_to IS NULL AS visible,
 FROM freshet.document d
 WHERE source = %(source)s AND is_head AND document_id = ANY(%(document_ids)s::text[]);
 
+-- name: kept_columns_of
+-- The large columns of some documents, as their newest version had them.
+SELECT document_id, columns FROM freshet.kept_columns
+WHERE source = %(source)s AND document_id = ANY(%(document_ids)s::text[]);
+
 -- name: embedded_texts
 -- The texts among these that have a vector in the space: in the embedding store, or in a chunk, also a closed one.
 SELECT e.text_sha256 FROM freshet.embedding e

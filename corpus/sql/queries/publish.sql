@@ -14,6 +14,7 @@ CREATE TEMP TABLE IF NOT EXISTS incoming_document (
     content_bytes bigint, content_sha256 bytea, stated_language text, cleaned_sha256 bytea, raw_sha256 bytea,
     received_characters bigint, kept_characters bigint, dropped text, tokens bigint, unknown_tokens bigint,
     unknown_characters bigint, language text, language_from text, language_note text,
+    kept_columns text, taken_from bigint,
     -- The judgement; see `decide` and `reindex_chunks`.
     decision text, new_version bigint, head_key bigint, says_the_same boolean, is_reindexed boolean,
     access_id integer, is_regranted boolean, acl_stands boolean
@@ -63,7 +64,7 @@ COPY incoming_document (document_id, topic, partition, record_offset, record_at,
     is_again,
     uri, title, content_type, metadata, acl, event_at, expires_at, content_bytes, content_sha256, stated_language,
     cleaned_sha256, raw_sha256, received_characters, kept_characters, dropped, tokens, unknown_tokens,
-    unknown_characters, language, language_from, language_note)
+    unknown_characters, language, language_from, language_note, kept_columns, taken_from)
 FROM STDIN (FORMAT BINARY);
 
 -- name: copy_chunks
@@ -231,12 +232,13 @@ ANALYZE incoming_document;
 
 -- name: stale_preparation
 -- Documents whose preparation used a row of the corpus that has changed since. After a restore, a key may be that of
--- another row, so that the row is compared, too.
+-- another row, so that the row is compared, too. Columns that an event left out are those of the head it was read with.
 SELECT count(*) AS documents, min(i.document_id) AS example FROM incoming_document i
 LEFT JOIN freshet.document h ON h.document_key = i.reuse_key AND h.is_head AND h.visible_to IS NULL
     AND h.source = %(source)s AND h.document_id = i.document_id AND h.space_id = %(space_id)s
     AND h.cleaned_sha256 = i.cleaned_sha256
-WHERE i.decision = 'upsert' AND (i.cleaned_sha256 IS NULL OR (i.reuse_key IS NOT NULL AND h.document_key IS NULL));
+WHERE i.decision = 'upsert' AND (i.cleaned_sha256 IS NULL OR (i.reuse_key IS NOT NULL AND h.document_key IS NULL))
+   OR i.decision IN ('upsert', 'delete') AND i.taken_from <> coalesce(i.head_key, 0);
 
 -- name: close_chunks
 -- Close the chunks that the new versions do not contain, those that are indexed in another language than theirs, and
@@ -417,6 +419,21 @@ LEFT JOIN (
     GROUP BY k.document_id
 ) p ON p.document_id = i.document_id
 WHERE i.decision = 'upsert';
+
+-- name: keep_columns
+-- The large columns of the versions that the batch opens, in place of those of the version before. Those of a deleted
+-- document stay until it is purged: a document whose key changed is deleted, and comes back under another id.
+INSERT INTO freshet.kept_columns (source, document_id, columns, kept_at, is_deleted)
+SELECT %(source)s, i.document_id, i.kept_columns, %(published_at)s, i.decision <> 'upsert' FROM incoming_document i
+WHERE i.decision IN ('upsert', 'delete', 'tombstone') AND i.kept_columns IS NOT NULL
+ON CONFLICT (source, document_id)
+DO UPDATE SET columns = excluded.columns, kept_at = excluded.kept_at, is_deleted = excluded.is_deleted;
+
+-- name: keep_deleted_columns
+-- From when on the columns of deleted documents may be purged.
+UPDATE freshet.kept_columns k SET is_deleted = true, kept_at = %(published_at)s FROM incoming_document i
+WHERE k.source = %(source)s AND k.document_id = i.document_id AND i.decision IN ('delete', 'tombstone')
+  AND NOT k.is_deleted;
 
 -- name: text_account
 -- What became of the text of the versions that the batch opens: sums, how many documents lost all or much of it, and

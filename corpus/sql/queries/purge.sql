@@ -61,7 +61,9 @@ WITH gone AS (
           WHERE h.source = %(source)s::text AND h.visible_to <= %(history_from)s::timestamptz AND h.is_head
             AND h.kind = 'document' AND h.purged_at IS NULL
           ORDER BY h.visible_to LIMIT %(limit)s::bigint))
-    RETURNING d.document_key
+    RETURNING d.source, d.document_id
+), columns AS (
+    DELETE FROM freshet.kept_columns k USING gone g WHERE k.source = g.source AND k.document_id = g.document_id
 )
 SELECT count(*) AS looked_at, '' AS after, jsonb_build_object('withdrawn', count(*)) AS removed FROM gone;
 
@@ -84,7 +86,7 @@ SELECT count(*) AS looked_at, '' AS after, jsonb_build_object('chunks', count(*)
 
 -- name: purge_versions
 -- A page of document versions that ended before the horizon, in batches of which every active subscriber was notified:
--- a notice lists what its batch changed.
+-- a notice lists what its batch changed. The columns that were kept of a deleted document go with its versions.
 WITH gone AS (
     DELETE FROM freshet.document d
      WHERE d.document_key = ANY(ARRAY(
@@ -92,6 +94,9 @@ WITH gone AS (
           WHERE o.source = %(source)s::text AND o.visible_to <= %(versions_until)s::timestamptz AND NOT o.is_head
           ORDER BY o.visible_to LIMIT %(limit)s::bigint))
     RETURNING d.document_key
+), columns AS (
+    DELETE FROM freshet.kept_columns k
+     WHERE k.source = %(source)s::text AND k.is_deleted AND k.kept_at <= %(versions_until)s::timestamptz
 )
 SELECT count(*) AS looked_at, '' AS after, jsonb_build_object('versions', count(*)) AS removed FROM gone;
 

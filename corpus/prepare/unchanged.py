@@ -1,0 +1,218 @@
+"""Columns that a change leaves out because they did not change: they are those of the newest version before.
+
+A database's log does not hold a large column that an update did not touch. Such an event says only part of its
+document, so before anything else it is completed, in the order of the versions of its document:
+
+1. The newest earlier version has the column: an event of the same batch, or the head, whose large columns are kept with
+   it (`freshet.kept_columns`). A document whose key changed begins with the columns of the one that it was.
+2. The event is read again with them, and from then on it is an event like any other. Where the head has changed when
+   the batch is published, it is prepared again (query `stale_preparation`).
+3. An event without such a version is no document: a placeholder is never text. While batches before it are not yet
+   published, it waits for them; else it is a dead letter.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+from psycopg.rows import class_row
+
+from corpus.database import Connection, fetch_all
+from corpus.dead_letter import DeadLetterReason
+from corpus.prepare.candidates import BatchState, Documents
+from corpus.prepare.columns import Completion, RowReader
+from corpus.prepare.events import JudgedEvents
+from corpus.prepare.fold import FoldableEvent
+from corpus.prepare.heads import Head, heads_of
+from corpus.source import SourceSpec
+
+_ORIGINAL = ("key", "value", "headers")
+# Whether a version is an event's own, where those come first; the version; a head before an event.
+_Rank = tuple[bool, int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _KeptColumns:
+    """A row of the query `kept_columns_of`."""
+
+    document_id: str
+    columns: str
+
+
+def complete(
+    connection: Connection,
+    events: JudgedEvents,
+    spec: SourceSpec,
+    read: RowReader,
+    *,
+    is_behind: bool,
+) -> Completion:
+    """Find the columns that events of the batch leave out, and those that deleted documents had last.
+
+    Args:
+        connection: to PostgreSQL.
+        events: of the batch.
+        spec: of the source.
+        read: reads a record with columns that are known.
+        is_behind: whether batches before this one are not published yet.
+    """
+    completer = _Completer(events, spec, read, is_behind=is_behind)
+    if not completer.documents:
+        return Completion()
+    return completer.run(connection)
+
+
+def with_values(
+    frame: pl.DataFrame, values: Mapping[int, Mapping[str, Any]]
+) -> pl.DataFrame:
+    """The events with other values in some rows."""
+    names = {name for each in values.values() for name in each}
+    columns: list[pl.Series] = []
+    for name in sorted(names & set(frame.columns)):
+        changed = frame[name].to_list()
+        for row, each in values.items():
+            changed[row] = each.get(name)
+        columns.append(pl.Series(name, changed, frame.schema[name]))
+    return frame.with_columns(columns)
+
+
+def refuse_incomplete(batch: BatchState, documents: Documents) -> set[str]:
+    """Take out the documents whose winner is incomplete.
+
+    Returns:
+        Ids of those whose event became a dead letter; they have to be folded without it.
+    """
+    refused: set[str] = set()
+    for document_id, document in list(documents.items()):
+        row = document.winner
+        columns = batch.completion.incomplete.get(-1 if row is None else row)
+        if row is None or columns is None:
+            continue
+        head = batch.heads.get(document_id)
+        if head is not None and batch.is_outranked(head, document):
+            continue
+        del documents[document_id]
+        if batch.is_behind:
+            # Without a text it is stale when it is published, and is prepared again then.
+            batch.add(document_id, document)
+            continue
+        detail = _why_incomplete(columns)
+        batch.events.dead_letter(row, DeadLetterReason.UNAVAILABLE_COLUMN, detail)
+        refused.add(document_id)
+    return refused
+
+
+def _why_incomplete(columns: tuple[str, ...]) -> str:
+    names = ", ".join(columns)
+    return (
+        f"the change leaves out what did not change ({names}), and no earlier version of the document has it; have the "
+        "connector send the whole row (a snapshot of it, or REPLICA IDENTITY FULL)"
+    )
+
+
+class _Completer:
+    """Completes the events of one batch."""
+
+    def __init__(
+        self,
+        events: JudgedEvents,
+        spec: SourceSpec,
+        read: RowReader,
+        *,
+        is_behind: bool,
+    ) -> None:
+        self._events = events
+        self._spec = spec
+        self._read = read
+        self._is_behind = is_behind
+        self._missing = events.unavailable()
+        self._completion = Completion()
+        self._begun: set[tuple[str, _Rank | None]] = set()
+        self._heads: dict[str, Head] = {}
+        self._kept: dict[str, Any] = {}
+        self._by_document: dict[str, list[FoldableEvent]] = {}
+        for event in events.usable():
+            self._by_document.setdefault(event.document_id, []).append(event)
+        self.documents = sorted(filter(self._is_concerned, self._by_document))
+
+    def _is_concerned(self, document_id: str) -> bool:
+        """Whether an event of a document leaves columns out, or the document is deleted after another event."""
+        its_events = self._by_document[document_id]
+        if any(event.row in self._missing for event in its_events):
+            return True
+        return len({event.is_upsert for event in its_events}) > 1
+
+    def run(self, connection: Connection) -> Completion:
+        previous = {each for _, each in self._missing.values() if each is not None}
+        involved = sorted(previous.union(self.documents))
+        self._heads = heads_of(connection, self._spec.source, involved)
+        values = {"source": self._spec.source, "document_ids": involved}
+        factory = class_row(_KeptColumns)
+        kept = fetch_all(connection, factory, "kept_columns_of", values)
+        self._kept = {row.document_id: json.loads(row.columns) for row in kept}
+        for document_id in self.documents:
+            columns = self._columns_at(document_id, None)
+            self._completion.last[document_id] = columns or {}
+        return self._completion
+
+    def _columns_at(
+        self, document_id: str, rank: _Rank | None
+    ) -> Mapping[str, Any] | None:
+        """The columns of the newest version of a document up to a rank, deleted or not; its events are completed."""
+        if (document_id, rank) in self._begun:
+            return None  # of a circle of keys nothing is known
+        self._begun.add((document_id, rank))
+        columns: Mapping[str, Any] | None = None
+        is_deleted = False
+        for at, event in self._in_order(document_id):
+            if rank is not None and at > rank:
+                break
+            if isinstance(event, Head):
+                columns = self._kept.get(document_id)
+                is_deleted = event.content_sha256 is None
+            elif event.is_upsert:
+                columns = self._columns_of(event, at, None if is_deleted else columns)
+                is_deleted = False
+            else:
+                is_deleted = True
+        self._begun.remove((document_id, rank))
+        return columns
+
+    def _in_order(self, document_id: str) -> list[tuple[_Rank, FoldableEvent | Head]]:
+        """Its events with a version, and its head, from the lowest version on; the head before an event of its own."""
+        ranked: list[tuple[_Rank, FoldableEvent | Head]] = []
+        own_first = self._spec.own_first
+        head = self._heads.get(document_id)
+        if head is not None:
+            ranked.append(((own_first and head.ranked.is_own, head.version, 0), head))
+        for event in self._by_document.get(document_id, ()):
+            if event.version is not None:
+                is_own = own_first and event.ranked.is_own
+                ranked.append(((is_own, event.version, 1), event))
+        ranked.sort(key=_rank_of)
+        return ranked
+
+    def _columns_of(
+        self, event: FoldableEvent, at: _Rank, before: Mapping[str, Any] | None
+    ) -> Mapping[str, Any] | None:
+        row = event.row
+        names, previous = self._missing.get(row, ((), None))
+        # What another document had last, only batches before this one can say.
+        if before is None and previous is not None and not self._is_behind:
+            before = self._columns_at(previous, at)
+        known = {name: (before or {}).get(name) for name in names}
+        if None in known.values():
+            self._completion.incomplete[row] = names
+            return None
+        key, value, headers = (self._events.value(name, row) for name in _ORIGINAL)
+        read = self._read(self._spec, key, value, headers, known)
+        if names:
+            self._completion.known[row] = known
+            self._completion.values[row] = read.values
+        return read.columns
+
+
+def _rank_of(ranked: tuple[_Rank, FoldableEvent | Head]) -> _Rank:
+    return ranked[0]

@@ -1,0 +1,90 @@
+"""The version of a row out of what Debezium says of its source: a position in the log of the database, or a time."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+_FILE_NUMBER = re.compile(r"(\d+)$", re.ASCII)
+_POSITION_BITS = 32  # of a place in a binary log file
+_ORDINAL_BITS = 32  # of an operation in a second of MongoDB's log
+_MAX_VERSION = 2**63
+
+Source = Mapping[str, Any]
+
+
+def version_of(choice: str, source: Source) -> int | None:
+    """The version of a change; None where the source does not say it, and the record's counts.
+
+    Args:
+        choice: "auto", or a name of `DebeziumSpec.version`.
+        source: of the change.
+    """
+    read = _VERSIONS.get(choice)
+    version = None if read is None else read(source)
+    if version is None or not 0 <= version < _MAX_VERSION:
+        return None
+    return version
+
+
+def _auto(source: Source) -> int | None:
+    """By what the connector writes. Where it writes a position, a change without one has no version."""
+    for name, read in _POSITIONS:
+        if name in source:
+            return read(source)
+    return _microseconds(source)
+
+
+def _lsn(source: Source) -> int | None:
+    return _number(source.get("lsn"))
+
+
+def _microseconds(source: Source) -> int | None:
+    microseconds = _number(source.get("ts_us"))
+    if microseconds is not None:
+        return microseconds
+    milliseconds = _milliseconds(source)
+    return None if milliseconds is None else milliseconds * 1_000
+
+
+def _milliseconds(source: Source) -> int | None:
+    return _number(source.get("ts_ms"))
+
+
+def _binlog(source: Source) -> int | None:
+    """The number of the file, then the position in it."""
+    number = _FILE_NUMBER.search(str(source.get("file")))
+    position = _number(source.get("pos"))
+    if number is None or position is None or position >= 2**_POSITION_BITS:
+        return None
+    return (int(number[1]) << _POSITION_BITS) + position
+
+
+def _oplog(source: Source) -> int | None:
+    """The second, then the place among its operations."""
+    milliseconds, ordinal = _milliseconds(source), _number(source.get("ord"))
+    if milliseconds is None or ordinal is None:
+        return None
+    return (milliseconds // 1_000 << _ORDINAL_BITS) + ordinal
+
+
+def _number(value: Any) -> int | None:
+    if isinstance(value, str) and value.isdecimal() and value.isascii():
+        return int(value[:20])
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value
+
+
+# What only one kind of connector writes.
+_POSITIONS: tuple[tuple[str, Callable[[Source], int | None]], ...] = (
+    ("lsn", _lsn),
+    ("file", _binlog),
+    ("ord", _oplog),
+)
+_VERSIONS: dict[str, Callable[[Source], int | None]] = {
+    "auto": _auto,
+    "lsn": _lsn,
+    "ts_us": _microseconds,
+    "ts_ms": _milliseconds,
+    "binlog": _binlog,
+}

@@ -1,0 +1,61 @@
+"""Debezium's placeholder for a column that did not change, in the types that it has.
+
+A text is the placeholder itself; bytes are its Base64; an array has it as its only member, and an array of numbers has
+its bytes. It is recognised wherever a value is nothing but it.
+"""
+
+import base64
+from functools import lru_cache
+from typing import Any, NamedTuple, cast
+
+
+class _Forms(NamedTuple):
+    text: str
+    encoded: str  # of a column of bytes
+    numbers: list[int]
+    beginnings: tuple[bytes, ...]  # of them, in a record
+
+
+@lru_cache(maxsize=64)
+def _forms(placeholder: str) -> _Forms:
+    plain = placeholder.encode()
+    encoded = base64.b64encode(plain).decode()
+    numbers = list(plain)
+    first = [str(number) for number in numbers[:6]]
+    beginnings = (
+        plain,
+        encoded.encode(),
+        ",".join(first).encode(),
+        ", ".join(first).encode(),
+    )
+    return _Forms(
+        text=placeholder,
+        encoded=encoded,
+        numbers=numbers,
+        beginnings=beginnings,
+    )
+
+
+def may_have_placeholder(value: bytes, placeholder: str) -> bool:
+    """Whether a record may hold it; nearly none does, and nothing more is looked at then."""
+    return any(beginning in value for beginning in _forms(placeholder).beginnings)
+
+
+def is_placeholder(value: Any, placeholder: str) -> bool:
+    """Whether a column's value is nothing but the placeholder."""
+    forms = _forms(placeholder)
+    match value:
+        case str():
+            return value in (forms.text, forms.encoded)
+        case bytes():
+            return value == forms.text.encode()
+        case list():
+            members = cast("list[Any]", value)
+            if members == forms.numbers:
+                return True
+            found = [is_placeholder(member, placeholder) for member in members]
+            return len(found) > 0 and all(found)
+        case dict():
+            inner = cast("dict[str, Any]", value)
+            return placeholder in inner or placeholder in inner.values()
+    return False

@@ -1,0 +1,157 @@
+"""A change that leaves out a large column: its text stays, whatever the batches are, and no placeholder is text."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corpus.clean.cleaner import Cleaner
+from corpus.errors import StalePreparationError
+from corpus.source import VersionRule
+from corpus.specs.formats import MappingSpec
+from tests.support.debezium import UNAVAILABLE, Table, change, cut, read_fixture, record
+from tests.support.inputs import DATA, needs_inputs
+from tests.support.pipeline import Pipeline
+
+pytestmark = pytest.mark.service
+LONG = "The long text of a row, which no update of its title touches."
+
+
+@pytest.fixture(scope="module")
+def cleaner() -> Iterator[Cleaner]:
+    with Cleaner(processes=1) as made:
+        yield made
+
+
+@pytest.fixture
+def table(database_url: str, tmp_path: Path, cleaner: Cleaner) -> Iterator[Pipeline]:
+    mapping = MappingSpec(content="{title} {big}", title="title")
+    rule = VersionRule.OWN
+    spec: dict[str, Any] = {"format": "debezium", "mapping": mapping, "version_rule": rule}
+    with Pipeline(database_url, tmp_path, cleaner=cleaner, **spec) as made:
+        yield made
+
+
+def texts(pipeline: Pipeline) -> dict[str, str]:
+    return {document: text for document, (_, text) in pipeline.visible().items()}
+
+
+def row(title: str, big: str = UNAVAILABLE, number: int = 1) -> dict[str, Any]:
+    return {"id": number, "title": title, "big": big}
+
+
+def reasons(pipeline: Pipeline) -> list[str]:
+    query = "SELECT reason FROM freshet.dead_letter ORDER BY record_offset"
+    return [each for (each,) in pipeline.connection.execute(query).fetchall()]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_the_text_stays_where_an_update_leaves_it_out(table: Pipeline, at_once: bool) -> None:
+    changes = [
+        change("c", 10, row("One", LONG)),
+        change("u", 20, row("Two")),
+        change("u", 30, row("Three")),
+    ]
+    if at_once:
+        table.ingest(*changes)
+    else:
+        for each in changes:
+            table.ingest(each)
+    assert table.visible() == {"1": (30, f"Three {LONG}")}
+    assert reasons(table) == []
+    report = table.ingest(change("u", 30, row("Three")))
+    assert (report.unchanged, report.dead_lettered) == (1, 0)
+
+
+def test_a_change_without_an_earlier_version_is_no_document(table: Pipeline) -> None:
+    table.ingest(change("u", 20, row("Two")))
+    assert (texts(table), reasons(table)) == ({}, ["unavailable_column"])
+    table.ingest(change("c", 10, row("One", LONG)))
+    table.ingest(change("u", 20, row("Two")))  # as it is redriven
+    assert texts(table) == {"1": f"Two {LONG}"}
+    table.ingest(change("d", 30, row("Two")), record({"id": 1}, None), change("u", 40, row("Four")))
+    assert texts(table) == {}
+    assert reasons(table)[1:] == ["unavailable_column"]
+
+
+def test_an_older_or_a_superseded_one_is_no_dead_letter(table: Pipeline) -> None:
+    table.ingest(change("u", 20, row("Two")), change("u", 30, row("Three", LONG)))
+    table.ingest(change("u", 25, row("Late")))
+    assert (texts(table), reasons(table)) == ({"1": f"Three {LONG}"}, [])
+
+
+def test_a_batch_that_is_prepared_too_early_is_prepared_again(table: Pipeline) -> None:
+    """Batches are prepared side by side, and published in order."""
+    first = table.stage(table.records([change("c", 10, row("One", LONG))]))
+    second = table.stage(table.records([change("u", 20, row("Two"))]))
+    early = table.prepare([second], 2)
+    table.run(first)
+    with pytest.raises(StalePreparationError):
+        table.publish([second], early, 2)
+    table.run(second)
+    assert (texts(table), reasons(table)) == ({"1": f"Two {LONG}"}, [])
+
+
+def test_text_of_a_head_that_was_replaced_meanwhile_is_not_taken(table: Pipeline) -> None:
+    table.ingest(change("c", 10, row("One", LONG)))
+    second = table.stage(table.records([change("u", 20, row("Two", "Another long text."))]))
+    third = table.stage(table.records([change("u", 30, row("Three"))]))
+    early = table.prepare([third], 9)
+    table.embed(early)
+    table.run(second)
+    with pytest.raises(StalePreparationError):
+        table.publish([third], early, 9)
+    table.run(third)
+    assert texts(table) == {"1": "Three Another long text."}
+
+
+def test_nothing_is_kept_of_what_is_erased(table: Pipeline) -> None:
+    table.ingest(change("c", 10, row("One", LONG)), change("c", 10, row("One", LONG, 2)))
+    table.erase("1")
+    query = "SELECT document_id FROM freshet.kept_columns"
+    assert table.connection.execute(query).fetchall() == [("2",)]
+
+
+@needs_inputs
+@pytest.mark.parametrize("name", ["dbz", "dbzs"])
+def test_what_a_real_debezium_wrote(table: Pipeline, name: str) -> None:
+    """Snapshot, stream, an unchanged column, and a changed key; twice."""
+    log = read_fixture(DATA / "wire" / "debezium" / f"{name}.kb.notes.jsonl")
+    spec = table.spec.__class__(
+        **{
+            **{field: getattr(table.spec, field) for field in table.spec.__dataclass_fields__},
+            "mapping": MappingSpec(content="{body} {big}"),
+        }
+    )
+    table.spec = spec
+    table.configure()
+    for each in [*log, *log]:
+        table.ingest(each)
+    shown = texts(table)
+    assert (shown.keys(), reasons(table)) == ({"1", "3"}, [])
+    assert shown["1"] == "note xxxxxxxxxxxxxxxxxxxx"
+    assert shown["3"].startswith("toast changed c4ca4238")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_corpus_is_the_table_in_any_batches(table: Pipeline, seed: int) -> None:
+    """With records that come again, and batches that are prepared before those before them are published."""
+    rng = random.Random(seed)
+    rows = Table(rng)
+    for _ in range(25):
+        rows.change()
+    log = list(rows.log)
+    # A connector begins again with a change, not between it and its tombstone.
+    again = rng.choice([number for number, each in enumerate(log) if each.value is not None])
+    batches = [*cut(rng, log), *cut(rng, log[again:])]
+    staged = [table.stage(table.records(batch)) for batch in batches]
+    for number, reference in enumerate(staged):
+        if number + 1 < len(staged) and rng.random() < 0.3:
+            table.prepare([staged[number + 1]], 1_000 + number)
+        table.run(reference)
+    assert reasons(table) == [], f"seed {seed}"
+    assert texts(table) == rows.documents(), f"seed {seed}"
+    count = "SELECT count(*) FROM freshet.chunk WHERE text LIKE '%unavailable_value%'"
+    assert table.connection.execute(count).fetchone() == (0,)
