@@ -144,9 +144,7 @@ class Preparer:
         batch = BatchState(
             spec, space, events, heads, preparation, languages, refused, request.batch
         )
-        batch.tries = Tries(self._pool, request)
-        batch.completion, batch.is_behind = completion, staged.is_behind
-        batch.read_row = self._read_row
+        self._equip(batch, request, completion, is_behind=staged.is_behind)
         part = TimeSlice(self._results_before(request), SLICE_SECONDS)
         try:
             self._judge(batch, documents, part)  # Steps 3, 4.
@@ -164,6 +162,19 @@ class Preparer:
             highest_accepted=highest.accepted,
             versions_beyond=highest.beyond,
         )
+
+    def _equip(
+        self,
+        batch: BatchState,
+        request: PrepareRequest,
+        completion: Completion,
+        *,
+        is_behind: bool,
+    ) -> None:
+        batch.tries = Tries(self._pool, request)
+        batch.read_row = self._read_row
+        batch.completion = completion
+        batch.is_behind = is_behind
 
     def _whole_events(
         self,
