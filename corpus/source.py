@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 from corpus.errors import UnreadableSpecError
 from corpus.preparation import NO_CONTEXT, Context, PreparationSpec
 from corpus.retention.spec import RetentionSpec
-from corpus.specs.formats import DebeziumSpec, Format, MappingSpec
+from corpus.specs.formats import CloudEventsSpec, DebeziumSpec, Format, MappingSpec
 from corpus.specs.stored_fields import as_tuple, known_fields, part_of
 from corpus.versions.scale import VersionScale
 
@@ -142,6 +142,7 @@ class SourceSpec:
     default_acl: tuple[str, ...] | None = None
     mapping: MappingSpec = field(default_factory=MappingSpec)
     debezium: DebeziumSpec = field(default_factory=DebeziumSpec)
+    cloudevents: CloudEventsSpec = field(default_factory=CloudEventsSpec)
     # The name in stored JSON is older than that of the class.
     pipeline: PreparationSpec = field(default_factory=PreparationSpec)
     limits: BatchLimits = field(default_factory=BatchLimits)
@@ -231,6 +232,7 @@ Specification = type[
     SourceSpec
     | MappingSpec
     | DebeziumSpec
+    | CloudEventsSpec
     | PreparationSpec
     | BatchLimits
     | FreshnessSpec
@@ -242,6 +244,7 @@ Specification = type[
 _PARTS: dict[str, Specification] = {
     "mapping": MappingSpec,
     "debezium": DebeziumSpec,
+    "cloudevents": CloudEventsSpec,
     "pipeline": PreparationSpec,
     "limits": BatchLimits,
     "freshness": FreshnessSpec,

@@ -7,9 +7,11 @@ missing; of any other a record without it becomes a dead letter that names the p
 from dataclasses import dataclass
 from typing import Literal
 
-Format = Literal["native", "text", "json", "debezium"]
-# Formats that need to be told which of their fields is the content.
-MAPPED_FORMATS = frozenset({"json", "debezium"})
+Format = Literal["native", "text", "json", "debezium", "cloudevents"]
+# Formats whose fields a mapping names; the others name them themselves.
+MAPPED_FORMATS = frozenset({"json", "debezium", "cloudevents"})
+# Of them, those that are read without one, too.
+OPTIONAL_MAPPING = frozenset({"cloudevents"})
 HEADER = "header:"  # before a header's name
 OPTIONAL = "?"  # behind a path that may be missing
 EVERY_OTHER = "*"  # as metadata: every field that no other path names
@@ -57,3 +59,13 @@ class DebeziumSpec:
     unavailable: str = "__debezium_unavailable_value"
     # A table that was truncated: the source stops and asks, or the records of it are ignored.
     truncate: Literal["stop", "ignore"] = "stop"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudEventsSpec:
+    """Which CloudEvents are read; `*` in a type stands for anything."""
+
+    # Types of events that carry a document; those of others are ignored.
+    types: tuple[str, ...] = ("*",)
+    # Types of events that delete one.
+    deleted_types: tuple[str, ...] = ("*.deleted", "*.removed")

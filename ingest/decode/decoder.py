@@ -17,6 +17,7 @@ from ingest.dead_letters.first_position import (
     without_redrive,
 )
 from ingest.decode import fields, times
+from ingest.decode.cloudevents import decode_cloudevent, is_event_without_value
 from ingest.decode.debezium import decode_debezium
 from ingest.decode.fields import FieldError
 from ingest.decode.inflate import inflated
@@ -40,6 +41,7 @@ FORMATS: dict[str, Format] = {
     "text": decode_text,
     "json": decode_json,
     "debezium": decode_debezium,
+    "cloudevents": decode_cloudevent,
 }
 
 
@@ -73,7 +75,7 @@ def decode(record: KafkaRecord, spec: SourceSpec) -> Decoded:
         return _undecodable(record, spec, reason, record.unreadable)
     try:
         if record.value is None:  # 1
-            return tombstone(record, spec)
+            return _without_value(record, spec)
         if len(record.value) > spec.pipeline.max_document_bytes:  # 2
             detail = _too_large(len(record.value), spec)
             return _undecodable(record, spec, DeadLetterReason.TOO_LARGE, detail)
@@ -180,6 +182,12 @@ def tombstone(record: KafkaRecord, spec: SourceSpec) -> ChangeEvent:
         event_at_ms=record.timestamp_ms,
         raw_sha256=hashlib.sha256(b"").digest(),
     )
+
+
+def _without_value(record: KafkaRecord, spec: SourceSpec) -> Decoded:
+    if spec.format == "cloudevents" and is_event_without_value(record):
+        return decode_cloudevent(record, spec)
+    return tombstone(record, spec)
 
 
 def _undecodable(

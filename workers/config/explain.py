@@ -6,7 +6,7 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from workers.config.audit_table import AuditTable
-from workers.config.mapping_table import DebeziumTable, MappingTable
+from workers.config.mapping_table import CloudEventsTable, DebeziumTable, MappingTable
 from workers.config.retention_table import RetentionTable
 from workers.config.space_table import SpaceTable
 from workers.config.subscriber_table import SubscriberTable
@@ -28,6 +28,7 @@ _TABLES: dict[str, type[Table]] = {
     "source.*": SourceTable,
     "source.*.mapping": MappingTable,
     "source.*.debezium": DebeziumTable,
+    "source.*.cloudevents": CloudEventsTable,
     "source.*.pipeline": PreparationTable,
     "source.*.limits": LimitsTable,
     "source.*.freshness": FreshnessTable,

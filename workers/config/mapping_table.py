@@ -8,6 +8,9 @@ from corpus.specs.formats import (
     EVERY_OTHER,
     HEADER,
     MAPPED_FORMATS,
+    NO_MAPPING,
+    OPTIONAL_MAPPING,
+    CloudEventsSpec,
     DebeziumSpec,
     DebeziumVersion,
     MappingSpec,
@@ -16,6 +19,7 @@ from workers.config.table import Table
 
 _MAPPING = MappingSpec()
 _DEBEZIUM: Any = DebeziumSpec()
+_CLOUDEVENTS = CloudEventsSpec()
 _MAX_PATH = 2_000  # characters
 _MAX_PATHS = 200
 
@@ -163,12 +167,34 @@ class DebeziumTable(Table):
         return DebeziumSpec(**self.model_dump())
 
 
+class CloudEventsTable(Table):
+    """[source.NAME.cloudevents]: which types of events are read; `*` stands for anything."""
+
+    types: list[Path] = Field(
+        default=list(_CLOUDEVENTS.types),
+        description="Types that carry a document; others are ignored.",
+    )
+    deleted_types: list[Path] = Field(
+        default=list(_CLOUDEVENTS.deleted_types),
+        description="Types that delete one.",
+    )
+
+    def spec(self) -> CloudEventsSpec:
+        """As the workers read it."""
+        return CloudEventsSpec(
+            types=tuple(self.types),
+            deleted_types=tuple(self.deleted_types),
+        )
+
+
 def check_mapping(format_name: str, mapping: MappingSpec) -> None:
     """Refuse a mapping that does not fit the format.
 
     Raises:
         ValueError: says what is missing, or cannot be mapped.
     """
+    if format_name in OPTIONAL_MAPPING and mapping == NO_MAPPING:
+        return
     if format_name in MAPPED_FORMATS:
         if mapping.content is None:
             raise ValueError(

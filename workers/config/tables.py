@@ -21,7 +21,12 @@ from corpus.specs.formats import Format
 from corpus.versions.scale import VersionScale
 from workers.config import rules, space_table, team_rules
 from workers.config.audit_table import AuditTable
-from workers.config.mapping_table import DebeziumTable, MappingTable, check_mapping
+from workers.config.mapping_table import (
+    CloudEventsTable,
+    DebeziumTable,
+    MappingTable,
+    check_mapping,
+)
 from workers.config.retention_table import RetentionTable
 from workers.config.space_table import SpaceTable
 from workers.config.subscriber_table import SubscriberTable
@@ -227,7 +232,8 @@ class SourceTable(Table):
     format: Format = Field(
         default=_SOURCE.format,
         description="native: JSON events; text: the value is the document, the rest is in headers; "
-        "json: any JSON, by the mapping; debezium: rows of a table, by the mapping.",
+        "json: any JSON, by the mapping; debezium: rows of a table, by the mapping; "
+        "cloudevents: CloudEvents 1.0.",
     )
     key_format: Literal["auto", "text"] = Field(
         default=_SOURCE.key_format,
@@ -279,6 +285,7 @@ class SourceTable(Table):
     )
     mapping: MappingTable = MappingTable()
     debezium: DebeziumTable = DebeziumTable()
+    cloudevents: CloudEventsTable = CloudEventsTable()
     pipeline: PreparationTable = PreparationTable()
     limits: LimitsTable = LimitsTable()
     freshness: FreshnessTable = FreshnessTable()

@@ -1,0 +1,245 @@
+"""Format `cloudevents`: events of CloudEvents 1.0, structured and binary; `datacontenttype` decides what the body is.
+
+A body that is JSON is read by the source's mapping, or, where it has none, as an event in Freshet's own fields. Any
+other body is the document itself. Types that the source does not read are ignored, those that it names as deletes
+delete.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+from corpus.source import SourceSpec
+from corpus.specs.formats import NO_MAPPING
+from ingest.decode import fields
+from ingest.decode.encoding import document_text
+from ingest.decode.json_fields import mapped_event, read_object
+from ingest.decode.mapping import compiled
+from ingest.decode.native import decode_native
+from ingest.decode.received import ReceivedFields, change_event
+from ingest.decode.record_key import id_of_fields
+from ingest.decode.times import time_us
+from ingest.event import ChangeEvent, Decoded, Ignored, KafkaRecord, Op
+
+_HEADER = "ce_"
+_STRUCTURED = "application/cloudevents"
+_BATCH = "application/cloudevents-batch"
+_REQUIRED = ("id", "source", "type")
+_DATA = frozenset({"data", "data_base64"})
+
+
+class _Event(NamedTuple):
+    attributes: Mapping[str, Any]
+    data: bytes | None
+
+
+def decode_cloudevent(record: KafkaRecord, spec: SourceSpec) -> Decoded:
+    """Read a CloudEvent.
+
+    Raises:
+        FieldError: the value is no CloudEvent, or names no document.
+        RecursionError: it is nested too deeply.
+    """
+    event = _event_of(record)
+    kind = _attribute(event.attributes, "type")
+    if any(fnmatchcase(kind, pattern) for pattern in spec.cloudevents.deleted_types):
+        return _deleted(event, record, spec)
+    if not any(fnmatchcase(kind, pattern) for pattern in spec.cloudevents.types):
+        return Ignored(rule="cloudevents type is not among the source's")
+    if event.data is None:
+        raise fields.invalid("data", None, "there for an event that is no delete")
+    return _upserted(event, event.data, record, spec)
+
+
+def is_event_without_value(record: KafkaRecord) -> bool:
+    """Whether a null value is an event in binary mode, whose headers say what it does."""
+    return any(name.lower() == "ce_specversion" for name, _ in record.headers)
+
+
+# ── the two modes ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _event_of(record: KafkaRecord) -> _Event:
+    headers = _headers(record)
+    content_type = headers.get("content-type", "")
+    if content_type.lower().startswith(_BATCH):
+        raise fields.invalid("content-type", content_type, "of one event per record")
+    if f"{_HEADER}specversion" in headers:
+        return _binary(headers, record)
+    if content_type.lower().startswith(_STRUCTURED):
+        return _structured(read_object(record.value or b""))
+    value = read_object(record.value or b"")
+    if "specversion" in value:
+        return _structured(value)
+    raise fields.invalid(
+        "the record", _shown_names(value), "a CloudEvent (specversion is missing)"
+    )
+
+
+def _shown_names(value: Mapping[str, Any]) -> str:
+    """The names of a few fields, for a message."""
+    return ", ".join(sorted(value)[:5])
+
+
+def _binary(headers: Mapping[str, str], record: KafkaRecord) -> _Event:
+    attributes: dict[str, Any] = {
+        name.removeprefix(_HEADER): value
+        for name, value in headers.items()
+        if name.startswith(_HEADER)
+    }
+    content_type = headers.get("content-type")
+    if content_type is not None:
+        attributes["datacontenttype"] = content_type
+    _check(attributes)
+    return _Event(attributes, record.value or None)
+
+
+def _structured(value: dict[str, Any]) -> _Event:
+    _check(value)
+    attributes = {name: each for name, each in value.items() if name not in _DATA}
+    encoded = value.get("data_base64")
+    if encoded is not None:
+        return _Event(attributes, _from_base64(encoded))
+    data = value.get("data")
+    if data is None:
+        return _Event(attributes, None)
+    if isinstance(data, str):
+        return _Event(attributes, data.encode("utf-8", "surrogatepass"))
+    return _Event(attributes, json.dumps(data).encode())
+
+
+def _from_base64(encoded: Any) -> bytes:
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except (TypeError, ValueError, binascii.Error):
+        raise fields.invalid("data_base64", encoded, "Base64") from None
+
+
+def _check(attributes: Mapping[str, Any]) -> None:
+    version = attributes.get("specversion")
+    if version != "1.0":
+        raise fields.invalid("specversion", version, '"1.0"')
+    for name in _REQUIRED:
+        _attribute(attributes, name)
+
+
+def _attribute(attributes: Mapping[str, Any], name: str) -> str:
+    value = attributes.get(name)
+    if isinstance(value, str) and value:
+        return value
+    raise fields.invalid(name, value, "text")
+
+
+def _headers(record: KafkaRecord) -> dict[str, str]:
+    """The headers by their names in small letters; the last one of a name counts."""
+    headers: dict[str, str] = {}
+    for name, value in record.headers:
+        if value is not None:
+            headers[name.lower()] = value.decode("utf-8", "surrogateescape")
+    return headers
+
+
+# ── events ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _deleted(event: _Event, record: KafkaRecord, spec: SourceSpec) -> Decoded:
+    received = ReceivedFields(op="delete", version=_version(event, spec))
+    named = _named_by_body(event, spec)
+    if named is not None:
+        received.id = named
+    digest = hashlib.sha256(record.value or b"").digest()
+    return change_event(received, _named(record, event), spec, raw_sha256=digest)
+
+
+def _named_by_body(event: _Event, spec: SourceSpec) -> Any:
+    """The id that the body of a delete names, if it has one."""
+    if event.data is None or not _is_json(_content_type(event)):
+        return None
+    value = read_object(event.data)
+    if spec.mapping == NO_MAPPING:
+        return value.get("id")
+    if spec.mapping.id is None:
+        return None
+    return id_of_fields(value, spec)
+
+
+def _named(record: KafkaRecord, event: _Event) -> KafkaRecord:
+    """The subject names the document, in place of the record's key."""
+    subject = event.attributes.get("subject")
+    if not isinstance(subject, str):
+        return record
+    return replace(record, key=subject.encode("utf-8", "surrogateescape"))
+
+
+def _upserted(
+    event: _Event, data: bytes, record: KafkaRecord, spec: SourceSpec
+) -> Decoded:
+    if not _is_json(_content_type(event)):
+        return _document(event, data, record, spec)
+    body = replace(_named(record, event), value=data)
+    if spec.mapping == NO_MAPPING:
+        decoded = decode_native(body, spec)
+    else:
+        mapping = compiled(spec.mapping)
+        decoded = mapped_event(read_object(data), mapping, body, spec)
+    if not isinstance(decoded, ChangeEvent) or spec.mapping.version is not None:
+        return decoded
+    version = fields.effective_version(
+        _version(event, spec),
+        record,
+        spec.version_rule,
+        relative=decoded.op is Op.DELETE,
+    )
+    return replace(decoded, version=version)
+
+
+def _document(
+    event: _Event,
+    data: bytes,
+    record: KafkaRecord,
+    spec: SourceSpec,
+) -> Decoded:
+    """A body that is the document itself."""
+    content_type = _content_type(event)
+    stated = (spec.pipeline.content_type or "", content_type)
+    received = ReceivedFields(
+        content=fields.repair(document_text(data, stated, detect=spec.detect_charset)),
+        content_type=content_type,
+        updated_at=event.attributes.get("time"),
+        version=_version(event, spec),
+    )
+    digest = hashlib.sha256(data).digest()
+    return change_event(received, _named(record, event), spec, raw_sha256=digest)
+
+
+def _content_type(event: _Event) -> str:
+    return str(event.attributes.get("datacontenttype") or "application/json")
+
+
+def _version(event: _Event, spec: SourceSpec) -> Any:
+    """`sequence` where it is a number, else the microseconds of `time`; None: neither is there, or a field counts."""
+    if spec.mapping.version is not None:
+        return None
+    attributes = event.attributes
+    sequence = attributes.get("sequence")
+    if isinstance(sequence, int):
+        return sequence
+    if isinstance(sequence, str) and sequence.isdecimal():
+        return int(sequence[:20])
+    time = attributes.get("time")
+    if not isinstance(time, str):
+        return None
+    microseconds = time_us(time)
+    if microseconds is None:
+        raise fields.invalid("time", time, "a time such as 2026-01-31T12:00:00Z")
+    return microseconds
+
+
+def _is_json(content_type: str) -> bool:
+    media_type = content_type.partition(";")[0].strip().lower()
+    return media_type.endswith(("/json", "+json"))

@@ -1,0 +1,129 @@
+"""Format cloudevents: both modes, what the body is, what names the document and its version."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corpus.dead_letter import DeadLetterReason
+from corpus.source import SourceSpec
+from corpus.specs.formats import CloudEventsSpec, MappingSpec
+from ingest.decode.decoder import decode
+from ingest.event import ChangeEvent, Decoded, Ignored, Op, Undecodable
+from tests.support.decoding import assert_is_storable, changed, kafka_record, record, refused
+from tests.support.inputs import nasty, needs_inputs
+
+PLAIN = SourceSpec(source="s", topics=("t",), format="cloudevents")
+MAPPED = replace(PLAIN, mapping=MappingSpec(content="html", title="title?"))
+AT = "2026-01-02T08:00:00.000001Z"
+AT_US = 1_767_340_800_000_001
+EVENT = {"specversion": "1.0", "id": "e", "source": "/s", "type": "x.page.updated", "time": AT}
+BODY = {"html": "<p>x</p>", "title": "T"}
+
+
+def structured(spec: SourceSpec = MAPPED, **fields: Any) -> Decoded:
+    value = {name: each for name, each in {**EVENT, **fields}.items() if each is not None}
+    return decode(record(json.dumps(value).encode()), spec)
+
+
+def binary(value: bytes | None, spec: SourceSpec = MAPPED, **attributes: str) -> Decoded:
+    headers = {f"ce_{name}": each for name, each in {**EVENT, **attributes}.items()}
+    content_type = headers.pop("ce_datacontenttype", "application/json")
+    pairs = [(name, each.encode()) for name, each in headers.items()]
+    return decode(record(value, headers=(*pairs, ("Content-Type", content_type.encode()))), spec)
+
+
+def test_both_modes_are_the_same_event() -> None:
+    one = changed(structured(data=BODY, subject="p/7"))
+    other = changed(binary(json.dumps(BODY).encode(), subject="p/7"))
+    assert (one.document_id, one.version, one.content) == ("p/7", AT_US, "<p>x</p>")
+    assert one == other
+
+
+def test_the_key_names_the_document_without_a_subject() -> None:
+    assert changed(structured(data=BODY)).document_id == "k"
+
+
+def test_a_body_without_a_mapping_is_an_event_of_our_own() -> None:
+    body = {"id": "a", "content": "text", "version": 3}
+    event = changed(structured(PLAIN, data=body, subject="p/7"))
+    assert (event.document_id, event.content, event.version) == ("a", "text", AT_US)
+    assert changed(structured(PLAIN, data={"content": "", "op": "delete"})).op is Op.DELETE
+
+
+@pytest.mark.parametrize("sequence", ["7", 7])
+def test_the_sequence_is_the_version(sequence: Any) -> None:
+    assert changed(structured(data=BODY, sequence=sequence)).version == 7
+
+
+def test_a_field_may_be_the_version() -> None:
+    spec = replace(MAPPED, mapping=replace(MAPPED.mapping, version="v"))
+    assert changed(structured(spec, data=BODY | {"v": 4})).version == 4
+    deleted = changed(structured(spec, type="x.page.deleted"))
+    assert (deleted.op, deleted.version) == (Op.DELETE, None)
+
+
+def test_a_body_that_is_no_json_is_the_document() -> None:
+    event = changed(binary(b"# T", datacontenttype="text/markdown; charset=utf-8", subject="p"))
+    assert (event.content, event.content_type, event.document_id) == ("# T", "text/markdown", "p")
+    encoded = structured(data_base64="IyBU", datacontenttype="text/markdown")
+    assert changed(encoded).content == "# T"
+
+
+@pytest.mark.parametrize("value", [None, b""])
+def test_a_type_deletes(value: bytes | None) -> None:
+    event = changed(binary(value, type="x.page.deleted", subject="p/7"))
+    assert (event.op, event.document_id, event.version) == (Op.DELETE, "p/7", AT_US)
+
+
+def test_other_types_are_ignored_by_their_rule() -> None:
+    spec = replace(MAPPED, cloudevents=CloudEventsSpec(types=("x.page.*",)))
+    assert isinstance(structured(spec, type="x.user.login"), Ignored)
+    assert changed(structured(spec, data=BODY)).content == "<p>x</p>"
+
+
+@pytest.mark.parametrize(
+    ("fields", "word"),
+    [
+        ({"specversion": "0.3", "data": BODY}, "specversion"),
+        ({"specversion": None, "data": BODY}, "CloudEvent"),
+        ({"type": None, "data": BODY}, "type"),
+        ({"time": "soon", "data": BODY}, "time"),
+        ({}, "data"),
+        ({"data_base64": "-"}, "data_base64"),
+        ({"data": {"title": "T"}}, "html"),
+    ],
+)
+def test_what_is_missing_is_named(fields: Any, word: str) -> None:
+    refused(structured(**fields), DeadLetterReason.INVALID_FIELD, word)
+
+
+VALUES = st.one_of(
+    st.none(), st.text(max_size=5), st.integers(), st.dictionaries(st.text(), st.text())
+)
+NAMES = st.sampled_from([*EVENT, "data", "data_base64", "subject", "sequence", "datacontenttype"])
+
+
+@given(st.dictionaries(NAMES, VALUES, max_size=5))
+def test_any_event_is_decoded_or_refused(fields: dict[str, Any]) -> None:
+    for spec in (PLAIN, MAPPED):
+        decoded = decode(record(json.dumps({**EVENT, **fields}).encode()), spec)
+        if not isinstance(decoded, Ignored):
+            assert_is_storable(decoded)
+
+
+@needs_inputs
+@pytest.mark.parametrize("case", nasty("cloudevents"), ids=lambda case: case["case"])
+def test_hostile_records_end_as_expected(case: dict[str, Any]) -> None:
+    decoded = decode(kafka_record(case, 0), PLAIN)
+    match decoded:
+        case ChangeEvent():
+            outcome = {"upsert": "accepted", "delete": "delete"}[decoded.op]
+        case Ignored():
+            outcome = "ignored"
+        case Undecodable():
+            outcome = "dead_letter"
+    assert outcome in {case["expect"], *case["alt"]}
