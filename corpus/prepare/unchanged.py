@@ -137,7 +137,10 @@ class _Completer:
             self._by_document.setdefault(event.document_id, []).append(event)
         self.documents = sorted(filter(self._is_concerned, self._by_document))
 
-    def _is_concerned(self, document_id: str) -> bool:
+    def _is_concerned(
+        self,
+        document_id: str,
+    ) -> bool:
         """Whether an event of a document leaves columns out, or the document is deleted after another event."""
         its_events = self._by_document[document_id]
         if any(event.row in self._missing for event in its_events):
@@ -158,7 +161,9 @@ class _Completer:
         return self._completion
 
     def _columns_at(
-        self, document_id: str, rank: _Rank | None
+        self,
+        document_id: str,
+        rank: _Rank | None,
     ) -> Mapping[str, Any] | None:
         """The columns of the newest version of a document up to a rank, deleted or not; its events are completed."""
         if (document_id, rank) in self._begun:

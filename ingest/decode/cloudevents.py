@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from corpus.source import SourceSpec
 from corpus.specs.formats import NO_MAPPING
@@ -35,7 +35,7 @@ _DATA = frozenset({"data", "data_base64"})
 
 class _Event(NamedTuple):
     attributes: Mapping[str, Any]
-    data: bytes | None
+    data: Any  # bytes, or the fields of an object; None: there is none
 
 
 def decode_cloudevent(record: KafkaRecord, spec: SourceSpec) -> Decoded:
@@ -53,7 +53,7 @@ def decode_cloudevent(record: KafkaRecord, spec: SourceSpec) -> Decoded:
         return Ignored(rule="cloudevents type is not among the source's")
     if event.data is None:
         raise fields.invalid("data", None, "there for an event that is no delete")
-    return _upserted(event, event.data, record, spec)
+    return _upserted(event, record, spec)
 
 
 def is_event_without_value(record: KafkaRecord) -> bool:
@@ -86,7 +86,10 @@ def _shown_names(value: Mapping[str, Any]) -> str:
     return ", ".join(sorted(value)[:5])
 
 
-def _binary(headers: Mapping[str, str], record: KafkaRecord) -> _Event:
+def _binary(
+    headers: Mapping[str, str],
+    record: KafkaRecord,
+) -> _Event:
     attributes: dict[str, Any] = {
         name.removeprefix(_HEADER): value
         for name, value in headers.items()
@@ -110,6 +113,8 @@ def _structured(value: dict[str, Any]) -> _Event:
         return _Event(attributes, None)
     if isinstance(data, str):
         return _Event(attributes, data.encode("utf-8", "surrogatepass"))
+    if isinstance(data, dict):
+        return _Event(attributes, cast("dict[str, Any]", data))
     return _Event(attributes, json.dumps(data).encode())
 
 
@@ -128,7 +133,10 @@ def _check(attributes: Mapping[str, Any]) -> None:
         _attribute(attributes, name)
 
 
-def _attribute(attributes: Mapping[str, Any], name: str) -> str:
+def _attribute(
+    attributes: Mapping[str, Any],
+    name: str,
+) -> str:
     value = attributes.get(name)
     if isinstance(value, str) and value:
         return value
@@ -147,7 +155,11 @@ def _headers(record: KafkaRecord) -> dict[str, str]:
 # ── events ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _deleted(event: _Event, record: KafkaRecord, spec: SourceSpec) -> Decoded:
+def _deleted(
+    event: _Event,
+    record: KafkaRecord,
+    spec: SourceSpec,
+) -> Decoded:
     received = ReceivedFields(op="delete", version=_version(event, spec))
     named = _named_by_body(event, spec)
     if named is not None:
@@ -156,11 +168,14 @@ def _deleted(event: _Event, record: KafkaRecord, spec: SourceSpec) -> Decoded:
     return change_event(received, _named(record, event), spec, raw_sha256=digest)
 
 
-def _named_by_body(event: _Event, spec: SourceSpec) -> Any:
+def _named_by_body(
+    event: _Event,
+    spec: SourceSpec,
+) -> Any:
     """The id that the body of a delete names, if it has one."""
     if event.data is None or not _is_json(_content_type(event)):
         return None
-    value = read_object(event.data)
+    value = _object(event)
     if spec.mapping == NO_MAPPING:
         return value.get("id")
     if spec.mapping.id is None:
@@ -168,7 +183,10 @@ def _named_by_body(event: _Event, spec: SourceSpec) -> Any:
     return id_of_fields(value, spec)
 
 
-def _named(record: KafkaRecord, event: _Event) -> KafkaRecord:
+def _named(
+    record: KafkaRecord,
+    event: _Event,
+) -> KafkaRecord:
     """The subject names the document, in place of the record's key."""
     subject = event.attributes.get("subject")
     if not isinstance(subject, str):
@@ -176,18 +194,34 @@ def _named(record: KafkaRecord, event: _Event) -> KafkaRecord:
     return replace(record, key=subject.encode("utf-8", "surrogateescape"))
 
 
-def _upserted(
-    event: _Event, data: bytes, record: KafkaRecord, spec: SourceSpec
-) -> Decoded:
+def _upserted(event: _Event, record: KafkaRecord, spec: SourceSpec) -> Decoded:
     if not _is_json(_content_type(event)):
-        return _document(event, data, record, spec)
-    body = replace(_named(record, event), value=data)
+        return _document(event, record, spec)
     if spec.mapping == NO_MAPPING:
-        decoded = decode_native(body, spec)
-    else:
-        mapping = compiled(spec.mapping)
-        decoded = mapped_event(read_object(data), mapping, body, spec)
-    if not isinstance(decoded, ChangeEvent) or spec.mapping.version is not None:
+        return _of_our_own(event, record, spec)
+    subject = event.attributes.get("subject")
+    document_id: str | None = None
+    if spec.mapping.id is None and subject is not None:
+        document_id = fields.document_id(subject)
+    return mapped_event(
+        _object(event),
+        compiled(spec.mapping),
+        record,
+        spec,
+        document_id=document_id,
+        own_version=_version(event, spec),
+    )
+
+
+def _of_our_own(
+    event: _Event,
+    record: KafkaRecord,
+    spec: SourceSpec,
+) -> Decoded:
+    """A body in Freshet's own fields; the version is that of the event."""
+    body = replace(_named(record, event), value=_bytes(event))
+    decoded = decode_native(body, spec)
+    if not isinstance(decoded, ChangeEvent):
         return decoded
     version = fields.effective_version(
         _version(event, spec),
@@ -198,13 +232,25 @@ def _upserted(
     return replace(decoded, version=version)
 
 
+def _object(event: _Event) -> dict[str, Any]:
+    if isinstance(event.data, dict):
+        return cast("dict[str, Any]", event.data)
+    return read_object(event.data)
+
+
+def _bytes(event: _Event) -> bytes:
+    if isinstance(event.data, bytes):
+        return event.data
+    return json.dumps(event.data).encode()
+
+
 def _document(
     event: _Event,
-    data: bytes,
     record: KafkaRecord,
     spec: SourceSpec,
 ) -> Decoded:
     """A body that is the document itself."""
+    data = _bytes(event)
     content_type = _content_type(event)
     stated = (spec.pipeline.content_type or "", content_type)
     received = ReceivedFields(

@@ -50,7 +50,9 @@ class Change:
 
 
 def decode_debezium(
-    record: KafkaRecord, spec: SourceSpec, known: Mapping[str, Any] | None = None
+    record: KafkaRecord,
+    spec: SourceSpec,
+    known: Mapping[str, Any] | None = None,
 ) -> Decoded:
     """Read a change of a row.
 
@@ -257,7 +259,10 @@ def relaxed(value: Any) -> Any:
 # ── columns that did not change ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def _with_known(change: Change, known: Mapping[str, Any]) -> Change:
+def _with_known(
+    change: Change,
+    known: Mapping[str, Any],
+) -> Change:
     """The change with the values that are known of its columns; the others that did not change are left out."""
     if not change.unavailable:
         return change
@@ -284,7 +289,11 @@ def _deleted(change: Change, record: KafkaRecord, spec: SourceSpec) -> Decoded:
     return _delete(record, spec, change)
 
 
-def _delete(record: KafkaRecord, spec: SourceSpec, change: Change | None) -> Decoded:
+def _delete(
+    record: KafkaRecord,
+    spec: SourceSpec,
+    change: Change | None,
+) -> Decoded:
     row = {} if change is None else change.row
     source = {} if change is None else change.source
     version = _version(row, source, record, spec, relative=True)
@@ -301,18 +310,18 @@ def _upserted(change: Change, record: KafkaRecord, spec: SourceSpec) -> Decoded:
     if change.op == "t":
         return Ignored(rule=TRUNCATED)
     document_id = _document_id(change.row, record, spec)
-    version = _version(
-        change.row,
-        change.source,
-        record,
-        spec,
-        relative=False,
-    )
     mapping = compiled(spec.mapping)
     missing = change.unavailable
     if mapping.reads is not None:
         missing &= mapping.reads
     if missing:
+        version = _version(
+            change.row,
+            change.source,
+            record,
+            spec,
+            relative=False,
+        )
         return ChangeEvent(
             op=Op.UPSERT,
             document_id=document_id,
@@ -321,16 +330,14 @@ def _upserted(change: Change, record: KafkaRecord, spec: SourceSpec) -> Decoded:
             unavailable=tuple(sorted(missing)),
             previous_id=_previous_id(record, spec),
         )
-    decoded = mapped_event(
+    return mapped_event(
         change.row,
         mapping,
         record,
         spec,
         document_id=document_id,
+        own_version=version_of(spec.debezium.version, change.source),
     )
-    if isinstance(decoded, ChangeEvent):
-        return replace(decoded, version=version)
-    return decoded
 
 
 def _version(

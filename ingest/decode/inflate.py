@@ -25,7 +25,10 @@ _MAX_ENCODINGS = 3
 _Inflate = Callable[[bytes, int], bytes]
 
 
-def inflated(record: KafkaRecord, max_bytes: int) -> KafkaRecord:
+def inflated(
+    record: KafkaRecord,
+    max_bytes: int,
+) -> KafkaRecord:
     """The record with its value as it was before it was compressed.
 
     Args:
@@ -66,7 +69,11 @@ def _encodings_of(record: KafkaRecord) -> list[str]:
     return encodings
 
 
-def _joined(value: bytes, max_bytes: int, begin: Callable[[], Any]) -> bytes:
+def _joined(
+    value: bytes,
+    max_bytes: int,
+    begin: Callable[[], Any],
+) -> bytes:
     """What was compressed, in one part or several.
 
     Args:

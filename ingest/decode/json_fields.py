@@ -18,7 +18,10 @@ _decoder = msgspec.json.Decoder()
 _ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-def decode_json(record: KafkaRecord, spec: SourceSpec) -> Decoded:
+def decode_json(
+    record: KafkaRecord,
+    spec: SourceSpec,
+) -> Decoded:
     """Read a JSON object by the source's mapping.
 
     Raises:
@@ -38,6 +41,7 @@ def mapped_event(
     spec: SourceSpec,
     *,
     document_id: str | None = None,
+    own_version: Any = None,
 ) -> Decoded:
     """The event of an object, whichever format it was read from.
 
@@ -47,11 +51,13 @@ def mapped_event(
         record: of the object.
         spec: of the source.
         document_id: where the format knows it; None: by the mapping, else by the key.
+        own_version: that the format knows, where the mapping names none.
 
     Raises:
         FieldError: it has no usable id; anything else that is wrong makes an Undecodable that names the document.
     """
     event = mappings.begin_event(mapping, value, record, document_id)
+    event.version = own_version
     document_id = document_id_of(event, record, spec)
     try:
         mappings.fill_event(event, mapping, value, record)

@@ -38,7 +38,10 @@ def load_json(text: str) -> Any:
     return _load(text, None)
 
 
-def load_object(text: str, unrepeated: Collection[str]) -> dict[str, Any]:
+def load_object(
+    text: str,
+    unrepeated: Collection[str],
+) -> dict[str, Any]:
     """The object of a JSON text. Of a repeated name the last value counts, as in most parsers.
 
     Args:
@@ -80,7 +83,10 @@ def json_bytes_of_text(value: bytes) -> bytes:
     return inner.encode("utf-8", "surrogatepass")
 
 
-def _load(text: str, hook: Callable[[_Pairs], Any] | None) -> Any:
+def _load(
+    text: str,
+    hook: Callable[[_Pairs], Any] | None,
+) -> Any:
     try:
         return json.loads(text, object_pairs_hook=hook, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:

@@ -170,7 +170,10 @@ def _set_if_there(
         setattr(event, name, found)
 
 
-def deleting_fields(spec: MappingSpec, record: KafkaRecord) -> ReceivedFields:
+def deleting_fields(
+    spec: MappingSpec,
+    record: KafkaRecord,
+) -> ReceivedFields:
     """What a record without a value says of its document: only its headers can say anything.
 
     Raises:
@@ -230,7 +233,11 @@ def _is_deleted(mapping: Mapping, value: Any, record: KafkaRecord) -> bool:
     )
 
 
-def _all_metadata(mapping: Mapping, value: Any, record: KafkaRecord) -> Any:
+def _all_metadata(
+    mapping: Mapping,
+    value: Any,
+    record: KafkaRecord,
+) -> Any:
     metadata: dict[str, Any] = {}
     if mapping.used is not None and isinstance(value, dict):
         every = cast("dict[str, Any]", value)

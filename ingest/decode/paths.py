@@ -94,7 +94,11 @@ def compile_text(field: str, path: str) -> Compiled:
     return Compiled(partial(_fill, tuple(pieces)), roots)
 
 
-def _literal(path: str, start: int, end: int) -> str:
+def _literal(
+    path: str,
+    start: int,
+    end: int,
+) -> str:
     text = path[start:end]
     if "{" in text or "}" in text:
         raise ValueError(f"{path!r} has a brace without its other half; write {{{{")
@@ -199,7 +203,13 @@ def _header(
         raise invalid(f"header {name}", found, "UTF-8") from None
 
 
-def _piece(field: str, path: str, read: Reader, value: Any, record: KafkaRecord) -> str:
+def _piece(
+    field: str,
+    path: str,
+    read: Reader,
+    value: Any,
+    record: KafkaRecord,
+) -> str:
     result = plain(read(value, record))
     text = template_text(result)
     if text is None:

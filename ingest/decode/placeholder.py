@@ -41,7 +41,10 @@ def may_have_placeholder(value: bytes, placeholder: str) -> bool:
     return any(beginning in value for beginning in _forms(placeholder).beginnings)
 
 
-def is_placeholder(value: Any, placeholder: str) -> bool:
+def is_placeholder(
+    value: Any,
+    placeholder: str,
+) -> bool:
     """Whether a column's value is nothing but the placeholder."""
     forms = _forms(placeholder)
     match value:

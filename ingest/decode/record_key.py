@@ -18,7 +18,10 @@ _NO_RECORD = KafkaRecord(
 )
 
 
-def key_as_id(key: bytes | None, spec: SourceSpec) -> str:
+def key_as_id(
+    key: bytes | None,
+    spec: SourceSpec,
+) -> str:
     """The key as a document id.
 
     Kafka Connect's JSON converters write a key `doc-1` as `"doc-1"`, or as `{"schema": ..., "payload": "doc-1"}`;
@@ -64,7 +67,11 @@ def id_of_fields(
     return fields.document_id(read(value, record or _NO_RECORD))
 
 
-def _id_of_object(value: dict[str, Any], key: bytes, spec: SourceSpec) -> str:
+def _id_of_object(
+    value: dict[str, Any],
+    key: bytes,
+    spec: SourceSpec,
+) -> str:
     if spec.format in MAPPED_FORMATS and spec.mapping.id is not None:
         return id_of_fields(value, spec)
     if spec.format == "debezium":

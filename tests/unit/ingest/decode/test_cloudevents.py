@@ -40,7 +40,7 @@ def test_both_modes_are_the_same_event() -> None:
     one = changed(structured(data=BODY, subject="p/7"))
     other = changed(binary(json.dumps(BODY).encode(), subject="p/7"))
     assert (one.document_id, one.version, one.content) == ("p/7", AT_US, "<p>x</p>")
-    assert one == other
+    assert replace(one, raw_sha256=b"") == replace(other, raw_sha256=b"")
 
 
 def test_the_key_names_the_document_without_a_subject() -> None:
