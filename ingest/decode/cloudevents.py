@@ -191,7 +191,8 @@ def _named(
     subject = event.attributes.get("subject")
     if not isinstance(subject, str):
         return record
-    return replace(record, key=subject.encode("utf-8", "surrogateescape"))
+    named = fields.document_id(subject)
+    return replace(record, key=named.encode())
 
 
 def _upserted(event: _Event, record: KafkaRecord, spec: SourceSpec) -> Decoded:

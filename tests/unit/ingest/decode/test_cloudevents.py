@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus.dead_letter import DeadLetterReason
@@ -101,12 +101,18 @@ def test_what_is_missing_is_named(fields: Any, word: str) -> None:
     refused(structured(**fields), DeadLetterReason.INVALID_FIELD, word)
 
 
+def test_a_subject_that_is_no_text_names_no_document() -> None:
+    for spec in (PLAIN, MAPPED):
+        refused(structured(spec, data=BODY, subject="\ud800"), DeadLetterReason.INVALID_ID)
+
+
 VALUES = st.one_of(
     st.none(), st.text(max_size=5), st.integers(), st.dictionaries(st.text(), st.text())
 )
 NAMES = st.sampled_from([*EVENT, "data", "data_base64", "subject", "sequence", "datacontenttype"])
 
 
+@settings(deadline=None)
 @given(st.dictionaries(NAMES, VALUES, max_size=5))
 def test_any_event_is_decoded_or_refused(fields: dict[str, Any]) -> None:
     for spec in (PLAIN, MAPPED):

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus.dead_letter import DeadLetterReason
@@ -246,6 +246,7 @@ JSON = st.recursive(
 NAMES = ["before", "after", "op", "source", "payload", "id", "body", "__deleted", "__lsn", "ts_ms"]
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(NAMES), st.one_of(JSON, st.sampled_from(["c", "u", "d", "t"])), max_size=6

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus.dead_letter import DeadLetterReason
@@ -196,6 +196,7 @@ PATHS = st.sampled_from(
 FIELDS = [*SINGLE, "deleted_when"]
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.sampled_from(["a", "b", "c", "id"]), JSON, max_size=4),
     st.dictionaries(st.sampled_from(FIELDS), PATHS),
