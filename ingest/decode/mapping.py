@@ -150,24 +150,23 @@ def fill_from_headers(
     Raises:
         FieldError: names the header that is missing.
     """
-    for name, read in mapping.first:
-        _set_if_there(event, name, read, record)
     if _is_deleted(mapping, None, record):
         event.op = "delete"
+    readers = mapping.first
+    if event.op != "delete":
+        readers += mapping.others
+    # Apart from the event's own fields, which are as its format has them: there, a text is no access list.
+    in_headers = ReceivedFields()
+    for name, read in readers:
+        setattr(in_headers, name, read(None, record))
+    _settle(in_headers)
+    for name, _ in readers:
+        value = getattr(in_headers, name)
+        if value is not None:
+            setattr(event, name, value)
     if event.op == "delete":
         return {}
-    for name, read in mapping.others:
-        _set_if_there(event, name, read, record)
-    _settle(event)
     return {name: read(None, record) for name, read in mapping.metadata}
-
-
-def _set_if_there(
-    event: ReceivedFields, name: str, read: Reader, record: KafkaRecord
-) -> None:
-    found = read(None, record)
-    if found is not None:
-        setattr(event, name, found)
 
 
 def deleting_fields(
@@ -200,10 +199,8 @@ def _settle(event: ReceivedFields) -> None:
     event.version = _version(event.version)
 
 
-def _readers_of(text: str) -> list[str] | None:
-    """A header's access list; names are separated by commas."""
-    if not text:
-        return None
+def _readers_of(text: str) -> list[str]:
+    """An access list as text; names are separated by commas. An empty text is no list, and is refused as such."""
     return [name.strip() for name in text.split(",")]
 
 

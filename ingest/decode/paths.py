@@ -186,9 +186,11 @@ def _search(
 def _header(
     field: str, name: str, is_optional: bool, value: Any, record: KafkaRecord
 ) -> Any:
-    """The last header of this name, in upper or lower case."""
+    """The last header of this name, in upper or lower case; one without a value counts for an access list only."""
     found: bytes | None = None
     for original_name, header in record.headers:
+        if header is None and field == "acl":
+            header = b""  # no list, and not none
         if original_name.lower() == name and header is not None:
             found = header
     if found is None:

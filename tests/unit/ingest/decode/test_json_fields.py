@@ -164,6 +164,34 @@ def test_headers_of_a_tombstone_count() -> None:
 NATIVE_HEADERS = (("x-acl", b"hr"), ("x-team", b"payroll"), ("x-v", b"7"))
 
 
+EMPTY = (("readers", None),), (("readers", b""),), (("readers", b"hr"), ("Readers", None))
+
+
+@pytest.mark.parametrize("path", ["header:readers", "header:readers?"])
+@pytest.mark.parametrize("headers", EMPTY)
+def test_a_header_without_a_value_is_no_access_list(headers: Any, path: str) -> None:
+    """A producer that found no groups: without a list, every reader of the source would see the document."""
+    refused(read({"body": "t"}, headers=headers, acl=path), INVALID, "acl is")
+    for form in ("native", "text"):
+        spec = SourceSpec(source="s", topics=("t",), format=form, mapping=MappingSpec(acl=path))
+        value = b'{"id":"k","content":"c"}'
+        refused(decode(record(value, headers=headers), spec), INVALID, "acl is")
+
+
+def test_an_empty_text_is_no_access_list() -> None:
+    refused(read({"body": "t", "acl": ""}, acl="acl"), INVALID, "acl is")
+
+
+@pytest.mark.parametrize("acl", ["null", '"hr"'])
+def test_what_is_no_list_in_a_native_event_is_none_with_a_mapping_either(acl: str) -> None:
+    mapping = MappingSpec(title="header:t?", acl="header:readers?")
+    spec = SourceSpec(source="s", topics=("t",), mapping=mapping)
+    value = f'{{"id":"k","content":"c","acl":{acl}}}'.encode()
+    refused(decode(record(value), spec), INVALID, "acl is")
+    of_header = changed(decode(record(value, headers=(("readers", b"it"),)), spec))
+    assert of_header.acl == ("it",)
+
+
 @pytest.mark.parametrize("form", ["native", "text"])
 def test_other_formats_take_headers(form: Any) -> None:
     mapping = MappingSpec(
