@@ -12,7 +12,7 @@ class ReadRow:
     """What a record says, with columns that are known of its row."""
 
     values: Mapping[str, Any]  # of a staged event, by column name
-    content: str | None
+    content: str | bytes | None
     columns: Mapping[str, Any]  # that a later change may leave out
 
 

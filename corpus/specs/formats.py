@@ -30,6 +30,8 @@ class MappingSpec:
     version: str | None = None
     # The text of the document: a path, or a template such as "{title}\n\n{body}".
     content: str | None = None
+    # The bytes of the document, a text or a file, as Base64; a record has these or a text.
+    content_base64: str | None = None
     title: str | None = None
     uri: str | None = None
     content_type: str | None = None

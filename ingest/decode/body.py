@@ -31,15 +31,19 @@ def document_body(
     return repair(text)
 
 
-def base64_bytes(value: Any) -> bytes:
+def base64_bytes(name: str, value: Any) -> bytes:
     """What a field of a text format holds as base64; white space in it counts nothing.
+
+    Args:
+        name: of the field, for messages.
+        value: as it came.
 
     Raises:
         FieldError: it is not base64.
     """
     if not isinstance(value, str):
-        raise invalid("content_base64", value, "text in base64")
+        raise invalid(name, value, "text in base64")
     try:
         return base64.b64decode("".join(value.split()), validate=True)
     except (binascii.Error, ValueError):
-        raise invalid("content_base64", value, "text in base64") from None
+        raise invalid(name, value, "text in base64") from None

@@ -5,8 +5,6 @@ other body is the document itself. Types that the source does not read are ignor
 delete.
 """
 
-import base64
-import binascii
 import hashlib
 import json
 from collections.abc import Mapping
@@ -14,10 +12,11 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple, cast
 
+from corpus.clean.files.kinds import is_file
 from corpus.source import SourceSpec
 from corpus.specs.formats import NO_MAPPING
 from ingest.decode import fields
-from ingest.decode.encoding import document_text
+from ingest.decode.body import base64_bytes, document_body
 from ingest.decode.json_fields import mapped_event, read_object
 from ingest.decode.mapping import compiled
 from ingest.decode.native import decode_native
@@ -107,7 +106,7 @@ def _structured(value: dict[str, Any]) -> _Event:
     attributes = {name: each for name, each in value.items() if name not in _DATA}
     encoded = value.get("data_base64")
     if encoded is not None:
-        return _Event(attributes, _from_base64(encoded))
+        return _Event(attributes, base64_bytes("data_base64", encoded))
     data = value.get("data")
     if data is None:
         return _Event(attributes, None)
@@ -116,13 +115,6 @@ def _structured(value: dict[str, Any]) -> _Event:
     if isinstance(data, dict):
         return _Event(attributes, cast("dict[str, Any]", data))
     return _Event(attributes, json.dumps(data).encode())
-
-
-def _from_base64(encoded: Any) -> bytes:
-    try:
-        return base64.b64decode(encoded, validate=True)
-    except (TypeError, ValueError, binascii.Error):
-        raise fields.invalid("data_base64", encoded, "Base64") from None
 
 
 def _check(attributes: Mapping[str, Any]) -> None:
@@ -173,7 +165,7 @@ def _named_by_body(
     spec: SourceSpec,
 ) -> Any:
     """The id that the body of a delete names, if it has one."""
-    if event.data is None or not _is_json(_content_type(event)):
+    if event.data is None or not _is_json(event):
         return None
     value = _object(event)
     if spec.mapping == NO_MAPPING:
@@ -196,7 +188,7 @@ def _named(
 
 
 def _upserted(event: _Event, record: KafkaRecord, spec: SourceSpec) -> Decoded:
-    if not _is_json(_content_type(event)):
+    if not _is_json(event):
         return _document(event, record, spec)
     if spec.mapping == NO_MAPPING:
         return _of_our_own(event, record, spec)
@@ -255,7 +247,7 @@ def _document(
     content_type = _content_type(event)
     stated = (spec.pipeline.content_type or "", content_type)
     received = ReceivedFields(
-        content=fields.repair(document_text(data, stated, detect=spec.detect_charset)),
+        content=document_body(data, stated, detect=spec.detect_charset),
         content_type=content_type,
         updated_at=event.attributes.get("time"),
         version=_version(event, spec),
@@ -287,6 +279,9 @@ def _version(event: _Event, spec: SourceSpec) -> Any:
     return microseconds
 
 
-def _is_json(content_type: str) -> bool:
-    media_type = content_type.partition(";")[0].strip().lower()
+def _is_json(event: _Event) -> bool:
+    """Whether the body is JSON: as its media type says, unless it begins as a file does."""
+    if isinstance(event.data, bytes) and is_file(event.data):
+        return False
+    media_type = _content_type(event).partition(";")[0].strip().lower()
     return media_type.endswith(("/json", "+json"))

@@ -22,11 +22,11 @@ _TEXTS = frozenset({"id", "content", "title", "uri"})
 # Read for every event, deletes included.
 _FIRST = ("id", "version")
 _OTHERS = (
-    *("content", "title", "uri", "content_type", "updated_at", "expires_at"),
-    *("acl", "language"),
+    *("content", "content_base64", "title", "uri", "content_type"),
+    *("updated_at", "expires_at", "acl", "language"),
 )
 # A wrong value of these shows a wrong document, or shows one to the wrong people.
-_UNREPEATED = ("id", "version", "content", "acl", "expires_at")
+_UNREPEATED = ("id", "version", "content", "content_base64", "acl", "expires_at")
 
 
 class Condition(NamedTuple):

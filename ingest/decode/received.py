@@ -133,5 +133,5 @@ def _received_content(event: ReceivedFields, spec: SourceSpec) -> Any:
         )
     stated = event.content_type if isinstance(event.content_type, str) else ""
     content_types = (spec.pipeline.content_type or "", stated)
-    value = base64_bytes(event.content_base64)
+    value = base64_bytes("content_base64", event.content_base64)
     return document_body(value, content_types, detect=spec.detect_charset)

@@ -69,7 +69,7 @@ def read_row(
         refused = Undecodable(reason=error.reason, detail=error.detail)
         return ReadRow(values=event_values(refused), content=None, columns={})
     values = event_values(decoded)
-    content: str | None = None
+    content: str | bytes | None = None
     if isinstance(decoded, ChangeEvent):
         content = decoded.content
         # Of the record as it was staged, which knows its place in the log.

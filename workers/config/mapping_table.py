@@ -101,6 +101,10 @@ class MappingTable(Table):
         default=_MAPPING.content,
         description='The text: a path, or a template such as "{title}\\n\\n{body}".',
     )
+    content_base64: Path | None = Field(
+        default=_MAPPING.content_base64,
+        description="The bytes of a text or of a file such as a PDF, as Base64; a record has these or a text.",
+    )
     title: Path | None = Field(
         default=_MAPPING.title, description="A path or a template."
     )
@@ -196,9 +200,10 @@ def check_mapping(format_name: str, mapping: MappingSpec) -> None:
     if format_name in OPTIONAL_MAPPING and mapping == NO_MAPPING:
         return
     if format_name in MAPPED_FORMATS:
-        if mapping.content is None:
+        if mapping.content is None and mapping.content_base64 is None:
             raise ValueError(
-                f'format = "{format_name}" needs mapping.content: which field of a record is the text'
+                f'format = "{format_name}" needs mapping.content: which field of a record is the text '
+                "(or mapping.content_base64: its bytes)"
             )
         return
     for path in _paths_of(mapping):

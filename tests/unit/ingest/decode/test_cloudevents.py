@@ -1,5 +1,6 @@
 """Format cloudevents: both modes, what the body is, what names the document and its version."""
 
+import base64
 import json
 from dataclasses import replace
 from typing import Any
@@ -71,6 +72,32 @@ def test_a_body_that_is_no_json_is_the_document() -> None:
     assert (event.content, event.content_type, event.document_id) == ("# T", "text/markdown", "p")
     encoded = structured(data_base64="IyBU", datacontenttype="text/markdown")
     assert changed(encoded).content == "# T"
+
+
+PDF = b"%PDF-1.7 \xff"
+
+
+@pytest.mark.parametrize("stated", ["application/pdf", "text/plain", "application/json", None])
+@pytest.mark.parametrize("spec", [PLAIN, MAPPED])
+def test_a_body_that_is_a_file_stays_as_it_is(stated: str | None, spec: SourceSpec) -> None:
+    encoded = base64.b64encode(PDF).decode()
+    event = changed(structured(spec, data_base64=encoded, datacontenttype=stated, subject="p"))
+    assert (event.content, event.document_id, event.version) == (PDF, "p", AT_US)
+    other = changed(binary(PDF, spec, datacontenttype=stated or "", subject="p"))
+    assert other.content == PDF
+
+
+def test_a_field_of_a_body_may_hold_a_file() -> None:
+    data = {"content_base64": base64.b64encode(PDF).decode()}
+    assert changed(structured(PLAIN, data=data)).content == PDF
+    spec = replace(PLAIN, mapping=MappingSpec(content_base64="file"))
+    assert changed(structured(spec, data={"file": data["content_base64"]})).content == PDF
+
+
+def test_bytes_of_a_text_become_a_text() -> None:
+    encoded = base64.b64encode(b"H\xf6he").decode()
+    stated = "text/plain; charset=windows-1252"
+    assert changed(structured(data_base64=encoded, datacontenttype=stated)).content == "Höhe"
 
 
 @pytest.mark.parametrize("value", [None, b""])

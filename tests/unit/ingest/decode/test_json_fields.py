@@ -1,5 +1,6 @@
 """Format json: the mapping of a source says which field is what; what it cannot read is named."""
 
+import base64
 import json
 from typing import Any
 
@@ -190,6 +191,35 @@ def test_what_is_no_list_in_a_native_event_is_none_with_a_mapping_either(acl: st
     refused(decode(record(value), spec), INVALID, "acl is")
     of_header = changed(decode(record(value, headers=(("readers", b"it"),)), spec))
     assert of_header.acl == ("it",)
+
+
+PDF = b"%PDF-1.7 \xff"
+
+
+@pytest.mark.parametrize(
+    ("sent", "content_type", "content"),
+    [
+        (PDF, "application/pdf", PDF),
+        (PDF, "text/plain", PDF),
+        (b"H\xf6he", "text/plain; charset=windows-1252", "Höhe"),
+        (b"", "text/plain", ""),
+    ],
+)
+def test_a_field_may_hold_bytes(sent: bytes, content_type: str, content: str | bytes) -> None:
+    paths = {"content": None, "content_base64": "file.data", "content_type": "file.type"}
+    value = {"file": {"data": base64.b64encode(sent).decode(), "type": content_type}}
+    assert changed(read(value, **paths)).content == content
+
+
+def test_a_record_has_a_text_or_bytes() -> None:
+    paths = {"content": "text?", "content_base64": "data?"}
+    assert changed(read({"text": "x"}, **paths)).content == "x"
+    assert changed(read({"data": "eA=="}, **paths)).content == "x"
+    refused(
+        read({"text": "x", "data": "eA=="}, **paths), INVALID, "absent where there is a content"
+    )
+    refused(read({"data": "?"}, **paths), INVALID, "content_base64 is '?'")
+    refused(read({"text": None}, **paths), INVALID, "content")
 
 
 @pytest.mark.parametrize("form", ["native", "text"])

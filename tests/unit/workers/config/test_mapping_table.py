@@ -27,6 +27,11 @@ def test_conditions(text: str, conditions: tuple[str, ...]) -> None:
     assert mapping(text).deleted_when == conditions
 
 
+def test_the_bytes_of_a_file_may_take_the_place_of_a_text() -> None:
+    [spec] = parse(BEGIN + 'content_base64 = "file"').sources
+    assert (spec.mapping.content, spec.mapping.content_base64) == (None, "file")
+
+
 @pytest.mark.parametrize(
     ("text", "metadata"), [('metadata = "*"', ("*",)), ('metadata = ["a", "b"]', ("a", "b"))]
 )
@@ -45,6 +50,7 @@ def test_metadata(text: str, metadata: tuple[str, ...]) -> None:
         (BEGIN + 'content = "a"\ndeleted_when = {a = [1]}', "text, a number, true or false"),
         (BEGIN + 'content = "a"\nmetadata = ["a b"]', "metadata"),
         (BEGIN + 'title = "a"', "needs mapping.content"),
+        (BEGIN + 'content_base64 = "a["', "JMESPath"),
         ('[source.a.mapping]\ntitle = "a"', "header:NAME"),
         ('[source.a]\nformat = "text"\n[source.a.mapping]\nmetadata = "*"', "header:NAME"),
         ('[source.a]\nformat = "xml"', "format"),
