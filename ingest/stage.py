@@ -19,7 +19,7 @@ from corpus.source import SourceSpec
 from corpus.staging.frames import schema_of, to_parquet
 from corpus.staging.layout import STAGED_EVENTS, events_name
 from ingest.decode import times
-from ingest.decode.debezium import SECOND_HALF, TRUNCATED, is_second_half
+from ingest.decode.debezium.rows import SECOND_HALF, TRUNCATED, is_second_half
 from ingest.decode.decoder import (
     beyond_scale,
     decode,

@@ -18,7 +18,7 @@ from ingest.dead_letters.first_position import (
 )
 from ingest.decode import fields, times
 from ingest.decode.cloudevents import decode_cloudevent, is_event_without_value
-from ingest.decode.debezium import decode_debezium
+from ingest.decode.debezium.rows import decode_debezium
 from ingest.decode.fields import FieldError
 from ingest.decode.inflate import inflated
 from ingest.decode.json_fields import decode_json

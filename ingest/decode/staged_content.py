@@ -8,7 +8,7 @@ from typing import Any
 from corpus.errors import ConfigurationError
 from corpus.prepare.columns import ReadRow
 from corpus.source import SourceSpec
-from ingest.decode.debezium import decode_debezium, large_columns
+from ingest.decode.debezium.rows import decode_debezium, large_columns
 from ingest.decode.decoder import decode
 from ingest.decode.fields import FieldError
 from ingest.decode.inflate import inflated

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from corpus.dead_letter import DeadLetterReason
 from corpus.source import SourceSpec, VersionRule
 from corpus.specs.formats import DebeziumSpec, MappingSpec
-from ingest.decode.debezium import TRUNCATED, is_second_half
+from ingest.decode.debezium.rows import TRUNCATED, is_second_half
 from ingest.decode.decoder import decode
 from ingest.decode.staged_content import read_row
 from ingest.event import ChangeEvent, Decoded, Ignored, KafkaRecord, Op, Undecodable

@@ -14,12 +14,12 @@ from typing import Any, cast
 from corpus.dead_letter import DeadLetterReason
 from corpus.source import SourceSpec
 from ingest.decode import fields
-from ingest.decode.debezium_source import version_of
+from ingest.decode.debezium.placeholder import is_placeholder, may_have_placeholder
+from ingest.decode.debezium.position import version_of
 from ingest.decode.fields import FieldError
 from ingest.decode.json_fields import mapped_event, read_object
 from ingest.decode.json_text import json_bytes_of_text
 from ingest.decode.mapping import compiled, version_in
-from ingest.decode.placeholder import is_placeholder, may_have_placeholder
 from ingest.decode.record_key import id_of_fields, key_as_id, key_fields
 from ingest.event import ChangeEvent, Decoded, Ignored, KafkaRecord, Op
 
