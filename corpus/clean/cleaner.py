@@ -305,7 +305,13 @@ def _task(
     too_large = _too_large(content, spec)
     if too_large is not None:
         return too_large
-    return _Work(content, text_format, spec.html, spec.max_nesting, Boxed(step))
+    return _Work(
+        content,
+        text_format,
+        spec.html,
+        spec.max_nesting,
+        Boxed(step),
+    )
 
 
 def _file_task(

@@ -113,7 +113,9 @@ class BatchState:
         if head is None:
             return None
         content_sha256 = self.events.value("content_sha256", row)
-        return head if head.content_sha256 == content_sha256 else None
+        if head.content_sha256 != content_sha256:
+            return None
+        return head
 
     def is_again(self, head: Head, document: FoldedDocument, row: int) -> bool:
         """Whether the event is that of a version which is to be prepared again."""

@@ -246,7 +246,9 @@ class Preparer:
 
         def step(number: int) -> None:
             part.check()
-            failed.update(self._prepare_all(batch, [waiting[number]], part))
+            candidate = waiting[number]
+            refused = self._prepare_all(batch, [candidate], part)
+            failed.update(refused)
 
         tries.each(positions, step)
         return failed

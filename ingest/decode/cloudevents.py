@@ -70,13 +70,15 @@ def _event_of(record: KafkaRecord) -> _Event:
         raise fields.invalid("content-type", content_type, "of one event per record")
     if f"{_HEADER}specversion" in headers:
         return _binary(headers, record)
-    if content_type.lower().startswith(_STRUCTURED):
-        return _structured(read_object(record.value or b""))
     value = read_object(record.value or b"")
+    if content_type.lower().startswith(_STRUCTURED):
+        return _structured(value)
     if "specversion" in value:
         return _structured(value)
     raise fields.invalid(
-        "the record", _shown_names(value), "a CloudEvent (specversion is missing)"
+        "the record",
+        _shown_names(value),
+        "a CloudEvent (specversion is missing)",
     )
 
 

@@ -77,8 +77,9 @@ def decode(record: KafkaRecord, spec: SourceSpec) -> Decoded:
         if record.value is None:  # 1
             return _without_value(record, spec)
         if len(record.value) > spec.pipeline.max_document_bytes:  # 2
+            reason = DeadLetterReason.TOO_LARGE
             detail = _too_large(len(record.value), spec)
-            return _undecodable(record, spec, DeadLetterReason.TOO_LARGE, detail)
+            return _undecodable(record, spec, reason, detail)
         if record.headers:
             record = inflated(record, spec.pipeline.max_document_bytes)
         return FORMATS[spec.format](record, spec)  # 3

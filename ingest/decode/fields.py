@@ -216,7 +216,9 @@ def content(value: Any) -> tuple[str | bytes, int, bytes]:
     """
     if value is None:
         raise invalid(
-            "content", value, "text for an upsert (it may be empty, but not absent)"
+            "content",
+            value,
+            "text for an upsert (it may be empty, but not absent)",
         )
     if isinstance(value, bytes):
         return value, len(value), hashlib.sha256(value).digest()

@@ -140,7 +140,9 @@ def version_in(
 
 
 def fill_from_headers(
-    event: ReceivedFields, mapping: Mapping, record: KafkaRecord
+    event: ReceivedFields,
+    mapping: Mapping,
+    record: KafkaRecord,
 ) -> dict[str, Any]:
     """Set what the mapping takes from headers, in a format that names its fields itself.
 

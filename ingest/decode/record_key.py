@@ -120,9 +120,9 @@ def _written_by_converter(key: bytes) -> Any:
     if envelope.keys() != {"schema", "payload"}:
         return envelope
     payload = envelope["payload"]
-    if isinstance(payload, (str, int)):
-        return payload
-    return cast("Any", payload) if isinstance(payload, dict) else envelope
+    if isinstance(payload, (str, int, dict)):
+        return cast("Any", payload)
+    return envelope
 
 
 def _is_between(key: bytes, first: bytes, last: bytes) -> bool:

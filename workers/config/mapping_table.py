@@ -5,7 +5,6 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from corpus.specs.formats import (
-    EVERY_OTHER,
     HEADER,
     MAPPED_FORMATS,
     NO_MAPPING,
@@ -217,10 +216,8 @@ def check_mapping(format_name: str, mapping: MappingSpec) -> None:
 def _paths_of(mapping: MappingSpec) -> list[str]:
     paths: list[str] = [*mapping.deleted_when]
     for entry in mapping.metadata:
-        if entry == EVERY_OTHER:
-            paths.append(entry)
-        else:
-            paths.append(entry.rpartition(" = ")[2])
+        path = entry.rpartition(" = ")[2]
+        paths.append(path)
     for name in MappingSpec.__dataclass_fields__:
         value = getattr(mapping, name)
         if isinstance(value, str):

@@ -305,7 +305,8 @@ class SourceTable(Table):
 
     @model_validator(mode="after")
     def _restorable(self) -> "SourceTable":
-        history, expire = self.retention.history, self.freshness.expire_after
+        history = self.retention.history
+        expire = self.freshness.expire_after
         if history is not None and expire is not None and history < expire:
             raise ValueError(
                 f"retention.history ({history} s) must not be shorter than freshness.expire_after ({expire} s): "

@@ -92,8 +92,9 @@ class _Mail:
             if depth >= _MAX_DEPTH:
                 self.draft.unread(f"an e-mail inside {depth} others", 1)
                 continue
+            inside = depth + 1
             self.draft.level += 1
-            self.read(inner, depth + 1)
+            self.read(inner, inside)
             self.draft.level -= 1
 
     def _read_part(self, part: EmailMessage) -> None:
@@ -118,12 +119,12 @@ class _Mail:
 
     def _read_text(self, part: EmailMessage) -> None:
         text = _text_of(part)
-        if part.get_content_subtype() == "html":
-            nesting = self.limits.max_nesting
-            document = clean_html(text, main=False, max_nesting=nesting)
-            self.draft.document(document)
-        else:
+        if part.get_content_subtype() != "html":
             self.draft.text(text)
+            return
+        nesting = self.limits.max_nesting
+        document = clean_html(text, main=False, max_nesting=nesting)
+        self.draft.document(document)
 
 
 def _attachments(message: EmailMessage, body: object | None) -> Iterator[EmailMessage]:

@@ -51,7 +51,8 @@ def _read_page(document: Any, number: int, draft: Draft) -> None:
     try:
         page = document[number]
     except _pypdfium2.PdfiumError:
-        draft.unread(f"page {number + 1} is damaged", CHARACTERS_OF_A_PAGE)
+        reason = f"page {number + 1} is damaged"
+        draft.unread(reason, CHARACTERS_OF_A_PAGE)
         return
     with closing(page):
         kept = draft.kept
@@ -59,8 +60,9 @@ def _read_page(document: Any, number: int, draft: Draft) -> None:
         draft.text(text)
         for value in _field_values(document, page):
             draft.text(value)
-        is_without_text = draft.kept == kept
-        if is_without_text and _shows_something(page):
+        if draft.kept > kept:
+            return
+        if _shows_something(page):
             draft.has_pictures = True
             draft.unread("a page without text", CHARACTERS_OF_A_PAGE)
 

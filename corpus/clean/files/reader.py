@@ -31,7 +31,9 @@ _READERS: dict[FileKind, _Reader] = {
 
 
 def read_file(
-    content: bytes, stated: str | None, limits: FileLimits
+    content: bytes,
+    stated: str | None,
+    limits: FileLimits,
 ) -> CleanedDocument | CleaningFailure:
     """Read a file.
 

@@ -43,7 +43,9 @@ def _microseconds(source: Source) -> int | None:
     if microseconds is not None:
         return microseconds
     milliseconds = _milliseconds(source)
-    return None if milliseconds is None else milliseconds * 1_000
+    if milliseconds is None:
+        return None
+    return milliseconds * 1_000
 
 
 def _milliseconds(source: Source) -> int | None:

@@ -121,9 +121,8 @@ def _spec(config: Path | None, source: str) -> "SourceSpec":
         raise CommandError("--config and --source belong together; give both")
     specs = {each.source: each for each in load(config).sources}
     if source not in specs:
-        raise CommandError(
-            f"{config} has no source {source!r}; it has {', '.join(specs) or 'none'}"
-        )
+        known = ", ".join(specs) or "none"
+        raise CommandError(f"{config} has no source {source!r}; it has {known}")
     return specs[source]
 
 
