@@ -8,6 +8,7 @@ from ingest.decode import times
 from ingest.decode.fields import FieldError
 from ingest.decode.paths import (
     Compiled,
+    PathError,
     Reader,
     compile_path,
     compile_text,
@@ -61,7 +62,7 @@ def compiled(spec: MappingSpec) -> Mapping:
     """The mapping of a specification.
 
     Raises:
-        ValueError: names the field whose path cannot be read.
+        PathError: names the field whose path cannot be read.
     """
     paths = {name: _field(spec, name) for name in (*_FIRST, *_OTHERS)}
     entries = [_metadata(entry) for entry in spec.metadata if entry != EVERY_OTHER]
@@ -260,8 +261,8 @@ def _field(spec: MappingSpec, name: str) -> Compiled | None:
         if name in _TEXTS:
             return compile_text(name, path)
         return compile_path(name, path)
-    except ValueError as error:
-        raise ValueError(f"{name} = {error}") from None
+    except PathError as error:
+        raise PathError(f"{name} = {error}") from None
 
 
 def _readers(
@@ -296,8 +297,8 @@ def _metadata(entry: str) -> tuple[str, Compiled]:
         name, path = _last_name(entry), entry
     try:
         return name.strip(), compile_path("metadata", path)
-    except ValueError as error:
-        raise ValueError(f"metadata has {error}") from None
+    except PathError as error:
+        raise PathError(f"metadata has {error}") from None
 
 
 def _last_name(path: str) -> str:
@@ -311,9 +312,9 @@ def _condition(text: str) -> tuple[str, Compiled]:
     """The value and the path of `PATH = VALUE`. A field that is absent has no value, so the condition does not hold."""
     path, separator, wanted = text.partition(" = ")
     if not separator:
-        raise ValueError(f"deleted_when = {text!r} must be PATH = VALUE")
+        raise PathError(f"deleted_when = {text!r} must be PATH = VALUE")
     try:
         optional = path.removesuffix(OPTIONAL) + OPTIONAL
         return wanted.strip(), compile_path("deleted_when", optional)
-    except ValueError as error:
-        raise ValueError(f"deleted_when = {error}") from None
+    except PathError as error:
+        raise PathError(f"deleted_when = {error}") from None

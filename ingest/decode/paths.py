@@ -30,6 +30,10 @@ _BRACES = {"{{": "{", "}}": "}"}
 _STRICT_FIELDS = frozenset({"id", "version", "acl", "expires_at", "deleted_when"})
 
 
+class PathError(ValueError):
+    """A path of a mapping cannot be read; the message names it, as it is configured."""
+
+
 class Compiled(NamedTuple):
     """A path, and the names of the value's own fields that it begins with."""
 
@@ -45,7 +49,7 @@ def compile_path(field: str, path: str) -> Compiled:
         path: as it is configured.
 
     Raises:
-        ValueError: it is no JMESPath expression.
+        PathError: it is no JMESPath expression.
     """
     text = path.strip()
     is_optional = text.endswith(OPTIONAL)
@@ -53,27 +57,32 @@ def compile_path(field: str, path: str) -> Compiled:
     if text.startswith(HEADER):
         name = text.removeprefix(HEADER).strip().lower()
         if not name:
-            raise ValueError(f"{path!r} names no header")
+            raise PathError(f"{path!r} names no header")
         read = partial(_header, field, name, is_optional)
         return Compiled(read, frozenset())
     try:
         expression = jmespath.compile(text)
+        roots = _roots(expression.parsed)
+    except RecursionError:
+        raise PathError(f"{path[:60]!r} is nested too deeply") from None
     except JMESPathError as error:
-        why = str(error).splitlines()[0]
-        raise ValueError(f"{path!r} is no JMESPath expression: {why}") from None
+        position = getattr(error, "lex_position", 0)
+        raise PathError(
+            f"{path!r} is no JMESPath expression: character {position + 1}"
+        ) from None
     names = _names(expression.parsed)
     if names:
         read = partial(_follow, field, text, is_optional, names)
         return Compiled(read, frozenset(names[:1]))
     read = partial(_search, field, text, is_optional, expression)
-    return Compiled(read, _roots(expression.parsed))
+    return Compiled(read, roots)
 
 
 def compile_text(field: str, path: str) -> Compiled:
     """A path, or a template: text in which `{path}` stands for a field, and `{{` for a brace.
 
     Raises:
-        ValueError: a path is no JMESPath expression.
+        PathError: a path is no JMESPath expression.
     """
     if "{" not in path:
         return compile_path(field, path)
@@ -101,7 +110,7 @@ def _literal(
 ) -> str:
     text = path[start:end]
     if "{" in text or "}" in text:
-        raise ValueError(f"{path!r} has a brace without its other half; write {{{{")
+        raise PathError(f"{path!r} has a brace without its other half; write {{{{")
     return text
 
 

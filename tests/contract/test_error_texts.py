@@ -12,7 +12,7 @@ OWN = {
     *("FreshetError", "PermanentError", "TransientError", "ConfigurationError", "DependencyError"),
     *("StagedFileError", "UnreadableSpecError", "InstallationError", "StalePreparationError"),
     *("CommandError", "StateFileError", "FieldError", "LockWaitError", "CheckFailedError"),
-    *("TooManyChunks", "WorkflowQueryFailedError"),
+    *("TooManyChunks", "WorkflowQueryFailedError", "PathError"),
 }
 # What runs in the terminal of the person whose own input or files the message is about.
 OF_A_PERSON = (
