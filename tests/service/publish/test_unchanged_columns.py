@@ -114,6 +114,16 @@ def test_nothing_is_kept_of_what_is_erased(table: Pipeline) -> None:
     assert table.connection.execute(query).fetchall() == [("2",)]
 
 
+def test_what_is_erased_completes_no_row(table: Pipeline) -> None:
+    """Neither a later change of its own, nor that of the row which its key was changed to."""
+    table.ingest(change("c", 10, row("One", LONG)))
+    table.erase("1")
+    table.ingest(change("u", 20, row("Two")))
+    assert (texts(table), reasons(table)) == ({}, [])
+    table.ingest(change("c", 30, row("Three", number=3), oldkey={"id": 1}))
+    assert (texts(table), reasons(table)) == ({}, ["unavailable_column"])
+
+
 @needs_inputs
 @pytest.mark.parametrize("name", ["dbz", "dbzs"])
 def test_what_a_real_debezium_wrote(table: Pipeline, name: str) -> None:
