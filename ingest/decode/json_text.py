@@ -11,20 +11,31 @@ from corpus.dead_letter import DeadLetterReason, Quoting
 from ingest.decode.fields import FieldError, shown
 
 _Pairs = list[tuple[str, Any]]
-# A field's name may be written with escapes; serialisers do not escape small letters, so this is rare in a text.
+# A field's name may be written with escapes; serialisers do not escape letters and digits, so this is rare in a text.
 _ESCAPE = b"\\u00"
-_ESCAPED_NAME = re.compile(rb"\\u00(?:5f|6[0-9a-f]|7[0-9a])", re.IGNORECASE)
+_ESCAPED_NAME = re.compile(
+    rb"\\u00(?:2d|3[0-9]|4[1-9a-f]|5[0-9af]|6[1-9a-f]|7[0-9a])",
+    re.IGNORECASE,
+)
+# Names that are found by these two; any other may be written in several ways.
+_PLAIN_NAME = re.compile(r"[\w-]*", re.ASCII)
 
 
 def may_repeat(value: bytes, names: tuple[str, ...]) -> bool:
     """Whether an object may have one of these names twice; `load_object` knows, and takes longer."""
-    if any(value.count(name) > 1 for name in _quoted(names)):
+    quoted = _quoted(names)
+    if quoted is None:
+        return True
+    if any(value.count(name) > 1 for name in quoted):
         return True
     return bool(names) and _ESCAPE in value and bool(_ESCAPED_NAME.search(value))
 
 
 @lru_cache(maxsize=1_024)
-def _quoted(names: tuple[str, ...]) -> tuple[bytes, ...]:
+def _quoted(names: tuple[str, ...]) -> tuple[bytes, ...] | None:
+    """The names as nearly every serialiser writes them; None: one of them may be written otherwise."""
+    if not all(map(_PLAIN_NAME.fullmatch, names)):
+        return None
     return tuple(json.dumps(name).encode() for name in names)
 
 

@@ -128,9 +128,20 @@ def test_headers_are_read_strictly_where_they_decide() -> None:
     refused(read({"body": "t"}, headers=(("id", b"\xff"),), id="header:id"), INVALID, "header id")
 
 
-@pytest.mark.parametrize("value", ['{"id":"a","id":"b","body":""}', '{"i\\u0064":"a","id":"b"}'])
-def test_a_field_that_counts_is_not_there_twice(value: str) -> None:
-    spec = mapped(id="id", content="body")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("id", '{"id":"a","id":"b","body":""}'),
+        ("id", '{"i\\u0064":"a","id":"b"}'),
+        ("ID", '{"\\u0049D":"a","ID":"b"}'),
+        ("id-64", '{"id\\u002D\\u00364":"a","id-64":"b"}'),
+        ("größe", '{"größe":"a","größe":"b"}'),
+        ("größe", '{"gr\\u00F6ße":"a","größe":"b"}'),
+        ("a b", '{"a\\u0020b":"a","a b":"b"}'),
+    ],
+)
+def test_a_field_that_counts_is_not_there_twice(name: str, value: str) -> None:
+    spec = mapped(id=f'"{name}"', content="body")
     refused(decode(record(value.encode()), spec), DeadLetterReason.NOT_DECODABLE, "2 times")
 
 
