@@ -30,6 +30,8 @@ _STRUCTURED = "application/cloudevents"
 _BATCH = "application/cloudevents-batch"
 _REQUIRED = ("id", "source", "type")
 _DATA = frozenset({"data", "data_base64"})
+# Of an event as JSON. Parsers differ on which of two values counts; for these it is never guessed.
+_UNREPEATED = ("subject", "sequence", "time", "data", "data_base64")
 
 
 class _Event(NamedTuple):
@@ -70,7 +72,7 @@ def _event_of(record: KafkaRecord) -> _Event:
         raise fields.invalid("content-type", content_type, "of one event per record")
     if f"{_HEADER}specversion" in headers:
         return _binary(headers, record)
-    value = read_object(record.value or b"")
+    value = read_object(record.value or b"", _UNREPEATED)
     if content_type.lower().startswith(_STRUCTURED):
         return _structured(value)
     if "specversion" in value:
@@ -169,7 +171,7 @@ def _named_by_body(
     """The id that the body of a delete names, if it has one."""
     if event.data is None or not _is_json(event):
         return None
-    value = _object(event)
+    value = _object(event, spec)
     if spec.mapping == NO_MAPPING:
         return value.get("id")
     if spec.mapping.id is None:
@@ -199,7 +201,7 @@ def _upserted(event: _Event, record: KafkaRecord, spec: SourceSpec) -> Decoded:
     if spec.mapping.id is None and subject is not None:
         document_id = fields.document_id(subject)
     return mapped_event(
-        _object(event),
+        _object(event, spec),
         compiled(spec.mapping),
         record,
         spec,
@@ -227,10 +229,14 @@ def _of_our_own(
     return replace(decoded, version=version)
 
 
-def _object(event: _Event) -> dict[str, Any]:
+def _object(
+    event: _Event,
+    spec: SourceSpec,
+) -> dict[str, Any]:
     if isinstance(event.data, dict):
         return cast("dict[str, Any]", event.data)
-    return read_object(event.data)
+    unrepeated = compiled(spec.mapping).unrepeated
+    return read_object(event.data, unrepeated)
 
 
 def _bytes(event: _Event) -> bytes:

@@ -94,6 +94,16 @@ def test_a_field_of_a_body_may_hold_a_file() -> None:
     assert changed(structured(spec, data={"file": data["content_base64"]})).content == PDF
 
 
+def test_a_field_that_counts_is_not_there_twice() -> None:
+    reason = DeadLetterReason.NOT_DECODABLE
+    refused(binary(b'{"html":"a","html":"b","title":"T"}'), reason, "html appears 2 times")
+    whole = json.dumps({**EVENT, "data": BODY, "subject": "a"})
+    twice = whole.removesuffix("}") + ',"subject":"b"}'
+    refused(decode(record(twice.encode()), MAPPED), reason, "subject appears 2 times")
+    nested = structured(MAPPED, data=BODY | {"subject": "b"}, subject="a")
+    assert changed(nested).document_id == "a"
+
+
 def test_bytes_of_a_text_become_a_text() -> None:
     encoded = base64.b64encode(b"H\xf6he").decode()
     stated = "text/plain; charset=windows-1252"
