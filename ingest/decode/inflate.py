@@ -20,6 +20,9 @@ HEADER = "content-encoding"
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS  # zlib reads the header and checksum of gzip
 _UNCHANGED = frozenset({"", "identity"})
 _MAX_ENCODINGS = 3
+# Texts become 3 to 100 times as large; what becomes much larger was made to.
+_MAX_RATIO = 200
+_SMALL_BYTES = 1_000_000  # so much is harmless, however well it was compressed
 
 # (compressed, most bytes that it may become) -> the bytes.
 _Inflate = Callable[[bytes, int], bytes]
@@ -42,12 +45,14 @@ def inflated(
     if not encodings:
         return record
     value = record.value or b""
+    harmless = max(_SMALL_BYTES, _MAX_RATIO * len(value))
+    limit = min(max_bytes, harmless)
     for encoding in reversed(encodings):
         inflate = _INFLATE.get(encoding)
         if inflate is None:
             raise invalid(f"header {HEADER}", encoding, "gzip, zstd or identity")
         try:
-            value = inflate(value, max_bytes)
+            value = inflate(value, limit)
         except (zlib.error, zstd.ZstdError, EOFError):
             detail = f"the value is not {encoding}, or is damaged or cut off, although header {HEADER} says so"
             raise FieldError(DeadLetterReason.NOT_DECODABLE, detail) from None
@@ -107,7 +112,8 @@ def _unzstd(value: bytes, max_bytes: int) -> bytes:
 def _too_large(max_bytes: int) -> FieldError:
     return FieldError(
         DeadLetterReason.TOO_LARGE,
-        f"the value becomes larger than pipeline.max_document_bytes = {max_bytes:,} when it is inflated",
+        f"the value becomes larger than {max_bytes:,} bytes when it is inflated; the limit is "
+        f"pipeline.max_document_bytes, and {_MAX_RATIO} times what was sent",
     )
 
 

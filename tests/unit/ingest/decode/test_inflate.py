@@ -57,6 +57,22 @@ def test_a_bomb_costs_no_more_than_the_limit(encoding: bytes) -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize(
+    ("encoding", "compress"), [(b"gzip", gzip.compress), (b"zstd", zstd.compress)]
+)
+def test_a_bomb_below_the_limit_of_documents_is_refused(
+    encoding: bytes, compress: Callable[[bytes], bytes]
+) -> None:
+    for size, is_refused in ((900_000, False), (20_000_000, True)):
+        value = compress(VALUE.replace(b"text", b" " * size))
+        headers = (("content-encoding", encoding),)
+        decoded = decode(record(value, headers=headers), NATIVE)
+        if is_refused:
+            refused(decoded, DeadLetterReason.TOO_LARGE, "200 times what was sent")
+        else:
+            assert changed(decoded).content_bytes == size
+
+
 @pytest.mark.parametrize("encoding", [b"gzip", b"zstd"])
 @pytest.mark.parametrize(
     "damage",
