@@ -179,8 +179,9 @@ class BatchState:
         columns = completion.last.get(document_id)
         if self.events.is_upsert(row):
             known = completion.known.get(row, {})
-            record = (self.events.value(name, row) for name in _ORIGINAL)
-            columns = self.read_row(self.spec, *record, known).columns
+            key, value, headers = (self.events.value(name, row) for name in _ORIGINAL)
+            read = self.read_row(self.spec, key, value, headers, known)
+            columns = read.columns
         taken_from: int | None = None
         if document_id in completion.last:
             head = self.heads.get(document_id)

@@ -48,8 +48,8 @@ def _stored_types(hint: Any) -> frozenset[type]:
     if is_dataclass(hint):
         return frozenset({dict})
     if isinstance(hint, type) and issubclass(hint, StrEnum):
-        return frozenset({str, hint})
-    return frozenset({hint})
+        return frozenset[type]((str, hint))
+    return frozenset({cast("type[Any]", hint)})
 
 
 def known_fields(kind: type[Any], stored: Mapping[str, Any]) -> dict[str, Any]:

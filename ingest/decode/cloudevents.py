@@ -233,10 +233,11 @@ def _object(
     event: _Event,
     spec: SourceSpec,
 ) -> dict[str, Any]:
-    if isinstance(event.data, dict):
-        return cast("dict[str, Any]", event.data)
+    data: Any = event.data
+    if not isinstance(data, bytes):
+        return cast("dict[str, Any]", data)
     unrepeated = compiled(spec.mapping).unrepeated
-    return read_object(event.data, unrepeated)
+    return read_object(data, unrepeated)
 
 
 def _bytes(event: _Event) -> bytes:

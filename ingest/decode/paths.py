@@ -125,7 +125,8 @@ def template_text(value: Any) -> str | None:
             return str(value).lower()
         case int() | float():
             return str(value)
-    return None
+        case _:
+            return None
 
 
 def plain(value: Any) -> Any:
@@ -144,7 +145,8 @@ def plain(value: Any) -> Any:
             return str(value)
         case bytes():
             return base64.b64encode(value).decode()
-    return str(value)
+        case _:
+            return str(value)
 
 
 # ── readers ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -244,7 +246,7 @@ def _missing(field: str, path: str) -> FieldError:
 # ── expressions ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _names(parsed: dict[str, Any]) -> tuple[str, ...]:
+def _names(parsed: Any) -> tuple[str, ...]:
     """The names of an expression that only joins names by dots; none of any other."""
     if parsed["type"] == "field":
         return (parsed["value"],)

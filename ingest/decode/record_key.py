@@ -92,8 +92,11 @@ def _column_text(value: Any) -> Any:
     if isinstance(value, str) and value.startswith(('{"', '"')):
         written = _written_by_converter(value.encode())
         value = value if written is None else written
-    while isinstance(value, dict) and len(value) == 1:
-        [value] = cast("dict[str, Any]", value).values()
+    while isinstance(value, dict):
+        typed = cast("dict[str, Any]", value)
+        if len(typed) != 1:
+            break
+        [value] = typed.values()
     if isinstance(value, dict | list) or value is None or value is True:
         raise fields.invalid("a column of the key", value, "text or a whole number")
     return value

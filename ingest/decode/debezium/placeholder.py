@@ -61,4 +61,5 @@ def is_placeholder(
         case dict():
             inner = cast("dict[str, Any]", value)
             return placeholder in inner or placeholder in inner.values()
-    return False
+        case _:
+            return False

@@ -295,7 +295,7 @@ def _delete(
     change: Change | None,
 ) -> Decoded:
     row = {} if change is None else change.row
-    source = {} if change is None else change.source
+    source: Mapping[str, Any] = {} if change is None else change.source
     version = _version(row, source, record, spec, relative=True)
     return ChangeEvent(
         op=Op.DELETE,
