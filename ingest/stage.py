@@ -148,6 +148,27 @@ def rows_of(
     return [_row(record, reading) for record in records]
 
 
+def row_of(
+    record: KafkaRecord,
+    spec: SourceSpec,
+    before: KafkaRecord | None,
+    *,
+    topic_id: str,
+    now_ms: int,
+) -> Row:
+    """Like `rows_of`, of one record.
+
+    Args:
+        record: as it came.
+        spec: the source's.
+        before: the record before it in its partition; None: it is not known.
+        topic_id: of the topic that it was read from.
+        now_ms: by the reader's clock, epoch milliseconds UTC.
+    """
+    reading = _Reading(spec, topic_id, now_ms)
+    return _row(record, reading, before)
+
+
 def description_json(row: Row) -> str:
     """What a staged event says about its document, apart from the content, as JSON."""
     said = {name: row.get(name) for name in _DESCRIPTION}

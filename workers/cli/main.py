@@ -19,7 +19,16 @@ from workers.cli.console import (
 )
 
 AREAS = (
-    *("stack", "ingest", "produce", "dead_letters", "search", "corpus", "clean"),
+    *(
+        "stack",
+        "ingest",
+        "try_topic",
+        "produce",
+        "dead_letters",
+        "search",
+        "corpus",
+        "clean",
+    ),
     *("document", "drain", "top", "freshness", "audit", "subscriptions"),
     *(
         "access.teams",

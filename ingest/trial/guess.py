@@ -1,0 +1,454 @@
+"""Guess which field of a record is which of a document: by its name, and by what its values look like.
+
+Each guess says how sure it is. A wrong one costs a person a look, so none is left out where there is a candidate; only
+an access list is never guessed by its values alone.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
+
+from ingest.decode.times import time_ms
+from ingest.trial.facts import Facts, Fields, survey
+from ingest.trial.forms import holds_file
+
+SURE, LIKELY, UNSURE = "sure", "likely", "a guess"
+
+_NAMES: dict[str, tuple[str, ...]] = {
+    "id": (
+        *("id", "document_id", "doc_id", "uuid", "guid", "key", "slug", "page_id"),
+        *("article_id", "ticket_id", "number", "path", "url", "uri"),
+    ),
+    "version": (
+        *("version", "revision", "rev", "version_number", "row_version", "seq"),
+        *("sequence", "lsn", "etag_version"),
+    ),
+    "content": (
+        *("content", "body", "text", "body_html", "html", "body_text", "markdown"),
+        *("body_markdown", "description", "article", "message", "comment", "notes"),
+        *("note", "abstract", "summary", "answer", "value"),
+    ),
+    "title": (
+        *("title", "headline", "subject", "heading", "name", "label", "question"),
+        *("summary",),
+    ),
+    "uri": ("uri", "url", "link", "href", "permalink", "web_url", "html_url", "self"),
+    "content_type": (
+        *("content_type", "media_type", "mime_type", "mimetype", "mime"),
+        "format",
+    ),
+    "updated_at": (
+        *("updated_at", "modified_at", "last_modified", "updated", "modified"),
+        *("changed_at", "revised_at", "updated_on", "last_updated", "published_at"),
+        *("timestamp", "ts", "time", "date", "created_at", "created"),
+    ),
+    "expires_at": ("expires_at", "expiry", "expires", "valid_until", "valid_to"),
+    "acl": (
+        *("acl", "readers", "allowed_groups", "access_groups", "visible_to"),
+        *("groups", "permissions"),
+    ),
+    "language": ("language", "lang", "locale"),
+}
+_DELETING_FLAGS = ("deleted", "is_deleted", "removed", "is_removed", "trashed")
+_DELETING_FIELDS = (
+    *("op", "operation", "action", "event", "event_type", "change_type", "kind"),
+    *("status", "state", "type"),
+)
+_DELETING_VALUES = frozenset(
+    {"d", "del", "delete", "deleted", "remove", "removed", "trashed", "tombstone"}
+)
+_SECRET = re.compile(r"pass(word|wd)|secret|token|credential|api_?key|ssn|salt")
+_MEDIA_TYPE = re.compile(r"[a-z]+/[a-z0-9.+-]+(\s*;.*)?", re.I)
+_LANGUAGE = re.compile(r"[a-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.I)
+_PLACEHOLDER = "__debezium_unavailable_value"
+_MAX_VERSION = 2**63
+_MAX_METADATA = 10
+_MAX_METADATA_CHARACTERS = 100
+_MAX_NAMED_ID = 200  # characters
+_SECOND_OF_2001 = 978_307_200_000  # epoch milliseconds
+_SECOND_OF_2100 = 4_102_444_800_000
+_LONG_TEXT = 40  # characters, on average
+
+
+class Row(NamedTuple):
+    """The fields of one record."""
+
+    fields: Fields
+    key: str  # empty: the record has none
+    deletes: bool  # by its format; the fields may be what is left of it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guess:
+    """One line of a mapping."""
+
+    field: str
+    value: Any  # a path, or a list of them
+    sure: str  # SURE, LIKELY, UNSURE
+    why: str
+
+
+class Context(NamedTuple):
+    """What guesses are made of."""
+
+    facts: dict[str, Facts]
+    records: int  # that have fields and do not delete by their format
+    used: set[str]  # paths
+
+    def named(self, field: str, fits: Callable[[Facts], bool]) -> Facts | None:
+        """The field that a list of names puts first; one that is less deep comes before a deeper one."""
+        names = _NAMES[field]
+        fitting = [
+            facts
+            for facts in self.facts.values()
+            if facts.name in names and facts.path not in self.used and fits(facts)
+        ]
+        if not fitting:
+            return None
+        return min(fitting, key=lambda one: (one.depth, names.index(one.name)))
+
+    def path(self, facts: Facts) -> str:
+        """Its path; one that a record lacks may be missing."""
+        self.used.add(facts.path)
+        return facts.path if facts.present >= self.records else f"{facts.path}?"
+
+
+def guess_mapping(
+    rows: Sequence[Row], *, names_id: bool, versions: bool
+) -> list[Guess]:
+    """The lines of a mapping.
+
+    Args:
+        rows: of the records that have fields.
+        names_id: whether the mapping has to name the document; else its format does.
+        versions: whether the mapping has to name the version.
+    """
+    living = [row for row in rows if not row.deletes]
+    context = Context(survey(row.fields for row in living), len(living), set())
+    guesses: list[Guess] = []
+    deleting = _deleting(context)
+    if deleting is not None:
+        guesses.append(deleting)
+        context = _without_deleted(context, deleting, living)
+    if names_id:
+        guesses += _id(context, living)
+    guesses += _content(context)
+    guesses += _described(context)
+    if versions:
+        guesses += _version(survey(row.fields for row in rows), len(rows))
+    guesses += _metadata(context)
+    order = {name: number for number, name in enumerate(_ORDER)}
+    return sorted(guesses, key=lambda guess: order[guess.field])
+
+
+_ORDER = (
+    *("id", "version", "content", "content_base64", "content_type", "title", "uri"),
+    *("updated_at", "expires_at", "acl", "language", "metadata", "deleted_when"),
+)
+
+
+# ── deletes ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _deleting(context: Context) -> Guess | None:
+    """A condition: a flag, or a field that some record has a deleting word in."""
+    for facts in _by_names(context, _DELETING_FLAGS):
+        if set(facts.kinds) == {"bool"}:
+            context.used.add(facts.path)
+            sure = SURE if True in facts.values else LIKELY
+            return _condition(facts, "true", sure)
+    for facts in _by_names(context, _DELETING_FIELDS):
+        for text in facts.texts:
+            if text.lower() in _DELETING_VALUES:
+                context.used.add(facts.path)
+                return _condition(facts, text, LIKELY)
+    return None
+
+
+def _by_names(context: Context, names: Sequence[str]) -> list[Facts]:
+    fitting = [each for each in context.facts.values() if each.name in names]
+    return sorted(fitting, key=lambda one: (one.depth, names.index(one.name)))
+
+
+def _condition(facts: Facts, value: str, sure: str) -> Guess:
+    why = f"a record with this value deletes its document; {facts.name} looks so"
+    return Guess(
+        field="deleted_when", value=f"{facts.path} = {value}", sure=sure, why=why
+    )
+
+
+def _without_deleted(context: Context, deleting: Guess, rows: Sequence[Row]) -> Context:
+    """What is known of the records that delete nothing: the others need an id and a version only."""
+    path, _, wanted = str(deleting.value).partition(" = ")
+    names = context.facts[path]
+    kept = [row for row in rows if _text_at(row.fields, path) != wanted]
+    facts = survey(row.fields for row in kept)
+    facts.pop(names.path, None)
+    return Context(facts, len(kept), context.used)
+
+
+def _text_at(fields: Fields, path: str) -> str:
+    [facts] = [each for each in survey([fields]).values() if each.path == path] or [
+        None
+    ]
+    if facts is None or not facts.values:
+        return ""
+    value = facts.values[0]
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+# ── id and version ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _id(context: Context, rows: Sequence[Row]) -> list[Guess]:
+    """The field that the keys repeat, else one that is named so; none where only the key names the document."""
+    keys = [row.key for row in rows]
+    if all(keys):
+        for facts in survey(row.fields for row in rows).values():
+            if _is_id(facts, context) and list(map(str, facts.values)) == keys:
+                why = f"the same as the record's key in all {len(rows):,} records"
+                return [_guess(context, "id", facts, SURE, why)]
+    facts = context.named("id", lambda one: _is_id(one, context))
+    if facts is not None:
+        sure = LIKELY if facts.depth == 1 and facts.name in _NAMES["id"][:6] else UNSURE
+        why = "named so, and in each record"
+        if all(keys):
+            why += "; leave the line out, and the record's key names the document"
+        return [_guess(context, "id", facts, sure, why)]
+    ending = [
+        one
+        for one in context.facts.values()
+        if one.name.endswith("_id") and _is_id(one, context) and one.is_distinct
+    ]
+    if ending and not all(keys):
+        facts = min(ending, key=lambda one: one.depth)
+        why = "another value in each record"
+        return [_guess(context, "id", facts, UNSURE, why)]
+    return []
+
+
+def _is_id(facts: Facts, context: Context) -> bool:
+    if facts.nulls or facts.present < context.records:
+        return False
+    return set(facts.kinds) <= {"str", "int"} and facts.length <= _MAX_NAMED_ID
+
+
+def _version(facts: dict[str, Facts], records: int) -> list[Guess]:
+    """A number that grows, else a time that each record has; else the record's own time and offset count."""
+    everywhere = Context(
+        {path: each for path, each in facts.items() if each.present == records},
+        records,
+        set(),
+    )
+    number = everywhere.named("version", _is_version)
+    if number is not None:
+        why = "a whole number in each record; it must grow with every change"
+        return [_guess(everywhere, "version", number, LIKELY, why)]
+    time = everywhere.named("updated_at", lambda one: _is_time(one) and not one.nulls)
+    if time is not None and time.name not in ("created_at", "created", "date"):
+        why = "a time in each record; a later one must be a later version"
+        return [_guess(everywhere, "version", time, UNSURE, why)]
+    return []
+
+
+def _is_version(facts: Facts) -> bool:
+    if facts.nulls or not facts.values:
+        return False
+    return all(_is_count(value) for value in facts.values)
+
+
+def _is_count(value: Any) -> bool:
+    if isinstance(value, str) and value.isascii() and value.isdecimal():
+        value = int(value[:20])
+    if isinstance(value, bool) or not isinstance(value, int):
+        return False
+    return 0 <= value < _MAX_VERSION
+
+
+def _is_time(facts: Facts) -> bool:
+    if not facts.values:
+        return False
+    return all(_is_moment(value) for value in facts.values)
+
+
+def _is_moment(value: Any) -> bool:
+    if isinstance(value, str) and value.isdecimal():
+        return False
+    moment = time_ms(value)
+    return moment is not None and _SECOND_OF_2001 <= moment <= _SECOND_OF_2100
+
+
+# ── content ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _content(context: Context) -> list[Guess]:
+    """The field with the document, and its media type where that is another than plain text."""
+    files = [one for one in context.facts.values() if _holds_files(one)]
+    named = [one for one in _texts(context) if one.name in _NAMES["content"]]
+    long = [one for one in _texts(context) if one.length >= _LONG_TEXT]
+    if files and not named:
+        why = "its values are files in Base64"
+        return [_guess(context, "content_base64", files[0], SURE, why)]
+    if named:
+        names = _NAMES["content"]
+        best = min(named, key=lambda one: (one.depth, names.index(one.name)))
+        longest = max(named, key=lambda one: one.length)
+        if longest.length > 2 * best.length:
+            best = longest
+        is_only = len(named) == 1 or longest is best
+        sure = SURE if is_only and best.name in names[:5] else LIKELY
+        return _content_as(context, best, sure, "named so")
+    if long:
+        best = max(long, key=lambda one: one.length)
+        why = f"the longest text, {best.length:,.0f} characters on average"
+        return _content_as(context, best, UNSURE, why)
+    if files:
+        why = "its values are files in Base64"
+        return [_guess(context, "content_base64", files[0], SURE, why)]
+    return [_whole_record()]
+
+
+def _whole_record() -> Guess:
+    return Guess(
+        field="content",
+        value="to_string(@)",
+        sure=UNSURE,
+        why="no field looks like a text, so this is all of them as JSON; name the field that readers search",
+    )
+
+
+def _texts(context: Context) -> list[Facts]:
+    """Fields that may be a document's text."""
+    return [
+        one
+        for one in context.facts.values()
+        if one.is_text
+        and one.path not in context.used
+        and one.present == context.records
+        and not _is_time(one)
+        and not _holds_files(one)
+    ] or [
+        one
+        for one in context.facts.values()
+        if one.is_text and one.path not in context.used and not _is_time(one)
+    ]
+
+
+def _holds_files(facts: Facts) -> bool:
+    texts = [text for text in facts.texts if text != _PLACEHOLDER]
+    return bool(texts) and facts.is_text and all(map(holds_file, texts))
+
+
+def _content_as(context: Context, facts: Facts, sure: str, why: str) -> list[Guess]:
+    guesses = [_guess(context, "content", facts, sure, why)]
+    stated = context.named("content_type", _is_media_type)
+    if stated is not None:
+        guesses.append(
+            _guess(context, "content_type", stated, SURE, "its values are media types")
+        )
+        return guesses
+    looks = facts.look()
+    if not looks and "html" in facts.name:
+        looks = "text/html"
+    if looks:
+        guess = Guess(
+            field="content_type",
+            value=f"'{looks}'",
+            sure=LIKELY,
+            why=f"most values of {facts.name} look so",
+        )
+        guesses.append(guess)
+    return guesses
+
+
+def _is_media_type(facts: Facts) -> bool:
+    return facts.is_text and all(map(_MEDIA_TYPE.fullmatch, facts.texts))
+
+
+# ── the rest ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _described(context: Context) -> list[Guess]:
+    """What describes the document."""
+    guesses: list[Guess] = []
+    for field, (fits, why) in _DESCRIBES.items():
+        facts = context.named(field, fits)
+        if facts is None:
+            continue
+        first = _NAMES[field][:2]
+        sure = SURE if facts.name in first and facts.depth == 1 else LIKELY
+        guesses.append(_guess(context, field, facts, sure, why))
+    return guesses
+
+
+def _is_title(facts: Facts) -> bool:
+    return facts.is_text and not _is_time(facts)
+
+
+def _is_address(facts: Facts) -> bool:
+    return facts.is_text and all(map(_ADDRESS.fullmatch, facts.texts))
+
+
+def _is_language(facts: Facts) -> bool:
+    return facts.is_text and all(map(_LANGUAGE.fullmatch, facts.texts))
+
+
+def _is_groups(facts: Facts) -> bool:
+    if set(facts.kinds) != {"list"}:
+        return False
+    for value in facts.values:
+        members = cast("list[Any]", value)
+        if not all(isinstance(member, str) for member in members):
+            return False
+    return True
+
+
+_DESCRIBES: dict[str, tuple[Callable[[Facts], bool], str]] = {
+    "title": (_is_title, "named so"),
+    "uri": (_is_address, "its values are addresses"),
+    "updated_at": (_is_time, "its values are times"),
+    "expires_at": (_is_time, "its values are times; the document is withdrawn then"),
+    "acl": (
+        _is_groups,
+        "lists of texts; look twice: only readers in one of these groups see the document",
+    ),
+    "language": (_is_language, "its values are languages"),
+}
+
+
+def _metadata(context: Context) -> list[Guess]:
+    """Short fields that no other line names; what may be a secret is left out."""
+    paths: list[str] = []
+    secret: list[str] = []
+    for facts in context.facts.values():
+        is_named = facts.path in context.used or facts.path == "id"
+        if is_named or not _is_short(facts):
+            continue
+        if _SECRET.search(facts.name):
+            secret.append(facts.path)
+        elif len(paths) < _MAX_METADATA:
+            paths.append(context.path(facts))
+    if not paths:
+        return []
+    why = 'short fields that no other line names; "*" takes all'
+    if secret:
+        why += f"; left out, since they may be secret: {_listed(secret)}"
+    return [Guess(field="metadata", value=paths, sure=UNSURE, why=why)]
+
+
+def _listed(paths: Iterable[str]) -> str:
+    return ", ".join(paths)
+
+
+def _is_short(facts: Facts) -> bool:
+    if facts.depth > 1 or not facts.values:
+        return False
+    if not set(facts.kinds) <= {"str", "int", "float", "bool"}:
+        return False
+    return facts.length <= _MAX_METADATA_CHARACTERS
+
+
+def _guess(context: Context, field: str, facts: Facts, sure: str, why: str) -> Guess:
+    return Guess(field=field, value=context.path(facts), sure=sure, why=why)

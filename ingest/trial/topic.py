@@ -1,0 +1,134 @@
+"""What some records of a topic have in common: their format, and the lines of a mapping."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+from corpus.specs.formats import Format
+from ingest.event import KafkaRecord
+from ingest.trial.forms import NO_VALUE, Form, form_of, is_native_body, key_text
+from ingest.trial.guess import Guess, Row, guess_mapping
+
+REGISTRY = "registry"  # Confluent's wire format, of which the bytes do not say more
+_KNOWN_FORMATS = frozenset(get_args(Format))
+# A type of CloudEvents that deletes, beside those that the default patterns name.
+_DELETING_ENDS = ("delete", "deleted", "remove", "removed")
+_DEFAULT_DELETING_ENDS = (".deleted", ".removed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recognised:
+    """A topic by some of its records."""
+
+    format: str  # of `Format`, or "registry"; empty: it is none that Freshet reads
+    records: int  # that were looked at
+    of_format: int  # of them, in this format
+    forms: dict[str, int]  # how many records are in each form, in words
+    schema_ids: tuple[str, ...] = ()  # in a schema registry
+    encodings: tuple[str, ...] = ()  # of the header content-encoding
+    deleted_types: tuple[str, ...] = ()  # of CloudEvents, to be configured
+    guesses: tuple[Guess, ...] = ()  # of the mapping; none: it needs none
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether a source can be configured to read it."""
+        return self.format in _KNOWN_FORMATS
+
+    def sentence(self) -> str:
+        """The format for people."""
+        forms = [f"{form} ({count:,})" for form, count in self.forms.items()]
+        seen = "; ".join(forms)
+        if not self.format and set(self.forms) == {NO_VALUE}:
+            return (
+                "records without a value, which delete in every format; others may say more: --offset beginning, or a "
+                "larger --count"
+            )
+        if not self.format:
+            return f"no format that Freshet reads: {seen}"
+        if self.format == REGISTRY:
+            ids = ", ".join(self.schema_ids)
+            return f"{seen}; schema ids {ids}: a schema registry has their schemas"
+        said = f"{self.format}, {self.of_format:,} of {self.records:,} records: {seen}"
+        if self.encodings:
+            said += f"; compressed ({', '.join(self.encodings)})"
+        if self.schema_ids:
+            said += f"; schema ids {', '.join(self.schema_ids)}"
+        return said
+
+
+def recognise(records: Sequence[KafkaRecord]) -> Recognised:
+    """The format that most records have, and what a mapping for it would be."""
+    forms = [form_of(record) for record in records]
+    votes = Counter(form.format for form in forms if form.format)
+    chosen = votes.most_common(1)[0][0] if votes else ""
+    chosen = _widened(chosen, votes)
+    pairs = list(zip(records, forms, strict=True))
+    rows = [
+        Row(form.fields, key_text(record), form.deletes)
+        for record, form in pairs
+        if form.format == chosen and form.fields is not None
+    ]
+    of_format = [form for form in forms if form.format == chosen]
+    return Recognised(
+        format=chosen,
+        records=len(records),
+        of_format=len(of_format),
+        forms=_counted(forms),
+        schema_ids=_distinct(form.schema_id for form in forms),
+        encodings=_distinct(form.encoding for form in forms),
+        deleted_types=_deleted_types(of_format),
+        guesses=tuple(_guesses(chosen, rows, of_format, records)),
+    )
+
+
+def _widened(chosen: str, votes: Counter[str]) -> str:
+    """Texts among objects are damaged objects, if there are as many objects."""
+    others = [name for name in votes if name != "text"]
+    if chosen != "text" or not others:
+        return chosen
+    best = max(others, key=lambda name: votes[name])
+    return best if votes[best] >= votes[chosen] else chosen
+
+
+def _counted(forms: Sequence[Form]) -> dict[str, int]:
+    counts = Counter(form.variant for form in forms)
+    return dict(counts.most_common())
+
+
+def _distinct(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(value for value in values if value))
+
+
+def _guesses(
+    chosen: str,
+    rows: Sequence[Row],
+    forms: Sequence[Form],
+    records: Sequence[KafkaRecord],
+) -> list[Guess]:
+    has_keys = all(record.key is not None for record in records)
+    match chosen:
+        case "json":
+            return guess_mapping(rows, names_id=True, versions=True)
+        case "debezium":
+            return guess_mapping(rows, names_id=not has_keys, versions=False)
+        case "cloudevents":
+            return _cloud_guesses(rows, forms)
+        case _:
+            return []
+
+
+def _cloud_guesses(rows: Sequence[Row], forms: Sequence[Form]) -> list[Guess]:
+    """None where a body is the document itself, or an event in Freshet's own fields."""
+    bodies = [form for form in forms if form.fields is not None]
+    if not bodies or all(is_native_body(form.fields or {}) for form in bodies):
+        return []
+    return guess_mapping(rows, names_id=False, versions=False)
+
+
+def _deleted_types(forms: Sequence[Form]) -> tuple[str, ...]:
+    types = _distinct(form.type for form in forms)
+    deleting = [name for name in types if name.lower().endswith(_DELETING_ENDS)]
+    if all(name.endswith(_DEFAULT_DELETING_ENDS) for name in deleting):
+        return ()
+    return tuple(deleting)
