@@ -74,6 +74,7 @@ class Ignored:
     """A record that is neither a change nor a mistake, with the rule that says so."""
 
     rule: str
+    version: int | None = None  # of a truncated table, by the database's log
 
 
 Decoded = ChangeEvent | Undecodable | Ignored

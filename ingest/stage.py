@@ -18,8 +18,9 @@ from corpus.log_limit import LogLimit
 from corpus.source import SourceSpec
 from corpus.staging.frames import schema_of, to_parquet
 from corpus.staging.layout import STAGED_EVENTS, events_name
+from corpus.truncation import UNDECIDED, Place, Truncation, halt_reason, settled
 from ingest.decode import times
-from ingest.decode.debezium.rows import SECOND_HALF, TRUNCATED, is_second_half
+from ingest.decode.debezium.rows import SECOND_HALF, is_second_half
 from ingest.decode.decoder import (
     beyond_scale,
     decode,
@@ -71,6 +72,7 @@ class _Reading:
     spec: SourceSpec
     topic_id: str
     now_ms: int
+    decisions: Sequence[Truncation] = ()
 
 
 def stage(
@@ -79,6 +81,7 @@ def stage(
     offsets: OffsetRange,
     store: Store,
     before: KafkaRecord | None = None,
+    decisions: Sequence[Truncation] = (),
 ) -> BatchRef:
     """Decode the records, write them, return the pointer.
 
@@ -88,13 +91,14 @@ def stage(
         offsets: the range that the batch accounts for.
         store: receives the file.
         before: the record before the first one; None: it is not known.
+        decisions: about truncated tables of the source.
 
     Raises:
         DependencyError: the store does not accept the file.
         SourceStoppedError: a person has to decide about a record.
     """
     staged_at_ms = time.time_ns() // 1_000_000
-    reading = _Reading(spec, offsets.topic_id, staged_at_ms)
+    reading = _Reading(spec, offsets.topic_id, staged_at_ms, decisions)
     content = _content(records, reading, before)
     _log_record_times(records, reading)
     name = events_name(
@@ -134,7 +138,12 @@ def parquet(rows: Sequence[Row]) -> bytes:
 
 
 def rows_of(
-    records: Sequence[KafkaRecord], spec: SourceSpec, *, topic_id: str, now_ms: int
+    records: Sequence[KafkaRecord],
+    spec: SourceSpec,
+    *,
+    topic_id: str,
+    now_ms: int,
+    decisions: Sequence[Truncation] = (),
 ) -> list[Row]:
     """What records are staged as, by column name.
 
@@ -143,8 +152,9 @@ def rows_of(
         spec: the source's.
         topic_id: of the topic that they were read from.
         now_ms: by the reader's clock, epoch milliseconds UTC.
+        decisions: about truncated tables of the source.
     """
-    reading = _Reading(spec, topic_id, now_ms)
+    reading = _Reading(spec, topic_id, now_ms, decisions)
     return [_row(record, reading) for record in records]
 
 
@@ -188,7 +198,7 @@ def _content(
         rows.append(_row(record, reading, before))
         before = record
     if reading.spec.debezium.truncate == "stop":
-        _stop_at_truncation(rows)
+        _stop_at_truncation(rows, reading.spec.source)
     try:
         return parquet(rows)
     except MemoryError:
@@ -199,18 +209,14 @@ def _content(
         )
 
 
-def _stop_at_truncation(rows: Sequence[Row]) -> None:
+def _stop_at_truncation(rows: Sequence[Row], source: str) -> None:
     """To empty a table deletes every document that came of it, which a person has to want."""
     for row in rows:
-        if row.get("reason") == TRUNCATED:
-            place = f"{row['topic']}/{row['partition']}@{row['offset']}"
-            raise SourceStoppedError(f"{place}: {_TRUNCATION}")
-
-
-_TRUNCATION = (
-    "the table was truncated, which would delete all of its documents. To keep them: `freshet source skip` passes this "
-    'record; or set truncate = "ignore" in the table debezium of the source, `freshet apply`, `freshet source resume`'
-)
+        if row.get("reason") == UNDECIDED:
+            place = Place(
+                topic=row["topic"], partition=row["partition"], offset=row["offset"]
+            )
+            raise SourceStoppedError(halt_reason(source, place))
 
 
 def _log_record_times(records: Sequence[KafkaRecord], reading: _Reading) -> None:
@@ -256,7 +262,10 @@ def _row(
             record_placed.timestamp_ms, reading.now_ms
         ):
             values["timestamp_ms"] = None
-        return values | event_values(event)
+        row = values | event_values(event)
+        if not reading.decisions:
+            return row
+        return settled(row, reading.decisions, reading.topic_id)
     except MemoryError:
         raise
     except Exception as error:

@@ -14,7 +14,7 @@ from corpus.embed.tokenizer import ChunkTokenizer, load_tokenizer
 from corpus.errors import ConfigurationError
 from corpus.source import SourceSpec
 from corpus.split.splitter import TooManyChunks, split
-from ingest.decode.debezium.rows import TRUNCATED
+from corpus.truncation import UNDECIDED
 from ingest.decode.decoder import decode, placed
 from ingest.event import ChangeEvent, KafkaRecord
 from ingest.stage import Row, row_of
@@ -125,7 +125,7 @@ def _outcome(row: Row, spec: SourceSpec) -> Outcome:
             return Outcome(row["op"])
         case "ignored":
             stops = spec.debezium.truncate == "stop"
-            if row.get("reason") == TRUNCATED and stops:
+            if row.get("reason") == UNDECIDED and stops:
                 return Outcome.HALTS
             return Outcome.IGNORED
         case _:

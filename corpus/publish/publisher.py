@@ -56,6 +56,7 @@ from corpus.publish.ledger import (
 from corpus.publish.positions import PartitionRange, check_starts, lock_ranges
 from corpus.publish.refusals import refused_events, remember
 from corpus.publish.transaction import PublishTransaction, begin, check_space
+from corpus.publish.truncation import add_deletes, note_deletes
 from corpus.publish.versions import check_versions
 from corpus.source import SourceSpec
 from corpus.sql import query
@@ -179,9 +180,11 @@ class Publisher:
         _copy_in(transaction.connection, frames)
         drop_erased(transaction)
         check_versions(transaction, prepared)
+        truncated = add_deletes(transaction, frames.events)
         judge(transaction)
         # Step 4.
         changes = write_changes(transaction)
+        note_deletes(transaction, truncated)
         # Step 5.
         counts = replace(changes, **count_outcomes(transaction))
         text = account_for_text(transaction)

@@ -16,6 +16,7 @@ from corpus.prepare.events import REDRIVEN_FROM
 from corpus.source import SourceSpec, record_version
 from corpus.sql import query
 from ingest.answers import UNREADABLE
+from ingest.consume.positions import decisions_of
 from ingest.decode.fields import FieldError
 from ingest.decode.record_key import key_as_id
 from ingest.event import KafkaRecord
@@ -207,9 +208,15 @@ def _rows(
 ) -> Iterable[tuple[Any, ...]]:
     """A record whose time lay in the future when it was read is judged by that time, not by now."""
     times = _staged_times(connection, spec.source, partition, records)
+    decisions = decisions_of(connection, [spec.source])
     for record in records:
-        read_at_ms = _read_at(times, record.offset, now_ms)
-        [row] = rows_of([record], spec, topic_id=partition.topic_id, now_ms=read_at_ms)
+        [row] = rows_of(
+            [record],
+            spec,
+            topic_id=partition.topic_id,
+            now_ms=_read_at(times, record.offset, now_ms),
+            decisions=decisions,
+        )
         is_redriven = REDRIVEN_FROM in (row.get("headers") or "")
         yield (
             audit,

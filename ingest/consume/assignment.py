@@ -245,6 +245,7 @@ class Assignment:
             batch_offset=offset,
             generation=self._generation,
             skips=[skip for skip in start.skips if skip.source == name],
+            decisions=[each for each in start.decisions if each.source == name],
         )
         where = {"topic": key.topic, "partition": key.partition, "offset": offset}
         logger.info("reading", extra={"action": "read", "source": name, **where})

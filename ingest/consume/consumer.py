@@ -321,7 +321,8 @@ class SourceConsumer:
             return reader.generation != batch.generation
 
         async def attempt_staging() -> BatchRef:
-            work = (batch.records, spec, offsets, self._store, batch.before)
+            of_source = (batch.before, reader.decisions)
+            work = (batch.records, spec, offsets, self._store, *of_source)
             return await self._loop.run_in_executor(self._stagers, stage, *work)
 
         context = {"source": spec.source}

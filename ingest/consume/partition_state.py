@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from corpus.source import SourceSpec
+from corpus.truncation import Truncation
 from ingest.consume.skips import Skip
 from ingest.event import KafkaRecord
 from ingest.kafka import PartitionKey
@@ -108,10 +109,7 @@ def _gap_reason(position: Position, log: PartitionLog) -> str | None:
             "were removed from the log before they were read (retention)"
         )
     if offset > log.next_offset:
-        return (
-            f"position {offset} is beyond the end of the log, {log.next_offset}: "
-            "the log was truncated"
-        )
+        return f"position {offset} is beyond the end of the log, {log.next_offset}: the log was truncated"
     return None
 
 
@@ -151,6 +149,7 @@ class PartitionReader:
     batch_offset: int  # first offset of the next micro-batch
     generation: int = 0
     skips: Sequence[Skip] = ()
+    decisions: Sequence[Truncation] = ()
     buffer: deque[KafkaRecord] = field(default_factory=deque[KafkaRecord])
     buffered_bytes: int = 0
     oldest_at: float = 0.0  # monotonic seconds, when the oldest buffered record came

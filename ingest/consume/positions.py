@@ -14,6 +14,7 @@ from corpus.errors import UnreadableSpecError
 from corpus.log_limit import LogLimit
 from corpus.source import SourceSpec, read_spec
 from corpus.sql import query
+from corpus.truncation import Truncation
 from ingest.answers import Answers
 from ingest.consume.partition_state import (
     Gap,
@@ -48,6 +49,7 @@ class PartitionStart:
         default_factory=dict[str, Position]
     )  # by source
     skips: list[Skip] = field(default_factory=list[Skip])
+    decisions: Sequence[Truncation] = ()
 
 
 # The sources, by name, whose positions in a partition are wanted.
@@ -62,6 +64,14 @@ def positions_of(connection: Connection, sources: Collection[str]) -> list[Posit
     return cursor.execute(
         query("positions_of_sources"), {"sources": list(sources)}
     ).fetchall()
+
+
+def decisions_of(connection: Connection, sources: Collection[str]) -> list[Truncation]:
+    """What persons decided about truncated tables of these sources."""
+    values = {"sources": list(sources)}
+    return fetch_all(
+        connection, class_row(Truncation), "truncations_of_sources", values
+    )
 
 
 def positions_read(connection: Connection, spec: SourceSpec) -> list[Position]:
@@ -262,7 +272,19 @@ class Positions:
             start = starts.get(PartitionKey(skip.topic, skip.partition))
             if start is not None and start.log.topic_id == skip.topic_id:
                 start.skips.append(skip)
-        return starts
+        decisions = self._decisions(sources)
+        if not decisions:
+            return starts
+        return {
+            key: replace(start, decisions=decisions) for key, start in starts.items()
+        }
+
+    def _decisions(self, sources: Collection[str]) -> list[Truncation]:
+        with (
+            database_errors_translated(),
+            self._pool.connection(_CONNECTION_SECONDS) as connection,
+        ):
+            return decisions_of(connection, sources)
 
     def _skips(self, sources: Collection[str]) -> list[Skip]:
         with (

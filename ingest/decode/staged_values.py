@@ -13,7 +13,11 @@ def event_values(event: Decoded) -> dict[str, Any]:
         case ChangeEvent():
             return _change_values(event)
         case Ignored():
-            return {"outcome": "ignored", "reason": event.rule}
+            return {
+                "outcome": "ignored",
+                "reason": event.rule,
+                "version": event.version,
+            }
         case Undecodable():
             return {
                 "outcome": "dead_letter",

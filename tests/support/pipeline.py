@@ -41,6 +41,7 @@ from corpus.source import FreshnessSpec, SourceSpec
 from corpus.sql import query
 from corpus.staging.sealing import Sealing
 from corpus.staging.store import StagingStore
+from corpus.truncation import Truncation
 from ingest.decode.staged_content import content_of, read_row
 from ingest.event import KafkaRecord
 from ingest.stage import OffsetRange, stage
@@ -127,6 +128,7 @@ class Pipeline:
         self.next_offset: dict[int, int] = {}
         self._numbers = itertools.count(1)
         self._last: KafkaRecord | None = None  # that was staged
+        self.decisions: Sequence[Truncation] = ()  # about truncated tables
         self.configure()
 
     def __enter__(self) -> "Pipeline":
@@ -235,7 +237,7 @@ class Pipeline:
             next_offset=records[-1].offset + 1 if next_offset is None else next_offset,
         )
         before, self._last = self._last, records[-1]
-        return stage(records, self.spec, offsets, self.store, before)
+        return stage(records, self.spec, offsets, self.store, before, self.decisions)
 
     def prepare(self, refs: Sequence[BatchRef], number: int) -> PreparedBatch:
         """The prepare step."""

@@ -183,6 +183,9 @@ WITH sources AS (
 ), corrections AS (
     UPDATE freshet.document_correction SET reason = freshet.without_ids(reason, %(document_ids)s::text[])
     WHERE source = %(source)s AND freshet.without_ids(reason, %(document_ids)s::text[]) <> reason RETURNING 1
+), truncations AS (
+    UPDATE freshet.truncation SET reason = freshet.without_ids(reason, %(document_ids)s::text[])
+    WHERE source = %(source)s AND freshet.without_ids(reason, %(document_ids)s::text[]) <> reason RETURNING 1
 ), skips AS (
     UPDATE freshet.skipped_records SET reason = freshet.without_ids(reason, %(document_ids)s::text[])
     WHERE source = %(source)s AND freshet.without_ids(reason, %(document_ids)s::text[]) <> reason RETURNING 1
@@ -190,7 +193,8 @@ WITH sources AS (
 SELECT (SELECT count(*) FROM sources) + (SELECT count(*) FROM reports) + (SELECT count(*) FROM audits)
      + (SELECT count(*) FROM deliveries) + (SELECT count(*) FROM letters) + (SELECT count(*) FROM tries)
      + (SELECT count(*) FROM refusals) + (SELECT count(*) FROM batches) + (SELECT count(*) FROM purges)
-     + (SELECT count(*) FROM corrections) + (SELECT count(*) FROM skips) AS removed;
+     + (SELECT count(*) FROM corrections) + (SELECT count(*) FROM skips)
+     + (SELECT count(*) FROM truncations) AS removed;
 
 -- name: erasure_remains
 -- What is still there of erased documents, by the way that would show it.

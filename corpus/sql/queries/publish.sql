@@ -862,3 +862,53 @@ SET epoch = CASE WHEN epoch = %(epoch)s THEN epoch + 1 ELSE epoch END,
                         ELSE state_reason END,
     updated_at = now()
 WHERE source = %(source)s RETURNING epoch, state = 'halted' AS halted;
+
+-- name: truncations_in_batch
+-- Truncated tables of the batch whose documents a person has decided to delete. The decision may be missing after a
+-- restore.
+SELECT e.topic, e.partition, e.record_offset, t.own_version, t.record_version, t.topic_id
+FROM incoming_event e
+LEFT JOIN freshet.truncation t
+    ON t.source = %(source)s AND t.topic = e.topic AND t.partition = e.partition
+    AND t.record_offset = e.record_offset AND t.decision = 'delete'
+WHERE e.reason = %(rule)s;
+
+-- name: truncate_documents
+-- Deletes for every document of a truncated table that was there: under the version of the database's log, or, where it
+-- says none, as a delete without a version. The fence judges them as it judges every delete. What the batch itself says
+-- of a document is from after the truncation.
+INSERT INTO incoming_document (document_id, topic, partition, record_offset, record_at, op, version, first_record,
+    written, observed_at, deletes, tombstone_topic, tombstone_partition, tombstone_offset, tombstone_floor)
+SELECT h.document_id, e.topic, e.partition, e.record_offset, e.record_at,
+       CASE WHEN own.is_known THEN 'delete' END, %(own_version)s::bigint,
+       CASE WHEN own.is_known THEN place.first END,
+       CASE WHEN own.is_known THEN place.mark END, CASE WHEN own.is_known THEN e.record_at END,
+       CASE WHEN NOT own.is_known THEN place.mark END,
+       CASE WHEN NOT own.is_known THEN e.topic END, CASE WHEN NOT own.is_known THEN e.partition END,
+       CASE WHEN NOT own.is_known THEN e.record_offset END, CASE WHEN NOT own.is_known THEN -1 END
+FROM incoming_event e
+CROSS JOIN LATERAL (SELECT %(own_version)s::bigint IS NOT NULL AS is_known) own
+CROSS JOIN LATERAL (
+    SELECT jsonb_build_array(%(record_version)s::bigint, e.topic, e.partition, e.record_offset)::text AS first,
+           jsonb_build_object(
+               concat_ws('/', e.topic, e.partition, %(topic_id)s::text),
+               jsonb_build_array(e.record_offset, %(record_version)s::bigint)
+           )::text AS mark
+) place
+JOIN freshet.document h
+    ON h.source = %(source)s AND h.is_head AND h.kind = 'document' AND h.topic = e.topic
+WHERE (e.topic, e.partition, e.record_offset) = (%(topic)s::text, %(partition)s::integer, %(record_offset)s::bigint)
+  -- A version that is made of a record is compared with the record.
+  AND (freshet.is_own(h.version, freshet.written_of(h)) OR h.version < %(record_version)s::bigint)
+  AND NOT EXISTS (SELECT FROM incoming_document i WHERE i.document_id = h.document_id);
+
+-- name: truncation_applied
+-- How many documents a truncation deleted, in which batch.
+UPDATE freshet.truncation
+SET documents = (
+        SELECT count(*) FROM incoming_document i
+        WHERE (i.topic, i.partition, i.record_offset) = (%(topic)s::text, %(partition)s::integer,
+            %(record_offset)s::bigint) AND i.decision IN ('delete', 'tombstone')
+    ), batch = %(batch)s, applied_at = %(published_at)s
+WHERE source = %(source)s AND (topic, partition, record_offset) = (%(topic)s::text, %(partition)s::integer,
+    %(record_offset)s::bigint) AND topic_id = %(topic_id)s::text;

@@ -239,3 +239,27 @@ UPDATE freshet.source_position
    SET next_offset = %(first_offset)s::bigint, updated_at = now()
  WHERE source = %(source)s::text AND topic = %(topic)s::text AND partition = %(partition)s::integer
    AND topic_id = %(topic_id)s::text AND next_offset > %(first_offset)s::bigint;
+
+-- name: truncations_of_sources
+-- What persons decided about the truncated tables of these sources.
+SELECT source, topic, topic_id, partition, record_offset, decision, own_version, record_version
+  FROM freshet.truncation
+ WHERE source = ANY(%(sources)s::text[])
+ ORDER BY source, topic, partition, record_offset;
+
+-- name: count_documents_of_topic
+-- Visible documents of a source that came of a topic, and all of them.
+SELECT count(*) FILTER (WHERE topic = %(topic)s::text) AS of_topic, count(*) AS visible
+  FROM freshet.document
+ WHERE source = %(source)s::text AND visible_to IS NULL AND kind = 'document';
+
+-- name: decide_truncation
+-- A person decides about a truncated table; what is carried out stays as it is.
+INSERT INTO freshet.truncation (source, topic, topic_id, partition, record_offset, decision, own_version,
+    record_version, reason, decided_by)
+VALUES (%(source)s, %(topic)s, %(topic_id)s, %(partition)s, %(record_offset)s, %(decision)s, %(own_version)s,
+    %(record_version)s, %(reason)s, %(decided_by)s)
+ON CONFLICT (source, topic, topic_id, partition, record_offset)
+DO UPDATE SET decision = excluded.decision, reason = excluded.reason, decided_by = excluded.decided_by,
+    decided_at = now()
+WHERE truncation.applied_at IS NULL;

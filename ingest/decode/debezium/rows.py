@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from corpus.dead_letter import DeadLetterReason
 from corpus.source import SourceSpec
+from corpus.truncation import UNDECIDED
 from ingest.decode import fields
 from ingest.decode.debezium.placeholder import is_placeholder, may_have_placeholder
 from ingest.decode.debezium.position import version_of
@@ -23,7 +24,6 @@ from ingest.decode.mapping import compiled, version_in
 from ingest.decode.record_key import id_of_fields, key_as_id, key_fields
 from ingest.event import ChangeEvent, Decoded, Ignored, KafkaRecord, Op
 
-TRUNCATED = "debezium truncate"
 SECOND_HALF = "debezium tombstone behind its delete"
 _DELETED = "d"
 _OPERATIONS = frozenset("crudt")
@@ -308,7 +308,9 @@ def _delete(
 
 def _upserted(change: Change, record: KafkaRecord, spec: SourceSpec) -> Decoded:
     if change.op == "t":
-        return Ignored(rule=TRUNCATED)
+        by_log = version_of(spec.debezium.version, change.source)
+        is_of_log = spec.reads_own_versions and spec.mapping.version is None
+        return Ignored(rule=UNDECIDED, version=by_log if is_of_log else None)
     document_id = _document_id(change.row, record, spec)
     mapping = compiled(spec.mapping)
     missing = change.unavailable

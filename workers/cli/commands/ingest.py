@@ -9,6 +9,7 @@ import typer
 from workers.cli.commands.source_prepare import prepare_source
 from workers.cli.commands.source_show import show_source
 from workers.cli.commands.source_skip import skip_records
+from workers.cli.commands.source_truncate import decide_truncation
 from workers.cli.console import (
     check_exit_code,
     one_line,
@@ -60,7 +61,7 @@ def register(app: typer.Typer) -> None:
     app.command()(apply)
     app.command()(sources)
     source = typer.Typer(
-        help="Pause, resume, prepare again, look at one source, and pass what it cannot read.",
+        help="Pause, resume, prepare again, look at one source, pass what it cannot read, decide on a truncated table.",
         no_args_is_help=True,
     )
     source.command("pause")(pause_source)
@@ -68,6 +69,7 @@ def register(app: typer.Typer) -> None:
     source.command("show")(show_source)
     source.command("prepare")(prepare_source)
     source.command("skip")(skip_records)
+    source.command("truncate")(decide_truncation)
     app.add_typer(source, name="source")
     config = typer.Typer(help="The configuration file.", no_args_is_help=True)
     config.command("check")(check_config)
