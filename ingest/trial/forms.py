@@ -219,17 +219,37 @@ def _is_native(value: Fields, record: KafkaRecord) -> bool:
 
 def _debezium(record: KafkaRecord, value: Fields, *, has_schema: bool) -> Form | None:
     """A change of a row, or what a connector writes beside changes; None: it is neither."""
-    names = value.keys()
-    schema = "with schema" if has_schema else "without schema"
-    op = value.get("op")
-    is_change = isinstance(op, str) and op in _OPERATIONS
-    if is_change and ("source" in names or names >= _ENVELOPE):
+    schema = "without schema"
+    if has_schema:
+        schema = "with schema"
+    if _is_envelope(value):
         return _envelope(value, schema)
-    if any(map(_FLATTENED.fullmatch, names)) or _is_of_connector(record):
-        row = {name: value[name] for name in names if not name.startswith("__")}
-        deletes = value.get("__deleted") in (True, "true")
-        deletes = deletes or value.get("__op") == "d"
-        return _row_form(f"flattened rows {schema}", row, deletes=deletes)
+    is_flattened = any(map(_FLATTENED.fullmatch, value))
+    if is_flattened or _is_of_connector(record):
+        return _flattened(value, schema)
+    return _beside_changes(value)
+
+
+def _is_envelope(value: Fields) -> bool:
+    op = value.get("op")
+    if not isinstance(op, str) or op not in _OPERATIONS:
+        return False
+    return "source" in value or value.keys() >= _ENVELOPE
+
+
+def _flattened(value: Fields, schema: str) -> Form:
+    row = {name: each for name, each in value.items() if not name.startswith("__")}
+    is_deleted = value.get("__deleted") in (True, "true")
+    return _row_form(
+        f"flattened rows {schema}",
+        row,
+        deletes=is_deleted or value.get("__op") == "d",
+    )
+
+
+def _beside_changes(value: Fields) -> Form | None:
+    """What a connector writes that is no change of a row."""
+    names = value.keys()
     if names >= _TRANSACTION and value["status"] in ("BEGIN", "END"):
         return _row_form("markers of transactions", None)
     if names >= _SCHEMA_CHANGE:

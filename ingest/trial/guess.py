@@ -205,28 +205,53 @@ def _text_at(fields: Fields, path: str) -> str:
 def _id(context: Context, rows: Sequence[Row]) -> list[Guess]:
     """The field that the keys repeat, else one that is named so; none where only the key names the document."""
     keys = [row.key for row in rows]
-    if all(keys):
-        for facts in survey(row.fields for row in rows).values():
-            if _is_id(facts, context) and list(map(str, facts.values)) == keys:
-                why = f"the same as the record's key in all {len(rows):,} records"
-                return [_guess(context, "id", facts, SURE, why)]
-    facts = context.named("id", lambda one: _is_id(one, context))
-    if facts is not None:
-        sure = LIKELY if facts.depth == 1 and facts.name in _NAMES["id"][:6] else UNSURE
-        why = "named so, and in each record"
-        if all(keys):
-            why += "; leave the line out, and the record's key names the document"
-        return [_guess(context, "id", facts, sure, why)]
-    ending = [
-        one
-        for one in context.facts.values()
-        if one.name.endswith("_id") and _is_id(one, context) and one.is_distinct
-    ]
-    if ending and not all(keys):
-        facts = min(ending, key=lambda one: one.depth)
-        why = "another value in each record"
-        return [_guess(context, "id", facts, UNSURE, why)]
-    return []
+    has_keys = all(keys)
+    repeated = _repeats_keys(context, rows, keys)
+    if has_keys and repeated is not None:
+        why = f"the same as the record's key in all {len(rows):,} records"
+        return [_guess(context, "id", repeated, SURE, why)]
+    named = context.named("id", lambda one: _is_id(one, context))
+    if named is not None:
+        return [_named_id(context, named, has_keys=has_keys)]
+    if has_keys:
+        return []
+    distinct = _distinct_id(context)
+    if distinct is None:
+        return []
+    return [_guess(context, "id", distinct, UNSURE, "another value in each record")]
+
+
+def _repeats_keys(
+    context: Context, rows: Sequence[Row], keys: list[str]
+) -> Facts | None:
+    for facts in survey(row.fields for row in rows).values():
+        values = list(map(str, facts.values))
+        if _is_id(facts, context) and values == keys:
+            return facts
+    return None
+
+
+def _named_id(context: Context, facts: Facts, *, has_keys: bool) -> Guess:
+    is_usual = facts.name in _NAMES["id"][:6]
+    sure = UNSURE
+    if is_usual and facts.depth == 1:
+        sure = LIKELY
+    why = "named so, and in each record"
+    if has_keys:
+        why += "; leave the line out, and the record's key names the document"
+    return _guess(context, "id", facts, sure, why)
+
+
+def _distinct_id(context: Context) -> Facts | None:
+    """The least deep field whose name ends as that of an id, and that no two records share."""
+    least: Facts | None = None
+    for one in context.facts.values():
+        is_named = one.name.endswith("_id")
+        if not is_named or not _is_id(one, context) or not one.is_distinct:
+            continue
+        if least is None or one.depth < least.depth:
+            least = one
+    return least
 
 
 def _is_id(facts: Facts, context: Context) -> bool:
@@ -285,29 +310,33 @@ def _is_moment(value: Any) -> bool:
 
 def _content(context: Context) -> list[Guess]:
     """The field with the document, and its media type where that is another than plain text."""
-    files = [one for one in context.facts.values() if _holds_files(one)]
-    named = [one for one in _texts(context) if one.name in _NAMES["content"]]
-    long = [one for one in _texts(context) if one.length >= _LONG_TEXT]
-    if files and not named:
-        why = "its values are files in Base64"
-        return [_guess(context, "content_base64", files[0], SURE, why)]
+    texts = _texts(context)
+    named = [one for one in texts if one.name in _NAMES["content"]]
     if named:
-        names = _NAMES["content"]
-        best = min(named, key=lambda one: (one.depth, names.index(one.name)))
-        longest = max(named, key=lambda one: one.length)
-        if longest.length > 2 * best.length:
-            best = longest
-        is_only = len(named) == 1 or longest is best
-        sure = SURE if is_only and best.name in names[:5] else LIKELY
-        return _content_as(context, best, sure, "named so")
-    if long:
-        best = max(long, key=lambda one: one.length)
-        why = f"the longest text, {best.length:,.0f} characters on average"
-        return _content_as(context, best, UNSURE, why)
-    if files:
-        why = "its values are files in Base64"
-        return [_guess(context, "content_base64", files[0], SURE, why)]
-    return [_whole_record()]
+        return _named_content(context, named)
+    for one in context.facts.values():
+        if _holds_files(one):
+            why = "its values are files in Base64"
+            return [_guess(context, "content_base64", one, SURE, why)]
+    longest = max(texts, key=lambda one: one.length, default=None)
+    if longest is None or longest.length < _LONG_TEXT:
+        return [_whole_record()]
+    why = f"the longest text, {longest.length:,.0f} characters on average"
+    return _content_as(context, longest, UNSURE, why)
+
+
+def _named_content(context: Context, named: Sequence[Facts]) -> list[Guess]:
+    """By the order of names; a text that is much longer comes first."""
+    names = _NAMES["content"]
+    best = min(named, key=lambda one: (one.depth, names.index(one.name)))
+    longest = max(named, key=lambda one: one.length)
+    if longest.length > 2 * best.length:
+        best = longest
+    is_usual = best.name in names[:5]
+    sure = LIKELY
+    if is_usual and longest is best:
+        sure = SURE
+    return _content_as(context, best, sure, "named so")
 
 
 def _whole_record() -> Guess:
@@ -320,20 +349,14 @@ def _whole_record() -> Guess:
 
 
 def _texts(context: Context) -> list[Facts]:
-    """Fields that may be a document's text."""
-    return [
-        one
-        for one in context.facts.values()
-        if one.is_text
-        and one.path not in context.used
-        and one.present == context.records
-        and not _is_time(one)
-        and not _holds_files(one)
-    ] or [
-        one
-        for one in context.facts.values()
-        if one.is_text and one.path not in context.used and not _is_time(one)
-    ]
+    """Fields that may be a document's text; those that each record has, where there are some."""
+    texts: list[Facts] = []
+    for one in context.facts.values():
+        is_free = one.is_text and one.path not in context.used
+        if is_free and not _is_time(one) and not _holds_files(one):
+            texts.append(one)
+    everywhere = [one for one in texts if one.present == context.records]
+    return everywhere or texts
 
 
 def _holds_files(facts: Facts) -> bool:

@@ -238,22 +238,32 @@ def _read(
     open_partitions = set(starts)
     deadline = time.monotonic() + _ANSWER_SECONDS
     while open_partitions:
-        message = consumer.poll(_POLL_SECONDS)
-        if message is None or _says_nothing(message):
-            _check_client(message, deadline)
-            continue
-        key = PartitionKey(str(message.topic()), message.partition() or 0)
-        record = _record(message, key)
-        if record is None:
-            open_partitions.discard(key)
+        message = _next_message(consumer, deadline)
+        if message is None:
             continue
         deadline = time.monotonic() + _ANSWER_SECONDS
-        given[key] += 1
-        if key in open_partitions:
+        key = PartitionKey(str(message.topic()), message.partition() or 0)
+        record = _record(message, key)
+        if record is not None and key in open_partitions:
+            given[key] += 1
             yield key, record
         is_enough = not newest and given[key] >= count
-        if is_enough or record.unread is DeadLetterReason.NOT_READ:
+        if is_enough or _is_last(record):
             open_partitions.discard(key)
+
+
+def _is_last(record: KafkaRecord | None) -> bool:
+    """Whether nothing can be read behind it: the end of the partition, or a record batch that cannot be read."""
+    return record is None or record.unread is DeadLetterReason.NOT_READ
+
+
+def _next_message(consumer: Consumer, deadline: float) -> Message | None:
+    """What a partition says next; None: nothing yet."""
+    message = consumer.poll(_POLL_SECONDS)
+    if message is not None and not _says_nothing(message):
+        return message
+    _check_client(message, deadline)
+    return None
 
 
 def _says_nothing(message: Message) -> bool:

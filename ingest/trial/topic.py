@@ -60,16 +60,9 @@ class Recognised:
 def recognise(records: Sequence[KafkaRecord]) -> Recognised:
     """The format that most records have, and what a mapping for it would be."""
     forms = [form_of(record) for record in records]
-    votes = Counter(form.format for form in forms if form.format)
-    chosen = votes.most_common(1)[0][0] if votes else ""
-    chosen = _widened(chosen, votes)
-    pairs = list(zip(records, forms, strict=True))
-    rows = [
-        Row(form.fields, key_text(record), form.deletes)
-        for record, form in pairs
-        if form.format == chosen and form.fields is not None
-    ]
+    chosen = _most(forms)
     of_format = [form for form in forms if form.format == chosen]
+    rows = _rows(records, forms, chosen)
     return Recognised(
         format=chosen,
         records=len(records),
@@ -80,6 +73,27 @@ def recognise(records: Sequence[KafkaRecord]) -> Recognised:
         deleted_types=_deleted_types(of_format),
         guesses=tuple(_guesses(chosen, rows, of_format, records)),
     )
+
+
+def _most(forms: Sequence[Form]) -> str:
+    """The format that most of the forms have which say something."""
+    votes = Counter(form.format for form in forms if form.format)
+    if not votes:
+        return ""
+    [(chosen, _)] = votes.most_common(1)
+    return _widened(chosen, votes)
+
+
+def _rows(
+    records: Sequence[KafkaRecord], forms: Sequence[Form], chosen: str
+) -> list[Row]:
+    """The fields of the records of a format."""
+    rows: list[Row] = []
+    for record, form in zip(records, forms, strict=True):
+        if form.format == chosen and form.fields is not None:
+            row = Row(form.fields, key_text(record), form.deletes)
+            rows.append(row)
+    return rows
 
 
 def _widened(chosen: str, votes: Counter[str]) -> str:
