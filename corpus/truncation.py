@@ -90,8 +90,8 @@ def halt_reason(source: str, place: Place) -> str:
     command = f"`freshet source truncate {source}"
     return (
         f"{place.topic}/{place.partition}@{place.offset}: the table was truncated, which would delete all documents "
-        f"that came of this topic; nothing was deleted. {command} --delete --reason TEXT` deletes them, {command} --keep "
-        "--reason TEXT` keeps them, and either goes on; with --dry-run it counts them"
+        f"that came of this topic; nothing was deleted. {command} --delete --reason TEXT` deletes them, {command} "
+        "--keep --reason TEXT` keeps them, and either goes on; with --dry-run it counts them"
     )
 
 

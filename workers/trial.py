@@ -62,7 +62,9 @@ class Trial:
         """Whether none needs a person."""
         return not any(record.outcome in BAD for record in self.records)
 
-    def counts(self) -> dict[str, int]:
+    def counts(
+        self,
+    ) -> dict[str, int]:
         """How many records have each outcome."""
         counts = dict.fromkeys(map(str, Outcome), 0)
         for record in self.records:

@@ -272,19 +272,19 @@ class Positions:
             start = starts.get(PartitionKey(skip.topic, skip.partition))
             if start is not None and start.log.topic_id == skip.topic_id:
                 start.skips.append(skip)
-        decisions = self._decisions(sources)
-        if not decisions:
-            return starts
-        return {
-            key: replace(start, decisions=decisions) for key, start in starts.items()
-        }
+        return self._with_decisions(starts, sources)
 
-    def _decisions(self, sources: Collection[str]) -> list[Truncation]:
+    def _with_decisions(
+        self, starts: dict[PartitionKey, PartitionStart], sources: Collection[str]
+    ) -> dict[PartitionKey, PartitionStart]:
         with (
             database_errors_translated(),
             self._pool.connection(_CONNECTION_SECONDS) as connection,
         ):
-            return decisions_of(connection, sources)
+            decisions = decisions_of(connection, sources)
+        return {
+            key: replace(start, decisions=decisions) for key, start in starts.items()
+        }
 
     def _skips(self, sources: Collection[str]) -> list[Skip]:
         with (

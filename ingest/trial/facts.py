@@ -1,11 +1,15 @@
 """What the fields of some records have in common: their types, how often they are there, what they look like."""
 
+import base64
 import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
+
+from corpus.clean.files.kinds import is_file
+from ingest.event import KafkaRecord
 
 Fields = dict[str, Any]
 
@@ -54,7 +58,9 @@ class Facts:
         shown = list(map(repr, self.values))
         return len(set(shown)) == len(shown)
 
-    def look(self) -> str:
+    def look(
+        self,
+    ) -> str:
         """The media type that most of its texts look like; empty: plain text."""
         texts = self.texts
         html = sum(bool(_HTML.search(text)) for text in texts)
@@ -66,7 +72,9 @@ class Facts:
         return ""
 
 
-def survey(rows: Iterable[Fields]) -> dict[str, Facts]:
+def survey(
+    rows: Iterable[Fields],
+) -> dict[str, Facts]:
     """The facts about each field, by its path."""
     facts: dict[str, Facts] = {}
     for row in rows:
@@ -123,3 +131,26 @@ def plain_name(name: str) -> str:
     """A name as the lists of names have it: `updatedAt` and `Updated-At` are `updated_at`."""
     spaced = _CAPITAL.sub("_", name[:_MAX_SHOWN])
     return _OTHER.sub("_", spaced.lower()).strip("_")
+
+
+def key_text(
+    record: KafkaRecord,
+) -> str:
+    """The key as a field of a value would have it; empty where there is none."""
+    if record.key is None:
+        return ""
+    try:
+        written = json.loads(record.key)
+    except (ValueError, RecursionError):
+        written = None
+    if isinstance(written, str | int) and not isinstance(written, bool):
+        return str(written)
+    return record.key.decode("utf-8", "replace")
+
+
+def holds_file(text: str) -> bool:
+    """Whether a text is the Base64 of a file, such as a PDF."""
+    try:
+        return is_file(base64.b64decode(text, validate=True))
+    except ValueError:
+        return False

@@ -1,7 +1,5 @@
 """Which form a record has, as `freshet try` names it; no configuration is known yet, and nothing in here raises."""
 
-import base64
-import json
 import re
 from dataclasses import dataclass
 from typing import Any, cast
@@ -99,7 +97,10 @@ def _without_value(record: KafkaRecord) -> Form:
     return Form(format="", variant=NO_VALUE, deletes=True)
 
 
-def _form_of_value(record: KafkaRecord, value: bytes) -> Form:
+def _form_of_value(
+    record: KafkaRecord,
+    value: bytes,
+) -> Form:
     """By the headers, the first bytes, then the fields."""
     if _header(record, f"{_CLOUD_HEADERS}specversion"):
         return _cloud_binary(record, value)
@@ -217,7 +218,12 @@ def _is_native(value: Fields, record: KafkaRecord) -> bool:
 # ── Debezium ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _debezium(record: KafkaRecord, value: Fields, *, has_schema: bool) -> Form | None:
+def _debezium(
+    record: KafkaRecord,
+    value: Fields,
+    *,
+    has_schema: bool,
+) -> Form | None:
     """A change of a row, or what a connector writes beside changes; None: it is neither."""
     schema = "without schema"
     if has_schema:
@@ -237,7 +243,10 @@ def _is_envelope(value: Fields) -> bool:
     return "source" in value or value.keys() >= _ENVELOPE
 
 
-def _flattened(value: Fields, schema: str) -> Form:
+def _flattened(
+    value: Fields,
+    schema: str,
+) -> Form:
     row = {name: each for name, each in value.items() if not name.startswith("__")}
     is_deleted = value.get("__deleted") in (True, "true")
     return _row_form(
@@ -247,7 +256,9 @@ def _flattened(value: Fields, schema: str) -> Form:
     )
 
 
-def _beside_changes(value: Fields) -> Form | None:
+def _beside_changes(
+    value: Fields,
+) -> Form | None:
     """What a connector writes that is no change of a row."""
     names = value.keys()
     if names >= _TRANSACTION and value["status"] in ("BEGIN", "END"):
@@ -263,7 +274,10 @@ def _is_of_connector(record: KafkaRecord) -> bool:
     return any(name.startswith("__debezium.") for name, _ in record.headers)
 
 
-def _envelope(value: Fields, schema: str) -> Form:
+def _envelope(
+    value: Fields,
+    schema: str,
+) -> Form:
     op = value["op"]
     row = value.get("after")
     variant = f"envelope {schema}"
@@ -350,31 +364,13 @@ def is_native_body(fields: Fields) -> bool:
     return names <= _NATIVE and ("content" in names or "op" in names)
 
 
-def _header(record: KafkaRecord, wanted: str) -> str:
+def _header(
+    record: KafkaRecord,
+    wanted: str,
+) -> str:
     """The last header of a name, in upper or lower case; empty where there is none."""
     value = b""
     for name, header in record.headers:
         if name.lower() == wanted and header is not None:
             value = header
     return value.decode("utf-8", "replace")
-
-
-def key_text(record: KafkaRecord) -> str:
-    """The key as a field of a value would have it; empty where there is none."""
-    if record.key is None:
-        return ""
-    try:
-        written = json.loads(record.key)
-    except (ValueError, RecursionError):
-        written = None
-    if isinstance(written, str | int) and not isinstance(written, bool):
-        return str(written)
-    return record.key.decode("utf-8", "replace")
-
-
-def holds_file(text: str) -> bool:
-    """Whether a text is the Base64 of a file, such as a PDF."""
-    try:
-        return is_file(base64.b64decode(text, validate=True))
-    except ValueError:
-        return False

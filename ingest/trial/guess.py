@@ -6,50 +6,29 @@ an access list is never guessed by its values alone.
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
 
-from ingest.decode.times import time_ms
+from ingest.trial.context import (
+    LIKELY,
+    NAMES,
+    SURE,
+    UNSURE,
+    Context,
+    Guess,
+    Row,
+)
 from ingest.trial.facts import Facts, Fields, survey
-from ingest.trial.forms import holds_file
+from ingest.trial.looks import (
+    holds_files,
+    is_address,
+    is_groups,
+    is_language,
+    is_media_type,
+    is_short,
+    is_time,
+    is_title,
+    is_version,
+)
 
-SURE, LIKELY, UNSURE = "sure", "likely", "a guess"
-
-_NAMES: dict[str, tuple[str, ...]] = {
-    "id": (
-        *("id", "document_id", "doc_id", "uuid", "guid", "key", "slug", "page_id"),
-        *("article_id", "ticket_id", "number", "path", "url", "uri"),
-    ),
-    "version": (
-        *("version", "revision", "rev", "version_number", "row_version", "seq"),
-        *("sequence", "lsn", "etag_version"),
-    ),
-    "content": (
-        *("content", "body", "text", "body_html", "html", "body_text", "markdown"),
-        *("body_markdown", "description", "article", "message", "comment", "notes"),
-        *("note", "abstract", "summary", "answer", "value"),
-    ),
-    "title": (
-        *("title", "headline", "subject", "heading", "name", "label", "question"),
-        *("summary",),
-    ),
-    "uri": ("uri", "url", "link", "href", "permalink", "web_url", "html_url", "self"),
-    "content_type": (
-        *("content_type", "media_type", "mime_type", "mimetype", "mime"),
-        "format",
-    ),
-    "updated_at": (
-        *("updated_at", "modified_at", "last_modified", "updated", "modified"),
-        *("changed_at", "revised_at", "updated_on", "last_updated", "published_at"),
-        *("timestamp", "ts", "time", "date", "created_at", "created"),
-    ),
-    "expires_at": ("expires_at", "expiry", "expires", "valid_until", "valid_to"),
-    "acl": (
-        *("acl", "readers", "allowed_groups", "access_groups", "visible_to"),
-        *("groups", "permissions"),
-    ),
-    "language": ("language", "lang", "locale"),
-}
 _DELETING_FLAGS = ("deleted", "is_deleted", "removed", "is_removed", "trashed")
 _DELETING_FIELDS = (
     *("op", "operation", "action", "event", "event_type", "change_type", "kind"),
@@ -59,60 +38,9 @@ _DELETING_VALUES = frozenset(
     {"d", "del", "delete", "deleted", "remove", "removed", "trashed", "tombstone"}
 )
 _SECRET = re.compile(r"pass(word|wd)|secret|token|credential|api_?key|ssn|salt")
-_MEDIA_TYPE = re.compile(r"[a-z]+/[a-z0-9.+-]+(\s*;.*)?", re.I)
-_LANGUAGE = re.compile(r"[a-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.I)
-_PLACEHOLDER = "__debezium_unavailable_value"
-_MAX_VERSION = 2**63
 _MAX_METADATA = 10
-_MAX_METADATA_CHARACTERS = 100
 _MAX_NAMED_ID = 200  # characters
-_SECOND_OF_2001 = 978_307_200_000  # epoch milliseconds
-_SECOND_OF_2100 = 4_102_444_800_000
 _LONG_TEXT = 40  # characters, on average
-
-
-class Row(NamedTuple):
-    """The fields of one record."""
-
-    fields: Fields
-    key: str  # empty: the record has none
-    deletes: bool  # by its format; the fields may be what is left of it
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Guess:
-    """One line of a mapping."""
-
-    field: str
-    value: Any  # a path, or a list of them
-    sure: str  # SURE, LIKELY, UNSURE
-    why: str
-
-
-class Context(NamedTuple):
-    """What guesses are made of."""
-
-    facts: dict[str, Facts]
-    records: int  # that have fields and do not delete by their format
-    used: set[str]  # paths
-
-    def named(self, field: str, fits: Callable[[Facts], bool]) -> Facts | None:
-        """The field that a list of names puts first; one that is less deep comes before a deeper one."""
-        names = _NAMES[field]
-        fitting = [
-            facts
-            for facts in self.facts.values()
-            if facts.name in names and facts.path not in self.used and fits(facts)
-        ]
-        if not fitting:
-            return None
-        return min(fitting, key=lambda one: (one.depth, names.index(one.name)))
-
-    def path(self, facts: Facts) -> str:
-        """Its path; one that a record lacks may be missing."""
-        self.used.add(facts.path)
-        return facts.path if facts.present >= self.records else f"{facts.path}?"
 
 
 def guess_mapping(
@@ -152,7 +80,9 @@ _ORDER = (
 # ── deletes ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _deleting(context: Context) -> Guess | None:
+def _deleting(
+    context: Context,
+) -> Guess | None:
     """A condition: a flag, or a field that some record has a deleting word in."""
     for facts in _by_names(context, _DELETING_FLAGS):
         if set(facts.kinds) == {"bool"}:
@@ -172,7 +102,11 @@ def _by_names(context: Context, names: Sequence[str]) -> list[Facts]:
     return sorted(fitting, key=lambda one: (one.depth, names.index(one.name)))
 
 
-def _condition(facts: Facts, value: str, sure: str) -> Guess:
+def _condition(
+    facts: Facts,
+    value: str,
+    sure: str,
+) -> Guess:
     why = f"a record with this value deletes its document; {facts.name} looks so"
     return Guess(
         field="deleted_when", value=f"{facts.path} = {value}", sure=sure, why=why
@@ -202,7 +136,10 @@ def _text_at(fields: Fields, path: str) -> str:
 # ── id and version ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _id(context: Context, rows: Sequence[Row]) -> list[Guess]:
+def _id(
+    context: Context,
+    rows: Sequence[Row],
+) -> list[Guess]:
     """The field that the keys repeat, else one that is named so; none where only the key names the document."""
     keys = [row.key for row in rows]
     has_keys = all(keys)
@@ -231,8 +168,13 @@ def _repeats_keys(
     return None
 
 
-def _named_id(context: Context, facts: Facts, *, has_keys: bool) -> Guess:
-    is_usual = facts.name in _NAMES["id"][:6]
+def _named_id(
+    context: Context,
+    facts: Facts,
+    *,
+    has_keys: bool,
+) -> Guess:
+    is_usual = facts.name in NAMES["id"][:6]
     sure = UNSURE
     if is_usual and facts.depth == 1:
         sure = LIKELY
@@ -242,7 +184,9 @@ def _named_id(context: Context, facts: Facts, *, has_keys: bool) -> Guess:
     return _guess(context, "id", facts, sure, why)
 
 
-def _distinct_id(context: Context) -> Facts | None:
+def _distinct_id(
+    context: Context,
+) -> Facts | None:
     """The least deep field whose name ends as that of an id, and that no two records share."""
     least: Facts | None = None
     for one in context.facts.values():
@@ -267,42 +211,15 @@ def _version(facts: dict[str, Facts], records: int) -> list[Guess]:
         records,
         set(),
     )
-    number = everywhere.named("version", _is_version)
+    number = everywhere.named("version", is_version)
     if number is not None:
         why = "a whole number in each record; it must grow with every change"
         return [_guess(everywhere, "version", number, LIKELY, why)]
-    time = everywhere.named("updated_at", lambda one: _is_time(one) and not one.nulls)
+    time = everywhere.named("updated_at", lambda one: is_time(one) and not one.nulls)
     if time is not None and time.name not in ("created_at", "created", "date"):
         why = "a time in each record; a later one must be a later version"
         return [_guess(everywhere, "version", time, UNSURE, why)]
     return []
-
-
-def _is_version(facts: Facts) -> bool:
-    if facts.nulls or not facts.values:
-        return False
-    return all(_is_count(value) for value in facts.values)
-
-
-def _is_count(value: Any) -> bool:
-    if isinstance(value, str) and value.isascii() and value.isdecimal():
-        value = int(value[:20])
-    if isinstance(value, bool) or not isinstance(value, int):
-        return False
-    return 0 <= value < _MAX_VERSION
-
-
-def _is_time(facts: Facts) -> bool:
-    if not facts.values:
-        return False
-    return all(_is_moment(value) for value in facts.values)
-
-
-def _is_moment(value: Any) -> bool:
-    if isinstance(value, str) and value.isdecimal():
-        return False
-    moment = time_ms(value)
-    return moment is not None and _SECOND_OF_2001 <= moment <= _SECOND_OF_2100
 
 
 # ── content ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -311,11 +228,11 @@ def _is_moment(value: Any) -> bool:
 def _content(context: Context) -> list[Guess]:
     """The field with the document, and its media type where that is another than plain text."""
     texts = _texts(context)
-    named = [one for one in texts if one.name in _NAMES["content"]]
+    named = [one for one in texts if one.name in NAMES["content"]]
     if named:
         return _named_content(context, named)
     for one in context.facts.values():
-        if _holds_files(one):
+        if holds_files(one):
             why = "its values are files in Base64"
             return [_guess(context, "content_base64", one, SURE, why)]
     longest = max(texts, key=lambda one: one.length, default=None)
@@ -327,7 +244,7 @@ def _content(context: Context) -> list[Guess]:
 
 def _named_content(context: Context, named: Sequence[Facts]) -> list[Guess]:
     """By the order of names; a text that is much longer comes first."""
-    names = _NAMES["content"]
+    names = NAMES["content"]
     best = min(named, key=lambda one: (one.depth, names.index(one.name)))
     longest = max(named, key=lambda one: one.length)
     if longest.length > 2 * best.length:
@@ -353,20 +270,15 @@ def _texts(context: Context) -> list[Facts]:
     texts: list[Facts] = []
     for one in context.facts.values():
         is_free = one.is_text and one.path not in context.used
-        if is_free and not _is_time(one) and not _holds_files(one):
+        if is_free and not is_time(one) and not holds_files(one):
             texts.append(one)
     everywhere = [one for one in texts if one.present == context.records]
     return everywhere or texts
 
 
-def _holds_files(facts: Facts) -> bool:
-    texts = [text for text in facts.texts if text != _PLACEHOLDER]
-    return bool(texts) and facts.is_text and all(map(holds_file, texts))
-
-
 def _content_as(context: Context, facts: Facts, sure: str, why: str) -> list[Guess]:
     guesses = [_guess(context, "content", facts, sure, why)]
-    stated = context.named("content_type", _is_media_type)
+    stated = context.named("content_type", is_media_type)
     if stated is not None:
         guesses.append(
             _guess(context, "content_type", stated, SURE, "its values are media types")
@@ -386,10 +298,6 @@ def _content_as(context: Context, facts: Facts, sure: str, why: str) -> list[Gue
     return guesses
 
 
-def _is_media_type(facts: Facts) -> bool:
-    return facts.is_text and all(map(_MEDIA_TYPE.fullmatch, facts.texts))
-
-
 # ── the rest ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -400,54 +308,34 @@ def _described(context: Context) -> list[Guess]:
         facts = context.named(field, fits)
         if facts is None:
             continue
-        first = _NAMES[field][:2]
+        first = NAMES[field][:2]
         sure = SURE if facts.name in first and facts.depth == 1 else LIKELY
         guesses.append(_guess(context, field, facts, sure, why))
     return guesses
 
 
-def _is_title(facts: Facts) -> bool:
-    return facts.is_text and not _is_time(facts)
-
-
-def _is_address(facts: Facts) -> bool:
-    return facts.is_text and all(map(_ADDRESS.fullmatch, facts.texts))
-
-
-def _is_language(facts: Facts) -> bool:
-    return facts.is_text and all(map(_LANGUAGE.fullmatch, facts.texts))
-
-
-def _is_groups(facts: Facts) -> bool:
-    if set(facts.kinds) != {"list"}:
-        return False
-    for value in facts.values:
-        members = cast("list[Any]", value)
-        if not all(isinstance(member, str) for member in members):
-            return False
-    return True
-
-
 _DESCRIBES: dict[str, tuple[Callable[[Facts], bool], str]] = {
-    "title": (_is_title, "named so"),
-    "uri": (_is_address, "its values are addresses"),
-    "updated_at": (_is_time, "its values are times"),
-    "expires_at": (_is_time, "its values are times; the document is withdrawn then"),
+    "title": (is_title, "named so"),
+    "uri": (is_address, "its values are addresses"),
+    "updated_at": (is_time, "its values are times"),
+    "expires_at": (is_time, "its values are times; the document is withdrawn then"),
     "acl": (
-        _is_groups,
+        is_groups,
         "lists of texts; look twice: only readers in one of these groups see the document",
     ),
-    "language": (_is_language, "its values are languages"),
+    "language": (is_language, "its values are languages"),
 }
 
 
-def _metadata(context: Context) -> list[Guess]:
+def _metadata(
+    context: Context,
+) -> list[Guess]:
     """Short fields that no other line names; what may be a secret is left out."""
     paths: list[str] = []
     secret: list[str] = []
     for facts in context.facts.values():
         is_named = facts.path in context.used or facts.path == "id"
-        if is_named or not _is_short(facts):
+        if is_named or not is_short(facts):
             continue
         if _SECRET.search(facts.name):
             secret.append(facts.path)
@@ -463,14 +351,6 @@ def _metadata(context: Context) -> list[Guess]:
 
 def _listed(paths: Iterable[str]) -> str:
     return ", ".join(paths)
-
-
-def _is_short(facts: Facts) -> bool:
-    if facts.depth > 1 or not facts.values:
-        return False
-    if not set(facts.kinds) <= {"str", "int", "float", "bool"}:
-        return False
-    return facts.length <= _MAX_METADATA_CHARACTERS
 
 
 def _guess(context: Context, field: str, facts: Facts, sure: str, why: str) -> Guess:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from ingest.trial.guess import Guess
+from ingest.trial.context import Guess
 from ingest.trial.topic import Recognised
 
 _NO_NAME = re.compile(r"[^a-z0-9-]+")
@@ -55,7 +55,10 @@ def proposed_toml(topic: str, recognised: Recognised) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _mapping(name: str, recognised: Recognised) -> list[str]:
+def _mapping(
+    name: str,
+    recognised: Recognised,
+) -> list[str]:
     notes = [*_notes(recognised)]
     if not recognised.guesses:
         return notes
@@ -64,7 +67,9 @@ def _mapping(name: str, recognised: Recognised) -> list[str]:
     return lines
 
 
-def _notes(recognised: Recognised) -> list[str]:
+def _notes(
+    recognised: Recognised,
+) -> list[str]:
     """What names the document and its version, where no line does."""
     fields = {guess.field for guess in recognised.guesses}
     notes: list[str] = []

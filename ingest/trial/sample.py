@@ -105,7 +105,11 @@ def _place(topic: str, wanted: Wanted) -> str:
     return f"partition {wanted.partition} of topic {topic!r}"
 
 
-def _topic(cluster: Cluster, consumer: Consumer, topic: str) -> TopicState:
+def _topic(
+    cluster: Cluster,
+    consumer: Consumer,
+    topic: str,
+) -> TopicState:
     """The topic.
 
     Raises:
@@ -176,7 +180,10 @@ def _records(consumer: Consumer, bounds: Bounds, wanted: Wanted) -> list[KafkaRe
     return records
 
 
-def _starts(bounds: Bounds, wanted: Wanted) -> dict[PartitionKey, int]:
+def _starts(
+    bounds: Bounds,
+    wanted: Wanted,
+) -> dict[PartitionKey, int]:
     starts: dict[PartitionKey, int] = {}
     for key, log in bounds.items():
         first = log.first_offset
@@ -257,7 +264,10 @@ def _is_last(record: KafkaRecord | None) -> bool:
     return record is None or record.unread is DeadLetterReason.NOT_READ
 
 
-def _next_message(consumer: Consumer, deadline: float) -> Message | None:
+def _next_message(
+    consumer: Consumer,
+    deadline: float,
+) -> Message | None:
     """What a partition says next; None: nothing yet."""
     message = consumer.poll(_POLL_SECONDS)
     if message is not None and not _says_nothing(message):
@@ -283,7 +293,10 @@ def _check_client(message: Message | None, deadline: float) -> None:
         raise DependencyError("Kafka: reading the topic failed: no answer")
 
 
-def _record(message: Message, key: PartitionKey) -> KafkaRecord | None:
+def _record(
+    message: Message,
+    key: PartitionKey,
+) -> KafkaRecord | None:
     """The record; one without bytes where its batch cannot be read; None at the end of the partition."""
     error = message.error()
     if error is None:
@@ -296,7 +309,10 @@ def _record(message: Message, key: PartitionKey) -> KafkaRecord | None:
     _raise_for(error, str(key))
 
 
-def _raise_for(error: Any, place: str) -> NoReturn:
+def _raise_for(
+    error: Any,
+    place: str,
+) -> NoReturn:
     """An error of the cluster that does not pass."""
     if error.code() in _NOT_ALLOWED:
         raise ConfigurationError(

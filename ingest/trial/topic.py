@@ -7,8 +7,10 @@ from typing import get_args
 
 from corpus.specs.formats import Format
 from ingest.event import KafkaRecord
-from ingest.trial.forms import NO_VALUE, Form, form_of, is_native_body, key_text
-from ingest.trial.guess import Guess, Row, guess_mapping
+from ingest.trial.context import Guess, Row
+from ingest.trial.facts import key_text
+from ingest.trial.forms import NO_VALUE, Form, form_of, is_native_body
+from ingest.trial.guess import guess_mapping
 
 REGISTRY = "registry"  # Confluent's wire format, of which the bytes do not say more
 _KNOWN_FORMATS = frozenset(get_args(Format))
@@ -35,7 +37,9 @@ class Recognised:
         """Whether a source can be configured to read it."""
         return self.format in _KNOWN_FORMATS
 
-    def sentence(self) -> str:
+    def sentence(
+        self,
+    ) -> str:
         """The format for people."""
         forms = [f"{form} ({count:,})" for form, count in self.forms.items()]
         seen = "; ".join(forms)
@@ -57,7 +61,9 @@ class Recognised:
         return said
 
 
-def recognise(records: Sequence[KafkaRecord]) -> Recognised:
+def recognise(
+    records: Sequence[KafkaRecord],
+) -> Recognised:
     """The format that most records have, and what a mapping for it would be."""
     forms = [form_of(record) for record in records]
     chosen = _most(forms)

@@ -162,7 +162,8 @@ class DebeziumTable(Table):
     )
     truncate: Literal["stop", "ignore"] = Field(
         default=_DEBEZIUM.truncate,
-        description="A table was truncated: the source stops and asks (`freshet source truncate`), or the record is ignored.",
+        description="A table was truncated: the source stops and asks (`freshet source truncate`), or the record is "
+        "ignored.",
     )
 
     def spec(self) -> DebeziumSpec:

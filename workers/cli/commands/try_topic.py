@@ -120,7 +120,11 @@ def try_topic(
 # ── what is tried ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _wanted(count: int, offset: str, partition: int | None) -> "Wanted":
+def _wanted(
+    count: int,
+    offset: str,
+    partition: int | None,
+) -> "Wanted":
     from ingest.trial.sample import BEGINNING, END, Wanted
 
     if offset in (BEGINNING, END):
@@ -142,7 +146,12 @@ def _sample(topic: str, wanted: "Wanted") -> "TopicSample":
     return read_sample(*alone.kafka(), topic, wanted)
 
 
-def _chosen(topic: str, proposal: str, source: str, config: Path | None) -> _Chosen:
+def _chosen(
+    topic: str,
+    proposal: str,
+    source: str,
+    config: Path | None,
+) -> _Chosen:
     """The source that is named, else the one that reads the topic, else the proposal."""
     if config is not None:
         specs = _specs_of_file(config)

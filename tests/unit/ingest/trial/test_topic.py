@@ -12,7 +12,7 @@ import pytest
 from corpus.source import SourceSpec
 from ingest.event import KafkaRecord
 from ingest.stage import Row, rows_of
-from ingest.trial.guess import SURE, UNSURE
+from ingest.trial.context import SURE, UNSURE
 from ingest.trial.proposal import proposed_toml, source_name
 from ingest.trial.topic import Recognised, recognise
 from tests.support.debezium import read_fixture
