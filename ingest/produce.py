@@ -1,7 +1,7 @@
-"""Put change events from JSON Lines files on a topic: for first steps, tests, and small imports."""
+"""Put change events on a topic: from JSON Lines files, or as they are made."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from ingest.kafka import MAX_MESSAGE_BYTES
 _FLUSH_SECONDS = 120
 _SAVE_SECONDS = 1.0
 _PROGRESS_SECONDS = 0.2
+_NO_HEADERS: Mapping[str, str] = {}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,8 +42,17 @@ class ProduceProgress:
     is_read: bool  # the whole file is read; only acknowledgements are waited for
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordToSend:
+    """A record as it is made."""
+
+    key: bytes
+    value: bytes
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
 class FileProducer:
-    """Sends files to one topic with an idempotent producer.
+    """Sends files, or records, to one topic with an idempotent producer.
 
     Args:
         kafka: librdkafka properties, address included.
@@ -115,10 +125,42 @@ class FileProducer:
         try:
             self._send_lines(run, first)  # 1, 2
         finally:
-            unacknowledged = self._flush(run)  # 3
-            self.result.seconds += run.seconds()
-            self._save(run)
-            self._show(run, is_read=True)
+            unacknowledged = self._end(run)  # 3
+        self._require_acknowledged(unacknowledged)
+
+    def send_records(self, name: str, records: Iterable[RecordToSend]) -> None:
+        """Send records as they are made, and wait for their acknowledgements, also after an error.
+
+        Args:
+            name: what they are of, for messages.
+            records: each is made when the ones before it are handed over.
+
+        Raises:
+            ConfigurationError: Kafka does not take a record of this size; those before it are sent.
+            DependencyError: Kafka does not take the records.
+        """
+        run = _Run(name, None)
+        self._acknowledged = _Contiguous()
+        try:
+            for number, record in enumerate(records, 1):
+                self._wait_for_rate(run, number - 1)
+                key = record.key
+                where = f"{name}: document {key.decode()!r}"
+                self._send_value(number, where, key, record.value, record.headers)
+                self._keep_current(run)
+        finally:
+            unacknowledged = self._end(run)
+        self._require_acknowledged(unacknowledged)
+
+    def _end(self, run: "_Run") -> int:
+        """Wait for acknowledgements; returns how many records have none."""
+        unacknowledged = self._flush(run)
+        self.result.seconds += run.seconds()
+        self._save(run)
+        self._show(run, is_read=True)
+        return unacknowledged
+
+    def _require_acknowledged(self, unacknowledged: int) -> None:
         self._raise_failure()
         if unacknowledged:
             raise DependencyError(
@@ -144,7 +186,16 @@ class FileProducer:
             return
         key = None if self._raw else key_of(line, number, path)
         value = line.rstrip(LINE_BREAK)
+        self._send_value(number, f"{path}:{number}", key, value)
 
+    def _send_value(
+        self,
+        number: int,
+        where: str,
+        key: bytes | None,
+        value: bytes,
+        headers: Mapping[str, str] = _NO_HEADERS,
+    ) -> None:
         def acknowledged(error: KafkaError | None, _: Any) -> None:
             if error is not None:
                 self._failure = self._failure or error
@@ -154,10 +205,10 @@ class FileProducer:
             self.result.value_bytes += len(value)
 
         try:
-            self._enqueue(key, value, acknowledged)
+            self._enqueue(key, value, headers, acknowledged)
         except KafkaException as error:
             raise ConfigurationError(
-                f"{path}:{number}: Kafka does not take these {len(value):,} bytes: "
+                f"{where}: Kafka does not take these {len(value):,} bytes: "
                 f"{error.args[0].str()}"
             ) from error
         self._sent += 1
@@ -165,7 +216,11 @@ class FileProducer:
         self._raise_failure()
 
     def _enqueue(
-        self, key: bytes | None, value: bytes, acknowledged: Callable[..., None]
+        self,
+        key: bytes | None,
+        value: bytes,
+        headers: Mapping[str, str],
+        acknowledged: Callable[..., None],
     ) -> None:
         """Hand a record to the client, and wait while its queue is full."""
         while True:
@@ -174,7 +229,7 @@ class FileProducer:
                     self.result.topic,
                     key=key,
                     value=value,
-                    headers=self._headers,
+                    headers={**self._headers, **headers},
                     on_delivery=acknowledged,
                 )
                 return

@@ -19,16 +19,8 @@ from workers.cli.console import (
 )
 
 AREAS = (
-    *(
-        "stack",
-        "ingest",
-        "try_topic",
-        "produce",
-        "dead_letters",
-        "search",
-        "corpus",
-        "clean",
-    ),
+    *("stack", "ingest", "try_topic", "produce", "import_files", "dead_letters"),
+    *("search", "corpus", "clean"),
     *("document", "drain", "top", "freshness", "audit", "subscriptions"),
     *(
         "access.teams",

@@ -94,7 +94,7 @@ def produce(
     _require_topic(resolved, topic, partitions if create_topic else 0)
     resume_folder = resolved.home / "produced" if resume else None
     line = progress_line(silent=as_json)
-    with _trace_headers(topic) as headers:
+    with trace_headers(topic) as headers:
         producer = FileProducer(
             properties(resolved.kafka_bootstrap, resolved.kafka_properties),
             topic,
@@ -113,7 +113,7 @@ def produce(
 
 
 @contextmanager
-def _trace_headers(topic: str) -> Generator[dict[str, str], None, None]:
+def trace_headers(topic: str) -> Generator[dict[str, str], None, None]:
     """The headers by which records continue the trace of this command; none where no trace is made."""
     from workers.tracing import switch
 
