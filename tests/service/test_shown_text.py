@@ -47,7 +47,7 @@ ELSEWHERE = {
     **dict.fromkeys(("freshness check", "freshness schedules"), "needs Temporal"),
     **dict.fromkeys(("lineage", "dead-letters show", "search", "clean"), "has a test of its own"),
     **dict.fromkeys(("purge", "erase"), "needs Temporal"),
-    **dict.fromkeys(("import",), "has tests of its own"),
+    **dict.fromkeys(("import", "bring-embeddings"), "have tests of their own"),
     **dict.fromkeys(("readers grant", "readers revoke"), "shows what the operator named"),
     **dict.fromkeys(("audit show", "config check"), "shows what the operator named"),
 }

@@ -20,7 +20,7 @@ from workers.cli.console import (
 
 AREAS = (
     *("stack", "ingest", "try_topic", "produce", "import_files", "dead_letters"),
-    *("search", "corpus", "clean"),
+    *("search", "corpus", "clean", "bring_embeddings"),
     *("document", "drain", "top", "freshness", "audit", "subscriptions"),
     *(
         "access.teams",

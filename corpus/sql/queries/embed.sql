@@ -127,3 +127,17 @@ SELECT set_config('idle_session_timeout', %(seconds)s || 's', false) AS idle_ses
 -- name: space_by_fingerprint
 -- The id of a registered space. Looked up where it is used: after a restore, a space may have another id.
 SELECT space_id FROM freshet.embedding_space WHERE fingerprint = %(fingerprint)s;
+
+-- name: keep_brought_embeddings
+-- Keep vectors that were made elsewhere; they are of no batch.
+INSERT INTO freshet.embedding (space_id, text_sha256, dimensions, embedding, source, batch)
+SELECT i.space_id, i.text_sha256, i.dimensions, i.embedding, i.source, i.batch FROM incoming_embedding i;
+
+-- name: texts_of_hashes
+-- The texts of some hashes, where a chunk of any space has one. The model reads no more than the text.
+SELECT w.hash AS text_sha256, k.text FROM unnest(%(hashes)s::bytea[]) AS w (hash)
+CROSS JOIN LATERAL (
+    SELECT c.text FROM freshet.embedding_space s
+    JOIN freshet.chunk c ON c.space_id = s.space_id AND c.text_sha256 = w.hash AND c.has_wrong_vector IS NULL
+    WHERE s.context = 'none' AND NOT c.truncated LIMIT 1
+) k;
