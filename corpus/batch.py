@@ -27,6 +27,7 @@ class BatchKind(StrEnum):
     ERASURE = "erasure"  # documents that must be forgotten
     REEMBED = "reembed"  # same texts, new embedding space
     CORRECTION = "correction"  # a version that was a mistake
+    BACKFILL = "backfill"  # events that are read again; no position moves
 
 
 class BatchState(StrEnum):
@@ -87,6 +88,8 @@ class BatchRef:
     # `source.epoch` when the consumer read the events; references of older epochs are dropped after a rewind.
     epoch: int = 0
     traceparent: str = ""  # of the span that staged them; empty: no trace is made
+    # Number of the backfill that reads them again; 0: the consumer read them.
+    backfill: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,6 +250,11 @@ class PrepareRequest:
     """What the attempts before have prepared; workflows leave it empty."""
     bad_ends: int = 0
     """Attempts before that ended in an unknown error or with their process; workflows leave it empty."""
+
+    @property
+    def again(self) -> bool:
+        """Whether a backfill reads the records: all references of a batch are of one, or none is."""
+        return self.refs[0].backfill > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

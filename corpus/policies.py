@@ -89,5 +89,9 @@ AUDIT_END = _policy(task_queues.STORE, timedelta(minutes=10))
 AUDIT_VECTORS = _policy(task_queues.EMBED, timedelta(minutes=30)) | {
     "schedule_to_start_timeout": timedelta(minutes=10)
 }
+# A part of a backfill: read and stage it; hand it over and wait a while for its batch.
+BACKFILL_STAGE = _policy(task_queues.PREPARE, timedelta(minutes=30))
+BACKFILL_PUBLISH = _policy(task_queues.STORE, timedelta(minutes=10))
+BACKFILL_END = _policy(task_queues.STORE, timedelta(minutes=10))
 # Some pages of a purge; what they remove is counted with them, so a page that is repeated is harmless.
 PURGE_STEP = _policy(task_queues.STORE, timedelta(minutes=10))

@@ -260,7 +260,7 @@ class BatchNotice:
     notice_id: str  # "{source}:{batch}"; the same in every repetition
     source: str
     batch: int
-    kind: str  # "ingest", "expiry", "erasure", "reembed" or "correction"
+    kind: str  # "ingest", "expiry", "erasure", "reembed", "correction" or "backfill"
     published_at_ms: int
     previous_batch: (
         int  # batch of the notice before this one, so that a gap shows; 0: none

@@ -20,6 +20,8 @@ COSTLY_TEXTS = 1_000
 MAX_REFERENCES = 1_000
 # Failures without success after which a source halts and asks a person instead of reading again.
 MAX_REWINDS = 3
+# Batches of new records that a waiting part of a backfill lets pass before it.
+LIVE_BATCHES_PER_BACKFILL = 4
 # Ids of expiry orders that are remembered to recognise a repeated signal.
 _MAX_EXPIRY_REQUESTS = 50
 
@@ -90,6 +92,11 @@ class SourceState:
     forged: int = 0  # references dropped: no consumer of this source made them
     forged_reason: str = ""  # of the newest of them
     erasures: list[Erase] = field(default_factory=list[Erase])  # oldest first
+    # Parts of a backfill that wait, and those of batches that run.
+    backfills: list[BatchRef] = field(default_factory=list[BatchRef])
+    backfilling: list[BatchRef] = field(default_factory=list[BatchRef])
+    let_pass: int = 0  # batches of new records since a part of a backfill was taken
+    backfill_refused: str = ""  # why the batch of the newest part failed
 
     def __post_init__(self) -> None:
         self.furthest: dict[str, int] = {}
@@ -130,6 +137,8 @@ def accept(state: SourceState, ref: BatchRef) -> Acceptance:
        the row may have moved back (failover, rewind), and an entity that remembers more than the database would then
        drop what must be read again.
     """
+    if ref.backfill:
+        return _accept_backfill(state, ref)
     # 1.
     if ref.epoch < state.epoch:
         state.outdated += 1
@@ -176,6 +185,15 @@ def _index_ref(state: SourceState, ref: BatchRef) -> None:
     state.furthest[key] = max(ref.next_offset, state.furthest.get(key, 0))
 
 
+def _accept_backfill(state: SourceState, ref: BatchRef) -> Acceptance:
+    """Accept a part of a backfill, unless it waits or is in flight; its epoch says nothing, since no position moves."""
+    if ref in state.backfills or ref in state.backfilling:
+        return Acceptance.REPEATED
+    state.backfills.append(ref)
+    state.backfill_refused = ""
+    return Acceptance.ACCEPTED
+
+
 def accept_expiry(state: SourceState, order: Expire) -> Acceptance:
     """Accept an expiry order, once per id; a newer one replaces one that waits: it covers the same documents."""
     if order.request_id in state.expiry_requests:
@@ -207,7 +225,7 @@ def give_back(state: SourceState, order: Order) -> None:
         case Erase():
             state.erasures.insert(0, order)
         case Ingest():
-            pass
+            state.backfills[:0] = [ref for ref in order.refs if ref.backfill]
 
 
 def _give_back_expiry(state: SourceState, order: Expire) -> None:
@@ -228,7 +246,9 @@ def has_order(state: SourceState) -> bool:
     """Whether an order waits and the source may act on it. What must be forgotten does not wait for a person."""
     if state.erasures:
         return True
-    waiting = bool(state.pending or state.expiries or state.corrections)
+    waiting = bool(
+        state.pending or state.expiries or state.corrections or state.backfills
+    )
     return waiting and not state.paused and not state.halted
 
 
@@ -246,7 +266,23 @@ def take_order(state: SourceState) -> Order:
         return state.expiries.pop(0)
     if state.corrections:
         return state.corrections.pop(0)
+    if _is_turn_of_backfill(state):
+        return Ingest(refs=_take_backfill(state))
     return Ingest(refs=_take_refs(state))
+
+
+def _is_turn_of_backfill(state: SourceState) -> bool:
+    """New records come first, but a stream that never ends does not keep a backfill out for ever."""
+    if not state.backfills:
+        return False
+    return not state.pending or state.let_pass >= LIVE_BATCHES_PER_BACKFILL
+
+
+def _take_backfill(state: SourceState) -> tuple[BatchRef, ...]:
+    ref = state.backfills.pop(0)
+    state.backfilling.append(ref)
+    state.let_pass = 0
+    return (ref,)
 
 
 def _take_refs(state: SourceState) -> tuple[BatchRef, ...]:
@@ -263,6 +299,7 @@ def _take_refs(state: SourceState) -> tuple[BatchRef, ...]:
             break
         taken.append(ref)
     del state.pending[: len(taken)]
+    state.let_pass = state.let_pass + 1 if state.backfills else 0
     state.in_flight.extend(taken)
     return tuple(taken)
 
@@ -274,6 +311,7 @@ def release(state: SourceState, refs: Sequence[BatchRef]) -> None:
     """Forget references whose batch has ended, in whatever way."""
     done = set(refs)
     state.in_flight = [ref for ref in state.in_flight if ref not in done]
+    state.backfilling = [ref for ref in state.backfilling if ref not in done]
 
 
 def record_success(state: SourceState, refs: Sequence[BatchRef]) -> None:
@@ -282,6 +320,8 @@ def record_success(state: SourceState, refs: Sequence[BatchRef]) -> None:
     What other partitions publish meanwhile says nothing about a partition that is stuck.
     """
     for ref in refs:
+        if ref.backfill:
+            continue
         name = _partition_name(ref)
         lowest_failed = state.stuck.get(name)
         if lowest_failed is not None and ref.next_offset > lowest_failed:

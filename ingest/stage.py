@@ -63,6 +63,7 @@ class OffsetRange:
     next_offset: int  # exclusive
     epoch: int = 0  # of the source, when it was read
     traceparent: str = ""  # of the span that stages it; empty: no trace is made
+    backfill: int = 0  # that reads it again; 0: the consumer reads it
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,7 @@ def stage(
         offsets.first_offset,
         offsets.next_offset,
         hashlib.sha256(content).hexdigest(),
+        offsets.backfill,
     )
     staged = store.put(name, content, rows=len(records))
     return BatchRef(
@@ -125,6 +127,7 @@ def stage(
         staged_at_ms=staged_at_ms,
         epoch=offsets.epoch,
         traceparent=offsets.traceparent,
+        backfill=offsets.backfill,
     )
 
 

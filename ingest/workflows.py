@@ -80,9 +80,7 @@ class SourceWorkflow:
     for good ends the batches behind it; those before it end as they would have. Deliveries are woken beside all this
     (`ingest.waking`).
 
-    The source's row decides what its epoch is and whether it is halted. Whatever shows that this entity may not know
-    the row as it is (a reference of another epoch, a reference or an expiry while it is halted, `resume`, `reload`)
-    makes it read the row again.
+    The source's row decides epoch and halt; `resume`, `reload` and what shows that it changed make it read again.
     """
 
     @workflow.init
@@ -110,7 +108,8 @@ class SourceWorkflow:
         if forged and workflow.patched(Patch.FORGED_IS_DROPPED):
             source_row.drop_forged(state, forged)
             return
-        if ref.epoch != state.epoch and workflow.patched(Patch.ROW_DECIDES):
+        is_other_epoch = ref.epoch != state.epoch and not ref.backfill
+        if is_other_epoch and workflow.patched(Patch.ROW_DECIDES):
             source_row.keep_undecided(state, ref)
             self._row_changed = True
             return
@@ -203,9 +202,8 @@ class SourceWorkflow:
 
     def _should_continue_as_new(self) -> bool:
         info = workflow.info()
-        if info.get_current_history_length() >= MAX_EVENTS and workflow.patched(
-            Patch.SHORT_RUNS
-        ):
+        is_long = info.get_current_history_length() >= MAX_EVENTS
+        if is_long and workflow.patched(Patch.SHORT_RUNS):
             return True
         return info.is_continue_as_new_suggested()
 
@@ -358,6 +356,8 @@ class SourceWorkflow:
             return
         reason = innermost_message(error)
         match order:
+            case Ingest() if order.refs[0].backfill:
+                self._state.backfill_refused = reason  # its workflow repeats it
             case Ingest():
                 self._failure = BatchFailure(
                     batch=batch.batch,

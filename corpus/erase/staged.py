@@ -54,7 +54,8 @@ def holding_files(
     Raises:
         DependencyError: the store does not answer.
     """
-    files = [*store.files(f"events/{source}"), *store.files(f"batches/{source}")]
+    folders = ("events", "batches", "backfills")
+    files = [file for each in folders for file in store.files(f"{each}/{source}")]
     sorted_files = sort_files(files, progress)
     removable = [file.name for file in sorted_files.settled]
     holding = HoldingFiles(removable=removable)

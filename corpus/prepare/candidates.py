@@ -56,6 +56,7 @@ class BatchState:
     tries: Tries | None = None  # None: none are noted
     completion: Completion = field(default_factory=Completion)
     read_row: RowReader | None = None  # for a source whose columns are kept
+    again: bool = False  # a backfill: records that the corpus has are read again
     is_behind: bool = False  # earlier batches of the source are not published yet
     documents: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     chunks: list[DocumentChunk] = field(default_factory=list[DocumentChunk])
@@ -69,7 +70,8 @@ class BatchState:
 
     def is_outranked(self, head: Head, document: FoldedDocument) -> bool:
         """Whether the content of the document's winner will certainly not be used."""
-        return head.outranks(document, own_first=self.spec.own_first)
+        own_first = self.spec.own_first
+        return head.outranks(document, own_first=own_first, again=self.again)
 
     def reusable_head(
         self,
@@ -224,7 +226,8 @@ def _candidate(
         return None
     current = {batch.preparation.current}
     reusable = batch.reusable_head(document_id, document, row, current)
-    return Candidate(document_id, document, row, reusable)
+    is_again = batch.again and head is not None and batch.is_again(head, document, row)
+    return Candidate(document_id, document, row, reusable, is_again)
 
 
 def division_of(batch: BatchState, candidate: Candidate) -> Divide:

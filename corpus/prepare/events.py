@@ -78,7 +78,8 @@ def read_staged_events(
             PreparedFrom(topic=topic, partition=partition, offset=offset)
             for (topic, partition), offset in starts.items()
         ),
-        is_behind=any(start > applied[each] for each, start in starts.items()),
+        is_behind=not any(ref.backfill for ref in refs)
+        and any(start > applied[each] for each, start in starts.items()),
         topic_ids={(ref.topic, ref.partition): ref.topic_id for ref in refs},
     )
 
@@ -108,6 +109,9 @@ def _check_records(frame: pl.DataFrame, ref: BatchRef) -> None:
     Raises:
         StagedFileError: they are not.
     """
+    if ref.backfill:
+        _check_backfill(frame, ref)
+        return
     topics = frame["topic"].unique().to_list()
     partitions = frame["partition"].unique().to_list()
     offsets = frame["offset"]
@@ -127,6 +131,25 @@ def _check_records(frame: pl.DataFrame, ref: BatchRef) -> None:
     _check_size(frame, ref)
 
 
+def _check_backfill(frame: pl.DataFrame, ref: BatchRef) -> None:
+    """Check that the rows are records of the range: a backfill may read some of them only.
+
+    Raises:
+        StagedFileError: they are not.
+    """
+    is_topic = pl.col("topic") == ref.topic
+    is_partition = pl.col("partition") == ref.partition
+    last = ref.next_offset - 1
+    is_inside = pl.col("offset").is_between(ref.first_offset, last)
+    inside = frame.filter(is_topic & is_partition & is_inside)
+    offsets = frame["offset"]
+    if inside.height != frame.height or not offsets.is_unique().all():
+        raise StagedFileError(
+            f"staged file {ref.url} holds other records than its name says"
+        )
+    _check_size(frame, ref)
+
+
 def _check_size(frame: pl.DataFrame, ref: BatchRef) -> None:
     """Check that the values have the bytes that the reference states: a few may stand for many rows."""
     staged_bytes = frame["value"].bin.size().sum()
@@ -137,6 +160,9 @@ def _check_size(frame: pl.DataFrame, ref: BatchRef) -> None:
 
 
 def _next_offset(connection: Connection, ref: BatchRef) -> int:
+    """Up to where the records of a reference are applied; a part of a backfill is, as a whole, or is not."""
+    if ref.backfill:
+        return _end_of_published_part(connection, ref)
     values = {
         "source": ref.source,
         "topic": ref.topic,
@@ -144,6 +170,13 @@ def _next_offset(connection: Connection, ref: BatchRef) -> int:
         "topic_id": ref.topic_id,
     }
     return fetch_one(connection, scalar_row, "position_next_offset", values) or 0
+
+
+def _end_of_published_part(connection: Connection, ref: BatchRef) -> int:
+    names = ("backfill", "topic", "partition", "first_offset", "next_offset")
+    values: dict[str, Any] = {name: getattr(ref, name) for name in names}
+    is_published = fetch_one(connection, scalar_row, "part_is_published", values)
+    return ref.next_offset if is_published else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,7 +40,9 @@ class Head:
         """Its version as it is compared."""
         return ranked(self.version, marks(self.written))
 
-    def outranks(self, document: FoldedDocument, *, own_first: bool = False) -> bool:
+    def outranks(
+        self, document: FoldedDocument, *, own_first: bool = False, again: bool = False
+    ) -> bool:
         """Whether the content of the document's winner will certainly not be used.
 
         Versions only rise, and the first record of a version only moves back, so what is outranked stays so. An expired
@@ -50,6 +52,7 @@ class Head:
         Args:
             document: what its events come to.
             own_first: versions that events name are greater than all that are made of records.
+            again: the record that the head is of counts, too: it is read again, and may say something else now.
         """
         if document.winner_version != self.version:
             return document.ranked.is_below(self.ranked, own_first=own_first)
@@ -57,6 +60,9 @@ class Head:
             return False
         if self.first_record is None or document.first is None:
             return True
+        is_its_record = document.first == Place(*self.first_record)
+        if again and is_its_record and not self.expired:
+            return False
         return document.first >= Place(*self.first_record)
 
     def deletes_winner(self, document: FoldedDocument) -> bool:

@@ -25,7 +25,7 @@ from corpus.embed.refused_texts import refused_texts
 from corpus.embed.spaces import SpaceRegistry, registered
 from corpus.errors import ConfigurationError, StagedFileError, TimeSliceUsedError
 from corpus.limits.fair_queue import QueuedBatch
-from corpus.preparation import preparation_rule
+from corpus.preparation import PreparationRule, preparation_rule
 from corpus.prepare.candidates import (
     BatchState,
     Candidate,
@@ -128,7 +128,7 @@ class Preparer:
         with database_errors_translated(), self._pool.connection() as connection:
             stored = _source_to_prepare(connection, request.source)
             spec = SourceSpec.from_json(stored.spec)
-            preparation = preparation_rule(spec.pipeline, stored.prepare_again)
+            preparation = stored.rule(spec, again=request.again)
             space = self._spaces.of(connection, spec.model, spec.prefix, spec.context)
             staged = read_staged_events(
                 connection, self._store, request.refs
@@ -175,6 +175,7 @@ class Preparer:
         batch.read_row = self._read_row
         batch.completion = completion
         batch.is_behind = is_behind
+        batch.again = request.again
 
     def _whole_events(
         self,
@@ -366,6 +367,11 @@ class _SourceToPrepare:
     spec: dict[str, Any]
     prepare_again: str | None
     highest: int  # version that the source has accepted; -1: none is known
+
+    def rule(self, spec: SourceSpec, *, again: bool) -> PreparationRule:
+        """Which documents stay as they were prepared; a backfill has asked for all of its own."""
+        asked = spec.pipeline.fingerprint() if again else self.prepare_again
+        return preparation_rule(spec.pipeline, asked)
 
 
 def _source_to_prepare(connection: Connection, source: str) -> _SourceToPrepare:

@@ -31,6 +31,7 @@ from corpus.disclosure.error_text import public_text
 from corpus.erase.finisher import EraseFinisher
 from corpus.errors import ConfigurationError, DependencyError, LockWaitError
 from corpus.locks import end_stuck_copies, publishing_holder
+from corpus.publish.backfill import is_published, record_parts
 from corpus.publish.changes import judge, write_changes
 from corpus.publish.contents import (
     PARTS,
@@ -164,16 +165,18 @@ class Publisher:
         moved: list[PartitionRange],
     ) -> BatchReport:
         batch = transaction.batch
+        kind = BatchKind.INGEST
         # Step 2.
-        ranges = lock_ranges(transaction, order.refs)
-        check_starts(prepared, ranges)
-        moved += [
-            partition_range
-            for partition_range in ranges
-            if not partition_range.is_empty
-        ]
-        if not moved:  # everything was applied before
-            return report(batch, BatchKind.INGEST, Counts())
+        if order.refs[0].backfill:
+            kind = BatchKind.BACKFILL
+            is_new = not is_published(transaction, order.refs)
+        else:
+            ranges = lock_ranges(transaction, order.refs)
+            check_starts(prepared, ranges)
+            moved += [each for each in ranges if not each.is_empty]
+            is_new = bool(moved)
+        if not is_new:  # everything was applied before
+            return report(batch, kind, Counts())
         check_space(transaction)
         # Step 3.
         frames = read_in_transaction(transaction.connection, self._store, prepared)
@@ -188,12 +191,15 @@ class Publisher:
         # Step 5.
         counts = replace(changes, **count_outcomes(transaction))
         text = account_for_text(transaction)
-        record_batch(transaction, BatchKind.INGEST, counts, text)
-        records = _records_by_partition(frames.events)
-        move_positions(transaction, moved, records)
-        keep_outcomes(transaction)
+        record_batch(transaction, kind, counts, text)
+        if kind is BatchKind.BACKFILL:
+            record_parts(transaction, order.refs)
+        else:
+            records = _records_by_partition(frames.events)
+            move_positions(transaction, moved, records)
+            keep_outcomes(transaction)
         transaction.execute("insert_dead_letters")
-        return report(batch, BatchKind.INGEST, counts, transaction.published_at)
+        return report(batch, kind, counts, transaction.published_at)
 
     @contextmanager
     def _errors_explained(

@@ -79,6 +79,7 @@ class PublishTransaction:
             "pipeline": "" if prepared is None else prepared.pipeline,
             "space_id": self.space_id,
             "own_first": self.spec.own_first,
+            "again": any(ref.backfill for ref in self.batch.refs),
             "highest_version": None if prepared is None else prepared.highest_accepted,
             **values,
         }

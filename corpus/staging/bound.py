@@ -44,6 +44,7 @@ def _wrong_number(ref: BatchRef) -> str:
         "staged_bytes": (0, MAX_STAGED_BYTES),
         "staged_at_ms": (0, _MAX_INT8),
         "epoch": (0, _MAX_INT8),
+        "backfill": (0, _MAX_INT8),
     }
     for name, bound in bounds.items():
         least, most = bound
@@ -63,6 +64,7 @@ def _wrong_name(ref: BatchRef) -> str:
         ref.first_offset,
         ref.next_offset,
         ref.sha256,
+        ref.backfill,
     )
     if ref.url == name:
         return ""

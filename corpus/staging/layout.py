@@ -17,6 +17,10 @@ _EVENTS_NAME = re.compile(
     r"events/(?P<source>[^/]+)/(?P<topic>[^/]+)/(?P<partition>[0-9]+)"
     r"/[0-9]+-(?P<next_offset>[0-9]+)-[0-9a-f]+\.parquet"
 )
+_BACKFILL_NAME = re.compile(
+    r"backfills/(?P<source>[^/]+)/(?P<backfill>[0-9]+)/(?P<topic>[^/]+)/(?P<partition>[0-9]+)"
+    r"/[0-9]+-(?P<next_offset>[0-9]+)-[0-9a-f]+\.parquet"
+)
 _BATCH_FILE_NAME = re.compile(
     r"batches/(?P<source>[^/]+)/(?P<batch>[0-9]+)/[a-z]+-[0-9a-f]+\.parquet"
 )
@@ -219,10 +223,17 @@ def events_name(
     first_offset: int,
     next_offset: int,
     digest: str,
+    backfill: int = 0,
 ) -> str:
-    """Name of a staged micro-batch; `digest` is the SHA-256 of its content, hex."""
+    """Name of a staged micro-batch; `digest` is the SHA-256 of its content, hex.
+
+    What a backfill reads has a folder of its own: publishing removes what lies below the position in the other one.
+    """
+    folder = f"events/{source}"
+    if backfill:
+        folder = f"backfills/{source}/{backfill}"
     offsets = f"{first_offset}-{next_offset}"
-    return f"events/{source}/{topic}/{partition}/{offsets}-{digest[:16]}.parquet"
+    return f"{folder}/{topic}/{partition}/{offsets}-{digest[:16]}.parquet"
 
 
 def batch_file_name(source: str, batch: int, part: str, digest: str) -> str:
@@ -238,6 +249,7 @@ class StagedRange:
     topic: str
     partition: int
     next_offset: int  # exclusive
+    backfill: int = 0  # that reads them again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,12 +262,13 @@ class BatchFileName:
 
 def parse_name(name: str) -> StagedRange | BatchFileName | None:
     """What the name of a staged file says; None where it is no name of this module."""
-    if events := _EVENTS_NAME.fullmatch(name):
+    if events := _EVENTS_NAME.fullmatch(name) or _BACKFILL_NAME.fullmatch(name):
         return StagedRange(
             source=events["source"],
             topic=events["topic"],
             partition=int(events["partition"]),
             next_offset=int(events["next_offset"]),
+            backfill=int(events.groupdict().get("backfill", 0)),
         )
     if batch := _BATCH_FILE_NAME.fullmatch(name):
         return BatchFileName(source=batch["source"], batch=int(batch["batch"]))
@@ -271,7 +284,7 @@ def staged_range(name: str) -> StagedRange | None:
 def is_of_records(name: str, *, below: int) -> bool:
     """Whether it is the name of a micro-batch whose offsets are all below this one."""
     events = staged_range(name)
-    return events is not None and events.next_offset <= below
+    return events is not None and not events.backfill and events.next_offset <= below
 
 
 def is_of_batch(name: str, source: str, *, up_to: int) -> bool:

@@ -85,7 +85,8 @@ class Sweeper:
             DependencyError: PostgreSQL or the staging store does not answer.
         """
         # The files are listed before the positions are read: one that is staged meanwhile is young.
-        stored = [*self._store.files("events"), *self._store.files("batches")]
+        folders = ("events", "batches", "backfills")
+        stored = [file for folder in folders for file in self._store.files(folder)]
         sources = {name.source for file in stored if (name := parse_name(file.name))}
         with database_errors_translated(), self._pool.connection() as connection:
             progress = fetch_all(
@@ -171,7 +172,8 @@ def sort_files(
                 continue
             case StagedRange() as name:
                 key = (name.source, name.topic, name.partition)
-                is_settled = name.next_offset <= positions.get(key, 0)
+                is_passed = name.next_offset <= positions.get(key, 0)
+                is_settled = is_passed and not name.backfill
             case BatchFileName() as name:
                 is_settled = name.batch <= last_batches.get(name.source, 0)
         if is_settled:

@@ -84,7 +84,9 @@ class BucketPlace:
         try:
             stored = obstore.get(self._store, file.path)
             meta = stored.meta
-            stamp = _stamp(meta["size"], meta["last_modified"], meta["e_tag"])
+            size = meta["size"]
+            modified = meta["last_modified"]
+            stamp = _stamp(size, modified, meta["e_tag"])
             if stamp.size > file.stamp.size:
                 raise UnreadableFileError(
                     "it grew since it was listed; import it again"

@@ -62,7 +62,8 @@ class FolderPlace:
             self._walk(listing)
         else:
             for path in self._only:
-                self._take(listing, self._root / path, path)
+                found = self._root / path
+                self._take(listing, found, path)
         listing.files.sort(key=lambda file: file.path)
         return listing
 
@@ -109,8 +110,10 @@ class FolderPlace:
                 listing.unreadable[_shown(folder) or "."] = _reason(error)
                 continue
             for entry in entries:
-                path = f"{folder}{entry.name}"
-                if entry.name.startswith(".") and not self._hidden:
+                name = entry.name
+                path = f"{folder}{name}"
+                is_hidden = name.startswith(".")
+                if is_hidden and not self._hidden:
                     listing.hidden += 1
                 elif entry.is_dir(follow_symlinks=False):
                     waiting.append(f"{path}/")

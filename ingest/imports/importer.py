@@ -82,9 +82,11 @@ class Importer:
             record = self._record_of(one)
             if record is not None:
                 yield record
-        for held in self._plan.delete:
+        deletes = self._plan.delete
+        for held in deletes:
             self.result.deleted += 1
-            yield self._delete(held)
+            record = self._delete(held)
+            yield record
 
     def _record_of(self, one: FileToSend) -> RecordToSend | None:
         """The record of a file; None: there is nothing to send."""
@@ -94,11 +96,10 @@ class Importer:
         except UnreadableFileError as error:
             result.problems[path] = str(error)
             return None
-        mark = Mark(
-            root=self._plan.rules.root,
-            stamp=stamp,
-            sha256=hashlib.sha256(content).hexdigest(),
-        )
+        digest = hashlib.sha256(content)
+        sha256 = digest.hexdigest()
+        root = self._plan.rules.root
+        mark = Mark(root=root, stamp=stamp, sha256=sha256)
         if not one.is_new and _has_same_bytes(one, mark):
             result.touched += 1
             return None
@@ -113,14 +114,18 @@ class Importer:
 
     def _upsert(self, one: FileToSend, content: bytes, mark: Mark) -> RecordToSend:
         path = one.file.path
+        name = PurePosixPath(path)
+        encoded = base64.b64encode(content)
+        modified_us = mark.stamp.modified_us
+        version = self._version(modified_us, one.held)
         event = {
             "id": one.document_id,
-            "version": self._version(mark.stamp.modified_us, one.held),
-            "title": PurePosixPath(path).stem,
+            "version": version,
+            "title": name.stem,
             "uri": self._place.uri(path),
             "content_type": media_type(path),
-            "content_base64": base64.b64encode(content).decode("ascii"),
-            "updated_at": _iso(mark.stamp.modified_us),
+            "content_base64": encoded.decode("ascii"),
+            "updated_at": _iso(modified_us),
             "metadata": {MARK: mark.to_json()},
         }
         return _record(one.document_id, event, mark)

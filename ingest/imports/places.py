@@ -26,15 +26,14 @@ def place_of(names: Sequence[str], *, root: Path | None, hidden: bool) -> Place:
     """
     if any("://" in name for name in names):
         return _of_url(_only(names), root, hidden=hidden)
-    paths = [Path(name) for name in names]
-    is_folder = [path.is_dir() for path in paths]
-    is_glob = [_is_glob(name) and not os.path.lexists(name) for name in names]
-    if any(is_folder) or any(is_glob):
-        name = _only(names)
-        base, pattern = _split(name) if is_glob[0] else (name, [])
+    if any(map(os.path.isdir, names)):
         _refuse_root(root)
+        return FolderPlace(Path(_only(names)), hidden=hidden)
+    if any(map(_is_glob_of_files, names)):
+        _refuse_root(root)
+        base, pattern = _split(_only(names))
         return FolderPlace(Path(base or "."), pattern=pattern, hidden=hidden)
-    return _of_files(paths, root, hidden=hidden)
+    return _of_files(list(map(Path, names)), root, hidden=hidden)
 
 
 def _only(names: Sequence[str]) -> str:
@@ -61,7 +60,8 @@ def _of_url(name: str, root: Path | None, *, hidden: bool) -> Place:
             "a URL with credentials would be kept in the documents; give them in the environment, as obstore reads them"
         )
     if parts.scheme == "file":
-        folder = Path(unquote(parts.path))
+        path = unquote(parts.path)
+        folder = Path(path)
         return FolderPlace(folder, pattern=pattern, hidden=hidden)
     if parts.scheme in ("http", "https"):
         raise ConfigurationError(
@@ -87,6 +87,11 @@ def _of_files(paths: Sequence[Path], root: Path | None, *, hidden: bool) -> Plac
 
 def _is_glob(name: str) -> bool:
     return not _WILDCARDS.isdisjoint(name)
+
+
+def _is_glob_of_files(name: str) -> bool:
+    """Whether it is a glob, and not the name of a file that looks like one."""
+    return _is_glob(name) and not os.path.lexists(name)
 
 
 def _split(name: str) -> tuple[str, list[str]]:

@@ -97,10 +97,15 @@ def make_plan(
         DependencyError: PostgreSQL does not answer.
     """
     plan = ImportPlan(rules=rules, listing=listing)
-    plan.problems.update(listing.unreadable)
+    unreadable = listing.unreadable
+    plan.problems.update(unreadable)
     files = listing.files
-    for start in range(0, len(files), _PAGE):
-        _compare(connection, plan, files[start : start + _PAGE])
+    count = len(files)
+    starts = range(0, count, _PAGE)
+    for start in starts:
+        end = start + _PAGE
+        page = files[start:end]
+        _compare(connection, plan, page)
     _find_missing(connection, place, plan)
     return plan
 

@@ -41,6 +41,7 @@ from freshness.report import FreshnessReport
 from ingest.hand_over import hand_over
 from ingest.workflows import SourceWorkflow
 from tests.replay.record_audits import record_audits
+from tests.replay.record_backfills import record_backfills
 from tests.replay.record_erasures import record_erasures
 from tests.replay.record_purges import record_purges
 from tests.support.fix_temporal import TemporalEnv
@@ -278,6 +279,7 @@ _SCENARIOS = {
     "notices": record_notices,
     "audits": record_audits,
     "purges": record_purges,
+    "backfills": record_backfills,
     "erasures": record_erasures,
 }
 _SERVER_SETTINGS = {"notices": ("limit.historyCount.suggestContinueAsNew=60",)}

@@ -41,4 +41,5 @@ def test_every_workflow_has_a_history():
         "BatchWorkflow",
         "AuditWorkflow",
         "PurgeWorkflow",
+        "BackfillWorkflow",
     }

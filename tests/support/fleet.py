@@ -40,10 +40,12 @@ from ingest.kafka import Cluster, properties
 from ingest.workflows import SourceWorkflow
 from tests.support.fakes import HashEmbedder
 from tests.support.polling import until
+from workers import backfilling
 from workers.roles import auditing
 from workers.roles import orchestrator as deliveries
 from workers.temporal import sandbox
 
+BACKFILL_PART = 7  # records: several parts in a small log
 _GROUPS = itertools.count(1)
 
 
@@ -245,10 +247,14 @@ def _steps(
     )
     audit = auditing.steps(bootstrap, {}, pool, cleaner)
     ends = auditing.ends(client, pool, store)
+    backfill = backfilling.stages(bootstrap, {}, pool, store, part=BACKFILL_PART)
     purger = Purger(pool)
     purge = PurgeActivities(step=purger.step, finish=purger.finish, fail=purger.fail)
     return {
-        task_queues.PREPARE: [PrepareActivities(preparer.prepare).prepare, audit.step],
+        task_queues.PREPARE: [
+            PrepareActivities(preparer.prepare).prepare,
+            *(audit.step, backfill.stage),
+        ],
         task_queues.EMBED: [
             EmbedActivities(step.embed, lambda: step.progress.silent_seconds).embed,
             auditing.vectors(pool, embedder.of).embed,
@@ -257,6 +263,7 @@ def _steps(
             *(publishing.publish, publishing.load_source, publishing.rewind_source),
             *(ends.staged_files, ends.finish, ends.fail),
             *(purge.step, purge.finish, purge.fail),
+            *backfilling.part_activities(client, pool, store),
         ],
     }
 

@@ -19,8 +19,9 @@ from workers.cli.console import (
 )
 
 AREAS = (
-    *("stack", "ingest", "try_topic", "produce", "import_files", "dead_letters"),
-    *("search", "corpus", "clean", "bring_embeddings"),
+    *("stack", "ingest", "try_topic", "produce", "moving.import_files"),
+    *("moving.backfill", "dead_letters", "search", "corpus", "clean"),
+    "moving.bring_embeddings",
     *("document", "drain", "top", "freshness", "audit", "subscriptions"),
     *(
         "access.teams",

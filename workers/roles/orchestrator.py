@@ -34,6 +34,7 @@ from freshness import scan
 from freshness.activities import FreshnessActivities
 from freshness.report import FreshnessSnapshot
 from freshness.workflows import FreshnessWorkflow
+from ingest.backfill.workflows import BackfillWorkflow
 from ingest.behind import records_that_wait
 from ingest.kafka import Cluster
 from ingest.source_state import SourceState, initial_state
@@ -55,6 +56,7 @@ WORKFLOWS: tuple[type, ...] = (
     FreshnessWorkflow,
     AuditWorkflow,
     PurgeWorkflow,
+    BackfillWorkflow,
 )
 _THREADS = 8
 _CONNECTIONS = 4

@@ -8,6 +8,7 @@ from corpus.embed.spaces import SpaceRegistry
 from corpus.prepare import divide
 from corpus.prepare.preparer import Preparer
 from ingest.decode.staged_content import content_of, read_row
+from workers import backfilling
 from workers.config.settings import Settings
 from workers.roles import auditing, metrics
 from workers.roles.figures import PoolFigures, background
@@ -45,7 +46,11 @@ async def run(settings: Settings) -> None:
         audit = auditing.steps(
             settings.kafka_bootstrap, settings.kafka_properties, pool, cleaner
         )
-        activities = [PrepareActivities(preparer.prepare).prepare, audit.step]
+        backfill = backfilling.stages(
+            settings.kafka_bootstrap, settings.kafka_properties, pool, staging
+        )
+        prepare = PrepareActivities(preparer.prepare).prepare
+        activities = [prepare, audit.step, backfill.stage]
         worker = activity_worker(
             client, task_queues.PREPARE, activities, threads=_THREADS
         )

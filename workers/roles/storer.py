@@ -12,6 +12,7 @@ from corpus.publish.publisher import Publisher
 from corpus.purge.activities import PurgeActivities
 from corpus.purge.purger import Purger
 from corpus.staging.sweep import Sweeper
+from workers import backfilling
 from workers.config.settings import Settings
 from workers.roles import auditing, metrics
 from workers.roles.figures import PoolFigures, background
@@ -51,6 +52,7 @@ async def run(settings: Settings) -> None:
             *(store.publish, store.load_source, store.rewind_source),
             *(audit.staged_files, audit.finish, audit.fail),
             *(purge.step, purge.finish, purge.fail),
+            *backfilling.part_activities(client, pool, staging),
         ]
         worker = activity_worker(
             client, task_queues.STORE, activities, threads=_THREADS

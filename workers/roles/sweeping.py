@@ -109,7 +109,10 @@ async def _held_by(client: Client, source: str) -> Collection[str] | None:
     entity = client.get_workflow_handle(source_workflow_id(source))
     try:
         state = await state_of(entity, _RPC_TIMEOUT)
-        refs = (*state.pending, *state.in_flight, *state.undecided)
+        refs = (
+            *(*state.pending, *state.in_flight, *state.undecided),
+            *(*state.backfills, *state.backfilling),
+        )
         held = {ref.url for ref in refs}
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:

@@ -216,17 +216,20 @@ def _hash(
     text: str | None, stated: bytes | str | None, counts: FileCounts
 ) -> bytes | None:
     """The hash of a row's text; None: it is refused, and counted."""
-    if (text is None and stated is None) or (text is not None and "\x00" in text):
+    is_empty = text is None and stated is None
+    if is_empty or "\x00" in (text or ""):
         counts.no_text += 1
         return None
     digest = _digest(stated)
-    own = None if text is None else hashlib.sha256(text.encode()).digest()
-    is_known = stated is None or digest is not None
-    differs = own is not None and digest is not None and own != digest
-    if differs or not is_known:
-        counts.wrong_hash += 1
-        return None
-    return own or digest
+    if text is not None:
+        own = hashlib.sha256(text.encode()).digest()
+        if stated is None:
+            return own
+        if digest != own:
+            digest = None
+    is_wrong = digest is None
+    counts.wrong_hash += is_wrong
+    return digest
 
 
 def _digest(stated: bytes | str | None) -> bytes | None:

@@ -134,6 +134,9 @@ WITH met AS (
            CASE WHEN compared.rank < 0 THEN 'older'
                 WHEN compared.rank > 0 THEN 'newer'
                 WHEN i.first_record::jsonb < h.first_record THEN 'earlier'
+                -- A backfill: the head's own record, which may say something else now.
+                WHEN %(again)s AND i.first_record::jsonb = h.first_record AND h.end_reason IS DISTINCT FROM 'expired'
+                THEN 'earlier'
                 ELSE 'later' END AS rank,
            coalesce(
                i.language, CASE WHEN i.reuse_key = h.document_key THEN freshet.language_of(h) END, %(language)s

@@ -103,13 +103,16 @@ def _space(connection: "Connection", wanted: str) -> "tuple[SourceSpec, Embeddin
     }
     if len(found) != 1:
         names = [f"{key} ({spec.model})" for key, (_, spec) in spaces.items()]
+        shown = ", ".join(names)
         raise CommandError(
-            f"--space {wanted!r} names {len(found)} spaces; those of the configured sources are {', '.join(names)}"
+            f"--space {wanted!r} names {len(found)} spaces; those of the configured sources are {shown}"
         )
     [(source, spec)] = found.values()
-    if spec.context != NO_CONTEXT:
+    has_context = spec.context != NO_CONTEXT
+    if has_context:
+        fingerprint = spec.fingerprint()
         raise CommandError(
-            f"space {spec.fingerprint()} embeds the headings above a text with it, which the file does not have; "
+            f"space {fingerprint} embeds the headings above a text with it, which the file does not have; "
             "bring embeddings into a space without context"
         )
     return source, spec
