@@ -18,7 +18,13 @@ from corpus.log_limit import LogLimit
 from corpus.source import SourceSpec
 from corpus.staging.frames import schema_of, to_parquet
 from corpus.staging.layout import STAGED_EVENTS, events_name
-from corpus.truncation import UNDECIDED, Place, Truncation, halt_reason, settled
+from corpus.versions.truncation import (
+    UNDECIDED,
+    Place,
+    Truncation,
+    halt_reason,
+    settled,
+)
 from ingest.decode import times
 from ingest.decode.debezium.rows import SECOND_HALF, is_second_half
 from ingest.decode.decoder import (

@@ -14,7 +14,7 @@ from corpus.embed.tokenizer import ChunkTokenizer, load_tokenizer
 from corpus.errors import ConfigurationError
 from corpus.source import SourceSpec
 from corpus.split.splitter import TooManyChunks, split
-from corpus.truncation import UNDECIDED
+from corpus.versions.truncation import UNDECIDED
 from ingest.decode.decoder import decode, placed
 from ingest.event import ChangeEvent, KafkaRecord
 from ingest.stage import Row, row_of

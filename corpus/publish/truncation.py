@@ -8,7 +8,7 @@ from psycopg.rows import class_row
 
 from corpus.errors import ConfigurationError
 from corpus.publish.transaction import PublishTransaction
-from corpus.truncation import DELETES
+from corpus.versions.truncation import DELETES
 
 # The planner takes temporary tables for small; above this many rows, real figures are worth an ANALYZE.
 _ANALYZE_ROWS = 500

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from corpus.source import SourceSpec
-from corpus.truncation import Truncation
+from corpus.versions.truncation import Truncation
 from ingest.consume.skips import Skip
 from ingest.event import KafkaRecord
 from ingest.kafka import PartitionKey

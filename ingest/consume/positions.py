@@ -14,7 +14,7 @@ from corpus.errors import UnreadableSpecError
 from corpus.log_limit import LogLimit
 from corpus.source import SourceSpec, read_spec
 from corpus.sql import query
-from corpus.truncation import Truncation
+from corpus.versions.truncation import Truncation
 from ingest.answers import Answers
 from ingest.consume.partition_state import (
     Gap,

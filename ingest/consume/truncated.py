@@ -10,7 +10,7 @@ from corpus.database import Connection, fetch_one
 from corpus.errors import ConfigurationError
 from corpus.source import SourceSpec, record_version
 from corpus.sql import query
-from corpus.truncation import UNDECIDED, Decision, Place
+from corpus.versions.truncation import UNDECIDED, Decision, Place
 from ingest.event import KafkaRecord
 from ingest.stage import rows_of
 

@@ -14,7 +14,7 @@ from confluent_kafka import Producer
 
 from corpus.source import SourceSpec, VersionRule
 from corpus.specs.formats import MappingSpec
-from corpus.truncation import DELETES, KEEPS, OLDER
+from corpus.versions.truncation import DELETES, KEEPS, OLDER
 from tests.support.commands import CommandLine
 from tests.support.consuming import INSERT_SOURCE, Bench, bench
 from tests.support.polling import until

@@ -41,7 +41,7 @@ from corpus.source import FreshnessSpec, SourceSpec
 from corpus.sql import query
 from corpus.staging.sealing import Sealing
 from corpus.staging.store import StagingStore
-from corpus.truncation import Truncation
+from corpus.versions.truncation import Truncation
 from ingest.decode.staged_content import content_of, read_row
 from ingest.event import KafkaRecord
 from ingest.stage import OffsetRange, stage

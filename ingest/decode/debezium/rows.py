@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from corpus.dead_letter import DeadLetterReason
 from corpus.source import SourceSpec
-from corpus.truncation import UNDECIDED
+from corpus.versions.truncation import UNDECIDED
 from ingest.decode import fields
 from ingest.decode.debezium.placeholder import is_placeholder, may_have_placeholder
 from ingest.decode.debezium.position import version_of

@@ -11,7 +11,7 @@ from corpus.clean.cleaner import Cleaner
 from corpus.errors import ConfigurationError
 from corpus.source import VersionRule
 from corpus.specs.formats import MappingSpec
-from corpus.truncation import Decision, Place, place_in
+from corpus.versions.truncation import Decision, Place, place_in
 from ingest.consume.positions import decisions_of, positions_read
 from ingest.consume.truncated import decide, plan_truncation
 from ingest.event import KafkaRecord

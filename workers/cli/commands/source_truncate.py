@@ -11,7 +11,7 @@ from workers.cli.entity import signal_entity
 
 if TYPE_CHECKING:
     from corpus.database import Connection
-    from corpus.truncation import Decision
+    from corpus.versions.truncation import Decision
     from ingest.consume.truncated import TruncationPlan
     from workers.config.settings import Settings
 
@@ -43,7 +43,7 @@ def decide_truncation(
     """
     from dataclasses import asdict
 
-    from corpus.truncation import Decision
+    from corpus.versions.truncation import Decision
     from workers.config import settings
 
     if delete == keep:
@@ -98,7 +98,7 @@ def _decide(
 def _plan(
     connection: "Connection", settings: "Settings", name: str
 ) -> "TruncationPlan":
-    from corpus.truncation import place_in
+    from corpus.versions.truncation import place_in
     from ingest import operate
     from ingest.consume.truncated import plan_truncation
     from ingest.kafka import PartitionKey

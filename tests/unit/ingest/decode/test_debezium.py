@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from corpus.dead_letter import DeadLetterReason
 from corpus.source import SourceSpec, VersionRule
 from corpus.specs.formats import DebeziumSpec, MappingSpec
-from ingest.decode.debezium.rows import TRUNCATED, is_second_half
+from corpus.versions.truncation import UNDECIDED
+from ingest.decode.debezium.rows import is_second_half
 from ingest.decode.decoder import decode
 from ingest.decode.staged_content import read_row
 from ingest.event import ChangeEvent, Decoded, Ignored, KafkaRecord, Op, Undecodable
@@ -128,7 +129,7 @@ def test_a_column_may_be_the_version() -> None:
         ({"ts_ms": 1}, "debezium heartbeat"),
         ({"ddl": "CREATE", "databaseName": "d"}, "debezium schema change"),
         ({"op": "m", "message": {}}, "debezium message"),
-        ({"before": None, "after": None, "op": "t"}, TRUNCATED),
+        ({"before": None, "after": None, "op": "t"}, UNDECIDED),
     ],
 )
 def test_what_is_no_change_of_a_row_is_ignored_by_its_rule(value: Any, named: str) -> None:
@@ -275,7 +276,7 @@ def test_records_of_a_real_debezium(path: Any) -> None:
         if "transaction" in path.name:
             assert rule(decoded) == "debezium transaction"
         elif "truncate" in path.name:
-            assert rule(decoded) == TRUNCATED
+            assert rule(decoded) == UNDECIDED
 
 
 NASTY = nasty("debezium", "debezium-flat", "any")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from corpus.source import record_version
-from corpus.truncation import (
+from corpus.versions.truncation import (
     AGAIN,
     DELETES,
     KEEPS,
