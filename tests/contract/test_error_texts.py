@@ -13,6 +13,7 @@ OWN = {
     *("StagedFileError", "UnreadableSpecError", "InstallationError", "StalePreparationError"),
     *("CommandError", "StateFileError", "FieldError", "LockWaitError", "CheckFailedError"),
     *("TooManyChunks", "WorkflowQueryFailedError", "PathError"),
+    *("SourceStoppedError", "UnreadableFileError"),
 }
 # What runs in the terminal of the person whose own input or files the message is about.
 OF_A_PERSON = (

@@ -225,8 +225,9 @@ class Pipeline:
         *,
         first_offset: int | None = None,
         next_offset: int | None = None,
+        backfill: int = 0,
     ) -> BatchRef:
-        """Stage records of one partition."""
+        """Stage records of one partition; those of a backfill are read again."""
         self.position(records[0].partition)
         offsets = OffsetRange(
             cluster_id="cluster",
@@ -235,6 +236,7 @@ class Pipeline:
             partition=records[0].partition,
             first_offset=records[0].offset if first_offset is None else first_offset,
             next_offset=records[-1].offset + 1 if next_offset is None else next_offset,
+            backfill=backfill,
         )
         before, self._last = self._last, records[-1]
         return stage(records, self.spec, offsets, self.store, before, self.decisions)
