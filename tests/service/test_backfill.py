@@ -10,9 +10,14 @@ from typing import Any
 import pytest
 from psycopg.types.json import Jsonb
 
+from corpus import task_queues
 from corpus.preparation import PreparationSpec
 from corpus.source import SourceSpec
 from corpus.specs.formats import MappingSpec
+from ingest.backfill.order import BackfillCursor, backfill_workflow_id
+from ingest.backfill.plan import Bound, plan_ranges
+from ingest.backfill.plan import begin as begin_backfill
+from ingest.backfill.workflows import BackfillWorkflow
 from tests.support.commands import CommandLine, Done
 from tests.support.fix_temporal import TemporalEnv
 from tests.support.fleet import Fleet, check_that_ranges_meet, fleet
@@ -29,6 +34,19 @@ async def live(
     client = await temporal_env.client()
     async with fleet(client, database_url, kafka_bootstrap, tmp_path) as running:
         yield running
+
+
+async def begin(live: Fleet, source: str, *, rate: int) -> None:
+    """As the command does, of the whole log."""
+    bound = Bound(offset=0)
+    plan = plan_ranges(live.connection, live.cluster, source, bound, None, rate=rate)
+    number = begin_backfill(live.connection, plan)
+    await live.client.start_workflow(
+        BackfillWorkflow.run,
+        BackfillCursor(backfill=number),
+        id=backfill_workflow_id(number),
+        task_queue=task_queues.WORKFLOWS,
+    )
 
 
 @pytest.fixture
@@ -217,3 +235,31 @@ async def test_pause_resume_cancel_and_what_is_deleted_stays_deleted(
     await ended(live, "cancelled")
     assert live.store.files("backfills") == []
     assert (await run("pause", "s")).code == 2
+
+
+@pytest.mark.timeout(150)
+async def test_workers_that_end_in_the_middle_lose_nothing_and_double_nothing(
+    temporal_env: TemporalEnv,
+    database_url: str,
+    kafka_bootstrap: str,
+    tmp_path: Path,
+    make_topic: Callable[..., str],
+) -> None:
+    client = await temporal_env.client()
+    topic = make_topic()
+    spec = SourceSpec(source="s", topics=(topic,), format="json", mapping=MAPPING)
+    async with fleet(client, database_url, kafka_bootstrap, tmp_path) as first:
+        first.add_source(spec)
+        first.produce(topic, [row(number) for number in range(40)])
+        await first.drained()
+        configure(first, replace(spec, mapping=replace(MAPPING, content="{body} {note}")))
+        await begin(first, "s", rate=10)
+        await until(lambda: newest(first).passed > 0, seconds=30)
+    async with fleet(client, database_url, kafka_bootstrap, tmp_path) as second:
+        await ended(second)
+        [sums] = second.rows(
+            "SELECT sum(records) AS records FROM freshet.batch WHERE kind = 'backfill'"
+        )
+        assert sums.records == 40
+        assert sum("Note" in text for text in texts(second).values()) == 40
+        assert max(second.embedder.embedded.values(), default=1) == 1
