@@ -5,10 +5,15 @@ from typing import Any, cast
 
 import msgspec
 
+from corpus.dead_letter import DeadLetterReason
 from corpus.source import SourceSpec
 from ingest.decode import mapping as mappings
+from ingest.decode.debezium.placeholder import (
+    may_have_placeholder,
+    names_with_placeholder,
+)
 from ingest.decode.encoding import json_bytes, utf8_text
-from ingest.decode.fields import FieldError
+from ingest.decode.fields import FieldError, shown
 from ingest.decode.json_text import load_object, may_repeat
 from ingest.decode.mapping import Mapping, compiled
 from ingest.decode.received import change_event, document_id_of
@@ -61,12 +66,41 @@ def mapped_event(
     document_id = document_id_of(event, record, spec)
     try:
         mappings.fill_event(event, mapping, value, record)
+        if event.op != "delete":
+            _refuse_placeholders(value, mapping, record, spec)
     except FieldError as error:
         return Undecodable(
             reason=error.reason, detail=error.detail, document_id=document_id
         )
     digest = hashlib.sha256(record.value or b"").digest()
     return change_event(event, record, spec, raw_sha256=digest)
+
+
+def _refuse_placeholders(
+    value: dict[str, Any],
+    mapping: Mapping,
+    record: KafkaRecord,
+    spec: SourceSpec,
+) -> None:
+    """Rows of Debezium are read by other formats, too, and no format makes a text of what only stands for one.
+
+    Raises:
+        FieldError: names the fields that a change left out.
+    """
+    placeholder = spec.debezium.unavailable
+    if not may_have_placeholder(record.value or b"", placeholder):
+        return
+    names = names_with_placeholder(value, mapping.reads, placeholder)
+    if names:
+        left_out = ", ".join(map(shown, names))
+        detail = _LEFT_OUT.format(left_out)
+        raise FieldError(DeadLetterReason.UNAVAILABLE_COLUMN, detail)
+
+
+_LEFT_OUT = (
+    "Debezium left out what did not change in {}, and only format debezium completes whole columns from the version "
+    "before; have the connector send the whole row (REPLICA IDENTITY FULL)"
+)
 
 
 def read_object(value: bytes, unrepeated: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -5,6 +5,7 @@ its bytes. It is recognised wherever a value is nothing but it.
 """
 
 import base64
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
@@ -13,7 +14,7 @@ class _Forms(NamedTuple):
     text: str
     encoded: str  # of a column of bytes
     numbers: list[int]
-    beginnings: tuple[bytes, ...]  # of them, in a record
+    beginnings: tuple[bytes, bytes, bytes, bytes]  # of them, in a record
 
 
 @lru_cache(maxsize=64)
@@ -38,7 +39,11 @@ def _forms(placeholder: str) -> _Forms:
 
 def may_have_placeholder(value: bytes, placeholder: str) -> bool:
     """Whether a record may hold it; nearly none does, and nothing more is looked at then."""
-    return any(beginning in value for beginning in _forms(placeholder).beginnings)
+    # Each by itself: a generator would take longer than the searches.
+    plain, encoded, close, spaced = _forms(placeholder).beginnings
+    if plain in value or encoded in value:
+        return True
+    return close in value or spaced in value
 
 
 def is_placeholder(
@@ -63,3 +68,29 @@ def is_placeholder(
             return placeholder in inner or placeholder in inner.values()
         case _:
             return False
+
+
+def names_with_placeholder(
+    value: Mapping[str, Any], wanted: frozenset[str] | None, placeholder: str
+) -> list[str]:
+    """The fields of a value that are the placeholder, or have it anywhere within.
+
+    Args:
+        value: an object.
+        wanted: names of fields that count; None: all of them.
+        placeholder: as the connector writes it.
+    """
+    names = value.keys() if wanted is None else wanted & value.keys()
+    return sorted(name for name in names if _holds(value[name], placeholder))
+
+
+def _holds(value: Any, placeholder: str) -> bool:
+    if is_placeholder(value, placeholder):
+        return True
+    if isinstance(value, dict):
+        inner = cast("dict[str, Any]", value)
+        return any(_holds(each, placeholder) for each in inner.values())
+    if isinstance(value, list):
+        members = cast("list[Any]", value)
+        return any(_holds(each, placeholder) for each in members)
+    return False

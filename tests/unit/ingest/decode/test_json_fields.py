@@ -245,6 +245,33 @@ def test_other_formats_take_headers(form: Any) -> None:
     assert event.metadata["x-team"] == "payroll"
 
 
+UNAVAILABLE = "__debezium_unavailable_value"
+
+
+@pytest.mark.parametrize(
+    ("value", "paths"),
+    [
+        ({"body": UNAVAILABLE}, {}),
+        ({"body": "t", "title": UNAVAILABLE}, {"content": "{title}: {body}"}),
+        ({"body": {"a": [{"b": UNAVAILABLE}, "t"]}}, {"content": "body.a[0].b"}),
+        ({"body": "t", "tags": ["x", UNAVAILABLE]}, {"metadata": ("tags",)}),
+        ({"body": "t", "raw": {"map": {UNAVAILABLE: UNAVAILABLE}}}, {"metadata": ("*",)}),
+    ],
+)
+def test_what_a_row_of_debezium_leaves_out_is_no_text(value: Any, paths: dict[str, Any]) -> None:
+    """Flattened rows are JSON like any other, and a source may read them as such."""
+    reason = DeadLetterReason.UNAVAILABLE_COLUMN
+    refused(read(value, **paths), reason, "Debezium left out what did not change in")
+
+
+def test_a_field_that_is_not_read_may_be_left_out_and_a_delete_needs_none() -> None:
+    assert changed(read({"body": "t", "big": UNAVAILABLE})).content == "t"
+    gone = read({"body": UNAVAILABLE, "gone": 1}, deleted_when=("gone = 1",))
+    assert changed(gone).op is Op.DELETE
+    text = f"the word {UNAVAILABLE} in a sentence"
+    assert changed(read({"body": text})).content == text
+
+
 JSON = st.recursive(
     st.one_of(
         st.none(),
