@@ -17,6 +17,7 @@ from corpus.versions.truncation import UNDECIDED
 from ingest.decode import fields
 from ingest.decode.debezium.placeholder import is_placeholder, may_have_placeholder
 from ingest.decode.debezium.position import version_of
+from ingest.decode.debezium.schema import payload_behind_schema
 from ingest.decode.fields import FieldError
 from ingest.decode.json_fields import mapped_event, read_object
 from ingest.decode.json_text import json_bytes_of_text
@@ -124,7 +125,9 @@ def _value_of(record: KafkaRecord) -> dict[str, Any] | None:
     text = record.value or b""
     if text[:1] == b'"':  # an object inside a JSON text, as the outbox router writes it
         text = json_bytes_of_text(text)
-    value = _payload(read_object(text))
+    value = payload_behind_schema(text)
+    if value is None:
+        value = _payload(read_object(text))
     if value is not None and _CLOUD_OP in value:
         return _from_cloud_event(value)
     return value

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -53,6 +54,27 @@ def test_a_row_is_a_document(op: str, with_schema: bool) -> None:
         sent = record({"schema": {}, "payload": {"id": 1}}, value)
     event = changed(decode(sent, spec(title="title")))
     assert (event.document_id, event.version, event.content, event.title) == ("1", 42, "text", "T")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (b'{"schema":{},"payload":7}', "payload is 7"),
+        (b'{"schema":{},"payload":{"op":"u"}', "JSON"),
+        (b'{"schema":{]},"payload":{}}', "JSON"),
+        (b'{"schema":{},"payload":{"before":null,"after":null,"op":"u"}}', "full documents"),
+    ],
+)
+def test_a_value_behind_its_schema_is_read_as_strictly(value: bytes, words: str) -> None:
+    sent = replace(record({"id": 1}, {}), value=value)
+    decoded = decode(sent, spec())
+    assert isinstance(decoded, Undecodable), decoded
+    assert words in decoded.detail
+
+
+def test_a_row_may_have_columns_named_schema_and_payload() -> None:
+    flat = {"schema": "kb", "payload": {"body": "text"}, "body": "of the row"}
+    assert changed(decode(record({"id": 1}, flat), spec())).content == "of the row"
 
 
 def test_a_deleted_row_and_its_tombstone_name_the_same_document() -> None:
