@@ -19,7 +19,7 @@ T ?=
 # `make faults ARGS=--help` lists its options.
 ARGS ?=
 
-.PHONY: help setup demo up down status test test-fast check lint contracts types spelling fmt histories replay bench faults shape sbom lock docs hooks clean
+.PHONY: help setup demo up down status test test-fast check lint contracts types spelling fmt histories replay bench faults debezium shape sbom lock docs hooks clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -91,6 +91,9 @@ bench: setup ## measure; writes build/bench
 
 faults: setup ## kill, freeze and delay everything under the PEP stream; ARGS="--seed 1 --faults 10" and others
 	$(BIN)/python -m tests.bench.faults $(ARGS)
+
+debezium: setup ## edit a table under a real Debezium, and kill it and the roles; ARGS="--seed 1 --kills 3" and others
+	$(BIN)/python -m tests.bench.debezium $(ARGS)
 
 shape: setup ## the figures of the code's shape
 	$(BIN)/python -m tests.bench.shape

@@ -15,7 +15,7 @@ class LightStack(Stack):
 
     def __enter__(self) -> "LightStack":
         only = [word for part in WITHOUT_EMBEDDER for word in ("--only", part)]
-        self.cli("up", "--detach", *only)
+        self._up(*only)
         self._leaving = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._keeper = threading.Thread(target=self._keep_embedder, daemon=True)

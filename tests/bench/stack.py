@@ -49,8 +49,16 @@ class Stack:
         self._keep = keep
 
     def __enter__(self) -> "Stack":
-        self.cli("up", "--detach")
+        self._up()
         return self
+
+    def _up(self, *options: str) -> None:
+        """Start it; one that does not start completely is ended."""
+        try:
+            self.cli("up", "--detach", *options)
+        except RuntimeError:
+            self.cli("down", check=False)
+            raise
 
     def __exit__(self, *_: object) -> None:
         self.cli("down", check=False)

@@ -44,12 +44,12 @@ def violations(
     for name, number in reader.items():
         if number and not name.startswith("looks"):
             yield f"the reader saw {name}: {number}"
-    yield from _of_the_ledger(connection)
+    yield from of_the_ledger(connection)
     yield from _of_progress(watcher)
     yield from _of_the_faults(injected, count)
 
 
-def _of_the_ledger(connection: Connection) -> Iterator[str]:
+def of_the_ledger(connection: Connection) -> Iterator[str]:
     for row in _rows(connection, _RANGES):
         yield (
             f"offsets of {row.source}, {row.topic}/{row.partition} from {row.expected} on "

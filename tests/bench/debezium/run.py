@@ -1,0 +1,280 @@
+"""One run: rows are edited live while Connect and Freshet's processes are killed; then the corpus must be the table."""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import namedtuple_row
+
+from corpus.database import Connection
+from tests.bench import data
+from tests.bench.converge import drain_patiently
+from tests.bench.debezium.connect import CONNECTOR, SLOT, Connect, postgres_connector
+from tests.bench.debezium.table import TABLE, LiveTable
+from tests.bench.faults.judge import of_the_ledger
+from tests.bench.light_stack import LightStack
+from tests.bench.stack import Stack
+from tests.support.polling import wait_until
+from workers.config.addresses import LocalStack
+
+SOURCE = "articles"
+DATABASE = "shop"
+TOML = f"""
+[source.{SOURCE}]
+topics = ["{CONNECTOR}.{TABLE}", "{CONNECTOR}.transaction", "__debezium-heartbeat.{CONNECTOR}"]
+partitions = %d
+format = "debezium"
+model = "all-MiniLM-L6-v2"
+
+[source.{SOURCE}.mapping]
+content = "{{title}}\\n\\n{{body}}"
+title = "title"
+updated_at = "revised_at"
+"""
+VICTIMS = ("connect", "connect", "consumer", "preparer", "embedder", "storer", "orchestrator")
+SNAPSHOT_ROWS = 60
+IDS = 120
+_KILL_PAUSE_SECONDS = (2.0, 5.0)
+_DOWN_SECONDS = (0.0, 4.0)
+_EDIT_PAUSE_SECONDS = (0.0, 0.15)
+_DRAIN_SECONDS = 600.0
+_CAUGHT_UP_SECONDS = 420.0
+_MAX_NAMED = 10
+_INCOMPLETE = "unavailable_column"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Of a run.
+
+    Attributes:
+        seed: of the edits and the kills.
+        kills: how many.
+        partitions: of the table's topic.
+        keep: whether the stack's folder stays.
+    """
+
+    seed: int
+    kills: int = 14
+    partitions: int = 1
+    keep: bool = False
+
+    @property
+    def arguments(self) -> str:
+        """The command line that repeats the run."""
+        return f"--seed {self.seed} --kills {self.kills} --partitions {self.partitions}"
+
+
+def run(options: Options, say: Say) -> dict[str, Any]:
+    """Do it; `say` is called with a line for everything that happens.
+
+    1. make a table with rows in it, and start Connect, which takes a snapshot
+    2. edit rows while processes are killed
+    3. let Debezium and Freshet catch up
+    4. compare, and then empty the table: the source has to stop and ask
+    """
+    rng = random.Random(options.seed)
+    with LightStack(keep=options.keep) as stack:
+        stack.apply(TOML % options.partitions)
+        database = _make_database(stack)
+        with psycopg.connect(make_conninfo(**database), autocommit=True) as connection:
+            table = LiveTable(connection, rng, IDS)
+            table.create(SNAPSHOT_ROWS)  # 1
+            connect = _connect(stack, database, with_schemas=rng.random() < 0.5)
+            try:
+                connect.start()
+                say("Debezium takes its snapshot")
+                kills = _edit_and_kill(table, connect, stack, options, say)  # 2
+                _let_debezium_catch_up(table, connection, connect)  # 3
+                say("Debezium has sent everything")
+                connect.kill()
+                result = _judged(stack, table, options)  # 4
+                broken = result["violations"]
+                broken += _violations_of_truncate(stack, table, connect, say)
+            finally:
+                connect.kill()
+        return {
+            "holds": not broken,
+            "repeat": f"make debezium ARGS='{options.arguments}'",
+            "edits": table.edits,
+            "kills": kills,
+            **result,
+        }
+
+
+def _make_database(stack: Stack) -> dict[str, str]:
+    """A database for the table beside the corpus; returns how to connect to it."""
+    url = LocalStack.read(stack.home).database_url()
+    with psycopg.connect(str(url), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {DATABASE}".encode())
+    parts = conninfo_to_dict(str(url)) | {"dbname": DATABASE}
+    return {name: str(parts[name]) for name in ("host", "port", "user", "password", "dbname")}
+
+
+def _connect(stack: Stack, database: Mapping[str, str], *, with_schemas: bool) -> Connect:
+    named = {name: value for name, value in database.items() if name != "host"}
+    connector = postgres_connector({"hostname": database["host"], **named}, TABLE)
+    folder = stack.home / "connect"
+    return Connect(folder, stack.kafka_client(), connector, with_schemas=with_schemas)
+
+
+def _edit_and_kill(
+    table: LiveTable, connect: Connect, stack: Stack, options: Options, say: Say
+) -> dict[str, int]:
+    """Edit until all kills are done; returns how often each process was killed."""
+    rng = random.Random(f"{options.seed} kills")
+    victims = list(VICTIMS) * (options.kills // len(VICTIMS) + 1)
+    victims = victims[: options.kills]
+    rng.shuffle(victims)
+    counts = dict.fromkeys(sorted(set(victims)), 0)
+    failures: list[BaseException] = []
+
+    def kill_all() -> None:
+        try:
+            for victim in victims:
+                time.sleep(rng.uniform(*_KILL_PAUSE_SECONDS))
+                say(f"kill -9 {victim}")
+                counts[victim] += _kill(victim, connect, stack, rng.uniform(*_DOWN_SECONDS))
+        except BaseException as error:
+            failures.append(error)
+
+    killing = threading.Thread(target=kill_all, name="killing", daemon=True)
+    killing.start()
+    pauses = random.Random(f"{options.seed} pauses")
+    while killing.is_alive():
+        table.transaction()
+        time.sleep(pauses.uniform(*_EDIT_PAUSE_SECONDS))
+    if failures:
+        raise failures[0]
+    return counts
+
+
+def _kill(victim: str, connect: Connect, stack: Stack, down_seconds: float) -> bool:
+    if victim != "connect":
+        return stack.kill(victim)
+    connect.kill()
+    time.sleep(down_seconds)
+    connect.start()
+    return True
+
+
+def _let_debezium_catch_up(
+    table: LiveTable, connection: "psycopg.Connection[Any]", connect: Connect
+) -> None:
+    """Return when the connector has confirmed all that was written so far; further edits keep it moving."""
+    row = connection.execute("SELECT pg_current_wal_lsn()").fetchone()
+    assert row is not None
+
+    def has_caught_up() -> bool:
+        failure = connect.failure()
+        if failure:
+            raise RuntimeError(f"Debezium's task has failed: {failure}")
+        confirmed = connection.execute(_CONFIRMED, (row[0], SLOT)).fetchone()
+        return confirmed is not None and bool(confirmed[0])
+
+    wait_until(has_caught_up, _CAUGHT_UP_SECONDS, "Debezium has sent every change")
+
+
+_CONFIRMED = "SELECT confirmed_flush_lsn >= %s FROM pg_replication_slots WHERE slot_name = %s"
+
+
+def _judged(stack: Stack, table: LiveTable, options: Options) -> dict[str, Any]:
+    drained = drain_patiently(stack, timeout=_DRAIN_SECONDS)
+    with stack.connect() as connection:
+        incomplete = _count(connection, _OPEN_INCOMPLETE)
+    if incomplete:
+        # Of several partitions, that of a row's new key may be read before that of its old one.
+        stack.cli("dead-letters", "redrive", "--source", SOURCE, "--reason", _INCOMPLETE, "--all")
+        drained = drain_patiently(stack, timeout=_DRAIN_SECONDS)
+    with stack.connect() as connection:
+        ledger = list(of_the_ledger(connection))
+        if options.partitions > 1:
+            ledger = [sentence for sentence in ledger if _INCOMPLETE not in sentence]
+        broken = [*_violations(stack, table, connection, drained=drained), *ledger]
+        return {
+            "rows": len(table.documents()),
+            "dead letters redriven": incomplete,
+            "outcomes": _outcomes(connection),
+            "violations": broken,
+        }
+
+
+def _violations(
+    stack: Stack, table: LiveTable, connection: Connection, *, drained: bool
+) -> Iterator[str]:
+    if not drained:
+        yield "not all records are in the corpus"
+    differing = _differing(stack, table.documents())
+    if differing:
+        yield f"{len(differing)} documents differ from their rows: {differing[:_MAX_NAMED]}"
+    placeholders = _count(connection, _PLACEHOLDERS)
+    if placeholders:
+        yield f"{placeholders} chunks have a placeholder for their text"
+
+
+def _differing(stack: Stack, wanted: Mapping[str, str]) -> list[str]:
+    exported = data.exported(stack.cli("export", "--source", SOURCE))
+    have = {name: digest for name, (_, digest) in exported.items()}
+    return sorted(
+        name for name in have.keys() | wanted.keys() if have.get(name) != wanted.get(name)
+    )
+
+
+def _violations_of_truncate(
+    stack: Stack, table: LiveTable, connect: Connect, say: Say
+) -> list[str]:
+    """An empty table would empty the corpus: nothing may change before a person has decided."""
+    before = table.documents()
+    connect.start()
+    table.empty()
+    reason = wait_until(lambda: _reason_of_halt(stack), _CAUGHT_UP_SECONDS, "the source has halted")
+    say(f"TRUNCATE: {reason}")
+    broken: list[str] = []
+    if "truncated" not in reason:
+        broken.append(f"the source halted for another reason than TRUNCATE: {reason}")
+    differing = _differing(stack, before)
+    if differing:
+        broken.append(f"TRUNCATE changed documents before anyone was asked: {differing}")
+    return broken
+
+
+def _reason_of_halt(stack: Stack) -> str:
+    statement = b"SELECT state_reason FROM freshet.source WHERE state = 'halted' AND source = %s"
+    with stack.connect() as connection:
+        row = connection.execute(statement, (SOURCE,)).fetchone()
+    return "" if row is None else str(row[0])
+
+
+def _count(connection: Connection, statement: bytes) -> int:
+    row = connection.execute(statement, (SOURCE,)).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _outcomes(connection: Connection) -> dict[str, int]:
+    with connection.cursor(row_factory=namedtuple_row) as cursor:
+        row = cursor.execute(_OUTCOMES, (SOURCE,)).fetchone()
+    assert row is not None
+    return {name: int(value) for name, value in row._asdict().items()}
+
+
+_PLACEHOLDERS = (
+    b"SELECT count(*) FROM freshet.chunk WHERE source = %s AND text LIKE '%%unavailable_value%%'"
+)
+_OPEN_INCOMPLETE = b"""
+SELECT count(*) FROM freshet.dead_letter
+WHERE source = %s AND reason = 'unavailable_column' AND state = 'open'
+"""
+_OUTCOMES = b"""
+SELECT sum(records)::bigint AS records, sum(applied)::bigint AS applied, sum(unchanged)::bigint AS unchanged,
+       sum(superseded)::bigint AS superseded, sum(ignored)::bigint AS ignored,
+       sum(dead_lettered)::bigint AS dead_lettered
+FROM freshet.batch WHERE source = %s AND kind = 'ingest'
+"""
