@@ -24,8 +24,12 @@ def document_body(
         FieldError: as `document_text`.
     """
     stated = next(filter(None, content_types), "")
-    media_type = stated.partition(";")[0].strip().lower()
-    if media_type in KINDS or is_file(value):
+    media_type, _, _ = stated.partition(";")
+    media_type = media_type.strip()
+    media_type = media_type.lower()
+    if media_type in KINDS:
+        return value
+    if is_file(value):
         return value
     text = document_text(value, content_types, detect=detect)
     return repair(text)
@@ -43,7 +47,8 @@ def base64_bytes(name: str, value: Any) -> bytes:
     """
     if not isinstance(value, str):
         raise invalid(name, value, "text in base64")
+    encoded = "".join(value.split())
     try:
-        return base64.b64decode("".join(value.split()), validate=True)
+        return base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
         raise invalid(name, value, "text in base64") from None

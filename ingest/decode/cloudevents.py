@@ -30,6 +30,7 @@ _STRUCTURED = "application/cloudevents"
 _BATCH = "application/cloudevents-batch"
 _REQUIRED = ("id", "source", "type")
 _DATA = frozenset({"data", "data_base64"})
+_JSON = ("/json", "+json")
 # Of an event as JSON. Parsers differ on which of two values counts; for these it is never guessed.
 _UNREPEATED = ("subject", "sequence", "time", "data", "data_base64")
 
@@ -143,8 +144,11 @@ def _headers(record: KafkaRecord) -> dict[str, str]:
     """The headers by their names in small letters; the last one of a name counts."""
     headers: dict[str, str] = {}
     for name, value in record.headers:
-        if value is not None:
-            headers[name.lower()] = value.decode("utf-8", "surrogateescape")
+        if value is None:
+            continue
+        small = name.lower()
+        text = value.decode("utf-8", "surrogateescape")
+        headers[small] = text
     return headers
 
 
@@ -292,5 +296,8 @@ def _is_json(event: _Event) -> bool:
     """Whether the body is JSON: as its media type says, unless it begins as a file does."""
     if isinstance(event.data, bytes) and is_file(event.data):
         return False
-    media_type = _content_type(event).partition(";")[0].strip().lower()
-    return media_type.endswith(("/json", "+json"))
+    content_type = _content_type(event)
+    stated, _, _ = content_type.partition(";")
+    media_type = stated.strip()
+    media_type = media_type.lower()
+    return media_type.endswith(_JSON)

@@ -121,4 +121,6 @@ def read_object(value: bytes, unrepeated: tuple[str, ...] = ()) -> dict[str, Any
             decoded = None
         if isinstance(decoded, dict):
             return cast("dict[str, Any]", decoded)
-    return load_object(utf8_text(json_bytes(value)), unrepeated)
+    written = json_bytes(value)
+    text = utf8_text(written)
+    return load_object(text, unrepeated)

@@ -217,10 +217,14 @@ def _moment(value: Any) -> Any:
 def _version(value: Any) -> Any:
     """A time becomes microseconds, so that the changes of one second have an order."""
     value = plain(value)
-    if not isinstance(value, str) or value.isdecimal():
+    if not isinstance(value, str):
+        return value
+    if value.isdecimal():
         return value
     microseconds = times.time_us(value)
-    return value if microseconds is None else microseconds
+    if microseconds is None:
+        return value
+    return microseconds
 
 
 def _is_deleted(mapping: Mapping, value: Any, record: KafkaRecord) -> bool:
@@ -277,8 +281,11 @@ def _readers(
 
 
 def _used(paths: list[Compiled | None]) -> frozenset[str]:
-    roots = (path.roots for path in paths if path is not None)
-    return frozenset[str]().union(*roots)
+    roots: set[str] = set()
+    for path in paths:
+        if path is not None:
+            roots |= path.roots
+    return frozenset(roots)
 
 
 def _unrepeated(paths: dict[str, Compiled | None]) -> tuple[str, ...]:
@@ -294,18 +301,25 @@ def _metadata(entry: str) -> tuple[str, Compiled]:
     """`NAME = PATH`, or a path whose last name counts."""
     name, separator, path = entry.partition(" = ")
     if not separator:
-        name, path = _last_name(entry), entry
+        path = entry
+        name = _last_name(entry)
     try:
-        return name.strip(), compile_path("metadata", path)
+        read = compile_path("metadata", path)
     except PathError as error:
-        raise PathError(f"metadata has {error}") from None
+        detail = f"metadata has {error}"
+        raise PathError(detail) from None
+    name = name.strip()
+    return name, read
 
 
 def _last_name(path: str) -> str:
-    text = path.strip().removesuffix(OPTIONAL).removeprefix(HEADER)
+    text = path.strip()
+    text = text.removesuffix(OPTIONAL)
+    text = text.removeprefix(HEADER)
     if path.startswith(HEADER):
         return text.strip()
-    return text.rpartition(".")[2].strip('" ')
+    _, _, name = text.rpartition(".")
+    return name.strip('" ')
 
 
 def _condition(text: str) -> tuple[str, Compiled]:

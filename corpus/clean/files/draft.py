@@ -53,12 +53,16 @@ class Draft:
         """Add paragraphs and list items, as plain text has them."""
         shown = normalise(text, self.account)
         self._keep(shown)
-        for block in plain_blocks(shown):
-            self._add(block.kind, shown[block.start : block.end])
+        blocks = plain_blocks(shown)
+        for block in blocks:
+            own_text = shown[block.start : block.end]
+            self._add(block.kind, own_text)
 
     def item(self, text: str) -> None:
         """Add an item of a list."""
-        shown = " ".join(normalise(text, self.account).split())
+        written = normalise(text, self.account)
+        words = written.split()
+        shown = " ".join(words)
         self._keep(shown)
         if shown:
             self._add(BlockKind.LIST_ITEM, f"- {shown}")
@@ -82,10 +86,13 @@ class Draft:
             document: cleaned.
             level: of the headings that are above its own.
         """
-        self._kept += document.account.kept
-        self.account.add(document.account)
+        account = document.account
+        self._kept += account.kept
+        self.account.add(account)
+        text = document.text
         for block in document.blocks:
-            self._pieces.append(self._moved(document.text, block, level))
+            piece = self._moved(text, block, level)
+            self._pieces.append(piece)
 
     def unread(self, name: str, characters: int) -> None:
         """Note a part that is not read, in the account and in the text, so that its reader knows of it.
@@ -126,13 +133,19 @@ class Draft:
 
 def _without_empty_places(pieces: Sequence[Piece]) -> Iterator[Piece]:
     """Leave out a heading that another one of its level, or above it, follows at once; the last one as well."""
-    for number, piece in enumerate(pieces):
-        after = pieces[number + 1] if number + 1 < len(pieces) else None
-        if piece.kind is BlockKind.HEADING and _is_place(piece):
-            is_empty = after is None or 0 < after.level <= piece.level
-            if is_empty:
-                continue
-        yield piece
+    following = [*pieces[1:], None]
+    for piece, after in zip(pieces, following, strict=False):
+        if piece.kind is not BlockKind.HEADING:
+            yield piece
+            continue
+        if not _is_place(piece):
+            yield piece
+            continue
+        if after is None:
+            continue
+        is_empty = 0 < after.level <= piece.level
+        if not is_empty:
+            yield piece
 
 
 def _is_place(piece: Piece) -> bool:

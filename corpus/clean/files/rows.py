@@ -33,8 +33,15 @@ def table_piece(rows: Iterable[Sequence[str]]) -> Piece | None:
 
 def _names_columns(first: Sequence[str], second: Sequence[str]) -> bool:
     """Whether a first row names the columns: as many names as cells below, each once, and none a number."""
-    names = [cell for cell in first if cell]
-    if len(names) < 2 or any(map(_NUMBER.fullmatch, names)):
+    names = list(filter(None, first))
+    count = len(names)
+    if count < 2:
         return False
-    below = sum(1 for cell in second if cell)
-    return len(names) >= below and len(set(names)) == len(names)
+    numbers = map(_NUMBER.fullmatch, names)
+    if any(numbers):
+        return False
+    below = list(filter(None, second))
+    if count < len(below):
+        return False
+    different = set(names)
+    return len(different) == count

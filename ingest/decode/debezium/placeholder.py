@@ -41,9 +41,13 @@ def may_have_placeholder(value: bytes, placeholder: str) -> bool:
     """Whether a record may hold it; nearly none does, and nothing more is looked at then."""
     # Each by itself: a generator would take longer than the searches.
     plain, encoded, close, spaced = _forms(placeholder).beginnings
-    if plain in value or encoded in value:
+    if plain in value:
         return True
-    return close in value or spaced in value
+    if encoded in value:
+        return True
+    if close in value:
+        return True
+    return spaced in value
 
 
 def is_placeholder(
@@ -80,17 +84,23 @@ def names_with_placeholder(
         wanted: names of fields that count; None: all of them.
         placeholder: as the connector writes it.
     """
-    names = value.keys() if wanted is None else wanted & value.keys()
-    return sorted(name for name in names if _holds(value[name], placeholder))
+    found: list[str] = []
+    for name in sorted(value):
+        if wanted is not None and name not in wanted:
+            continue
+        column = value[name]
+        if _holds(column, placeholder):
+            found.append(name)
+    return found
 
 
 def _holds(value: Any, placeholder: str) -> bool:
     if is_placeholder(value, placeholder):
         return True
+    members: list[Any] = []
     if isinstance(value, dict):
         inner = cast("dict[str, Any]", value)
-        return any(_holds(each, placeholder) for each in inner.values())
+        members = list(inner.values())
     if isinstance(value, list):
         members = cast("list[Any]", value)
-        return any(_holds(each, placeholder) for each in members)
-    return False
+    return any(_holds(member, placeholder) for member in members)

@@ -6,6 +6,7 @@ from typing import Any
 
 _FILE_NUMBER = re.compile(r"(\d+)$", re.ASCII)
 _POSITION_BITS = 32  # of a place in a binary log file
+_MAX_POSITION = 2**_POSITION_BITS
 _ORDINAL_BITS = 32  # of an operation in a second of MongoDB's log
 _MAX_VERSION = 2**63
 
@@ -20,10 +21,14 @@ def version_of(choice: str, source: Source) -> int | None:
         source: of the change.
     """
     read = _VERSIONS.get(choice)
-    version = None if read is None else read(source)
-    if version is None or not 0 <= version < _MAX_VERSION:
+    if read is None:
         return None
-    return version
+    version = read(source)
+    if version is None:
+        return None
+    if 0 <= version < _MAX_VERSION:
+        return version
+    return None
 
 
 def _auto(source: Source) -> int | None:
@@ -54,27 +59,41 @@ def _milliseconds(source: Source) -> int | None:
 
 def _binlog(source: Source) -> int | None:
     """The number of the file, then the position in it."""
-    number = _FILE_NUMBER.search(str(source.get("file")))
-    position = _number(source.get("pos"))
-    if number is None or position is None or position >= 2**_POSITION_BITS:
+    file_name = str(source.get("file"))
+    number = _FILE_NUMBER.search(file_name)
+    if number is None:
         return None
-    return (int(number[1]) << _POSITION_BITS) + position
+    position = _number(source.get("pos"))
+    if position is None:
+        return None
+    if position >= _MAX_POSITION:
+        return None
+    file_number = int(number[1])
+    return (file_number << _POSITION_BITS) + position
 
 
 def _oplog(source: Source) -> int | None:
     """The second, then the place among its operations."""
-    milliseconds, ordinal = _milliseconds(source), _number(source.get("ord"))
-    if milliseconds is None or ordinal is None:
+    milliseconds = _milliseconds(source)
+    if milliseconds is None:
         return None
-    return (milliseconds // 1_000 << _ORDINAL_BITS) + ordinal
+    ordinal = _number(source.get("ord"))
+    if ordinal is None:
+        return None
+    seconds = milliseconds // 1_000
+    return (seconds << _ORDINAL_BITS) + ordinal
 
 
 def _number(value: Any) -> int | None:
-    if isinstance(value, str) and value.isdecimal() and value.isascii():
-        return int(value[:20])
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool):
         return None
-    return value
+    if isinstance(value, int):
+        return value
+    if not isinstance(value, str):
+        return None
+    if value.isdecimal() and value.isascii():
+        return int(value[:20])
+    return None
 
 
 # What only one kind of connector writes.
