@@ -35,7 +35,7 @@ def space_of(connection: Connection, request: EmbedRequest) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Claimed:
+class ClaimedText:
     """A row of `claim_texts`."""
 
     hash: bytes
@@ -112,7 +112,7 @@ class Claim:
     def _claim(self, hashes: list[bytes]) -> set[bytes]:
         """Return those that this transaction holds now."""
         parameters = self._parameters(hashes)
-        with self._connection.cursor(row_factory=class_row(_Claimed)) as cursor:
+        with self._connection.cursor(row_factory=class_row(ClaimedText)) as cursor:
             cursor.execute(query("claim_texts"), parameters)
             rows = cursor.fetchall()
         return {row.hash for row in rows if row.claimed}

@@ -37,7 +37,7 @@ Bounds = Mapping[PartitionKey, LogBounds]
 class Wanted(NamedTuple):
     """Which records."""
 
-    count: int
+    records: int
     offset: str | int = END  # BEGINNING, END, or an offset
     partition: int | None = None  # None: all of them
 
@@ -48,10 +48,6 @@ class TopicSample(NamedTuple):
     topic: TopicState
     records: list[KafkaRecord]  # by partition, in the order of their offsets
     offsets: int  # that the topic's logs have
-
-
-class _Denied(ConfigurationError):
-    """The user may not read the topic."""
 
 
 def read_sample(
@@ -164,18 +160,18 @@ def _partitions(state: TopicState, wanted: Wanted) -> list[PartitionKey]:
 def _records(consumer: Consumer, bounds: Bounds, wanted: Wanted) -> list[KafkaRecord]:
     """The first records from an offset on; or the last ones, looked for further and further back."""
     if wanted.offset != END:
-        return _from(consumer, _starts(bounds, wanted), wanted.count)
+        return _from(consumer, _starts(bounds, wanted), wanted.records)
     records: list[KafkaRecord] = []
-    per_partition = -(-wanted.count // len(bounds))
+    per_partition = -(-wanted.records // len(bounds))
     for factor in _LOOK_BACK:
         starts = {
             key: max(log.first_offset, log.next_offset - per_partition * factor)
             for key, log in bounds.items()
             if log.next_offset > log.first_offset
         }
-        records = _from(consumer, starts, wanted.count, newest=True)
+        records = _from(consumer, starts, wanted.records, newest=True)
         is_all = all(starts[key] == bounds[key].first_offset for key in starts)
-        if len(records) >= wanted.count or is_all:
+        if len(records) >= wanted.records or is_all:
             break
     return records
 

@@ -4,10 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from psycopg.rows import class_row, namedtuple_row, scalar_row
+from psycopg.rows import class_row, scalar_row
 
 from corpus.database import Connection, fetch_all
 from corpus.embed.bring.file import EmbeddingsFile, Page
+from corpus.embed.claim import ClaimedText
 from corpus.embed.embedder import Embedder, Vectors
 from corpus.embed.tokenizer import ChunkTokenizer
 from corpus.sql import query
@@ -202,7 +203,7 @@ def _keep_shard(
     """Keep some vectors; an embedder that works on a text at this moment writes its own."""
     hashes = page.hashes[start : start + _SHARD]
     values = {"space_id": space_id, "hashes": hashes}
-    claims = fetch_all(connection, namedtuple_row, "claim_texts", values)
+    claims = fetch_all(connection, class_row(ClaimedText), "claim_texts", values)
     claimed = {row.hash for row in claims if row.claimed}
     present = set(fetch_all(connection, scalar_row, "embedded_texts", values))
     done.present += len(present)

@@ -108,20 +108,6 @@ def _bounds(
     first: str | None, to: str | None, *, has_documents: bool
 ) -> "tuple[Bound, Bound | None]":
     """Where to begin, and where to end."""
-    if (first is None) != has_documents:
-        raise CommandError("say what to read: either --from, or --documents")
-    if has_documents and to is not None:
-        raise CommandError("--to ends a range; --documents has none")
-    begin = _bound("--from", first or "0")
-    if to is None:
-        return begin, None
-    return begin, _bound("--to", to)
-
-
-def _bounds(
-    first: str | None, to: str | None, *, has_documents: bool
-) -> "tuple[Bound, Bound | None]":
-    """Where to begin, and where to end."""
     has_range = first is not None
     if has_range == has_documents:
         raise CommandError("say what to read: either --from, or --documents")
