@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 from corpus.errors import UnreadableSpecError
 from corpus.preparation import NO_CONTEXT, Context, PreparationSpec
 from corpus.retention.spec import RetentionSpec
+from corpus.specs.fetch import FetchSpec
 from corpus.specs.formats import CloudEventsSpec, DebeziumSpec, Format, MappingSpec
 from corpus.specs.stored_fields import as_tuple, known_fields, part_of
 from corpus.versions.scale import VersionScale
@@ -143,6 +144,7 @@ class SourceSpec:
     mapping: MappingSpec = field(default_factory=MappingSpec)
     debezium: DebeziumSpec = field(default_factory=DebeziumSpec)
     cloudevents: CloudEventsSpec = field(default_factory=CloudEventsSpec)
+    fetch: FetchSpec = field(default_factory=FetchSpec)
     # The name in stored JSON is older than that of the class.
     pipeline: PreparationSpec = field(default_factory=PreparationSpec)
     limits: BatchLimits = field(default_factory=BatchLimits)
@@ -233,6 +235,7 @@ Specification = type[
     | MappingSpec
     | DebeziumSpec
     | CloudEventsSpec
+    | FetchSpec
     | PreparationSpec
     | BatchLimits
     | FreshnessSpec
@@ -245,6 +248,7 @@ _PARTS: dict[str, Specification] = {
     "mapping": MappingSpec,
     "debezium": DebeziumSpec,
     "cloudevents": CloudEventsSpec,
+    "fetch": FetchSpec,
     "pipeline": PreparationSpec,
     "limits": BatchLimits,
     "freshness": FreshnessSpec,

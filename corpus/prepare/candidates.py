@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from corpus.chunk import Chunk
+from corpus.clean.cleaner import RawDocument
 from corpus.embed.spaces import Space
 from corpus.preparation import NO_CONTEXT, PreparationRule
 from corpus.prepare.columns import Completion, RowReader
@@ -57,6 +58,10 @@ class BatchState:
     completion: Completion = field(default_factory=Completion)
     read_row: RowReader | None = None  # for a source whose columns are kept
     again: bool = False  # a backfill: records that the corpus has are read again
+    contents: dict[int, RawDocument] = field(default_factory=dict[int, RawDocument])
+    """Of documents that were fetched, by row, while they are prepared."""
+    hosts_left_alone: dict[str, str] = field(default_factory=dict[str, str])
+    """That no more documents are asked of for this batch, and why."""
     is_behind: bool = False  # earlier batches of the source are not published yet
     documents: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     chunks: list[DocumentChunk] = field(default_factory=list[DocumentChunk])

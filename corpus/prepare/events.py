@@ -21,6 +21,8 @@ from corpus.staging.store import StagingStore
 
 _POSITION = ("topic", "partition", "offset")
 _ORIGINAL = ("key", "value", "headers")
+# Columns of a prepared batch that no staged event has.
+_LEARNED = ("waits_for", "retry_seconds", "waits_since_ms")
 # Outcomes that no fold changes.
 _FINAL = ("dead_letter", "ignored")
 # A redriven record carries this header (`ingest.dead_letters.first_position`).
@@ -28,7 +30,7 @@ REDRIVEN_FROM = "freshet.redriven-from"
 # What makes two events of one version the same, apart from the access list.
 _SAYS = (
     *("op", "content_sha256", "uri", "title", "content_type", "metadata"),
-    "stated_language",
+    *("stated_language", "content_url", "stated_sha256"),
 )
 _FOLDED = (
     *("topic", "partition", "offset", "timestamp_ms", "document_id", "version"),
@@ -250,17 +252,37 @@ class JudgedEvents:
         # A row of it is read for every document; the original bytes are large and are not needed there.
         self._described = frame.drop(_ORIGINAL)
         self._folded: dict[str, FoldedDocument] = {}
+        self._learned: dict[int, dict[str, Any]] = {}
         self._outcomes: list[str] = frame["outcome"].to_list()
         self._reasons: list[str | None] = frame["reason"].to_list()
         self._details: list[str | None] = frame["detail"].to_list()
 
     def value(self, name: str, row: int) -> Any:
         """One value of one event; the names are those of `STAGED_EVENTS`."""
+        learned = self._learned.get(row, {})
+        if name in learned:
+            return learned[name]
+        return self._frame[name][row]
+
+    def own_value(self, name: str, row: int) -> Any:
+        """One value of one event as it was staged."""
         return self._frame[name][row]
 
     def values(self, row: int) -> Mapping[str, Any]:
         """The values of one event by name, without the original bytes."""
-        return self._described.row(row, named=True)
+        values = self._described.row(row, named=True)
+        return values | self._learned.get(row, {})
+
+    def set_values(self, row: int, **values: Any) -> None:
+        """Keep what was learned of an event since it was staged."""
+        self._learned.setdefault(row, {}).update(values)
+
+    def urls(self) -> dict[int, str]:
+        """By row, where the documents are that events point to."""
+        column = self._frame["content_url"]
+        if column.null_count() == len(column):
+            return {}
+        return {row: url for row, url in enumerate(column.to_list()) if url}
 
     def position(self, row: int) -> tuple[str, int, int]:
         """Topic, partition and offset of one event."""
@@ -344,6 +366,11 @@ class JudgedEvents:
             is_upsert=is_upsert,
         )
 
+    def _learned_column(self, name: str) -> pl.Series:
+        rows = range(self._frame.height)
+        values = [self._learned.get(row, {}).get(name) for row in rows]
+        return pl.Series(name, values, schema_of(PREPARED_EVENTS)[name])
+
     def superseded(self) -> Iterator[tuple[FoldableEvent, FoldedDocument]]:
         """The events with versions that another one of the batch outranks, each with what its document came to."""
         for event in self.usable():
@@ -356,6 +383,7 @@ class JudgedEvents:
             pl.Series("outcome", self._outcomes, pl.String),
             pl.Series("reason", self._reasons, pl.String),
             pl.Series("detail", self._details, pl.String),
+            *map(self._learned_column, _LEARNED),
         )
         is_dead_letter = pl.col("outcome") == "dead_letter"
         return judged.select(*schema_of(PREPARED_EVENTS)).with_columns(

@@ -8,24 +8,21 @@ import io
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import polars as pl
 from polars.exceptions import PolarsError
-from psycopg.rows import class_row, scalar_row
 from psycopg_pool import ConnectionPool
 
 from corpus.batch import PreparedBatch, PreparedFrom, PrepareRequest, StagedFile
 from corpus.chunk import Chunk
 from corpus.clean.cleaner import Cleaner, RawDocument
-from corpus.database import Connection, database_errors_translated, fetch_all, fetch_one
+from corpus.database import Connection, database_errors_translated
 from corpus.dead_letter import DeadLetterReason
 from corpus.embed.refused_texts import refused_texts
 from corpus.embed.spaces import SpaceRegistry, registered
-from corpus.errors import ConfigurationError, StagedFileError, TimeSliceUsedError
+from corpus.errors import StagedFileError, TimeSliceUsedError
 from corpus.limits.fair_queue import QueuedBatch
-from corpus.preparation import PreparationRule, preparation_rule
 from corpus.prepare.candidates import (
     BatchState,
     Candidate,
@@ -47,10 +44,12 @@ from corpus.prepare.files import (
 )
 from corpus.prepare.heads import heads_of
 from corpus.prepare.language import languages_of
+from corpus.prepare.lookups import source_to_prepare, unseen_texts
 from corpus.prepare.outcome import add_prepared, groups_of, key_of
+from corpus.prepare.references import FetchedReader, References
 from corpus.prepare.time_slice import (
     SLICE_SECONDS,
-    Prepared,
+    Noted,
     SliceOver,
     TimeSlice,
     read_results,
@@ -85,6 +84,7 @@ class Preparer:
         content_of: reads a document's content from the record as it came. The package `ingest`, which knows the
             formats, provides it.
         read_row: reads a record of a source whose columns are kept (`corpus.prepare.unchanged`); None: there is none.
+        read_fetched: says what the bytes are that were fetched for an event; None: nothing is fetched.
     """
 
     def __init__(
@@ -96,6 +96,7 @@ class Preparer:
         spaces: SpaceRegistry,
         content_of: ContentReader,
         read_row: RowReader | None = None,
+        read_fetched: FetchedReader | None = None,
     ) -> None:
         self._store = store
         self._pool = pool
@@ -103,6 +104,7 @@ class Preparer:
         self._spaces = spaces
         self._content_of = content_of
         self._read_row = read_row
+        self._read_fetched = read_fetched
 
     def prepare(self, request: PrepareRequest) -> PreparedBatch:
         """Prepare one batch.
@@ -126,7 +128,7 @@ class Preparer:
         started = time.monotonic()
         check_refs(request.refs, request.source)
         with database_errors_translated(), self._pool.connection() as connection:
-            stored = _source_to_prepare(connection, request.source)
+            stored = source_to_prepare(connection, request.source)
             spec = SourceSpec.from_json(stored.spec)
             preparation = stored.rule(spec, again=request.again)
             space = self._spaces.of(connection, spec.model, spec.prefix, spec.context)
@@ -154,7 +156,7 @@ class Preparer:
         texts = {chunk.sha256(): chunk for _, _, chunk in batch.chunks}
         with database_errors_translated(), self._pool.connection() as connection:
             space_id = registered(connection, space.fingerprint)
-            unseen = _unseen_texts(connection, space_id, texts)  # Step 5.
+            unseen = unseen_texts(connection, space_id, texts)  # Step 5.
         written = self._write(request, batch, unseen, staged.starts, started)  # Step 6.
         return replace(
             written,
@@ -214,16 +216,25 @@ class Preparer:
             for document_id in failed:
                 del documents[document_id]
             failed |= refuse_incomplete(batch, documents)
+            if self._read_fetched is not None:
+                read = self._read_fetched
+                references = References(self._pool, batch, read, self._prepare_some)
+                failed |= references.judge(documents, part)
             candidates = candidates_of(batch, documents)
-            tries = batch.tries
-            if tries is not None and tries.is_careful:
-                failed |= self._one_by_one(batch, candidates, part, tries)
-            else:
-                failed |= self._prepare_all(batch, candidates, part)
+            failed |= self._prepare_some(batch, candidates, part)
             if not failed:
                 return
             # A document's next best event replaces one that cannot be used, as it would in a batch of its own.
             documents = batch.events.fold(only=failed)
+
+    def _prepare_some(
+        self, batch: BatchState, candidates: Sequence[Candidate], part: TimeSlice
+    ) -> set[str]:
+        """As `_prepare_all`, or as `_one_by_one` after an attempt that ended badly."""
+        tries = batch.tries
+        if tries is not None and tries.is_careful:
+            return self._one_by_one(batch, candidates, part, tries)
+        return self._prepare_all(batch, candidates, part)
 
     def _one_by_one(
         self,
@@ -265,7 +276,7 @@ class Preparer:
         self._clean_and_divide(batch, candidates, part)
         failed: set[str] = set()
         for candidate in candidates:
-            result = part.results[key_of(batch, candidate)]
+            result = part.prepared(key_of(batch, candidate))
             is_added = add_prepared(batch, candidate, result)
             if not is_added:
                 failed.add(candidate.document_id)
@@ -288,6 +299,8 @@ class Preparer:
                         part.check()
 
     def _received(self, batch: BatchState, row: int) -> RawDocument:
+        if row in batch.contents:
+            return batch.contents[row]
         content_type = batch.events.value("content_type", row)
         names = ("key", "value", "headers", "content_sha256")
         key, value, headers, digest = (batch.events.value(name, row) for name in names)
@@ -303,13 +316,13 @@ class Preparer:
     ) -> TimeSliceUsedError:
         """Keep what is prepared; the error says where it is."""
         file = self._put(request, "progress", results_frame(part.results))
-        prepared = len(part.results)
+        prepared = part.documents
         return TimeSliceUsedError(
             f"{prepared:,} of about {documents:,} documents are prepared; the batch continues",
             details=(file,),
         )
 
-    def _results_before(self, request: PrepareRequest) -> dict[str, Prepared]:
+    def _results_before(self, request: PrepareRequest) -> dict[str, Noted]:
         """What the parts before have prepared; it is prepared again where its file is gone, or is another version's."""
         progress = request.progress
         if progress is None:
@@ -358,42 +371,3 @@ class Preparer:
         digest = hashlib.sha256(content).hexdigest()
         name = batch_file_name(request.source, request.batch, part, digest)
         return self._store.put(name, content, rows=frame.height)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _SourceToPrepare:
-    """A row of the query `source_to_prepare`."""
-
-    spec: dict[str, Any]
-    prepare_again: str | None
-    highest: int  # version that the source has accepted; -1: none is known
-
-    def rule(self, spec: SourceSpec, *, again: bool) -> PreparationRule:
-        """Which documents stay as they were prepared; a backfill has asked for all of its own."""
-        asked = spec.pipeline.fingerprint() if again else self.prepare_again
-        return preparation_rule(spec.pipeline, asked)
-
-
-def _source_to_prepare(connection: Connection, source: str) -> _SourceToPrepare:
-    values = {"source": source}
-    factory = class_row(_SourceToPrepare)
-    stored = fetch_one(connection, factory, "source_to_prepare", values)
-    if stored is None:
-        raise ConfigurationError(
-            f"source {source!r} is not in the database; run `freshet apply`"
-        )
-    return stored
-
-
-# ── step 5 ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _unseen_texts(
-    connection: Connection, space_id: int | None, texts: dict[bytes, Chunk]
-) -> dict[bytes, Chunk]:
-    """Those of the texts that have no vector in the space, by hash."""
-    if not texts:
-        return {}
-    values = {"space_id": space_id, "hashes": list(texts)}
-    seen = set(fetch_all(connection, scalar_row, "embedded_texts", values))
-    return {digest: chunk for digest, chunk in texts.items() if digest not in seen}

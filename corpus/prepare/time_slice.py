@@ -8,7 +8,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import polars as pl
@@ -21,8 +21,26 @@ from corpus.prepare.divide import DividedDocument
 from corpus.split.unknown import UnknownText
 
 SLICE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceNote:
+    """What an event says once the document is fetched that it points to; or why that was not possible."""
+
+    content_type: str | None = None
+    content_sha256: bytes | None = None
+    content_bytes: int | None = None
+    fetched: str | None = None  # JSON, as the documents file has it
+    reason: str | None = None  # a DeadLetterReason
+    detail: str | None = None
+    waits_for: str | None = None  # a host; the event is tried again by itself
+    retry_seconds: int | None = None
+    waits_since_ms: int | None = None  # None: since this batch
+
+
 # A document that was cleaned and divided, or why it cannot be used.
 Prepared = DividedDocument | CleaningFailure
+Noted = Prepared | ReferenceNote
 
 
 class SliceOver(Exception):
@@ -40,12 +58,24 @@ class TimeSlice:
         seconds: that this slice has; it ends behind the document in progress, and never without one.
     """
 
-    def __init__(self, results: Mapping[str, Prepared], seconds: float) -> None:
+    def __init__(self, results: Mapping[str, Noted], seconds: float) -> None:
         self.results = dict(results)
         self._known = len(results)
         self._end = time.monotonic() + seconds
 
-    def add(self, key: str, result: Prepared) -> None:
+    def prepared(self, key: str) -> Prepared:
+        """The result of a document that is prepared."""
+        result = self.results[key]
+        assert not isinstance(result, ReferenceNote), "a key has one kind of result"
+        return result
+
+    @property
+    def documents(self) -> int:
+        """How many documents are prepared."""
+        notes = sum(isinstance(one, ReferenceNote) for one in self.results.values())
+        return len(self.results) - notes
+
+    def add(self, key: str, result: Noted) -> None:
         """Keep a result."""
         self.results[key] = result
 
@@ -64,7 +94,7 @@ def result_key(*parts: bytes | str | int | None) -> str:
     return digest.hexdigest()
 
 
-def results_frame(results: Mapping[str, Prepared]) -> pl.DataFrame:
+def results_frame(results: Mapping[str, Noted]) -> pl.DataFrame:
     """One row per document that is prepared."""
     texts = [
         json.dumps(asdict(result), default=bytes.hex) for result in results.values()
@@ -72,7 +102,7 @@ def results_frame(results: Mapping[str, Prepared]) -> pl.DataFrame:
     return pl.DataFrame({"key": list(results), "result": texts})
 
 
-def read_results(frame: pl.DataFrame) -> dict[str, Prepared]:
+def read_results(frame: pl.DataFrame) -> dict[str, Noted]:
     """What `results_frame` wrote."""
     results = frame["result"].to_list()
     return {
@@ -81,7 +111,11 @@ def read_results(frame: pl.DataFrame) -> dict[str, Prepared]:
     }
 
 
-def _result(values: dict[str, Any]) -> Prepared:
+def _result(values: dict[str, Any]) -> Noted:
+    if "waits_for" in values:
+        digest = values.pop("content_sha256")
+        content_sha256 = None if digest is None else bytes.fromhex(digest)
+        return ReferenceNote(content_sha256=content_sha256, **values)
     if "reason" in values:
         reason = DeadLetterReason(values["reason"])
         return CleaningFailure(reason, values["detail"])

@@ -73,6 +73,7 @@ def write_changes(transaction: PublishTransaction) -> Counts:
     documents_written = transaction.execute("open_documents")
     transaction.execute("keep_columns")
     transaction.execute("keep_deleted_columns")
+    transaction.execute("keep_fetched")
     transaction.execute("note_languages")
     documents_written += transaction.execute("open_renewed")
     transaction.execute("open_ended")

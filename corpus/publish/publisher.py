@@ -199,6 +199,7 @@ class Publisher:
             move_positions(transaction, moved, records)
             keep_outcomes(transaction)
         transaction.execute("insert_dead_letters")
+        transaction.execute("insert_waiting_fetches")
         return report(batch, kind, counts, transaction.published_at)
 
     @contextmanager

@@ -32,6 +32,10 @@ class MappingSpec:
     content: str | None = None
     # The bytes of the document, a text or a file, as Base64; a record has these or a text.
     content_base64: str | None = None
+    # The address of the document, which is fetched; a record has this, or a content.
+    content_url: str | None = None
+    # SHA-256 of what is fetched, as 64 hex digits.
+    content_sha256: str | None = None
     title: str | None = None
     uri: str | None = None
     content_type: str | None = None

@@ -136,6 +136,9 @@ STAGED_EVENTS: Columns = (
     # known without them (`corpus.prepare.unchanged`). Null: it says all.
     Column("unavailable", ColumnType.TEXTS, is_added=True),
     Column("previous_id", ColumnType.TEXT, is_added=True),  # document that it was
+    # Where the content is, and the SHA-256 that the event states of it; its size and hash are not known then.
+    Column("content_url", ColumnType.TEXT, is_added=True),
+    Column("stated_sha256", ColumnType.BYTES, is_added=True),
 )
 
 # The events of a prepared batch. Outcomes: "event" (the publishing transaction decides), "superseded", "unchanged",
@@ -148,6 +151,11 @@ PREPARED_EVENTS: Columns = (
     _DOCUMENT_ID,
     _VERSION,
     *_ORIGINAL,
+    # Of a dead letter that is tried again by itself: where its document is, in how many seconds, and since when it
+    # waits (null: since this batch).
+    Column("waits_for", ColumnType.TEXT, is_added=True),
+    Column("retry_seconds", ColumnType.INT4, is_added=True),
+    Column("waits_since_ms", ColumnType.EPOCH_MS, renamed="waits_since", is_added=True),
 )
 
 # The documents of a prepared batch, one row per document whose events may act: the winner, and the newest delete
@@ -194,6 +202,8 @@ DOCUMENTS: Columns = (
     Column("kept_columns", ColumnType.TEXT, is_added=True),
     # `document_key` of the head that columns were taken from, 0: there was none; null: none were taken.
     Column("taken_from", ColumnType.INT8, is_added=True),
+    # JSON: where the content was fetched, and how its origin recognises it; null: the event had it.
+    Column("fetched", ColumnType.TEXT, is_added=True),
 )
 
 # The chunks of a prepared batch's documents, one row per occurrence in a document.

@@ -19,15 +19,19 @@ from ingest.decode.received import ReceivedFields
 from ingest.event import KafkaRecord
 
 # Fields that a template may make.
-_TEXTS = frozenset({"id", "content", "title", "uri"})
+_TEXTS = frozenset({"id", "content", "content_url", "title", "uri"})
 # Read for every event, deletes included.
 _FIRST = ("id", "version")
 _OTHERS = (
-    *("content", "content_base64", "title", "uri", "content_type"),
+    *("content", "content_base64", "content_url", "content_sha256"),
+    *("title", "uri", "content_type"),
     *("updated_at", "expires_at", "acl", "language"),
 )
 # A wrong value of these shows a wrong document, or shows one to the wrong people.
-_UNREPEATED = ("id", "version", "content", "content_base64", "acl", "expires_at")
+_UNREPEATED = (
+    *("id", "version", "content", "content_base64", "acl", "expires_at"),
+    *("content_url", "content_sha256"),
+)
 
 
 class Condition(NamedTuple):

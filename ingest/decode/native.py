@@ -1,7 +1,7 @@
 """Format `native`: the value is a JSON object.
 
-Its fields are `id`, `op`, `uri`, `title`, `content_type`, `content`, `content_base64`, `updated_at`, `version`,
-`metadata`, `expires_at`, `acl` and `language`; others are left out.
+Its fields are `id`, `op`, `uri`, `title`, `content_type`, `content`, `content_base64`, `content_url`, `content_sha256`,
+`updated_at`, `version`, `metadata`, `expires_at`, `acl` and `language`; others are left out.
 """
 
 import hashlib
@@ -22,6 +22,7 @@ from ingest.event import Decoded, KafkaRecord
 # Parsers differ on which of two values counts; for these fields that is never guessed.
 UNREPEATED_FIELDS = (
     *("id", "op", "version", "content", "content_base64", "acl", "expires_at"),
+    *("content_url", "content_sha256"),
 )
 
 # What metadata may need repair for: long numbers, NUL, and halves of surrogate pairs.

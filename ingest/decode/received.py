@@ -1,12 +1,13 @@
 """The fields of an event as a format found them become a change event, by rules that all formats share."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
+from corpus.dead_letter import DeadLetterReason
 from corpus.source import SourceSpec
-from ingest.decode import fields, times
+from ingest.decode import fields, references, times
 from ingest.decode.body import base64_bytes, document_body
 from ingest.decode.fields import FieldError
 from ingest.decode.record_key import key_as_id
@@ -23,6 +24,8 @@ class ReceivedFields(msgspec.Struct):
     content_type: Any = None
     content: Any = None  # bytes: a file, as a format made of bytes has it
     content_base64: Any = None  # bytes of a file or a text; instead of content
+    content_url: Any = None  # where the content is; instead of it
+    content_sha256: Any = None  # of what is there, in hex
     updated_at: Any = None
     version: Any = None
     metadata: Any = None
@@ -100,8 +103,7 @@ def _upsert(
     raw_sha256: bytes,
     read_metadata: Callable[[Any], dict[str, Any]],
 ) -> ChangeEvent:
-    received = _received_content(event, spec)
-    content, content_bytes, content_sha256 = fields.content(received)
+    read = _content(event, spec)
     return ChangeEvent(
         op=Op.UPSERT,
         document_id=document_id,
@@ -111,16 +113,42 @@ def _upsert(
         uri=fields.uri(event.uri),
         title=fields.title(event.title),
         content_type=fields.content_type(event.content_type),
-        content=content,
+        content=read.content,
         metadata=read_metadata(event.metadata),
         acl=fields.acl(event.acl),
         stated_language=fields.language(event.language),
         event_at_ms=times.time_ms(event.updated_at),
         expires_at_ms=times.expiry_ms(event.expires_at),
-        content_bytes=content_bytes,
-        content_sha256=content_sha256,
+        content_bytes=read.size,
+        content_sha256=read.sha256,
         raw_sha256=raw_sha256,
+        content_url=read.url,
+        stated_sha256=read.stated_sha256,
     )
+
+
+class _Content(NamedTuple):
+    """What an event says of its content: the content itself, or where it is."""
+
+    content: str | bytes | None = None
+    size: int | None = None
+    sha256: bytes | None = None
+    url: str | None = None
+    stated_sha256: bytes | None = None
+
+
+def _content(event: ReceivedFields, spec: SourceSpec) -> _Content:
+    if event.content_url is None:
+        content, size, digest = fields.content(_received_content(event, spec))
+        return _Content(content, size, digest)
+    if event.content is not None or event.content_base64 is not None:
+        raise FieldError(
+            DeadLetterReason.INVALID_FIELD,
+            "content_url must be absent where there is a content",
+        )
+    url = references.content_url(event.content_url)
+    stated = references.stated_sha256(event.content_sha256)
+    return _Content(url=url, stated_sha256=stated)
 
 
 def _received_content(event: ReceivedFields, spec: SourceSpec) -> Any:

@@ -42,6 +42,7 @@ from corpus.sql import query
 from corpus.staging.sealing import Sealing
 from corpus.staging.store import StagingStore
 from corpus.versions.truncation import Truncation
+from ingest.decode.references import fetched_content
 from ingest.decode.staged_content import content_of, read_row
 from ingest.event import KafkaRecord
 from ingest.stage import OffsetRange, stage
@@ -119,6 +120,7 @@ class Pipeline:
             spaces=SpaceRegistry(),
             content_of=content_of,
             read_row=read_row,
+            read_fetched=fetched_content,
         )
         self.embed_step = EmbedStep(
             store=self.store, pool=self.pool, embedder_of=self.embedder.with_fingerprint, shard=64

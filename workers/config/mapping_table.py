@@ -104,6 +104,14 @@ class MappingTable(Table):
         default=_MAPPING.content_base64,
         description="The bytes of a text or of a file such as a PDF, as Base64; a record has these or a text.",
     )
+    content_url: Path | None = Field(
+        default=_MAPPING.content_url,
+        description="The address of the document, which is fetched; a path or a template.",
+    )
+    content_sha256: Path | None = Field(
+        default=_MAPPING.content_sha256,
+        description="SHA-256 of what is fetched, in hex.",
+    )
     title: Path | None = Field(
         default=_MAPPING.title, description="A path or a template."
     )
@@ -200,10 +208,11 @@ def check_mapping(format_name: str, mapping: MappingSpec) -> None:
     if format_name in OPTIONAL_MAPPING and mapping == NO_MAPPING:
         return
     if format_name in MAPPED_FORMATS:
-        if mapping.content is None and mapping.content_base64 is None:
+        contents = (mapping.content, mapping.content_base64, mapping.content_url)
+        if not any(contents):
             raise ValueError(
                 f'format = "{format_name}" needs mapping.content: which field of a record is the text '
-                "(or mapping.content_base64: its bytes)"
+                "(or mapping.content_base64: its bytes; or mapping.content_url: its address)"
             )
         return
     for path in _paths_of(mapping):

@@ -21,6 +21,7 @@ from corpus.specs.formats import Format
 from corpus.versions.scale import VersionScale
 from workers.config import rules, space_table, team_rules
 from workers.config.audit_table import AuditTable
+from workers.config.fetch_table import FetchTable
 from workers.config.mapping_table import (
     CloudEventsTable,
     DebeziumTable,
@@ -286,6 +287,7 @@ class SourceTable(Table):
     mapping: MappingTable = MappingTable()
     debezium: DebeziumTable = DebeziumTable()
     cloudevents: CloudEventsTable = CloudEventsTable()
+    fetch: FetchTable = FetchTable()
     pipeline: PreparationTable = PreparationTable()
     limits: LimitsTable = LimitsTable()
     freshness: FreshnessTable = FreshnessTable()

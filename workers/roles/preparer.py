@@ -7,6 +7,7 @@ from corpus.database import open_pool
 from corpus.embed.spaces import SpaceRegistry
 from corpus.prepare import divide
 from corpus.prepare.preparer import Preparer
+from ingest.decode.references import fetched_content
 from ingest.decode.staged_content import content_of, read_row
 from workers import backfilling
 from workers.config.settings import Settings
@@ -42,6 +43,7 @@ async def run(settings: Settings) -> None:
             spaces=SpaceRegistry(),
             content_of=content_of,
             read_row=read_row,
+            read_fetched=fetched_content,
         )
         audit = auditing.steps(
             settings.kafka_bootstrap, settings.kafka_properties, pool, cleaner

@@ -66,6 +66,8 @@ WITH gone AS (
     RETURNING visible_to IS NULL AS is_visible
 ), columns AS (
     DELETE FROM freshet.kept_columns WHERE source = %(source)s AND document_id = ANY(%(document_ids)s::text[])
+), fetched AS (
+    DELETE FROM freshet.fetched WHERE source = %(source)s AND document_id = ANY(%(document_ids)s::text[])
 )
 SELECT count(*) AS removed, count(*) FILTER (WHERE is_visible) AS visible FROM gone;
 
@@ -203,6 +205,9 @@ SELECT 'documents' AS way, (
      WHERE source = %(source)s AND document_id = ANY(%(document_ids)s::text[])
 ) + (
     SELECT count(*) FROM freshet.kept_columns
+     WHERE source = %(source)s AND document_id = ANY(%(document_ids)s::text[])
+) + (
+    SELECT count(*) FROM freshet.fetched
      WHERE source = %(source)s AND document_id = ANY(%(document_ids)s::text[])
 ) AS found
 UNION ALL

@@ -66,6 +66,19 @@ WHERE source = %(source)s AND is_head AND document_id = ANY(%(document_ids)s::te
 SELECT document_id, columns FROM freshet.kept_columns
 WHERE source = %(source)s AND document_id = ANY(%(document_ids)s::text[]);
 
+-- name: fetched_of
+-- How some documents were fetched whose content is still that of the fetch.
+SELECT f.document_id, f.url_sha256, f.content_sha256, f.etag, f.last_modified, d.content_bytes
+FROM freshet.fetched f
+JOIN freshet.document d ON d.source = f.source AND d.document_id = f.document_id AND d.is_head
+    AND d.content_sha256 = f.content_sha256
+WHERE f.source = %(source)s AND f.document_id = ANY(%(document_ids)s::text[]);
+
+-- name: waits_of
+-- Since when the events of some dead letters wait for what they point to.
+SELECT dead_letter, waits_since, extract(epoch FROM now() - waits_since)::bigint AS seconds
+FROM freshet.waiting_fetch WHERE source = %(source)s AND dead_letter = ANY(%(dead_letters)s::bigint[]);
+
 -- name: embedded_texts
 -- The texts among these that have a vector in the space: in the embedding store, or in a chunk, also a closed one.
 SELECT e.text_sha256 FROM freshet.embedding e

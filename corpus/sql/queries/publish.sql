@@ -3,7 +3,8 @@
 -- the catalog does not churn. Columns up to those of the judgement: `corpus.staging.layout`.
 CREATE TEMP TABLE IF NOT EXISTS incoming_event (
     topic text, partition integer, record_offset bigint, record_at timestamptz, outcome text, reason text, detail text,
-    op text, document_id text, version bigint, key bytea, value bytea, headers text
+    op text, document_id text, version bigint, key bytea, value bytea, headers text,
+    waits_for text, retry_seconds integer, waits_since timestamptz
 ) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS incoming_document (
     document_id text, topic text, partition integer, record_offset bigint, record_at timestamptz, op text,
@@ -14,7 +15,7 @@ CREATE TEMP TABLE IF NOT EXISTS incoming_document (
     content_bytes bigint, content_sha256 bytea, stated_language text, cleaned_sha256 bytea, raw_sha256 bytea,
     received_characters bigint, kept_characters bigint, dropped text, tokens bigint, unknown_tokens bigint,
     unknown_characters bigint, language text, language_from text, language_note text,
-    kept_columns text, taken_from bigint,
+    kept_columns text, taken_from bigint, fetched text,
     -- The judgement; see `decide` and `reindex_chunks`.
     decision text, new_version bigint, head_key bigint, says_the_same boolean, is_reindexed boolean,
     access_id integer, is_regranted boolean, acl_stands boolean
@@ -54,7 +55,7 @@ WHERE source = %(source)s AND topic = %(topic)s AND partition = %(partition)s FO
 -- name: copy_events
 -- Events of the batch.
 COPY incoming_event (topic, partition, record_offset, record_at, outcome, reason, detail, op, document_id, version, key,
-    value, headers)
+    value, headers, waits_for, retry_seconds, waits_since)
 FROM STDIN (FORMAT BINARY);
 
 -- name: copy_documents
@@ -64,7 +65,8 @@ COPY incoming_document (document_id, topic, partition, record_offset, record_at,
     is_again,
     uri, title, content_type, metadata, acl, event_at, expires_at, content_bytes, content_sha256, stated_language,
     cleaned_sha256, raw_sha256, received_characters, kept_characters, dropped, tokens, unknown_tokens,
-    unknown_characters, language, language_from, language_note, kept_columns, taken_from)
+    unknown_characters, language, language_from, language_note, kept_columns, taken_from,
+    fetched)
 FROM STDIN (FORMAT BINARY);
 
 -- name: copy_chunks
@@ -438,6 +440,25 @@ UPDATE freshet.kept_columns k SET is_deleted = true, kept_at = %(published_at)s 
 WHERE k.source = %(source)s AND k.document_id = i.document_id AND i.decision IN ('delete', 'tombstone')
   AND NOT k.is_deleted;
 
+-- name: keep_fetched
+-- How the versions that the batch opens were fetched, in place of how the versions before were.
+WITH gone AS (
+    DELETE FROM freshet.fetched f USING incoming_document i
+    WHERE f.source = %(source)s AND f.document_id = i.document_id
+      AND (i.decision IN ('delete', 'tombstone') OR i.decision = 'upsert' AND i.fetched IS NULL)
+)
+INSERT INTO freshet.fetched (source, document_id, host, url_sha256, url, content_sha256, etag, last_modified, fetched_at)
+SELECT %(source)s, i.document_id, f.host, decode(f.url_sha256, 'hex'), f.url, i.content_sha256, f.etag, f.last_modified,
+       %(published_at)s
+FROM incoming_document i
+CROSS JOIN LATERAL jsonb_to_record(i.fetched::jsonb)
+    AS f (host text, url_sha256 text, url text, etag text, last_modified text)
+WHERE i.decision = 'upsert' AND i.fetched IS NOT NULL
+ON CONFLICT (source, document_id)
+DO UPDATE SET host = excluded.host, url_sha256 = excluded.url_sha256, url = excluded.url,
+    content_sha256 = excluded.content_sha256, etag = excluded.etag, last_modified = excluded.last_modified,
+    fetched_at = excluded.fetched_at;
+
 -- name: text_account
 -- What became of the text of the versions that the batch opens: sums, how many documents lost all or much of it, and
 -- how many have their source's language since no other was known. Versions from before the account was kept have none
@@ -624,6 +645,18 @@ WHERE e.outcome = 'dead_letter' AND NOT EXISTS (
     WHERE l.source = %(source)s AND l.topic = e.topic AND l.partition = e.partition
       AND l.record_offset = e.record_offset AND l.topic_id = p.topic_id
 );
+
+-- name: insert_waiting_fetches
+-- The dead letters of the batch that are tried again by themselves.
+INSERT INTO freshet.waiting_fetch (dead_letter, source, host, waits_since, retry_at)
+SELECT l.dead_letter, l.source, e.waits_for, coalesce(e.waits_since, %(published_at)s),
+       %(published_at)s::timestamptz + make_interval(secs => e.retry_seconds)
+FROM incoming_event e
+JOIN freshet.dead_letter l
+    ON l.source = %(source)s AND l.batch = %(batch)s AND l.topic = e.topic AND l.partition = e.partition
+   AND l.record_offset = e.record_offset
+WHERE e.outcome = 'dead_letter' AND e.retry_seconds IS NOT NULL
+ON CONFLICT (dead_letter) DO NOTHING;
 
 -- name: count_embedded
 -- Texts that were embedded for this batch, and for batches before it that failed. They are counted where they are

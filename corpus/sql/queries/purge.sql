@@ -64,6 +64,8 @@ WITH gone AS (
     RETURNING d.source, d.document_id
 ), columns AS (
     DELETE FROM freshet.kept_columns k USING gone g WHERE k.source = g.source AND k.document_id = g.document_id
+), fetched AS (
+    DELETE FROM freshet.fetched f USING gone g WHERE f.source = g.source AND f.document_id = g.document_id
 )
 SELECT count(*) AS looked_at, '' AS after, jsonb_build_object('withdrawn', count(*)) AS removed FROM gone;
 

@@ -32,6 +32,11 @@ def test_the_bytes_of_a_file_may_take_the_place_of_a_text() -> None:
     assert (spec.mapping.content, spec.mapping.content_base64) == (None, "file")
 
 
+def test_an_address_may_take_the_place_of_a_text() -> None:
+    [spec] = parse(BEGIN + 'content_url = "https://h/{path}"\ncontent_sha256 = "sum?"').sources
+    assert (spec.mapping.content, spec.mapping.content_sha256) == (None, "sum?")
+
+
 @pytest.mark.parametrize(
     ("text", "metadata"), [('metadata = "*"', ("*",)), ('metadata = ["a", "b"]', ("a", "b"))]
 )

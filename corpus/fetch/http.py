@@ -1,0 +1,185 @@
+"""Documents by http:// and https://: redirects one by one, conditional requests, and what is worth another try."""
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urljoin
+
+import httpx2
+
+from corpus.fetch.address import check_allowed, parts_of
+from corpus.fetch.body import check_sum, read_body
+from corpus.fetch.guard import Guard, GuardedTransport
+from corpus.fetch.result import (
+    Fetched,
+    FetchError,
+    FetchRequest,
+    Result,
+    StillTheSame,
+    Validators,
+    refused,
+)
+from corpus.specs.fetch import FetchSpec
+
+_MAX_REDIRECTS = 5
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_NOT_MODIFIED = 304
+_OK = frozenset({200, 203})
+# Too early, too many, or the host is not well: it may answer later.
+_MAY_PASS = frozenset({408, 425, 429, 500, 502, 503, 504})
+_MAX_RETRY_AFTER = 86_400
+_MAX_VALIDATOR = 1_000  # characters; a longer one is not kept
+_HEADERS = {
+    "User-Agent": "freshet",
+    "Accept": "*/*",
+    # A body as it is: what its size is, and what its ETag stands for.
+    "Accept-Encoding": "identity",
+}
+
+
+class HttpFetcher:
+    """Fetches by HTTP. Use it in an `async with` statement.
+
+    Args:
+        spec: of the source.
+        max_bytes: of a document.
+    """
+
+    def __init__(self, spec: FetchSpec, max_bytes: int) -> None:
+        self._spec = spec
+        self._max_bytes = max_bytes
+        transport = GuardedTransport(Guard(spec.internal_hosts))
+        self._client = httpx2.AsyncClient(
+            transport=transport,
+            trust_env=False,
+            timeout=spec.timeout_seconds,
+            headers=_HEADERS,
+        )
+
+    async def __aenter__(self) -> "HttpFetcher":
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._client.aclose()
+
+    async def fetch(self, request: FetchRequest, host: str) -> Result:
+        """One document.
+
+        Args:
+            request: for it.
+            host: as it is shown.
+
+        Raises:
+            FetchError: this try failed.
+        """
+        url = request.url
+        try:
+            for _ in range(_MAX_REDIRECTS + 1):
+                answer = await self._one(request, url, host)
+                if isinstance(answer, Result):
+                    return answer
+                url = answer
+        except httpx2.TimeoutException:
+            raise FetchError(
+                "the host did not answer in time", may_pass=True, is_slow=True
+            ) from None
+        except httpx2.TransportError as error:
+            kind = type(error).__name__
+            raise FetchError(
+                f"the host cannot be reached, or broke off ({kind})", may_pass=True
+            ) from None
+        except (httpx2.InvalidURL, ValueError):
+            raise refused("the address cannot be read") from None
+        raise FetchError(f"the host redirects more than {_MAX_REDIRECTS} times")
+
+    async def _one(self, request: FetchRequest, url: str, host: str) -> Result | str:
+        """What one address answers: the document, or the address of a redirect."""
+        parts = parts_of(url)
+        if parts.scheme not in ("http", "https"):
+            raise refused("the host redirects to an address that is not of the web")
+        check_allowed(parts, self._spec)
+        headers = _conditions(request.known)
+        async with self._client.stream("GET", url, headers=headers) as response:
+            status = response.status_code
+            if status in _REDIRECTS and "location" in response.headers:
+                return urljoin(url, response.headers["location"])
+            if status == _NOT_MODIFIED and request.known is not None:
+                return Result(
+                    request, StillTheSame(host=host, validators=request.known)
+                )
+            if status not in _OK:
+                raise _refusal(status, response.headers)
+            encoding = response.headers.get("content-encoding", "")
+            pieces = response.aiter_raw()
+            content = await read_body(pieces, self._max_bytes, encoding)
+        return Result(request, self._fetched(request, host, response, content), content)
+
+    def _fetched(
+        self, request: FetchRequest, host: str, response: Any, content: bytes
+    ) -> Fetched:
+        headers = response.headers
+        return Fetched(
+            host=host,
+            sha256=check_sum(content, request.sha256),
+            size=len(content),
+            content_type=headers.get("content-type"),
+            validators=Validators(
+                etag=_kept(headers.get("etag")),
+                last_modified=_kept(headers.get("last-modified")),
+            ),
+        )
+
+
+def _conditions(known: Validators | None) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    if known is None:
+        return headers
+    if known.etag is not None:
+        headers["If-None-Match"] = known.etag
+    elif known.last_modified is not None:
+        headers["If-Modified-Since"] = known.last_modified
+    return headers
+
+
+def _kept(value: str | None) -> str | None:
+    if value is None or len(value) > _MAX_VALIDATOR:
+        return None
+    if not value.isascii() or not value.isprintable():
+        return None
+    return value
+
+
+def _refusal(status: int, headers: Mapping[str, str]) -> FetchError:
+    may_pass = status in _MAY_PASS
+    seconds = 0
+    if may_pass:
+        stated = headers.get("retry-after")
+        now = datetime.now(UTC)
+        seconds = retry_after(stated, now)
+    return FetchError(
+        f"the host answers {status}", may_pass=may_pass, retry_after=seconds
+    )
+
+
+def retry_after(value: str | None, now: datetime) -> int:
+    """Seconds until a host wants to be asked again, a day at most; 0: it does not say.
+
+    Args:
+        value: of the header, a number of seconds or a date.
+        now: with its time zone.
+    """
+    if value is None:
+        return 0
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        return min(int(text[:9]), _MAX_RETRY_AFTER)
+    try:
+        until = parsedate_to_datetime(text)
+    except (TypeError, ValueError):
+        return 0
+    if until.tzinfo is None:
+        until = until.replace(tzinfo=UTC)
+    seconds = math.ceil((until - now).total_seconds())
+    return min(max(seconds, 0), _MAX_RETRY_AFTER)

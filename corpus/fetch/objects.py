@@ -1,0 +1,130 @@
+"""Documents in object stores (s3://, az://, gs://) and in folders (file://)."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, unquote
+
+import obstore
+from obstore.exceptions import (
+    BaseError,
+    NotModifiedError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
+from obstore.store import from_url
+
+from corpus.disclosure.error_text import service_text
+from corpus.errors import StagedFileError
+from corpus.fetch.address import check_allowed, name_below, parts_of
+from corpus.fetch.body import check_sum, read_body
+from corpus.fetch.result import (
+    Fetched,
+    FetchError,
+    FetchRequest,
+    Result,
+    StillTheSame,
+    Validators,
+    refused,
+)
+from corpus.specs.fetch import FetchSpec
+from corpus.staging.folder import Folder
+
+# Tries are counted and spread by the caller.
+_ONE_TRY: Any = {"max_retries": 0, "retry_timeout": timedelta(seconds=1)}
+_MISSING = "there is no such object"
+
+
+async def fetch_object(
+    request: FetchRequest, host: str, spec: FetchSpec, max_bytes: int
+) -> Result:
+    """One object. The credentials are those of this process (`AWS_...`, `AZURE_...`, `GOOGLE_...`).
+
+    Args:
+        request: for it.
+        host: as it is shown.
+        spec: of the source.
+        max_bytes: of a document.
+
+    Raises:
+        FetchError: this try failed.
+    """
+    parts = parts_of(request.url)
+    check_allowed(parts, spec)
+    options: Any = {}
+    known = request.known
+    if known is not None and known.etag is not None:
+        options["if_none_match"] = known.etag
+    try:
+        bucket = f"{parts.scheme}://{parts.netloc}"
+        store = _store(bucket)
+        key = _key(parts)
+        stored = await obstore.get_async(store, key, options=options)
+        pieces = _pieces(stored)
+        content = await read_body(pieces, max_bytes)
+    except NotModifiedError:
+        assert known is not None, "it was asked for"
+        return Result(request, StillTheSame(host=host, validators=known))
+    except FileNotFoundError:
+        raise FetchError(_MISSING) from None
+    except (PermissionDeniedError, UnauthenticatedError):
+        raise FetchError("the store does not allow it (credentials?)") from None
+    except (BaseError, OSError, ValueError) as error:
+        raise FetchError(
+            f"the store does not answer as it should ({service_text(error)})",
+            may_pass=True,
+        ) from None
+    attributes: dict[str, Any] = dict(stored.attributes)
+    fetched = Fetched(
+        host=host,
+        sha256=check_sum(content, request.sha256),
+        size=len(content),
+        content_type=attributes.get("Content-Type"),
+        validators=Validators(etag=stored.meta.get("e_tag")),
+    )
+    return Result(request, fetched, content)
+
+
+@lru_cache(maxsize=64)
+def _store(bucket: str) -> Any:
+    return from_url(bucket, retry_config=_ONE_TRY)
+
+
+def _key(parts: SplitResult) -> str:
+    return unquote(parts.path).lstrip("/")
+
+
+async def _pieces(stored: Any) -> AsyncIterator[bytes]:
+    async for piece in stored.stream():
+        yield bytes(piece)
+
+
+async def fetch_file(request: FetchRequest, spec: FetchSpec, max_bytes: int) -> Result:
+    """One file below the folders of the source; no link is followed.
+
+    Raises:
+        FetchError: it cannot be read.
+    """
+    parts = parts_of(request.url)
+    if parts.hostname not in (None, "", "localhost"):
+        raise refused("file:// with a host is not read; write file:///folder/name")
+    folder, name = name_below(unquote(parts.path), spec)
+    try:
+        content = await asyncio.to_thread(Folder(Path(folder)).read, name, max_bytes)
+    except StagedFileError:
+        raise FetchError(
+            "the file is too large (max_document_bytes), a link, a folder or a device, or it is being written"
+        ) from None
+    except OSError as error:
+        raise FetchError(
+            f"the folder cannot be read ({service_text(error)})", may_pass=True
+        ) from None
+    if content is None:
+        raise FetchError("there is no such file")
+    fetched = Fetched(
+        host="file", sha256=check_sum(content, request.sha256), size=len(content)
+    )
+    return Result(request, fetched, content)
