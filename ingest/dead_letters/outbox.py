@@ -121,6 +121,10 @@ class Outbox:
         self._properties |= {"sasl.username": username, "sasl.password": password}
         self._producer.set_sasl_credentials(username, password)
 
+    def properties(self) -> dict[str, Any]:
+        """Properties of a producer, with the newest login."""
+        return dict(self._properties)
+
     def produce_some(self) -> int:
         """Produce the oldest dead letters, at most a round of them.
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, Message
 
-from corpus.database import connect
+from corpus.database import connect, open_pool
 from corpus.errors import ConfigurationError
 from corpus.preparation import PreparationSpec
 from corpus.source import VersionRule
@@ -20,6 +20,7 @@ from ingest.dead_letters import outbox as outbox_module
 from ingest.dead_letters import redrive
 from ingest.dead_letters.first_position import FirstPosition
 from ingest.dead_letters.outbox import Outbox
+from ingest.dead_letters.waiting import WaitingLetters
 from ingest.event import KafkaRecord
 from ingest.kafka import MAX_MESSAGE_BYTES, properties
 from tests.support.consuming import Bench, bench
@@ -187,6 +188,28 @@ def test_redriving_sends_the_original_bytes_again_once(
     assert (again.key(), again.value(), headers["trace"]) == (b"key", b"bytes \xff", b"\x01\x02")
     assert headers["freshet.redriven-from"] == f"{topic}/0/5#{first}".encode()
     assert headers["freshet.redriven-timestamp"] == b"none"
+
+
+def test_what_waits_is_redriven_when_its_time_has_come(
+    stand: Bench, make_topic: Callable[..., str]
+) -> None:
+    topic = make_topic()
+    stand.add_source("a", topic)
+    due, later = add(stand, topic, 5), add(stand, topic, 6)
+    for number, wait in ((due, "-1 s"), (later, "1 h")):
+        stand.execute(
+            """INSERT INTO freshet.waiting_fetch
+               SELECT %s, 'a', 'h', now(), now() + %s::interval RETURNING dead_letter""",
+            number,
+            wait,
+        )
+    with open_pool(stand.url, size=2) as pool:
+        letters = WaitingLetters(pool, lambda: properties(stand.bootstrap, {}))
+        assert [letters.redrive_some(), letters.redrive_some()] == [1, 0]
+    (again,) = read(stand, topic, 1)
+    assert dict(again.headers() or [])["freshet.redriven-from"] == f"{topic}/0/5#{due}".encode()
+    states = stand.execute("SELECT dead_letter, state FROM freshet.dead_letter ORDER BY 1")
+    assert states == [(due, "redriven"), (later, "open")]
 
 
 def test_redriving_again_tells_the_first_place_and_goes_to_the_same_partition(

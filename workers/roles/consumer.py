@@ -6,10 +6,11 @@ from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
 
+from psycopg_pool import ConnectionPool
 from temporalio.client import Client
 
 from corpus.batch import BatchRef
-from corpus.database import SHORT_LIMITS, open_pool
+from corpus.database import SHORT_LIMITS, Connection, open_pool
 from corpus.errors import DependencyError
 from corpus.installation.identity import Installation
 from corpus.log_limit import LogLimit
@@ -19,6 +20,7 @@ from ingest.consume.consumer import SourceConsumer
 from ingest.consume.group import marked_properties
 from ingest.consume.positions import Positions
 from ingest.dead_letters.outbox import Outbox, run_outbox
+from ingest.dead_letters.waiting import WaitingLetters, run_waiting
 from ingest.entity import running_state
 from ingest.hand_over import hand_over
 from ingest.kafka import Cluster, properties
@@ -36,8 +38,8 @@ from workers.tracing.switch import staging_span
 
 logger = logging.getLogger(__name__)
 logger.addFilter(LogLimit())
-# A position is read by one thread at a time, the outbox by another.
-_CONNECTIONS = 3
+# A position is read by one thread at a time, the outbox by another, and what waits by a third.
+_CONNECTIONS = 4
 _RETRY_SECONDS = 2.0
 
 
@@ -90,8 +92,15 @@ async def consume(settings: Settings) -> None:
         pools = PoolFigures(metrics.meter(), database=pool)
         watching = background(settings, figures_of(consumer), pools.update)
         others = start.watch_group(group, installation)
-        beside = _all_of([run_outbox(outbox), logins, others, *watching.values()])
+        letters = _send_letters(pool, outbox)
+        beside = _all_of([letters, logins, others, *watching.values()])
         await run_both(consumer.run(stop), beside, stop)
+
+
+async def _send_letters(pool: ConnectionPool[Connection], outbox: Outbox) -> None:
+    """Dead letters go to their topics, and those that wait back to their sources' topics."""
+    waiting = WaitingLetters(pool, outbox.properties)
+    await asyncio.gather(run_outbox(outbox), run_waiting(waiting))
 
 
 async def _all_of(background: Sequence[Coroutine[Any, Any, None]]) -> None:

@@ -64,3 +64,27 @@ UPDATE freshet.dead_letter
    SET state = %(state)s::text, state_at = now()
  WHERE dead_letter = ANY(%(dead_letters)s::bigint[]) AND state = 'open'
 RETURNING dead_letter;
+
+-- name: claim_due_letters
+-- Dead letters whose event is to be tried again, oldest first; another consumer leaves them alone until the claim ends.
+-- Those that a person has settled meanwhile are not due any more.
+WITH due AS (
+    SELECT w.dead_letter FROM freshet.waiting_fetch w
+     WHERE w.retry_at <= now() ORDER BY w.retry_at
+     LIMIT %(most)s::integer
+       FOR UPDATE SKIP LOCKED
+), claimed AS (
+    UPDATE freshet.waiting_fetch w
+       SET retry_at = CASE WHEN l.state = 'open'
+                           THEN now() + make_interval(secs => %(claim_seconds)s::double precision) END
+      FROM due JOIN freshet.dead_letter l USING (dead_letter)
+     WHERE w.dead_letter = due.dead_letter
+    RETURNING w.dead_letter, w.source, w.retry_at
+)
+SELECT c.dead_letter, c.source FROM claimed c JOIN freshet.source s USING (source)
+ WHERE c.retry_at IS NOT NULL AND s.state <> 'retired'
+ ORDER BY c.dead_letter;
+
+-- name: end_waits
+-- Dead letters that were redriven are not due any more; their rows say since when the event waits.
+UPDATE freshet.waiting_fetch SET retry_at = NULL WHERE dead_letter = ANY(%(dead_letters)s::bigint[]);

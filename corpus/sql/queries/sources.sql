@@ -134,6 +134,8 @@ SELECT s.source, s.spec, s.state, s.state_reason, s.revision, s.last_batch, s.la
        ) AS documents,
        (SELECT count(*) FROM freshet.chunk c WHERE c.source = s.source AND c.visible_to IS NULL) AS chunks,
        (SELECT count(*) FROM freshet.dead_letter l WHERE l.source = s.source AND l.state = 'open') AS dead_letters,
+       (SELECT count(*) FROM freshet.waiting_fetch w JOIN freshet.dead_letter l USING (dead_letter)
+         WHERE w.source = s.source AND w.retry_at IS NOT NULL AND l.state = 'open') AS waiting_documents,
        b.batches, b.records, b.applied, b.unchanged, b.superseded, b.dead_lettered, b.ignored,
        b.documents_deleted, b.deletes_without_document,
        -- With those of batches that failed or are not published yet.

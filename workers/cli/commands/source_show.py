@@ -24,6 +24,7 @@ _ROW = (
         "chunks",
         "lag",
         "dead_letters",
+        "waiting_documents",
     ),
     *("records", "applied", "unchanged", "superseded", "dead_lettered", "ignored"),
     *("documents_deleted", "deletes_without_document", "last_batch"),
