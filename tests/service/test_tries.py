@@ -100,14 +100,14 @@ def fail_after(
     monkeypatch: pytest.MonkeyPatch, _: Pipeline, error: BaseException, *documents: str
 ) -> None:
     """Taking the results of some documents raises."""
-    add = preparer_module._add_prepared
+    add = preparer_module.add_prepared
 
     def failing(batch: BatchState, candidate: Candidate, result: Prepared) -> bool:
         if candidate.document_id in documents:
             raise error
         return add(batch, candidate, result)
 
-    monkeypatch.setattr(preparer_module, "_add_prepared", failing)
+    monkeypatch.setattr(preparer_module, "add_prepared", failing)
 
 
 @pytest.mark.parametrize("fail", [fail_on, fail_after])
