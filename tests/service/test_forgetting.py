@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from psycopg.rows import scalar_row
 
 from corpus.audit.audit import AuditCursor, Phase
 from corpus.batch import BatchRef, Erase
 from corpus.clean.cleaner import Cleaner
+from corpus.database import Connection, fetch_all
 from corpus.deliver.notices import acknowledge, next_notice, park
 from corpus.deliver.subscription import Acknowledgement, DeliveryInput, Parking
 from corpus.erase.finisher import EraseFinisher
@@ -75,6 +77,13 @@ def needles(names: Sequence[str]) -> list[str]:
     texts = [*names, *map(secret, names)]
     contents = [content_of(name, version) for name in names for version in range(60)]
     return [*texts, *(sha256(text.encode()).hexdigest() for text in [*texts, *contents])]
+
+
+def erased_of(connection: Connection, names: Sequence[str]) -> set[str]:
+    """Those of some documents that are erased."""
+    values = {"source": "s", "names": [name.encode() for name in names]}
+    erased = fetch_all(connection, scalar_row, "erased_names", values)
+    return {name.decode() for name in erased}
 
 
 @dataclass
@@ -165,8 +174,9 @@ class Life:
             self.pipeline.correct(name, version, 0)
 
     def mention(self) -> None:
-        """Messages for people name documents."""
-        name = self.chance.choice(self.names())
+        """Messages for people name documents, which are not erased yet."""
+        erased = erased_of(self.pipeline.connection, self.names())
+        name = self.chance.choice(sorted(set(self.names()) - erased))
         self.pipeline.connection.execute(
             "UPDATE freshet.source SET state_reason = %s", [f"documents changed, as '{name}'"]
         )
