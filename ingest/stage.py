@@ -5,12 +5,13 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import polars as pl
 
+from corpus.access.stated import StatedReaders
 from corpus.batch import BatchRef, StagedFile
 from corpus.dead_letter import DeadLetterReason
 from corpus.disclosure.error_text import public_text
@@ -35,7 +36,7 @@ from ingest.decode.decoder import (
     without_version,
 )
 from ingest.decode.staged_values import event_values
-from ingest.event import ChangeEvent, Decoded, Ignored, KafkaRecord, Undecodable
+from ingest.event import ChangeEvent, Decoded, Ignored, KafkaRecord, Op, Undecodable
 
 logger = logging.getLogger(__name__)
 logger.addFilter(LogLimit())
@@ -45,6 +46,10 @@ _DESCRIPTION = ("uri", "title", "content_type", "acl", "stated_language")
 
 # Values by column name; a column that is missing is null.
 Row = Mapping[str, Any]
+
+
+# Shows what is visible to fewer, as upserts of a log ("topic/partition/topic id") say: `corpus.access.withholding`.
+Withhold = Callable[[SourceSpec, str, Sequence[StatedReaders]], None]
 
 
 class SourceStoppedError(Exception):
@@ -89,6 +94,7 @@ def stage(
     store: Store,
     before: KafkaRecord | None = None,
     decisions: Sequence[Truncation] = (),
+    withhold: Withhold | None = None,
 ) -> BatchRef:
     """Decode the records, write them, return the pointer.
 
@@ -99,6 +105,7 @@ def stage(
         store: receives the file.
         before: the record before the first one; None: it is not known.
         decisions: about truncated tables of the source.
+        withhold: is told, once the file is written, who may read what its upserts are of.
 
     Raises:
         DependencyError: the store does not accept the file.
@@ -106,7 +113,8 @@ def stage(
     """
     staged_at_ms = time.time_ns() // 1_000_000
     reading = _Reading(spec, offsets.topic_id, staged_at_ms, decisions)
-    content = _content(records, reading, before)
+    rows = _rows(records, reading, before)
+    content = _content(rows, records)
     _log_record_times(records, reading)
     name = events_name(
         spec.source,
@@ -118,6 +126,9 @@ def stage(
         offsets.backfill,
     )
     staged = store.put(name, content, rows=len(records))
+    if withhold is not None:
+        log = f"{offsets.topic}/{offsets.partition}/{offsets.topic_id}"
+        withhold(spec, log, list(_stated_readers(rows, spec)))
     return BatchRef(
         source=spec.source,
         cluster_id=offsets.cluster_id,
@@ -135,6 +146,17 @@ def stage(
         traceparent=offsets.traceparent,
         backfill=offsets.backfill,
     )
+
+
+def _stated_readers(rows: Iterable[Row], spec: SourceSpec) -> Iterator[StatedReaders]:
+    """What the upserts say; one that says nothing means the source's default, where that is not every reader."""
+    for row in rows:
+        acl = row.get("acl")
+        if acl is None:
+            acl = spec.default_acl
+        version = row.get("version")
+        if row.get("op") == Op.UPSERT and acl is not None and version is not None:
+            yield StatedReaders(row["document_id"], version, row["offset"], list(acl))
 
 
 def parquet(rows: Sequence[Row]) -> bytes:
@@ -198,16 +220,20 @@ def description_json(row: Row) -> str:
 # ── rows ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _content(
+def _rows(
     records: Sequence[KafkaRecord], reading: _Reading, before: KafkaRecord | None
-) -> bytes:
-    """The file. A row that Parquet cannot hold becomes a dead letter, whichever mistake of ours produced it."""
+) -> list[Row]:
     rows: list[Row] = []
     for record in records:
         rows.append(_row(record, reading, before))
         before = record
     if reading.spec.debezium.truncate == "stop":
         _stop_at_truncation(rows, reading.spec.source)
+    return rows
+
+
+def _content(rows: Sequence[Row], records: Sequence[KafkaRecord]) -> bytes:
+    """The file. A row that Parquet cannot hold becomes a dead letter, whichever mistake of ours produced it."""
     try:
         return parquet(rows)
     except MemoryError:

@@ -32,7 +32,7 @@ from corpus.erase.finisher import EraseFinisher
 from corpus.errors import ConfigurationError, DependencyError, LockWaitError
 from corpus.locks import end_stuck_copies, publishing_holder
 from corpus.publish.backfill import is_published, record_parts
-from corpus.publish.changes import judge, write_changes
+from corpus.publish.changes import judge, show_again, write_changes
 from corpus.publish.contents import (
     PARTS,
     Frames,
@@ -186,6 +186,7 @@ class Publisher:
         truncated = add_deletes(transaction, frames.events)
         judge(transaction)
         # Step 4.
+        is_held: bool = transaction.fetch_one(scalar_row, "has_withheld")
         changes = write_changes(transaction)
         note_deletes(transaction, truncated)
         # Step 5.
@@ -198,6 +199,8 @@ class Publisher:
             records = _records_by_partition(frames.events)
             move_positions(transaction, moved, records)
             keep_outcomes(transaction)
+        if is_held:
+            show_again(transaction)
         transaction.execute("insert_dead_letters")
         transaction.execute("insert_waiting_fetches")
         return report(batch, kind, counts, transaction.published_at)

@@ -40,7 +40,7 @@ from ingest.consume.staging_span import StagingSpan, without_span
 from ingest.consume.unreadable import why_unreadable
 from ingest.kafka import PartitionKey
 from ingest.source_state import SourceState
-from ingest.stage import SourceStoppedError, Store, stage
+from ingest.stage import SourceStoppedError, Store, Withhold, stage
 
 logger = logging.getLogger(__name__)
 logger.addFilter(LogLimit())
@@ -70,6 +70,7 @@ class SourceConsumer:
         hand_over: gives a reference to the source's workflow; raises FreshetError to be tried again.
         state_of: what the workflow of a source knows, None where it does not run; raises DependencyError.
         staging_span: opens the span of a micro-batch.
+        withhold: what is visible and shall be shown to fewer.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class SourceConsumer:
         hand_over: HandOver,
         state_of: StateOf,
         staging_span: StagingSpan = without_span,
+        withhold: Withhold | None = None,
     ) -> None:
         self._kafka = dict(kafka)
         self._poller = Poller(kafka, self, self._start)
@@ -88,6 +90,7 @@ class SourceConsumer:
         self._hand_over = hand_over
         self._state_of = state_of
         self._staging_span = staging_span
+        self._withhold = withhold
         self._questions = asyncio.Semaphore(_QUESTIONS)
         self._stagers = ThreadPoolExecutor(_STAGING_THREADS, thread_name_prefix="stage")
         self._tasks: set[asyncio.Task[None]] = set()
@@ -321,7 +324,7 @@ class SourceConsumer:
             return reader.generation != batch.generation
 
         async def attempt_staging() -> BatchRef:
-            of_source = (batch.before, reader.decisions)
+            of_source = (batch.before, reader.decisions, self._withhold)
             work = (batch.records, spec, offsets, self._store, *of_source)
             return await self._loop.run_in_executor(self._stagers, stage, *work)
 

@@ -19,6 +19,7 @@ from corpus.source import SourceSpec
 from ingest.consume.consumer import SourceConsumer
 from ingest.consume.group import marked_properties
 from ingest.consume.positions import Positions
+from ingest.consume.withholder import Withholder
 from ingest.dead_letters.outbox import Outbox, run_outbox
 from ingest.dead_letters.waiting import WaitingLetters, run_waiting
 from ingest.entity import running_state
@@ -38,8 +39,8 @@ from workers.tracing.switch import staging_span
 
 logger = logging.getLogger(__name__)
 logger.addFilter(LogLimit())
-# A position is read by one thread at a time, the outbox by another, and what waits by a third.
-_CONNECTIONS = 4
+# A position is read by one thread at a time, the outbox by another, what waits by a third, and two that stage withhold.
+_CONNECTIONS = 6
 _RETRY_SECONDS = 2.0
 
 
@@ -69,13 +70,9 @@ async def consume(settings: Settings) -> None:
 
     with (
         staging_store(settings, "consumer") as staging,
-        open_pool(
-            settings.database_url,
-            size=_CONNECTIONS,
-            application="freshet-consumer",
-            limits=SHORT_LIMITS,
-        ) as pool,
+        _pool(settings) as pool,
     ):
+        withholder = Withholder(pool)
         consumer = SourceConsumer(
             marked_properties(of_group, installation.mark),
             Positions(pool, cluster),
@@ -83,6 +80,7 @@ async def consume(settings: Settings) -> None:
             hand_batch_over,
             state_of,
             staging_span(),
+            withholder.withhold,
         )
         stop = asyncio.Event()
         outbox = Outbox(pool, cluster, properties(kafka, own))
@@ -90,7 +88,8 @@ async def consume(settings: Settings) -> None:
         group = group_of(settings)
         logins = keep_current(credentials, cluster, consumer, outbox, group)
         pools = PoolFigures(metrics.meter(), database=pool)
-        watching = background(settings, figures_of(consumer), pools.update)
+        figures = figures_of(consumer, withholder)
+        watching = background(settings, figures, pools.update)
         others = start.watch_group(group, installation)
         letters = _send_letters(pool, outbox)
         beside = _all_of([letters, logins, others, *watching.values()])
@@ -107,7 +106,16 @@ async def _all_of(background: Sequence[Coroutine[Any, Any, None]]) -> None:
     await asyncio.gather(*background)
 
 
-def figures_of(consumer: SourceConsumer) -> Update:
+def _pool(settings: Settings) -> ConnectionPool[Connection]:
+    return open_pool(
+        settings.database_url,
+        size=_CONNECTIONS,
+        application="freshet-consumer",
+        limits=SHORT_LIMITS,
+    )
+
+
+def figures_of(consumer: SourceConsumer, withholder: Withholder) -> Update:
     """What sets the consumer's instruments."""
     meter = metrics.meter()
     handed_over = meter.create_gauge(
@@ -119,11 +127,19 @@ def figures_of(consumer: SourceConsumer) -> Update:
     behind = meter.create_gauge(
         "freshet_unpublished_sources", "sources with something handed over"
     )
+    withheld = meter.create_gauge(
+        "freshet_withheld_documents", "shown to fewer before their batch was published"
+    )
+    not_withheld = meter.create_gauge(
+        "freshet_withholding_failures", "times that this could not be done"
+    )
 
     async def update() -> None:
         handed_over.set(consumer.handed_over_records)
         lost.set(consumer.lost_references)
         behind.set(consumer.behind)
+        withheld.set(withholder.documents)
+        not_withheld.set(withholder.failures)
 
     return update
 

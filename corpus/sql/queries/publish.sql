@@ -113,7 +113,7 @@ WITH met AS (
            h.observed_at AS head_observed_at, freshet.written_of(h) AS head_written,
            h.first_record AS head_first_record, i.first_record::jsonb AS first_record,
            coalesce(i.is_again, false) AND h.pipeline <> %(pipeline)s AS is_again, h.purged_at IS NOT NULL AS is_purged,
-           h.acl AS head_acl, h.access_id AS head_access, freshet.grants_of(h) AS head_grants, i.acl,
+           h.acl AS head_acl, freshet.grants_of(h) AS head_grants, i.acl,
            CASE WHEN i.grants IS NOT NULL THEN i.grants::jsonb
                 WHEN i.op = 'upsert' THEN freshet.grants_from(i.written::jsonb, i.acl) END AS grants,
            i.written::jsonb AS written, i.expires_at,
@@ -163,8 +163,7 @@ WITH met AS (
 ), merged AS (
     SELECT document_id, op, head_key, head_kind, is_expired, head_expires_at, head_observed_at, new_version,
            says_the_same, deletes, language, is_again, is_purged, head_first_record, first_record, acl AS stated_acl,
-           head_access,
-           head_acl, head_access IS NULL AND head_acl IS NOT NULL AS is_unnumbered,
+           head_acl,
            -- A version that was only deleted says nothing of who may read what was there before.
            CASE WHEN rank = 'older' OR coalesce(all_grants, '{}') = '{}' THEN head_acl
                 ELSE freshet.granted_acl(all_grants) END AS acl,
@@ -179,9 +178,9 @@ WITH met AS (
                 ELSE greatest(head_observed_at, observed_at) END AS observed_at
     FROM granted
 ), known AS MATERIALIZED (
-    -- The head may be of before access lists had numbers.
+    -- Not by the number in the head: it may be of before access lists had numbers, and what is withheld has another.
     SELECT m.*, freshet.access_of(%(source)s, acl) AS access_id,
-           CASE WHEN is_unnumbered THEN freshet.access_of(%(source)s, head_acl) ELSE head_access END AS known_access
+           freshet.access_of(%(source)s, head_acl) AS known_access
     FROM merged m
 ), judged AS (
     SELECT m.*, head_kind = 'document' AND access_id IS DISTINCT FROM known_access AS is_regranted,
