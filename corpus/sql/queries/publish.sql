@@ -635,7 +635,7 @@ INSERT INTO freshet.dead_letter (source, batch, topic, partition, record_offset,
     value, headers, record_at, topic_id, access_id)
 SELECT %(source)s, %(batch)s, e.topic, e.partition, e.record_offset, e.document_id, e.reason, coalesce(e.detail, ''),
        e.key, e.value, coalesce(e.headers, '[]')::jsonb, e.record_at, p.topic_id,
-       freshet.stated_access(%(source)s, e.value)
+       freshet.stated_access(%(source)s, e.value, e.headers)
 FROM incoming_event e
 LEFT JOIN freshet.source_position p
     ON p.source = %(source)s AND p.topic = e.topic AND p.partition = e.partition
