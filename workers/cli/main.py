@@ -19,7 +19,7 @@ from workers.cli.console import (
 )
 
 AREAS = (
-    *("stack", "ingest", "try_topic", "produce", "moving.import_files"),
+    *("stack", "ingest", "try_topic", "moving.produce", "moving.import_files"),
     *("moving.backfill", "dead_letters", "search", "corpus", "clean"),
     "moving.bring_embeddings",
     *("document", "drain", "top", "freshness", "audit", "subscriptions"),

@@ -12,7 +12,7 @@ import pytest
 from ingest.produce import ProduceProgress
 from tests.support.polling import wait_until
 from workers.cli import progress
-from workers.cli.commands.produce import progress_sentence
+from workers.cli.commands.moving.produce import progress_sentence
 from workers.cli.progress import PlainLine, ProgressLine, TerminalLine, progress_line
 
 ROOT = Path(__file__).resolve().parents[4]

@@ -1,1 +1,1 @@
-"""Commands for moving in and going back: files, embeddings, records that are read again."""
+"""Commands for moving in and going back: events, files, embeddings, records that are read again."""

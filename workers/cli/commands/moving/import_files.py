@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workers.cli.commands.produce import progress_sentence, trace_headers
+from workers.cli.commands.moving.produce import progress_sentence, trace_headers
 from workers.cli.console import (
     MAX_BIGINT,
     CommandError,
