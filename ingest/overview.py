@@ -65,6 +65,7 @@ def overview(
             unreadable = [stored.unreadable[row["source"]]]
             row.update(topics=[], lag=None, problems=unreadable)
         else:
+            row["format"] = spec.format
             row.update(_reading(spec, positions[spec.source], logs, readable))
     _add_conditions(cluster, rows)
     return rows

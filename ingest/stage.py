@@ -15,6 +15,7 @@ from corpus.access.stated import StatedReaders
 from corpus.batch import BatchRef, StagedFile
 from corpus.dead_letter import DeadLetterReason
 from corpus.disclosure.error_text import public_text
+from corpus.errors import FreshetError
 from corpus.log_limit import LogLimit
 from corpus.source import SourceSpec
 from corpus.staging.frames import schema_of, to_parquet
@@ -108,7 +109,8 @@ def stage(
         withhold: is told, once the file is written, who may read what its upserts are of.
 
     Raises:
-        DependencyError: the store does not accept the file.
+        ConfigurationError: the records' format needs a schema registry, which is not set or refuses the login.
+        DependencyError: the store does not accept the file, or the schema registry does not answer.
         SourceStoppedError: a person has to decide about a record.
     """
     staged_at_ms = time.time_ns() // 1_000_000
@@ -301,7 +303,8 @@ def _row(
         if not reading.decisions:
             return row
         return settled(row, reading.decisions, reading.topic_id)
-    except MemoryError:
+    except (MemoryError, FreshetError):
+        # A schema registry that does not answer is waited for; no record is to blame.
         raise
     except Exception as error:
         # A mistake of ours costs one record, which is kept, and does not stop its source.

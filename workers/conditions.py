@@ -8,8 +8,11 @@ from temporalio.service import RPCError
 
 from corpus.disclosure.error_text import public_text
 from corpus.errors import FreshetError
+from corpus.specs.formats import REGISTRY_FORMATS
 from ingest.condition import NEEDS_ATTENTION, Condition
+from ingest.decode.registry.schemas import registry
 from workers.config.settings import Settings
+from workers.schema_registry import use_schema_registry
 from workers.stages import SourceStages, StageWatcher
 
 
@@ -25,6 +28,24 @@ def explain(settings: Settings, rows: Sequence[dict[str, Any]]) -> None:
     except (FreshetError, RPCError) as error:
         problem = f"what its batches do is not known: {public_text(error)}"
     explain_by(rows, stages, problem)
+    _explain_by_registry(settings, rows)
+
+
+def _explain_by_registry(settings: Settings, rows: Sequence[dict[str, Any]]) -> None:
+    """Add why the schema registry gives no answer, where a source that is stuck needs one."""
+    stuck = [
+        row
+        for row in rows
+        if row["condition"] == Condition.STUCK and row.get("format") in REGISTRY_FORMATS
+    ]
+    if not stuck:
+        return
+    use_schema_registry(settings)
+    try:
+        registry().probe()
+    except FreshetError as error:
+        for row in stuck:
+            row["why"] += f"; {error}"
 
 
 def explain_by(

@@ -7,9 +7,20 @@ missing; of any other a record without it becomes a dead letter that names the p
 from dataclasses import dataclass
 from typing import Literal
 
-Format = Literal["native", "text", "json", "debezium", "cloudevents"]
+Format = Literal[
+    "native",
+    "text",
+    "json",
+    "debezium",
+    "cloudevents",
+    "avro",
+    "protobuf",
+    "json_schema",
+]
+# Formats whose schemas a registry has, and what it calls their kind.
+REGISTRY_FORMATS = {"avro": "AVRO", "protobuf": "PROTOBUF", "json_schema": "JSON"}
 # Formats whose fields a mapping names; the others name them themselves.
-MAPPED_FORMATS = frozenset({"json", "debezium", "cloudevents"})
+MAPPED_FORMATS = frozenset({"json", "debezium", "cloudevents", *REGISTRY_FORMATS})
 # Of them, those that are read without one, too.
 OPTIONAL_MAPPING = frozenset({"cloudevents"})
 HEADER = "header:"  # before a header's name

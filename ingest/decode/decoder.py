@@ -1,6 +1,7 @@
 """A Kafka record becomes a change event, or the reason why not.
 
-Nothing in here raises: one bad record never stops another. A format is a function of (record, spec) in `FORMATS`.
+Nothing that a record holds raises: one bad record never stops another. A registry that does not answer does raise,
+since no record is to blame for it. A format is a function of (record, spec) in `FORMATS`.
 """
 
 import hashlib
@@ -26,6 +27,7 @@ from ingest.decode.mapping import deleting_fields
 from ingest.decode.native import decode_native
 from ingest.decode.received import ReceivedFields, document_id_of
 from ingest.decode.record_key import key_as_id
+from ingest.decode.registry.values import decode_registered, with_plain_key
 from ingest.decode.text import decode_text
 from ingest.event import ChangeEvent, Decoded, KafkaRecord, Op, Undecodable
 
@@ -42,6 +44,9 @@ FORMATS: dict[str, Format] = {
     "json": decode_json,
     "debezium": decode_debezium,
     "cloudevents": decode_cloudevent,
+    "avro": decode_registered,
+    "protobuf": decode_registered,
+    "json_schema": decode_registered,
 }
 
 
@@ -65,15 +70,21 @@ def placed(record: KafkaRecord, topic_id: str | None = None) -> KafkaRecord:
 def decode(record: KafkaRecord, spec: SourceSpec) -> Decoded:
     """Read one record by the source's format.
 
+    0. A key that names a schema is read by it.
     1. A null value deletes the document that the key names (Kafka tombstone), in every format.
     2. A value above the source's limit is not read at all, nor one that becomes larger when it is inflated.
     3. The format reads the rest.
+
+    Raises:
+        ConfigurationError: the format needs a schema registry; none is set, or it refuses the login.
+        DependencyError: the schema registry does not answer.
     """
     record = placed(record)
     if record.unreadable is not None:
         reason = record.unread or DeadLetterReason.NOT_DECODABLE
         return _undecodable(record, spec, reason, record.unreadable)
     try:
+        record = with_plain_key(record, spec)  # 0
         if record.value is None:  # 1
             return _without_value(record, spec)
         if len(record.value) > spec.pipeline.max_document_bytes:  # 2

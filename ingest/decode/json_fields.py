@@ -103,6 +103,21 @@ _LEFT_OUT = (
 )
 
 
+def read_json(value: bytes, unrepeated: tuple[str, ...] = ()) -> Any:
+    """Any JSON value.
+
+    Raises:
+        FieldError: it is none, or an object has one of these names twice.
+        RecursionError: it is nested too deeply.
+    """
+    if value.lstrip()[:1] == b"{":
+        return read_object(value, unrepeated)
+    try:
+        return _decoder.decode(value)
+    except _ERRORS:
+        raise FieldError(DeadLetterReason.NOT_DECODABLE, "not JSON") from None
+
+
 def read_object(value: bytes, unrepeated: tuple[str, ...] = ()) -> dict[str, Any]:
     """The object of a JSON value.
 

@@ -6,7 +6,7 @@ from typing import Any, cast
 from urllib.parse import quote
 
 from corpus.source import SourceSpec
-from corpus.specs.formats import MAPPED_FORMATS
+from corpus.specs.formats import MAPPED_FORMATS, REGISTRY_FORMATS
 from ingest.decode import fields
 from ingest.decode.paths import Reader, compile_text
 from ingest.event import KafkaRecord
@@ -74,7 +74,7 @@ def _id_of_object(
 ) -> str:
     if spec.format in MAPPED_FORMATS and spec.mapping.id is not None:
         return id_of_fields(value, spec)
-    if spec.format == "debezium":
+    if spec.format == "debezium" or spec.format in REGISTRY_FORMATS:
         return _id_of_columns(value)
     return fields.key_as_id(key)
 

@@ -116,6 +116,10 @@ class LocalStack:
         """The staging store; a folder of HOME where the stack names none."""
         return self.addresses.get("staging_url") or (self.home / "staging").as_uri()
 
+    def schema_registry_url(self) -> str:
+        """The schema registry; empty where the stack has none."""
+        return self.addresses.get("schema_registry_url", "")
+
     def team_keys(self) -> str:
         """The folder of the teams' keys: one of HOME."""
         return str(self.home.absolute() / "team-keys")

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from corpus.disclosure.secret import holds_password
 from workers.config.values import ENDPOINT, NAMESPACE
@@ -99,6 +100,34 @@ def folder(value: str) -> Path:
     if not path.is_absolute():
         raise ValueError("is not an absolute path")
     return path
+
+
+def absolute_path(value: str) -> str:
+    """A file by its absolute path; empty: none is named."""
+    if value and not Path(value).is_absolute():
+        raise ValueError("is not an absolute path")
+    return value
+
+
+def login(value: str) -> str:
+    """A user's name and password."""
+    if value and not value.partition(":")[2]:
+        raise HiddenValueError("is not user:password")
+    return value
+
+
+def web_addresses(value: str) -> str:
+    """Addresses by HTTP, separated by commas; none of them holds a password, which messages would show."""
+    for address in value.split(",") if value else ():
+        parts = urlsplit(address.strip())
+        if parts.username or parts.password:
+            raise HiddenValueError(
+                "holds a login; set FRESHET_SCHEMA_REGISTRY_LOGIN instead"
+            )
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("is not an address such as https://registry.example:8081")
+        _ = parts.port
+    return value
 
 
 def ip_address(value: str) -> str:

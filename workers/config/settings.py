@@ -107,6 +107,46 @@ class Settings:
     kafka_group: Annotated[
         str, Setting("consumer group", default="freshet", read=readers.name)
     ]
+    schema_registry_url: Annotated[
+        str,
+        Setting(
+            "schema registry that speaks Confluent's protocol, for the formats avro, protobuf and json_schema; "
+            "several addresses of one registry are separated by commas; default: the local stack's, where it runs",
+            read=readers.web_addresses,
+            fallback=LocalStack.schema_registry_url,
+        ),
+    ]
+    schema_registry_login: Annotated[
+        Secret,
+        Setting(
+            "user:password of the schema registry",
+            read=readers.login,
+            secret=True,
+            in_file=True,
+        ),
+    ]
+    schema_registry_token: Annotated[
+        Secret,
+        Setting(
+            "bearer token of the schema registry, in place of a login",
+            secret=True,
+            in_file=True,
+        ),
+    ]
+    schema_registry_ca: Annotated[
+        str,
+        Setting(
+            "file (PEM) of the authorities that sign the schema registry's certificate; default: the public ones",
+            read=readers.absolute_path,
+        ),
+    ]
+    schema_registry_certificate: Annotated[
+        str,
+        Setting(
+            "file (PEM) of the certificate by which this client logs in to the schema registry, with its key",
+            read=readers.absolute_path,
+        ),
+    ]
     staging_url: Annotated[
         str,
         Setting(
@@ -156,8 +196,10 @@ class Settings:
         tuple[str, ...],
         Setting(
             "kinds of remote servers that may be reached without verified TLS: postgres, kafka, temporal, staging, "
-            "separated by commas; with any other one no role starts",
-            read=readers.some_of("postgres", "kafka", "temporal", "staging"),
+            "registry, separated by commas; with any other one no role starts",
+            read=readers.some_of(
+                "postgres", "kafka", "temporal", "staging", "registry"
+            ),
         ),
     ]
     device: Annotated[

@@ -23,6 +23,7 @@ SERVICES = {
     "kafka": "Kafka",
     "temporal": "Temporal",
     "staging": "staging",
+    "registry": "schema registry",
 }
 KINDS = tuple(SERVICES)
 _VERIFIED_MODES = ("verify-ca", "verify-full")
@@ -119,6 +120,14 @@ def staging_problems(url: str, variables: Mapping[str, str]) -> Iterator[str]:
         yield f"the staging store {url} {_UNVERIFIED}; unset {variable}"
 
 
+def registry_problems(urls: str) -> Iterator[str]:
+    """What is wrong with the way to the schema registry; no setting lets an unknown certificate pass."""
+    for url in filter(None, urls.split(",")):
+        address = urlsplit(url.strip())
+        if address.scheme == "http" and is_remote(address.hostname or ""):
+            yield f"the schema registry at {address.netloc} {_PLAINTEXT}; name it with https://"
+
+
 def _endpoints(url: str, given: Mapping[str, str]) -> tuple[str, list[str]]:
     """What the variables of a store's library begin with, and the endpoints that they or the URL name."""
     scheme = urlsplit(url).scheme.lower()
@@ -157,6 +166,7 @@ def problems(settings: Settings) -> dict[str, list[str]]:
         "kafka": list(kafka),
         "temporal": list(temporal),
         "staging": list(staging_problems(settings.staging_url, os.environ)),
+        "registry": list(registry_problems(settings.schema_registry_url)),
     }
 
 

@@ -22,6 +22,7 @@ from ingest.consume.positions import Positions
 from ingest.consume.withholder import Withholder
 from ingest.dead_letters.outbox import Outbox, run_outbox
 from ingest.dead_letters.waiting import WaitingLetters, run_waiting
+from ingest.decode.registry.schemas import is_failing
 from ingest.entity import running_state
 from ingest.hand_over import hand_over
 from ingest.kafka import Cluster, properties
@@ -134,7 +135,13 @@ def figures_of(consumer: SourceConsumer, withholder: Withholder) -> Update:
         "freshet_withholding_failures", "times that this could not be done"
     )
 
+    waiting = meter.create_gauge(
+        "freshet_schema_registry_failing",
+        "1 while the schema registry gives no answer, so that its sources wait",
+    )
+
     async def update() -> None:
+        waiting.set(int(is_failing()))
         handed_over.set(consumer.handed_over_records)
         lost.set(consumer.lost_references)
         behind.set(consumer.behind)

@@ -21,6 +21,7 @@ from workers.config.settings import Settings, load, of_role
 from workers.roles import metrics, start
 from workers.roles.table import ROLES
 from workers.roles.watch import until_left
+from workers.schema_registry import use_schema_registry
 from workers.temporal.client import temporal
 from workers.tracing import switch as tracing
 
@@ -65,6 +66,7 @@ async def run_role(name: str) -> None:
     module = import_module(role.module)
     try:
         _read_keys(settings)
+        use_schema_registry(settings)
         if name != "consumer":  # which waits for its services by itself
             await _check(settings, name)
         await module.run(settings)

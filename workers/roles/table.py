@@ -35,6 +35,7 @@ _TABLE = (
         install="cli",
         scales_with="partitions: at most one process per partition",
         needs=("Kafka", "PostgreSQL", "staging", "Temporal"),
+        at_times=("schema registry",),
     ),
     Role(
         name="orchestrator",
@@ -52,7 +53,7 @@ _TABLE = (
         install="cli",
         scales_with="CPU, memory",
         needs=("Temporal", "PostgreSQL", "staging", "model files"),
-        at_times=("Kafka",),
+        at_times=("Kafka", "schema registry"),
     ),
     Role(
         name="embedder",

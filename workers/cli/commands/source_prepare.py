@@ -78,7 +78,9 @@ def _try(
     from ingest.look import record_reader
     from ingest.operate import configured_source
     from workers.prepare_sample import sample
+    from workers.schema_registry import use_schema_registry
 
+    use_schema_registry(settings)
     spec = configured_source(connection, plan.source).readable()
     with record_reader(settings.kafka_bootstrap, settings.kafka_properties) as reader:
         return sample(connection, reader.read, spec, plan, limit)

@@ -1,0 +1,43 @@
+"""Records whose schemas are in a registry."""
+
+import struct
+from typing import Any, cast
+
+from corpus.source import SourceSpec
+from corpus.specs.formats import Format, MappingSpec
+from ingest.event import KafkaRecord
+
+
+def source(format_name: str = "avro", **changes: Any) -> SourceSpec:
+    """A source whose mapping reads `id`, `body` and every other field."""
+    mapping: dict[str, Any] = {"id": "id", "content": "body?", "metadata": ("*",)}
+    mapping |= changes.pop("mapping", {})
+    return SourceSpec(
+        source="docs",
+        topics=("docs",),
+        format=cast("Format", format_name),
+        mapping=MappingSpec(**mapping),
+        **changes,
+    )
+
+
+def record(
+    value: bytes | None,
+    key: bytes | None = b"key",
+    headers: tuple[tuple[str, bytes | None], ...] = (),
+) -> KafkaRecord:
+    """A record of the source's topic."""
+    return KafkaRecord(
+        topic="docs",
+        partition=0,
+        offset=7,
+        timestamp_ms=1_700_000_000_000,
+        key=key,
+        value=value,
+        headers=headers,
+    )
+
+
+def framed(number: int, payload: bytes) -> bytes:
+    """A payload behind the magic byte and the id of its schema."""
+    return struct.pack(">bI", 0, number) + payload
