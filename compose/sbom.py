@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from compose.local.parts.pins import (
+    REGISTRY_ARCHIVE,
+    REGISTRY_VERSION,
     TEMPORAL_MODULE,
     TEMPORAL_SUM,
     TEMPORAL_VERSION,
@@ -42,6 +44,14 @@ def _others() -> Iterator[Component]:
         "version": TEMPORAL_VERSION,
         "purl": f"pkg:golang/{TEMPORAL_MODULE}@{TEMPORAL_VERSION}",
         "properties": [{"name": "go:sum", "value": TEMPORAL_SUM}],
+    }
+    yield {
+        "type": "application",
+        "bom-ref": "apicurio-registry",
+        "name": "apicurio-registry-app",
+        "version": REGISTRY_VERSION,
+        "purl": f"pkg:maven/io.apicurio/apicurio-registry-app@{REGISTRY_VERSION}",
+        "hashes": [{"alg": "SHA-256", "content": REGISTRY_ARCHIVE}],
     }
     yield from _images()
 

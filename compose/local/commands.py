@@ -20,7 +20,7 @@ from compose.local.machine.files import (
 from compose.local.machine.process import EVERYTHING, ProcessId, spawn, stop
 from compose.local.parts.role import ROLES
 from compose.local.shutdown import end_parts
-from compose.local.stack import SERVICES, stack_parts
+from compose.local.stack import SCHEMA_REGISTRY, SERVICES, stack_parts
 from compose.local.state import (
     add_request,
     read_stack,
@@ -31,8 +31,9 @@ from compose.local.state import (
 )
 from compose.local.supervisor import Supervisor
 from corpus.errors import ConfigurationError, DependencyError
+from workers.config.settings import schema_registry_port
 
-PARTS = (*SERVICES, *ROLES)
+PARTS = (*SERVICES, SCHEMA_REGISTRY, *ROLES)
 _POLL_SECONDS = 0.1
 _LOCK_SECONDS = 10.0
 # Kafka splits its log directories at commas and reads backslashes as escapes; a mark separates its words by bars.
@@ -52,10 +53,18 @@ def select_parts(*, workers: bool, only: Iterable[str] = ()) -> list[str]:
             raise ConfigurationError(
                 f"{name!r} is not a part of the stack; parts are {', '.join(PARTS)}"
             )
+    services = list(SERVICES)
+    if schema_registry_port() is not None:
+        services.append(SCHEMA_REGISTRY)
+    elif SCHEMA_REGISTRY in selected:
+        raise ConfigurationError(
+            "the stack has a schema registry where FRESHET_SCHEMA_REGISTRY_PORT names its port, and "
+            "FRESHET_SCHEMA_REGISTRY_URL names no other"
+        )
     if not selected:
-        return list(PARTS if workers else SERVICES)
+        return [*services, *ROLES] if workers else services
     if any(name in ROLES for name in selected):
-        selected += SERVICES
+        selected += services
     if "migrations" in selected:
         selected.append("postgres")
     return [name for name in PARTS if name in selected]

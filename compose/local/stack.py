@@ -15,6 +15,7 @@ from compose.local.parts.kafka import Kafka
 from compose.local.parts.part import Part, Task
 from compose.local.parts.postgres import Postgres
 from compose.local.parts.role import ROLES, Role
+from compose.local.parts.schema_registry import SchemaRegistryPart
 from compose.local.parts.temporal import Temporal
 from compose.local.parts.variables import database_variables
 from compose.local.state import secret_file
@@ -22,6 +23,7 @@ from corpus.disclosure.secret import Secret
 from corpus.errors import DependencyError
 
 SERVICES = ("postgres", "migrations", "kafka", "temporal")
+SCHEMA_REGISTRY = "schema-registry"  # runs only where it is asked for
 # Names of addresses: of the owner's connection string, and, with its name before it, of each login of the roles.
 _OWNER = "database_url"
 _GIVEN = "FRESHET_DATABASE_URL"
@@ -41,6 +43,7 @@ def stack_parts(home: Path, ports: Mapping[str, int]) -> dict[str, Part]:
         _migrations(home, _database_urls(postgres)),
         _kafka(home, ports),
         _temporal(home, ports),
+        *_schema_registry(home),
     ]
     is_own = isinstance(postgres, Postgres)
     parts += [_role(home, name, is_own=is_own) for name in ROLES]
@@ -66,6 +69,7 @@ def addresses(home: Path, ports: Mapping[str, int]) -> dict[str, str]:
         "temporal_address": temporal.address,
         "temporal_ui": temporal_ui,
         "staging_url": staging_url,
+        **_schema_registry_address(home),
         **_database_addresses(home, postgres),
         **_kafka_login(kafka),
     }
@@ -189,6 +193,23 @@ def _kafka(home: Path, ports: Mapping[str, int]) -> Part:
         controller_port=ports["kafka-controller"],
         asks_password=True,
     )
+
+
+def _schema_registry(home: Path) -> list[Part]:
+    """The registry, where the environment names its port and no other registry."""
+    from workers.config.settings import schema_registry_port
+
+    port = schema_registry_port()
+    if port is None:
+        return []
+    return [SchemaRegistryPart(home=home, port=port)]
+
+
+def _schema_registry_address(home: Path) -> dict[str, str]:
+    parts = _schema_registry(home)
+    if not parts:
+        return {}
+    return {"schema_registry_url": parts[0].address}
 
 
 def _kafka_login(kafka: Part) -> dict[str, str]:

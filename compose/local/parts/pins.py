@@ -11,6 +11,9 @@ from corpus.errors import DependencyError
 TEMPORAL_MODULE = "github.com/temporalio/cli"
 TEMPORAL_VERSION = "v1.5.1"
 TEMPORAL_SUM = "h1:0RZMk14BWxz44Xg6ciDQvpfAMffoG3J7/K03ql80teY="
+REGISTRY_VERSION = "3.3.3"
+# SHA-256 of the archive with Apicurio Registry, as Maven Central has it.
+REGISTRY_ARCHIVE = "8bc6751c76d963734224b01d5e7f84ccb3cb61c87d3bd77c36c35f10a5cbed63"
 # SHA-256 and name of each jar, as `sha256sum *.jar` writes them.
 _KAFKA_JARS = Path(__file__).with_name("kafka.sha256")
 
@@ -43,6 +46,20 @@ def require_jars(folder: Path, pinned: Mapping[str, str]) -> None:
         raise DependencyError(
             f"the jars in {folder} are not those that Freshet was made with ({'; '.join(named)}); "
             "remove the folder, so that they are fetched again, and check where they come from"
+        )
+
+
+def require_archive(path: Path) -> None:
+    """Refuse an archive of the schema registry that is not the pinned one.
+
+    Raises:
+        DependencyError: it is another one.
+    """
+    found = _sha256(path)
+    if found != REGISTRY_ARCHIVE:
+        raise DependencyError(
+            f"{path.name} has the SHA-256 {found}, and not {REGISTRY_ARCHIVE}: it is not run; "
+            "check where it comes from"
         )
 
 

@@ -7,7 +7,9 @@ from compose.local.machine.process import variables
 from workers.roles.table import ROLES
 
 # Settings that hold a password, or lead to one, are passed on by name; every other setting of Freshet is for all roles.
-_SETTINGS = r"FRESHET_(?!\w*(DATABASE|PASSWORD|KAFKA_PROPERTIES|TEAM_KEYS))\w+"
+_SETTINGS = (
+    r"FRESHET_(?!\w*(DATABASE|PASSWORD|KAFKA_PROPERTIES|TEAM_KEYS|SCHEMA_REGISTRY))\w+"
+)
 # Python, the way to other machines, Temporal's client, traces.
 _OF_ANY_ROLE = (
     _SETTINGS,
@@ -19,6 +21,7 @@ _OF_ANY_ROLE = (
 # What a role gets for the services that it uses, by the words of the table of roles.
 _OF_SERVICE = {
     "Kafka": r"FRESHET_KAFKA_(PROPERTIES|PASSWORD(_FILE)?)|KRB5\w*",
+    "schema registry": r"FRESHET_SCHEMA_REGISTRY_\w+",
     "staging": r"(AWS|GOOGLE|AZURE)_\w+",
     "model files": r"(HF|HUGGINGFACE|TRANSFORMERS|SENTENCE_TRANSFORMERS|TOKENIZERS)_\w+"
     r"|(TORCH|PYTORCH|CUDA|NVIDIA|NCCL|ROCM|HIP|OV|OPENVINO|ORT|KMP)_\w+",

@@ -14,6 +14,7 @@ from compose.local.machine.ports import PORTS
 from compose.local.parts import kafka, postgres, temporal
 from compose.local.parts.java import KAFKA_VERSION
 from compose.local.parts.role import ROLES
+from compose.local.parts.schema_registry import REGISTRY_VERSION
 from compose.local.parts.temporal_namespace import SEARCH_ATTRIBUTES
 from compose.local.parts.temporal_program import CLI_VERSION
 from compose.local.parts.variables import inherited_by
@@ -45,13 +46,13 @@ def test_every_role_is_a_service() -> None:
 
 def test_ports_are_published_on_loopback_only_and_have_a_setting() -> None:
     published = [port for service in SERVICES.values() for port in service.get("ports", [])]
-    assert len(published) == 5
+    assert len(published) == 6
     dashboard = SERVICES["grafana"]["ports"]
     assert dashboard == ["127.0.0.1:${GRAFANA_PORT:-13000}:3000"]
     for port in set(published) - set(dashboard):
         variable = re.fullmatch(r"127\.0\.0\.1:\$\{(\w+):-\d+\}:\d+", port)
         assert variable, port
-        assert variable[1] in PORTS.values()
+        assert variable[1] in {*PORTS.values(), "FRESHET_SCHEMA_REGISTRY_PORT"}
 
 
 def test_every_variable_of_ours_is_a_setting() -> None:
@@ -65,6 +66,9 @@ def test_every_variable_of_ours_is_a_setting() -> None:
 def test_versions_are_those_of_the_local_stack() -> None:
     assert SERVICES["kafka"]["image"] == f"apache/kafka:{KAFKA_VERSION}"
     assert SERVICES["temporal"]["image"] == f"temporalio/temporal:{CLI_VERSION.removeprefix('v')}"
+    registry = SERVICES["schema-registry"]
+    assert registry["image"] == f"apicurio/apicurio-registry:{REGISTRY_VERSION}"
+    assert registry["profiles"] == ["registry"], "it runs only where it is asked for"
     image = re.fullmatch(
         r"pgvector/pgvector:(\d+)\.(\d+)\.(\d+)-pg18", SERVICES["postgres"]["image"]
     )
@@ -175,12 +179,13 @@ def test_make_fetches_nothing_without_a_lock() -> None:
 
 ANY_ROLE = {"payload_keys", "temporal_api_key"}
 OF_KAFKA = {"kafka_properties", "kafka_password"}
+OF_REGISTRY = {f"schema_registry_{name}" for name in ("login", "token", "ca", "certificate")}
 SECRETS = {
     "postgres": {"owner_password"},
     "migrate": {"owner_password", "writer_password", "gateway_password"} | ANY_ROLE,
-    "consumer": {"writer_password"} | OF_KAFKA | ANY_ROLE,
+    "consumer": {"writer_password"} | OF_KAFKA | OF_REGISTRY | ANY_ROLE,
     "orchestrator": {"writer_password"} | OF_KAFKA | ANY_ROLE,
-    "preparer": {"writer_password"} | OF_KAFKA | ANY_ROLE,
+    "preparer": {"writer_password"} | OF_KAFKA | OF_REGISTRY | ANY_ROLE,
     "embedder": {"writer_password"} | ANY_ROLE,
     "storer": {"writer_password"} | ANY_ROLE,
     "gateway": {"gateway_password"} | ANY_ROLE,
@@ -213,6 +218,7 @@ def test_a_role_gets_the_variables_that_it_gets_in_the_local_stack(role: str) ->
     assert {name for name in names if SECRET_NAME.fullmatch(name)} <= BY_VALUE
     uses = ROLES[role].uses
     assert ("FRESHET_KAFKA_PROPERTIES" in names) is uses("Kafka")
+    assert ("FRESHET_SCHEMA_REGISTRY_URL" in names) is uses("schema registry")
     assert ("AWS_SECRET_ACCESS_KEY" in names) is uses("staging")
     assert ("HF_TOKEN" in names) is uses("model files")
     mounts = SERVICES[role].get("volumes", [])
@@ -223,7 +229,7 @@ def test_every_setting_reaches_a_service_or_is_of_the_local_stack() -> None:
     reached = {name for role in ROLES for name in SERVICES[role]["environment"]}
     reached |= set(SERVICES["migrate"]["environment"])
     given_apart = {f"{name.removesuffix('_FILE')}" for name in reached if name.endswith("_FILE")}
-    local = set(PORTS.values())
+    local = {*PORTS.values(), "FRESHET_SCHEMA_REGISTRY_PORT"}
     # TEMPORAL_NAMESPACE carries the one; `freshet apply` reads the other.
     local |= {"FRESHET_TEMPORAL_NAMESPACE", "FRESHET_NEXUS_ENDPOINT"}
     assert SETTING_NAMES - reached - given_apart - local == set()

@@ -1,0 +1,138 @@
+"""Apicurio Registry on loopback, which speaks the protocol of Confluent's schema registry; its schemas are in a file.
+
+It runs only where FRESHET_SCHEMA_REGISTRY_PORT names its port: most topics need no registry, and it takes 400 MB.
+"""
+
+import shutil
+import tarfile
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from compose.local.machine.files import cache_home, locked, make_private_folder
+from compose.local.machine.ports import accepts_connections, require_free
+from compose.local.machine.process import ProcessId, run_tool
+from compose.local.parts.java import FETCHING, java
+from compose.local.parts.part import Part
+from compose.local.parts.pins import REGISTRY_VERSION, require_archive
+from corpus.errors import DependencyError
+
+MIN_JAVA = 21
+_ARTIFACT = f"io.apicurio:apicurio-registry-app:{REGISTRY_VERSION}:tar.gz:all"
+_ARCHIVE = f"apicurio-registry-app-{REGISTRY_VERSION}-all.tar.gz"
+_PATH = "/apis/ccompat/v7"
+# A small heap, and a fast start rather than the highest throughput.
+_JVM = (
+    "-Xmx384m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-XX:+ExitOnOutOfMemoryError",
+    "-Djava.awt.headless=true",
+)
+
+
+@dataclass(kw_only=True)
+class SchemaRegistryPart(Part):
+    """The registry. It asks for no password: whoever may reach loopback may register schemas.
+
+    Attributes:
+        port: of its API.
+    """
+
+    port: int
+    name: str = "schema-registry"
+    ready_seconds: float = 120.0
+
+    def __post_init__(self) -> None:
+        """Set the address and the version."""
+        self.address = f"http://127.0.0.1:{self.port}{_PATH}"
+        self.version = REGISTRY_VERSION
+
+    @property
+    def folder(self) -> Path:
+        """The folder of its database."""
+        return self.home / "schema-registry"
+
+    def install(self) -> None:
+        """Find Java, and fetch the program once per user."""
+        java(MIN_JAVA)
+        _program(self.mark)
+
+    def prepare(self) -> None:
+        """Make its folder."""
+        make_private_folder(self.folder)
+        require_free(self.name, self.port)
+
+    def command(self) -> Sequence[str]:
+        """Return the command of the registry."""
+        settings = {
+            "quarkus.http.host": "127.0.0.1",
+            "quarkus.http.port": self.port,
+            "quarkus.management.host": "127.0.0.1",
+            "quarkus.management.port": 0,  # its metrics: any free one
+            "quarkus.log.level": "WARN",
+            "apicurio.storage.kind": "sql",
+            "apicurio.storage.sql.kind": "h2",
+            "apicurio.datasource.url": f"jdbc:h2:file:{self.folder / 'registry'}",
+        }
+        options = [f"-D{name}={value}" for name, value in settings.items()]
+        program = _program(self.mark) / "quarkus-run.jar"
+        return [java(MIN_JAVA), *_JVM, *options, "-jar", str(program)]
+
+    def is_ready(self, process: ProcessId) -> bool:
+        """Return whether it lists its subjects."""
+        if not accepts_connections(self.port):
+            return False
+        try:
+            with urllib.request.urlopen(
+                f"{self.address}/subjects", timeout=2
+            ) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
+
+
+def _program(mark: str) -> Path:
+    """The folder of the program, fetched once per user from Maven Central.
+
+    Raises:
+        DependencyError: it could not be fetched, or is not the pinned one.
+    """
+    folder = cache_home() / f"apicurio-{REGISTRY_VERSION}"
+    if folder.exists():
+        return folder
+    with locked(cache_home() / "apicurio.lock"):
+        if folder.exists():
+            return folder
+        new = folder.with_name(f"{folder.name}.new")
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True)
+        try:
+            _fetch(new, mark)
+            new.replace(folder)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+    return folder
+
+
+def _fetch(folder: Path, mark: str) -> None:
+    maven = shutil.which("mvn")
+    if maven is None:
+        raise DependencyError(
+            "the schema registry is fetched by Maven, which is not on PATH: install it, or set "
+            "FRESHET_SCHEMA_REGISTRY_URL to an existing registry"
+        )
+    command = [
+        *(maven, "-q", "-B"),
+        "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy",
+        f"-Dartifact={_ARTIFACT}",
+        f"-DoutputDirectory={folder}",
+    ]
+    purpose = "fetch the schema registry"
+    run_tool(command, mark=mark, purpose=purpose, timeout=600, inherits=FETCHING)
+    archive = folder / _ARCHIVE
+    require_archive(archive)
+    with tarfile.open(archive) as files:
+        files.extractall(folder, filter="data")
+    archive.unlink()
