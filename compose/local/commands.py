@@ -48,19 +48,8 @@ def select_parts(*, workers: bool, only: Iterable[str] = ()) -> list[str]:
         ConfigurationError: a name is not a part.
     """
     selected = list(only)
-    for name in selected:
-        if name not in PARTS:
-            raise ConfigurationError(
-                f"{name!r} is not a part of the stack; parts are {', '.join(PARTS)}"
-            )
-    services = list(SERVICES)
-    if schema_registry_port() is not None:
-        services.append(SCHEMA_REGISTRY)
-    elif SCHEMA_REGISTRY in selected:
-        raise ConfigurationError(
-            "the stack has a schema registry where FRESHET_SCHEMA_REGISTRY_PORT names its port, and "
-            "FRESHET_SCHEMA_REGISTRY_URL names no other"
-        )
+    services = _services()
+    _require_parts(selected, services)
     if not selected:
         return [*services, *ROLES] if workers else services
     if any(name in ROLES for name in selected):
@@ -68,6 +57,32 @@ def select_parts(*, workers: bool, only: Iterable[str] = ()) -> list[str]:
     if "migrations" in selected:
         selected.append("postgres")
     return [name for name in PARTS if name in selected]
+
+
+def _require_parts(
+    selected: Iterable[str],
+    services: Iterable[str],
+) -> None:
+    """Refuse what is no part, or runs only where it is asked for."""
+    for name in selected:
+        if name not in PARTS:
+            raise ConfigurationError(
+                f"{name!r} is not a part of the stack; parts are {', '.join(PARTS)}"
+            )
+        if name not in (*services, *ROLES):
+            raise ConfigurationError(
+                "the stack has a schema registry where FRESHET_SCHEMA_REGISTRY_PORT names its port, and "
+                "FRESHET_SCHEMA_REGISTRY_URL names no other"
+            )
+
+
+def _services() -> list[str]:
+    """The services of the stack, with those that are asked for."""
+    services = list(SERVICES)
+    port = schema_registry_port()
+    if port is not None:
+        services.append(SCHEMA_REGISTRY)
+    return services
 
 
 def prepare_home(home: Path, ports: Mapping[str, int]) -> None:

@@ -83,7 +83,8 @@ def test_protobuf_and_json_schema_are_read(registry: Apicurio) -> None:
     payload = b"\x02\x02\x0a\x02d1\x12\x01b\x1a\x03\x0a\x01A"
     event = changed(decode(record(framed(proto, payload)), source("protobuf")))
     assert event.metadata == {"author": {"name": "A"}}
-    number = registry.add("json-value", json.dumps({"required": ["id"]}), "JSON")
+    schema = {"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]}
+    number = registry.add("json-value", json.dumps(schema), "JSON")
     value = framed(number, b'{"id": "d2", "body": "b"}')
     assert changed(decode(record(value), source("json_schema"))).document_id == "d2"
 
@@ -128,6 +129,6 @@ def staged_outcomes(stand: Bench) -> dict[str, int]:
     counts: dict[str, int] = {}
     for ref in stand.ledger.refs:
         if ref.source == "docs":
-            for outcome in pl.read_parquet(ref.url.removeprefix("file://"))["outcome"]:
+            for outcome in pl.read_parquet(stand.staging / ref.url)["outcome"]:
                 counts[outcome] = counts.get(outcome, 0) + 1
     return counts

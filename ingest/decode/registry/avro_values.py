@@ -48,11 +48,18 @@ def _readers() -> dict[str, LogicalReader]:
     return readers
 
 
-def _decimal(value: bytes, schema: Any = None, _reader: Any = None) -> str:
+def _decimal(
+    value: bytes,
+    schema: Any = None,
+    _reader: Any = None,
+) -> str:
     return decimal_text(value, int(schema.get("scale", 0)))
 
 
-def decimal_text(value: bytes, scale: int) -> str:
+def decimal_text(
+    value: bytes,
+    scale: int,
+) -> str:
     """A decimal number with all of its digits.
 
     Args:
@@ -72,15 +79,27 @@ def decimal_text(value: bytes, scale: int) -> str:
     return f"{sign}{digits[:-scale]}.{digits[-scale:]}"
 
 
-def _as_it_is(value: Any, _schema: Any = None, _reader: Any = None) -> Any:
+def _as_it_is(
+    value: Any,
+    _schema: Any = None,
+    _reader: Any = None,
+) -> Any:
     return value
 
 
-def _uuid(value: bytes, _schema: Any = None, _reader: Any = None) -> str:
+def _uuid(
+    value: bytes,
+    _schema: Any = None,
+    _reader: Any = None,
+) -> str:
     return str(UUID(bytes=value))
 
 
-def _duration(value: bytes, _schema: Any = None, _reader: Any = None) -> str:
+def _duration(
+    value: bytes,
+    _schema: Any = None,
+    _reader: Any = None,
+) -> str:
     months, days, milliseconds = (
         int.from_bytes(value[start : start + 4], "little") for start in (0, 4, 8)
     )
@@ -88,17 +107,28 @@ def _duration(value: bytes, _schema: Any = None, _reader: Any = None) -> str:
     return f"P{months}M{days}DT{seconds}.{thousandths:03d}S"
 
 
-def _date(value: int, _schema: Any = None, _reader: Any = None) -> Any:
+def _date(
+    value: int,
+    _schema: Any = None,
+    _reader: Any = None,
+) -> Any:
     try:
         return (_FIRST_DAY + timedelta(days=value)).isoformat()
     except OverflowError:
         return value
 
 
-def _moment_reader(digits: int, zone: str) -> LogicalReader:
+def _moment_reader(
+    digits: int,
+    zone: str,
+) -> LogicalReader:
     unit = 10**digits
 
-    def read(value: int, _schema: Any = None, _reader: Any = None) -> Any:
+    def read(
+        value: int,
+        _schema: Any = None,
+        _reader: Any = None,
+    ) -> Any:
         seconds, fraction = divmod(value, unit)
         try:
             moment = _EPOCH + timedelta(seconds=seconds)
@@ -112,7 +142,11 @@ def _moment_reader(digits: int, zone: str) -> LogicalReader:
 def _time_reader(digits: int) -> LogicalReader:
     unit = 10**digits
 
-    def read(value: int, _schema: Any = None, _reader: Any = None) -> Any:
+    def read(
+        value: int,
+        _schema: Any = None,
+        _reader: Any = None,
+    ) -> Any:
         seconds, fraction = divmod(value, unit)
         if not 0 <= seconds < _DAY_SECONDS:
             return value

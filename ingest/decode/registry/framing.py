@@ -23,7 +23,10 @@ _HEADERS: dict[Part, str] = {"key": "__key_schema_id", "value": "__value_schema_
 SchemaRef = int | str
 
 
-def header_of(record: KafkaRecord, part: Part) -> bytes | None:
+def header_of(
+    record: KafkaRecord,
+    part: Part,
+) -> bytes | None:
     """The header that names the schema; None: there is none. Of two the first counts, as for Confluent's clients."""
     wanted = _HEADERS[part]
     for name, value in record.headers:
@@ -41,7 +44,11 @@ class Framed(NamedTuple):
     payload: bytes
 
 
-def framed(record: KafkaRecord, part: Part, content: bytes) -> Framed:
+def framed(
+    record: KafkaRecord,
+    part: Part,
+    content: bytes,
+) -> Framed:
     """The schema that wrote a key or a value, and the bytes that it wrote.
 
     Args:
@@ -61,7 +68,10 @@ def framed(record: KafkaRecord, part: Part, content: bytes) -> Framed:
     return Framed(schema, None, rest)
 
 
-def _name_in(content: bytes, where: str) -> tuple[SchemaRef, bytes]:
+def _name_in(
+    content: bytes,
+    where: str,
+) -> tuple[SchemaRef, bytes]:
     magic = content[:1]
     if magic == _BY_ID:
         end = 1 + _NUMBER.size

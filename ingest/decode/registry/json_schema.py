@@ -35,7 +35,10 @@ def json_reader(schema: StoredSchema) -> Reader:
     except (ValueError, TypeError) as error:
         raise unusable(f"it is no JSON Schema ({type(error).__name__})") from None
 
-    def value_of(payload: bytes, unrepeated: tuple[str, ...]) -> Any:
+    def value_of(
+        payload: bytes,
+        unrepeated: tuple[str, ...],
+    ) -> Any:
         value = read_json(payload, unrepeated)
         _check(validator, value)
         return value
@@ -43,7 +46,10 @@ def json_reader(schema: StoredSchema) -> Reader:
     return value_of
 
 
-def _validator(root: Any, referenced: list[tuple[str, Any]]) -> Any:
+def _validator(
+    root: Any,
+    referenced: list[tuple[str, Any]],
+) -> Any:
     options: dict[str, Any] = {
         "retriever": _fetch_nothing,
         "pattern_options": jsonschema_rs.RegexOptions(),
@@ -59,7 +65,10 @@ def _fetch_nothing(_uri: str) -> Any:
     raise ValueError("a schema that the registry does not have")
 
 
-def _check(validator: Any, value: Any) -> None:
+def _check(
+    validator: Any,
+    value: Any,
+) -> None:
     try:
         validator.validate(value)
     except jsonschema_rs.ValidationError as error:
@@ -72,14 +81,21 @@ def _check(validator: Any, value: Any) -> None:
 class _Steps:
     """Counts the rules of a schema, with each reference as the rules that it stands for; a cycle counts once."""
 
-    def __init__(self, schemas: list[Any]) -> None:
+    def __init__(
+        self,
+        schemas: list[Any],
+    ) -> None:
         self._by_pointer: dict[str, Any] = {}
         self._counted: dict[str, int] = {}
         self._open: set[str] = set()
         for schema in schemas:
             self._index(schema, "#")
 
-    def _index(self, part: Any, pointer: str) -> None:
+    def _index(
+        self,
+        part: Any,
+        pointer: str,
+    ) -> None:
         if isinstance(part, list):
             for number, each in enumerate(cast("list[Any]", part)):
                 self._index(each, f"{pointer}/{number}")
@@ -96,7 +112,10 @@ class _Steps:
         for name, each in rules.items():
             self._index(each, f"{pointer}/{name}")
 
-    def count(self, part: Any) -> int:
+    def count(
+        self,
+        part: Any,
+    ) -> int:
         """The rules of a part.
 
         Raises:
@@ -118,7 +137,10 @@ class _Steps:
             )
         return steps
 
-    def _of_reference(self, target: str) -> int:
+    def _of_reference(
+        self,
+        target: str,
+    ) -> int:
         counted = self._counted.get(target)
         if counted is not None:
             return counted

@@ -45,7 +45,10 @@ def protobuf_reader(schema: StoredSchema) -> Reader:
         raise unusable("it is no Protobuf schema") from None
     messages = list(root.message_types_by_name.values())
 
-    def value_of(payload: bytes, index: bytes | None) -> Any:
+    def value_of(
+        payload: bytes,
+        index: bytes | None,
+    ) -> Any:
         if index is None:
             path, payload = _index(payload)
         else:
@@ -56,7 +59,11 @@ def protobuf_reader(schema: StoredSchema) -> Reader:
     return value_of
 
 
-def _value(descriptor: Descriptor, payload: bytes, pool: DescriptorPool) -> Any:
+def _value(
+    descriptor: Descriptor,
+    payload: bytes,
+    pool: DescriptorPool,
+) -> Any:
     message = message_factory.GetMessageClass(descriptor)()
     try:
         message.ParseFromString(payload)
@@ -102,7 +109,10 @@ def _varint(content: bytes) -> tuple[int, bytes]:
     raise unusable("it ends within the index of its message")
 
 
-def _message_at(messages: list[Descriptor], path: list[int]) -> Descriptor:
+def _message_at(
+    messages: list[Descriptor],
+    path: list[int],
+) -> Descriptor:
     found: Descriptor | None = None
     for place in path:
         if not 0 <= place < len(messages):
@@ -120,11 +130,17 @@ def _message_at(messages: list[Descriptor], path: list[int]) -> Descriptor:
 class _Plain:
     """A message as a plain object."""
 
-    def __init__(self, pool: DescriptorPool) -> None:
+    def __init__(
+        self,
+        pool: DescriptorPool,
+    ) -> None:
         self._pool = pool
         self._values = 0
 
-    def object_of(self, message: Message) -> dict[str, Any]:
+    def object_of(
+        self,
+        message: Message,
+    ) -> dict[str, Any]:
         """The fields by their names.
 
         Raises:
@@ -140,7 +156,11 @@ class _Plain:
             fields[field.name] = self._field(field, getattr(message, field.name))
         return fields
 
-    def _field(self, field: FieldDescriptor, value: Any) -> Any:
+    def _field(
+        self,
+        field: FieldDescriptor,
+        value: Any,
+    ) -> Any:
         if not field.is_repeated:
             return self._single(field, value)
         kind = field.message_type
@@ -149,7 +169,11 @@ class _Plain:
             return {_key(key): self._single(inside, value[key]) for key in value}
         return [self._single(field, each) for each in value]
 
-    def _single(self, field: FieldDescriptor, value: Any) -> Any:
+    def _single(
+        self,
+        field: FieldDescriptor,
+        value: Any,
+    ) -> Any:
         if field.type == FieldDescriptor.TYPE_BYTES:
             return base64.b64encode(value).decode()
         if field.type == FieldDescriptor.TYPE_ENUM:
@@ -159,7 +183,10 @@ class _Plain:
             return value
         return self._message(value)
 
-    def _message(self, message: Message) -> Any:
+    def _message(
+        self,
+        message: Message,
+    ) -> Any:
         name = message.DESCRIPTOR.full_name
         if name in _DECIMALS:
             decimal: Any = message

@@ -65,7 +65,8 @@ _TYPES: Sequence[Any] = (
 
 
 def compiled_files(
-    text: str, references: Sequence[tuple[str, str]]
+    text: str,
+    references: Sequence[tuple[str, str]],
 ) -> tuple[FileDescriptorProto, ...]:
     """The descriptors of a schema and of all that it imports, those first that others need.
 
@@ -93,7 +94,10 @@ def compiled_files(
         return _compile(Path(folder), texts, given)
 
 
-def _descriptor(name: str, text: str) -> FileDescriptorProto | None:
+def _descriptor(
+    name: str,
+    text: str,
+) -> FileDescriptorProto | None:
     """A descriptor in base64; None: it is a text."""
     descriptor = FileDescriptorProto()
     try:
@@ -105,7 +109,9 @@ def _descriptor(name: str, text: str) -> FileDescriptorProto | None:
 
 
 def _compile(
-    folder: Path, texts: dict[str, str], given: Sequence[FileDescriptorProto]
+    folder: Path,
+    texts: dict[str, str],
+    given: Sequence[FileDescriptorProto],
 ) -> tuple[FileDescriptorProto, ...]:
     sources = folder / "sources"
     sources.mkdir()
@@ -127,7 +133,11 @@ def _compile(
     return tuple(one for one in found.file if one.name != everything.name)
 
 
-def _run(folder: Path, sources: Path, everything: Path) -> None:
+def _run(
+    folder: Path,
+    sources: Path,
+    everything: Path,
+) -> None:
     command = [
         *(sys.executable, "-I", "-c", _PROGRAM),
         f"-I{sources}",
@@ -168,7 +178,10 @@ def _libraries() -> list[FileDescriptorProto]:
     return list(found.values())
 
 
-def _add_file(file: Any, found: dict[str, FileDescriptorProto]) -> None:
+def _add_file(
+    file: Any,
+    found: dict[str, FileDescriptorProto],
+) -> None:
     for needed in file.dependencies:
         _add_file(needed, found)
     if file.name not in found:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
@@ -71,7 +71,9 @@ class SchemaRegistry:
     """
 
     def __init__(
-        self, access: RegistryAccess, clock: Callable[[], float] = time.monotonic
+        self,
+        access: RegistryAccess,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._access = access
         self._clock = clock
@@ -85,7 +87,10 @@ class SchemaRegistry:
         """Why no schema can be read now; empty where the last answer was one."""
         return "" if self._failure is None else str(self._failure)
 
-    def schema(self, reference: SchemaRef) -> StoredSchema:
+    def schema(
+        self,
+        reference: SchemaRef,
+    ) -> StoredSchema:
         """The schema of this name, with all that it refers to.
 
         Raises:
@@ -118,7 +123,10 @@ class SchemaRegistry:
             self._client.close()
             self._client = None
 
-    def _ask(self, reference: SchemaRef) -> StoredSchema:
+    def _ask(
+        self,
+        reference: SchemaRef,
+    ) -> StoredSchema:
         schema = self._answer(lambda client: _read(client, reference))
         if schema is None:
             # An address without a registry behind it knows no schema either.
@@ -132,7 +140,11 @@ class SchemaRegistry:
             references=tuple(references.found.items()),
         )
 
-    def referenced(self, subject: str, version: int) -> Schema | None:
+    def referenced(
+        self,
+        subject: str,
+        version: int,
+    ) -> Schema | None:
         """A schema by its subject and version, for one that refers to it; None: there is none.
 
         Raises:
@@ -145,7 +157,10 @@ class SchemaRegistry:
         if self._answer(lambda client: client.get_schema_types()) is None:
             raise self._failed(self._no_registry("404"))
 
-    def _answer(self, ask: Callable[[SchemaRegistryClient], Any]) -> Any:
+    def _answer(
+        self,
+        ask: Callable[[SchemaRegistryClient], Any],
+    ) -> Any:
         """The answer to a question; None: it has none."""
         try:
             answer = ask(self._connected())
@@ -163,14 +178,20 @@ class SchemaRegistry:
         self._failure = None
         return answer
 
-    def _failed(self, failure: FreshetError) -> FreshetError:
+    def _failed(
+        self,
+        failure: FreshetError,
+    ) -> FreshetError:
         # The next client reads passwords and certificates again.
         self.close()
         self._failure = failure
         self._asked_again_at = self._clock() + PAUSE_SECONDS
         return failure
 
-    def _refusal(self, error: SchemaRegistryError) -> FreshetError:
+    def _refusal(
+        self,
+        error: SchemaRegistryError,
+    ) -> FreshetError:
         status = error.http_status_code
         if status in _UNAUTHORIZED:
             return ConfigurationError(
@@ -181,7 +202,10 @@ class SchemaRegistry:
             return DependencyError(f"{self._name} answers with HTTP {status}")
         return self._no_registry(str(status))
 
-    def _no_registry(self, status: str) -> ConfigurationError:
+    def _no_registry(
+        self,
+        status: str,
+    ) -> ConfigurationError:
         return ConfigurationError(
             f"{self._name} answers with HTTP {status}, as no schema registry does; "
             "check FRESHET_SCHEMA_REGISTRY_URL, which ends before /schemas"
@@ -211,37 +235,55 @@ class SchemaRegistry:
 class _References:
     """What a schema refers to, and what that refers to, within limits."""
 
-    def __init__(self, registry: SchemaRegistry, reference: SchemaRef) -> None:
+    def __init__(
+        self,
+        registry: SchemaRegistry,
+        reference: SchemaRef,
+    ) -> None:
         self._registry = registry
         self._reference = reference
         self._open: set[str] = set()
         self._bytes = 0
         self.found: dict[str, str] = {}
 
-    def add(self, schema: Schema) -> None:
+    def add(
+        self,
+        schema: Schema,
+    ) -> None:
         """Read what a schema refers to, those first that others need.
 
         Raises:
             FieldError: there is no such schema, or there is too much.
         """
-        self._bytes += len((schema.schema_str or "").encode("utf-8", "replace"))
+        text = schema.schema_str or ""
+        content = text.encode("utf-8", "replace")
+        self._bytes += len(content)
         if self._bytes > MAX_SCHEMA_BYTES:
             self._refuse(f"is larger than {MAX_SCHEMA_BYTES:,} bytes")
         for one in schema.references or ():
             name = one.name or ""
-            if name in self.found or name in self._open:
-                continue
-            self._open.add(name)
-            if len(self._open) > MAX_REFERENCES:
-                self._refuse(f"refers to more than {MAX_REFERENCES} others")
-            referenced = self._registry.referenced(one.subject or "", one.version or 0)
-            if referenced is None:
-                self._refuse("refers to one that the registry does not have")
-            else:
-                self.add(referenced)
-                self.found[name] = referenced.schema_str or ""
+            if name not in self._open:
+                self._open.add(name)
+                self._add_referenced(name, one.subject or "", one.version or 0)
 
-    def _refuse(self, why: str) -> None:
+    def _add_referenced(
+        self,
+        name: str,
+        subject: str,
+        version: int,
+    ) -> None:
+        if len(self._open) > MAX_REFERENCES:
+            self._refuse(f"refers to more than {MAX_REFERENCES} others")
+        referenced = self._registry.referenced(subject, version)
+        if referenced is None:
+            self._refuse("refers to one that the registry does not have")
+        self.add(referenced)
+        self.found[name] = referenced.schema_str or ""
+
+    def _refuse(
+        self,
+        why: str,
+    ) -> NoReturn:
         raise unusable(f"schema {self._reference} {why}")
 
 
@@ -250,13 +292,20 @@ def _is_unknown(error: SchemaRegistryError) -> bool:
     return status in _NOT_FOUND or error.error_code in _UNKNOWN_CODES
 
 
-def _read(client: SchemaRegistryClient, reference: SchemaRef) -> Schema:
+def _read(
+    client: SchemaRegistryClient,
+    reference: SchemaRef,
+) -> Schema:
     if isinstance(reference, int):
         return client.get_schema(reference)
     return client.get_schema_by_guid(reference)
 
 
-def _read_version(client: SchemaRegistryClient, subject: str, version: int) -> Schema:
+def _read_version(
+    client: SchemaRegistryClient,
+    subject: str,
+    version: int,
+) -> Schema:
     registered = client.get_version(subject, version, deleted=True)
     return registered.schema
 

@@ -42,7 +42,10 @@ _MAGIC = (b"\x00", b"\x01")
 Reader = Callable[[Framed, tuple[str, ...]], Any]
 
 
-def decode_registered(record: KafkaRecord, spec: SourceSpec) -> Decoded:
+def decode_registered(
+    record: KafkaRecord,
+    spec: SourceSpec,
+) -> Decoded:
     """Read a value by its schema, then by the source's mapping.
 
     Raises:
@@ -58,7 +61,10 @@ def decode_registered(record: KafkaRecord, spec: SourceSpec) -> Decoded:
     return mapped_event(cast("dict[str, Any]", value), mapping, record, spec)
 
 
-def with_plain_key(record: KafkaRecord, spec: SourceSpec) -> KafkaRecord:
+def with_plain_key(
+    record: KafkaRecord,
+    spec: SourceSpec,
+) -> KafkaRecord:
     """The record with its key as JSON, where the key names a schema and may name the document.
 
     Raises:
@@ -141,7 +147,11 @@ class _Readers:
         self._known: dict[SchemaRef, tuple[str, Reader]] = {}
         self._refused: dict[SchemaRef, tuple[FieldError, float]] = {}
 
-    def of(self, source: SchemaRegistry, reference: SchemaRef) -> tuple[str, Reader]:
+    def of(
+        self,
+        source: SchemaRegistry,
+        reference: SchemaRef,
+    ) -> tuple[str, Reader]:
         """The kind of a schema, and what reads by it.
 
         Raises:
@@ -157,14 +167,21 @@ class _Readers:
             raise refused[0]
         return self._ask(source, reference)
 
-    def _begin(self, source: SchemaRegistry) -> None:
+    def _begin(
+        self,
+        source: SchemaRegistry,
+    ) -> None:
         """Another registry gives the same numbers to other schemas."""
         with self._lock:
             self._known.clear()
             self._refused.clear()
             self._of = source
 
-    def _ask(self, source: SchemaRegistry, reference: SchemaRef) -> tuple[str, Reader]:
+    def _ask(
+        self,
+        source: SchemaRegistry,
+        reference: SchemaRef,
+    ) -> tuple[str, Reader]:
         try:
             schema = source.schema(reference)
             found = schema.kind, _compiled(reference, schema)
@@ -175,14 +192,22 @@ class _Readers:
         self._keep(self._known, reference, found)
         return found
 
-    def _keep(self, kept: dict[SchemaRef, Any], reference: SchemaRef, one: Any) -> None:
+    def _keep(
+        self,
+        kept: dict[SchemaRef, Any],
+        reference: SchemaRef,
+        one: Any,
+    ) -> None:
         with self._lock:
             kept[reference] = one
             if len(kept) > MAX_READERS:
                 kept.pop(next(iter(kept)))
 
 
-def _compiled(reference: SchemaRef, schema: StoredSchema) -> Reader:
+def _compiled(
+    reference: SchemaRef,
+    schema: StoredSchema,
+) -> Reader:
     compile_schema = _KINDS.get(schema.kind)
     if compile_schema is None:
         raise unusable(

@@ -16,15 +16,17 @@ from compose.local.machine.files import try_lock
 from compose.local.machine.process import MARK, ProcessId, current_process
 from compose.local.parts.part import PartState, PartStatus
 from compose.local.parts.role import ROLES
-from compose.local.stack import SERVICES, stack_parts
+from compose.local.stack import SCHEMA_REGISTRY, SERVICES, addresses, stack_parts
 from compose.local.state import StackFile, read_stack, write_stack
 from corpus.errors import ConfigurationError, DependencyError
+
+WITHOUT_REGISTRY = tuple(name for name in PARTS if name != SCHEMA_REGISTRY)
 
 
 @pytest.mark.parametrize(
     ("workers", "only", "parts"),
     [
-        (True, [], PARTS),
+        (True, [], WITHOUT_REGISTRY),
         (False, [], SERVICES),
         (True, ["kafka"], ["kafka"]),
         (True, ["migrations"], ["postgres", "migrations"]),
@@ -36,13 +38,29 @@ def test_which_parts_are_selected(workers: bool, only: list[str], parts: list[st
     assert select_parts(workers=workers, only=only) == list(parts)
 
 
+def test_the_schema_registry_is_a_part_where_its_port_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigurationError, match="names its port"):
+        select_parts(workers=True, only=[SCHEMA_REGISTRY])
+    monkeypatch.setenv("FRESHET_SCHEMA_REGISTRY_PORT", "21001")
+    assert select_parts(workers=True) == list(PARTS)
+    assert select_parts(workers=True, only=[SCHEMA_REGISTRY]) == [SCHEMA_REGISTRY]
+    ports = dict.fromkeys(commands.local_ports.PORTS, 21_000)
+    assert tuple(stack_parts(tmp_path, ports)) == PARTS
+    address = addresses(tmp_path, ports)["schema_registry_url"]
+    assert address == "http://127.0.0.1:21001/apis/ccompat/v7"
+    monkeypatch.setenv("FRESHET_SCHEMA_REGISTRY_URL", "https://registry.example")
+    assert SCHEMA_REGISTRY not in stack_parts(tmp_path, ports)
+
+
 @pytest.mark.parametrize("name", ["oracle", "", "Kafka", "kafka "])
 def test_a_name_that_is_not_a_part_is_refused(name: str) -> None:
     with pytest.raises(ConfigurationError, match=f"'{name}' is not a part of the stack; parts are"):
         select_parts(workers=True, only=["kafka", name])
 
 
-@given(only=st.lists(st.sampled_from(PARTS), min_size=1, max_size=4))
+@given(only=st.lists(st.sampled_from(WITHOUT_REGISTRY), min_size=1, max_size=4))
 def test_selected_parts_include_what_they_need_in_order(only: list[str]) -> None:
     needs = {role: {*SERVICES} for role in ROLES} | {"migrations": {"postgres"}}
     selected = select_parts(workers=True, only=only)
@@ -54,7 +72,7 @@ def test_selected_parts_include_what_they_need_in_order(only: list[str]) -> None
 
 def test_every_part_needs_only_parts_of_the_stack(tmp_path: Path) -> None:
     parts = stack_parts(tmp_path, dict.fromkeys(commands.local_ports.PORTS, 21_000))
-    assert tuple(parts) == PARTS
+    assert tuple(parts) == WITHOUT_REGISTRY
     for index, part in enumerate(parts.values()):
         assert set(part.after) <= set(PARTS[:index])
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from corpus.errors import ConfigurationError, DependencyError, FreshetError
+from tests.unit.workers.config.wrong_registry import OF_REGISTRY
 from workers.cli.console import ExitCode, exit_code_and_message
 from workers.config import readers
 from workers.config.addresses import default_home
@@ -69,20 +70,7 @@ WRONG |= {
     "FRESHET_TEAM_KEYS": ["keys", "./keys", "~/keys"],
 }
 WRONG |= {"FRESHET_ALLOW_PLAINTEXT": ["redis", "kafka,", "postgres;kafka", "Kafka"]}
-WRONG |= {
-    "FRESHET_SCHEMA_REGISTRY_URL": [
-        "registry:8081",
-        "ftp://x",
-        "http://",
-        "https://u:p@x",
-        "http://x:y",
-    ],
-    "FRESHET_SCHEMA_REGISTRY_LOGIN": ["freshet", "freshet:"],
-    "FRESHET_SCHEMA_REGISTRY_TOKEN": ["\udcff"],
-    "FRESHET_SCHEMA_REGISTRY_CA": ["ca.pem", "./ca.pem"],
-    "FRESHET_SCHEMA_REGISTRY_CERTIFICATE": ["~/client.pem"],
-    "FRESHET_SCHEMA_REGISTRY_PORT": ["0", "65536", "x"],
-}
+WRONG |= OF_REGISTRY
 READ_LATER = {"FRESHET_PAYLOAD_KEYS"}
 AT_THE_LIMIT = {
     "FRESHET_EMBED_THREADS": ["0", "999999", "007"],
