@@ -18,7 +18,7 @@ from corpus.versions.truncation import DELETES, KEEPS, OLDER
 from tests.support.commands import CommandLine
 from tests.support.consuming import INSERT_SOURCE, Bench, bench
 from tests.support.polling import until
-from workers.cli.commands import source_truncate
+from workers.cli.commands.source import truncate
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(120)]
 _GROUPS = itertools.count(1)
@@ -45,7 +45,7 @@ def freshet(
     async def no_entity(*_: Any, **__: Any) -> None:
         """Here, no workflow runs."""
 
-    monkeypatch.setattr(source_truncate, "signal_entity", no_entity)
+    monkeypatch.setattr(truncate, "signal_entity", no_entity)
     return CommandLine(tmp_path, monkeypatch, capsys)
 
 

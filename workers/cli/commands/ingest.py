@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from workers.cli.commands.source.truncate import decide_truncation
 from workers.cli.commands.source_prepare import prepare_source
 from workers.cli.commands.source_show import show_source
 from workers.cli.commands.source_skip import skip_records
-from workers.cli.commands.source_truncate import decide_truncation
 from workers.cli.console import (
     check_exit_code,
     one_line,

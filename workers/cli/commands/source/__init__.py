@@ -1,0 +1,1 @@
+"""Commands on one source: decide about what it halted at."""
