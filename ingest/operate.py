@@ -7,6 +7,7 @@ from typing import Any
 
 from psycopg.rows import class_row
 
+from corpus.access.withholding import show_all_again
 from corpus.database import Connection
 from corpus.errors import ConfigurationError, DependencyError
 from corpus.source import SourceSpec, read_spec
@@ -112,7 +113,9 @@ def skip_gaps(
     keys = [position.key for position in positions]
     logs = partition_logs(cluster, keys)
     with connection.transaction():
-        return _skip(connection, positions, logs)
+        skipped = _skip(connection, positions, logs)
+    show_all_again(connection, source)
+    return skipped
 
 
 def position_to_skip(

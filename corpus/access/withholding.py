@@ -10,7 +10,9 @@ What is not withheld: a document that itself waits to be published.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from psycopg.rows import scalar_row
 
@@ -18,42 +20,58 @@ from corpus.access.stated import StatedReaders
 from corpus.database import Connection, fetch_all, fetch_one
 from corpus.sql import query
 
+# Documents of one transaction, which a batch may wait for: a second or two where each has a list of 1,000 groups.
+_PAGE = 50
+_SECONDS = 20.0  # of all pages; what remains is narrowed with its batch
+
+
+class WithholdingTakesLongError(Exception):
+    """The rest waits for its batch."""
+
+
+class Narrowed(NamedTuple):
+    """A source whose documents are withheld."""
+
+    name: str
+    own_first: bool  # its versions have two scales: `freshet.is_own`
+
 
 def withhold(
-    connection: Connection,
-    source: str,
-    log: str,
-    stated: Iterable[StatedReaders],
-    default_acl: Sequence[str] | None,
+    connection: Connection, source: Narrowed, log: str, stated: Iterable[StatedReaders]
 ) -> int:
     """Narrow who may read what is visible, by records that are not published yet; returns how many documents.
+
+    Page by page, each a transaction that holds the source's lock of publishing.
 
     Args:
         connection: not in a transaction.
         source: of the records.
         log: `topic/partition/topic id`, of which they are.
         stated: of them; of one document, the last of its greatest version counts.
-        default_acl: who may read a document of the source that states no access list. None: every reader.
 
     Raises:
-        psycopg.Error: PostgreSQL does not answer, or a batch holds the lock of publishing for too long.
+        psycopg.Error: PostgreSQL does not answer, a batch holds the lock of publishing for too long, or a page takes
+            too long. What was done before stays.
+        WithholdingTakesLongError: the pages together take too long.
     """
     newest: dict[str, StatedReaders] = {}
     for one in sorted(stated, key=_place):
         newest[one.document_id] = one
-    values = {
-        "source": source,
-        "log": log,
-        "default_acl": None if default_acl is None else sorted(default_acl),
-        "said": _said(newest.values()),
-    }
-    narrowing = set(fetch_all(connection, scalar_row, "narrowing", values))
-    if not narrowing:
-        return 0
-    values["said"] = _said(newest[name] for name in narrowing)
-    with connection.transaction():
-        connection.execute(query("lock_publishing"), {"source": source})
-        return fetch_one(connection, scalar_row, "withhold", values) or 0
+    values = {"source": source.name, "log": log, "own_first": source.own_first}
+    values["said"] = _said(newest.values())
+    narrowing = sorted(set(fetch_all(connection, scalar_row, "narrowing", values)))
+    documents = 0
+    end = time.monotonic() + _SECONDS
+    for first in range(0, len(narrowing), _PAGE):
+        page = narrowing[first : first + _PAGE]
+        if time.monotonic() > end:
+            raise WithholdingTakesLongError
+        values["said"] = _said(newest[name] for name in page)
+        with connection.transaction():
+            connection.execute(query("limit_withholding"))
+            connection.execute(query("lock_publishing"), {"source": source.name})
+            documents += fetch_one(connection, scalar_row, "withhold", values) or 0
+    return documents
 
 
 def _place(one: StatedReaders) -> tuple[int, int]:
@@ -62,3 +80,22 @@ def _place(one: StatedReaders) -> tuple[int, int]:
 
 def _said(stated: Iterable[StatedReaders]) -> str:
     return json.dumps([one._asdict() for one in stated])
+
+
+def show_all_again(connection: Connection, source: str) -> None:
+    """Bring what is withheld in order, after something else than a batch moved positions or changed the source.
+
+    Args:
+        connection: not in a transaction.
+        source: that changed.
+
+    Raises:
+        psycopg.Error: PostgreSQL does not answer, or a batch holds the lock of publishing for a minute.
+    """
+    values = {"source": source}
+    if not fetch_one(connection, scalar_row, "has_withheld", values):
+        return
+    with connection.transaction():
+        connection.execute(query("wait_for_publishing"))
+        connection.execute(query("lock_publishing"), values)
+        connection.execute(query("show_all_again"), values)

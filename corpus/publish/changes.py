@@ -89,12 +89,3 @@ def write_changes(transaction: PublishTransaction) -> Counts:
         chunks_reused=chunks_reused,
         texts_embedded=texts_embedded,
     )
-
-
-def show_again(transaction: PublishTransaction) -> None:
-    """Once the positions are moved: let the access lists count as published where no record withholds any more."""
-    default_acl = transaction.spec.default_acl
-    transaction.execute("carry_withheld")
-    transaction.execute(
-        "show_again", default_acl=None if default_acl is None else list(default_acl)
-    )

@@ -41,6 +41,7 @@ def correct(transaction: PublishTransaction, order: Correct) -> BatchReport:
     if closed is None:
         return report(batch, BatchKind.CORRECTION, Counts())
     transaction.execute("open_corrected", head_key=closed, **values)
+    transaction.execute("show_all_again")
     # Step 2.
     transaction.execute(
         "remember_correction",

@@ -32,7 +32,7 @@ from corpus.erase.finisher import EraseFinisher
 from corpus.errors import ConfigurationError, DependencyError, LockWaitError
 from corpus.locks import end_stuck_copies, publishing_holder
 from corpus.publish.backfill import is_published, record_parts
-from corpus.publish.changes import judge, show_again, write_changes
+from corpus.publish.changes import judge, write_changes
 from corpus.publish.contents import (
     PARTS,
     Frames,
@@ -164,7 +164,6 @@ class Publisher:
         prepared: PreparedBatch,
         moved: list[PartitionRange],
     ) -> BatchReport:
-        batch = transaction.batch
         kind = BatchKind.INGEST
         # Step 2.
         if order.refs[0].backfill:
@@ -176,7 +175,7 @@ class Publisher:
             moved += [each for each in ranges if not each.is_empty]
             is_new = bool(moved)
         if not is_new:  # everything was applied before
-            return report(batch, kind, Counts())
+            return report(transaction.batch, kind, Counts())
         check_space(transaction)
         # Step 3.
         frames = read_in_transaction(transaction.connection, self._store, prepared)
@@ -186,7 +185,6 @@ class Publisher:
         truncated = add_deletes(transaction, frames.events)
         judge(transaction)
         # Step 4.
-        is_held: bool = transaction.fetch_one(scalar_row, "has_withheld")
         changes = write_changes(transaction)
         note_deletes(transaction, truncated)
         # Step 5.
@@ -196,14 +194,11 @@ class Publisher:
         if kind is BatchKind.BACKFILL:
             record_parts(transaction, order.refs)
         else:
-            records = _records_by_partition(frames.events)
-            move_positions(transaction, moved, records)
-            keep_outcomes(transaction)
-        if is_held:
-            show_again(transaction)
+            _account_for_records(transaction, frames, moved)
+        transaction.execute("show_again")
         transaction.execute("insert_dead_letters")
         transaction.execute("insert_waiting_fetches")
-        return report(batch, kind, counts, transaction.published_at)
+        return report(transaction.batch, kind, counts, transaction.published_at)
 
     @contextmanager
     def _errors_explained(
@@ -337,6 +332,14 @@ class Publisher:
                 f"source {request.source!r} is not in the database; run `freshet apply`"
             )
         return rewound
+
+
+def _account_for_records(
+    transaction: PublishTransaction, frames: Frames, moved: list[PartitionRange]
+) -> None:
+    records = _records_by_partition(frames.events)
+    move_positions(transaction, moved, records)
+    keep_outcomes(transaction)
 
 
 def _check_bound(request: PublishRequest) -> None:

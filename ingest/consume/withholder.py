@@ -7,7 +7,11 @@ import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from corpus.access.stated import StatedReaders
-from corpus.access.withholding import withhold
+from corpus.access.withholding import (
+    Narrowed,
+    WithholdingTakesLongError,
+    withhold,
+)
 from corpus.database import Connection
 from corpus.disclosure.error_text import public_text
 from corpus.log_limit import LogLimit
@@ -17,6 +21,7 @@ logger = logging.getLogger(__name__)
 logger.addFilter(LogLimit())
 
 _CONNECTION_SECONDS = 5.0
+_FAILURES = (psycopg.Error, PoolTimeout, WithholdingTakesLongError)
 
 
 class Withholder:
@@ -40,10 +45,9 @@ class Withholder:
             return
         try:
             with self._pool.connection(_CONNECTION_SECONDS) as connection:
-                self.documents += withhold(
-                    connection, spec.source, log, stated, spec.default_acl
-                )
-        except (psycopg.Error, PoolTimeout) as error:
+                source = Narrowed(spec.source, spec.own_first)
+                self.documents += withhold(connection, source, log, stated)
+        except _FAILURES as error:
             self.failures += 1
             logger.warning(
                 "documents that fewer may read stay readable until their batch is published: %s",

@@ -8,6 +8,7 @@ from typing import Any, cast
 from psycopg.rows import namedtuple_row
 from temporalio.service import RPCError, RPCStatusCode
 
+from corpus.access.withholding import show_all_again
 from corpus.database import Connection, database_errors_translated
 from corpus.errors import DependencyError, UnreadableSpecError
 from corpus.source import SourceSpec, SourceStatus, read_spec, source_workflow_id
@@ -21,6 +22,8 @@ _QUERIES = {
     Action.CHANGE: "change_source",
     Action.RETIRE: "retire_source",
 }
+# What may change who reads, and what a source's workflow has to know.
+_MAY_SHOW = (Action.CHANGE, Action.RETIRE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +103,14 @@ class Sources(RowKind[ConfiguredSource]):
             values["spec"] = json.dumps(stored)
         with database_errors_translated():
             services.connection.execute(query(name), values)
+            if change.action in _MAY_SHOW:
+                show_all_again(services.connection, change.name)
 
     async def finish(
         self, services: Services, change: Change[ConfiguredSource]
     ) -> None:
         """Let the entity read its row again; one that has never run reads it when it starts."""
-        if change.action not in (Action.CHANGE, Action.RETIRE):
+        if change.action not in _MAY_SHOW:
             return
         entity = services.client.get_workflow_handle(source_workflow_id(change.name))
         try:

@@ -2,15 +2,26 @@
 
 import random
 import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import Any, LiteralString
 
 import pytest
 
+from corpus.access.reader import reading_as
+from corpus.access.stated import StatedReaders
+from corpus.access.withholding import Narrowed, show_all_again, withhold
+from corpus.answer.search import search
 from corpus.batch import BatchRef
+from corpus.database import connect
+from corpus.service import SearchRequest
+from corpus.sessions.roles import WRITER
+from corpus.source import VersionRule
 from ingest.consume.withholder import Withholder
 from ingest.stage import OffsetRange, stage
-from tests.support.logins import reader, seen
+from tests.support.logins import reader, seen, session
 from tests.support.pipeline import Pipeline, make_event
 
 TEXT = "The keeper of the sluice wrote the level down."
@@ -19,7 +30,8 @@ TEXT = "The keeper of the sluice wrote the level down."
 def event(version: int, acl: list[str] | None, name: str = "d", **other: Any) -> dict[str, Any]:
     if acl is not None:
         other["acl"] = acl
-    return make_event(name, version, f"{TEXT} {name}", **other)
+    content = other.pop("content", f"{TEXT} {name}")
+    return make_event(name, version, content, **other)
 
 
 def read(pipeline: Pipeline, *events: Any, partition: int = 0, **place: Any) -> BatchRef:
@@ -141,6 +153,148 @@ def test_a_record_that_becomes_a_dead_letter_withholds_until_then(pipeline: Pipe
     assert seen_by(pipeline, "it") == set()
     assert pipeline.run(reference).dead_lettered == 1
     assert seen_by(pipeline, "it") == {"d"}
+    assert is_as_published(pipeline)
+
+
+def test_a_second_record_withholds_behind_the_first(pipeline: Pipeline) -> None:
+    pipeline.ingest(event(1, ["it", "hr"]))
+    unusable = read(pipeline, event(2, ["hr"], content_type="application/x-unknown"))
+    later = read(pipeline, event(3, ["hr"]))
+    assert pipeline.run(unusable).dead_lettered == 1
+    assert seen_by(pipeline, "it") == set()
+    pipeline.run(later)
+    assert is_as_published(pipeline)
+
+
+def test_a_corrected_version_stays_withheld(pipeline: Pipeline) -> None:
+    pipeline.ingest(event(5, ["it", "hr"]))
+    later = read(pipeline, event(6, ["hr"]))
+    pipeline.correct("d", 5, 4)
+    assert seen_by(pipeline, "it") == set()
+    pipeline.run(later)
+    assert is_as_published(pipeline)
+
+
+def test_a_record_that_an_applied_one_outranks_withholds_no_more(pipeline: Pipeline) -> None:
+    pipeline.ingest(event(1, ["it", "hr"]))
+    later = read(pipeline, event(2, ["hr"]), partition=1)
+    pipeline.ingest(event(3, ["it", "hr"]))
+    assert seen_by(pipeline, "it") == {"d"}
+    pipeline.run(later)
+    assert is_as_published(pipeline)
+
+
+def test_a_version_of_an_event_outranks_one_of_a_record(pipeline: Pipeline) -> None:
+    own = replace(pipeline.spec, version_rule=VersionRule.OWN)
+    pipeline.spec = replace(own, version_rule=VersionRule.RECORD)
+    pipeline.configure()
+    pipeline.ingest(event(1, ["it", "hr"]))
+    pipeline.spec = own
+    pipeline.configure()
+    reference = read(pipeline, event(2, ["hr"]))
+    assert seen_by(pipeline, "it") == set()
+    assert pipeline.run(reference).applied == 1
+    assert is_as_published(pipeline)
+
+
+@pytest.mark.parametrize("is_withheld", [False, True])
+def test_versions_of_before_keep_their_lists(pipeline: Pipeline, is_withheld: bool) -> None:
+    first = pipeline.ingest(event(1, ["it", "hr"]))
+    narrower = event(2, ["hr"], content=f"{TEXT} Changed.")
+    if is_withheld:
+        pipeline.run(read(pipeline, narrower))
+    else:
+        pipeline.ingest(narrower)
+    pipeline.ingest(event(3, ["it", "hr"]))
+    with reading_as(pipeline.connection, reader("it")):
+        rows = pipeline.connection.execute("SELECT version FROM freshet.document").fetchall()
+    assert sorted(rows) == [(1,), (3,)]
+    wanted = SearchRequest(query=TEXT, as_of_batch=first.batch, sources=("s",))
+    with reading_as(pipeline.connection, reader("it")):
+        hits = search(pipeline.connection, wanted, pipeline.embedder.of).hits
+    assert {hit.document_id for hit in hits} == {"d"}
+
+
+CHANGES: dict[str, Callable[[Pipeline], None]] = {
+    "the topic was made anew": Pipeline.recreate_topic,
+    "the topic is read no more": lambda pipeline: set_spec(pipeline, '{"topics": ["t2"]}'),
+    "the source is retired": lambda pipeline: execute(
+        pipeline, "UPDATE freshet.source SET state = 'retired'"
+    ),
+}
+
+
+def execute(pipeline: Pipeline, statement: LiteralString) -> None:
+    pipeline.connection.execute(statement)
+
+
+def set_spec(pipeline: Pipeline, changed: str) -> None:
+    pipeline.connection.execute(
+        "UPDATE freshet.source SET spec = spec || %s::jsonb, updated_at = now()", [changed]
+    )
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_record_that_will_never_be_published_withholds_no_more(
+    pipeline: Pipeline, change: Callable[[Pipeline], None]
+) -> None:
+    pipeline.ingest(event(1, ["it", "hr"]))
+    read(pipeline, event(2, ["hr"]))
+    change(pipeline)
+    show_all_again(pipeline.connection, "s")
+    assert seen_by(pipeline, "it") == {"d"}
+    assert is_as_published(pipeline)
+
+
+def test_a_default_that_is_narrowed_meanwhile_counts(pipeline: Pipeline) -> None:
+    pipeline.ingest(event(1, None))
+    read(pipeline, event(2, ["hr"]))
+    set_spec(pipeline, '{"default_acl": ["boss"]}')
+    show_all_again(pipeline.connection, "s")
+    assert seen_by(pipeline, "hr", "boss") == set()
+
+
+def test_a_writers_login_withholds(pipeline: Pipeline) -> None:
+    pipeline.ingest(event(1, ["it", "hr"]))
+    stated = StatedReaders("d", 2, 5, ["hr"])
+    with session(pipeline.database_url, WRITER) as writer:
+        log = f"s/0/{pipeline.topic_id}"
+        assert withhold(writer, Narrowed("s", own_first=False), log, [stated]) == 1
+    assert seen_by(pipeline, "it") == set()
+
+
+@pytest.mark.timeout(120)
+def test_consumers_and_a_storer_side_by_side_end_as_published(pipeline: Pipeline) -> None:
+    names = [f"d{number}" for number in range(20)]
+    pipeline.ingest(*(event(1, ["a", "b", "c"], name) for name in names))
+    stop = threading.Event()
+
+    def work(seed: int) -> int:
+        chance = random.Random(seed)
+        done = 0
+        log = f"s/0/{pipeline.topic_id}"
+        with connect(pipeline.database_url) as connection:
+            while not stop.is_set():
+                done += 1
+                stated = [
+                    StatedReaders(name, 1_000 + done, 10**6 + done, chance.sample("abc", 2))
+                    for name in chance.sample(names, len(names))
+                ]
+                withhold(connection, Narrowed("s", own_first=False), log, stated)
+        return done
+
+    with ThreadPoolExecutor() as pool:
+        working = [pool.submit(work, seed) for seed in (1, 2)]
+        try:
+            for version in range(2, 6):
+                acl = ["a", "b", "c", f"g{version}"]
+                pipeline.ingest(*(event(version, acl, name) for name in names))
+        finally:
+            stop.set()
+        assert all(one.result() for one in working)
+    execute(pipeline, "UPDATE freshet.source_position SET next_offset = 2000000")
+    pipeline.next_offset[0] = 2_000_000
+    pipeline.ingest(event(1, ["x"], "other"))
     assert is_as_published(pipeline)
 
 
