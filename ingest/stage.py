@@ -118,15 +118,7 @@ def stage(
     rows = _rows(records, reading, before)
     content = _content(rows, records)
     _log_record_times(records, reading)
-    name = events_name(
-        spec.source,
-        offsets.topic,
-        offsets.partition,
-        offsets.first_offset,
-        offsets.next_offset,
-        hashlib.sha256(content).hexdigest(),
-        offsets.backfill,
-    )
+    name = _file_name(spec.source, offsets, content)
     staged = store.put(name, content, rows=len(records))
     if withhold is not None:
         log = f"{offsets.topic}/{offsets.partition}/{offsets.topic_id}"
@@ -147,6 +139,18 @@ def stage(
         epoch=offsets.epoch,
         traceparent=offsets.traceparent,
         backfill=offsets.backfill,
+    )
+
+
+def _file_name(source: str, offsets: OffsetRange, content: bytes) -> str:
+    return events_name(
+        source,
+        offsets.topic,
+        offsets.partition,
+        offsets.first_offset,
+        offsets.next_offset,
+        hashlib.sha256(content).hexdigest(),
+        offsets.backfill,
     )
 
 

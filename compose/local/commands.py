@@ -78,7 +78,7 @@ def _require_parts(
 
 def _services() -> list[str]:
     """The services of the stack, with those that are asked for."""
-    services = list(SERVICES)
+    services: list[str] = list(SERVICES)
     port = schema_registry_port()
     if port is not None:
         services.append(SCHEMA_REGISTRY)

@@ -76,7 +76,8 @@ class Guard(httpcore2.AsyncNetworkBackend):
 
     def __init__(self, internal: Iterable[str] = ()) -> None:
         self._internal = frozenset(name.lower() for name in internal)
-        self._backend = httpcore2.AnyIOBackend()
+        backend: Any = httpcore2.AnyIOBackend()
+        self._backend = backend
 
     async def connect_tcp(
         self,

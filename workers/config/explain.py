@@ -5,11 +5,6 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from workers.config.audit_table import AuditTable
-from workers.config.mapping_table import CloudEventsTable, DebeziumTable, MappingTable
-from workers.config.retention_table import RetentionTable
-from workers.config.space_table import SpaceTable
-from workers.config.subscriber_table import SubscriberTable
 from workers.config.table import Table
 from workers.config.tables import (
     ConfigFile,
@@ -18,7 +13,16 @@ from workers.config.tables import (
     PreparationTable,
     SourceTable,
 )
-from workers.config.team_table import TeamTable
+from workers.config.toml.audit_table import AuditTable
+from workers.config.toml.mapping_table import (
+    CloudEventsTable,
+    DebeziumTable,
+    MappingTable,
+)
+from workers.config.toml.retention_table import RetentionTable
+from workers.config.toml.space_table import SpaceTable
+from workers.config.toml.subscriber_table import SubscriberTable
+from workers.config.toml.team_table import TeamTable
 
 _MAX_SHOWN = 60  # characters of a value
 # What pydantic puts into the place of an error for validators of its own.

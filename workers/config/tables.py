@@ -19,20 +19,21 @@ from corpus.source import (
 )
 from corpus.specs.formats import Format
 from corpus.versions.scale import VersionScale
-from workers.config import rules, space_table, team_rules
-from workers.config.audit_table import AuditTable
-from workers.config.fetch_table import FetchTable
-from workers.config.mapping_table import (
+from workers.config import rules, team_rules
+from workers.config.table import Table
+from workers.config.toml import space_table
+from workers.config.toml.audit_table import AuditTable
+from workers.config.toml.fetch_table import FetchTable
+from workers.config.toml.mapping_table import (
     CloudEventsTable,
     DebeziumTable,
     MappingTable,
     check_mapping,
 )
-from workers.config.retention_table import RetentionTable
-from workers.config.space_table import SpaceTable
-from workers.config.subscriber_table import SubscriberTable
-from workers.config.table import Table
-from workers.config.team_table import TeamTable
+from workers.config.toml.retention_table import RetentionTable
+from workers.config.toml.space_table import SpaceTable
+from workers.config.toml.subscriber_table import SubscriberTable
+from workers.config.toml.team_table import TeamTable
 from workers.config.values import (
     MAX_PARTITIONS,
     Bytes,

@@ -10,8 +10,8 @@ import json
 from collections.abc import Callable
 from typing import Any, cast
 
-from fastavro import parse_schema, schemaless_reader
-from fastavro._read_py import schemaless_reader as read_nested
+import fastavro
+from fastavro import _read_py, parse_schema
 from fastavro.schema import SchemaParseException, UnknownType
 
 from ingest.decode.paths import plain
@@ -62,7 +62,9 @@ def avro_reader(schema: StoredSchema) -> Reader:
         KeyError,
     ) as error:
         raise unusable(f"it is no Avro schema ({type(error).__name__})") from None
-    read: Any = read_nested if check.is_recursive else schemaless_reader
+    # The library says only in part what it takes.
+    reader: Any = _read_py if check.is_recursive else fastavro
+    read = reader.schemaless_reader
 
     def value_of(payload: bytes) -> Any:
         stream = io.BytesIO(payload)

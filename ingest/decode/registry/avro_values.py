@@ -12,8 +12,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from fastavro import _read_py
-from fastavro.read import LOGICAL_READERS
+from fastavro import _read_py, read
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the zone is written by hand
 _FIRST_DAY = date(1970, 1, 1)
@@ -27,8 +26,9 @@ LogicalReader = Callable[..., Any]
 
 def install() -> None:
     """Have fastavro read logical types so, in its C code and in its Python code."""
-    for readers in (LOGICAL_READERS, _read_py.LOGICAL_READERS):
-        readers.update(_readers())
+    modules: tuple[Any, ...] = (read, _read_py)
+    for module in modules:
+        module.LOGICAL_READERS.update(_readers())
 
 
 def _readers() -> dict[str, LogicalReader]:

@@ -40,7 +40,7 @@ class Framed(NamedTuple):
 
     schema: SchemaRef
     # What is behind the name in a header: Protobuf has the place of the message in its schema there.
-    index: bytes | None  # None: the name is before the payload, and so is the index
+    place: bytes | None  # None: the name is before the payload, and so is the index
     payload: bytes
 
 

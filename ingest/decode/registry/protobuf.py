@@ -158,7 +158,7 @@ class _Plain:
 
     def _field(
         self,
-        field: FieldDescriptor,
+        field: Any,
         value: Any,
     ) -> Any:
         if not field.is_repeated:
@@ -171,7 +171,7 @@ class _Plain:
 
     def _single(
         self,
-        field: FieldDescriptor,
+        field: Any,
         value: Any,
     ) -> Any:
         if field.type == FieldDescriptor.TYPE_BYTES:

@@ -15,7 +15,7 @@ from typing import Any
 
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from google.protobuf.message import DecodeError
-from google.type import (
+from google.type import (  # pyright: ignore[reportMissingTypeStubs]
     date_pb2,
     datetime_pb2,
     dayofweek_pb2,

@@ -123,7 +123,7 @@ def _avro(schema: StoredSchema) -> Reader:
 
 def _protobuf(schema: StoredSchema) -> Reader:
     read = protobuf_reader(schema)
-    return lambda frame, _: read(frame.payload, frame.index)
+    return lambda frame, _: read(frame.payload, frame.place)
 
 
 def _json(schema: StoredSchema) -> Reader:
