@@ -155,7 +155,9 @@ PREPARED_EVENTS: Columns = (
     # waits (null: since this batch).
     Column("waits_for", ColumnType.TEXT, is_added=True),
     Column("retry_seconds", ColumnType.INT4, is_added=True),
-    Column("waits_since_ms", ColumnType.EPOCH_MS, renamed="waits_since", is_added=True),
+    Column(
+        "waits_since_ms", ColumnType.EPOCH_MS, renamed="waits_since_at", is_added=True
+    ),
 )
 
 # The documents of a prepared batch, one row per document whose events may act: the winner, and the newest delete

@@ -4,7 +4,7 @@
 CREATE TEMP TABLE IF NOT EXISTS incoming_event (
     topic text, partition integer, record_offset bigint, record_at timestamptz, outcome text, reason text, detail text,
     op text, document_id text, version bigint, key bytea, value bytea, headers text,
-    waits_for text, retry_seconds integer, waits_since timestamptz
+    waits_for text, retry_seconds integer, waits_since_at timestamptz
 ) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS incoming_document (
     document_id text, topic text, partition integer, record_offset bigint, record_at timestamptz, op text,
@@ -55,7 +55,7 @@ WHERE source = %(source)s AND topic = %(topic)s AND partition = %(partition)s FO
 -- name: copy_events
 -- Events of the batch.
 COPY incoming_event (topic, partition, record_offset, record_at, outcome, reason, detail, op, document_id, version, key,
-    value, headers, waits_for, retry_seconds, waits_since)
+    value, headers, waits_for, retry_seconds, waits_since_at)
 FROM STDIN (FORMAT BINARY);
 
 -- name: copy_documents
@@ -446,7 +446,8 @@ WITH gone AS (
     WHERE f.source = %(source)s AND f.document_id = i.document_id
       AND (i.decision IN ('delete', 'tombstone') OR i.decision = 'upsert' AND i.fetched IS NULL)
 )
-INSERT INTO freshet.fetched (source, document_id, host, url_sha256, url, content_sha256, etag, last_modified, fetched_at)
+INSERT INTO freshet.fetched (source, document_id, host, url_sha256, url, content_sha256, etag, last_modified,
+    fetched_at)
 SELECT %(source)s, i.document_id, f.host, decode(f.url_sha256, 'hex'), f.url, i.content_sha256, f.etag, f.last_modified,
        %(published_at)s
 FROM incoming_document i
@@ -648,7 +649,7 @@ WHERE e.outcome = 'dead_letter' AND NOT EXISTS (
 -- name: insert_waiting_fetches
 -- The dead letters of the batch that are tried again by themselves.
 INSERT INTO freshet.waiting_fetch (dead_letter, source, host, waits_since, retry_at)
-SELECT l.dead_letter, l.source, e.waits_for, coalesce(e.waits_since, %(published_at)s),
+SELECT l.dead_letter, l.source, e.waits_for, coalesce(e.waits_since_at, %(published_at)s),
        %(published_at)s::timestamptz + make_interval(secs => e.retry_seconds)
 FROM incoming_event e
 JOIN freshet.dead_letter l

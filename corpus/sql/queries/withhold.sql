@@ -1,6 +1,7 @@
 -- name: narrowing
--- Of some upserts, those that leave fewer groups than may read their document as it is published: of a later version, or
--- of the same one whose record is not known yet. Where versions have two scales, one of an event is later than any other.
+-- Of some upserts, those that leave fewer groups than may read their document as it is published: of a later version,
+-- or of the same one whose record is not known yet. Where versions have two scales, one of an event is later than any
+-- that is made of a record.
 SELECT s.document_id
 FROM jsonb_to_recordset(%(said)s::jsonb) AS s (document_id text, version bigint, record_offset bigint, acl text[])
 JOIN freshet.document h ON h.source = %(source)s AND h.document_id = s.document_id AND h.is_head

@@ -113,7 +113,7 @@ def test_an_unknown_version_rule_is_refused() -> None:
     "changed",
     [
         {"version_rule": "content"},
-        {"format": "avro"},
+        {"format": "thrift"},
         {"topics": None},
         {"topics": "t"},
         {"topics": []},

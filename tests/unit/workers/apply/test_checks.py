@@ -152,7 +152,7 @@ def test_a_pause_is_no_difference() -> None:
 def with_unreadable(**changed: Any) -> Any:
     """Source `a`, and `newer`, whose specification a newer version wrote."""
     readable = SourceSpec(source="a", topics=("a",)).to_json()
-    newer = readable | {"source": "newer", "format": "avro"} | changed
+    newer = readable | {"source": "newer", "format": "thrift"} | changed
     return Database(
         sources_configured=[
             {"source": "a", "spec": readable, "state": "active"},

@@ -65,4 +65,4 @@ def test_the_table_is_light() -> None:
 
 def test_workflows_have_names_of_their_own() -> None:
     names = [workflow.__name__ for workflow in orchestrator.WORKFLOWS]
-    assert len(set(names)) == len(names) == 7
+    assert len(set(names)) == len(names) == 8
