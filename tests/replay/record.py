@@ -62,6 +62,7 @@ from tests.support.team_env import (
 from workers.roles import orchestrator as deliveries
 
 HISTORIES = Path(__file__).parent / "histories"
+_ROOT = Path(__file__).resolve().parents[2]
 _MAX_EVENTS = 1_000
 
 
@@ -72,7 +73,7 @@ class Recorder:
         self._label = label
 
     async def save(self, handle: WorkflowHandle[Any, Any], name: str) -> None:
-        """Write one history, without the name of the machine that ran it.
+        """Write one history, without the name of the machine that ran it and where the code was.
 
         Raises:
             FileExistsError: a history was recorded under this name and label before.
@@ -80,6 +81,7 @@ class Recorder:
         history = json.loads((await handle.fetch_history()).to_json())
         identity = r"\d+@" + re.escape(socket.gethostname())
         text = re.sub(identity, "recorded", json.dumps(history, indent=1))
+        text = text.replace(f"{_ROOT}/", "")
         path = HISTORIES / f"{name}.{self._label}.json"
         await asyncio.to_thread(_write_new, path, text + "\n")
 
