@@ -17,7 +17,7 @@ WHERE (published.acl IS NULL OR NOT published.acl <@ s.acl)
 
 -- name: limit_withholding
 -- A batch may wait for the lock of publishing that this holds.
-SET LOCAL statement_timeout = '5s';
+SELECT set_config('statement_timeout', '5s', true) AS statement_timeout;
 
 -- name: withhold
 -- Show documents only to the groups that records leave which are not published yet. Under the lock of publishing.
@@ -51,7 +51,7 @@ SELECT EXISTS (SELECT FROM freshet.document WHERE source = %(source)s AND withhe
 
 -- name: wait_for_publishing
 -- Somebody waits for what follows, and a batch takes seconds.
-SET LOCAL lock_timeout = '60s';
+SELECT set_config('lock_timeout', '60s', true) AS lock_timeout;
 
 -- name: show_all_again
 -- The same, of all documents of a source, after something else than a batch changed what counts.
