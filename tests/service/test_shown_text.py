@@ -42,11 +42,14 @@ SHOWS = {
 }
 ELSEWHERE = {
     **dict.fromkeys(("status", "doctor", "drain", "top", "sources", "apply"), "needs a stack"),
-    **dict.fromkeys(("source show", "source prepare", "source skip"), "needs Kafka or Temporal"),
+    **dict.fromkeys(("source show", "source prepare"), "needs Kafka or Temporal"),
+    **dict.fromkeys(("source skip", "source truncate"), "needs Kafka or Temporal"),
     **dict.fromkeys(("produce", "audit", "audit repair", "document correct"), "needs a stack"),
     **dict.fromkeys(("dead-letters redrive", "dead-letters discard"), "shows counts"),
     **dict.fromkeys(("freshness check", "freshness schedules"), "needs Temporal"),
-    **dict.fromkeys(("lineage", "dead-letters show", "search", "clean"), "has a test of its own"),
+    **dict.fromkeys(
+        ("lineage", "dead-letters show", "search", "clean", "try"), "has a test of its own"
+    ),
     **dict.fromkeys(("purge", "erase"), "needs Temporal"),
     "backfill": "needs a stack",
     **dict.fromkeys(("import", "bring-embeddings"), "have tests of their own"),
