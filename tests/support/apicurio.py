@@ -36,10 +36,10 @@ class Apicurio:
             self.process = subprocess.Popen(self.part.command(), stdout=log, stderr=log)
         wait_until(lambda: self.part.is_ready(_NO_PROCESS), 120)
 
-    def kill(self) -> None:
-        """End it at once."""
+    def end(self) -> None:
+        """End it, and let it write: its database writes half a second after it has answered."""
         if self.process is not None:
-            self.process.kill()
+            self.process.terminate()
             self.process.wait()
             self.process = None
 
@@ -64,4 +64,4 @@ def apicurio(home: Path) -> Generator[Apicurio]:
     try:
         yield running
     finally:
-        running.kill()
+        running.end()
