@@ -8,8 +8,8 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from compose.local.machine.files import cache_home, locked
-from compose.local.machine.process import inherited, run_tool, variables
+from compose.local.machine.process import inherited
+from compose.local.parts.maven import copy_jars, fetched_once
 from compose.local.parts.pins import kafka_jars, require_jars
 from corpus.errors import ConfigurationError, DependencyError
 
@@ -19,17 +19,6 @@ _JARS = (
     f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}",
     "org.slf4j:slf4j-simple:1.7.36",
 )
-# Maven's own, and the way to its registry.
-FETCHING = variables("(?i:(http|https|all|no)_proxy)", "(MAVEN|M2|JAVA|JDK)_[A-Z_]+")
-_POM = """\
-<project xmlns="http://maven.apache.org/POM/4.0.0">
-  <modelVersion>4.0.0</modelVersion>
-  <groupId>freshet</groupId>
-  <artifactId>kafka</artifactId>
-  <version>1</version>
-  <dependencies>{dependencies}</dependencies>
-</project>
-"""
 
 
 @cache
@@ -80,26 +69,14 @@ def jars(mark: str = "") -> Path:
     Raises:
         DependencyError: they could not be fetched, or are not the pinned ones.
     """
-    folder = cache_home() / f"kafka-{KAFKA_VERSION}"
-    if not folder.exists():
-        _fetch_into(folder, mark)
+
+    def fetch(new: Path) -> None:
+        _fetch(new, mark)
+        require_jars(new, kafka_jars())
+
+    folder = fetched_once("kafka", KAFKA_VERSION, fetch)
     require_jars(folder, kafka_jars())
     return folder
-
-
-def _fetch_into(folder: Path, mark: str) -> None:
-    with locked(cache_home() / "kafka.lock"):
-        if folder.exists():
-            return
-        new = folder.with_name(f"{folder.name}.{os.getpid()}")
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
-        try:
-            _fetch(new, mark)
-            require_jars(new, kafka_jars())
-            new.replace(folder)
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
 
 
 def _bundled_java() -> Path | None:
@@ -115,7 +92,7 @@ def _fetch(folder: Path, mark: str) -> None:
     failure = ""
     if maven:
         try:
-            _fetch_with_maven(maven, folder, mark)
+            copy_jars(maven, folder, _JARS, mark=mark, purpose="fetch Kafka's jars")
         except DependencyError as error:
             failure = f"; {error}"
     if any(folder.glob("kafka_*.jar")):
@@ -129,38 +106,6 @@ def _fetch(folder: Path, mark: str) -> None:
             f"Kafka's jars could not be fetched from Maven Central: {error}{failure}; "
             "check the network and the proxy, or set FRESHET_KAFKA_BOOTSTRAP to an existing cluster"
         ) from error
-
-
-def _fetch_with_maven(maven: str, folder: Path, mark: str) -> None:
-    pom = folder / "pom.xml"
-    dependencies = "".join(_dependency(jar) for jar in _JARS)
-    pom.write_text(_POM.format(dependencies=dependencies), encoding="utf-8")
-    command = [
-        maven,
-        "-q",
-        "-B",
-        "-f",
-        str(pom),
-        "dependency:copy-dependencies",
-        f"-DoutputDirectory={folder}",
-        "-DincludeScope=runtime",
-    ]
-    run_tool(
-        command,
-        mark=mark,
-        purpose="fetch Kafka's jars",
-        timeout=600,
-        inherits=FETCHING,
-    )
-    pom.unlink()
-
-
-def _dependency(jar: str) -> str:
-    group, artifact, version = jar.split(":")
-    return (
-        f"<dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId>"
-        f"<version>{version}</version></dependency>"
-    )
 
 
 def _fetch_with_jgo(folder: Path) -> None:

@@ -7,12 +7,14 @@ import shutil
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from compose.local.machine.files import cache_home, locked, make_private_folder
+from compose.local.machine.files import make_private_folder
 from compose.local.machine.ports import accepts_connections, require_free
-from compose.local.machine.process import ProcessId, run_tool
-from compose.local.parts.java import FETCHING, java
+from compose.local.machine.process import ProcessId
+from compose.local.parts.java import java
+from compose.local.parts.maven import fetched_once, run_maven
 from compose.local.parts.part import Part
 from compose.local.parts.pins import REGISTRY_VERSION, require_archive
 from corpus.errors import DependencyError, FreshetError
@@ -100,38 +102,19 @@ def _program(mark: str) -> Path:
     Raises:
         DependencyError: it could not be fetched, or is not the pinned one.
     """
-    folder = cache_home() / f"apicurio-{REGISTRY_VERSION}"
-    if folder.exists():
-        return folder
-    with locked(cache_home() / "apicurio.lock"):
-        if folder.exists():
-            return folder
-        new = folder.with_name(f"{folder.name}.new")
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
-        try:
-            _fetch(new, mark)
-            new.replace(folder)
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
-    return folder
+    return fetched_once("apicurio", REGISTRY_VERSION, partial(_fetch, mark))
 
 
-def _fetch(folder: Path, mark: str) -> None:
+def _fetch(mark: str, folder: Path) -> None:
     maven = shutil.which("mvn")
     if maven is None:
         raise DependencyError(
             "the schema registry is fetched by Maven, which is not on PATH: install it, or set "
             "FRESHET_SCHEMA_REGISTRY_URL to an existing registry"
         )
-    command = [
-        *(maven, "-q", "-B"),
-        "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy",
-        f"-Dartifact={_ARTIFACT}",
-        f"-DoutputDirectory={folder}",
-    ]
-    purpose = "fetch the schema registry"
-    run_tool(command, mark=mark, purpose=purpose, timeout=600, inherits=FETCHING)
+    plugin = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"
+    goal = (plugin, f"-Dartifact={_ARTIFACT}")
+    run_maven(maven, folder, goal, mark=mark, purpose="fetch the schema registry")
     archive = folder / _ARCHIVE
     require_archive(archive)
     with tarfile.open(archive) as files:

@@ -48,11 +48,10 @@ def _readers() -> dict[str, LogicalReader]:
     return readers
 
 
-def _decimal(
-    value: bytes,
-    schema: Any = None,
-    _reader: Any = None,
-) -> str:
+# fastavro gives each the value, the schema that wrote it, and that of the reader.
+
+
+def _decimal(value: bytes, schema: Any, *_: Any) -> str:
     return decimal_text(value, int(schema.get("scale", 0)))
 
 
@@ -79,27 +78,15 @@ def decimal_text(
     return f"{sign}{digits[:-scale]}.{digits[-scale:]}"
 
 
-def _as_it_is(
-    value: Any,
-    _schema: Any = None,
-    _reader: Any = None,
-) -> Any:
+def _as_it_is(value: Any, *_: Any) -> Any:
     return value
 
 
-def _uuid(
-    value: bytes,
-    _schema: Any = None,
-    _reader: Any = None,
-) -> str:
+def _uuid(value: bytes, *_: Any) -> str:
     return str(UUID(bytes=value))
 
 
-def _duration(
-    value: bytes,
-    _schema: Any = None,
-    _reader: Any = None,
-) -> str:
+def _duration(value: bytes, *_: Any) -> str:
     months, days, milliseconds = (
         int.from_bytes(value[start : start + 4], "little") for start in (0, 4, 8)
     )
@@ -107,11 +94,7 @@ def _duration(
     return f"P{months}M{days}DT{seconds}.{thousandths:03d}S"
 
 
-def _date(
-    value: int,
-    _schema: Any = None,
-    _reader: Any = None,
-) -> Any:
+def _date(value: int, *_: Any) -> Any:
     try:
         return (_FIRST_DAY + timedelta(days=value)).isoformat()
     except OverflowError:
@@ -124,11 +107,7 @@ def _moment_reader(
 ) -> LogicalReader:
     unit = 10**digits
 
-    def read(
-        value: int,
-        _schema: Any = None,
-        _reader: Any = None,
-    ) -> Any:
+    def read(value: int, *_: Any) -> Any:
         seconds, fraction = divmod(value, unit)
         try:
             moment = _EPOCH + timedelta(seconds=seconds)
@@ -142,11 +121,7 @@ def _moment_reader(
 def _time_reader(digits: int) -> LogicalReader:
     unit = 10**digits
 
-    def read(
-        value: int,
-        _schema: Any = None,
-        _reader: Any = None,
-    ) -> Any:
+    def read(value: int, *_: Any) -> Any:
         seconds, fraction = divmod(value, unit)
         if not 0 <= seconds < _DAY_SECONDS:
             return value
