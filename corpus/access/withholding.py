@@ -12,12 +12,12 @@ What is not withheld: a document that itself waits to be published.
 import json
 import time
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from psycopg.rows import scalar_row
 
 from corpus.access.stated import StatedReaders
 from corpus.database import Connection, fetch_all, fetch_one
+from corpus.source import SourceSpec
 from corpus.sql import query
 
 # Documents of one transaction, which a batch may wait for: a second or two where each has a list of 1,000 groups.
@@ -29,15 +29,8 @@ class WithholdingTakesLongError(Exception):
     """The rest waits for its batch."""
 
 
-class Narrowed(NamedTuple):
-    """A source whose documents are withheld."""
-
-    name: str
-    own_first: bool  # its versions have two scales: `freshet.is_own`
-
-
 def withhold(
-    connection: Connection, source: Narrowed, log: str, stated: Iterable[StatedReaders]
+    connection: Connection, spec: SourceSpec, log: str, stated: Iterable[StatedReaders]
 ) -> int:
     """Narrow who may read what is visible, by records that are not published yet; returns how many documents.
 
@@ -45,7 +38,7 @@ def withhold(
 
     Args:
         connection: not in a transaction.
-        source: of the records.
+        spec: of the records' source.
         log: `topic/partition/topic id`, of which they are.
         stated: of them; of one document, the last of its greatest version counts.
 
@@ -57,7 +50,7 @@ def withhold(
     newest: dict[str, StatedReaders] = {}
     for one in sorted(stated, key=_place):
         newest[one.document_id] = one
-    values = {"source": source.name, "log": log, "own_first": source.own_first}
+    values = {"source": spec.source, "log": log, "own_first": spec.own_first}
     values["said"] = _said(newest.values())
     narrowing = sorted(set(fetch_all(connection, scalar_row, "narrowing", values)))
     documents = 0
@@ -69,7 +62,7 @@ def withhold(
         values["said"] = _said(newest[name] for name in page)
         with connection.transaction():
             connection.execute(query("limit_withholding"))
-            connection.execute(query("lock_publishing"), {"source": source.name})
+            connection.execute(query("lock_publishing"), {"source": spec.source})
             documents += fetch_one(connection, scalar_row, "withhold", values) or 0
     return documents
 

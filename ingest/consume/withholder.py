@@ -7,11 +7,7 @@ import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from corpus.access.stated import StatedReaders
-from corpus.access.withholding import (
-    Narrowed,
-    WithholdingTakesLongError,
-    withhold,
-)
+from corpus.access.withholding import WithholdingTakesLongError, withhold
 from corpus.database import Connection
 from corpus.disclosure.error_text import public_text
 from corpus.log_limit import LogLimit
@@ -45,8 +41,7 @@ class Withholder:
             return
         try:
             with self._pool.connection(_CONNECTION_SECONDS) as connection:
-                source = Narrowed(spec.source, spec.own_first)
-                self.documents += withhold(connection, source, log, stated)
+                self.documents += withhold(connection, spec, log, stated)
         except _FAILURES as error:
             self.failures += 1
             logger.warning(

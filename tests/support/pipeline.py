@@ -45,7 +45,7 @@ from corpus.versions.truncation import Truncation
 from ingest.decode.references import fetched_content
 from ingest.decode.staged_content import content_of, read_row
 from ingest.event import KafkaRecord
-from ingest.stage import OffsetRange, stage
+from ingest.stage import OffsetRange, Withhold, stage
 from tests.support.fakes import HashEmbedder
 
 NOW_MS = 1_780_000_000_000
@@ -228,6 +228,7 @@ class Pipeline:
         first_offset: int | None = None,
         next_offset: int | None = None,
         backfill: int = 0,
+        withhold: Withhold | None = None,
     ) -> BatchRef:
         """Stage records of one partition; those of a backfill are read again."""
         self.position(records[0].partition)
@@ -241,7 +242,8 @@ class Pipeline:
             backfill=backfill,
         )
         before, self._last = self._last, records[-1]
-        return stage(records, self.spec, offsets, self.store, before, self.decisions)
+        read = (before, self.decisions, withhold)
+        return stage(records, self.spec, offsets, self.store, *read)
 
     def prepare(self, refs: Sequence[BatchRef], number: int) -> PreparedBatch:
         """The prepare step."""

@@ -12,7 +12,7 @@ import pytest
 
 from corpus.access.reader import reading_as
 from corpus.access.stated import StatedReaders
-from corpus.access.withholding import Narrowed, show_all_again, withhold
+from corpus.access.withholding import show_all_again, withhold
 from corpus.answer.search import search
 from corpus.batch import BatchRef
 from corpus.database import connect
@@ -20,7 +20,6 @@ from corpus.service import SearchRequest
 from corpus.sessions.roles import WRITER
 from corpus.source import VersionRule
 from ingest.consume.withholder import Withholder
-from ingest.stage import OffsetRange, stage
 from tests.support.logins import reader, seen, session
 from tests.support.pipeline import Pipeline, make_event
 
@@ -36,18 +35,9 @@ def event(version: int, acl: list[str] | None, name: str = "d", **other: Any) ->
 
 def read(pipeline: Pipeline, *events: Any, partition: int = 0, **place: Any) -> BatchRef:
     """What a consumer does with records: stage them, and withhold."""
-    records = pipeline.records(events, partition=partition, **place)
-    pipeline.position(partition)
-    offsets = OffsetRange(
-        cluster_id="cluster",
-        topic=pipeline.spec.source,
-        topic_id=pipeline.topic_id,
-        partition=partition,
-        first_offset=records[0].offset,
-        next_offset=records[-1].offset + 1,
-    )
     withholder = Withholder(pipeline.pool)
-    reference = stage(records, pipeline.spec, offsets, pipeline.store, withhold=withholder.withhold)
+    records = pipeline.records(events, partition=partition, **place)
+    reference = pipeline.stage(records, withhold=withholder.withhold)
     assert withholder.failures == 0
     return reference
 
@@ -259,7 +249,7 @@ def test_a_writers_login_withholds(pipeline: Pipeline) -> None:
     stated = StatedReaders("d", 2, 5, ["hr"])
     with session(pipeline.database_url, WRITER) as writer:
         log = f"s/0/{pipeline.topic_id}"
-        assert withhold(writer, Narrowed("s", own_first=False), log, [stated]) == 1
+        assert withhold(writer, pipeline.spec, log, [stated]) == 1
     assert seen_by(pipeline, "it") == set()
 
 
@@ -280,7 +270,7 @@ def test_consumers_and_a_storer_side_by_side_end_as_published(pipeline: Pipeline
                     StatedReaders(name, 1_000 + done, 10**6 + done, chance.sample("abc", 2))
                     for name in chance.sample(names, len(names))
                 ]
-                withhold(connection, Narrowed("s", own_first=False), log, stated)
+                withhold(connection, pipeline.spec, log, stated)
         return done
 
     with ThreadPoolExecutor() as pool:
@@ -305,17 +295,7 @@ def test_what_cannot_be_withheld_is_counted(pipeline: Pipeline) -> None:
     with pipeline.connection.transaction():
         pipeline.connection.execute(lock)
         records = pipeline.records([event(2, ["hr"])])
-        offsets = OffsetRange(
-            cluster_id="cluster",
-            topic="s",
-            topic_id=pipeline.topic_id,
-            partition=0,
-            first_offset=records[0].offset,
-            next_offset=records[0].offset + 1,
-        )
-        reference = stage(
-            records, pipeline.spec, offsets, pipeline.store, withhold=withholder.withhold
-        )
+        reference = pipeline.stage(records, withhold=withholder.withhold)
     assert (withholder.failures, withholder.documents) == (1, 0)
     pipeline.run(reference)
     assert seen_by(pipeline, "it") == set()
