@@ -1,6 +1,8 @@
 -- 0028 truncated tables: what a person decided about each, and what the batch with the record deleted.
--- Why: a truncated table halted its source, and could be passed only; its documents could not be deleted by one command.
--- Locks: none (a new table). Phase: pre. Old code does not know it: its consumers halt at the record again, its storers ignore it.
+-- Why: a truncated table halted its source, and could be passed only; its documents could not be deleted by one
+-- command.
+-- Locks: none (a new table). Phase: pre. Old code does not know it: its consumers halt at the record again, its
+-- storers ignore it.
 
 CREATE TABLE freshet.truncation (
     source         text NOT NULL REFERENCES freshet.source,

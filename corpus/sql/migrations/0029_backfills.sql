@@ -1,8 +1,8 @@
 -- 0029 backfills: ranges of a source's log that are read again beside the live stream.
--- Why: a changed mapping or preparation takes effect with the next event of a document only, and to move the position back
--- holds up what is new until everything after is read again.
--- Locks: a short one on batch (its check is replaced without a scan); the other tables are new. Phase: pre. Old code makes
--- no backfill, and drops what is staged for one as applied already.
+-- Why: a changed mapping or preparation takes effect with the next event of a document only, and to move the
+-- position back holds up what is new until everything after is read again.
+-- Locks: a short one on batch (its check is replaced without a scan); the other tables are new. Phase: pre. Old code
+-- makes no backfill, and drops what is staged for one as applied already.
 
 ALTER TABLE freshet.batch DROP CONSTRAINT batch_kind_check,
     ADD CONSTRAINT batch_kind_check

@@ -1,8 +1,8 @@
 -- 0030 fetched documents: how documents were fetched that events point to, and which dead letters are tried again.
--- Why: an origin can say that nothing has changed only if it is asked with what it sent before; and a document that cannot be
--- fetched now must not hold up others, nor be forgotten.
--- Locks: SHARE ROW EXCLUSIVE on dead_letter for a moment (a foreign key from an empty table). Phase: pre. Old code fills neither
--- table: documents that it writes are fetched once more, and it makes no dead letter that waits.
+-- Why: an origin can say that nothing has changed only if it is asked with what it sent before; and a document that
+-- cannot be fetched now must not hold up others, nor be forgotten.
+-- Locks: SHARE ROW EXCLUSIVE on dead_letter for a moment (a foreign key from an empty table). Phase: pre. Old code
+-- fills neither table: documents that it writes are fetched once more, and it makes no dead letter that waits.
 
 CREATE TABLE freshet.fetched (
     source        text NOT NULL,

@@ -1,9 +1,12 @@
 -- 0031 withheld: a document is shown to fewer as soon as a record that says so is read, before its batch is published.
--- Why: a revocation waited for all that its source had sent before it: 5 s at some load, minutes while a backlog is embedded.
--- Locks: ACCESS EXCLUSIVE on document for a moment (a column without a default); its index is of no row at first, but the
--- table is scanned once for it, beside readers and not beside writers (1,000,000 rows: about a second). Phase: pre.
--- Old code survives: where it publishes a new version, what is withheld of the old one is shown as the version says, and a
--- revocation of the same version counts as unchanged. The next batch that new code publishes brings the lists in order.
+-- Why: a revocation waited for all that its source had sent before it: 5 s at some load, minutes while a backlog is
+-- embedded.
+-- Locks: ACCESS EXCLUSIVE on document for a moment (a column without a default); its index is of no row at first,
+-- but the table is scanned once for it, beside readers and not beside writers (1,000,000 rows: about a second).
+-- Phase: pre.
+-- Old code survives: where it publishes a new version, what is withheld of the old one is shown as the version says,
+-- and a revocation of the same version counts as unchanged. The next batch that new code publishes brings the lists
+-- in order.
 
 -- {"topic/partition/topic id": [offset of the record, [groups that it leaves], its version]}; null: nothing is withheld
 ALTER TABLE freshet.document ADD COLUMN withheld jsonb;
@@ -34,8 +37,9 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
     ))
 $$;
 
--- The records that still withhold a document: those that the source's position has not passed, in a topic that it reads,
--- of versions that the head does not outrank. Null: none. Where versions have two scales, the position alone decides.
+-- The records that still withhold a document: those that the source's position has not passed, in a topic that it
+-- reads, of versions that the head does not outrank. Null: none. Where versions have two scales, the position alone
+-- decides.
 CREATE FUNCTION freshet.still_withheld(p_head freshet.document) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT jsonb_object_agg(e.key, e.value)
@@ -55,10 +59,11 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     FROM freshet.source s WHERE s.source = p_source
 $$;
 
--- Show documents as they were published, where the records that withheld them are published or gone, and no wider than the
--- others leave. Whatever changes heads, positions or the source's specification does this at its end, under the lock of
--- publishing. Versions that were closed meanwhile get their lists back, and what waits is withheld of the new head.
--- `p_documents`: those whose heads were written; the others are left alone where nothing changed. Null: all.
+-- Show documents as they were published, where the records that withheld them are published or gone, and no wider
+-- than the others leave. Whatever changes heads, positions or the source's specification does this at its end, under
+-- the lock of publishing. Versions that were closed meanwhile get their lists back, and what waits is withheld of
+-- the new head. `p_documents`: those whose heads were written; the others are left alone where nothing changed.
+-- Null: all.
 CREATE FUNCTION freshet.show_again(p_source text, p_documents text[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

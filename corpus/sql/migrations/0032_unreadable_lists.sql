@@ -1,9 +1,12 @@
 -- 0032 unreadable lists: a record that cannot be used and whose access list cannot be read is for nobody.
--- Why: the bytes of a dead letter were searched for "acl" as UTF-8 has it. A list in UTF-16, under an escaped name, in a
--- header, in a compressed or binary value, or where a mapping finds it was not seen, and the source's default counted.
--- Locks: none (a function). Phase: pre. Old code uses the function of before; dead letters that are there stay as they are.
+-- Why: the bytes of a dead letter were searched for "acl" as UTF-8 has it. A list in UTF-16, under an escaped name,
+-- in a header, in a compressed or binary value, or where a mapping finds it was not seen, and the source's default
+-- counted.
+-- Locks: none (a function). Phase: pre. Old code uses the function of before; dead letters that are there stay as
+-- they are.
 
--- The number of the access list that a record states which cannot be used; null: it states none, as far as it can be read.
+-- The number of the access list that a record states which cannot be used; null: it states none, as far as it can be
+-- read.
 CREATE FUNCTION freshet.stated_access(p_source text, p_value bytea, p_headers text) RETURNS integer
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
