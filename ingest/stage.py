@@ -24,6 +24,7 @@ from corpus.versions.truncation import (
     UNDECIDED,
     Place,
     Truncation,
+    Written,
     halt_reason,
     settled,
 )
@@ -180,6 +181,7 @@ def rows_of(
     *,
     topic_id: str,
     now_ms: int,
+    before: KafkaRecord | None = None,
     decisions: Sequence[Truncation] = (),
 ) -> list[Row]:
     """What records are staged as, by column name.
@@ -189,10 +191,11 @@ def rows_of(
         spec: the source's.
         topic_id: of the topic that they were read from.
         now_ms: by the reader's clock, epoch milliseconds UTC.
+        before: the record before the first one; None: it is not known.
         decisions: about truncated tables of the source.
     """
     reading = _Reading(spec, topic_id, now_ms, decisions)
-    return [_row(record, reading) for record in records]
+    return _read_rows(records, reading, before)
 
 
 def row_of(
@@ -229,12 +232,19 @@ def description_json(row: Row) -> str:
 def _rows(
     records: Sequence[KafkaRecord], reading: _Reading, before: KafkaRecord | None
 ) -> list[Row]:
+    rows = _read_rows(records, reading, before)
+    if reading.spec.debezium.truncate == "stop":
+        _stop_at_truncation(rows, reading.spec.source)
+    return rows
+
+
+def _read_rows(
+    records: Sequence[KafkaRecord], reading: _Reading, before: KafkaRecord | None
+) -> list[Row]:
     rows: list[Row] = []
     for record in records:
         rows.append(_row(record, reading, before))
         before = record
-    if reading.spec.debezium.truncate == "stop":
-        _stop_at_truncation(rows, reading.spec.source)
     return rows
 
 
@@ -306,7 +316,10 @@ def _row(
         row = values | event_values(event)
         if not reading.decisions:
             return row
-        return settled(row, reading.decisions, reading.topic_id)
+        written = Written(
+            timestamp_ms=record_placed.timestamp_ms, offset=record_placed.offset
+        )
+        return settled(row, reading.decisions, reading.topic_id, written)
     except (MemoryError, FreshetError):
         # A schema registry that does not answer is waited for; no record is to blame.
         raise

@@ -42,6 +42,14 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """When and where a record was first written: one that was redriven is older than its place says."""
+
+    timestamp_ms: int | None
+    offset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Truncation:
     """A decision about one record (query `truncations_of_sources`)."""
 
@@ -65,19 +73,19 @@ class Truncation:
         is_same = row.get("version") == self.own_version
         return is_known and is_same and row["topic"] == self.topic
 
-    def is_after(self, row: Mapping[str, Any], topic_id: str) -> bool:
+    def is_after(self, row: Mapping[str, Any], topic_id: str, written: Written) -> bool:
         """Whether a staged row of the table was there when it was truncated.
 
         By the versions of the database's log where both have one; else by the offset in one log, and by the time of
         the records in others.
         """
         version = row.get("version")
-        of_record = record_version(row["timestamp_ms"], row["offset"])
+        of_record = record_version(written.timestamp_ms, written.offset)
         is_own = version is not None and version != of_record
         if is_own and self.own_version is not None:
             return int(version or 0) < self.own_version
         if row["partition"] == self.partition and topic_id == self.topic_id:
-            return int(row["offset"]) < self.record_offset
+            return written.offset < self.record_offset
         return of_record < self.record_version
 
     @property
@@ -108,16 +116,26 @@ def place_in(reason: str) -> Place | None:
 
 
 def settled(
-    row: Mapping[str, Any], decisions: Iterable[Truncation], topic_id: str
+    row: Mapping[str, Any],
+    decisions: Iterable[Truncation],
+    topic_id: str,
+    written: Written,
 ) -> Mapping[str, Any]:
-    """A staged row as decisions make it: the record of a truncation, or a row that was there before one."""
+    """A staged row as decisions make it: the record of a truncation, or a row that was there before one.
+
+    Args:
+        row: of the record.
+        decisions: about truncated tables of its source.
+        topic_id: of the topic that it was read from.
+        written: when and where it was first written.
+    """
     if row.get("reason") == UNDECIDED:
         return {**row, "reason": _rule_of(row, decisions, topic_id)}
     if row.get("op") != "upsert":
         return row
     for one in decisions:
         is_of_table = one.topic == row["topic"] and one.decision == Decision.DELETE
-        if is_of_table and one.is_after(row, topic_id):
+        if is_of_table and one.is_after(row, topic_id, written):
             return _ignored(row)
     return row
 

@@ -41,6 +41,8 @@ class Page:
 
     records: Sequence[KafkaRecord]
     next_offset: int  # where the next page begins; the end: there is none
+    # The record before the first one, which says what a tombstone repeats; None: none is needed, or it is gone.
+    before: KafkaRecord | None = None
 
 
 class LogReader:
@@ -93,7 +95,26 @@ class LogReader:
             value = record.value or b""
             size += len(value)
             offset += 1
-        return Page(records=records, next_offset=offset)
+        before = self._before(partition, records)
+        return Page(records=records, next_offset=offset, before=before)
+
+    def _before(
+        self, partition: AuditedPartition, records: Sequence[KafkaRecord]
+    ) -> KafkaRecord | None:
+        """The record before the first one, if that is a tombstone."""
+        if not records or records[0].value is not None or records[0].offset == 0:
+            return None
+        offset = records[0].offset - 1
+        start = TopicPartition(partition.topic, partition.partition, offset)
+        self._consumer.assign([start])
+        message = self._consumer.poll(_ANSWER_SECONDS)
+        if message is None:
+            raise DependencyError(
+                f"Kafka: reading {partition.topic}/{partition.partition}@{offset} failed: no answer"
+            )
+        if message.error() is not None or message.offset() != offset:
+            return None
+        return record_of(message)
 
 
 @contextmanager
@@ -135,7 +156,7 @@ def keep(
     audit: int,
     spec: SourceSpec,
     partition: AuditedPartition,
-    records: Sequence[KafkaRecord],
+    page: Page,
     *,
     now_ms: int,
 ) -> int:
@@ -149,13 +170,14 @@ def keep(
         audit: its number.
         spec: of the source.
         partition: that they are of.
-        records: in the order of their offsets.
+        page: their records.
         now_ms: for records that no batch has: epoch milliseconds.
     """
+    records = page.records
     if not records:
         return 0
     # All of them before the COPY begins: making them asks the database, too.
-    rows = list(_rows(connection, audit, spec, partition, records, now_ms))
+    rows = list(_rows(connection, audit, spec, partition, page, now_ms))
     offsets = [record.offset for record in records]
     forget = {
         "audit": audit,
@@ -203,20 +225,23 @@ def _rows(
     audit: int,
     spec: SourceSpec,
     partition: AuditedPartition,
-    records: Sequence[KafkaRecord],
+    page: Page,
     now_ms: int,
 ) -> Iterable[tuple[Any, ...]]:
     """A record whose time lay in the future when it was read is judged by that time, not by now."""
-    times = _staged_times(connection, spec.source, partition, records)
+    times = _staged_times(connection, spec.source, partition, page.records)
     decisions = decisions_of(connection, [spec.source])
-    for record in records:
+    before = page.before
+    for record in page.records:
         [row] = rows_of(
             [record],
             spec,
             topic_id=partition.topic_id,
             now_ms=_read_at(times, record.offset, now_ms),
+            before=before,
             decisions=decisions,
         )
+        before = record
         is_redriven = REDRIVEN_FROM in (row.get("headers") or "")
         yield (
             audit,

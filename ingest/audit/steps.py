@@ -164,8 +164,7 @@ class AuditSteps:
     ) -> int:
         now_ms = time.time_ns() // 1_000_000
         spec = row.readable()
-        records = page.records
-        return keep(connection, row.audit, spec, partition, records, now_ms=now_ms)
+        return keep(connection, row.audit, spec, partition, page, now_ms=now_ms)
 
     def _replayed(
         self, connection: Connection, cursor: AuditCursor, row: AuditRow

@@ -27,6 +27,7 @@ from ingest.backfill.order import (
     BackfillStep,
     PartResult,
 )
+from ingest.consume.positions import decisions_of
 from ingest.entity import running_state
 from ingest.event import KafkaRecord
 from ingest.hand_over import hand_over
@@ -73,6 +74,7 @@ class _Records:
     next_offset: int  # where the next part begins
     passed: int  # of what is wanted
     gone: int
+    before: KafkaRecord | None = None  # the record before them, where it is needed
 
 
 class StageStep:
@@ -140,7 +142,7 @@ class StageStep:
             following = replace(following, range=cursor.range + 1, offset=0)
         ref = None
         if read.records:
-            ref = self._staged(row, partition, read.records)
+            ref = self._staged(row, partition, read)
         return BackfillStep(
             state=BackfillStatus.RUNNING,
             cursor=following,
@@ -166,7 +168,8 @@ class StageStep:
         with self._open_reader() as reader:
             page = reader.read(partition, begin, limit=self._part)
         passed = page.next_offset - offset
-        return _Records(page.records, page.next_offset, passed, begin - offset)
+        gone = begin - offset
+        return _Records(page.records, page.next_offset, passed, gone, page.before)
 
     def _read_named(
         self,
@@ -213,8 +216,9 @@ class StageStep:
         self,
         row: BackfillRow,
         partition: AuditedPartition,
-        records: Sequence[KafkaRecord],
+        read: _Records,
     ) -> BatchRef:
+        records = read.records
         offsets = OffsetRange(
             cluster_id=self._cluster().cluster_id(),
             topic=partition.topic,
@@ -225,8 +229,17 @@ class StageStep:
             backfill=row.backfill,
         )
         spec = SourceSpec.from_json(row.spec)
+        with database_errors_translated(), self._pool.connection() as connection:
+            decisions = decisions_of(connection, [row.source])
         try:
-            return stage(records, spec, offsets, self._store)
+            return stage(
+                records,
+                spec,
+                offsets,
+                self._store,
+                before=read.before,
+                decisions=decisions,
+            )
         except SourceStoppedError as error:
             raise ConfigurationError(str(error)) from error
 

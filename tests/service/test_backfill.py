@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 
 from corpus import task_queues
 from corpus.preparation import PreparationSpec
-from corpus.source import SourceSpec
+from corpus.source import SourceSpec, VersionRule
 from corpus.specs.formats import MappingSpec
 from ingest.backfill.order import BackfillCursor, backfill_workflow_id
 from ingest.backfill.plan import Bound, plan_ranges
@@ -50,26 +50,26 @@ async def begin(live: Fleet, source: str, *, rate: int) -> None:
 
 
 @pytest.fixture
-def run(
-    live: Fleet,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Run:
-    freshet = CommandLine(tmp_path, monkeypatch, capsys)
-    config = live.client.service_client.config
+def freshet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> CommandLine:
+    return CommandLine(tmp_path, monkeypatch, capsys)
 
+
+def environment(live: Fleet) -> dict[str, str]:
+    """Where a command finds the services."""
+    return {
+        "FRESHET_DATABASE_URL": live.database_url,
+        "FRESHET_KAFKA_BOOTSTRAP": live.bootstrap,
+        "TEMPORAL_ADDRESS": live.client.service_client.config.target_host,
+        "TEMPORAL_NAMESPACE": live.client.namespace,
+    }
+
+
+@pytest.fixture
+def run(live: Fleet, freshet: CommandLine) -> Run:
     async def run(*words: str) -> Done:
-        def command() -> Done:
-            return freshet(
-                *("backfill", *words),
-                FRESHET_DATABASE_URL=live.database_url,
-                FRESHET_KAFKA_BOOTSTRAP=live.bootstrap,
-                TEMPORAL_ADDRESS=config.target_host,
-                TEMPORAL_NAMESPACE=live.client.namespace,
-            )
-
-        return await asyncio.to_thread(command)
+        return await asyncio.to_thread(freshet, "backfill", *words, **environment(live))
 
     return run
 
@@ -263,3 +263,37 @@ async def test_workers_that_end_in_the_middle_lose_nothing_and_double_nothing(
         assert sums.records == 40
         assert sum("Note" in text for text in texts(second).values()) == 40
         assert max(second.embedder.embedded.values(), default=1) == 1
+
+
+@pytest.mark.timeout(150)
+async def test_what_a_truncated_table_held_does_not_come_back(
+    live: Fleet, run: Run, freshet: CommandLine, make_topic: Callable[..., str]
+) -> None:
+    """A row that was a dead letter when its table was truncated has no tombstone; the decision counts for it, too."""
+    topic = make_topic()
+    spec = SourceSpec(
+        source="s",
+        topics=(topic,),
+        format="debezium",
+        version_rule=VersionRule.OWN,
+        mapping=MappingSpec(content="missing"),
+    )
+    live.add_source(spec)
+    for op, lsn in (("c", 10), ("t", 20), ("c", 30)):
+        after = None if op == "t" else {"id": lsn, "body": f"Row {lsn}."}
+        change = {"op": op, "before": None, "after": after, "source": {"lsn": lsn}}
+        key = None if op == "t" else json.dumps({"id": lsn})
+        live.producer.produce(topic, json.dumps(change).encode(), key=key)
+    assert live.producer.flush(30) == 0
+    state = "SELECT state FROM freshet.source"
+    await until(lambda: live.rows(state)[0].state == "halted", seconds=60)
+    words = ("source", "truncate", "s", "--delete", "--reason", "emptied")
+    done = await asyncio.to_thread(freshet, *words, **environment(live))
+    assert done.code == 0, done.stderr
+    await live.drained()
+    assert live.visible("s") == {}
+    configure(live, replace(spec, mapping=MappingSpec(content="body")))
+    done = await run("--source", "s", "--from", "0")
+    assert done.code == 0, done.stderr
+    await ended(live)
+    assert texts(live) == {"30": "Row 30."}

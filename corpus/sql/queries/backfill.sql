@@ -14,8 +14,12 @@ ON CONFLICT DO NOTHING;
 
 -- name: records_of_documents
 -- Where the records of some documents are: those of their newest versions, and those that are dead letters.
-SELECT document_id, topic, partition, record_offset FROM freshet.document
-WHERE source = %(source)s AND is_head AND document_id = ANY(%(document_ids)s::text[]) AND topic IS NOT NULL
+SELECT d.document_id, d.topic, d.partition, d.record_offset FROM freshet.document d
+JOIN freshet.source_position p USING (source, topic, partition)
+WHERE d.source = %(source)s AND d.is_head AND d.document_id = ANY(%(document_ids)s::text[])
+  -- In a topic that was made anew, another record has the offset.
+  AND coalesce(freshet.written_of(d), '{}') || coalesce(d.deletes, '{}')
+      ? concat_ws('/', d.topic, d.partition, p.topic_id)
 UNION
 SELECT l.document_id, l.topic, l.partition, l.record_offset FROM freshet.dead_letter l
 JOIN freshet.source_position p USING (source, topic, partition, topic_id)

@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any, cast
@@ -15,12 +16,15 @@ from hypothesis import strategies as st
 
 import ingest.stage as stage_module
 from corpus.errors import DependencyError
-from corpus.source import SourceSpec
+from corpus.source import SourceSpec, VersionRule, record_version
+from corpus.specs.formats import MappingSpec
 from corpus.staging.frames import read_frame, schema_of
 from corpus.staging.layout import STAGED_EVENTS
 from corpus.staging.store import StagingStore
+from corpus.versions.truncation import Decision, Truncation
+from ingest.dead_letters.first_position import FirstPosition
 from ingest.event import ChangeEvent, Decoded, Ignored, KafkaRecord
-from ingest.stage import OffsetRange, headers_json, parquet, stage
+from ingest.stage import OffsetRange, headers_json, parquet, rows_of, stage
 
 SPEC = SourceSpec(source="s", topics=("t",))
 RANGE = OffsetRange(
@@ -222,3 +226,56 @@ def test_records_with_flipped_bytes_are_always_staged(
             values.append(bytes(value))
         assert len(staged(values, store)) == 100
     assert not caplog.records
+
+
+# ── rows of a table ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+TABLE = SourceSpec(
+    source="s",
+    topics=("t",),
+    format="debezium",
+    version_rule=VersionRule.RECORD,
+    mapping=MappingSpec(id="id", content="text"),
+)
+
+
+def change(op: str, lsn: int, after: Any = None) -> bytes:
+    before = {"id": 1} if op == "d" else None
+    return json.dumps({"op": op, "before": before, "after": after, "source": {"lsn": lsn}}).encode()
+
+
+def test_a_row_from_before_a_truncate_stays_deleted_when_it_is_redriven() -> None:
+    """A dead letter that is sent again has a new place; what it was first counts."""
+    at_ms = 1_700_000_000_000
+    truncated = Truncation(
+        source="s",
+        topic="t",
+        topic_id="i",
+        partition=2,
+        record_offset=11,
+        decision=Decision.DELETE,
+        own_version=None,
+        record_version=record_version(at_ms, 11),
+    )
+    first = FirstPosition("t", 2, 10, at_ms - 5, "i")
+    value = change("c", 1, {"id": 1, "text": "A row."})
+    headers = tuple(first.headers(7))
+    redriven = replace(kafka_record(50, value, headers), timestamp_ms=at_ms + 1_000)
+    unsent = replace(redriven, headers=())
+    for record, outcome in ((redriven, "ignored"), (unsent, "event")):
+        rows = rows_of([record], TABLE, topic_id="i", now_ms=at_ms + 5_000, decisions=[truncated])
+        assert [row["outcome"] for row in rows] == [outcome]
+
+
+def test_rows_are_the_same_wherever_they_are_cut() -> None:
+    """A tombstone behind its delete only repeats it; what reads a log in parts knows the record before."""
+    spec = replace(TABLE, version_rule=VersionRule.OWN)
+    inserted = {"id": 1, "text": "A row."}
+    values = [change("c", 1, inserted), change("d", 2), None, change("c", 4, inserted)]
+    made = [kafka_record(at, value) for at, value in enumerate([*values, *values[1:]])]
+    together = rows_of(made, spec, topic_id="i", now_ms=5)
+    assert [row["outcome"] for row in together].count("ignored") == 2
+    for cut in range(1, len(made)):
+        parts = rows_of(made[:cut], spec, topic_id="i", now_ms=5)
+        parts += rows_of(made[cut:], spec, topic_id="i", now_ms=5, before=made[cut - 1])
+        assert parts == together

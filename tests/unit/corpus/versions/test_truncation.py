@@ -14,10 +14,11 @@ from corpus.versions.truncation import (
     Decision,
     Place,
     Truncation,
+    Written,
     halt_reason,
     place_in,
-    settled,
 )
+from corpus.versions.truncation import settled as settled_as_written
 
 AT = 1_780_000_000_000
 
@@ -43,6 +44,12 @@ def row(offset: int, version: int | None, **others: Any) -> dict[str, Any]:
 
 def truncated(offset: int = 10, version: int | None = 50, **others: Any) -> dict[str, Any]:
     return row(offset, version, outcome="ignored", op=None, reason=UNDECIDED, **others)
+
+
+def settled(one: Any, decisions: list[Truncation], topic_id: str) -> Any:
+    """A record that was never redriven."""
+    written = Written(timestamp_ms=one["timestamp_ms"], offset=one["offset"])
+    return settled_as_written(one, decisions, topic_id, written)
 
 
 @pytest.mark.parametrize(("decision", "rule"), [(Decision.DELETE, DELETES), (Decision.KEEP, KEEPS)])
@@ -80,6 +87,18 @@ def test_rows_that_were_there_before_are_ignored(one: dict[str, Any], is_ignored
     assert (result.get("reason") == OLDER) is is_ignored
     assert result["value"] == b"{}"
     assert settled(one, [decided(Decision.KEEP)], "id") == one
+
+
+@pytest.mark.parametrize("version", [record_version(AT - 5, 5), 40])
+def test_a_redriven_row_is_as_old_as_it_was_first(version: int) -> None:
+    redriven = row(70, version)
+    before = Written(timestamp_ms=AT - 5, offset=5)
+    own_version = None if version > 50 else 50
+    decisions = [decided(version=own_version)]
+    assert settled_as_written(redriven, decisions, "id", before)["reason"] == OLDER
+    after = Written(timestamp_ms=AT + 5, offset=15)
+    newer = row(70, record_version(AT + 5, 15))
+    assert settled_as_written(newer, decisions, "id", after) == newer
 
 
 def test_a_halt_names_the_place_and_the_command() -> None:
