@@ -1,4 +1,4 @@
-"""The queries of a wait read as much for an old and large source as for a new one."""
+"""The queries of a wait, and those of what expired, read as much for an old and large source as for a new one."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -27,6 +27,11 @@ WAITS: dict[str, dict[str, Any]] = {
     "await_document_head": {"document_id": "d9"},
     "await_document_dead_letters": {"document_id": "d9"},
     "await_partition_behind": {},
+}
+# What is asked of expiries; one batch of a thousand was one, and withdrew one document.
+EXPIRIES: dict[str, dict[str, Any]] = {
+    "batch_expiries": {"batch": 1_000, "most": 50},
+    "freshness_expired": {"after": 10},
 }
 MAX_ROWS = 60  # of all scans of one query
 
@@ -64,17 +69,20 @@ FILL: tuple[Any, ...] = (
            topic, partition, record_offset)
        SELECT 'peps', 'd' || n, 1, 'document', true, now(), now(), n, 'topic', 0, 10 * n - 7
        FROM generate_series(1, %(batches)s) n""",
+    """UPDATE freshet.batch SET kind = 'expiry' WHERE batch %% 1000 = 0 AND batch <= %(batches)s""",
+    """UPDATE freshet.document SET visible_to = now(), end_reason = 'expired', end_batch = batch
+       WHERE batch %% 1000 = 0 AND batch <= %(batches)s""",
     """INSERT INTO freshet.dead_letter (source, batch, topic, partition, record_offset, document_id, reason, value)
        SELECT 'peps', n, 'topic', 0, 10 * n - 3, 'd' || n, 'too_large', '{}' FROM generate_series(1, %(batches)s) n""",
 )
 
 
-@pytest.mark.parametrize("name", WAITS)
+@pytest.mark.parametrize("name", [*WAITS, *EXPIRIES])
 def test_a_look_does_not_grow_with_the_history(name: str, connection: psycopg.Connection) -> None:
     statement = psycopg.sql.SQL("EXPLAIN (ANALYZE, FORMAT JSON) {}").format(
         psycopg.sql.SQL(query(name))
     )
-    parameters = {"source": "peps", **WAITS[name]}
+    parameters = {"source": "peps", **(WAITS | EXPIRIES)[name]}
     row = connection.execute(statement.as_string().encode(), parameters).fetchone()
     assert row is not None
     (explained,) = row[0]
