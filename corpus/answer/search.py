@@ -13,6 +13,7 @@ from psycopg.rows import class_row, scalar_row
 from corpus.access.reader import Reader, reading_as
 from corpus.answer.bounds import MAX_TEXT_CHARACTERS, bounded
 from corpus.answer.cancellation import cancellable
+from corpus.answer.searched import searched_specs
 from corpus.database import Connection, database_errors_translated, fetch_one
 from corpus.disclosure.error_text import public_text
 from corpus.embed.embedder import Embedder
@@ -25,7 +26,7 @@ from corpus.errors import (
 )
 from corpus.log_limit import LogLimit
 from corpus.service import SearchHit, SearchRequest, SearchResponse
-from corpus.source import SourceSpec, read_specs
+from corpus.source import SourceSpec
 from corpus.sql import query
 
 logger = logging.getLogger(__name__)
@@ -39,12 +40,6 @@ SETTLE_SECONDS = 5.0
 
 # (model, prefix) -> an embedder of queries; they have no context.
 EmbedderOf = Callable[[str, str], Embedder]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _SourceRow:
-    source: str
-    spec: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,16 +163,12 @@ def _read_sources(
     Returns:
         The specifications, and the names to search in; None: in all sources.
     """
-    with connection.cursor(row_factory=class_row(_SourceRow)) as cursor:
-        cursor.execute(query("search_spaces"), {"sources": _candidates(names, reader)})
-        rows = cursor.fetchall()
-    known = {row.source for row in rows}
-    unknown = set(names) - known
+    stored = searched_specs(connection, _candidates(names, reader))
+    unknown = set(names).difference(stored.specs, stored.unreadable)
     if unknown:
         raise ConfigurationError(
             f"there is no source {min(unknown)!r}; `freshet sources` lists them"
         )
-    stored = read_specs((row.source, row.spec) for row in rows)
     for source, reason in stored.unreadable.items():
         if names:
             raise UnreadableSpecError(f"source {source!r} cannot be searched: {reason}")

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from psycopg.types.json import Jsonb
 
+from corpus.answer import searched
 from corpus.errors import UnreadableSpecError
-from corpus.source import SourceSpec
+from corpus.source import SourceSpec, read_spec
 from freshness import scan
 from freshness.policy import FreshnessStatus
 from ingest.consume.positions import Positions
@@ -75,6 +76,30 @@ def test_searches_reports_and_apply_go_on(pipeline: Pipeline) -> None:
     assert "stored specification" in errors["newer"]
     readable = read_sources(pipeline.connection)
     assert readable.keys() == {"s", "pattern"}  # the topic is wrong for Kafka only
+
+
+def test_a_search_reads_a_specification_once_and_again_when_it_changed(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def noted(source: str, stored: Any) -> SourceSpec:
+        read.append(source)
+        return read_spec(source, stored)
+
+    monkeypatch.setattr(searched, "read_spec", noted)
+    monkeypatch.setattr(searched, "_known", searched._Known())
+    pipeline.ingest(make_event("a", 1, "one"))
+    add_unreadable(pipeline.connection)
+    for _ in range(2):
+        assert [hit.document_id for hit in pipeline.search("one")] == ["a"]
+    assert sorted(read) == sorted(["s", *UNREADABLE])
+    read.clear()
+    update = "UPDATE freshet.source SET spec = %s WHERE source = 's'"
+    pipeline.connection.execute(update, (Jsonb(UNREADABLE["damaged"]),))
+    with pytest.raises(UnreadableSpecError, match="source 's' cannot be searched"):
+        pipeline.search("one", sources=("s",))
+    assert read == ["s"]
 
 
 def test_an_unreadable_source_with_ends_of_its_own_stops_no_apply(pipeline: Pipeline) -> None:

@@ -14,9 +14,14 @@ FROM freshet.search(%(query)s::vector, %(text)s::text, %(k)s::integer, %(mode)s:
 -- Wait for batches that are being committed; see freshet.settle in the schema.
 SELECT freshet.settle(%(as_of)s::timestamptz, %(sources)s::text[]);
 
+-- name: searched_sources
+-- The sources that a search covers, with the digests of their specifications.
+SELECT s.source, s.digest FROM freshet.source s
+WHERE (%(sources)s::text[] IS NULL OR s.source = ANY(%(sources)s::text[])) ORDER BY s.source;
+
 -- name: search_spaces
 -- Specifications of the sources that a search covers; they name the embedding spaces.
-SELECT s.source, s.spec FROM freshet.source s
+SELECT s.source, s.digest, s.spec FROM freshet.source s
 WHERE (%(sources)s::text[] IS NULL OR s.source = ANY(%(sources)s::text[])) ORDER BY s.source;
 
 -- name: batch_published_at

@@ -2,10 +2,7 @@
 -- The sources that the consumer reads. A specification comes only where its digest is not known: with thousands of
 -- sources, reading all of them every two seconds would take longer than that.
 SELECT source, epoch, digest, CASE WHEN digest <> ALL(%(known)s::text[]) THEN spec END AS spec
-  FROM (
-      SELECT source, epoch, spec, md5(spec::text) AS digest FROM freshet.source WHERE state = 'active'
-  ) active
- ORDER BY source;
+  FROM freshet.source WHERE state = 'active' ORDER BY source;
 
 -- name: positions_of_sources
 -- The positions of these sources.
