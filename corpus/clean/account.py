@@ -5,7 +5,7 @@ mark of a list item, the bar between two cells) is in no figure. So `kept` and t
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 
 _SAMPLE_CHARACTERS = 200
@@ -51,6 +51,26 @@ class DroppedPiece:
 
 
 @dataclass(frozen=True, slots=True)
+class Notes:
+    """What a reader should know of where a text is from; kept per version, and counted per batch."""
+
+    read_as: str = ""
+    """Media type that the content was read as, where another one was stated; empty: none was, or this one."""
+    recognised_pages: int = 0
+    """Pages without text whose pictures were read by text recognition (OCR)."""
+    recognised_characters: int = 0
+    """Of the characters that are kept, those of these pages: some of them may be wrong."""
+
+    def stated(self) -> dict[str, str | int]:
+        """Those that there are, by name."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {name: value for name, value in values.items() if value}
+
+
+NO_NOTES = Notes()
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
     """What became of a document's characters."""
 
@@ -59,6 +79,7 @@ class Account:
     """Characters per rule, in the order of the rules; rules that dropped nothing are left out."""
     pieces: tuple[DroppedPiece, ...] = ()
     """The first 1,000, in the order in which they were dropped: of HTML, rule by rule before the reading order."""
+    notes: Notes = NO_NOTES
 
     @property
     def received(self) -> int:
@@ -92,8 +113,13 @@ NOTHING_TOLD = Account()
 
 @dataclass(slots=True)
 class AccountBuilder:
-    """Collects what rules drop."""
+    """Collects what rules drop.
 
+    Attributes:
+        notes: of the document, without those of the documents in it.
+    """
+
+    notes: Notes = NO_NOTES
     _characters: Counter[DropRule] = field(default_factory=Counter[DropRule])
     _pieces: list[DroppedPiece] = field(default_factory=list[DroppedPiece])
 
@@ -119,6 +145,14 @@ class AccountBuilder:
             self.count(DropRule.UNDECODABLE, characters, text[first:])
         return characters
 
+    def count_recognised(self, characters: int) -> None:
+        """Note a page whose picture was read."""
+        self.notes = replace(
+            self.notes,
+            recognised_pages=self.notes.recognised_pages + 1,
+            recognised_characters=self.notes.recognised_characters + characters,
+        )
+
     def add(self, account: Account) -> None:
         """Note all that another account says was dropped."""
         self._characters.update(dict(account.dropped))
@@ -137,7 +171,7 @@ class AccountBuilder:
             if self._characters[rule]
         )
         pieces = tuple(self._pieces)
-        return Account(kept, dropped, pieces)
+        return Account(kept, dropped, pieces, self.notes)
 
 
 def visible_length(text: str) -> int:

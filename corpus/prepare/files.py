@@ -36,10 +36,16 @@ def text_account(account: Account, unknown: UnknownText) -> dict[str, Any]:
         "received_characters": account.received,
         "kept_characters": account.kept,
         "dropped": json.dumps({str(rule): length for rule, length in account.dropped}),
+        **text_notes(account),
         "tokens": unknown.tokens,
         "unknown_tokens": unknown.unknown_tokens,
         "unknown_characters": unknown.unknown_characters,
     }
+
+
+def text_notes(account: Account) -> dict[str, Any]:
+    """The column that says where a document's text is from."""
+    return {"notes": json.dumps(account.notes.stated())}
 
 
 def document_row(
@@ -61,7 +67,8 @@ def document_row(
         document: what its events come to.
         reused: the version whose chunks stay as they are.
         cleaned_sha256: of the cleaned text, where the document was cleaned.
-        account: from `text_account`; None: that of the version whose chunks stay.
+        account: from `text_account`; None: that of the version whose chunks stay. Or from `text_notes`: those are of
+            this version.
         language: of its text, where it has one.
         is_again: whether the corpus has this version, of another preparation.
     """

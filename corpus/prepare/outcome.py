@@ -6,7 +6,7 @@ from corpus.clean.blocks import CleaningFailure
 from corpus.dead_letter import DeadLetterReason
 from corpus.prepare.candidates import BatchState, Candidate
 from corpus.prepare.divide import DividedDocument
-from corpus.prepare.files import text_account
+from corpus.prepare.files import text_account, text_notes
 from corpus.prepare.time_slice import Prepared, result_key
 
 # Contents that are in memory together. A batch is cut by the bytes of its records, which may have been compressed.
@@ -59,7 +59,12 @@ def add_prepared(batch: BatchState, candidate: Candidate, result: Prepared) -> b
     language = batch.languages.of(stated, result.sample)
     reusable = candidate.reusable
     if candidate.reusable_sha256 == result.cleaned_sha256:
-        batch.add(document_id, document, reused=reusable, language=language)
+        notes = text_notes(
+            result.account
+        )  # the version before may have stated another type
+        batch.add(
+            document_id, document, reused=reusable, account=notes, language=language
+        )
     elif batch.is_deleted(document_id, document):
         batch.add(document_id, document)
     else:

@@ -18,6 +18,7 @@ from psycopg_pool import ConnectionPool
 
 from corpus.clean.blocks import CleaningFailure
 from corpus.clean.cleaner import RawDocument
+from corpus.clean.files.kinds import SAYS_NOTHING
 from corpus.database import Connection, database_errors_translated, fetch_all
 from corpus.dead_letter import DeadLetterReason
 from corpus.fetch.address import type_by_name, url_digest
@@ -55,17 +56,6 @@ _GROUP_BYTES = 16_000_000
 # Between two tries that are days apart in the end.
 _MIN_RETRY_SECONDS = 30
 _MAX_RETRY_SECONDS = 3_600
-# What servers say of what they know nothing about.
-_SAYS_NOTHING = frozenset(
-    {
-        *("application/octet-stream", "binary/octet-stream", "application/binary"),
-        *(
-            "application/x-download",
-            "application/force-download",
-            "application/unknown",
-        ),
-    }
-)
 
 
 @dataclass(slots=True)
@@ -325,7 +315,7 @@ class References:
         """Media types, the one that counts most first: of the event, of the origin, by the address."""
         own = self._batch.events.own_value("content_type", request.row)
         served = fetched.content_type or ""
-        if served.partition(";")[0].strip().lower() in _SAYS_NOTHING:
+        if served.partition(";")[0].strip().lower() in SAYS_NOTHING:
             served = ""
         return [own or "", served, type_by_name(request.url) or ""]
 

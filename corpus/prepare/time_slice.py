@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from corpus.chunk import Chunk
-from corpus.clean.account import Account, DropRule
+from corpus.clean.account import Account, DropRule, Notes
 from corpus.clean.blocks import CleaningFailure
 from corpus.dead_letter import DeadLetterReason
 from corpus.prepare.divide import DividedDocument
@@ -124,7 +124,9 @@ def _result(values: dict[str, Any]) -> Noted:
     return DividedDocument(
         cleaned_sha256=bytes.fromhex(values["cleaned_sha256"]),
         sample=values["sample"],
-        account=Account(account["kept"], tuple(dropped)),
+        account=Account(
+            account["kept"], tuple(dropped), notes=Notes(**account["notes"])
+        ),
         chunks=tuple(map(_chunk, values["chunks"])),
         unknown=UnknownText(**values["unknown"]),
     )

@@ -72,6 +72,9 @@ class TextAccount:
     languages_unknown: int = 0  # documents whose event names a language that is none
     languages_unsure: int = 0  # documents whose language was not detected for sure
     documents_unknown: int = 0
+    notes: str = (
+        "{}"  # JSON: sums of the versions' notes; of one that is no number, documents
+    )
 
 
 NO_TEXT = TextAccount()

@@ -196,6 +196,8 @@ DOCUMENTS: Columns = (
     ),  # of them, those the model has no word for
     # That these tokens stand for.
     Column("unknown_characters", ColumnType.INT8, is_added=True),
+    # JSON: where the text is from (`corpus.clean.account.Notes`).
+    Column("notes", ColumnType.TEXT, is_added=True),
     # Of the text, see `corpus.prepare.language`; null: there is no text, or an earlier version prepared it.
     Column("language", ColumnType.TEXT, is_added=True),
     Column("language_from", ColumnType.TEXT, is_added=True),

@@ -53,7 +53,10 @@ BAD = [
     ("batches -n 9999999999999999999999", "Invalid value for '--limit'"),
     ("documents -n 10000001", "Invalid value for '--limit'"),
     ("documents", NO_STACK),
-    ("documents --lossy --unknown", "--lossy and --unknown are two lists; ask for one of them"),
+    (
+        "documents --lossy --unknown",
+        "--lossy, --unknown, --noted are lists; ask for one",
+    ),
     ("documents --unknown --above 2", "Invalid value for '--above'"),
     ("lineage chunk:x", "a chunk's id is a number"),
     ("lineage chunk:²", "a chunk's id is a number"),

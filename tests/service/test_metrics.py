@@ -1,6 +1,7 @@
 """Metrics: counters equal the ledger whatever was restarted, gauges show what is so now, one address per role."""
 
 import asyncio
+import base64
 import os
 import socket
 import subprocess
@@ -24,6 +25,7 @@ from corpus.embed.step import EmbedStep
 from corpus.errors import DependencyError
 from ingest.kafka import Cluster
 from ingest.overview import Progress
+from tests.support.files import pdfs
 from tests.support.pipeline import Pipeline, make_event
 from tests.support.polling import until, wait_until
 from workers.roles import corpus_metrics
@@ -105,6 +107,8 @@ def test_counters_equal_the_ledger_in_every_round_and_after_a_restart(
     for _ in range(3):
         metrics.update()
     pipeline.ingest(make_event("a", 2, "Three facts.", language="tlh"))
+    encoded = base64.b64encode(pdfs.pages(1)).decode()
+    pipeline.ingest(make_event("f", 1, content_type="text/html", content_base64=encoded))
     metrics.update()
     restarted, again = made(pool)
     restarted.update()
@@ -116,7 +120,8 @@ def test_counters_equal_the_ledger_in_every_round_and_after_a_restart(
                   sum(kept_characters) AS kept, sum(tokens) AS tokens
              FROM freshet.batch WHERE source = 's'"""
         ).fetchone()
-    assert meter.value("freshet_batches", source="s") == ledger.batches == 3
+    assert meter.value("freshet_batches", source="s") == ledger.batches == 4
+    assert meter.value("freshet_text_notes", source="s", note="read_as") == 1
     assert meter.value("freshet_languages_not_known", source="s", reason="unknown") == 1
     assert meter.value("freshet_languages_not_known", source="s", reason="unsure") == 0
     for outcome, count in (

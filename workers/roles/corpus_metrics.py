@@ -70,6 +70,15 @@ class _Dropped:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Noted:
+    """A row of `metrics_notes`."""
+
+    source: str
+    note: str
+    amount: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Source:
     """A row of `metrics_sources`."""
 
@@ -160,11 +169,14 @@ class CorpusMetrics:
             "upto": [sums.batch for sums in new],
         }
         dropped = fetch_all(connection, class_row(_Dropped), "metrics_dropped", ranges)
+        noted = fetch_all(connection, class_row(_Noted), "metrics_notes", ranges)
         for sums in new:
             self._ledger.add(sums)
             counted[sums.source] = sums.batch
         for one in dropped:
             self._ledger.add_dropped(one)
+        for one in noted:
+            self._ledger.add_noted(one)
 
 
 class _LedgerCounters:
@@ -193,9 +205,8 @@ class _LedgerCounters:
             "of document versions, white space not counted",
         )
         self._kept = create("freshet_characters_kept", "of those received")
-        self._dropped = create(
-            "freshet_characters_dropped", "of those received, by rule"
-        )
+        self._dropped = create("freshet_characters_dropped", "of those, by rule")
+        self._notes = create("freshet_text_notes", "where texts are from, by note")
         self._tokens = create("freshet_tokens", "of chunks")
         self._unknown = create(
             "freshet_tokens_unknown", "of those, unknown to the model"
@@ -234,6 +245,10 @@ class _LedgerCounters:
     def add_dropped(self, dropped: _Dropped) -> None:
         attributes = {"source": dropped.source, "rule": dropped.rule}
         self._dropped.add(dropped.characters, attributes)
+
+    def add_noted(self, noted: _Noted) -> None:
+        attributes = {"source": noted.source, "note": noted.note}
+        self._notes.add(noted.amount, attributes)
 
 
 class _Gauges:

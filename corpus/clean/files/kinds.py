@@ -52,6 +52,25 @@ KINDS: dict[str, FileKind] = {
     "message/rfc822": FileKind.MAIL,
 }
 
+# The media type that is shown for each kind: the first above.
+MEDIA_TYPES = {kind: name for name, kind in reversed(KINDS.items())}
+
+# What is stated of contents that nothing is known about.
+SAYS_NOTHING = frozenset(
+    {
+        *("application/octet-stream", "binary/octet-stream", "application/binary"),
+        *(
+            "application/x-download",
+            "application/force-download",
+            "application/unknown",
+        ),
+    }
+)
+# What documents are made of, which is true of them.
+_CONTAINERS = frozenset(
+    {"application/zip", "application/x-zip-compressed", "application/x-ole-storage"}
+)
+
 # The media type of a file by the end of its name.
 SUFFIXES = {
     ".pdf": "application/pdf",
@@ -74,6 +93,18 @@ COMPOUND_START = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 PDF_WITHIN = 1_024
 # Of a zip archive: names that only documents have.
 _PARTS_OF_DOCUMENTS = (b"[Content_Types].xml", b"mimetypeapplication/")
+
+
+def is_other_type(stated: str, kind: FileKind) -> bool:
+    """Whether a media type states another kind than a file is of.
+
+    Args:
+        stated: in lower case, without parameters; empty: nothing is stated.
+        kind: of the file, by its content.
+    """
+    if not stated or stated in SAYS_NOTHING or stated in _CONTAINERS:
+        return False
+    return KINDS.get(stated) is not kind
 
 
 def is_file(value: bytes) -> bool:

@@ -1,11 +1,17 @@
 """Files → cleaned documents. It imports every library: only the program of the processes with limits imports it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from corpus.clean.blocks import CleanedDocument, CleaningFailure
 from corpus.clean.files.book import read_epub
 from corpus.clean.files.draft import Draft
-from corpus.clean.files.kinds import FileKind, FileRefusedError
+from corpus.clean.files.kinds import (
+    MEDIA_TYPES,
+    FileKind,
+    FileRefusedError,
+    is_other_type,
+)
 from corpus.clean.files.limits import FileLimits
 from corpus.clean.files.mail import read_mail
 from corpus.clean.files.open_document import read_odp, read_odt
@@ -55,6 +61,9 @@ def read_file(
     if not draft.kept and draft.has_pictures:
         detail = _why_scanned(kind, draft)
         return CleaningFailure(DeadLetterReason.SCANNED, detail)
+    if is_other_type(stated or "", kind):
+        account = draft.account
+        account.notes = replace(account.notes, read_as=MEDIA_TYPES[kind])
     return draft.finish()
 
 

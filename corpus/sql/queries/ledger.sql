@@ -5,7 +5,7 @@ SELECT b.source, b.batch, b.kind, b.state, b.records, b.applied, b.unchanged, b.
        b.documents_written, b.documents_deleted, b.documents_expired, b.deletes_without_document, b.chunks_opened,
        b.chunks_closed, b.chunks_reused, b.texts_embedded, b.received_characters, b.kept_characters, b.dropped,
        b.tokens, b.unknown_tokens, b.unknown_characters, b.documents_empty, b.documents_lossy, b.documents_unknown,
-       b.languages_unknown, b.languages_unsure,
+       b.languages_unknown, b.languages_unsure, b.notes,
        b.reason, b.workflow_id, b.run_id, b.staged_at, b.published_at
 FROM (
     SELECT source FROM freshet.source
@@ -25,7 +25,8 @@ SELECT source, document_id, version, kind, CASE WHEN visible_to IS NULL THEN 'vi
        observed_at, verified_at, expires_at, batch, topic, partition, record_offset, received_characters,
        kept_characters, dropped, tokens, unknown_tokens, unknown_characters,
        unknown_characters::double precision / greatest(kept_characters, 1) AS unknown_ratio,
-       freshet.language_of(source, kind, language, chunk_ids) AS language, language_from, language_note, stated_language
+       freshet.language_of(source, kind, language, chunk_ids) AS language, language_from, language_note, stated_language,
+       content_type, notes
 FROM freshet.document d
 WHERE (%(source)s::text IS NULL OR source = %(source)s::text)
   AND (%(document_id)s::text IS NULL OR document_id = %(document_id)s::text)
@@ -38,6 +39,7 @@ WHERE (%(source)s::text IS NULL OR source = %(source)s::text)
       %(min_unknown_ratio)s::double precision IS NULL
       OR unknown_characters > %(min_unknown_ratio)s * kept_characters
   )
+  AND (NOT %(noted)s::boolean OR notes <> '{}')
 ORDER BY CASE WHEN %(min_unknown_ratio)s::double precision IS NOT NULL
               THEN unknown_characters::double precision / greatest(kept_characters, 1) END DESC,
          source, document_id, visible_from DESC
@@ -60,7 +62,7 @@ SELECT d.source, d.document_id, d.version, d.kind, d.visible_from, d.visible_to,
        d.batch, b.kind AS batch_kind, b.workflow_id, b.run_id, b.approver, b.published_at, d.chunk_ids,
        d.received_characters, d.kept_characters, d.dropped, d.tokens, d.unknown_tokens, d.unknown_characters,
        freshet.language_of(d.source, d.kind, d.language, d.chunk_ids) AS language, d.language_from, d.language_note,
-       d.stated_language
+       d.stated_language, d.content_type, d.notes
 FROM freshet.document d
 JOIN freshet.batch b ON b.source = d.source AND b.batch = d.batch
 LEFT JOIN freshet.embedding_space s ON s.space_id = d.space_id

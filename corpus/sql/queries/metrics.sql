@@ -29,6 +29,15 @@ SELECT b.source, rule.key AS rule, sum(rule.value::bigint)::bigint AS characters
  CROSS JOIN LATERAL jsonb_each_text(b.dropped) AS rule (key, value)
  GROUP BY b.source, rule.key;
 
+-- name: metrics_notes
+-- Where texts are from that are not as they were stated, per note, over the published batches of a range per source.
+SELECT b.source, note.key AS note, sum(note.value::bigint)::bigint AS amount
+  FROM unnest(%(sources)s::text[], %(after)s::bigint[], %(upto)s::bigint[]) AS wanted (source, after, upto)
+  JOIN freshet.batch b ON b.source = wanted.source AND b.batch > wanted.after AND b.batch <= wanted.upto
+                      AND b.state = 'published'
+ CROSS JOIN LATERAL jsonb_each_text(b.notes) AS note (key, value)
+ GROUP BY b.source, note.key;
+
 -- name: metrics_sources
 -- Every source as it is now: its state, its newest batch, what the newest freshness check found.
 SELECT s.source, s.state, s.last_batch,

@@ -14,7 +14,7 @@ CREATE TEMP TABLE IF NOT EXISTS incoming_document (
     uri text, title text, content_type text, metadata text, acl text[], event_at timestamptz, expires_at timestamptz,
     content_bytes bigint, content_sha256 bytea, stated_language text, cleaned_sha256 bytea, raw_sha256 bytea,
     received_characters bigint, kept_characters bigint, dropped text, tokens bigint, unknown_tokens bigint,
-    unknown_characters bigint, language text, language_from text, language_note text,
+    unknown_characters bigint, notes text, language text, language_from text, language_note text,
     kept_columns text, taken_from bigint, fetched text,
     -- The judgement; see `decide` and `reindex_chunks`.
     decision text, new_version bigint, head_key bigint, says_the_same boolean, is_reindexed boolean,
@@ -65,7 +65,7 @@ COPY incoming_document (document_id, topic, partition, record_offset, record_at,
     is_again,
     uri, title, content_type, metadata, acl, event_at, expires_at, content_bytes, content_sha256, stated_language,
     cleaned_sha256, raw_sha256, received_characters, kept_characters, dropped, tokens, unknown_tokens,
-    unknown_characters, language, language_from, language_note, kept_columns, taken_from,
+    unknown_characters, notes, language, language_from, language_note, kept_columns, taken_from,
     fetched)
 FROM STDIN (FORMAT BINARY);
 
@@ -389,7 +389,8 @@ INSERT INTO freshet.document (source, document_id, version, kind, is_head, visib
     metadata, acl, raw_sha256, content_sha256, cleaned_sha256, content_bytes, pipeline, space_id, chunk_ids,
     chunk_starts, chunk_headings, event_at, observed_at, verified_at, expires_at, batch, topic, partition,
     record_offset, received_characters, kept_characters, dropped, tokens, unknown_tokens, unknown_characters, language,
-    language_from, language_note, stated_language, first_record, grants, written, deletes)
+    language_from, language_note, stated_language, first_record, grants, written, deletes,
+    notes)
 SELECT %(source)s, i.document_id, i.new_version, 'document', true, %(published_at)s, i.uri, i.title, i.content_type,
        coalesce(i.metadata, '{}')::jsonb, i.acl, i.raw_sha256, i.content_sha256, i.cleaned_sha256, i.content_bytes,
        coalesce(h.pipeline, %(pipeline)s), %(space_id)s, coalesce(again.chunk_ids, h.chunk_ids, p.chunk_ids, '{}'),
@@ -399,7 +400,8 @@ SELECT %(source)s, i.document_id, i.new_version, 'document', true, %(published_a
        coalesce(i.dropped::jsonb, h.dropped), coalesce(i.tokens, h.tokens),
        coalesce(i.unknown_tokens, h.unknown_tokens), coalesce(i.unknown_characters, h.unknown_characters),
        i.language, i.language_from, i.language_note, i.stated_language,
-       i.first_record::jsonb, i.grants::jsonb, i.written::jsonb, i.deletes::jsonb
+       i.first_record::jsonb, i.grants::jsonb, i.written::jsonb, i.deletes::jsonb,
+       coalesce(i.notes::jsonb, h.notes)
 FROM incoming_document i
 LEFT JOIN freshet.document h ON h.document_key = i.reuse_key
 LEFT JOIN freshet.document before
@@ -461,11 +463,12 @@ DO UPDATE SET host = excluded.host, url_sha256 = excluded.url_sha256, url = excl
 
 -- name: text_account
 -- What became of the text of the versions that the batch opens: sums, how many documents lost all or much of it, and
--- how many have their source's language since no other was known. Versions from before the account was kept have none
+-- how many have their source's language since no other was known; of the notes, sums of numbers, and how many documents
+-- have each of the others. Versions from before the account was kept have none
 -- and are in no sum.
 WITH opened AS (
     SELECT received_characters, kept_characters, dropped, tokens, unknown_tokens, unknown_characters, language_note,
-           freshet.readable_characters(received_characters, dropped) AS readable_characters
+           notes, freshet.readable_characters(received_characters, dropped) AS readable_characters
     FROM freshet.document
     WHERE source = %(source)s AND batch = %(batch)s AND kind = 'document'
 )
@@ -488,7 +491,13 @@ SELECT coalesce(sum(received_characters), 0)::bigint AS received_characters,
                SELECT rule, sum(dropped_characters::bigint) AS characters
                FROM opened, jsonb_each_text(dropped) AS each_rule (rule, dropped_characters) GROUP BY rule
            ) per_rule
-       ), '{}')::text AS dropped
+       ), '{}')::text AS dropped,
+       coalesce((
+           SELECT json_object_agg(note, amount) FROM (
+               SELECT note, sum(CASE jsonb_typeof(noted) WHEN 'number' THEN noted::bigint ELSE 1 END) AS amount
+               FROM opened, jsonb_each(notes) AS each_note (note, noted) GROUP BY note
+           ) per_note
+       ), '{}')::text AS notes
 FROM opened;
 
 -- name: open_renewed
@@ -498,7 +507,8 @@ INSERT INTO freshet.document (source, document_id, version, kind, is_head, visib
     metadata, acl, raw_sha256, content_sha256, cleaned_sha256, content_bytes, pipeline, space_id, chunk_ids,
     chunk_starts, chunk_headings, event_at, observed_at, verified_at, expires_at, batch, topic, partition,
     record_offset, received_characters, kept_characters, dropped, tokens, unknown_tokens, unknown_characters, language,
-    language_from, language_note, stated_language, first_record, grants, written, deletes)
+    language_from, language_note, stated_language, first_record, grants, written, deletes,
+    notes)
 SELECT h.source, h.document_id, h.version, 'document', true, %(published_at)s, h.uri, h.title, h.content_type,
        h.metadata, i.acl, h.raw_sha256, h.content_sha256, h.cleaned_sha256, h.content_bytes, h.pipeline, h.space_id,
        ARRAY(
@@ -514,7 +524,7 @@ SELECT h.source, h.document_id, h.version, 'document', true, %(published_at)s, h
        h.stated_language,
        least(h.first_record, CASE WHEN named.is_new THEN i.first_record::jsonb END), i.grants::jsonb,
        i.written::jsonb,
-       i.deletes::jsonb
+       i.deletes::jsonb, h.notes
 FROM incoming_document i
 JOIN freshet.document h ON h.document_key = i.head_key
 CROSS JOIN LATERAL (
@@ -532,13 +542,14 @@ INSERT INTO freshet.document (source, document_id, version, kind, is_head, visib
     pipeline, space_id, chunk_ids, chunk_starts, chunk_headings, event_at, observed_at, verified_at, expires_at, batch,
     topic, partition, record_offset, received_characters, kept_characters, dropped, tokens, unknown_tokens,
     unknown_characters, language, language_from, language_note, stated_language, first_record, grants, written,
-    deletes, purged_at)
+    deletes, purged_at, notes)
 SELECT h.source, h.document_id, h.version, h.kind, true, h.visible_to, h.visible_to, h.end_reason, h.end_detail, h.uri,
        h.title, h.content_type, h.metadata, i.acl, h.raw_sha256, h.content_sha256, h.cleaned_sha256, h.content_bytes,
        h.pipeline, h.space_id, h.chunk_ids, h.chunk_starts, h.chunk_headings, h.event_at, i.observed_at, h.verified_at,
        i.expires_at, h.batch, h.topic, h.partition, h.record_offset, h.received_characters, h.kept_characters,
        h.dropped, h.tokens, h.unknown_tokens, h.unknown_characters, h.language, h.language_from, h.language_note,
-       h.stated_language, h.first_record, i.grants::jsonb, i.written::jsonb, i.deletes::jsonb, h.purged_at
+       h.stated_language, h.first_record, i.grants::jsonb, i.written::jsonb, i.deletes::jsonb, h.purged_at,
+       h.notes
 FROM incoming_document i
 JOIN freshet.document h ON h.document_key = i.head_key
 WHERE i.decision = 'ended';
@@ -674,14 +685,14 @@ INSERT INTO freshet.batch (source, batch, kind, state, records, applied, unchang
     documents_written, documents_deleted, documents_expired, chunks_opened, chunks_closed, chunks_reused,
     texts_embedded, reason, workflow_id, run_id, pipeline, space_id, staged_at, published_at, received_characters,
     kept_characters, dropped, tokens, unknown_tokens, documents_empty, documents_lossy, deletes_without_document,
-    unknown_characters, documents_unknown, languages_unknown, languages_unsure, traceparent)
+    unknown_characters, documents_unknown, languages_unknown, languages_unsure, traceparent, notes)
 VALUES (%(source)s, %(batch)s, %(kind)s, %(state)s, %(records)s, %(applied)s, %(unchanged)s, %(superseded)s,
     %(dead_lettered)s, %(ignored)s, %(documents_written)s, %(documents_deleted)s, %(documents_expired)s,
     %(chunks_opened)s, %(chunks_closed)s, %(chunks_reused)s, %(texts_embedded)s, %(reason)s, %(workflow_id)s,
     %(run_id)s, %(pipeline)s, %(space_id)s, %(staged_at)s, %(published_at)s, %(received_characters)s,
     %(kept_characters)s, %(dropped)s::jsonb, %(tokens)s, %(unknown_tokens)s, %(documents_empty)s,
     %(documents_lossy)s, %(deletes_without_document)s, %(unknown_characters)s, %(documents_unknown)s,
-    %(languages_unknown)s, %(languages_unsure)s, %(traceparent)s);
+    %(languages_unknown)s, %(languages_unsure)s, %(traceparent)s, %(notes)s::jsonb);
 
 -- name: insert_range
 -- Write the offsets of the batch in one partition.
@@ -789,7 +800,7 @@ INSERT INTO freshet.document (source, document_id, version, kind, is_head, visib
     content_bytes, pipeline, space_id, chunk_ids, chunk_starts, chunk_headings, event_at, observed_at, verified_at,
     expires_at, batch, topic, partition, record_offset, received_characters, kept_characters, dropped, tokens,
     unknown_tokens, unknown_characters, language, language_from, language_note, stated_language, first_record, grants,
-    written, deletes, purged_at)
+    written, deletes, purged_at, notes)
 SELECT h.source, h.document_id, %(new_version)s, h.kind, true, %(published_at)s,
        CASE WHEN NOT was.visible THEN %(published_at)s::timestamptz END,
        CASE WHEN NOT was.visible THEN h.end_reason END,
@@ -799,7 +810,7 @@ SELECT h.source, h.document_id, %(new_version)s, h.kind, true, %(published_at)s,
        h.expires_at, %(batch)s, h.topic, h.partition, h.record_offset, h.received_characters, h.kept_characters,
        h.dropped, h.tokens,
        h.unknown_tokens, h.unknown_characters, h.language, h.language_from, h.language_note, h.stated_language, NULL,
-       freshet.grants_of(h), freshet.written_of(h), h.deletes, h.purged_at
+       freshet.grants_of(h), freshet.written_of(h), h.deletes, h.purged_at, h.notes
 FROM freshet.document h
 CROSS JOIN LATERAL (SELECT h.end_batch = %(batch)s AND h.end_reason = 'replaced' AS visible) was
 WHERE h.document_key = %(head_key)s;

@@ -324,7 +324,14 @@ def test_a_batch_that_an_older_preparer_wrote_is_published(pipeline: Pipeline) -
     prepared = pipeline.prepare([ref], 1)
     pipeline.embed(prepared)
     frame = pl.read_parquet(io.BytesIO(pipeline.store.get(prepared.documents)))
-    added = ("is_again", "unknown_characters", "language", "language_from", "language_note")
+    added = (
+        "is_again",
+        "unknown_characters",
+        "language",
+        "language_from",
+        "language_note",
+        "notes",
+    )
     older = to_parquet(frame.drop(*added, "stated_language"))
     name = batch_file_name("s", 1, "documents", hashlib.sha256(older).hexdigest())
     documents = pipeline.store.put(name, older, rows=frame.height)

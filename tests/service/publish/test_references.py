@@ -15,6 +15,8 @@ from corpus.errors import TimeSliceUsedError
 from corpus.specs.fetch import FetchSpec
 from corpus.specs.formats import MappingSpec
 from ingest.event import KafkaRecord
+from tests.support.files import pdfs
+from tests.support.files.made import DOCX, PDF
 from tests.support.pipeline import NOW_MS, Pipeline, make_event
 from tests.support.reference_server import Server, serving, silent, status
 
@@ -91,6 +93,26 @@ def test_bytes_that_are_the_same_are_not_embedded_again(docs: Pipeline, server: 
     docs.ingest(pointing("a", 1, server.url("/bare/a")))
     report = docs.ingest(pointing("a", 2, server.url("/bare/a")))
     assert (report.applied, report.texts_embedded, report.chunks_reused) == (1, 0, 1)
+
+
+def test_a_wrong_media_type_of_the_origin_or_the_name_is_noted(
+    docs: Pipeline, server: Server
+) -> None:
+    file = pdfs.pages(1)
+    server.answers["page"] = lambda handler: handler.send(file, Content_Type="text/html")
+    server.answers["blob"] = lambda handler: handler.send(
+        file, Content_Type="application/octet-stream"
+    )
+    docs.ingest(
+        pointing("origin", 1, server.url("/page/a")),
+        pointing("name", 1, server.url("/blob/a.docx")),
+        pointing("right", 1, server.url("/blob/a.pdf")),
+        pointing("nothing", 1, server.url("/blob/a")),
+    )
+    rows = docs.connection.execute("SELECT document_id, content_type, notes FROM freshet.document")
+    noted = {name: stated for name, stated, notes in rows if notes == {"read_as": PDF}}
+    assert noted == {"origin": "text/html", "name": DOCX}
+    assert set(docs.visible()) == {"origin", "name", "right", "nothing"}
 
 
 def test_the_media_type_of_the_origin_the_event_and_the_name(

@@ -77,6 +77,7 @@ def test_the_ledger_sums_what_its_documents_lost(marked: Pipeline) -> None:
         **{"source": "s", "document_id": None, "gone": False, "history": False, "limit": 10},
         max_kept_ratio=0.1,
         min_unknown_ratio=None,
+        noted=False,
     )
     assert lossy["document_id"] == "part"
     measured = measure(marked.connection, "s")
@@ -114,7 +115,8 @@ ENGLISH = "The sluice opens when the water falls below the mark of the manual."
 
 def documents_unknown(pipeline: Pipeline, above: float = 0.05) -> list[dict[str, Any]]:
     values = {"source": "s", "document_id": None, "gone": False, "history": False, "limit": 10}
-    return rows(pipeline, "list_documents", **values, max_kept_ratio=None, min_unknown_ratio=above)
+    chosen = {"max_kept_ratio": None, "min_unknown_ratio": above, "noted": False}
+    return rows(pipeline, "list_documents", **values, **chosen)
 
 
 def test_what_the_model_does_not_know_is_counted_to_the_report(pipeline: Pipeline) -> None:

@@ -211,6 +211,7 @@ def _as_json(file: str, prepared: _Prepared) -> dict[str, Any]:
         "kept_characters": account.kept,
         "dropped": {str(rule): length for rule, length in account.dropped},
         "dropped_pieces": [asdict(piece) for piece in account.pieces],
+        "notes": account.notes.stated(),
         **asdict(prepared.unknown),
         "text": document.text,
         "blocks": [asdict(block) for block in document.blocks],
@@ -241,6 +242,8 @@ def _show(file: str, prepared: _Prepared, *, explain: bool) -> None:
         f"{len(document.blocks)} blocks, {len(prepared.chunks)} chunks; white space is not counted"
     )
     write(_tokens(prepared))
+    for name, value in account.notes.stated().items():
+        write(f"{name.replace('_', ' ')}: {value}")
     if account.dropped:
         rules = [(str(rule), length) for rule, length in account.dropped]
         write_table(("dropped by rule", "characters"), rules)

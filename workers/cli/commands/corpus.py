@@ -17,6 +17,7 @@ from workers.cli.console import (
     write_json,
     write_table,
 )
+from workers.cli.text_account import Noted, dropped_by, text_account, write_noted
 from workers.cli.texts import with_chunks, with_texts
 
 _MIN_KEPT_RATIO = PreparationSpec().min_kept_ratio
@@ -61,6 +62,10 @@ NewestLimit = Annotated[
     int,
     typer.Option("--limit", "-n", min=1, max=MAX_ROWS, help="How many, newest first."),
 ]
+OneDocument = Annotated[
+    str | None, typer.Option("--id", help="Only this document.", show_default=False)
+]
+Gone = Annotated[bool, typer.Option("--gone", help="Also deleted and expired ones.")]
 Lossy = Annotated[
     bool, typer.Option("--lossy", help="Those that cleaning left little of, and why.")
 ]
@@ -115,26 +120,24 @@ def batches(
 
 def documents(
     source: OneSource = None,
-    document: Annotated[
-        str | None, typer.Option("--id", help="Only this document.", show_default=False)
-    ] = None,
-    gone: Annotated[
-        bool, typer.Option("--gone", help="Also deleted and expired ones.")
-    ] = False,
+    document: OneDocument = None,
+    gone: Gone = False,
     history: Annotated[bool, typer.Option("--history", help="Every version.")] = False,
     lossy: Lossy = False,
     below: Below = _MIN_KEPT_RATIO,
     unknown: Unknown = False,
     above: Above = _MAX_UNKNOWN_RATIO,
+    noted: Noted = False,
     limit: Limit = 100,
     as_json: Json = False,
 ) -> None:
     """Documents, as they are or every version."""
-    if lossy and unknown:
-        raise CommandError("--lossy and --unknown are two lists; ask for one of them")
+    if lossy + unknown + noted > 1:
+        raise CommandError("--lossy, --unknown, --noted are lists; ask for one")
     values = {
         "max_kept_ratio": below if lossy else None,
         "min_unknown_ratio": above if unknown else None,
+        "noted": noted,
         "source": source,
         "document_id": document,
         "gone": gone or history,
@@ -151,6 +154,8 @@ def documents(
         _write_losses(rows, below)
     elif unknown:
         _write_unknown(rows, above)
+    elif noted:
+        write_noted(rows)
     else:
         _write_documents(rows)
 
@@ -190,6 +195,7 @@ def least_known(source: str, *, limit: int) -> list[dict[str, Any]]:
     values = {
         "max_kept_ratio": None,
         "min_unknown_ratio": 0.0,
+        "noted": False,
         "source": source,
         "document_id": None,
         "gone": False,
@@ -197,12 +203,6 @@ def least_known(source: str, *, limit: int) -> list[dict[str, Any]]:
         "limit": limit,
     }
     return _query_rows("list_documents", values, source=source)
-
-
-def dropped_by(dropped: dict[str, int] | None) -> str:
-    """The rules that dropped text, and how many characters each: "hidden 120, navigation 4,000"."""
-    rules = [f"{rule} {characters:,}" for rule, characters in (dropped or {}).items()]
-    return ", ".join(rules) or "nothing"
 
 
 def export(
@@ -306,7 +306,7 @@ def _show_version(version: dict[str, Any]) -> None:
         ("record", _record(version)),
         ("batch", _batch(version)),
         ("made by", _maker(version)),
-        ("text", _text_account(version)),
+        ("text", text_account(version)),
         ("language", _language(version)),
         ("notified", _notified(version["told"])),
     ):
@@ -333,24 +333,6 @@ def _batch(version: dict[str, Any]) -> str:
 def _maker(version: dict[str, Any]) -> str:
     space = f"{version['embedding_space'] or '-'} ({version['model'] or '-'})"
     return f"pipeline {version['pipeline'] or '-'}, embedding space {space}"
-
-
-def _text_account(version: dict[str, Any]) -> str:
-    received = version["received_characters"]
-    if received is None:
-        return "no account (a deletion, or a version from before accounts were kept)"
-    kept = f"{version['kept_characters']:,} of {received:,} characters kept"
-    return f"{kept}, dropped by rule: {dropped_by(version['dropped'])}{_model_account(version)}"
-
-
-def _model_account(version: dict[str, Any]) -> str:
-    """How the model reads a version's text: its tokens, and what it has no word for."""
-    account = f"; {version['tokens']:,} tokens"
-    if version["unknown_tokens"]:
-        account += f", {version['unknown_tokens']:,} of them unknown to the model"
-    if version["unknown_characters"]:
-        account += f", which stand for {version['unknown_characters']:,} characters"
-    return account
 
 
 def _language(version: dict[str, Any]) -> str:
