@@ -32,7 +32,7 @@ class DeadLetterReason(StrEnum):
     FETCH_WAITS = "fetch_waits"  # it cannot be fetched now; it is tried again by itself
     TOO_MANY_CHUNKS = "too_many_chunks"  # more than `max_chunks`
     UNSUPPORTED_CONTENT = "unsupported_content"  # no text: unknown media type, binary
-    SCANNED = "scanned"  # a file of pictures, without text
+    SCANNED = "scanned"  # pictures whose text is not recognised, or cannot be
     ENCRYPTED = "encrypted"  # a file that needs a password
     DAMAGED_FILE = "damaged_file"  # no library can read the file
     CLEANING_FAILED = "cleaning_failed"  # the cleaner failed

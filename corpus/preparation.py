@@ -27,6 +27,9 @@ _LIMITS = frozenset(
 Context = Literal["none", "headings"]
 NO_CONTEXT: Context = "none"
 
+# No text is recognised in pictures.
+OFF = "off"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparationSpec:
@@ -41,6 +44,9 @@ class PreparationSpec:
     unknown_content_type: Literal["reject", "text"] = "reject"
     # "main": only the main text of HTML; "all": every visible text.
     html: Literal["main", "all"] = "main"
+    # Pages of a PDF that are pictures: "off" leaves them unread; a name of Tesseract's data ("eng") recognises their
+    # text in that language.
+    ocr: str = OFF
     # "structure": chunks end at headings, paragraphs, sentences.
     # "whole": one chunk per document, truncated by the model.
     chunker: Literal["structure", "whole"] = "structure"
@@ -78,6 +84,8 @@ class PreparationSpec:
         settings = {
             name: value for name, value in asdict(self).items() if name not in _LIMITS
         }
+        if self.ocr == OFF:
+            del settings["ocr"]  # as before there was this setting
         settings["preparation"] = PREPARATION_VERSION if version is None else version
         canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]

@@ -320,7 +320,9 @@ def _file_task(
     too_large = _too_large(content, spec)
     if too_large is not None:
         return too_large
-    limits = FileLimits(spec.max_pages, spec.max_unpacked_bytes, spec.max_nesting)
+    limits = FileLimits(
+        spec.max_pages, spec.max_unpacked_bytes, spec.max_nesting, spec.ocr
+    )
     return FileWork(content, _media_type(stated or ""), limits, Boxed(step))
 
 

@@ -47,6 +47,7 @@ def main(descriptor: int) -> None:
     # A process is one thread, so that a document's time is its own, and a fork is whole.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    os.environ["OMP_THREAD_LIMIT"] = "1"
     with socket.socket(fileno=descriptor) as control, suppress(EOFError, OSError):
         modules, _ = _receive(control)
         try:

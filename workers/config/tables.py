@@ -68,6 +68,10 @@ class PreparationTable(Table):
         default=_PREPARATION.html,
         description="HTML: the main text only, or every visible text.",
     )
+    ocr: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,39}$")] = Field(
+        default=_PREPARATION.ocr,
+        description="Pages of a PDF that are pictures: off; or a language of Tesseract (eng), in which they are read.",
+    )
     chunker: Literal["structure", "whole"] = Field(
         default=_PREPARATION.chunker,
         description="Chunks end at headings, paragraphs, sentences; or one chunk per document.",

@@ -1,9 +1,10 @@
-"""What a file may be at most."""
+"""What a file may be at most, and what is read of it."""
 
 from dataclasses import dataclass
 
 from corpus.clean.files.kinds import FileRefusedError
 from corpus.dead_letter import DeadLetterReason
+from corpus.preparation import OFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,8 @@ class FileLimits:
     """Of the parts of an archive, together."""
     max_nesting: int
     """Of elements of HTML."""
+    ocr: str = OFF
+    """Language in which the text of pictures is recognised."""
 
     def check_pages(self, count: int, name: str) -> None:
         """Check how many pages there are.

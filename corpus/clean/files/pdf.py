@@ -1,4 +1,7 @@
-"""PDF → text by PDFium, the engine of Chromium. Each page becomes a heading."""
+"""PDF → text by PDFium, the engine of Chromium. Each page becomes a heading.
+
+A page without text is a picture, whose text can be recognised (`corpus.clean.files.ocr`).
+"""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -8,7 +11,9 @@ from typing import Any
 from corpus.clean.files.draft import CHARACTERS_OF_A_PAGE, Draft
 from corpus.clean.files.kinds import FileRefusedError
 from corpus.clean.files.limits import FileLimits
+from corpus.clean.files.ocr import Picture, recognised
 from corpus.dead_letter import DeadLetterReason
+from corpus.preparation import OFF
 
 # Without types.
 _pypdfium2: Any = import_module("pypdfium2")
@@ -17,22 +22,27 @@ _raw: Any = import_module("pypdfium2.raw")
 # PDFium's mark of a hyphen that divides a word at a line's end.
 _DIVIDED = ("\ufffe\r\n", "\x02\r\n")
 _MAX_FIELDS = 10_000
+# Of a picture of a page: what Tesseract is made for, and twice an A3 page of it.
+_DOTS_PER_INCH = 300
+_POINTS_PER_INCH = 72
+_MAX_PIXELS = 35_000_000
 
 
 def read_pdf(content: bytes, draft: Draft, limits: FileLimits) -> None:
     """Add the text of each page, below a heading `page N`; values of a form's fields follow the page's text.
 
-    A page without text that shows something is noted as not read.
+    A page without text that shows something is read as a picture where that is asked for, or noted as not read.
 
     Raises:
-        FileRefusedError: it needs a password, is damaged, or has too many pages.
+        FileRefusedError: it needs a password, is damaged, or has too many pages; or text recognition is asked for that
+            is not there.
     """
     with closing(_opened(content)) as document:
         pages = len(document)
         limits.check_pages(pages, "pages")
         for number in range(pages):
             draft.place(f"page {number + 1:,}".replace(",", ""))
-            _read_page(document, number, draft)
+            _read_page(document, number, draft, limits.ocr)
 
 
 def _opened(content: bytes) -> Any:
@@ -47,7 +57,7 @@ def _opened(content: bytes) -> Any:
         raise
 
 
-def _read_page(document: Any, number: int, draft: Draft) -> None:
+def _read_page(document: Any, number: int, draft: Draft, ocr: str) -> None:
     try:
         page = document[number]
     except _pypdfium2.PdfiumError:
@@ -60,11 +70,33 @@ def _read_page(document: Any, number: int, draft: Draft) -> None:
         draft.text(text)
         for value in _field_values(document, page):
             draft.text(value)
-        if draft.kept > kept:
+        if draft.kept > kept or not _shows_something(page):
             return
-        if _shows_something(page):
-            draft.has_pictures = True
-            draft.unread("a page without text", CHARACTERS_OF_A_PAGE)
+        if ocr != OFF:
+            text = recognised(_picture_of(page), ocr)
+            draft.text(text)
+        if draft.kept > kept:
+            draft.account.count_recognised(draft.kept - kept)
+            return
+        draft.has_pictures = True
+        draft.unread("a page without text", CHARACTERS_OF_A_PAGE)
+
+
+def _picture_of(page: Any) -> Picture:
+    """A page as it is printed: in shades of grey; a very large one is coarser."""
+    width, height = page.get_size()
+    scale = _DOTS_PER_INCH / _POINTS_PER_INCH
+    pixels = width * height * scale**2
+    if pixels > _MAX_PIXELS:
+        scale *= (_MAX_PIXELS / pixels) ** 0.5
+    with closing(page.render(scale=scale, grayscale=True)) as bitmap:
+        return Picture(
+            content=bytes(bitmap.buffer),
+            width=bitmap.width,
+            height=bitmap.height,
+            bytes_per_line=bitmap.stride,
+            dots_per_inch=round(scale * _POINTS_PER_INCH),
+        )
 
 
 def _text_of(page: Any) -> str:

@@ -21,6 +21,7 @@ from corpus.clean.files.sheets import read_sheets
 from corpus.clean.files.slides import read_pptx
 from corpus.clean.files.word import read_docx
 from corpus.dead_letter import DeadLetterReason
+from corpus.preparation import OFF
 
 _Reader = Callable[[bytes, Draft, FileLimits], None]
 _READERS: dict[FileKind, _Reader] = {
@@ -59,7 +60,7 @@ def read_file(
     except FileRefusedError as error:
         return CleaningFailure(error.reason, error.detail)
     if not draft.kept and draft.has_pictures:
-        detail = _why_scanned(kind, draft)
+        detail = _why_scanned(kind, draft, limits.ocr)
         return CleaningFailure(DeadLetterReason.SCANNED, detail)
     if is_other_type(stated or "", kind):
         account = draft.account
@@ -102,9 +103,14 @@ def _read_attachment(
     _read(kind, content, draft, limits)
 
 
-def _why_scanned(kind: FileKind, draft: Draft) -> str:
+def _why_scanned(kind: FileKind, draft: Draft, ocr: str) -> str:
     what = f"none of its {draft.places} pages" if draft.places else "no part of it"
+    found = f"{what} has text: the {kind} holds pictures only (scans)"
+    if kind is not FileKind.PDF:
+        return f"{found}; recognise their text at the source (OCR), and send it again"
+    if ocr != OFF:
+        return f"{found}, and text recognition (ocr = {ocr!r}) found none in them"
     return (
-        f"{what} has text: the {kind} holds pictures only (scans); recognise their text at the source "
-        "(OCR, such as ocrmypdf), and send it again"
+        f"{found}; recognise their text at the source (OCR, such as ocrmypdf) and send it again, or set "
+        'pipeline.ocr = "eng" (with freshet[ocr] installed) and redrive it'
     )

@@ -1,7 +1,9 @@
-"""Where texts are from: files under a wrong media type can be asked for."""
+"""Where texts are from: files under a wrong media type, and scans whose text is recognised, can be asked for."""
 
+from dataclasses import replace
 from typing import Any
 
+import pytest
 from psycopg.rows import dict_row
 
 from corpus.sql import query
@@ -45,3 +47,22 @@ def test_wrong_media_types_can_be_asked_for(pipeline: Pipeline) -> None:
     versions = rows(pipeline, "lineage_versions", document_id="manual", source="s")
     said = [(version["content_type"], version["notes"]) for version in versions]
     assert said == [(PDF, {}), ("text/html", {"read_as": PDF})]
+
+
+@pytest.mark.timeout(180)
+def test_a_scan_is_searchable_where_its_source_recognises_text(pipeline: Pipeline) -> None:
+    scan = pdfs.printed_scan("The gauge at the northern sluice was read again at noon.")
+    report = pipeline.ingest(file_event("scan", scan, PDF))
+    assert (report.applied, report.dead_lettered) == (0, 1)
+    ((detail,),) = pipeline.connection.execute("SELECT detail FROM freshet.dead_letter").fetchall()
+    assert 'pipeline.ocr = "eng"' in detail
+    preparation = replace(pipeline.spec.pipeline, ocr="eng")
+    pipeline.spec = replace(pipeline.spec, pipeline=preparation)
+    pipeline.configure()
+    report = pipeline.ingest(file_event("scan", scan, PDF, version=2))
+    assert (report.applied, report.dead_lettered) == (1, 0)
+    (hit,) = pipeline.search("northern sluice", mode="text", k=1)
+    assert (hit.document_id, hit.heading) == ("scan", "page 1")
+    characters = noted(pipeline)["scan"]["recognised_characters"]
+    (batch,) = rows(pipeline, "list_batches", source="s", limit=1)
+    assert batch["notes"] == {"recognised_pages": 1, "recognised_characters": characters}

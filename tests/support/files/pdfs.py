@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from io import BytesIO
 
+import pypdfium2
 from fpdf import FPDF
 from fpdf.enums import AccessPermission
 from reportlab.lib.pagesizes import A4
@@ -130,10 +131,44 @@ def _scan(canvas: Canvas) -> None:
     canvas.showPage()
 
 
+def printed_scan(*texts: str, resolution: int = 200, turn: float = 0.0, noise: int = 0) -> bytes:
+    """Printed pages as a scanner makes them: pictures in a PDF, perhaps turned by some degrees, and noisy."""
+    from PIL import Image, ImageChops
+
+    pdf = FPDF()
+    for text in texts:
+        _page(pdf, text)
+    document = pypdfium2.PdfDocument(bytes(pdf.output()))
+    pictures = []
+    for page in document:
+        picture = page.render(scale=resolution / 72, grayscale=True).to_pil()
+        picture = picture.rotate(turn, fillcolor=255, resample=Image.Resampling.BICUBIC)
+        if noise:
+            specks = Image.effect_noise(picture.size, noise)
+            picture = ImageChops.add(picture, specks, offset=-128)
+        pictures.append(picture)
+    document.close()
+    out = BytesIO()
+    pictures[0].save(out, "PDF", resolution=resolution, save_all=True, append_images=pictures[1:])
+    return out.getvalue()
+
+
 def _partly_scanned(canvas: Canvas) -> None:
     canvas.drawString(100, 700, sentence(words("typed", 5)))
     canvas.showPage()
     _scan(canvas)
+
+
+def typed_and_printed(text: str) -> bytes:
+    """A page of text, and one that is a picture of this text."""
+    whole = pypdfium2.PdfDocument(pages(1))
+    scan = pypdfium2.PdfDocument(printed_scan(text))
+    whole.import_pages(scan)
+    out = BytesIO()
+    whole.save(out)
+    for document in (whole, scan):
+        document.close()
+    return out.getvalue()
 
 
 def _scans(canvas: Canvas) -> None:

@@ -11,6 +11,7 @@ CHANGED: dict[str, Any] = {
     "content_type": "text/html",
     "unknown_content_type": "text",
     "html": "all",
+    "ocr": "eng",
     "chunker": "whole",
     "max_tokens": 64,
     "min_tokens": 16,
