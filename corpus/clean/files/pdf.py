@@ -6,6 +6,7 @@ A page without text is a picture, whose text can be recognised (`corpus.clean.fi
 from collections.abc import Iterator
 from contextlib import closing
 from importlib import import_module
+from itertools import islice
 from typing import Any
 
 from corpus.clean.files.draft import CHARACTERS_OF_A_PAGE, Draft
@@ -22,6 +23,10 @@ _raw: Any = import_module("pypdfium2.raw")
 # PDFium's mark of a hyphen that divides a word at a line's end.
 _DIVIDED = ("\ufffe\r\n", "\x02\r\n")
 _MAX_FIELDS = 10_000
+# A page of so few characters on pictures that cover so much of it is a scan with a stamp or a number.
+_MAX_STAMP = 40
+_MIN_COVERED = 0.8
+_MAX_PICTURES = 1_000
 # Of a picture of a page: what Tesseract is made for, and twice an A3 page of it.
 _DOTS_PER_INCH = 300
 _POINTS_PER_INCH = 72
@@ -31,7 +36,8 @@ _MAX_PIXELS = 35_000_000
 def read_pdf(content: bytes, draft: Draft, limits: FileLimits) -> None:
     """Add the text of each page, below a heading `page N`; values of a form's fields follow the page's text.
 
-    A page without text that shows something is read as a picture where that is asked for, or noted as not read.
+    A page without text that shows something, or a picture of a page with next to none, is read as a picture where that
+    is asked for, or noted as not read.
 
     Raises:
         FileRefusedError: it needs a password, is damaged, or has too many pages; or text recognition is asked for that
@@ -70,16 +76,19 @@ def _read_page(document: Any, number: int, draft: Draft, ocr: str) -> None:
         draft.text(text)
         for value in _field_values(document, page):
             draft.text(value)
-        if draft.kept > kept or not _shows_something(page):
+        written = draft.kept - kept
+        if written > _MAX_STAMP or not _is_picture(page, has_text=written > 0):
             return
+        before = draft.kept
         if ocr != OFF:
             text = recognised(_picture_of(page), ocr)
             draft.text(text)
-        if draft.kept > kept:
-            draft.account.count_recognised(draft.kept - kept)
+        if draft.kept > before:
+            draft.account.count_recognised(draft.kept - before)
             return
         draft.has_pictures = True
-        draft.unread("a page without text", CHARACTERS_OF_A_PAGE)
+        what = "a page that is a picture" if written else "a page without text"
+        draft.unread(what, CHARACTERS_OF_A_PAGE)
 
 
 def _picture_of(page: Any) -> Picture:
@@ -107,9 +116,23 @@ def _text_of(page: Any) -> str:
     return text
 
 
-def _shows_something(page: Any) -> bool:
+def _is_picture(page: Any, *, has_text: bool) -> bool:
+    """Whether what a page shows is no text, or next to none: the number on a scan."""
+    if has_text:
+        width, height = page.get_size()
+        return _area_of_pictures(page) >= _MIN_COVERED * width * height
     objects = _raw.FPDFPage_CountObjects(page)
     return objects > 0 or _raw.FPDFPage_GetAnnotCount(page) > 0
+
+
+def _area_of_pictures(page: Any) -> float:
+    """In square points; a scan may be stored in strips."""
+    area = 0.0
+    pictures = page.get_objects(filter=[_raw.FPDF_PAGEOBJ_IMAGE], max_depth=2)
+    for picture in islice(pictures, _MAX_PICTURES):
+        left, bottom, right, top = picture.get_bounds()
+        area += (right - left) * (top - bottom)
+    return area
 
 
 def _field_values(document: Any, page: Any) -> Iterator[str]:

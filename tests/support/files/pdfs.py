@@ -171,6 +171,23 @@ def typed_and_printed(text: str) -> bytes:
     return out.getvalue()
 
 
+def pictures(*captions: str, covered: float = 1.0) -> bytes:
+    """Pages that a picture covers to this part, with a text on each."""
+
+    def draw(canvas: Canvas) -> None:
+        from PIL import Image
+        from reportlab.lib.utils import ImageReader
+
+        picture = ImageReader(Image.effect_noise((300, 400), 40))
+        width, height = A4
+        for caption in captions:
+            canvas.drawImage(picture, 0, 0, width, covered * height)
+            canvas.drawString(20, 20, caption)
+            canvas.showPage()
+
+    return drawn(draw)
+
+
 def _scans(canvas: Canvas) -> None:
     _scan(canvas)
     _scan(canvas)

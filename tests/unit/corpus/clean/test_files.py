@@ -91,6 +91,25 @@ def test_a_page_that_is_a_picture_is_named_and_counted(cleaner: Cleaner) -> None
     assert dict(document.account.dropped) == {DropRule.UNREAD: 1_500}
 
 
+@pytest.mark.parametrize(
+    ("caption", "covered", "unread"),
+    [
+        ("Copy 0001 of the archive", 1.0, 3_000),
+        ("Copy 0001 of the archive", 0.5, 0),
+        ("The sluice at noon, seen from the northern bank of the canal", 1.0, 0),
+    ],
+    ids=["a scan with a stamp", "a picture", "a picture with a caption"],
+)
+def test_a_scan_with_a_stamp_is_not_read(
+    cleaner: Cleaner, caption: str, covered: float, unread: int
+) -> None:
+    content = pdfs.pictures(caption, caption, covered=covered)
+    (document,) = cleaner.clean([RawDocument(content, PDF)], SPEC)
+    assert isinstance(document, CleanedDocument), document
+    assert document.text.count(caption) == 2
+    assert dict(document.account.dropped).get(DropRule.UNREAD, 0) == unread
+
+
 def test_a_scan_is_refused_also_where_empty_documents_are_published(cleaner: Cleaner) -> None:
     spec = PreparationSpec(on_empty="publish")
     refused = cleaned(cleaner, made("scan.pdf"), spec)
