@@ -41,6 +41,7 @@ def overview(
     `deletes_lost` names the places where compaction may have removed deletes before they were read; `deletes_in_vain`
     says where most deletes name documents that were never there, and is empty elsewhere.
     `readable` remembers what it saw at the ends of logs, for a caller that asks again.
+    `backfilled` has the sums of what backfills read again, which the other sums are without.
     `condition` and `why` say what follows (`ingest.condition`); `stands` says since when nothing is published.
     """
     cursor = connection.cursor(row_factory=dict_row)

@@ -323,13 +323,13 @@ def stage_of(described: WorkflowExecutionDescription) -> BatchStage:
                 problem=problem_of(activity),
                 progress=progress_of(activity),
             )
-            if _is_untaken(activity):
+            if is_untaken(activity):
                 return replace(taken, waits_for=role)
             return taken
     return BatchStage(batch=number, stage="waiting for its turn")
 
 
-def _is_untaken(activity: PendingActivityInfo) -> bool:
+def is_untaken(activity: PendingActivityInfo) -> bool:
     """No worker has taken the first attempt."""
     is_scheduled = (
         activity.state == PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED

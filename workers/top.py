@@ -46,6 +46,7 @@ class Line:
     documents: int
     last_published_at: datetime | None
     doing: str  # stages of its batches
+    backfill: str  # one that has not ended, or has failed; empty: there is none
 
     def to_json(self) -> dict[str, Any]:
         """As `--json` writes it."""
@@ -96,6 +97,7 @@ class Rates:
         source = row["source"]
         now = Counts.of(row)
         began = self._first[source].dead_lettered
+        backfill = row["backfill"] or {}
         return Line(
             source=source,
             condition=row["condition"],
@@ -108,6 +110,7 @@ class Rates:
             documents=row["documents"],
             last_published_at=row["last_published_at"],
             doing=str(stages or ""),
+            backfill=backfill.get("sentence", ""),
         )
 
     def _rate(self, source: str, name: str) -> float | None:

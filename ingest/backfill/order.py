@@ -5,6 +5,9 @@ from enum import StrEnum
 
 from corpus.batch import BatchRef
 
+# Records of one part.
+PART_RECORDS = 1_000
+
 
 class BackfillStatus(StrEnum):
     """`backfill.state` in the database; the row decides."""

@@ -21,6 +21,7 @@ from corpus.staging.store import StagingStore
 from ingest.audit.replay import MAX_BYTES, LogReader
 from ingest.backfill.order import (
     ENDED,
+    PART_RECORDS,
     BackfillCursor,
     BackfillEnd,
     BackfillStatus,
@@ -35,8 +36,7 @@ from ingest.kafka import Cluster, PartitionKey
 from ingest.stage import OffsetRange, SourceStoppedError, stage
 
 OpenReader = Callable[[], AbstractContextManager[LogReader]]
-# Records of one part; those that are named are read one by one.
-PART_RECORDS = 1_000
+# Records of one part that are named, and read one by one.
 _NAMED_RECORDS = 200
 _WAIT_SECONDS = 20.0
 _LOOK_SECONDS = 0.5
@@ -126,7 +126,11 @@ class StageStep:
             raise ConfigurationError(f"source {row.source!r} is retired")
         if cursor.range >= len(row.ranges):
             return BackfillStep(state=BackfillStatus.DONE, cursor=cursor)
-        return self._stage_part(row, cursor)
+        try:
+            return self._stage_part(row, cursor)
+        except DependencyError as error:
+            _note(self._pool, row.backfill, str(error))
+            raise
 
     def _stage_part(self, row: BackfillRow, cursor: BackfillCursor) -> BackfillStep:
         partition = AuditedPartition(**row.ranges[cursor.range])
@@ -285,7 +289,8 @@ class PartStep:
             if _is_over(result):
                 return result
         refused, waits_for = await self._why(ref)
-        await asyncio.to_thread(self._note, ref, refused or waits_for)
+        why = refused or waits_for
+        await asyncio.to_thread(_note, self._pool, ref.backfill, why)
         return replace(result, refused=refused)
 
     def end(self, end: BackfillEnd) -> None:
@@ -330,10 +335,16 @@ class PartStep:
             return "", "the source is paused, halted, or has newer records"
         return state.backfill_refused, ""
 
-    def _note(self, ref: BatchRef, waits_for: str) -> None:
-        values = {"backfill": ref.backfill, "waits_for": waits_for}
-        with database_errors_translated(), self._pool.connection() as connection:
-            connection.execute(query("backfill_waits"), values)
+
+def _note(
+    pool: ConnectionPool[Connection],
+    backfill: int,
+    waits_for: str,
+) -> None:
+    """Write why the part in progress waits."""
+    values = {"backfill": backfill, "waits_for": waits_for}
+    with database_errors_translated(), pool.connection() as connection:
+        connection.execute(query("backfill_waits"), values)
 
 
 def _is_over(result: PartResult) -> bool:

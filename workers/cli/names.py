@@ -58,13 +58,14 @@ def query_rows(
 
 
 def source_rows(settings: "Settings") -> list[dict[str, Any]]:
-    """Every source with its state, its condition, its sums and its lag; see `ingest.overview`.
+    """Every source with its state, its condition, its sums, its lag and its backfill; see `ingest.overview`.
 
     Raises:
         DependencyError: PostgreSQL does not answer.
     """
     from ingest.kafka import Cluster
     from ingest.overview import overview
+    from workers.backfilling import add_backfills
     from workers.conditions import explain
 
     cluster = Cluster(settings.kafka_bootstrap, settings.kafka_properties)
@@ -73,5 +74,6 @@ def source_rows(settings: "Settings") -> list[dict[str, Any]]:
         database_errors_translated(),
     ):
         rows = overview(connection, cluster)
+        add_backfills(connection, rows)
     explain(settings, rows)
     return rows

@@ -1,4 +1,4 @@
-"""Metrics of audits and purges: what differs from the source's records, what was removed, and which is overdue."""
+"""Metrics of audits, purges and backfills: what differs from the source's records, what was removed, what is late."""
 
 from collections.abc import Iterable
 
@@ -6,6 +6,8 @@ from temporalio.common import MetricMeter
 
 from corpus.audit.standing import Standing
 from corpus.purge.store import Standing as PurgeStanding
+from ingest.backfill.order import ENDED, BackfillStatus
+from ingest.backfill.standing import BackfillStanding
 from workers.roles.keyed_gauge import KeyedGauge
 
 
@@ -74,3 +76,45 @@ class PurgeGauges:
             for kind, number in standing.removed.items():
                 removed[standing.source, kind] = number
         self._removed.show(removed)
+
+
+class BackfillGauges:
+    """What the newest backfill of each source says."""
+
+    def __init__(self, meter: MetricMeter) -> None:
+        wanted = meter.create_gauge(
+            "freshet_backfill_wanted_records",
+            "offsets, or named records, of a backfill that has not ended",
+        )
+        passed = meter.create_gauge(
+            "freshet_backfill_passed_records", "of them, that are behind it"
+        )
+        standing = meter.create_gauge_float(
+            "freshet_backfill_standing_seconds",
+            "for how long a backfill that runs has not advanced, beyond what its rate explains",
+            "seconds",
+        )
+        failed = meter.create_gauge(
+            "freshet_backfill_failed", "1 where the newest backfill has failed"
+        )
+        self._wanted = KeyedGauge(wanted, "source")
+        self._passed = KeyedGauge(passed, "source")
+        self._standing = KeyedGauge(standing, "source")
+        self._failed = KeyedGauge(failed, "source")
+
+    def show(self, standings: Iterable[BackfillStanding]) -> None:
+        """Show the newest backfill of each source; of one that has ended, only whether it failed."""
+        newest = {(standing.source,): standing for standing in standings}
+        going = {
+            key: standing
+            for key, standing in newest.items()
+            if standing.state not in ENDED
+        }
+        self._wanted.show({key: one.wanted for key, one in going.items()})
+        self._passed.show({key: one.passed for key, one in going.items()})
+        seconds = {key: round(one.standing_seconds) for key, one in going.items()}
+        self._standing.show(seconds)
+        failed = {
+            key: int(one.state == BackfillStatus.FAILED) for key, one in newest.items()
+        }
+        self._failed.show(failed)

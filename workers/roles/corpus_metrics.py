@@ -15,11 +15,12 @@ from corpus.audit.standing import standings
 from corpus.database import Connection, database_errors_translated, fetch_all
 from corpus.purge import store as purge_store
 from corpus.source import SourceStatus
+from ingest.backfill.standing import backfill_standings
 from ingest.consume.readable import ReadableRecords
 from ingest.consume.waiting import WaitingTimes
 from ingest.kafka import Cluster
 from ingest.overview import Progress, progress
-from workers.roles.audit_gauges import AuditGauges, PurgeGauges
+from workers.roles.audit_gauges import AuditGauges, BackfillGauges, PurgeGauges
 from workers.roles.keyed_gauge import KeyedGauge
 
 _OUTCOMES = ("applied", "unchanged", "superseded", "dead_lettered", "ignored")
@@ -132,6 +133,7 @@ class CorpusMetrics:
         self._progress = _ProgressGauges(meter)
         self._audits = AuditGauges(meter)
         self._purges = PurgeGauges(meter)
+        self._backfills = BackfillGauges(meter)
 
     def update(self) -> None:
         """One round.
@@ -149,6 +151,7 @@ class CorpusMetrics:
             self._gauges.show(sources, deliveries)
             self._audits.show(standings(connection))
             self._purges.show(purge_store.standings(connection))
+            self._backfills.show(backfill_standings(connection))
             self._readable.begin_round()
             read = progress(connection, self._cluster, self._readable, self._times)
         self._progress.show(read)

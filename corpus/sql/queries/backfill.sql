@@ -38,8 +38,9 @@ SELECT b.backfill, b.source, b.state, b.ranges, b.by_record, b.rate, b.passed, b
 FROM freshet.backfill b JOIN freshet.source s USING (source) WHERE b.backfill = %(backfill)s;
 
 -- name: backfill_moved
--- How far a backfill is.
-UPDATE freshet.backfill SET passed = %(passed)s, gone = %(gone)s, waits_for = '', moved_at = now()
+-- How far a backfill is. `moved_at` is when it last advanced, or a person ordered something: an attempt is no progress.
+UPDATE freshet.backfill SET passed = %(passed)s::bigint, gone = %(gone)s, waits_for = '',
+    moved_at = CASE WHEN passed <> %(passed)s::bigint AND state = 'running' THEN now() ELSE moved_at END
 WHERE backfill = %(backfill)s;
 
 -- name: backfill_waits
@@ -61,9 +62,13 @@ UPDATE freshet.backfill SET state = CASE state WHEN 'cancelled' THEN state ELSE 
 WHERE backfill = %(backfill)s AND ended_at IS NULL;
 
 -- name: order_backfill
--- A person pauses, resumes or cancels the backfill of a source.
-UPDATE freshet.backfill SET state = %(state)s, moved_at = now()
-WHERE source = %(source)s AND state IN ('running', 'paused')
+-- A person pauses, resumes or cancels the backfill of a source; to cancel the newest one after it failed says that a
+-- person has seen it.
+UPDATE freshet.backfill b SET state = %(state)s::text, moved_at = now()
+WHERE source = %(source)s AND (state IN ('running', 'paused') OR (
+    state = 'failed' AND %(state)s::text = 'cancelled'
+    AND NOT EXISTS (SELECT FROM freshet.backfill n WHERE n.source = b.source AND n.backfill > b.backfill)
+))
 RETURNING backfill;
 
 -- name: backfills
@@ -83,6 +88,23 @@ FROM freshet.backfill b CROSS JOIN LATERAL (
 ) c
 WHERE %(source)s::text IS NULL OR b.source = %(source)s::text
 ORDER BY b.backfill DESC LIMIT %(limit)s;
+
+-- name: backfill_standing
+-- The newest backfill of each source: how far it is, how fast, and for how long it has not advanced, beyond the time
+-- that a part takes at its rate.
+WITH newest AS (SELECT DISTINCT ON (source) * FROM freshet.backfill ORDER BY source, backfill DESC)
+SELECT b.source, b.backfill, b.state, b.wanted, b.passed, b.gone, b.by_record, b.rate, b.waits_for, b.error,
+       b.created_at, b.moved_at, b.ended_at, r.records_per_second,
+       CASE WHEN b.state = 'running' THEN greatest(0, extract(epoch FROM now() - b.moved_at)
+           - coalesce(%(part_records)s::float8 / nullif(b.rate, 0), 0))::float8 ELSE 0 END AS standing_seconds
+FROM newest b CROSS JOIN LATERAL (
+    SELECT (coalesce(sum(l.records), 0) / greatest(1, least(60, extract(epoch FROM now() - b.created_at))))::float8
+               AS records_per_second
+    FROM freshet.batch l
+    WHERE l.source = b.source AND l.kind = 'backfill' AND l.published_at > now() - interval '1 minute'
+      AND l.published_at >= b.created_at
+) r
+ORDER BY b.source;
 
 -- name: backfill_published
 -- A part of a backfill is published with this batch.

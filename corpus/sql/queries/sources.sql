@@ -118,7 +118,8 @@ UPDATE freshet.source_position
    AND next_offset = %(was)s::bigint AND topic_id = %(was_topic_id)s::text;
 
 -- name: source_overview
--- One row per source: its documents, and the outcomes of every record that it read.
+-- One row per source: its documents, and the outcomes of every record that it read. What backfills read again is apart
+-- (`backfilled`), so that each record of the log is counted once; texts are counted whatever they were embedded for.
 SELECT s.source, s.spec, s.state, s.state_reason, s.revision, s.last_batch, s.last_published_at,
        -- A search as of an instant before it is refused; null: all history is kept.
        (SELECT r.history_from FROM freshet.retention r WHERE r.source = s.source) AS history_from,
@@ -134,21 +135,34 @@ SELECT s.source, s.spec, s.state, s.state_reason, s.revision, s.last_batch, s.la
        (SELECT count(*) FROM freshet.waiting_fetch w JOIN freshet.dead_letter l USING (dead_letter)
          WHERE w.source = s.source AND w.retry_at IS NOT NULL AND l.state = 'open') AS waiting_documents,
        b.batches, b.records, b.applied, b.unchanged, b.superseded, b.dead_lettered, b.ignored,
-       b.documents_deleted, b.deletes_without_document,
+       b.documents_deleted, b.deletes_without_document, b.backfilled,
        -- With those of batches that failed or are not published yet.
        b.texts_embedded + (
            SELECT coalesce(sum(u.texts), 0)::bigint FROM freshet.uncounted_texts u WHERE u.source = s.source
        ) AS texts_embedded
   FROM freshet.source s
  CROSS JOIN LATERAL (
-       SELECT count(*) AS batches, coalesce(sum(records), 0)::bigint AS records,
-              coalesce(sum(applied), 0)::bigint AS applied, coalesce(sum(unchanged), 0)::bigint AS unchanged,
-              coalesce(sum(superseded), 0)::bigint AS superseded,
-              coalesce(sum(dead_lettered), 0)::bigint AS dead_lettered, coalesce(sum(ignored), 0)::bigint AS ignored,
+       SELECT count(*) FILTER (WHERE kind = 'ingest') AS batches,
+              coalesce(sum(records) FILTER (WHERE kind = 'ingest'), 0)::bigint AS records,
+              coalesce(sum(applied) FILTER (WHERE kind = 'ingest'), 0)::bigint AS applied,
+              coalesce(sum(unchanged) FILTER (WHERE kind = 'ingest'), 0)::bigint AS unchanged,
+              coalesce(sum(superseded) FILTER (WHERE kind = 'ingest'), 0)::bigint AS superseded,
+              coalesce(sum(dead_lettered) FILTER (WHERE kind = 'ingest'), 0)::bigint AS dead_lettered,
+              coalesce(sum(ignored) FILTER (WHERE kind = 'ingest'), 0)::bigint AS ignored,
+              coalesce(sum(documents_deleted) FILTER (WHERE kind = 'ingest'), 0)::bigint AS documents_deleted,
+              coalesce(sum(deletes_without_document) FILTER (WHERE kind = 'ingest'), 0)::bigint
+                  AS deletes_without_document,
               coalesce(sum(texts_embedded), 0)::bigint AS texts_embedded,
-              coalesce(sum(documents_deleted), 0)::bigint AS documents_deleted,
-              coalesce(sum(deletes_without_document), 0)::bigint AS deletes_without_document
-         FROM freshet.batch WHERE source = s.source AND state = 'published' AND kind = 'ingest') b
+              jsonb_build_object(
+                  'batches', count(*) FILTER (WHERE kind = 'backfill'),
+                  'records', coalesce(sum(records) FILTER (WHERE kind = 'backfill'), 0),
+                  'applied', coalesce(sum(applied) FILTER (WHERE kind = 'backfill'), 0),
+                  'unchanged', coalesce(sum(unchanged) FILTER (WHERE kind = 'backfill'), 0),
+                  'superseded', coalesce(sum(superseded) FILTER (WHERE kind = 'backfill'), 0),
+                  'dead_lettered', coalesce(sum(dead_lettered) FILTER (WHERE kind = 'backfill'), 0),
+                  'ignored', coalesce(sum(ignored) FILTER (WHERE kind = 'backfill'), 0)
+              ) AS backfilled
+         FROM freshet.batch WHERE source = s.source AND state = 'published') b
  ORDER BY s.source;
 
 -- name: sweep_progress

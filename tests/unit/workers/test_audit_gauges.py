@@ -1,10 +1,14 @@
-"""Metrics of audits: what is repaired or clean goes back to 0."""
+"""Metrics of audits, purges and backfills: what is repaired, clean or has ended goes back to 0."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
+
+import pytest
 
 from corpus.audit.standing import Standing
 from corpus.purge.store import Standing as PurgeStanding
-from workers.roles.audit_gauges import AuditGauges, PurgeGauges
+from ingest.backfill.standing import BackfillStanding
+from workers.roles.audit_gauges import AuditGauges, BackfillGauges, PurgeGauges
 
 
 class Meter:
@@ -71,3 +75,73 @@ def test_purges_show_the_horizon_and_what_was_removed() -> None:
         ("freshet_purge_overdue", "s"): 1,
         ("freshet_purged_rows", "s", "chunks"): 3,
     }
+
+
+NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
+
+
+def backfill(**values: Any) -> BackfillStanding:
+    row: dict[str, Any] = {
+        "source": "s", "backfill": 3, "state": "running", "wanted": 4_000, "passed": 1_000, "gone": 0,
+        "by_record": False, "rate": 0, "records_per_second": 12.34, "waits_for": "", "error": "",
+        "created_at": NOON, "moved_at": NOON + timedelta(minutes=5), "ended_at": None,
+        "standing_seconds": 0.0, **values,
+    }  # fmt: skip
+    return BackfillStanding(**row)
+
+
+def test_a_backfill_shows_how_far_it_is_until_it_has_ended() -> None:
+    meter: Any = Meter()
+    gauges = BackfillGauges(meter)
+    gauges.show([backfill(standing_seconds=950.4)])
+    names = ("wanted_records", "passed_records", "standing_seconds", "failed")
+
+    def values() -> list[float]:
+        return [meter.values[f"freshet_backfill_{name}", "s"] for name in names]
+
+    assert values() == [4_000, 1_000, 950, 0]
+    gauges.show([backfill(state="failed", error="the topic is gone")])
+    assert values() == [0, 0, 0, 1]
+    gauges.show([backfill(state="done")])
+    assert values() == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (
+            {"rate": 500},
+            "runs since 2026-11-26T12:00:00+00:00: 1,000 of 4,000 offsets are read, 12.3 records/s of at most 500",
+        ),
+        (
+            {"waits_for": "its batch is worked on", "by_record": True},
+            "runs since 2026-11-26T12:00:00+00:00: 1,000 of 4,000 records are read, 12.3 records/s; its next part "
+            "waits: its batch is worked on",
+        ),
+        (
+            {"standing_seconds": 61.0, "records_per_second": 0.0},
+            "runs since 2026-11-26T12:00:00+00:00: 1,000 of 4,000 offsets are read, 0.0 records/s; it has not advanced "
+            "since 2026-11-26T12:05:00+00:00: `freshet backfill status` looks for the reason",
+        ),
+        (
+            {"state": "paused"},
+            "is paused since 2026-11-26T12:05:00+00:00: 1,000 of 4,000 offsets are read; `freshet backfill resume s` "
+            "continues it",
+        ),
+        (
+            {"state": "failed", "error": "the topic is gone"},
+            "has failed: the topic is gone; 1,000 of 4,000 offsets are read; another one, or `freshet backfill cancel "
+            "s`, ends this message",
+        ),
+    ],
+    ids=["with a rate", "waits", "stands still", "paused", "failed"],
+)  # fmt: skip
+def test_a_backfill_says_how_it_stands(values: dict[str, Any], sentence: str) -> None:
+    standing = backfill(**values)
+    assert str(standing) == f"backfill 3 of s {sentence}"
+    assert standing.is_shown
+
+
+def test_a_backfill_that_has_ended_well_is_not_shown() -> None:
+    assert not backfill(state="done").is_shown
+    assert not backfill(state="cancelled").is_shown

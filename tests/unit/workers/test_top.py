@@ -22,6 +22,7 @@ def row(source: str = "s", **columns: Any) -> dict[str, Any]:
         "dead_letters": 0,
         "documents": 0,
         "last_published_at": None,
+        "backfill": None,
     }
     return usual | columns
 

@@ -166,9 +166,10 @@ def show_config_schema() -> None:
 
 
 def sources(as_json: Json = False) -> int:
-    """Every source: what it does, documents, lag, and what became of every record.
+    """Every source: what it does, documents, lag, what became of every record, and a backfill that has not ended.
 
-    Exit code 1 if one is stuck or halted.
+    What a backfill reads again is not in the counts: `freshet backfill status` has those, and `backfilled` in JSON.
+    Exit code 1 if a source is stuck or halted.
     """
     from workers.cli.names import source_rows
     from workers.conditions import needing_attention
@@ -203,6 +204,8 @@ def _show_reasons(row: dict[str, Any]) -> None:
     if row["why"]:
         sentence = f"{row['source']} is {row['condition']}: {row['why']}"
         write_message(one_line(sentence))
+    if row["backfill"]:
+        write_message(one_line(row["backfill"]["sentence"]))
     if row["prepared_otherwise"]:
         write_message(
             f"{row['source']}: {row['prepared_otherwise']:,} documents were prepared by an older version or with "

@@ -29,6 +29,7 @@ _ROW = (
     *("records", "applied", "unchanged", "superseded", "dead_lettered", "ignored"),
     *("documents_deleted", "deletes_without_document", "last_batch"),
     *("last_published_at", "history_from", "last_audit", "last_purge"),
+    "newest_backfill",
 )
 
 Name = Annotated[str, typer.Argument(help="Name of the source.")]
@@ -43,6 +44,7 @@ def show_source(name: Name, as_json: Json = False) -> None:
     row = _row_of(resolved, name)
     row["last_audit"] = _last_audit(resolved, name)
     row["last_purge"] = _last_purge(resolved, name)
+    row["newest_backfill"] = _backfill_of(row)
     row["workflow"] = asyncio.run(_workflow(resolved, name))
     if as_json:
         write_json(row)
@@ -50,6 +52,9 @@ def show_source(name: Name, as_json: Json = False) -> None:
     for column in _ROW:
         write(f"{column:<26} {one_line(str(row[column]))}")
     deletes = [*row["deletes_lost"], *filter(None, [row["deletes_in_vain"]])]
+    for outcome, records in row["backfilled"].items():
+        label = f"backfilled {outcome}"
+        write(f"{label:<26} {records}")
     for line in (*row["held_up_by"], *row["problems"], *deletes):
         write(f"{'problem':<26} {one_line(line)}")
     for field, value in row["workflow"].items():
@@ -84,6 +89,14 @@ def _last_purge(settings: "Settings", name: str) -> str:
     with connect(settings.database_url) as connection, database_errors_translated():
         rows = standings(connection, name)
     return ", ".join(map(str, rows)) or "never"
+
+
+def _backfill_of(row: dict[str, Any]) -> str:
+    """The one that has not ended, or has failed, in words."""
+    backfill = row["backfill"]
+    if backfill is None:
+        return "none runs"
+    return backfill["sentence"]
 
 
 async def _workflow(settings: "Settings", name: str) -> dict[str, Any]:

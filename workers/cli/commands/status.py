@@ -11,6 +11,7 @@ import typer
 from workers.cli.console import (
     ExitCode,
     check_exit_code,
+    one_line,
     table_of,
     text_of,
     write_json,
@@ -52,7 +53,10 @@ Watch = Annotated[
 
 
 def status(json: Json = False, watch: Watch = False, home: Home = "") -> int:
-    """The parts: state, process, restarts, address. Exit code 1 if one is not usable, 3 if nothing runs."""
+    """The parts: state, process, restarts, address; and backfills that have not ended.
+
+    Exit code 1 if a part is not usable, 3 if nothing runs.
+    """
     where = state_directory(home)
     if watch:
         return _watch_status(where, as_json=json)
@@ -64,6 +68,8 @@ def status(json: Json = False, watch: Watch = False, home: Home = "") -> int:
         cells = _status_cells(rows)
         hint = f"nothing runs in {where}; start it with `freshet up`"
         write_table(_STATUS_COLUMNS, cells, empty=hint)
+        for sentence in _sentences(_backfills(rows)):
+            write_message(sentence)
     if rows and _supervisor_pid(where) is None:
         write_message(_NO_SUPERVISOR)
     return _status_code(rows)
@@ -99,7 +105,33 @@ def _status_frame(rows: list[dict[str, Any]], home: Path) -> "RenderableType":
         note = f"nothing runs in {home}"
     elif _supervisor_pid(home) is None:
         note = _NO_SUPERVISOR
-    return Group(table, text_of(note))
+    lines = [note, *_sentences(_backfills(rows))]
+    return Group(table, *map(text_of, lines))
+
+
+def _backfills(rows: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
+    """Backfills that run, are paused or have failed; None: PostgreSQL does not answer."""
+    from corpus.database import connect, database_errors_translated
+    from corpus.errors import FreshetError
+    from ingest.backfill.standing import shown_backfills
+    from workers.config import settings
+
+    usable = {row["part"]: row["usable"] for row in rows}
+    if not rows or not usable.get("postgres", True):
+        return None  # the table of the parts says so
+    try:
+        url = settings.load().database_url
+        with (
+            connect(url, application="freshet-status") as connection,
+            database_errors_translated(),
+        ):
+            return shown_backfills(connection)
+    except FreshetError:
+        return None
+
+
+def _sentences(backfills: list[dict[str, Any]] | None) -> list[str]:
+    return [one_line(backfill["sentence"]) for backfill in backfills or ()]
 
 
 def _status_rows(home: Path) -> list[dict[str, Any]]:
@@ -124,6 +156,7 @@ def _status_document(rows: list[dict[str, Any]], home: Path) -> dict[str, Any]:
             name: without_password(address) for name, address in addresses.items()
         },
         "parts": rows,
+        "backfills": _backfills(rows),
     }
 
 

@@ -52,8 +52,9 @@ _COLUMNS = (
     *("dead letters", "new", "published", "doing"),
 )
 _MAX_REASONS = 5
-# Lines of a terminal that are not sources: title, header, how many are left out, reasons.
-_OTHER_LINES = 4 + _MAX_REASONS
+_MAX_BACKFILLS = 3
+# Lines of a terminal that are not sources: title, header, how many are left out, backfills, reasons.
+_OTHER_LINES = 4 + _MAX_BACKFILLS + _MAX_REASONS
 
 
 def register(app: typer.Typer) -> None:
@@ -62,7 +63,7 @@ def register(app: typer.Typer) -> None:
 
 
 def top(interval: Interval = 2.0, count: Count = 0, as_json: Json = False) -> int:
-    """Every source, live: its state, lag, rates, dead letters, and what its batches do.
+    """Every source, live: its state, lag, rates, dead letters, what its batches do, and its backfill.
 
     Ctrl-C ends it. Exit code 1 if a source is stuck or halted at the last look, 3 if PostgreSQL did not answer then.
     """
@@ -133,6 +134,7 @@ def _read(
     """Every source, and what the batches of those that are behind do."""
     from corpus.database import connect, database_errors_translated
     from ingest.overview import overview
+    from workers.backfilling import add_backfills
     from workers.conditions import explain_by
     from workers.stages import counted, texts_embedded_after
 
@@ -141,6 +143,7 @@ def _read(
         database_errors_translated(),
     ):
         rows = overview(connection, cluster, readable)
+        add_backfills(connection, rows)
         unfinished = {row["source"]: row["last_batch"] for row in rows if row["lag"]}
         embedded = texts_embedded_after(connection, unfinished)
     stages = counted(watcher.stages(unfinished), embedded)
@@ -162,8 +165,9 @@ def _frame(look: Look) -> "RenderableType":
             f"sources that are not shown: {hidden:,}; `freshet sources` lists all"
         )
         group.renderables.append(text_of(left_out))
-    for reason in look.reasons[:_MAX_REASONS]:
-        note = text_of(reason)
+    backfills = [line.backfill for line in look.lines if line.backfill]
+    for sentence in (*backfills[:_MAX_BACKFILLS], *look.reasons[:_MAX_REASONS]):
+        note = text_of(sentence)
         group.renderables.append(note)
     return group
 

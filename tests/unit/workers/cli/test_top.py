@@ -26,6 +26,7 @@ ROW = {
     "documents": 5,
     "last_published_at": None,
     "last_batch": 3,
+    "backfill": None,
 }
 Answer = list[dict[str, Any]] | Exception
 
@@ -134,3 +135,16 @@ def test_a_terminal_shows_as_many_sources_as_it_has_room_for(
     assert "s2" in shown
     assert "s3" not in shown
     assert "sources that are not shown: 6" in shown
+
+
+def test_a_backfill_is_a_line_below_the_sources(
+    answers: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = ROW | {"backfill": {"sentence": "backfill 3 of s runs"}}
+    answers([row, ROW | {"source": "t"}])
+    run(count=1)
+    assert "backfill 3 of s runs" in capsys.readouterr().out
+    answers([row])
+    run(count=1, as_json=True)
+    [line] = json.loads(capsys.readouterr().out)["sources"]
+    assert line["backfill"] == "backfill 3 of s runs"

@@ -207,7 +207,7 @@ def resume(name: Name) -> None:
 
 
 def cancel(name: Name) -> None:
-    """End the backfill of a source. What is published stays."""
+    """End the backfill of a source. What is published stays. Of one that has failed: a person has seen it."""
     _order(name, "cancelled")
 
 
@@ -236,6 +236,7 @@ def show_status(source: Source = None, limit: Limit = 20, as_json: Json = False)
 
     values = {"source": source, "limit": limit}
     rows = query_rows("backfills", values, source=source)
+    _explain(rows)
     if as_json:
         write_json(rows)
     else:
@@ -250,6 +251,23 @@ def show_status(source: Source = None, limit: Limit = 20, as_json: Json = False)
     states = {row["state"] for row in newest.values()}
     has_failed = "failed" in states
     return check_exit_code(passed=not has_failed)
+
+
+def _explain(rows: Sequence[dict[str, Any]]) -> None:
+    """Say of those that run why they wait, where Temporal knows it: nobody works on them, or an attempt failed."""
+    running = {
+        row["backfill"]: row["source"] for row in rows if row["state"] == "running"
+    }
+    if not running:
+        return
+    from workers.backfilling import why_they_wait
+    from workers.config import settings
+
+    reasons = asyncio.run(why_they_wait(settings.load(), running))
+    for row in rows:
+        reason = reasons.get(row["backfill"])
+        if reason:
+            row["waits_for"] = "; ".join(filter(None, [row["waits_for"], reason]))
 
 
 def _cells(row: dict[str, Any]) -> list[Any]:
