@@ -1,6 +1,12 @@
-"""Backfills for `tests.replay.record`: one that is paused, whose batch fails once, with a rate; one that fails."""
+"""Backfills for `tests.replay.record`.
 
+One that is paused, whose batch fails once, with a rate; one that fails; and parts of one in their source's entity,
+beside records of the live stream.
+"""
+
+from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +15,7 @@ from temporalio.client import WorkflowHandle
 from temporalio.worker import Worker
 
 from corpus import task_queues
+from corpus.activities import EmbedActivities, PrepareActivities, PublishActivities
 from corpus.batch import BatchRef
 from corpus.errors import ConfigurationError
 from ingest.backfill.activities import BackfillActivities, BackfillPartActivities
@@ -21,8 +28,13 @@ from ingest.backfill.order import (
     backfill_workflow_id,
 )
 from ingest.backfill.workflows import BackfillWorkflow
+from ingest.hand_over import hand_over
+from ingest.workflows import SourceWorkflow
 from tests.support.orders import make_ref
+from tests.support.pipeline import Pipeline, make_event
+from tests.support.polling import until
 from tests.support.team_env import Env
+from workers.roles import orchestrator as deliveries
 
 _FAILS = 2
 _PARTS = 3
@@ -58,8 +70,13 @@ class _Steps:
         pass
 
 
-async def record_backfills(env: Env, _folder: Path, recorder: Any) -> None:
-    """One that ends well, one that fails."""
+async def record_backfills(env: Env, folder: Path, recorder: Any) -> None:
+    """One that ends well, one that fails; then an entity with parts."""
+    await _record_workflows(env, recorder)
+    await _record_parts(env, folder, recorder)
+
+
+async def _record_workflows(env: Env, recorder: Any) -> None:
     steps = _Steps()
     stages = BackfillActivities(steps.stage)
     parts = BackfillPartActivities(publish=steps.publish, end=steps.end)
@@ -94,3 +111,64 @@ async def _start(env: Env, backfill: int) -> WorkflowHandle[BackfillWorkflow, No
         id=backfill_workflow_id(backfill),
         task_queue=task_queues.WORKFLOWS,
     )
+
+
+async def _record_parts(env: Env, folder: Path, recorder: Any) -> None:
+    """An entity: a live batch, a part beside one, the same part again, and one whose file is gone."""
+    with Pipeline(env.database_url, folder) as docs:
+        live = docs.records([make_event("a", 1, "One."), make_event("b", 1, "Two.")])
+        later = docs.records([make_event("c", 1, "Three.")])
+        docs.connection.execute(
+            "INSERT INTO freshet.backfill (source, ranges, wanted) VALUES ('s', '[]', 2)"
+        )
+        part = docs.stage(live, backfill=1)
+        lost = docs.stage(live[:1], backfill=1)
+        docs.store.delete([lost.url])
+        entity = env.client.get_workflow_handle("source:s")
+        async with env.light_worker(workflows=deliveries.WORKFLOWS), _batch_steps(env, docs):
+            await hand_over(env.client, docs.stage(live), docs.spec)
+            await until(lambda: _has_published(entity, 1))
+            await entity.signal(SourceWorkflow.pause)
+            await hand_over(env.client, part, docs.spec)
+            await hand_over(env.client, docs.stage(later), docs.spec)
+            await entity.signal(SourceWorkflow.resume)
+            await until(lambda: _has_published(entity, 3))
+            await hand_over(env.client, part, docs.spec)
+            await until(lambda: _has_published(entity, 4))
+            await hand_over(env.client, lost, docs.spec)
+            await until(lambda: _has_refused(entity))
+        await recorder.save(entity, "SourceWorkflow.backfill")
+        batch = env.client.get_workflow_handle("batch:s:3")
+        await recorder.save(batch, "BatchWorkflow.backfill")
+
+
+@asynccontextmanager
+async def _batch_steps(env: Env, docs: Pipeline) -> AsyncGenerator[None]:
+    """The steps of a batch, with a real database and an embedder that needs no model."""
+    publisher = docs.publisher
+    store = PublishActivities(publisher.publish, publisher.load_source, publisher.rewind_source)
+    prepare = PrepareActivities(docs.preparer.prepare)
+    embed = EmbedActivities(docs.embed_step.embed, lambda: 0)
+    steps: dict[str, list[Any]] = {
+        task_queues.PREPARE: [prepare.prepare],
+        task_queues.EMBED: [embed.embed],
+        task_queues.STORE: [store.publish, store.load_source, store.rewind_source],
+    }
+    async with AsyncExitStack() as stack:
+        threads = stack.enter_context(ThreadPoolExecutor(3))
+        for queue, activities in steps.items():
+            worker = Worker(
+                env.client, task_queue=queue, activities=activities, activity_executor=threads
+            )
+            await stack.enter_async_context(worker)
+        yield
+
+
+async def _has_published(entity: WorkflowHandle[Any, Any], batches: int) -> bool:
+    state = await entity.query(SourceWorkflow.status)
+    return state.published >= batches
+
+
+async def _has_refused(entity: WorkflowHandle[Any, Any]) -> bool:
+    state = await entity.query(SourceWorkflow.status)
+    return bool(state.backfill_refused)
