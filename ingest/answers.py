@@ -1,9 +1,10 @@
 """What Kafka answers: to many questions at once, where a refused one keeps none of the others; and for records."""
 
+import time
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from confluent_kafka import KafkaError
+from confluent_kafka import Consumer, KafkaError, Message
 
 from corpus.errors import DependencyError
 
@@ -50,3 +51,22 @@ class Answers(Generic[Key, Answer]):
         if not self.answers and not self.unknown:
             self.complete()
         return self
+
+
+def next_message(consumer: Consumer, seconds: float) -> Message | None:
+    """What a reader gets next that was given its partitions; None: nothing within these seconds.
+
+    The client wants the name of a group, and asks for its coordinator. That the user has no right on that group is
+    nothing to a reader that is no member of it.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        left = max(0.0, deadline - time.monotonic())
+        message = consumer.poll(left)
+        if message is None or not _is_of_group(message):
+            return message
+
+
+def _is_of_group(message: Message) -> bool:
+    error = message.error()
+    return error is not None and error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED

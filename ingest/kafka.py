@@ -22,7 +22,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetS
 from corpus.disclosure.error_text import public_text
 from corpus.errors import ConfigurationError, DependencyError
 from corpus.log_limit import LogLimit
-from ingest.answers import UNREADABLE, Answers
+from ingest.answers import UNREADABLE, Answers, next_message
 
 logger = logging.getLogger(__name__)
 # librdkafka writes two or three lines per second and client while a broker is away.
@@ -313,7 +313,7 @@ class Cluster:
         reader = Consumer({**properties(self._bootstrap, self._given), **once})
         try:
             reader.assign([TopicPartition(topic, partition, offset)])
-            message = reader.poll(_ANSWER_SECONDS)
+            message = next_message(reader, _ANSWER_SECONDS)
         finally:
             reader.close()
         doing = f"looking at {topic}/{partition}@{offset}"

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from confluent_kafka import Consumer, TopicPartition
 
 from corpus.errors import DependencyError
+from ingest.answers import next_message
 from ingest.event import KafkaRecord
 from ingest.kafka import properties
 from ingest.kafka_record import record_of
@@ -26,7 +27,7 @@ class RecordReader:
             DependencyError: Kafka does not answer.
         """
         self._consumer.assign([TopicPartition(topic, partition, offset)])
-        message = self._consumer.poll(_ANSWER_SECONDS)
+        message = next_message(self._consumer, _ANSWER_SECONDS)
         if message is None:
             raise DependencyError(
                 f"Kafka: reading {topic}/{partition}@{offset} failed: no answer"

@@ -15,7 +15,7 @@ from corpus.errors import ConfigurationError, DependencyError
 from corpus.prepare.events import REDRIVEN_FROM
 from corpus.source import SourceSpec, record_version
 from corpus.sql import query
-from ingest.answers import UNREADABLE
+from ingest.answers import UNREADABLE, next_message
 from ingest.consume.positions import decisions_of
 from ingest.decode.fields import FieldError
 from ingest.decode.record_key import key_as_id
@@ -68,7 +68,7 @@ class LogReader:
         size = 0
         end = partition.next_offset
         while offset < end and len(records) < limit and size < MAX_BYTES:
-            message = self._consumer.poll(_ANSWER_SECONDS)
+            message = next_message(self._consumer, _ANSWER_SECONDS)
             if message is None:
                 raise DependencyError(
                     f"Kafka: reading {partition.topic}/{partition.partition}@{offset} failed: no answer"

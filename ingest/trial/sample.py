@@ -9,7 +9,7 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from corpus.dead_letter import DeadLetterReason
 from corpus.errors import ConfigurationError, DependencyError
-from ingest.answers import UNREADABLE
+from ingest.answers import UNREADABLE, next_message
 from ingest.event import KafkaRecord
 from ingest.kafka import Cluster, LogBounds, PartitionKey, TopicState, properties
 from ingest.kafka_record import record_of, without_bytes
@@ -23,7 +23,6 @@ _LOOK_BACK = (1, 10, 1_000_000_000)
 _NOT_ALLOWED = frozenset(
     {
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.GROUP_AUTHORIZATION_FAILED,
         KafkaError.CLUSTER_AUTHORIZATION_FAILED,
     }
 )
@@ -32,6 +31,20 @@ _MISSING = frozenset(
 )
 
 Bounds = Mapping[PartitionKey, LogBounds]
+
+
+class _MayNotError(Exception):
+    """Kafka's authorizer refuses something.
+
+    Attributes:
+        right: that the user lacks.
+        reason: in Kafka's words.
+    """
+
+    def __init__(self, right: str, reason: str) -> None:
+        super().__init__(f"{right}: {reason}")
+        self.right = right
+        self.reason = reason
 
 
 class Wanted(NamedTuple):
@@ -83,6 +96,8 @@ def read_sample(
         if not offsets:
             raise ConfigurationError(f"{_place(topic, wanted)} is empty: {_EMPTY}")
         records = _records(consumer, bounds, wanted)
+    except _MayNotError as error:
+        raise _without_right(error, topic, given) from error
     finally:
         consumer.close()
     if not records:
@@ -109,33 +124,48 @@ def _topic(
     """The topic.
 
     Raises:
-        ConfigurationError: there is none, or it may not be described.
+        ConfigurationError: there is none.
         DependencyError: Kafka does not answer.
+        _MayNotError: it may not be described.
     """
     try:
         known = cluster.describe([topic])
     except DependencyError as error:
-        raise _refused(topic, str(error)) from error
+        raise _refused(str(error)) from error
     if topic in known.answers:
         return known.answers[topic]
     if topic in known.refusals:
-        raise _refused(topic, known.refusals[topic])
+        raise _refused(known.refusals[topic])
     similar = get_close_matches(topic, _topic_names(consumer), n=3, cutoff=0.5)
     hint = "`kafka-topics.sh --list` shows those that this user may describe"
     if similar:
         hint = f"similar ones: {', '.join(similar)}"
     raise ConfigurationError(
-        f"there is no topic {topic!r}, or this user may not describe it; {hint}"
+        f"there is no topic {topic!r}, or this user lacks DESCRIBE on it; {hint}"
     )
 
 
-def _refused(topic: str, reason: str) -> ConfigurationError | DependencyError:
+def _refused(reason: str) -> Exception:
     """A refusal by name; whatever else a service says is that it does not answer."""
     if "authorization" not in reason.lower():
         return DependencyError(reason)
+    return _MayNotError("DESCRIBE", reason)
+
+
+def _without_right(
+    error: _MayNotError, topic: str, given: Mapping[str, str]
+) -> ConfigurationError:
+    user = given.get("sasl.username")
+    who = f"user {user!r}" if user else "the user"
+    lacks = f"may not read topic {topic!r}: it lacks READ on it"
+    if error.right == "DESCRIBE":
+        lacks = (
+            f"may not describe topic {topic!r}: it lacks DESCRIBE on it; READ, which reading needs, "
+            "includes DESCRIBE"
+        )
     return ConfigurationError(
-        f"the user may not read topic {topic!r}: it needs READ and DESCRIBE on it ({reason}); the user is that of the "
-        "file FRESHET_KAFKA_PROPERTIES"
+        f"{who} {lacks} ({error.reason}). Let an administrator of Kafka allow READ on the topic, "
+        "or name another user in the file FRESHET_KAFKA_PROPERTIES"
     )
 
 
@@ -233,8 +263,9 @@ def _read(
     """Each record until every partition has given enough, or is at its end.
 
     Raises:
-        ConfigurationError: the user may not read.
+        ConfigurationError: the topic is gone.
         DependencyError: nothing comes.
+        _MayNotError: the user may not read.
     """
     consumer.assign([TopicPartition(*key, start) for key, start in starts.items()])
     given = dict.fromkeys(starts, 0)
@@ -265,7 +296,7 @@ def _next_message(
     deadline: float,
 ) -> Message | None:
     """What a partition says next; None: nothing yet."""
-    message = consumer.poll(_POLL_SECONDS)
+    message = next_message(consumer, _POLL_SECONDS)
     if message is not None and not _says_nothing(message):
         return message
     _check_client(message, deadline)
@@ -311,10 +342,7 @@ def _raise_for(
 ) -> NoReturn:
     """An error of the cluster that does not pass."""
     if error.code() in _NOT_ALLOWED:
-        raise ConfigurationError(
-            f"the user may not read {place}: it needs READ on the topic ({error.str()}); the user is that of the file "
-            "FRESHET_KAFKA_PROPERTIES"
-        )
+        raise _MayNotError("READ", error.str())
     if error.code() in _MISSING:
         raise ConfigurationError(f"{place} is gone: {error.str()}")
     raise DependencyError(f"Kafka: reading {place} failed: {error.str()}")
