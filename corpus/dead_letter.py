@@ -27,6 +27,8 @@ class DeadLetterReason(StrEnum):
     NOT_READ = "not_read"  # passed by an operator, without its bytes; see `freshet source skip`
     # A change leaves a large column out since it did not change, and no earlier version is there to take it from.
     UNAVAILABLE_COLUMN = "unavailable_column"
+    # The same, and what it is to be taken from is in a partition that is behind; it is tried again by itself.
+    COLUMN_WAITS = "column_waits"
     FETCH_FAILED = "fetch_failed"  # what the event points to cannot be fetched
     FETCH_REFUSED = "fetch_refused"  # it points to what its source does not allow
     FETCH_WAITS = "fetch_waits"  # it cannot be fetched now; it is tried again by itself

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from corpus.prepare.fetch_memory import Wait
 from corpus.source import SourceSpec
 
 
@@ -33,6 +34,8 @@ class Completion:
     incomplete: dict[int, tuple[str, ...]] = field(
         default_factory=dict[int, tuple[str, ...]]
     )
+    # Of the incomplete: those whose document was another one, of which not all is read yet; since when each waits.
+    waits: dict[int, Wait | None] = field(default_factory=dict[int, Wait | None])
     # By document that an event leaves columns of, or that is deleted after another event: its last columns.
     last: dict[str, Mapping[str, Any]] = field(
         default_factory=dict[str, Mapping[str, Any]]

@@ -1,4 +1,4 @@
-"""How documents were fetched before, and since when events wait for theirs."""
+"""How documents were fetched before, and since when events wait for theirs, or for a column."""
 
 import base64
 import json
@@ -33,7 +33,7 @@ class Remembered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """Since when a document is waited for (query `waits_of`)."""
+    """Since when a document, or a column, is waited for (query `waits_of`)."""
 
     dead_letter: int
     waits_since: datetime

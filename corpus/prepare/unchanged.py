@@ -9,26 +9,37 @@ document, so before anything else it is completed, in the order of the versions 
    the batch is published, it is prepared again (query `stale_preparation`).
 3. An event without such a version is no document: a placeholder is never text. While batches before it are not yet
    published, it waits for them; else it is a dead letter.
+4. A document whose key changed was another one, whose records may be in another partition. Until that one is read up
+   to the change, its columns are not taken: they may be older than the change. The event is a dead letter that is sent
+   again by itself (`freshet.waiting_fetch`), for a day; and so are events of its document that need its columns.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import polars as pl
-from psycopg.rows import class_row
+from psycopg.rows import class_row, scalar_row
 
 from corpus.database import Connection, fetch_all
 from corpus.dead_letter import DeadLetterReason
 from corpus.prepare.candidates import BatchState, Documents
 from corpus.prepare.columns import Completion, RowReader
 from corpus.prepare.events import JudgedEvents
+from corpus.prepare.fetch_memory import Wait, redriven_letters
 from corpus.prepare.fold import FoldableEvent
 from corpus.prepare.heads import Head, heads_of
 from corpus.source import SourceSpec
 
 _ORIGINAL = ("key", "value", "headers")
+# How long an event waits for another partition; each time as long as it has waited already, within bounds.
+_WAITS_SECONDS = 86_400
+_MIN_PAUSE_SECONDS = 10
+_MAX_PAUSE_SECONDS = 3_600
+# What `freshet.waiting_fetch` has in place of a host.
+_WAITS_FOR = "another partition"
 # Whether a version is an event's own, where those come first; the version; a head before an event.
 _Rank = tuple[bool, int, int]
 
@@ -98,10 +109,32 @@ def refuse_incomplete(batch: BatchState, documents: Documents) -> set[str]:
             # Without a text it is stale when it is published, and is prepared again then.
             batch.add(document_id, document)
             continue
-        detail = _why_incomplete(columns)
-        batch.events.dead_letter(row, DeadLetterReason.UNAVAILABLE_COLUMN, detail)
+        _refuse(batch, row, columns)
         refused.add(document_id)
     return refused
+
+
+def _refuse(batch: BatchState, row: int, columns: tuple[str, ...]) -> None:
+    """Make a dead letter of an incomplete event, one that is sent again where that may help."""
+    waits = batch.completion.waits
+    wait = waits.get(row)
+    waited = 0 if wait is None else wait.seconds
+    if row not in waits or waited >= _WAITS_SECONDS:
+        detail = _why_incomplete(columns)
+        batch.events.dead_letter(row, DeadLetterReason.UNAVAILABLE_COLUMN, detail)
+        return
+    names = ", ".join(columns)
+    detail = (
+        f"the key of the row was changed, and what did not change ({names}) is in another partition, which is not read "
+        "up to the change yet; it is sent again by itself"
+    )
+    batch.events.dead_letter(row, DeadLetterReason.COLUMN_WAITS, detail)
+    batch.events.set_values(
+        row,
+        waits_for=_WAITS_FOR,
+        retry_seconds=min(max(waited, _MIN_PAUSE_SECONDS), _MAX_PAUSE_SECONDS),
+        waits_since_ms=None if wait is None else wait.waits_since_ms,
+    )
 
 
 def _why_incomplete(columns: tuple[str, ...]) -> str:
@@ -132,6 +165,10 @@ class _Completer:
         self._begun: set[tuple[str, _Rank | None]] = set()
         self._heads: dict[str, Head] = {}
         self._kept: dict[str, Any] = {}
+        self._waiting: set[str] = set()  # documents with a dead letter that waits
+        self._behind: set[str] = (
+            set()
+        )  # documents with an event of the batch that waits
         self._by_document: dict[str, list[FoldableEvent]] = {}
         for event in events.usable():
             self._by_document.setdefault(event.document_id, []).append(event)
@@ -155,10 +192,42 @@ class _Completer:
         factory = class_row(_KeptColumns)
         kept = fetch_all(connection, factory, "kept_columns_of", values)
         self._kept = {row.document_id: json.loads(row.columns) for row in kept}
+        waiting = fetch_all(connection, scalar_row, "waiting_for_columns", values)
+        self._waiting = set(waiting)
         for document_id in self.documents:
             columns = self._columns_at(document_id, None)
             self._completion.last[document_id] = columns or {}
+        self._note_waits(connection)
         return self._completion
+
+    def _note_waits(self, connection: Connection) -> None:
+        """Which incomplete events wait, and since when those do that were sent again."""
+        incomplete = self._completion.incomplete
+        rows = [row for row in incomplete if self._may_be_completed(row)]
+        letters = {row: list(redriven_letters(self._headers(row))) for row in rows}
+        known = self._waits_of(connection, letters.values())
+        for row, its_letters in letters.items():
+            waits = map(known.get, its_letters)
+            self._completion.waits[row] = next(filter(None, waits), None)
+
+    def _waits_of(
+        self, connection: Connection, letters: Iterable[list[int]]
+    ) -> dict[int, Wait]:
+        """Since when the events of some dead letters wait, by their numbers."""
+        numbers = sorted(set(chain.from_iterable(letters)))
+        if not numbers:
+            return {}
+        values = {"source": self._spec.source, "dead_letters": numbers}
+        found = fetch_all(connection, class_row(Wait), "waits_of", values)
+        return {wait.dead_letter: wait for wait in found}
+
+    def _may_be_completed(self, row: int) -> bool:
+        """Whether what an event leaves out may come from another partition, or from an event that waits for that."""
+        document_id = self._events.value("document_id", row)
+        return document_id in self._waiting or document_id in self._behind
+
+    def _headers(self, row: int) -> str | None:
+        return self._events.value("headers", row)
 
     def _columns_at(
         self,
@@ -170,18 +239,19 @@ class _Completer:
             return None  # of a circle of keys nothing is known
         self._begun.add((document_id, rank))
         columns: Mapping[str, Any] | None = None
-        is_deleted = False
+        deleted_at: _Rank | None = None
         for at, event in self._in_order(document_id):
             if rank is not None and at > rank:
                 break
             if isinstance(event, Head):
                 columns = self._kept.get(document_id)
-                is_deleted = event.content_sha256 is None
+                deleted_at = at if event.content_sha256 is None else None
             elif event.is_upsert:
-                columns = self._columns_of(event, at, None if is_deleted else columns)
-                is_deleted = False
+                columns = self._columns_of(event, at, None if deleted_at else columns)
+                deleted_at = None
             else:
-                is_deleted = True
+                columns = None if _is_below(deleted_at, at) else columns
+                deleted_at = at
         self._begun.remove((document_id, rank))
         return columns
 
@@ -206,7 +276,7 @@ class _Completer:
         names, previous = self._missing.get(row, ((), None))
         # What another document had last, only batches before this one can say.
         if before is None and previous is not None and not self._is_behind:
-            before = self._columns_at(previous, at)
+            before = self._columns_of_previous(event.document_id, previous, at)
         known = {name: (before or {}).get(name) for name in names}
         if None in known.values():
             self._completion.incomplete[row] = names
@@ -217,6 +287,34 @@ class _Completer:
             self._completion.known[row] = known
             self._completion.values[row] = read.values
         return read.columns
+
+    def _columns_of_previous(
+        self, document_id: str, previous: str, at: _Rank
+    ) -> Mapping[str, Any] | None:
+        """The columns of the document that one was before its key changed; None until all of it is read."""
+        is_waiting = previous in self._waiting
+        if not is_waiting and self._is_read_up_to(previous, at):
+            return self._columns_at(previous, at)
+        self._behind.add(document_id)
+        return None
+
+    def _is_read_up_to(self, document_id: str, at: _Rank) -> bool:
+        """Whether a document is known as it was when its key changed: the same change deleted it.
+
+        A delete that names no version is taken for that one.
+        """
+        head = self._heads.get(document_id)
+        if head is not None and head.content_sha256 is None and head.deletes:
+            return True
+        events = self._by_document.get(document_id, ())
+        if any(event.version is None for event in events):
+            return True
+        return any(rank[:2] >= at[:2] for rank, _ in self._in_order(document_id))
+
+
+def _is_below(deleted_at: _Rank | None, at: _Rank) -> bool:
+    """Whether a delete follows an older one: what was written between them could not be used."""
+    return deleted_at is not None and deleted_at[:2] < at[:2]
 
 
 def _rank_of(ranked: tuple[_Rank, FoldableEvent | Head]) -> _Rank:

@@ -1,4 +1,4 @@
-"""Dead letters that are tried again by themselves: what their events point to could not be fetched for now.
+"""Dead letters that are tried again by themselves: what their events point to, or leave out, is not there for now.
 
 Each is redriven when its time has come (`freshet.waiting_fetch`), as `freshet dead-letters redrive` does it: its record
 is written to its own partition again, as old as it was, so that its version fences it. Several consumers do this, and

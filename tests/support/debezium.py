@@ -79,9 +79,18 @@ def _recorded(line: str) -> KafkaRecord:
 
 @dataclass
 class Table:
-    """A table that is changed at random, and the changes in the order of its log."""
+    """A table that is changed at random, and the changes in the order of its log.
+
+    Attributes:
+        rng: of the changes.
+        keys: rows are inserted with keys up to this one; changed keys are above.
+        uses_again: whether a key that was changed may be that of a new row.
+    """
 
     rng: random.Random
+    keys: int = 4
+    uses_again: bool = True
+    left: set[int] = field(default_factory=set[int])
     rows: dict[int, Row] = field(default_factory=dict[int, Row])
     log: list[KafkaRecord] = field(default_factory=list[KafkaRecord])
     lsn: int = 1_000
@@ -89,7 +98,9 @@ class Table:
     def change(self) -> None:
         """Insert, update, delete or rename a row; an update leaves out the large columns that it does not touch."""
         self.lsn += self.rng.randint(1, 50)
-        number = self.rng.randint(1, 4)
+        number = self.rng.randint(1, self.keys)
+        if number in self.left:
+            return
         row = self.rows.get(number)
         if row is None:
             self.rows[number] = {"id": number, "title": self._text(), "big": self._text()}
@@ -110,11 +121,13 @@ class Table:
         self._write("u", row if touched else row | {"big": UNAVAILABLE})
 
     def _rename(self, row: Row) -> None:
-        number = self.rng.randint(5, 8)
+        number = self.rng.randint(self.keys + 1, 2 * self.keys)
         if number in self.rows:
             return
         old = {"id": row["id"]}
         del self.rows[row["id"]]
+        if not self.uses_again:
+            self.left.add(row["id"])
         self._delete(row, newkey={"id": number})
         self.rows[number] = row | {"id": number}
         self._write("c", row | {"id": number, "big": UNAVAILABLE}, oldkey=old)

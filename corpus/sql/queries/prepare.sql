@@ -66,6 +66,12 @@ WHERE source = %(source)s AND is_head AND document_id = ANY(%(document_ids)s::te
 SELECT document_id, columns FROM freshet.kept_columns
 WHERE source = %(source)s AND document_id = ANY(%(document_ids)s::text[]);
 
+-- name: waiting_for_columns
+-- Which of some documents have an event that waits for columns that it leaves out.
+SELECT DISTINCT document_id FROM freshet.dead_letter
+WHERE source = %(source)s AND state = 'open' AND document_id = ANY(%(document_ids)s::text[])
+  AND reason = 'column_waits';
+
 -- name: fetched_of
 -- How some documents were fetched whose content is still that of the fetch.
 SELECT f.document_id, f.url_sha256, f.content_sha256, f.etag, f.last_modified, d.content_bytes
@@ -75,7 +81,7 @@ JOIN freshet.document d ON d.source = f.source AND d.document_id = f.document_id
 WHERE f.source = %(source)s AND f.document_id = ANY(%(document_ids)s::text[]);
 
 -- name: waits_of
--- Since when the events of some dead letters wait for what they point to.
+-- Since when the events of some dead letters wait for what they point to, or leave out.
 SELECT dead_letter, waits_since, extract(epoch FROM now() - waits_since)::bigint AS seconds
 FROM freshet.waiting_fetch WHERE source = %(source)s AND dead_letter = ANY(%(dead_letters)s::bigint[]);
 

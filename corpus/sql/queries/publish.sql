@@ -436,7 +436,14 @@ ON CONFLICT (source, document_id)
 DO UPDATE SET columns = excluded.columns, kept_at = excluded.kept_at, is_deleted = excluded.is_deleted;
 
 -- name: keep_deleted_columns
--- From when on the columns of deleted documents may be purged.
+-- From when on the columns of deleted documents may be purged. Where a newer delete follows a delete, what was written
+-- between them could not be used, and what is kept is of before: no row may be completed with it.
+WITH outdated AS (
+    DELETE FROM freshet.kept_columns k
+    USING incoming_document i JOIN freshet.document h ON h.document_key = i.head_key
+    WHERE k.source = %(source)s AND k.document_id = i.document_id AND k.is_deleted AND i.kept_columns IS NULL
+      AND i.decision = 'delete' AND h.kind = 'tombstone' AND h.version < i.new_version
+)
 UPDATE freshet.kept_columns k SET is_deleted = true, kept_at = %(published_at)s FROM incoming_document i
 WHERE k.source = %(source)s AND k.document_id = i.document_id AND i.decision IN ('delete', 'tombstone')
   AND NOT k.is_deleted;

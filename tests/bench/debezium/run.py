@@ -45,7 +45,8 @@ _EDIT_PAUSE_SECONDS = (0.0, 0.15)
 _DRAIN_SECONDS = 600.0
 _CAUGHT_UP_SECONDS = 420.0
 _MAX_NAMED = 10
-_INCOMPLETE = "unavailable_column"
+_WAITS = "column_waits"
+_WAITS_SECONDS = 300.0
 
 Say = Callable[[str], None]
 
@@ -187,23 +188,27 @@ _CONFIRMED = "SELECT confirmed_flush_lsn >= %s FROM pg_replication_slots WHERE s
 
 def _judged(stack: Stack, table: LiveTable, options: Options) -> dict[str, Any]:
     drained = drain_patiently(stack, timeout=_DRAIN_SECONDS)
+    # Of several partitions, that of a row's new key may be read before that of its old one.
+    wait_until(lambda: not _waiting(stack), _WAITS_SECONDS, "nothing waits for another partition")
+    drained = drained and drain_patiently(stack, timeout=_DRAIN_SECONDS)
     with stack.connect() as connection:
-        incomplete = _count(connection, _OPEN_INCOMPLETE)
-    if incomplete:
-        # Of several partitions, that of a row's new key may be read before that of its old one.
-        stack.cli("dead-letters", "redrive", "--source", SOURCE, "--reason", _INCOMPLETE, "--all")
-        drained = drain_patiently(stack, timeout=_DRAIN_SECONDS)
-    with stack.connect() as connection:
+        waited = _count(connection, _WAITED)
         ledger = list(of_the_ledger(connection))
         if options.partitions > 1:
-            ledger = [sentence for sentence in ledger if _INCOMPLETE not in sentence]
+            ledger = [sentence for sentence in ledger if _WAITS not in sentence]
         broken = [*_violations(stack, table, connection, drained=drained), *ledger]
         return {
             "rows": len(table.documents()),
-            "dead letters redriven": incomplete,
+            "dead letters that waited": waited,
             "outcomes": _outcomes(connection),
             "violations": broken,
         }
+
+
+def _waiting(stack: Stack) -> int:
+    """Dead letters that are to be sent again, and those that were sent and not read yet."""
+    with stack.connect() as connection:
+        return _count(connection, _WAITED + b" AND state = 'open'")
 
 
 def _violations(
@@ -268,10 +273,7 @@ def _outcomes(connection: Connection) -> dict[str, int]:
 _PLACEHOLDERS = (
     b"SELECT count(*) FROM freshet.chunk WHERE source = %s AND text LIKE '%%unavailable_value%%'"
 )
-_OPEN_INCOMPLETE = b"""
-SELECT count(*) FROM freshet.dead_letter
-WHERE source = %s AND reason = 'unavailable_column' AND state = 'open'
-"""
+_WAITED = b"SELECT count(*) FROM freshet.dead_letter WHERE source = %s AND reason = 'column_waits'"
 _OUTCOMES = b"""
 SELECT sum(records)::bigint AS records, sum(applied)::bigint AS applied, sum(unchanged)::bigint AS unchanged,
        sum(superseded)::bigint AS superseded, sum(ignored)::bigint AS ignored,

@@ -1,7 +1,10 @@
 """A change that leaves out a large column: its text stays, whatever the batches are, and no placeholder is text."""
 
+import base64
+import json
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ from corpus.clean.cleaner import Cleaner
 from corpus.errors import StalePreparationError
 from corpus.source import VersionRule
 from corpus.specs.formats import MappingSpec
+from ingest.event import KafkaRecord
 from tests.support.debezium import UNAVAILABLE, Table, change, cut, read_fixture, record
 from tests.support.inputs import DATA, needs_inputs
 from tests.support.pipeline import Pipeline
@@ -121,7 +125,74 @@ def test_what_is_erased_completes_no_row(table: Pipeline) -> None:
     table.ingest(change("u", 20, row("Two")))
     assert (texts(table), reasons(table)) == ({}, [])
     table.ingest(change("c", 30, row("Three", number=3), oldkey={"id": 1}))
-    assert (texts(table), reasons(table)) == ({}, ["unavailable_column"])
+    assert (texts(table), reasons(table)) == ({}, ["column_waits"])
+
+
+def with_new_key(lsn: int, title: str, number: int = 2, old: int = 1) -> KafkaRecord:
+    """The second half of a changed key; the first is a delete of the old one, of the same place in the log."""
+    return change("c", lsn, row(title, number=number), oldkey={"id": old})
+
+
+def test_a_changed_key_waits_for_the_partition_of_the_old_one(table: Pipeline) -> None:
+    """Else it would take a text that is older than the change."""
+    table.ingest(change("c", 10, row("One", LONG)))
+    table.ingest(with_new_key(30, "Two"), change("u", 40, row("Three", number=2)), partition=1)
+    assert (texts(table), reasons(table)) == ({"1": f"One {LONG}"}, ["column_waits"] * 2)
+    table.ingest(change("u", 20, row("One", "Another long text.")))
+    table.ingest(with_new_key(30, "Two"), partition=1)  # as it is sent again, too early
+    assert texts(table) == {"1": "One Another long text."}
+    table.ingest(change("d", 30, row("One")), record({"id": 1}, None))
+    table.ingest(with_new_key(30, "Two"), change("u", 40, row("Three", number=2)), partition=1)
+    assert texts(table) == {"2": "Three Another long text."}
+    assert set(reasons(table)) == {"column_waits"}
+
+
+def test_halves_of_a_changed_key_in_one_batch(table: Pipeline) -> None:
+    table.ingest(change("c", 10, row("One", LONG)))
+    new = table.stage(table.records([with_new_key(30, "Two")], partition=1))
+    old = table.stage(table.records([change("d", 30, row("One")), record({"id": 1}, None)]))
+    table.run(new, old)
+    assert (texts(table), reasons(table)) == ({"2": f"Two {LONG}"}, [])
+
+
+def test_a_letter_waits_longer_each_time_and_a_day_at_most(table: Pipeline) -> None:
+    table.ingest(change("c", 10, row("One", LONG)))
+    waits: list[int] = []
+    for waited in (0, 100, 50_000, 90_000):
+        table.connection.execute(
+            "UPDATE freshet.waiting_fetch SET waits_since = now() - make_interval(secs => %s)",
+            (waited,),
+        )
+        again = with_new_key(30, "Two")
+        if waited:
+            headers = (*again.headers, ("freshet.redriven-from", b"t/1/0 #1"))
+            again = replace(again, headers=headers)
+        table.ingest(again, partition=1)
+    query = """SELECT extract(epoch FROM retry_at - l.created_at)::integer
+               FROM freshet.waiting_fetch w JOIN freshet.dead_letter l USING (dead_letter) ORDER BY 1"""
+    waits = [seconds for (seconds,) in table.connection.execute(query).fetchall()]
+    assert waits == pytest.approx([10, 100, 3_600], abs=5)
+    assert sorted(reasons(table)) == ["column_waits"] * 3 + ["unavailable_column"]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_an_earlier_life_of_a_key_completes_no_row(table: Pipeline, at_once: bool) -> None:
+    """Key 2 had a row before; what it was changed to could not be used, and then it was changed to 3."""
+    table.ingest(change("c", 5, row("Old", LONG, 2)), change("d", 7, row("Old", number=2)))
+    table.ingest(with_new_key(30, "Two"), partition=1)
+    half = [change("d", 60, row("Two", number=2))]
+    other = with_new_key(60, "Three", number=3, old=2)
+    if at_once:
+        new = table.stage(table.records([other], partition=2))
+        table.run(new, table.stage(table.records(half, partition=1)))
+    else:
+        table.ingest(*half, partition=1)
+        table.ingest(other, partition=2)
+    assert (texts(table), reasons(table)) == ({}, ["column_waits"] * 2)
+    table.connection.execute("UPDATE freshet.dead_letter SET state = 'redriven'")
+    table.ingest(other, partition=2)
+    assert texts(table) == {}
+    assert sorted(reasons(table)) == ["column_waits"] * 2 + ["unavailable_column"]
 
 
 @needs_inputs
@@ -165,3 +236,50 @@ def test_the_corpus_is_the_table_in_any_batches(table: Pipeline, seed: int) -> N
     assert texts(table) == rows.documents(), f"seed {seed}"
     count = "SELECT count(*) FROM freshet.chunk WHERE text LIKE '%unavailable_value%'"
     assert table.connection.execute(count).fetchone() == (0,)
+
+
+def in_partitions(rng: random.Random, log: list[KafkaRecord]) -> Iterator[list[KafkaRecord]]:
+    """The log in batches of three partitions, by the keys of its records; any partition may be far behind."""
+    waiting: dict[int, list[KafkaRecord]] = {0: [], 1: [], 2: []}
+    for each in log:
+        waiting[json.loads(each.key or b"{}")["id"] % 3].append(each)
+    while left := [partition for partition, records in waiting.items() if records]:
+        partition = rng.choice(left)
+        records = waiting[partition]
+        size = rng.randint(1, 6)
+        # A connector writes a delete and its tombstone together.
+        while size < len(records) and records[size].value is None:
+            size += 1
+        yield [replace(each, partition=partition) for each in records[:size]]
+        del records[:size]
+
+
+def redrive(pipeline: Pipeline) -> int:
+    """Send again what waits, as the consumers do when its time has come; returns how many."""
+    letters = pipeline.connection.execute(
+        """UPDATE freshet.dead_letter SET state = 'redriven' WHERE state = 'open' AND reason = 'column_waits'
+           RETURNING dead_letter, partition, key, value, headers, record_offset"""
+    ).fetchall()
+    for number, partition, key, value, headers, _ in sorted(letters, key=lambda row: row[0]):
+        kept = [(name, None if text is None else base64.b64decode(text)) for name, text in headers]
+        origin = ("freshet.redriven-from", f"s/{partition}/0 #{number}".encode())
+        again = replace(record(1, None), key=key, value=value, headers=(*kept, origin))
+        pipeline.ingest(again, partition=partition)
+    return len(letters)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_corpus_is_the_table_whichever_partition_is_behind(table: Pipeline, seed: int) -> None:
+    rng = random.Random(seed)
+    rows = Table(rng, keys=8, uses_again=False)
+    for _ in range(40):
+        rows.change()
+    waited = 0
+    for batch in in_partitions(rng, list(rows.log)):
+        table.ingest(*batch, partition=batch[0].partition)
+        waited += redrive(table) if rng.random() < 0.2 else 0
+    waited += redrive(table)
+    assert redrive(table) == 0, f"seed {seed}"
+    assert set(reasons(table)) <= {"column_waits"}, f"seed {seed}"
+    assert texts(table) == rows.documents(), f"seed {seed}"
+    assert waited > 0, f"seed {seed}"
