@@ -9,6 +9,13 @@ def text_sha256(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
+def embedded_sha256(text: str, context: str) -> bytes:
+    """Hash of what the model reads: a text, below its context where it has one. No text holds the character U+0000."""
+    if context:
+        text = f"{context}\0\0{text}"
+    return text_sha256(text)
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """A slice of a cleaned text, below the header of the table that it continues."""
@@ -44,6 +51,4 @@ class Chunk:
         if self.truncated:
             tokens = len(self.token_ids)
             embedded = f"{embedded}\0{tokens}"
-        if self.context:
-            embedded = f"{self.context}\0\0{embedded}"
-        return text_sha256(embedded)
+        return embedded_sha256(embedded, self.context)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import polars as pl
 import pytest
 
 from corpus.embed.model_files import read_embedding_spec
+from corpus.embed.tokenizer import load_tokenizer
 from tests.support.commands import CommandLine, Done
 from tests.support.fakes import MODEL, HashEmbedder
 from tests.support.pipeline import Pipeline, make_event
@@ -124,3 +126,66 @@ def test_a_space_that_no_source_has_is_refused(bring: Bring) -> None:
     done = bring(columns, "--space", "other-model")
     assert done.code == 2
     assert SPEC.fingerprint() in done.stderr
+
+
+HEADED = read_embedding_spec(MODEL, "", "headings")
+
+
+def with_context(pipeline: Pipeline) -> None:
+    pipeline.spec = replace(pipeline.spec, context="headings")
+    pipeline.configure()
+    pipeline.embedder.embedded.clear()
+
+
+def vectors_below(contexts: list[str], texts: list[str]) -> list[list[float]]:
+    """As the model makes them of what a chunk is read below."""
+    tokenizer = load_tokenizer(MODEL, "")
+    pairs = zip(contexts, texts, strict=True)
+    tokens = [
+        [*tokenizer.encode(f"{above}\n")[0], *tokenizer.encode(text)[0]] for above, text in pairs
+    ]
+    return HashEmbedder().embed_tokens(tokens).tolist()
+
+
+def test_a_space_with_context_takes_what_was_read_above_a_text(
+    pipeline: Pipeline, bring: Bring
+) -> None:
+    with_context(pipeline)
+    above = [f"Weir {number}" for number in range(40)]
+    vectors = vectors_below(above, TEXTS)
+    space = HEADED.fingerprint()
+    columns = {"text": TEXTS, "context": above, "vector": vectors}
+    done = bring(columns, "--space", space)
+    assert done.code == 0, done.stderr
+    row = json.loads(done.stdout)
+    assert (row["sample"]["tried"], row["brought"]["kept"]) == (40, 40)
+    # The next batch makes these very chunks, and embeds none of them.
+    pipeline.embedder.embedded.clear()
+    events = [make_event(f"d{n}", 1, TEXTS[n], title=f"Weir {n}") for n in range(40)]
+    report = pipeline.ingest(*events)
+    assert report.documents_written == 40
+    assert sum(pipeline.embedder.embedded.values()) == 0
+
+
+def test_a_space_with_context_refuses_vectors_of_texts_alone(
+    pipeline: Pipeline, bring: Bring
+) -> None:
+    with_context(pipeline)
+    space = HEADED.fingerprint()
+    alone = vectors_of(TEXTS)
+    done = bring({"text": TEXTS, "vector": alone}, "--space", space)
+    assert done.code == 2
+    assert "needs a column context beside text" in done.stderr
+    columns: dict[str, Any] = {"text": TEXTS, "context": ["Weir"] * 40, "vector": alone}
+    done = bring(columns, "--space", space)
+    assert done.code == 1
+    assert "is not of space" in done.stderr
+    assert stored(pipeline) == 0
+
+
+def test_a_context_is_refused_by_a_space_without_one(pipeline: Pipeline, bring: Bring) -> None:
+    columns = {"text": TEXTS, "context": ["Weir"] * 40, "vector": vectors_of(TEXTS)}
+    done = bring(columns, "--space", MODEL)
+    assert done.code == 2
+    assert "the space embeds texts alone" in done.stderr
+    assert stored(pipeline) == 0

@@ -84,6 +84,7 @@ def try_sample(
     step = max(rows // size, 1)
     hashes: list[bytes] = []
     texts: list[str | None] = []
+    contexts: list[str] = []
     vectors: list[Vectors] = []
     number = 0
     for page in file.pages():
@@ -91,12 +92,13 @@ def try_sample(
         for index in range(first, len(page.hashes), step):
             hashes.append(page.hashes[index])
             texts.append(page.texts[index])
+            contexts.append(page.contexts[index])
             vectors.append(page.vectors[index])
         number += len(page.hashes)
-    hashes, texts, vectors = hashes[:size], texts[:size], vectors[:size]
-    return _compare(
-        _with_known_texts(connection, hashes, texts), vectors, embedder, tokenizer
-    )
+    hashes, vectors = hashes[:size], vectors[:size]
+    known = _with_known_texts(connection, hashes, texts[:size])
+    embedded = list(zip(known, contexts, strict=False))
+    return _compare(embedded, vectors, embedder, tokenizer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +124,7 @@ def _with_known_texts(
 
 
 def _compare(
-    texts: Sequence[str | None],
+    embedded: Sequence[tuple[str | None, str]],
     vectors: Sequence[Vectors],
     embedder: Embedder,
     tokenizer: ChunkTokenizer,
@@ -131,17 +133,17 @@ def _compare(
     token_ids: list[list[int]] = []
     brought: list[Vectors] = []
     too_long = 0
-    for text, vector in zip(texts, vectors, strict=True):
+    for (text, context), vector in zip(embedded, vectors, strict=True):
         if text is None:
             continue
-        tokens, _ = tokenizer.encode(text)
+        tokens = _tokens(tokenizer, text, context)
         if len(tokens) > limit:
             too_long += 1
             continue
         token_ids.append(tokens)
         brought.append(vector)
-    unknown = sum(text is None for text in texts)
-    counts = {"wanted": len(texts), "too_long": too_long, "unknown": unknown}
+    unknown = sum(text is None for text, _ in embedded)
+    counts = {"wanted": len(embedded), "too_long": too_long, "unknown": unknown}
     if not token_ids:
         return SampleResult(tried=0, **counts)
     made = embedder.embed_tokens(token_ids)
@@ -152,6 +154,15 @@ def _compare(
         smallest=float(cosines.min()),
         **counts,
     )
+
+
+def _tokens(tokenizer: ChunkTokenizer, text: str, context: str) -> list[int]:
+    """What the model reads of a text, as chunks are made (`corpus.split.above`)."""
+    tokens, _ = tokenizer.encode(text)
+    if not context:
+        return list(tokens)
+    above, _ = tokenizer.encode(f"{context}\n")
+    return [*above, *tokens]
 
 
 def _cosines(some: Vectors, others: Vectors) -> Vectors:

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from polars.exceptions import PolarsError
 
+from corpus.chunk import embedded_sha256
 from corpus.disclosure.error_text import public_text
 from corpus.embed.embedder import Vectors
 from corpus.errors import ConfigurationError
@@ -48,6 +49,7 @@ class Page:
 
     hashes: list[bytes]
     texts: list[str | None]
+    contexts: list[str]  # that the model reads above the texts; empty: nothing
     vectors: Vectors  # (rows, dimensions)
 
 
@@ -57,6 +59,7 @@ class _Read:
 
     hashes: list[bytes | None]
     texts: list[str | None]
+    contexts: list[str]
     vectors: Vectors
     usable: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
     counts: FileCounts = field(default_factory=FileCounts)
@@ -65,17 +68,29 @@ class _Read:
 class EmbeddingsFile:
     """A file with a column `text`, `text_sha256` (32 bytes, or 64 hexadecimal digits) or both, and `vector`.
 
+    For a space that embeds the headings above a text with it, `context` has them, as the model read them (one line,
+    without the line end); null or empty: nothing was above. The hash then is that of both (`Chunk.sha256`).
+
     Args:
         path: of the file.
         dimensions: of the space.
         normalised: whether vectors of the space have length 1.
+        has_context: whether the space embeds what is above a text with it.
 
     Raises:
         ConfigurationError: it is no Parquet file, or lacks a column.
     """
 
-    def __init__(self, path: Path, *, dimensions: int, normalised: bool) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        dimensions: int,
+        normalised: bool,
+        has_context: bool = False,
+    ) -> None:
         self._path = path
+        self._has_context = has_context
         self._dimensions = dimensions
         self._normalised = normalised
         self._scan = pl.scan_parquet(path)
@@ -90,15 +105,28 @@ class EmbeddingsFile:
         except (PolarsError, OSError) as error:
             return f"cannot be read as Parquet: {public_text(error)}"
         self._columns = [
-            name for name in ("text", "text_sha256", "vector") if name in schema
+            name
+            for name in ("text", "text_sha256", "context", "vector")
+            if name in schema
         ]
-        if "vector" not in schema or len(self._columns) == 1:
+        if "vector" not in schema or not {"text", "text_sha256"} & set(self._columns):
             names = ", ".join(schema)
             return f"needs a column vector, and text or text_sha256 beside it; it has {names}"
         if not isinstance(schema["vector"], (pl.List, pl.Array)):
             return f"has a column vector of type {schema['vector']}; it must be a list of numbers"
-        if "text" in schema and schema["text"] != pl.String:
-            return f"has a column text of type {schema['text']}; it must be a text"
+        for name in ("text", "context"):
+            if name in schema and schema[name] != pl.String:
+                return f"has a column {name} of type {schema[name]}; it must be a text"
+        return self._problem_of_context("text" in schema, "context" in schema)
+
+    def _problem_of_context(self, has_texts: bool, is_there: bool) -> str:
+        if self._has_context and has_texts and not is_there:
+            return (
+                "needs a column context beside text: the space embeds the headings above a text with it; "
+                "where nothing was above, it is null"
+            )
+        if is_there and not self._has_context:
+            return "has a column context, and the space embeds texts alone"
         return ""
 
     def check(self) -> FileCounts:
@@ -148,6 +176,7 @@ class EmbeddingsFile:
             yield Page(
                 hashes=[read.hashes[number] or b"" for number in numbers],
                 texts=[read.texts[number] for number in numbers],
+                contexts=[read.contexts[number] for number in numbers],
                 vectors=read.vectors[numbers],
             )
             start = end
@@ -175,14 +204,17 @@ class EmbeddingsFile:
         stated: list[bytes | str | None] = [None] * frame.height
         if "text_sha256" in self._columns:
             stated = frame["text_sha256"].to_list()
+        contexts = [""] * frame.height
+        if "context" in self._columns:
+            contexts = frame["context"].fill_null("").to_list()
         hashes = [
-            _hash(text, digest, counts)
-            for text, digest in zip(texts, stated, strict=True)
+            _hash(text, context, digest, counts)
+            for text, context, digest in zip(texts, contexts, stated, strict=True)
         ]
         has_hash = np.array([digest is not None for digest in hashes], dtype=np.bool_)
         vectors, usable = self._vectors(frame["vector"], has_hash, counts)
         counts.usable = int(usable.sum())
-        return _Read(hashes, texts, vectors, usable, counts)
+        return _Read(hashes, texts, contexts, vectors, usable, counts)
 
     def _vectors(
         self,
@@ -213,16 +245,16 @@ class EmbeddingsFile:
 
 
 def _hash(
-    text: str | None, stated: bytes | str | None, counts: FileCounts
+    text: str | None, context: str, stated: bytes | str | None, counts: FileCounts
 ) -> bytes | None:
-    """The hash of a row's text; None: it is refused, and counted."""
+    """The hash of what a row embeds; None: it is refused, and counted."""
     is_empty = text is None and stated is None
-    if is_empty or "\x00" in (text or ""):
+    if is_empty or "\x00" in context + (text or ""):
         counts.no_text += 1
         return None
     digest = _digest(stated)
     if text is not None:
-        own = hashlib.sha256(text.encode()).digest()
+        own = embedded_sha256(text, context)
         if stated is None:
             return own
         if digest != own:

@@ -28,7 +28,8 @@ _MAX_SAMPLE = 100_000
 File = Annotated[
     Path,
     typer.Argument(
-        help="Parquet: text, text_sha256 or both, and vector (a list of numbers)."
+        help="Parquet: text, text_sha256 or both, and vector (a list of numbers); where the source embeds headings "
+        "above a text, also context (what the model read above it, or null)."
     ),
 ]
 Space = Annotated[
@@ -62,6 +63,7 @@ def bring_embeddings(
     """
     from corpus.database import connect, database_errors_translated
     from corpus.embed.bring.file import EmbeddingsFile
+    from corpus.preparation import NO_CONTEXT
     from workers.config import settings
 
     if not file.is_file():
@@ -73,7 +75,10 @@ def bring_embeddings(
     ):
         source, spec = _space(connection, space)
         opened = EmbeddingsFile(
-            file, dimensions=spec.dimensions, normalised=spec.normalised
+            file,
+            dimensions=spec.dimensions,
+            normalised=spec.normalised,
+            has_context=spec.context != NO_CONTEXT,
         )
         counts = opened.check()
         tried = _try(connection, resolved, opened, source, counts, sample)
@@ -93,8 +98,6 @@ def bring_embeddings(
 
 def _space(connection: "Connection", wanted: str) -> "tuple[SourceSpec, EmbeddingSpec]":
     """The space of this name, and a source that it is of."""
-    from corpus.preparation import NO_CONTEXT
-
     spaces = _configured_spaces(connection)
     found = {
         fingerprint: pair
@@ -108,13 +111,6 @@ def _space(connection: "Connection", wanted: str) -> "tuple[SourceSpec, Embeddin
             f"--space {wanted!r} names {len(found)} spaces; those of the configured sources are {shown}"
         )
     [(source, spec)] = found.values()
-    has_context = spec.context != NO_CONTEXT
-    if has_context:
-        fingerprint = spec.fingerprint()
-        raise CommandError(
-            f"space {fingerprint} embeds the headings above a text with it, which the file does not have; "
-            "bring embeddings into a space without context"
-        )
     return source, spec
 
 
