@@ -97,7 +97,7 @@ class Rates:
         source = row["source"]
         now = Counts.of(row)
         began = self._first[source].dead_lettered
-        backfill = row["backfill"] or {}
+        backfill: Mapping[str, str] = row["backfill"] or {}
         return Line(
             source=source,
             condition=row["condition"],
