@@ -36,6 +36,8 @@ class Chunk:
     """What the model reads above the text; empty without `context = "headings"`."""
     context_ids: tuple[int, ...] = ()
     """Of the context."""
+    part_name: str = ""
+    """Of the part of the document that it is in; empty: it is in none."""
 
     @property
     def model_ids(self) -> tuple[int, ...]:

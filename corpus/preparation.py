@@ -7,6 +7,9 @@ from typing import Literal
 
 # Raised when cleaning or splitting gives another result for the same input, so that stored fingerprints differ.
 PREPARATION_VERSION = 4
+# The same for e-mails alone: 1: what is attached to them is parts.
+MAIL_VERSION = 1
+MAIL = "message/rfc822"
 
 # Limits decide whether there is a result, not which one; they are no part of the fingerprint.
 _LIMITS = frozenset(
@@ -90,15 +93,36 @@ class PreparationSpec:
         canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
+    def fingerprint_of(self, content_type: str | None) -> str:
+        """The same for documents with this media type: e-mails have a version of their own beside the common one.
+
+        Args:
+            content_type: of the event, with or without parameters.
+        """
+        if is_mail(self.content_type or content_type):
+            return self.newest_fingerprint()
+        return self.fingerprint()
+
     def older_fingerprints(self) -> frozenset[str]:
         """The fingerprints that earlier versions gave to the same settings."""
         versions = range(1, PREPARATION_VERSION)
         return frozenset(map(self.fingerprint, versions))
 
+    def newest_fingerprint(self) -> str:
+        """That of e-mails. It names the preparation of all kinds together, too: what an operator asks for."""
+        versions = f"{self.fingerprint()} mail {MAIL_VERSION}"
+        return hashlib.sha256(versions.encode()).hexdigest()[:16]
+
+
+def is_mail(content_type: str | None) -> bool:
+    """Whether a media type is that of an e-mail; `freshet.is_mail` in the schema says the same."""
+    media_type = (content_type or "").partition(";")[0]
+    return media_type.strip().lower() == MAIL
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparationRule:
-    """Which documents of a source stay as they were prepared."""
+    """Which documents of a source stay as they were prepared: those with one media type."""
 
     current: str
     """Fingerprint of the preparation as it is now."""
@@ -108,10 +132,26 @@ class PreparationRule:
     """An operator asked for this preparation: a visible document of another one is prepared again when it is read."""
 
 
-def preparation_rule(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparationRules:
+    """The rules of a source."""
+
+    stated: str | None
+    """Media type of every document, regardless of its event."""
+    mails: PreparationRule
+    others: PreparationRule
+
+    def of(self, content_type: str | None) -> PreparationRule:
+        """The rule for documents whose events have this media type."""
+        if is_mail(self.stated or content_type):
+            return self.mails
+        return self.others
+
+
+def preparation_rules(
     spec: PreparationSpec, prepare_again: str | None
-) -> PreparationRule:
-    """The rule of a source.
+) -> PreparationRules:
+    """The rules of a source.
 
     An upgrade alone prepares nothing again: what an earlier version prepared with the same settings is kept until an
     operator asks (`freshet source prepare`). Another setting is what an operator has asked for already; it takes effect
@@ -121,9 +161,18 @@ def preparation_rule(
         spec: of the source.
         prepare_again: fingerprint that an operator asked for (`freshet.source.prepare_again`); None: for none.
     """
-    current = spec.fingerprint()
-    is_asked = prepare_again == current
+    common = spec.fingerprint()
+    newest = spec.newest_fingerprint()
+    older = spec.older_fingerprints()
+    return PreparationRules(
+        stated=spec.content_type,
+        mails=_rule(newest, older | {common}, is_asked=prepare_again == newest),
+        others=_rule(common, older, is_asked=prepare_again in (common, newest)),
+    )
+
+
+def _rule(current: str, older: frozenset[str], *, is_asked: bool) -> PreparationRule:
     kept = frozenset({current})
     if not is_asked:
-        kept |= spec.older_fingerprints()
+        kept |= older
     return PreparationRule(current=current, kept=kept, is_asked=is_asked)

@@ -55,6 +55,21 @@ class SearchRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentPart:
+    """A part of a document that is a document of its own to whoever reads it: what is attached to an e-mail.
+
+    It has the document's id, version and access list, and is there and gone with it.
+    """
+
+    number: int  # from 1, in the order of the document
+    name: str  # as the mail has it, such as "levels.pdf"; at most 200 characters
+    within: str  # subject of the mail; of a mail in a mail, those of all of them, joined by " > "
+    media_type: str  # as recognised by its content
+    start: int  # of the part in the cleaned document, in characters from 0
+    end: int  # exclusive
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SearchHit:
     """A chunk that matches, and the origin of its document."""
 
@@ -86,6 +101,9 @@ class SearchHit:
     cut: bool = False  # `text` is the beginning of the chunk, or `metadata` is left out
     # Of the document version: the text search configuration of PostgreSQL, as "german"; "simple": without a dictionary.
     language: str | None = None
+    # The part of the document that the chunk is in. Show its name in place of `title`, which is that of the document;
+    # `heading` begins in the part. None: the chunk is in the text of the document itself.
+    part: DocumentPart | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

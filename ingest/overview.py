@@ -9,6 +9,7 @@ from psycopg.rows import class_row, dict_row
 from corpus.database import Connection, fetch_all
 from corpus.errors import DependencyError
 from corpus.locks import held_up
+from corpus.preparation import MAIL
 from corpus.source import SourceSpec, SourceStatus, read_specs
 from corpus.sql import query
 from ingest.condition import (
@@ -187,6 +188,7 @@ class _Prepared:
     source: str
     pipeline: str  # fingerprint of the preparation
     documents: int
+    is_mail: bool = False  # by the media type of their events
 
 
 def _prepared_otherwise(
@@ -194,10 +196,13 @@ def _prepared_otherwise(
 ) -> dict[str, int]:
     """Visible documents that were prepared otherwise than their source is prepared now, by source."""
     counts = dict.fromkeys(specs, 0)
-    current = {source: spec.pipeline.fingerprint() for source, spec in specs.items()}
     for prepared in fetch_all(connection, class_row(_Prepared), "preparations", {}):
         source = prepared.source
-        if source in counts and prepared.pipeline != current[source]:
+        if source not in counts:
+            continue
+        content_type = MAIL if prepared.is_mail else None
+        current = specs[source].pipeline.fingerprint_of(content_type)
+        if prepared.pipeline != current:
             counts[source] += prepared.documents
     return counts
 

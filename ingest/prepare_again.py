@@ -13,7 +13,7 @@ from psycopg.rows import class_row
 
 from corpus.database import Connection, fetch_all
 from corpus.errors import ConfigurationError
-from corpus.preparation import PreparationSpec
+from corpus.preparation import MAIL, PreparationSpec
 from corpus.source import SourceStatus
 from corpus.sql import query
 from ingest.consume.partition_state import PartitionLog, Position
@@ -45,7 +45,9 @@ class PreparePlan:
     """What preparing a source again means; the counts are of visible documents."""
 
     source: str
-    preparation: str  # fingerprint of the preparation as it is now
+    preparation: (
+        str  # `PreparationSpec.newest_fingerprint`: the preparation as it is now
+    )
     documents: int = 0  # prepared otherwise
     of_older_version: int = 0  # of them, by an earlier version with the same settings
     chunks: int = 0  # of the documents that can be prepared again
@@ -124,7 +126,15 @@ def plan(connection: Connection, cluster: Cluster, source: str) -> PreparePlan:
     for _, gap in gaps(positions, logs):
         raise ConfigurationError(gap.reason)
     otherwise = _prepared_otherwise(connection, source, spec.pipeline, logs.values())
-    return make_plan(source, spec.pipeline.fingerprint(), otherwise, positions)
+    return make_plan(source, spec.pipeline.newest_fingerprint(), otherwise, positions)
+
+
+def fingerprints_now(preparation: PreparationSpec) -> dict[str, str]:
+    """Parameters of queries for documents that were prepared otherwise: how they would be now."""
+    return {
+        "preparation": preparation.fingerprint_of(None),
+        "of_mails": preparation.fingerprint_of(MAIL),
+    }
 
 
 def _prepared_otherwise(
@@ -136,8 +146,8 @@ def _prepared_otherwise(
     logs = list(logs)
     values = {
         "source": source,
-        "preparation": preparation.fingerprint(),
-        "older": sorted(preparation.older_fingerprints()),
+        **fingerprints_now(preparation),
+        "older": sorted(preparation.older_fingerprints() | {preparation.fingerprint()}),
         "topics": [log.topic for log in logs],
         "partitions": [log.partition for log in logs],
         "topic_ids": [log.topic_id for log in logs],
@@ -157,7 +167,7 @@ def make_plan(
 
     Args:
         source: its name.
-        preparation: fingerprint of the preparation as it is now.
+        preparation: names the preparation as it is now.
         otherwise: documents that were prepared otherwise.
         positions: of the source.
     """

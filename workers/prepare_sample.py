@@ -14,11 +14,12 @@ from corpus.database import Connection, fetch_all
 from corpus.embed.spaces import registered
 from corpus.embed.tokenizer import ChunkTokenizer, load_tokenizer, read_embedding_spec
 from corpus.errors import ConfigurationError
+from corpus.preparation import PreparationSpec
 from corpus.source import SourceSpec
 from corpus.split.splitter import TooManyChunks, split
 from ingest.decode.staged_content import content_of
 from ingest.event import KafkaRecord
-from ingest.prepare_again import PreparePlan
+from ingest.prepare_again import PreparePlan, fingerprints_now
 from ingest.stage import headers_json
 
 ReadRecord = Callable[[str, int, int], KafkaRecord | None]
@@ -87,7 +88,7 @@ def sample(
     Raises:
         ConfigurationError: the model's files are not available.
     """
-    documents = _documents(connection, plan, limit)
+    documents = _documents(connection, plan, spec.pipeline, limit)
     contents = [_content(read, spec, document) for document in documents]
     raw: list[RawDocument] = []
     titles: list[str] = []
@@ -114,11 +115,14 @@ def sample(
 
 
 def _documents(
-    connection: Connection, plan: PreparePlan, limit: int
+    connection: Connection,
+    plan: PreparePlan,
+    preparation: PreparationSpec,
+    limit: int,
 ) -> list[_Document]:
     values = {
         "source": plan.source,
-        "preparation": plan.preparation,
+        **fingerprints_now(preparation),
         "topics": [partition.topic for partition in plan.partitions],
         "partitions": [partition.partition for partition in plan.partitions],
         "first_offsets": [partition.first_offset for partition in plan.partitions],

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,7 +25,7 @@ from corpus.errors import (
     UnreadableSpecError,
 )
 from corpus.log_limit import LogLimit
-from corpus.service import SearchHit, SearchRequest, SearchResponse
+from corpus.service import DocumentPart, SearchHit, SearchRequest, SearchResponse
 from corpus.source import SourceSpec
 from corpus.sql import query
 
@@ -79,6 +79,7 @@ class HitRow:
     verified_at: datetime | None
     expires_at: datetime | None
     language: str | None = None
+    part: dict[str, Any] | None = None  # a `corpus.clean.parts.Part`
 
 
 def search(
@@ -364,7 +365,15 @@ def hit_of(row: HitRow, expire_after_seconds: int | None) -> SearchHit:
         verified_at_ms=_milliseconds(row.verified_at),
         fresh_until_ms=_fresh_until(row, expire_after_seconds),
         language=row.language,
+        part=_part_of(row),
     )
+
+
+def _part_of(row: HitRow) -> DocumentPart | None:
+    if row.part is None:
+        return None
+    names = (field.name for field in fields(DocumentPart))
+    return DocumentPart(**{name: row.part[name] for name in names})
 
 
 def _fresh_until(row: HitRow, expire_after_seconds: int | None) -> int | None:

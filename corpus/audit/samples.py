@@ -21,7 +21,7 @@ from corpus.clean.blocks import CleanedDocument, CleaningFailure
 from corpus.database import Connection, fetch_all, fetch_one
 from corpus.embed.embedder import Embedder
 from corpus.embed.tokenizer import ChunkTokenizer
-from corpus.preparation import preparation_rule
+from corpus.preparation import preparation_rules
 from corpus.source import SourceSpec
 from corpus.split.splitter import TooManyChunks, split
 
@@ -300,7 +300,8 @@ def _last(page: Sequence[SampledDocument] | Sequence[SampledChunk]) -> str:
 def _is_comparable(document: SampledDocument, row: AuditRow) -> bool:
     """Whether a document was prepared as it would be now, and before the audit began."""
     spec = row.readable()
-    current = preparation_rule(spec.pipeline, row.prepare_again).current
+    rules = preparation_rules(spec.pipeline, row.prepare_again)
+    current = rules.of(document.content_type).current
     return document.pipeline == current and not document.is_moved
 
 

@@ -153,6 +153,17 @@ class AccountBuilder:
             recognised_characters=self.notes.recognised_characters + characters,
         )
 
+    def add_part(self, account: Account) -> None:
+        """Note what the account of a part says was dropped, and what of it was recognised."""
+        self.add(account)
+        notes = account.notes
+        self.notes = replace(
+            self.notes,
+            recognised_pages=self.notes.recognised_pages + notes.recognised_pages,
+            recognised_characters=self.notes.recognised_characters
+            + notes.recognised_characters,
+        )
+
     def add(self, account: Account) -> None:
         """Note all that another account says was dropped."""
         self._characters.update(dict(account.dropped))

@@ -1,10 +1,11 @@
 """A cleaned text and its structure, or the reason why there is none."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from enum import StrEnum
 
 from corpus.clean.account import NOTHING_TOLD, Account
+from corpus.clean.parts import Part
 from corpus.dead_letter import DeadLetterReason
 
 
@@ -37,6 +38,17 @@ class Block:
     header_end: int = 0
     """Character offset, exclusive; 0: no row is known to name the columns."""
 
+    def moved(self, characters: int) -> "Block":
+        """The block in a text that has so many characters more before it; negative: less."""
+        has_header = self.header_end > 0
+        return replace(
+            self,
+            start=self.start + characters,
+            end=self.end + characters,
+            header_start=self.header_start + characters * has_header,
+            header_end=self.header_end + characters * has_header,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class CleanedDocument:
@@ -47,11 +59,13 @@ class CleanedDocument:
     """In order, without overlap; between them is nothing but white space."""
     account: Account = NOTHING_TOLD
     """What was kept and what was dropped. Default: nothing is told."""
+    parts: tuple[Part, ...] = ()
+    """Shown as documents of their own, in order, behind the document's own text."""
 
     def sha256(self) -> bytes:
-        """Of the text, and of its structure where chunks carry it: headings, and the headers of tables.
+        """Of the text, and of its structure where chunks carry it: headings, the headers of tables, and parts.
 
-        A text without either has the hash of the text alone.
+        A text without any of them has the hash of the text alone.
         """
         digest = hashlib.sha256(self.text.encode())
         for block in self.blocks:
@@ -63,6 +77,8 @@ class CleanedDocument:
                     block.header_end,
                 )
                 digest.update(repr(carried).encode())
+        for part in self.parts:
+            digest.update(repr(astuple(part)).encode())
         return digest.digest()
 
 

@@ -5,32 +5,18 @@ or its heartbeats, and none takes more than its time and its memory.
 """
 
 import re
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
-from corpus.clean.account import AccountBuilder, visible_length
-from corpus.clean.blocks import Block, CleanedDocument, CleaningFailure
-from corpus.clean.code_types import CODE
-from corpus.clean.data import (
-    read_code,
-    read_csv,
-    read_json,
-    read_json_lines,
-    read_tsv,
-)
+from corpus.clean.blocks import CleanedDocument, CleaningFailure
 from corpus.clean.files.kinds import KINDS
 from corpus.clean.files.limits import FileLimits
 from corpus.clean.files.work import READER, FileWork
 from corpus.clean.html import clean_html
-from corpus.clean.markdown.noise import without_noise
-from corpus.clean.markdown.structure import markdown_blocks
-from corpus.clean.normalise import normalise
-from corpus.clean.payload import without_payloads
-from corpus.clean.plain import plain_blocks
-from corpus.clean.rst.reader import read_rst
+from corpus.clean.text_formats import TEXT_FORMATS, clean_text
 from corpus.dead_letter import DeadLetterReason, Quoting
 from corpus.limits.fair_queue import QueuedBatch
 from corpus.limits.messages import Boxed
@@ -80,27 +66,6 @@ class RawDocument:
     """Media type, with or without parameters; None: plain text, or what a file is by its content."""
 
 
-_FORMATS = {
-    "text/plain": "plain",
-    "text/markdown": "markdown",
-    "text/x-markdown": "markdown",
-    "text/mdx": "markdown",
-    "text/x-mdx": "markdown",
-    "text/x-rst": "rst",
-    "text/prs.fallenstein.rst": "rst",
-    "text/html": "html",
-    "application/xhtml+xml": "html",
-    **dict.fromkeys(("text/csv", "application/csv"), "csv"),
-    "text/tab-separated-values": "tsv",
-    **dict.fromkeys(("application/json", "text/json"), "json"),
-    "application/x-ndjson": "json lines",
-    "application/jsonl": "json lines",
-    "application/x-jsonlines": "json lines",
-    "message/rfc822": "mail",
-    **dict.fromkeys(CODE, "code"),
-}
-# The text, its blocks, and how many characters of it the cleaner added.
-_ReadText = tuple[str, tuple[Block, ...], int]
 _MEDIA_TYPE = re.compile(
     r"\s*([a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+)\s*(?:;|$)", re.IGNORECASE
 )
@@ -144,8 +109,8 @@ def format_of(content_type: str | None, spec: PreparationSpec) -> str | Cleaning
     if stated is None or not stated.strip():
         return "plain"
     media_type = _media_type(stated)
-    if media_type in _FORMATS:
-        return _FORMATS[media_type]
+    if media_type in TEXT_FORMATS:
+        return TEXT_FORMATS[media_type]
     if media_type.startswith("text/") or spec.unknown_content_type == "text":
         return "plain"
     if media_type in KINDS:
@@ -163,37 +128,6 @@ def format_of(content_type: str | None, spec: PreparationSpec) -> str | Cleaning
 def _media_type(stated: str) -> str:
     match = _MEDIA_TYPE.match(stated.lower())
     return match[1] if match else ""
-
-
-def clean_text(content: str, text_format: str) -> CleanedDocument:
-    """Clean a text of any format but HTML in this process."""
-    account = AccountBuilder()
-    text = normalise(content, account)
-    text, blocks, added = _READERS[text_format](text, account)
-    added += account.count_undecodable(text)
-    return CleanedDocument(text, blocks, account.finish(visible_length(text) - added))
-
-
-def _read_plain(text: str, account: AccountBuilder) -> _ReadText:
-    text, added = without_payloads(text, account)
-    return text, plain_blocks(text), added
-
-
-def _read_markdown(text: str, account: AccountBuilder) -> _ReadText:
-    text, added = without_noise(text, account)
-    return text, markdown_blocks(text), added
-
-
-_READERS: dict[str, Callable[[str, AccountBuilder], _ReadText]] = {
-    "plain": _read_plain,
-    "markdown": _read_markdown,
-    "rst": read_rst,
-    "csv": read_csv,
-    "tsv": read_tsv,
-    "json": read_json,
-    "json lines": read_json_lines,
-    "code": read_code,
-}
 
 
 class Cleaner:

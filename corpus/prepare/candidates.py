@@ -7,8 +7,9 @@ from typing import Any
 
 from corpus.chunk import Chunk
 from corpus.clean.cleaner import RawDocument
+from corpus.clean.parts import Part
 from corpus.embed.spaces import Space
-from corpus.preparation import NO_CONTEXT, PreparationRule
+from corpus.preparation import NO_CONTEXT, PreparationRule, PreparationRules
 from corpus.prepare.columns import Completion, RowReader
 from corpus.prepare.divide import Divide
 from corpus.prepare.events import JudgedEvents
@@ -50,7 +51,7 @@ class BatchState:
     space: Space
     events: JudgedEvents
     heads: dict[str, Head]
-    preparation: PreparationRule
+    preparation: PreparationRules
     languages: Languages
     refused_texts: frozenset[bytes] = frozenset()  # that the model makes no vector of
     number: int = 0
@@ -77,6 +78,11 @@ class BatchState:
         """Whether the content of the document's winner will certainly not be used."""
         own_first = self.spec.own_first
         return head.outranks(document, own_first=own_first, again=self.again)
+
+    def rule(self, row: int) -> PreparationRule:
+        """Which documents with the media type of an event stay as they were prepared."""
+        content_type = self.events.value("content_type", row)
+        return self.preparation.of(content_type)
 
     def reusable_head(
         self,
@@ -115,7 +121,7 @@ class BatchState:
         self, document_id: str, document: FoldedDocument, row: int
     ) -> Head | None:
         """The document's visible version, if the event has the same content and it stays as it was prepared."""
-        kept = self.preparation.kept
+        kept = self.rule(row).kept
         head = self.reusable_head(document_id, document, row, kept)
         if head is None:
             return None
@@ -126,11 +132,12 @@ class BatchState:
 
     def is_again(self, head: Head, document: FoldedDocument, row: int) -> bool:
         """Whether the event is that of a version which is to be prepared again."""
-        if not self.preparation.is_asked or not head.visible:
+        rule = self.rule(row)
+        if not rule.is_asked or not head.visible:
             return False
         content_sha256 = self.events.value("content_sha256", row)
         return (
-            head.pipeline not in self.preparation.kept
+            head.pipeline not in rule.kept
             and head.version == document.winner_version
             and head.content_sha256 == content_sha256
         )
@@ -146,6 +153,7 @@ class BatchState:
         account: Mapping[str, Any] | None = None,
         language: Language | None = None,
         is_again: bool = False,
+        parts: Sequence[Part] = (),
     ) -> None:
         """Add a document to what is published.
 
@@ -158,6 +166,7 @@ class BatchState:
             account: of its text (`text_account`); None where it was not cleaned, or where the chunks of `reused` stay.
             language: of its text; None where it has none.
             is_again: whether the corpus has this version, of another preparation.
+            parts: of the document, where it was cleaned.
         """
         row = document_row(
             self.events,
@@ -168,7 +177,10 @@ class BatchState:
             account=account,
             language=language,
             is_again=is_again,
+            parts=parts,
         )
+        if document.winner is not None:
+            row["pipeline"] = self.rule(document.winner).current
         self.documents.append(row | self.columns_of(document_id, document))
         self.chunks.extend(
             DocumentChunk(document_id, ordinal, chunk)
@@ -229,7 +241,7 @@ def _candidate(
             return Candidate(document_id, document, row, unchanged)
         batch.add(document_id, document, reused=unchanged, language=language)
         return None
-    current = {batch.preparation.current}
+    current = {batch.rule(row).current}
     reusable = batch.reusable_head(document_id, document, row, current)
     is_again = batch.again and head is not None and batch.is_again(head, document, row)
     return Candidate(document_id, document, row, reusable, is_again)

@@ -6,6 +6,7 @@ from typing import Any
 from corpus.chunk import Chunk
 from corpus.clean.account import Account
 from corpus.clean.blocks import CleanedDocument, CleaningFailure
+from corpus.clean.parts import Part
 from corpus.dead_letter import DeadLetterReason
 from corpus.embed.tokenizer import ChunkTokenizer
 from corpus.preparation import Context, PreparationSpec
@@ -26,6 +27,8 @@ class DividedDocument:
     chunks: tuple[Chunk, ...] = ()
     unknown: UnknownText = NOTHING_UNKNOWN
     """Of the chunks."""
+    parts: tuple[Part, ...] = ()
+    """Of the document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class Divide:
             cleaned_sha256=document.sha256(),
             sample=language_sample(document.text),
             account=replace(account, pieces=()),
+            parts=document.parts,
         )
         if divided.cleaned_sha256 == self.reusable_sha256:
             return divided

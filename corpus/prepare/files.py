@@ -1,13 +1,15 @@
 """The files of a prepared batch, as frames; their columns are declared in `corpus.staging.layout`."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from corpus.chunk import Chunk
 from corpus.clean.account import Account
+from corpus.clean.parts import Part
 from corpus.prepare.events import JudgedEvents
 from corpus.prepare.fold import FoldedDocument, is_after
 from corpus.prepare.heads import Head
@@ -58,6 +60,7 @@ def document_row(
     account: Mapping[str, Any] | None = None,
     language: Language | None = None,
     is_again: bool = False,
+    parts: Sequence[Part] = (),
 ) -> dict[str, Any]:
     """One row of the documents file.
 
@@ -71,6 +74,7 @@ def document_row(
             this version.
         language: of its text, where it has one.
         is_again: whether the corpus has this version, of another preparation.
+        parts: of the document, where it was cleaned.
     """
     event = events.values(document.acting[-1])
     row = {column.name: event.get(column.name) for column in DOCUMENTS}
@@ -97,6 +101,8 @@ def document_row(
         row["reuse_key"] = reused.document_key
         row["cleaned_sha256"] = reused.cleaned_sha256
     row.update(account or {})
+    if parts:
+        row["parts"] = json.dumps([asdict(part) for part in parts])
     if language is not None:
         row.update(language.columns())
     return row
@@ -133,6 +139,7 @@ def chunk_frame(chunks: Iterable[DocumentChunk], special_tokens: int) -> pl.Data
             "heading": chunk.heading,
             "token_count": len(chunk.model_ids) + special_tokens,
             "truncated": chunk.truncated,
+            "part_name": chunk.part_name or None,
             "text": chunk.text,
         }
         for document_id, ordinal, chunk in chunks

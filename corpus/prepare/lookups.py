@@ -8,7 +8,7 @@ from psycopg.rows import class_row, scalar_row
 from corpus.chunk import Chunk
 from corpus.database import Connection, fetch_all, fetch_one
 from corpus.errors import ConfigurationError
-from corpus.preparation import PreparationRule, preparation_rule
+from corpus.preparation import PreparationRules, preparation_rules
 from corpus.source import SourceSpec
 
 
@@ -20,10 +20,10 @@ class SourceToPrepare:
     prepare_again: str | None
     highest: int  # version that the source has accepted; -1: none is known
 
-    def rule(self, spec: SourceSpec, *, again: bool) -> PreparationRule:
+    def rules(self, spec: SourceSpec, *, again: bool) -> PreparationRules:
         """Which documents stay as they were prepared; a backfill has asked for all of its own."""
-        asked = spec.pipeline.fingerprint() if again else self.prepare_again
-        return preparation_rule(spec.pipeline, asked)
+        asked = spec.pipeline.newest_fingerprint() if again else self.prepare_again
+        return preparation_rules(spec.pipeline, asked)
 
 
 def source_to_prepare(connection: Connection, source: str) -> SourceToPrepare:

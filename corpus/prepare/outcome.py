@@ -40,7 +40,7 @@ def key_of(batch: BatchState, candidate: Candidate) -> str:
         value("partition", row),
         value("offset", row),
         value("content_sha256", row),
-        batch.preparation.current,
+        batch.rule(row).current,
         batch.space.fingerprint,
         candidate.reusable_sha256,
     )
@@ -76,6 +76,7 @@ def add_prepared(batch: BatchState, candidate: Candidate, result: Prepared) -> b
             account=text_account(result.account, result.unknown),
             is_again=candidate.is_again,
             language=language,
+            parts=result.parts,
         )
     return True
 

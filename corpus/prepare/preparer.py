@@ -130,7 +130,7 @@ class Preparer:
         with database_errors_translated(), self._pool.connection() as connection:
             stored = source_to_prepare(connection, request.source)
             spec = SourceSpec.from_json(stored.spec)
-            preparation = stored.rule(spec, again=request.again)
+            preparation = stored.rules(spec, again=request.again)
             space = self._spaces.of(connection, spec.model, spec.prefix, spec.context)
             staged = read_staged_events(
                 connection, self._store, request.refs
@@ -359,7 +359,7 @@ class Preparer:
             context=batch.spec.context,
             space_id=batch.space.space_id,
             space_fingerprint=batch.space.fingerprint,
-            pipeline=batch.preparation.current,
+            pipeline=batch.preparation.others.current,
             starts=starts,
             prepared_ms=round((time.monotonic() - started) * 1000),
         )

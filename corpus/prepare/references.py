@@ -178,7 +178,7 @@ class References:
         batch, row = self._batch, _row(document)
         if not self._is_of_head(document_id, row):
             return None
-        kept = batch.preparation.kept
+        kept = batch.rule(row).kept
         head = batch.reusable_head(document_id, document, row, kept)
         if head is None or batch.is_again(head, document, row):
             return None

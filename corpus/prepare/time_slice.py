@@ -16,6 +16,7 @@ import polars as pl
 from corpus.chunk import Chunk
 from corpus.clean.account import Account, DropRule, Notes
 from corpus.clean.blocks import CleaningFailure
+from corpus.clean.parts import Part
 from corpus.dead_letter import DeadLetterReason
 from corpus.prepare.divide import DividedDocument
 from corpus.split.unknown import UnknownText
@@ -129,7 +130,13 @@ def _result(values: dict[str, Any]) -> Noted:
         ),
         chunks=tuple(map(_chunk, values["chunks"])),
         unknown=UnknownText(**values["unknown"]),
+        parts=tuple(map(_part, values["parts"])),
     )
+
+
+def _part(values: dict[str, Any]) -> Part:
+    reason = values.pop("reason")
+    return Part(reason=DeadLetterReason(reason) if reason else None, **values)
 
 
 def _chunk(values: dict[str, Any]) -> Chunk:

@@ -6,6 +6,7 @@ it and no others. Small neighbours are then joined again, within a few chunks' d
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from corpus.embed.tokenizer import ChunkTokenizer
 from corpus.preparation import Context, PreparationSpec
 from corpus.split.above import CHARACTERS_PER_TOKEN, Lead, Outline
 from corpus.split.boundaries import Boundaries, structural, words
+from corpus.split.segments import segments
 from corpus.split.token_map import TokenMap, map_tokens
 
 # Pieces are joined where they fit in spans of so many budgets and less, so that no edit is felt further away than this.
@@ -60,39 +62,65 @@ def split(
     """Divide a document into chunks that the model reads whole.
 
     Together, in order, the chunks hold all of the text but white space; each is a slice of it, behind the repeated
-    header of the table that it continues.
+    header of the table that it continues. No chunk has text of two parts, and those of a part are what the part would
+    have as a document of its own, with its name as the title.
 
     Args:
         document: cleaned.
         tokenizer: of the model.
         spec: sizes.
         context: what the model is given above a chunk.
-        title: of the document, as its event has it; it counts as a heading above all others.
+        title: of the document, as its event has it; it counts as a heading above all others. A part has its name.
 
     Raises:
         TooManyChunks: more than `spec.max_chunks`.
     """
-    if not document.text or document.text.isspace():
-        return []
     limit = min(tokenizer.limit, spec.max_tokens or tokenizer.limit)
     budget = max(limit - tokenizer.special_tokens, 1)
-    outline = Outline(
-        document,
-        tokenizer,
-        budget,
-        context=context == "headings",
-        title=title or "",
-    )
-    if spec.chunker == "whole":
-        return [_whole(document, tokenizer, budget, outline)]
-    min_tokens = min(spec.min_tokens, budget)
-    chunks = _Splitter(document, tokenizer, outline, budget, min_tokens).chunks()
-    if len(chunks) > spec.max_chunks:
+    chunks: list[Chunk] = []
+    for segment in segments(document):
+        part_name = segment.part.name if segment.part else ""
+        outline = Outline(
+            segment.document,
+            tokenizer,
+            budget,
+            context=context == "headings",
+            title=part_name or title or "",
+        )
+        divided = _divided(segment.document, tokenizer, spec, budget, outline)
+        chunks += _placed(divided, segment.start, part_name)
+    if spec.chunker != "whole" and len(chunks) > spec.max_chunks:
         raise TooManyChunks(
             f"the document has {len(chunks)} chunks, more than max_chunks = {spec.max_chunks}; "
             "raise the limit or split the document at its source"
         )
     return chunks
+
+
+def _divided(
+    document: CleanedDocument,
+    tokenizer: ChunkTokenizer,
+    spec: PreparationSpec,
+    budget: int,
+    outline: Outline,
+) -> list[Chunk]:
+    """The chunks of a document without parts."""
+    if not document.text or document.text.isspace():
+        return []
+    if spec.chunker == "whole":
+        return [_whole(document, tokenizer, budget, outline)]
+    min_tokens = min(spec.min_tokens, budget)
+    return _Splitter(document, tokenizer, outline, budget, min_tokens).chunks()
+
+
+def _placed(chunks: list[Chunk], start: int, part_name: str) -> list[Chunk]:
+    """Chunks of a slice, with their places in the whole document."""
+    if not part_name:
+        return chunks
+    return [
+        replace(chunk, start=chunk.start + start, part_name=part_name)
+        for chunk in chunks
+    ]
 
 
 def _whole(

@@ -208,6 +208,10 @@ DOCUMENTS: Columns = (
     Column("taken_from", ColumnType.INT8, is_added=True),
     # JSON: where the content was fetched, and how its origin recognises it; null: the event had it.
     Column("fetched", ColumnType.TEXT, is_added=True),
+    # JSON: a list of `corpus.clean.parts.Part`, where the document was cleaned; null: it has none.
+    Column("parts", ColumnType.TEXT, is_added=True),
+    # Fingerprint of its preparation; null: that of the batch.
+    Column("pipeline", ColumnType.TEXT, is_added=True),
 )
 
 # The chunks of a prepared batch's documents, one row per occurrence in a document.
@@ -220,6 +224,8 @@ CHUNKS: Columns = (
     Column("token_count", ColumnType.INT4),  # special tokens included
     Column("truncated", ColumnType.BOOL),  # the model reads only the beginning
     _TEXT,
+    # Of the part of the document that it is in; null: it is in none.
+    Column("part_name", ColumnType.TEXT, is_added=True),
 )
 
 # Texts that the embedding space has not seen, one row per text. They are read by the embed step and not copied.

@@ -1,16 +1,18 @@
 """Collects the blocks of a file while it is read, and what of it is not read."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from corpus.clean.account import AccountBuilder, DropRule, visible_length
 from corpus.clean.blocks import Block, BlockKind, CleanedDocument
 from corpus.clean.files.rows import table_piece
 from corpus.clean.normalise import normalise
 from corpus.clean.page.piece import NO_LINES, Lines, Piece, assembled
+from corpus.clean.parts import Part
 from corpus.clean.plain import plain_blocks
 
 _LOWEST_LEVEL = 6
+_BETWEEN_PARTS = "\n\n"
 # What a page without text is counted as: a page of print has about so many.
 CHARACTERS_OF_A_PAGE = 1_500
 
@@ -150,3 +152,42 @@ def _without_empty_places(pieces: Sequence[Piece]) -> Iterator[Piece]:
 
 def _is_place(piece: Piece) -> bool:
     return piece.text.startswith(("page ", "slide ", "sheet "))
+
+
+def with_parts(
+    own: CleanedDocument, attached: Sequence[tuple[Part, CleanedDocument | None]]
+) -> CleanedDocument:
+    """A document with the texts of its parts behind its own; accounts are added up.
+
+    Args:
+        own: the document without them.
+        attached: its parts in order, with what they hold; None: they are not read.
+    """
+    account = AccountBuilder()
+    account.add(own.account)
+    kept = own.account.kept
+    texts, blocks, parts = [own.text], list(own.blocks), list[Part]()
+    at = len(own.text)
+    for part, document in attached:
+        if document is None:
+            parts.append(replace(part, start=at, end=at))
+            continue
+        account.add_part(document.account)
+        kept += document.account.kept
+        start = at
+        if document.text:
+            start += len(_BETWEEN_PARTS)
+            texts.append(document.text)
+            blocks += (block.moved(start) for block in document.blocks)
+            at = start + len(document.text)
+        parts.append(
+            replace(
+                part,
+                start=start,
+                end=at,
+                received=document.account.received,
+                kept=document.account.kept,
+            )
+        )
+    text = _BETWEEN_PARTS.join(texts)
+    return CleanedDocument(text, tuple(blocks), account.finish(kept), tuple(parts))

@@ -1,24 +1,32 @@
 """E-mail → blocks by Python's email package: subject, sender, text, and what is attached.
 
-An attachment is read by the reader of its kind, below a heading `attachment NAME`. One that is not read is named.
+What is attached is read as it would be by itself, and is a part of the mail: a slice behind the mail's own text, with
+its own account and its own headings. A mail in a mail is one as well, and so is what is attached to that. One that is
+not read is named in the text of its mail, and counted there.
 """
 
 import codecs
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from typing import Any
 
-from corpus.clean.files.draft import Draft
+from corpus.clean.blocks import CleanedDocument
+from corpus.clean.files.draft import Draft, with_parts
 from corpus.clean.files.kinds import FileRefusedError, is_file
 from corpus.clean.files.limits import FileLimits
 from corpus.clean.html import clean_html
+from corpus.clean.parts import Part, harmless, part_name, path_of
+from corpus.clean.text_formats import TEXT_FORMATS, clean_text
+from corpus.dead_letter import DeadLetterReason
 
 # A mail in a mail, and so on; deeper ones are not read.
 _MAX_DEPTH = 10
 _MAX_PARTS = 1_000
+_MAIL = "message/rfc822"
+_NO_SUBJECT = "(no subject)"
 _HEADERS = ("From", "To", "Cc", "Date")
 
 # Loaded here: a process that reads documents can load nothing once it is confined.
@@ -34,97 +42,180 @@ _CHARSETS = (
 for _name in _CHARSETS:
     codecs.lookup(_name)
 
-# Reads a file that is attached: its bytes, its stated media type, the draft, the limits.
-ReadAttachment = Callable[[bytes, str, Draft, FileLimits], None]
+# Reads a file that is attached: its bytes, its stated media type, the limits; it raises FileRefusedError.
+ReadAttachment = Callable[[bytes, str, FileLimits], tuple[str, CleanedDocument]]
+_Attached = tuple[Part, CleanedDocument | None]
 
 
 def read_mail(
-    content: bytes, draft: Draft, limits: FileLimits, read_attachment: ReadAttachment
-) -> None:
-    """Add a mail.
+    content: bytes, limits: FileLimits, read_attachment: ReadAttachment
+) -> CleanedDocument:
+    """Read a mail.
 
     Args:
         content: as it was sent.
-        draft: to add it to.
         limits: of the mail with all that is attached.
-        read_attachment: reads a file; it raises FileRefusedError.
+        read_attachment: reads a file, and gives its media type as well.
+
+    Returns:
+        Subject, sender and text, with what of it is not read; behind them, as parts, what is attached.
     """
     message: Any = message_from_bytes(content, policy=policy.default)
-    _Mail(draft, limits, read_attachment).read(message)
+    mail = _Mail(limits, read_attachment)
+    own = mail.read(message, ())
+    return with_parts(own, mail.attached)
 
 
 @dataclass(slots=True)
 class _Mail:
-    """Adds a mail, and the mails in it, to a draft."""
+    """Reads a mail, and the mails in it.
 
-    draft: Draft
+    Attributes:
+        attached: parts in reading order, with what they hold; None: they are not read.
+    """
+
     limits: FileLimits
     read_attachment: ReadAttachment
-    parts: int = 0
-    """That were read so far."""
+    attached: list[_Attached] = field(default_factory=list[_Attached])
 
-    def read(self, message: EmailMessage, depth: int = 0) -> None:
-        """Add a message.
+    def read(self, message: EmailMessage, within: tuple[str, ...]) -> CleanedDocument:
+        """Read the text of a message; what is attached to it becomes parts.
 
         Args:
             message: parsed.
-            depth: of mails around this one.
+            within: subjects of the mails around this one.
         """
-        self.draft.heading(_header(message, "Subject") or "(no subject)", 1)
+        draft = Draft()
+        subject = _header(message, "Subject") or _NO_SUBJECT
+        draft.heading(subject, 1)
         lines = [f"{name}: {_header(message, name)}" for name in _HEADERS]
-        self.draft.text("\n".join(line for line in lines if not line.endswith(": ")))
+        draft.text("\n".join(line for line in lines if not line.endswith(": ")))
         body: Any = message.get_body(("plain", "html"))
         if body is not None:
-            self._read_text(body)
+            self._read_text(body, draft)
+        path = (*within, subject)
         for part in _attachments(message, body):
-            self.parts += 1
-            if self.parts > _MAX_PARTS:
-                self.draft.unread(f"attachments after the first {_MAX_PARTS:,}", 1)
-                return
-            if part.get_content_type() == "message/rfc822":
-                self._read_inner(part, depth)
+            if len(self.attached) >= _MAX_PARTS:
+                self._refuse(draft, path, _Unread.of_too_many())
+                break
+            if part.get_content_type() == _MAIL:
+                self._read_mails(part, draft, path)
             else:
-                self._read_part(part)
+                self._read_part(part, draft, path)
+        return draft.finish()
 
-    def _read_inner(self, part: EmailMessage, depth: int) -> None:
-        inner_mails: Any = part.get_payload()
+    def _read_mails(
+        self, holder: EmailMessage, draft: Draft, path: tuple[str, ...]
+    ) -> None:
+        """Add the mails of a part; their attachments follow them."""
+        inner_mails: Any = holder.get_payload()
         for inner in inner_mails:
-            if depth >= _MAX_DEPTH:
-                self.draft.unread(f"an e-mail inside {depth} others", 1)
+            size = _size_of(inner)
+            subject = _header(inner, "Subject") or _NO_SUBJECT
+            name = part_name(_file_name(holder), instead=subject)
+            if len(path) > _MAX_DEPTH:
+                self._refuse(draft, path, _Unread.of_too_deep(name, size))
                 continue
-            inside = depth + 1
-            self.draft.level += 1
-            self.read(inner, inside)
-            self.draft.level -= 1
+            place = len(self.attached)
+            part = self._part(path, name, _MAIL, size)
+            self.attached.append((part, None))
+            document = self.read(inner, path)
+            self.attached[place] = (part, document)
 
-    def _read_part(self, part: EmailMessage) -> None:
-        """Add what is attached, or its name where it is not read."""
-        content = _bytes_of(part)
-        kind = part.get_content_type()
-        name = part.get_filename() or kind
-        what = f"{name}, {kind}, {len(content):,} bytes"
-        level = self.draft.level
-        self.draft.level = level + 1
-        self.draft.place(f"attachment {name}")
-        self.draft.level = level + 2
+    def _read_part(
+        self, attached: EmailMessage, draft: Draft, path: tuple[str, ...]
+    ) -> None:
+        """Add what is attached; of what is not read, the mail has its name."""
+        content = _bytes_of(attached)
+        stated = harmless(attached.get_content_type())
+        name = part_name(_file_name(attached), instead=stated)
         try:
-            if part.get_content_maintype() == "text" and not is_file(content):
-                self._read_text(part)
-            else:
-                self.read_attachment(content, kind, self.draft, self.limits)
+            media_type, document = self._read_content(attached, content, stated)
         except FileRefusedError as error:
-            self.draft.unread(f"{what}: {error.detail}", len(content))
-        finally:
-            self.draft.level = level
+            unread = _Unread(name, stated, len(content), error)
+            self._refuse(draft, path, unread)
+            return
+        part = self._part(path, name, media_type, len(content))
+        self.attached.append((part, document))
 
-    def _read_text(self, part: EmailMessage) -> None:
-        text = _text_of(part)
-        if part.get_content_subtype() != "html":
-            self.draft.text(text)
+    def _read_content(
+        self, attached: EmailMessage, content: bytes, stated: str
+    ) -> tuple[str, CleanedDocument]:
+        """The media type of what is attached, and what it holds.
+
+        Raises:
+            FileRefusedError: it is not read.
+        """
+        main_type = attached.get_content_maintype()
+        is_text = main_type == "text" or stated in TEXT_FORMATS
+        if not is_text or is_file(content):
+            return self.read_attachment(content, stated, self.limits)
+        text = _text_of(attached)
+        text_format = TEXT_FORMATS.get(stated, "plain")
+        if text_format != "html":
+            return stated, clean_text(text, text_format)
+        nesting = self.limits.max_nesting
+        return stated, clean_html(text, main=False, max_nesting=nesting)
+
+    def _refuse(self, draft: Draft, path: tuple[str, ...], unread: "_Unread") -> None:
+        """Note what is not read: as a part, and in the text and the account of its mail."""
+        what = f"{unread.name}, {unread.media_type}, {unread.size:,} bytes"
+        draft.unread(f"{what}: {unread.error.detail}", unread.size)
+        part = self._part(path, unread.name, unread.media_type, unread.size)
+        refused = replace(
+            part,
+            received=max(unread.size, 1),
+            reason=unread.error.reason,
+            detail=unread.error.detail,
+        )
+        self.attached.append((refused, None))
+
+    def _part(
+        self, path: tuple[str, ...], name: str, media_type: str, size: int
+    ) -> Part:
+        """The next part."""
+        return Part(
+            number=len(self.attached) + 1,
+            name=name,
+            within=path_of(path),
+            media_type=media_type,
+            content_bytes=size,
+        )
+
+    def _read_text(self, body: EmailMessage, draft: Draft) -> None:
+        text = _text_of(body)
+        if body.get_content_subtype() != "html":
+            draft.text(text)
             return
         nesting = self.limits.max_nesting
         document = clean_html(text, main=False, max_nesting=nesting)
-        self.draft.document(document)
+        draft.document(document)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unread:
+    """What is attached and not read."""
+
+    name: str
+    media_type: str
+    size: int
+    """In bytes."""
+    error: FileRefusedError
+
+    @classmethod
+    def of_too_many(cls) -> "_Unread":
+        """What comes after the last attachment that is read."""
+        detail = f"a mail is read up to its attachment {_MAX_PARTS:,}"
+        name = f"attachments after the first {_MAX_PARTS:,}"
+        error = FileRefusedError(DeadLetterReason.TOO_LARGE, detail)
+        return cls(name, "multipart/mixed", 0, error)
+
+    @classmethod
+    def of_too_deep(cls, name: str, size: int) -> "_Unread":
+        """A mail inside too many others."""
+        detail = f"an e-mail inside {_MAX_DEPTH} others"
+        error = FileRefusedError(DeadLetterReason.TOO_LARGE, detail)
+        return cls(name, _MAIL, size, error)
 
 
 def _attachments(message: EmailMessage, body: object | None) -> Iterator[EmailMessage]:
@@ -138,7 +229,7 @@ def _attachments(message: EmailMessage, body: object | None) -> Iterator[EmailMe
     for part in parts:
         if part is body:
             continue
-        is_mail = part.get_content_type() == "message/rfc822"
+        is_mail = part.get_content_type() == _MAIL
         if part.is_multipart() and not is_mail:
             yield from _attachments(part, body)
         elif not _is_other_form(part, kind):
@@ -165,6 +256,22 @@ def _text_of(part: EmailMessage) -> str:
 def _bytes_of(part: EmailMessage) -> bytes:
     content: Any = part.get_payload(decode=True)
     return content if isinstance(content, bytes) else b""
+
+
+def _file_name(part: EmailMessage) -> str:
+    """As the mail has it; empty: it names none, or nothing that can be read."""
+    # The library raises what it meets in a header that is broken.
+    with suppress(LookupError, ValueError, TypeError, AttributeError):
+        return part.get_filename() or ""
+    return ""
+
+
+def _size_of(message: EmailMessage) -> int:
+    """Bytes of a mail's bodies, as they were sent."""
+    sizes = (
+        len(part.get_payload()) for part in message.walk() if not part.is_multipart()
+    )
+    return sum(sizes)
 
 
 def _header(message: EmailMessage, name: str) -> str:

@@ -53,34 +53,31 @@ def read_file(
         The document, or why there is none. A file that shows something and has no text is a failure, not an empty
         document.
     """
-    draft = Draft()
     try:
         kind = kind_of(content, stated)
-        _read(kind, content, draft, limits)
+        document = _read(kind, content, limits)
     except FileRefusedError as error:
         return CleaningFailure(error.reason, error.detail)
-    if not draft.kept and draft.has_pictures:
-        detail = _why_scanned(kind, draft, limits.ocr)
-        return CleaningFailure(DeadLetterReason.SCANNED, detail)
-    if is_other_type(stated or "", kind):
-        account = draft.account
-        account.notes = replace(account.notes, read_as=MEDIA_TYPES[kind])
-    return draft.finish()
+    if not is_other_type(stated or "", kind):
+        return document
+    account = document.account
+    notes = replace(account.notes, read_as=MEDIA_TYPES[kind])
+    return replace(document, account=replace(account, notes=notes))
 
 
-def _read(kind: FileKind, content: bytes, draft: Draft, limits: FileLimits) -> None:
+def _read(kind: FileKind, content: bytes, limits: FileLimits) -> CleanedDocument:
     """Read a file of this kind.
 
     Raises:
-        FileRefusedError: it cannot be read. What a library raises may quote the document, so its class is all that
-            is kept.
+        FileRefusedError: it cannot be read, or shows something and has no text. What a library raises may quote the
+            document, so its class is all that is kept.
         MemoryError: it takes more memory than the process may have.
     """
+    draft = Draft()
     try:
         if kind is FileKind.MAIL:
-            read_mail(content, draft, limits, _read_attachment)
-        else:
-            _READERS[kind](content, draft, limits)
+            return read_mail(content, limits, _read_attachment)
+        _READERS[kind](content, draft, limits)
     except (FileRefusedError, MemoryError):
         raise
     except Exception as error:
@@ -89,18 +86,22 @@ def _read(kind: FileKind, content: bytes, draft: Draft, limits: FileLimits) -> N
             f"the file cannot be read as {kind} ({type(error).__name__}): it is damaged, or of a variant that no "
             "reader is there for",
         ) from error
+    if not draft.kept and draft.has_pictures:
+        detail = _why_scanned(kind, draft, limits.ocr)
+        raise FileRefusedError(DeadLetterReason.SCANNED, detail)
+    return draft.finish()
 
 
 def _read_attachment(
-    content: bytes, stated: str, draft: Draft, limits: FileLimits
-) -> None:
+    content: bytes, stated: str, limits: FileLimits
+) -> tuple[str, CleanedDocument]:
     """Read a file that is attached to a mail.
 
     Raises:
         FileRefusedError: it cannot be read.
     """
     kind = kind_of(content, stated)
-    _read(kind, content, draft, limits)
+    return MEDIA_TYPES[kind], _read(kind, content, limits)
 
 
 def _why_scanned(kind: FileKind, draft: Draft, ocr: str) -> str:

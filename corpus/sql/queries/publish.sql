@@ -15,14 +15,14 @@ CREATE TEMP TABLE IF NOT EXISTS incoming_document (
     content_bytes bigint, content_sha256 bytea, stated_language text, cleaned_sha256 bytea, raw_sha256 bytea,
     received_characters bigint, kept_characters bigint, dropped text, tokens bigint, unknown_tokens bigint,
     unknown_characters bigint, notes text, language text, language_from text, language_note text,
-    kept_columns text, taken_from bigint, fetched text,
+    kept_columns text, taken_from bigint, fetched text, parts text, pipeline text,
     -- The judgement; see `decide` and `reindex_chunks`.
     decision text, new_version bigint, head_key bigint, says_the_same boolean, is_reindexed boolean,
     access_id integer, is_regranted boolean, acl_stands boolean
 ) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS incoming_chunk (
     document_id text, ordinal integer, start integer, text_sha256 bytea, heading text, token_count integer,
-    truncated boolean, text text
+    truncated boolean, text text, part_name text
 ) ON COMMIT DELETE ROWS;
 
 -- name: lock_publishing
@@ -66,12 +66,12 @@ COPY incoming_document (document_id, topic, partition, record_offset, record_at,
     uri, title, content_type, metadata, acl, event_at, expires_at, content_bytes, content_sha256, stated_language,
     cleaned_sha256, raw_sha256, received_characters, kept_characters, dropped, tokens, unknown_tokens,
     unknown_characters, notes, language, language_from, language_note, kept_columns, taken_from,
-    fetched)
+    fetched, parts, pipeline)
 FROM STDIN (FORMAT BINARY);
 
 -- name: copy_chunks
 -- Chunks of the batch's documents.
-COPY incoming_chunk (document_id, ordinal, start, text_sha256, heading, token_count, truncated, text)
+COPY incoming_chunk (document_id, ordinal, start, text_sha256, heading, token_count, truncated, text, part_name)
 FROM STDIN (FORMAT BINARY);
 
 -- name: show_life
@@ -112,7 +112,8 @@ WITH met AS (
            coalesce(h.end_reason = 'expired', false) AS is_expired, h.expires_at AS head_expires_at,
            h.observed_at AS head_observed_at, freshet.written_of(h) AS head_written,
            h.first_record AS head_first_record, i.first_record::jsonb AS first_record,
-           coalesce(i.is_again, false) AND h.pipeline <> %(pipeline)s AS is_again, h.purged_at IS NOT NULL AS is_purged,
+           coalesce(i.is_again, false) AND h.pipeline <> coalesce(i.pipeline, %(pipeline)s) AS is_again,
+           h.purged_at IS NOT NULL AS is_purged,
            h.acl AS head_acl, freshet.grants_of(h) AS head_grants, i.acl,
            CASE WHEN i.grants IS NOT NULL THEN i.grants::jsonb
                 WHEN i.op = 'upsert' THEN freshet.grants_from(i.written::jsonb, i.acl) END AS grants,
@@ -246,10 +247,11 @@ WHERE i.decision = 'upsert' AND (i.cleaned_sha256 IS NULL OR (i.reuse_key IS NOT
 
 -- name: close_chunks
 -- Close the chunks that the new versions do not contain, those that are indexed in another language than theirs, and
--- those that stand below other headings now: a chunk's search text has its headings. One whose headings are not known
--- yet stays; `rebuild_search_texts` finds them out.
+-- those that stand below other headings now: a chunk's search text has its headings, and the name of its part. One
+-- whose headings are not known yet stays; `rebuild_search_texts` finds them out.
 WITH placed AS MATERIALIZED (
-    SELECT document_id, text_sha256, freshet.headings_of(array_agg(heading)) AS headings
+    SELECT document_id, text_sha256,
+           freshet.headings_of(array_agg(concat_ws(' > ', part_name, heading))) AS headings
     FROM incoming_chunk GROUP BY document_id, text_sha256
 )
 UPDATE freshet.chunk c SET visible_to = %(published_at)s, end_batch = %(batch)s
@@ -286,7 +288,7 @@ SELECT %(source)s, k.document_id, k.text_sha256, k.text, k.token_count, k.trunca
 FROM p CROSS JOIN (
     SELECT k.document_id, k.text_sha256, i.language, i.access_id, min(k.text) AS text,
            min(k.token_count) AS token_count, bool_or(k.truncated) AS truncated,
-           freshet.headings_of(array_agg(k.heading)) AS headings,
+           freshet.headings_of(array_agg(concat_ws(' > ', k.part_name, k.heading))) AS headings,
            min(k.ordinal) AS ordinal
     FROM incoming_chunk k
     JOIN incoming_document i USING (document_id)
@@ -390,10 +392,11 @@ INSERT INTO freshet.document (source, document_id, version, kind, is_head, visib
     chunk_starts, chunk_headings, event_at, observed_at, verified_at, expires_at, batch, topic, partition,
     record_offset, received_characters, kept_characters, dropped, tokens, unknown_tokens, unknown_characters, language,
     language_from, language_note, stated_language, first_record, grants, written, deletes,
-    notes)
+    notes, parts)
 SELECT %(source)s, i.document_id, i.new_version, 'document', true, %(published_at)s, i.uri, i.title, i.content_type,
        coalesce(i.metadata, '{}')::jsonb, i.acl, i.raw_sha256, i.content_sha256, i.cleaned_sha256, i.content_bytes,
-       coalesce(h.pipeline, %(pipeline)s), %(space_id)s, coalesce(again.chunk_ids, h.chunk_ids, p.chunk_ids, '{}'),
+       coalesce(h.pipeline, i.pipeline, %(pipeline)s), %(space_id)s,
+       coalesce(again.chunk_ids, h.chunk_ids, p.chunk_ids, '{}'),
        coalesce(h.chunk_starts, p.chunk_starts, '{}'), coalesce(h.chunk_headings, p.chunk_headings, '{}'),
        i.event_at, i.observed_at, before.verified_at, i.expires_at, %(batch)s, i.topic, i.partition, i.record_offset,
        coalesce(i.received_characters, h.received_characters), coalesce(i.kept_characters, h.kept_characters),
@@ -401,7 +404,7 @@ SELECT %(source)s, i.document_id, i.new_version, 'document', true, %(published_a
        coalesce(i.unknown_tokens, h.unknown_tokens), coalesce(i.unknown_characters, h.unknown_characters),
        i.language, i.language_from, i.language_note, i.stated_language,
        i.first_record::jsonb, i.grants::jsonb, i.written::jsonb, i.deletes::jsonb,
-       coalesce(i.notes::jsonb, h.notes)
+       coalesce(i.notes::jsonb, h.notes), coalesce(i.parts::jsonb, h.parts)
 FROM incoming_document i
 LEFT JOIN freshet.document h ON h.document_key = i.reuse_key
 LEFT JOIN freshet.document before
@@ -515,7 +518,7 @@ INSERT INTO freshet.document (source, document_id, version, kind, is_head, visib
     chunk_starts, chunk_headings, event_at, observed_at, verified_at, expires_at, batch, topic, partition,
     record_offset, received_characters, kept_characters, dropped, tokens, unknown_tokens, unknown_characters, language,
     language_from, language_note, stated_language, first_record, grants, written, deletes,
-    notes)
+    notes, parts)
 SELECT h.source, h.document_id, h.version, 'document', true, %(published_at)s, h.uri, h.title, h.content_type,
        h.metadata, i.acl, h.raw_sha256, h.content_sha256, h.cleaned_sha256, h.content_bytes, h.pipeline, h.space_id,
        ARRAY(
@@ -530,8 +533,7 @@ SELECT h.source, h.document_id, h.version, 'document', true, %(published_at)s, h
        h.tokens, h.unknown_tokens, h.unknown_characters, h.language, h.language_from, h.language_note,
        h.stated_language,
        least(h.first_record, CASE WHEN named.is_new THEN i.first_record::jsonb END), i.grants::jsonb,
-       i.written::jsonb,
-       i.deletes::jsonb, h.notes
+       i.written::jsonb, i.deletes::jsonb, h.notes, h.parts
 FROM incoming_document i
 JOIN freshet.document h ON h.document_key = i.head_key
 CROSS JOIN LATERAL (
@@ -549,14 +551,14 @@ INSERT INTO freshet.document (source, document_id, version, kind, is_head, visib
     pipeline, space_id, chunk_ids, chunk_starts, chunk_headings, event_at, observed_at, verified_at, expires_at, batch,
     topic, partition, record_offset, received_characters, kept_characters, dropped, tokens, unknown_tokens,
     unknown_characters, language, language_from, language_note, stated_language, first_record, grants, written,
-    deletes, purged_at, notes)
+    deletes, purged_at, notes, parts)
 SELECT h.source, h.document_id, h.version, h.kind, true, h.visible_to, h.visible_to, h.end_reason, h.end_detail, h.uri,
        h.title, h.content_type, h.metadata, i.acl, h.raw_sha256, h.content_sha256, h.cleaned_sha256, h.content_bytes,
        h.pipeline, h.space_id, h.chunk_ids, h.chunk_starts, h.chunk_headings, h.event_at, i.observed_at, h.verified_at,
        i.expires_at, h.batch, h.topic, h.partition, h.record_offset, h.received_characters, h.kept_characters,
        h.dropped, h.tokens, h.unknown_tokens, h.unknown_characters, h.language, h.language_from, h.language_note,
        h.stated_language, h.first_record, i.grants::jsonb, i.written::jsonb, i.deletes::jsonb, h.purged_at,
-       h.notes
+       h.notes, h.parts
 FROM incoming_document i
 JOIN freshet.document h ON h.document_key = i.head_key
 WHERE i.decision = 'ended';
@@ -807,7 +809,7 @@ INSERT INTO freshet.document (source, document_id, version, kind, is_head, visib
     content_bytes, pipeline, space_id, chunk_ids, chunk_starts, chunk_headings, event_at, observed_at, verified_at,
     expires_at, batch, topic, partition, record_offset, received_characters, kept_characters, dropped, tokens,
     unknown_tokens, unknown_characters, language, language_from, language_note, stated_language, first_record, grants,
-    written, deletes, purged_at, notes)
+    written, deletes, purged_at, notes, parts)
 SELECT h.source, h.document_id, %(new_version)s, h.kind, true, %(published_at)s,
        CASE WHEN NOT was.visible THEN %(published_at)s::timestamptz END,
        CASE WHEN NOT was.visible THEN h.end_reason END,
@@ -817,7 +819,7 @@ SELECT h.source, h.document_id, %(new_version)s, h.kind, true, %(published_at)s,
        h.expires_at, %(batch)s, h.topic, h.partition, h.record_offset, h.received_characters, h.kept_characters,
        h.dropped, h.tokens,
        h.unknown_tokens, h.unknown_characters, h.language, h.language_from, h.language_note, h.stated_language, NULL,
-       freshet.grants_of(h), freshet.written_of(h), h.deletes, h.purged_at, h.notes
+       freshet.grants_of(h), freshet.written_of(h), h.deletes, h.purged_at, h.notes, h.parts
 FROM freshet.document h
 CROSS JOIN LATERAL (SELECT h.end_batch = %(batch)s AND h.end_reason = 'replaced' AS visible) was
 WHERE h.document_key = %(head_key)s;

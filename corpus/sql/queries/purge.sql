@@ -55,7 +55,7 @@ UPDATE freshet.purge u
 WITH gone AS (
     UPDATE freshet.document d
        SET purged_at = now(), chunk_ids = '{}', chunk_starts = '{}', chunk_headings = '{}', uri = NULL, title = NULL,
-           metadata = '{}', raw_sha256 = NULL, content_sha256 = NULL, cleaned_sha256 = NULL
+           parts = NULL, metadata = '{}', raw_sha256 = NULL, content_sha256 = NULL, cleaned_sha256 = NULL
      WHERE d.document_key = ANY(ARRAY(
          SELECT h.document_key FROM freshet.document h
           WHERE h.source = %(source)s::text AND h.visible_to <= %(history_from)s::timestamptz AND h.is_head

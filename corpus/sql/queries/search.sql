@@ -2,7 +2,7 @@
 -- Retrieve chunks; see freshet.search in the schema. Of a text that no answer can hold, its beginning.
 SELECT f.score, f.source, f.document_id, f.version, f.ordinal, f.start, f.heading,
        left(f.text, %(max_characters)s::integer) AS text, f.title, f.uri, f.metadata::text, f.chunk_id, f.batch,
-       f.topic, f.partition, f.record_offset, f.event_at, f.observed_at, f.verified_at, f.expires_at,
+       f.topic, f.partition, f.record_offset, f.event_at, f.observed_at, f.verified_at, f.expires_at, f.part,
        (
            SELECT coalesce(c.language, s.spec ->> 'text_search_language', 'english')
            FROM freshet.chunk c JOIN freshet.source s USING (source) WHERE c.chunk_id = f.chunk_id

@@ -203,8 +203,8 @@ SELECT swept_at, removed, removed_bytes, needed, unknown FROM freshet.staging_sw
 
 -- name: preparations
 -- How many visible documents of each source were prepared how.
-SELECT source, pipeline, count(*) AS documents FROM freshet.document
- WHERE visible_to IS NULL AND kind = 'document' GROUP BY source, pipeline;
+SELECT source, pipeline, freshet.is_mail(content_type) AS is_mail, count(*) AS documents FROM freshet.document
+ WHERE visible_to IS NULL AND kind = 'document' GROUP BY 1, 2, 3;
 
 -- name: documents_prepared_otherwise
 -- The visible documents of a source that were prepared otherwise than it is prepared now, by partition: whether an
@@ -225,7 +225,8 @@ SELECT d.topic, d.partition, d.pipeline = ANY(%(older)s::text[]) AS is_older_ver
   LEFT JOIN freshet.batch_range r
     ON r.source = d.source AND r.batch = d.batch AND r.topic = d.topic AND r.partition = d.partition
  WHERE d.source = %(source)s::text AND d.visible_to IS NULL AND d.kind = 'document'
-   AND d.pipeline <> %(preparation)s::text
+   AND d.pipeline <> CASE WHEN freshet.is_mail(d.content_type) THEN %(of_mails)s::text
+                          ELSE %(preparation)s::text END
  GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4;
 
 -- name: sample_prepared_otherwise
@@ -237,7 +238,8 @@ SELECT d.topic, d.partition, d.record_offset AS "offset", d.content_sha256, d.co
        AS log (topic, partition, first_offset)
     ON log.topic = d.topic AND log.partition = d.partition AND d.record_offset >= log.first_offset
  WHERE d.source = %(source)s::text AND d.visible_to IS NULL AND d.kind = 'document'
-   AND d.pipeline <> %(preparation)s::text
+   AND d.pipeline <> CASE WHEN freshet.is_mail(d.content_type) THEN %(of_mails)s::text
+                          ELSE %(preparation)s::text END
  ORDER BY md5(d.document_id) LIMIT %(limit)s::bigint;
 
 -- name: ask_to_prepare_again

@@ -87,7 +87,13 @@ def cleaned(cleaner: Cleaner, file: MadeFile, spec: PreparationSpec = SPEC) -> C
 
 
 def below(document: CleanedDocument, heading: str) -> str:
-    """The text from a heading to the next one of its level, or above it; empty: there is no such heading."""
+    """The text from a heading to the next one of its level, or above it; or that of the part of this name.
+
+    Empty: there is neither.
+    """
+    for part in document.parts:
+        if part.name == heading:
+            return document.text[part.start : part.end]
     blocks = document.blocks
     texts_of = [document.text[block.start : block.end] for block in blocks]
     if heading not in texts_of:

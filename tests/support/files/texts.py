@@ -200,7 +200,7 @@ FILES = [
             "page 2": words("page2x", 6),
             "sheet Levels": words("row", 30, first=1),
             f"Reach {word('chapter', 1)}": words("prose", 12, first=12),
-            "attachment notes.txt": words("notes", 6),
+            "notes.txt": words("notes", 6),
         },
     ),
     MadeFile("forwarded.eml", MAIL, forwarded, (*words("outer", 6), *words("inner", 6))),

@@ -119,21 +119,6 @@ def test_a_scan_is_refused_also_where_empty_documents_are_published(cleaner: Cle
     assert "OCR" in refused.detail
 
 
-def test_what_a_mail_holds_is_below_its_subject(cleaner: Cleaner) -> None:
-    document = read(cleaner, "attached.eml")
-    levels = {
-        document.text[block.start : block.end]: block.level
-        for block in document.blocks
-        if block.level
-    }
-    assert levels["files"] == 1
-    assert levels["attachment levels.pdf"] == 2
-    assert levels["page 2"] == 3
-    unread = [piece for piece in document.account.pieces if piece.rule is DropRule.UNREAD]
-    assert [piece.sample.partition(",")[0] for piece in unread] == ["photo.png", "sealed.pdf"]
-    assert "needs a password" in unread[1].sample
-
-
 def test_hidden_sheets_are_counted(cleaner: Cleaner) -> None:
     document = read(cleaner, "book.xlsx")
     assert dict(document.account.dropped) == {DropRule.HIDDEN: len(words("unseen", 1)[0])}

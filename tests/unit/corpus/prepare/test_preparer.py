@@ -16,7 +16,7 @@ from corpus.dead_letter import DeadLetterReason
 from corpus.embed.spaces import Space
 from corpus.embed.tokenizer import load_tokenizer, read_embedding_spec
 from corpus.limits.fair_queue import QueuedBatch
-from corpus.preparation import PREPARATION_VERSION, PreparationSpec, preparation_rule
+from corpus.preparation import PREPARATION_VERSION, PreparationSpec, preparation_rules
 from corpus.prepare.candidates import BatchState
 from corpus.prepare.events import JudgedEvents
 from corpus.prepare.heads import Head
@@ -135,7 +135,7 @@ class Judged:
         judged = JudgedEvents(frame)
         by_id = {known.document_id: known for known in heads}
         languages = Languages(spec, {"english", "german", "simple"}, detector)
-        preparation = preparation_rule(spec.pipeline, prepare_again)
+        preparation = preparation_rules(spec.pipeline, prepare_again)
         batch = BatchState(spec, space, judged, by_id, preparation, languages)
         preparer._judge(batch, judged.fold(), TimeSlice({}, 60))
         self.documents = {row["document_id"]: row for row in batch.documents}
