@@ -13,7 +13,7 @@ from corpus.preparation import NO_CONTEXT, PreparationRule, PreparationRules
 from corpus.prepare.columns import Completion, RowReader
 from corpus.prepare.divide import Divide
 from corpus.prepare.events import JudgedEvents
-from corpus.prepare.files import DocumentChunk, document_row
+from corpus.prepare.files import DocumentChunk, document_row, parts_json
 from corpus.prepare.fold import FoldedDocument, is_after
 from corpus.prepare.heads import Head
 from corpus.prepare.language import Language, Languages
@@ -177,8 +177,8 @@ class BatchState:
             account=account,
             language=language,
             is_again=is_again,
-            parts=parts,
         )
+        row["parts"] = parts_json(parts)
         if document.winner is not None:
             row["pipeline"] = self.rule(document.winner).current
         self.documents.append(row | self.columns_of(document_id, document))

@@ -50,6 +50,13 @@ def text_notes(account: Account) -> dict[str, Any]:
     return {"notes": json.dumps(account.notes.stated())}
 
 
+def parts_json(parts: Sequence[Part]) -> str | None:
+    """The column with the parts of a document; None: it has none."""
+    if not parts:
+        return None
+    return json.dumps([asdict(part) for part in parts])
+
+
 def document_row(
     events: JudgedEvents,
     document_id: str,
@@ -60,7 +67,6 @@ def document_row(
     account: Mapping[str, Any] | None = None,
     language: Language | None = None,
     is_again: bool = False,
-    parts: Sequence[Part] = (),
 ) -> dict[str, Any]:
     """One row of the documents file.
 
@@ -74,7 +80,6 @@ def document_row(
             this version.
         language: of its text, where it has one.
         is_again: whether the corpus has this version, of another preparation.
-        parts: of the document, where it was cleaned.
     """
     event = events.values(document.acting[-1])
     row = {column.name: event.get(column.name) for column in DOCUMENTS}
@@ -101,8 +106,6 @@ def document_row(
         row["reuse_key"] = reused.document_key
         row["cleaned_sha256"] = reused.cleaned_sha256
     row.update(account or {})
-    if parts:
-        row["parts"] = json.dumps([asdict(part) for part in parts])
     if language is not None:
         row.update(language.columns())
     return row

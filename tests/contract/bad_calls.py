@@ -153,6 +153,8 @@ BAD = [
     ("document correct --source s --id d --reason r --version -1", "Invalid value for '--version'"),
     ("document correct --source s --id d --reason r", NO_STACK),
     ("document corrections", NO_STACK),
+    ("document parts", NO_STACK),
+    ("document parts --limit 0", "Invalid value for '--limit'"),
     ("freshness report", NO_STACK),
     ("freshness check", "Missing argument 'source'"),
     ("freshness check x --timeout -1", "Invalid value for '--timeout'"),

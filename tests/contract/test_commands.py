@@ -260,6 +260,7 @@ def test_every_read_has_json() -> None:
         "dead-letters list",
         "dead-letters show",
         "document corrections",
+        "document parts",
     }
     for path in reads:
         assert any("--json" in parameter.opts for parameter in TREE[path].params), path

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from corpus.service import SearchHit
+from corpus.service import DocumentPart, SearchHit
 from tests.support.commands import CommandLine, commands
 from tests.support.harmful import HARMFUL, harmful_characters
 from tests.support.pipeline import Pipeline, make_event
@@ -145,6 +145,7 @@ def test_a_hit_shows_hostile_text(capsys: pytest.CaptureFixture[str]) -> None:
     text = f"{ALL} {MARKUP}"
     names = ("source", "document_id", "title", "uri", "heading", "text", "topic", "language")
     values: dict[str, Any] = dict.fromkeys(names, text)
+    values["part"] = DocumentPart(number=1, name=text, within=text, media_type=text, start=0, end=1)
     hit = SearchHit.__new__(SearchHit)
     for name in SearchHit.__dataclass_fields__:
         object.__setattr__(hit, name, values.get(name, 1))

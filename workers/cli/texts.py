@@ -6,6 +6,7 @@ from typing import Any
 from workers.cli.console import write_message
 
 _NO_TEXTS = "titles, addresses and texts are not shown: this login may not read them"
+_NO_PARTS = "attachments are not shown: this login may not read what they are called"
 _NO_DETAILS = (
     "details and sizes are not shown: this login may not read what dead letters hold"
 )
@@ -42,7 +43,24 @@ def with_chunks(versions: list[Row]) -> list[Row]:
         chunk_ids = {"chunk_ids": version.pop("chunk_ids")}
         version["chunks"] = _rows("lineage_chunks", chunk_ids)
     chunks = [chunk for version in versions for chunk in version["chunks"]]
-    return with_texts(versions, chunks)
+    keys = [version["document_key"] for version in versions]
+    shown = with_texts(versions, chunks)
+    parts: dict[int, Row] = {}
+    [answer] = _rows("may_read_texts", {})
+    if answer["may_read"]:
+        parts = _by_key("document_parts", "document_key", keys)
+    nothing: Row = {"parts": None}
+    pairs = zip(keys, shown, strict=True)
+    return [version | parts.get(key, nothing) for key, version in pairs]
+
+
+def parts_of(source: str | None, values: Row) -> list[Row]:
+    """What is attached to visible documents (query `list_parts`); nothing where this login may not read it."""
+    from workers.cli.names import query_rows
+
+    if not _may_read("may_read_texts", _NO_PARTS):
+        return []
+    return query_rows("list_parts", {"source": source, **values}, source=source)
 
 
 def with_details(letters: list[Row]) -> list[Row]:

@@ -1,4 +1,4 @@
--- 0033 parts of documents: what is attached to an e-mail is shown as a document of its own.
+-- 0033 parts: what is attached to an e-mail is shown as a document of its own.
 -- Why: a hit in an attachment named the mail, and the headings of the mail. A row per attachment would need every rule
 -- about documents a second time: who may read, withheld, as of, expiry, deletion, erasure.
 -- Locks: ACCESS EXCLUSIVE on document for a moment (a column without a default); its index is of no row at first, but

@@ -85,6 +85,24 @@ SELECT has_column_privilege('freshet.document', 'title', 'SELECT')
 -- What a version is called, which auditors do not read.
 SELECT document_key, title, uri FROM freshet.document WHERE document_key = ANY(%(keys)s::bigint[]);
 
+-- name: document_parts
+-- What is attached to versions, which auditors do not read; null: nothing is.
+SELECT document_key, parts FROM freshet.document WHERE document_key = ANY(%(keys)s::bigint[]) AND parts IS NOT NULL;
+
+-- name: list_parts
+-- What is attached to the visible documents; with `unread`, what of it is not read. `parts` counts all of them.
+SELECT d.source, d.document_id, d.version, d.batch, p.number, p.name, p.within, p.media_type, p.content_bytes,
+       p.received, p.kept, p.reason, p.detail, count(*) OVER () AS parts
+FROM freshet.document d
+CROSS JOIN LATERAL jsonb_to_recordset(d.parts) AS p (
+    number integer, name text, within text, media_type text, content_bytes bigint, received bigint, kept bigint,
+    reason text, detail text
+)
+WHERE d.parts IS NOT NULL AND d.visible_to IS NULL AND (%(source)s::text IS NULL OR d.source = %(source)s::text)
+  AND (%(document_id)s::text IS NULL OR d.document_id = %(document_id)s::text)
+  AND (NOT %(unread)s::boolean OR p.reason IS NOT NULL)
+ORDER BY d.source, d.document_id, p.number LIMIT %(limit)s::bigint;
+
 -- name: chunk_beginnings
 -- How chunks begin, which auditors do not read.
 SELECT chunk_id, left(text, 80) AS beginning FROM freshet.chunk WHERE chunk_id = ANY(%(keys)s::bigint[]);

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from corpus.preparation import PreparationSpec
+from workers.cli.attachments import part_lines
 from workers.cli.commands.erase import receipts
 from workers.cli.console import (
     MAX_BIGINT,
@@ -307,6 +308,7 @@ def _show_version(version: dict[str, Any]) -> None:
         ("batch", _batch(version)),
         ("made by", _maker(version)),
         ("text", text_account(version)),
+        *part_lines(version["parts"] or []),
         ("language", _language(version)),
         ("notified", _notified(version["told"])),
     ):

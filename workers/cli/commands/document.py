@@ -1,4 +1,4 @@
-"""`freshet document correct | corrections`: repair a document whose version was a mistake."""
+"""`freshet document correct | corrections | parts`: repair a version that was a mistake; what is attached to mails."""
 
 import asyncio
 import time
@@ -29,6 +29,11 @@ _COLUMNS = (
     *("reason", "requested_by", "corrected_at"),
 )
 
+_PART_COLUMNS = (
+    *("source", "document_id", "version", "number", "name", "within"),
+    *("media_type", "content_bytes"),
+)
+
 Source = Annotated[str, typer.Option("--source", "-s", help="Source of the document.")]
 Id = Annotated[str, typer.Option("--id", help="The document.")]
 Reason = Annotated[str, typer.Option(help="Why; kept with the correction.")]
@@ -55,15 +60,20 @@ Limit = Annotated[
     int,
     typer.Option("--limit", "-n", min=1, max=MAX_ROWS, help="How many, newest first."),
 ]
+PartLimit = Annotated[
+    int, typer.Option("--limit", "-n", min=1, max=MAX_ROWS, help="At most.")
+]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     document = typer.Typer(
-        help="Repair a document whose version was a mistake.", no_args_is_help=True
+        help="Repair a document whose version was a mistake; list what is attached to e-mails.",
+        no_args_is_help=True,
     )
     document.command("correct")(correct_document)
     document.command("corrections")(list_corrections)
+    document.command("parts")(list_parts)
     app.add_typer(document, name="document", rich_help_panel="Corpus")
 
 
@@ -175,3 +185,34 @@ def list_corrections(
         ([row[name] for name in _COLUMNS] for row in rows),
         empty="no version was corrected yet",
     )
+
+
+def list_parts(
+    source: OneSource = None,
+    document: Annotated[
+        str | None, typer.Option("--id", help="Only this document.", show_default=False)
+    ] = None,
+    unread: Annotated[
+        bool, typer.Option("--unread", help="Those that are not read, and why.")
+    ] = False,
+    limit: PartLimit = 100,
+    as_json: Json = False,
+) -> None:
+    """What is attached to the visible e-mails: what it is, and how much of it was kept, or why it is not read."""
+    from workers.cli.attachments import part_account
+    from workers.cli.texts import parts_of
+
+    values = {"document_id": document, "unread": unread, "limit": limit}
+    rows = parts_of(source, values)
+    count = rows[0]["parts"] if rows else 0
+    parts = [{name: row[name] for name in row if name != "parts"} for row in rows]
+    if as_json:
+        write_json(parts)
+        return
+    write_table(
+        (*_PART_COLUMNS, "text"),
+        ([*(row[name] for name in _PART_COLUMNS), part_account(row)] for row in parts),
+        empty="there is no such attachment",
+    )
+    if count > len(parts):
+        write_message(f"{len(parts):,} of {count:,} are shown; --limit shows more")

@@ -110,7 +110,7 @@ def _find(
 
 
 def _show_hit(number: int, hit: "SearchHit") -> None:
-    title = one_line(hit.title or hit.document_id)
+    title = _title(hit)
     document = f"{hit.source}:{hit.document_id} v{hit.version}"
     write(f"{number}. {title}  [{document}, score {hit.score:.4f}]")
     address = one_line(hit.uri or "-")
@@ -124,6 +124,13 @@ def _show_hit(number: int, hit: "SearchHit") -> None:
     written = f"batch {hit.batch}, {record}, observed {observed}"
     write(f"   {written}, language {hit.language}")
     write("")
+
+
+def _title(hit: "SearchHit") -> str:
+    """That of the document; of an attachment its name, and what it is attached to."""
+    if hit.part is None:
+        return one_line(hit.title or hit.document_id)
+    return f'{one_line(hit.part.name)}, attached to "{one_line(hit.part.within)}"'
 
 
 def metadata_filter(pairs: list[str]) -> str:
