@@ -5,11 +5,15 @@ its own account and its own headings. A mail in a mail is one as well, and so is
 not read is named in the text of its mail, and counted there.
 """
 
+import base64
 import codecs
+import quopri
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from email import message_from_bytes, policy
+from email.headerregistry import HeaderRegistry
 from email.message import EmailMessage
 from typing import Any
 
@@ -27,7 +31,15 @@ _MAX_DEPTH = 10
 _MAX_PARTS = 1_000
 _MAIL = "message/rfc822"
 _NO_SUBJECT = "(no subject)"
+_WORD = re.compile(r"\w+")
 _HEADERS = ("From", "To", "Cc", "Date")
+# Of a mail that is attached: how it may be encoded, which its standard forbids and some programs do.
+_DECODERS: dict[str, Callable[[bytes], bytes]] = {
+    "base64": lambda sent: base64.b64decode(
+        re.sub(rb"[^A-Za-z0-9+/]", b"", sent) + b"=="
+    ),
+    "quoted-printable": quopri.decodestring,
+}
 
 # Loaded here: a process that reads documents can load nothing once it is confined.
 _CHARSETS = (
@@ -60,7 +72,7 @@ def read_mail(
     Returns:
         Subject, sender and text, with what of it is not read; behind them, as parts, what is attached.
     """
-    message: Any = message_from_bytes(content, policy=policy.default)
+    message = _parsed(content)
     mail = _Mail(limits, read_attachment)
     own = mail.read(message, ())
     return with_parts(own, mail.attached)
@@ -90,7 +102,7 @@ class _Mail:
         draft.heading(subject, 1)
         lines = [f"{name}: {_header(message, name)}" for name in _HEADERS]
         draft.text("\n".join(line for line in lines if not line.endswith(": ")))
-        body: Any = message.get_body(("plain", "html"))
+        body = self._body_of(message)
         if body is not None:
             self._read_text(body, draft)
         path = (*within, subject)
@@ -104,12 +116,27 @@ class _Mail:
                 self._read_part(part, draft, path)
         return draft.finish()
 
+    def _body_of(self, message: EmailMessage) -> Any:
+        """The part with the text; None: there is none.
+
+        Of two forms the plain one, unless it has less than half of the other's words: many mails have a plain text that
+        is empty, or that only says where to look.
+        """
+        plain: Any = message.get_body(("plain",))
+        page: Any = message.get_body(("html",))
+        if plain is None or page is None:
+            return plain or page
+        nesting = self.limits.max_nesting
+        shown = clean_html(_text_of(page), main=False, max_nesting=nesting)
+        words = set(_WORD.findall(shown.text.lower()))
+        said = words.intersection(_WORD.findall(_text_of(plain).lower()))
+        return page if 2 * len(said) < len(words) else plain
+
     def _read_mails(
         self, holder: EmailMessage, draft: Draft, path: tuple[str, ...]
     ) -> None:
         """Add the mails of a part; their attachments follow them."""
-        inner_mails: Any = holder.get_payload()
-        for inner in inner_mails:
+        for inner in _inner_mails(holder):
             size = _size_of(inner)
             subject = _header(inner, "Subject") or _NO_SUBJECT
             name = part_name(_file_name(holder), instead=subject)
@@ -216,6 +243,50 @@ class _Unread:
         detail = f"an e-mail inside {_MAX_DEPTH} others"
         error = FileRefusedError(DeadLetterReason.TOO_LARGE, detail)
         return cls(name, _MAIL, size, error)
+
+
+def _parsed(content: bytes) -> EmailMessage:
+    message: Any = message_from_bytes(content, policy=_POLICY)
+    return message
+
+
+class _Headers:
+    """Reads a header as far as it can be read: the library raises what it meets in one that is broken."""
+
+    def __init__(self) -> None:
+        self._read = HeaderRegistry()
+        self._plain = HeaderRegistry(use_default_map=False)
+
+    def __call__(self, name: str, value: str) -> Any:
+        try:
+            return self._read(name, value)
+        except Exception:  # a dozen kinds, from its parser
+            pass
+        if not name.lower().startswith("content-"):
+            return self._plain(name, value)
+        # Others ask such a header for what only its own kind has.
+        return self._read(name, "")
+
+
+_POLICY = policy.EmailPolicy(header_factory=_Headers())
+
+
+def _inner_mails(holder: EmailMessage) -> list[EmailMessage]:
+    """The mails of a part; one that is encoded, which the parser takes for text, is decoded."""
+    inner_mails: Any = holder.get_payload()
+    encoding = str(holder.get("content-transfer-encoding", "")).strip().lower()
+    decode = _DECODERS.get(encoding)
+    if decode is None:
+        return inner_mails
+    return [_parsed(decode(_as_sent(inner))) for inner in inner_mails]
+
+
+def _as_sent(message: EmailMessage) -> bytes:
+    """A message that is an encoded text: its lines may look like headers to the parser."""
+    raw = [f"{name}: {value}" for name, value in message.raw_items()]
+    payload = message.get_payload()
+    text = "\n".join([*raw, payload if isinstance(payload, str) else ""])
+    return text.encode("ascii", "ignore")
 
 
 def _attachments(message: EmailMessage, body: object | None) -> Iterator[EmailMessage]:

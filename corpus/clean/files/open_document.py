@@ -17,6 +17,7 @@ _odfdo: Any = import_module("odfdo")
 _MANIFEST = "META-INF/manifest.xml"
 _CONTENT = "content.xml"
 _ENCRYPTED = b"encryption-data"
+_MAX_SPACES = 100
 _PICTURES = "Pictures/"
 _BLOCKS = "descendant::text:h|descendant::text:p|descendant::table:table"
 # What holds paragraphs that are read with something else: cells with their table, notes where they are referred to.
@@ -25,7 +26,22 @@ _INSIDE = (
     "ancestor::text:note",
     "ancestor::office:annotation",
 )
-_DELETED = "ancestor::text:tracked-changes"
+_HIDDEN = (
+    "ancestor::text:tracked-changes"
+    "|ancestor::text:section[@text:display='none']"
+    "|ancestor-or-self::text:hidden-paragraph"
+)
+_HIDDEN_WORDS = "descendant::text:hidden-text"
+# Inside of a paragraph, what is not its own text; its own place may be inside of one, too.
+_APART = ("text:note", "office:annotation", "draw:frame", "text:hidden-text")
+# Elements that stand for white space, or separate what is around them.
+_WHITE = {
+    "text:line-break": "\n",
+    "text:tab": "\t",
+    "text:s": " ",
+    "draw:frame": " ",
+}
+_OWN = "descendant::text()|" + "|".join(f"descendant::{name}" for name in _WHITE)
 _IN_LIST = "ancestor::text:list-item"
 
 
@@ -62,7 +78,7 @@ def _read_blocks(parent: Any, draft: Draft) -> None:
     for element in parent.get_elements(_BLOCKS):
         if any(element.xpath(path) for path in _INSIDE):
             continue
-        if element.xpath(_DELETED):
+        if element.xpath(_HIDDEN):
             draft.account.drop(DropRule.HIDDEN, element.inner_text)
         elif element.tag == "table:table":
             draft.table(_rows(element))
@@ -78,16 +94,39 @@ def _read_paragraph(element: Any, draft: Draft) -> None:
         draft.item(text)
     else:
         draft.text(text)
+    for words in element.get_elements(_HIDDEN_WORDS):
+        draft.account.drop(DropRule.HIDDEN, words.inner_text)
     for note in element.get_elements("descendant::text:note-body"):
-        draft.text(note.text_recursive)
+        draft.text("\n\n".join(_texts(note)))
+
+
+def _texts(parent: Any) -> list[str]:
+    """The text of each paragraph inside; annotations are no text of the document."""
+    paragraphs = parent.get_elements("descendant::text:h|descendant::text:p")
+    return [
+        _own_text(paragraph)
+        for paragraph in paragraphs
+        if not paragraph.xpath("ancestor::office:annotation")
+    ]
 
 
 def _own_text(element: Any) -> str:
-    """The text without notes and annotations."""
-    kept: list[str] = element.xpath(
-        "descendant::text()[not(ancestor::text:note) and not(ancestor::office:annotation)]"
+    """The text without notes, annotations and frames: those have paragraphs of their own."""
+    around = [len(element.xpath(f"ancestor::{name}")) for name in _APART]
+    own = " and ".join(
+        f"count(ancestor::{name}) = {count}"
+        for name, count in zip(_APART, around, strict=True)
     )
-    return "".join(map(str, kept))
+    found: list[Any] = element.xpath(f"({_OWN})[{own}]")
+    return "".join(map(_written, found))
+
+
+def _written(found: Any) -> str:
+    """A piece of text, or the white space that an element stands for."""
+    if isinstance(found, str):
+        return found
+    count = found.get_attribute_integer("text:c") or 1
+    return _WHITE[found.tag] * min(count, _MAX_SPACES)
 
 
 def _level(heading: Any) -> int:
@@ -97,7 +136,9 @@ def _level(heading: Any) -> int:
 
 def _rows(table: Any) -> list[list[str]]:
     rows: list[list[str]] = []
-    for row in table.get_elements("descendant::table:table-row"):
+    depth = len(table.xpath("ancestor-or-self::table:table"))
+    own = f"descendant::table:table-row[count(ancestor::table:table) = {depth}]"
+    for row in table.get_elements(own):
         cells = row.get_elements("table:table-cell|table:covered-table-cell")
-        rows.append([cell.text_recursive for cell in cells])
+        rows.append([" ".join(_texts(cell)) for cell in cells])
     return rows

@@ -12,7 +12,7 @@ from corpus.clean.account import DropRule
 from corpus.clean.files.draft import Draft
 from corpus.clean.files.kinds import FileRefusedError
 from corpus.clean.files.limits import FileLimits
-from corpus.clean.files.unpack import opened
+from corpus.clean.files.unpack import opened, text_characters
 from corpus.dead_letter import DeadLetterReason
 
 # Without types of its own for what cells hold.
@@ -22,6 +22,9 @@ _calamine: Any = import_module("python_calamine")
 _MAX_CELLS = 10_000_000
 _SHEET = re.compile(r"xl/worksheets/sheet\d+\.xml")
 _CELL = re.compile(rb'<c r="([A-Z]{1,3})(\d{1,7})"')
+_DRAWN = re.compile(r"xl/(?:drawings/drawing|diagrams/data|charts/chart)\d*\.xml")
+_NOTED = re.compile(r"xl/(?:comments|threadedComments/threadedComment)\d*\.xml")
+_TEXT = frozenset({"t"})
 _PART_BYTES = 1 << 20
 _OVERLAP_BYTES = 64
 # So many rows are written as one block at most, so that a block is not larger than what is worth looking at.
@@ -38,8 +41,10 @@ def read_sheets(content: bytes, draft: Draft, limits: FileLimits) -> None:
     """
     if content.startswith(b"PK"):
         with opened(content, limits.max_unpacked_bytes) as archive:
-            for name in filter(_SHEET.fullmatch, archive.namelist()):
+            names = archive.namelist()
+            for name in filter(_SHEET.fullmatch, names):
                 _check_cells(archive, name)
+            _count_others(archive, names, draft)
     try:
         book = _calamine.load_workbook(BytesIO(content))
     except _calamine.PasswordError as error:
@@ -51,6 +56,15 @@ def read_sheets(content: bytes, draft: Draft, limits: FileLimits) -> None:
     limits.check_pages(len(sheets), "sheets")
     for sheet in sheets:
         _read_sheet(book, sheet, draft)
+
+
+def _count_others(archive: ZipFile, names: list[str], draft: Draft) -> None:
+    """What lies on the sheets and is in no cell; comments are shown where a reader points at them only."""
+    drawn = text_characters(archive, filter(_DRAWN.fullmatch, names), _TEXT)
+    noted = text_characters(archive, filter(_NOTED.fullmatch, names), _TEXT)
+    draft.account.count(DropRule.HIDDEN, noted, "comments")
+    if drawn:
+        draft.unread("text boxes and diagrams on the sheets", drawn)
 
 
 def _read_sheet(book: Any, sheet: Any, draft: Draft) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from importlib import import_module
 from io import BytesIO
 from typing import Any
@@ -45,6 +46,7 @@ def read_pptx(content: bytes, draft: Draft, limits: FileLimits) -> None:
             continue
         of_charts += _read_slide(slide, draft)
     hidden = draft.account.dropped(DropRule.HIDDEN)
+    _count_layouts(show, draft)
     missing = received + of_charts + before - draft.kept - hidden
     if missing > 0:
         draft.unread("diagrams, or other text that no reader is there for", missing)
@@ -59,8 +61,13 @@ def _read_slide(slide: Any, draft: Draft) -> int:
     for shape in _shapes(slide.shapes):
         if title is not None and shape.shape_id == title.shape_id:
             continue
-        if getattr(shape, "has_chart", False):
+        if _is_hidden(shape):
+            for text in _texts([shape]):
+                draft.account.drop(DropRule.HIDDEN, text)
+        elif getattr(shape, "has_chart", False):
             before = draft.kept
+            for text in _chart_titles(shape.chart):
+                draft.text(text)
             draft.table(_chart_rows(shape.chart))
             of_charts += draft.kept - before
         else:
@@ -69,6 +76,23 @@ def _read_slide(slide: Any, draft: Draft) -> int:
         frame = slide.notes_slide.notes_text_frame
         draft.text(frame.text if frame is not None else "")
     return of_charts
+
+
+def _is_hidden(shape: Any) -> bool:
+    """Whether it is there and not shown; shapes inside of a group follow the group."""
+    marked: list[Any] = shape.element.xpath(
+        "ancestor-or-self::*/*/p:cNvPr[@hidden='1' or @hidden='true']"
+    )
+    return bool(marked)
+
+
+def _count_layouts(show: Any, draft: Draft) -> None:
+    """What every slide shows of its layout, such as a name and a date; places for text are no text."""
+    for master in show.slide_masters:
+        for page in (master, *master.slide_layouts):
+            for shape in _shapes(page.shapes):
+                if not shape.is_placeholder and shape.has_text_frame:
+                    draft.account.drop(DropRule.BOILERPLATE, shape.text_frame.text)
 
 
 def _read_shape(shape: Any, draft: Draft) -> None:
@@ -92,6 +116,18 @@ def _shapes(shapes: Iterable[Any], depth: int = 0) -> Iterator[Any]:
             yield from _shapes(shape.shapes, depth + 1)
         elif not is_group:
             yield shape
+
+
+def _chart_titles(chart: Any) -> Iterator[str]:
+    """The title of a chart, and those of its axes."""
+    if chart.has_title and chart.chart_title.has_text_frame:
+        yield chart.chart_title.text_frame.text
+    for name in ("category_axis", "value_axis"):
+        # A chart without axes raises.
+        with suppress(ValueError):
+            axis = getattr(chart, name)
+            if axis.has_title and axis.axis_title.has_text_frame:
+                yield axis.axis_title.text_frame.text
 
 
 def _chart_rows(chart: Any) -> list[list[str]]:

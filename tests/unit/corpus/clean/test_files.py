@@ -119,9 +119,10 @@ def test_a_scan_is_refused_also_where_empty_documents_are_published(cleaner: Cle
     assert "OCR" in refused.detail
 
 
-def test_hidden_sheets_are_counted(cleaner: Cleaner) -> None:
+def test_hidden_sheets_and_comments_are_counted(cleaner: Cleaner) -> None:
     document = read(cleaner, "book.xlsx")
-    assert dict(document.account.dropped) == {DropRule.HIDDEN: len(words("unseen", 1)[0])}
+    hidden = words("unseen", 1) + words("comment", 1)
+    assert dict(document.account.dropped) == {DropRule.HIDDEN: len("".join(hidden))}
     headers = [
         document.text[block.header_start : block.header_end]
         for block in document.blocks
