@@ -17,6 +17,7 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 from corpus.disclosure.error_text import service_text
 from corpus.disclosure.secret import Secret
 from corpus.errors import ConfigurationError, DependencyError, FreshetError
+from ingest.decode.registry.bounds import Bounds, TooLargeError, bind
 from ingest.decode.registry.framing import SchemaRef, unusable
 
 ANSWER_SECONDS = 5.0
@@ -26,12 +27,18 @@ PAUSE_SECONDS = 3.0
 UNKNOWN_SECONDS = 30.0
 MAX_SCHEMA_BYTES = 1_000_000  # with all that it refers to
 MAX_REFERENCES = 100
+# JSON writes a character of a schema as six bytes at most.
+MAX_ANSWER_BYTES = 6 * MAX_SCHEMA_BYTES + 100_000
 _TURN_SECONDS = 1.0
 _NO_LOGIN = Secret.of("")
 _UNAUTHORIZED = (401, 403)
 _UNKNOWN_CODES = (40401, 40402, 40403)
 _NOT_FOUND = (404, 422)
 _BUSY = (408, 425, 429)
+
+
+class _TooLargeAnswerError(DependencyError):
+    """An answer has more bytes than a schema may have."""
 
 
 class StoredSchema(NamedTuple):
@@ -127,6 +134,18 @@ class SchemaRegistry:
         self,
         reference: SchemaRef,
     ) -> StoredSchema:
+        try:
+            return self._read(reference)
+        except _TooLargeAnswerError:
+            # A registry may have a schema that is too large; what streams whatever it is asked is none.
+            self._check_address()
+            detail = f"schema {reference} is larger than {MAX_SCHEMA_BYTES:,} bytes"
+            raise unusable(detail) from None
+
+    def _read(
+        self,
+        reference: SchemaRef,
+    ) -> StoredSchema:
         schema = self._answer(lambda client: _read(client, reference))
         if schema is None:
             # An address without a registry behind it knows no schema either.
@@ -171,6 +190,11 @@ class SchemaRegistry:
             raise self._failed(self._refusal(error)) from None
         except FreshetError as error:
             raise self._failed(error) from None
+        except TooLargeError:
+            failure = _TooLargeAnswerError(
+                f"{self._name} sends more than {MAX_ANSWER_BYTES:,} bytes, or what is compressed"
+            )
+            raise self._failed(failure) from None
         except Exception as error:
             words = service_text(error)
             failure = DependencyError(f"{self._name} does not answer: {words}")
@@ -224,7 +248,9 @@ class SchemaRegistry:
     def _connect(self) -> SchemaRegistryClient:
         access = self._access
         try:
-            return SchemaRegistryClient(_properties(access))
+            client = SchemaRegistryClient(_properties(access))
+            bind(client._rest_client.session, Bounds(MAX_ANSWER_BYTES, ANSWER_SECONDS))
+            return client
         except (OSError, ValueError) as error:
             raise ConfigurationError(
                 f"{self._name}: its settings cannot be used ({service_text(error)}); "
