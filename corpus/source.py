@@ -11,7 +11,13 @@ from corpus.errors import UnreadableSpecError
 from corpus.preparation import NO_CONTEXT, Context, PreparationSpec
 from corpus.retention.spec import RetentionSpec
 from corpus.specs.fetch import FetchSpec
-from corpus.specs.formats import CloudEventsSpec, DebeziumSpec, Format, MappingSpec
+from corpus.specs.formats import (
+    REGISTRY_FORMATS,
+    CloudEventsSpec,
+    DebeziumSpec,
+    Format,
+    MappingSpec,
+)
 from corpus.specs.stored_fields import as_tuple, known_fields, part_of
 from corpus.versions.scale import VersionScale
 
@@ -187,6 +193,13 @@ class SourceSpec:
     def keeps_columns(self) -> bool:
         """Whether large columns of a document's row are kept for changes that leave them out."""
         return self.format == "debezium"
+
+    @property
+    def schema_kind(self) -> str:
+        """The kind of schema that a registry has for the values; empty: they need no registry."""
+        if self.format == "debezium":
+            return REGISTRY_FORMATS.get(self.debezium.encoding, "")
+        return REGISTRY_FORMATS.get(self.format, "")
 
     def dead_letters_to(self) -> str:
         """The dead-letter topic."""

@@ -68,6 +68,7 @@ def overview(
             row.update(topics=[], lag=None, problems=unreadable)
         else:
             row["format"] = spec.format
+            row["needs_registry"] = bool(spec.schema_kind)
             row.update(_reading(spec, positions[spec.source], logs, readable))
     _add_conditions(cluster, rows)
     return rows

@@ -8,7 +8,6 @@ from temporalio.service import RPCError
 
 from corpus.disclosure.error_text import public_text
 from corpus.errors import FreshetError
-from corpus.specs.formats import REGISTRY_FORMATS
 from ingest.condition import NEEDS_ATTENTION, Condition
 from ingest.decode.registry.schemas import registry
 from workers.config.settings import Settings
@@ -36,7 +35,7 @@ def _explain_by_registry(settings: Settings, rows: Sequence[dict[str, Any]]) -> 
     stuck = [
         row
         for row in rows
-        if row["condition"] == Condition.STUCK and row.get("format") in REGISTRY_FORMATS
+        if row["condition"] == Condition.STUCK and row.get("needs_registry")
     ]
     if not stuck:
         return

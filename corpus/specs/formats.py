@@ -64,6 +64,7 @@ NO_MAPPING = MappingSpec()
 
 
 DebeziumVersion = Literal["auto", "lsn", "ts_us", "ts_ms", "binlog", "record"]
+DebeziumEncoding = Literal["json", "avro", "protobuf", "json_schema"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +77,8 @@ class DebeziumSpec:
     unavailable: str = "__debezium_unavailable_value"
     # A table that was truncated: the source stops and asks, or the records of it are ignored.
     truncate: Literal["stop", "ignore"] = "stop"
+    # How the connector's converter writes values; the schemas of all but "json" are in a registry.
+    encoding: DebeziumEncoding = "json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from ingest.answers import UNREADABLE, next_message
 from ingest.consume.positions import decisions_of
 from ingest.decode.fields import FieldError
 from ingest.decode.record_key import key_as_id
+from ingest.decode.registry.values import with_read_key
 from ingest.event import KafkaRecord
 from ingest.kafka import CONSUMER_PROPERTIES, properties
 from ingest.kafka_record import record_of
@@ -214,7 +215,7 @@ def _is_other(record: KafkaRecord, document_id: str | None, spec: SourceSpec) ->
     if document_id is None:
         return False
     try:
-        name = key_as_id(record.key, spec)
+        name = key_as_id(with_read_key(record, spec).key, spec)
     except FieldError:
         return True
     return name != document_id

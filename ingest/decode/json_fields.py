@@ -88,7 +88,8 @@ def _refuse_placeholders(
         FieldError: names the fields that a change left out.
     """
     placeholder = spec.debezium.unavailable
-    if not may_have_placeholder(record.value or b"", placeholder):
+    written = record.value or b""
+    if not may_have_placeholder(written, placeholder, spec.schema_kind):
         return
     names = names_with_placeholder(value, mapping.reads, placeholder)
     if names:

@@ -12,6 +12,7 @@ from ingest.decode.debezium.rows import decode_debezium, large_columns
 from ingest.decode.decoder import decode
 from ingest.decode.fields import FieldError
 from ingest.decode.inflate import inflated
+from ingest.decode.registry.values import with_plain_key
 from ingest.decode.staged_values import event_values
 from ingest.event import ChangeEvent, KafkaRecord, Undecodable
 
@@ -62,6 +63,7 @@ def read_row(
     """
     record = _record(key, value, headers)
     try:
+        record = with_plain_key(record, spec)
         record = inflated(record, spec.pipeline.max_document_bytes)
         decoded = decode_debezium(record, spec, known)
         columns = large_columns(record, spec, known)

@@ -37,8 +37,16 @@ def _forms(placeholder: str) -> _Forms:
     )
 
 
-def may_have_placeholder(value: bytes, placeholder: str) -> bool:
-    """Whether a record may hold it; nearly none does, and nothing more is looked at then."""
+def may_have_placeholder(value: bytes, placeholder: str, schema_kind: str) -> bool:
+    """Whether a record may hold it; nearly none does, and nothing more is looked at then.
+
+    Args:
+        value: of the record, as it came.
+        placeholder: as the connector writes it.
+        schema_kind: `SourceSpec.schema_kind`; of JSON only is the form of numbers known.
+    """
+    if schema_kind not in ("", "JSON"):
+        return True
     # Each by itself: a generator would take longer than the searches.
     plain, encoded, close, spaced = _forms(placeholder).beginnings
     if plain in value:

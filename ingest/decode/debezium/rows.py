@@ -17,12 +17,13 @@ from corpus.versions.truncation import UNDECIDED
 from ingest.decode import fields
 from ingest.decode.debezium.placeholder import is_placeholder, may_have_placeholder
 from ingest.decode.debezium.position import version_of
-from ingest.decode.debezium.schema import payload_behind_schema
+from ingest.decode.debezium.values import value_of
 from ingest.decode.fields import FieldError
+from ingest.decode.inflate import inflated
 from ingest.decode.json_fields import mapped_event, read_object
-from ingest.decode.json_text import json_bytes_of_text
 from ingest.decode.mapping import compiled, version_in
 from ingest.decode.record_key import id_of_fields, key_as_id, key_fields
+from ingest.decode.registry.values import with_plain_key
 from ingest.event import ChangeEvent, Decoded, Ignored, KafkaRecord, Op
 
 SECOND_HALF = "debezium tombstone behind its delete"
@@ -34,8 +35,6 @@ _HEARTBEAT = frozenset({"ts_ms"})
 _SCHEMA_CHANGE = frozenset({"ddl", "databaseName"})
 _OUTBOX = frozenset({"aggregateid", "aggregatetype", "payload"})
 _META = "__"
-_CLOUD = "iodebezium"
-_CLOUD_OP = "iodebeziumop"
 _OLD_KEY = "__debezium.oldkey"
 
 
@@ -66,7 +65,7 @@ def decode_debezium(
         FieldError: the value is no change of a row, or names no document.
         RecursionError: it is nested too deeply.
     """
-    value = _value_of(record)
+    value = value_of(record, spec)
     if value is None:
         return _delete(record, spec, None)
     rule = _ignored(value)
@@ -82,7 +81,7 @@ def large_columns(
     record: KafkaRecord, spec: SourceSpec, known: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The columns of a row that a later change may leave out, by name: those that the mapping reads."""
-    value = _value_of(record)
+    value = value_of(record, spec)
     if value is None or _ignored(value):
         return {}
     change = _with_known(_change_of(value, record, spec), known)
@@ -107,7 +106,7 @@ def is_second_half(
     if before.value is None or not spec.reads_own_versions:
         return False
     try:
-        decoded = decode_debezium(before, spec)
+        decoded = decode_debezium(_as_decoded(before, spec), spec)
     except (FieldError, RecursionError):
         return False
     return (
@@ -117,41 +116,13 @@ def is_second_half(
     )
 
 
+def _as_decoded(record: KafkaRecord, spec: SourceSpec) -> KafkaRecord:
+    """A record as `decode` hands it to this format."""
+    record = with_plain_key(record, spec)
+    return inflated(record, spec.pipeline.max_document_bytes)
+
+
 # ── the forms ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _value_of(record: KafkaRecord) -> dict[str, Any] | None:
-    """The value as an envelope or a row; None: it is null."""
-    text = record.value or b""
-    if text[:1] == b'"':  # an object inside a JSON text, as the outbox router writes it
-        text = json_bytes_of_text(text)
-    value = payload_behind_schema(text)
-    if value is None:
-        value = _payload(read_object(text))
-    if value is not None and _CLOUD_OP in value:
-        return _from_cloud_event(value)
-    return value
-
-
-def _from_cloud_event(value: dict[str, Any]) -> dict[str, Any]:
-    """The envelope in a CloudEvent of Debezium's converter."""
-    data = value.get("data")
-    if not isinstance(data, dict):
-        raise fields.invalid("data", data, "an object")
-    row = _payload(cast("dict[str, Any]", data)) or {}
-    said = {name.removeprefix(_CLOUD): value[name] for name in value}
-    source = said | {"ts_us": said.get("tsus"), "ts_ms": said.get("tsms")}
-    return {**row, "op": value[_CLOUD_OP], "source": source}
-
-
-def _payload(value: dict[str, Any]) -> dict[str, Any] | None:
-    """The value without its schema; None: the payload is null."""
-    if value.keys() != {"schema", "payload"}:
-        return value
-    payload = value["payload"]
-    if payload is None or isinstance(payload, dict):
-        return cast("dict[str, Any] | None", payload)
-    raise fields.invalid("payload", payload, "an object")
 
 
 def _ignored(value: dict[str, Any]) -> str:
@@ -178,7 +149,8 @@ def _change_of(value: dict[str, Any], record: KafkaRecord, spec: SourceSpec) -> 
     if "payload" in change.row:
         change = replace(change, row=_with_payload(change.row))
     placeholder = spec.debezium.unavailable
-    if not may_have_placeholder(record.value or b"", placeholder):
+    written = record.value or b""
+    if not may_have_placeholder(written, placeholder, spec.schema_kind):
         return change
     unavailable = [
         name for name, each in change.row.items() if is_placeholder(each, placeholder)

@@ -19,6 +19,7 @@ _PLACES: dict[Part, str] = {"key": "the key", "value": "the value"}
 _HEADERS: dict[Part, str] = {"key": "__key_schema_id", "value": "__value_schema_id"}
 
 
+Headers = tuple[tuple[str, bytes | None], ...]
 # The name that a registry has given to a schema: a number, or a GUID.
 SchemaRef = int | str
 
@@ -33,6 +34,15 @@ def header_of(
         if name == wanted and value is not None:
             return value
     return None
+
+
+def without_name(
+    headers: Headers,
+    part: Part,
+) -> Headers:
+    """The headers without those that name the schema."""
+    named = _HEADERS[part]
+    return tuple(header for header in headers if header[0] != named)
 
 
 class Framed(NamedTuple):

@@ -25,8 +25,8 @@ _MAX_VARINT_BYTES = 5
 _WELL_KNOWN = "google.protobuf."
 _DECIMALS = ("confluent.type.Decimal", "confluent.types.Decimal")
 
-# Reads a payload; the index of the message where it is not before the payload.
-Reader = Callable[[bytes, bytes | None], Any]
+# Reads a payload; the index of the message where it is not before the payload; whether absent fields are null.
+Reader = Callable[[bytes, bytes | None, bool], Any]
 
 
 def protobuf_reader(schema: StoredSchema) -> Reader:
@@ -48,13 +48,14 @@ def protobuf_reader(schema: StoredSchema) -> Reader:
     def value_of(
         payload: bytes,
         index: bytes | None,
+        is_complete: bool,
     ) -> Any:
         if index is None:
             path, payload = _index(payload)
         else:
             path, _ = _index(index)
         descriptor = _message_at(messages, path)
-        return _value(descriptor, payload, pool)
+        return _value(descriptor, payload, _Plain(pool, is_complete=is_complete))
 
     return value_of
 
@@ -62,7 +63,7 @@ def protobuf_reader(schema: StoredSchema) -> Reader:
 def _value(
     descriptor: Descriptor,
     payload: bytes,
-    pool: DescriptorPool,
+    plain: "_Plain",
 ) -> Any:
     message = message_factory.GetMessageClass(descriptor)()
     try:
@@ -75,7 +76,7 @@ def _value(
     if left:
         raise unusable(f"{left:,} bytes of it are of fields that its schema has not")
     try:
-        return _Plain(pool).object_of(message)
+        return plain.object_of(message)
     except (ValueError, TypeError, json_format.Error) as error:
         raise unusable(
             f"a value is none of its type ({type(error).__name__})"
@@ -128,13 +129,21 @@ def _message_at(
 
 
 class _Plain:
-    """A message as a plain object."""
+    """A message as a plain object.
+
+    Args:
+        pool: of its schema.
+        is_complete: whether a field that is absent is null; else it is absent.
+    """
 
     def __init__(
         self,
         pool: DescriptorPool,
+        *,
+        is_complete: bool,
     ) -> None:
         self._pool = pool
+        self._is_complete = is_complete
         self._values = 0
 
     def object_of(
@@ -152,6 +161,8 @@ class _Plain:
             if self._values > MAX_VALUES:
                 raise unusable(f"it has more than {MAX_VALUES:,} values")
             if field.has_presence and not message.HasField(field.name):
+                if self._is_complete:
+                    fields[field.name] = None
                 continue
             fields[field.name] = self._field(field, getattr(message, field.name))
         return fields

@@ -8,11 +8,10 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from corpus.dead_letter import Quoting
 from corpus.source import SourceSpec
-from corpus.specs.formats import REGISTRY_FORMATS
 from ingest.decode.fields import FieldError, shown
 from ingest.decode.json_fields import mapped_event
 from ingest.decode.mapping import compiled
@@ -24,6 +23,7 @@ from ingest.decode.registry.framing import (
     framed,
     header_of,
     unusable,
+    without_name,
 )
 from ingest.decode.registry.json_schema import json_reader
 from ingest.decode.registry.protobuf import protobuf_reader
@@ -38,8 +38,22 @@ from ingest.event import Decoded, KafkaRecord
 MAX_READERS = 500
 _MAGIC = (b"\x00", b"\x01")
 
-# Reads what is framed; the names are those that an object may not have twice.
-Reader = Callable[[Framed, tuple[str, ...]], Any]
+
+class Reading(NamedTuple):
+    """How a key or a value is read.
+
+    Attributes:
+        kind: of its schema; empty: any.
+        unrepeated: names that an object may not have twice.
+        is_complete: whether fields that the schema has and the bytes have not are there, as null.
+    """
+
+    kind: str = ""
+    unrepeated: tuple[str, ...] = ()
+    is_complete: bool = False
+
+
+Reader = Callable[[Framed, Reading], Any]
 
 
 def decode_registered(
@@ -54,8 +68,8 @@ def decode_registered(
         FieldError: the value names no schema that the registry has, or is none of it.
     """
     mapping = compiled(spec.mapping)
-    wanted = REGISTRY_FORMATS[spec.format]
-    value = _read(record, "value", record.value or b"", wanted, mapping.unrepeated)
+    reading = Reading(spec.schema_kind, mapping.unrepeated)
+    value = read_part(record, "value", record.value or b"", reading)
     if not isinstance(value, dict):
         raise unusable(Quoting.NO_OBJECT.detail(value=shown(value)))
     return mapped_event(cast("dict[str, Any]", value), mapping, record, spec)
@@ -72,24 +86,61 @@ def with_plain_key(
         DependencyError: as `decode_registered`.
         FieldError: as `decode_registered`.
     """
-    key = record.key
-    if key is None or spec.format not in REGISTRY_FORMATS or spec.key_format == "text":
+    is_named_by_value = record.value is not None and spec.mapping.id is not None
+    # A row of a table is named by its key first, so that its tombstone is, too.
+    if is_named_by_value and spec.format != "debezium":
         return record
-    if record.value is not None and spec.mapping.id is not None:
+    return with_read_key(record, spec)
+
+
+def with_read_key(
+    record: KafkaRecord,
+    spec: SourceSpec,
+) -> KafkaRecord:
+    """The record with its key as JSON, where the key names a schema; it no longer names one then.
+
+    Raises:
+        ConfigurationError: as `decode_registered`.
+        DependencyError: as `decode_registered`.
+        FieldError: as `decode_registered`.
+    """
+    key = record.key
+    if key is None or not spec.schema_kind or spec.key_format == "text":
         return record
     if not key.startswith(_MAGIC) and header_of(record, "key") is None:
         return record
-    value = _read(record, "key", key, "", ())
+    reading = Reading(is_complete=spec.format == "debezium")
+    value = read_part(record, "key", key, reading)
     text = json.dumps(value, ensure_ascii=False)
-    return replace(record, key=text.encode("utf-8", "surrogatepass"))
+    return replace(
+        record,
+        key=text.encode("utf-8", "surrogatepass"),
+        headers=without_name(record.headers, "key"),
+    )
 
 
-def _read(
+def kind_of(
     record: KafkaRecord,
     part: Part,
     content: bytes,
-    wanted: str,
-    unrepeated: tuple[str, ...],
+) -> str:
+    """The kind of schema that wrote a key or a value.
+
+    Raises:
+        ConfigurationError: as `decode_registered`.
+        DependencyError: as `decode_registered`.
+        FieldError: none did that the registry has.
+    """
+    frame = framed(record, part, content)
+    kind, _ = _readers.of(registry(), frame.schema)
+    return kind
+
+
+def read_part(
+    record: KafkaRecord,
+    part: Part,
+    content: bytes,
+    reading: Reading,
 ) -> Any:
     """What a key or a value holds.
 
@@ -97,17 +148,21 @@ def _read(
         record: of it.
         part: which of them it is.
         content: its bytes.
-        wanted: the kind of schema; empty: any.
-        unrepeated: names that an object may not have twice.
+        reading: how it is read.
+
+    Raises:
+        ConfigurationError: as `decode_registered`.
+        DependencyError: as `decode_registered`.
+        FieldError: as `decode_registered`.
     """
     frame = framed(record, part, content)
     kind, read = _readers.of(registry(), frame.schema)
-    if wanted and kind != wanted:
+    if reading.kind and kind != reading.kind:
         raise unusable(
-            f"schema {frame.schema} is {kind}, and the source reads {wanted}"
+            f"schema {frame.schema} is {kind}, and the source reads {reading.kind}"
         )
     try:
-        return read(frame, unrepeated)
+        return read(frame, reading)
     except FieldError as error:
         detail = f"the {part} cannot be read by schema {frame.schema}: {error.detail}"
         raise FieldError(error.reason, detail) from None
@@ -123,12 +178,12 @@ def _avro(schema: StoredSchema) -> Reader:
 
 def _protobuf(schema: StoredSchema) -> Reader:
     read = protobuf_reader(schema)
-    return lambda frame, _: read(frame.payload, frame.place)
+    return lambda frame, reading: read(frame.payload, frame.place, reading.is_complete)
 
 
 def _json(schema: StoredSchema) -> Reader:
     read = json_reader(schema)
-    return lambda frame, unrepeated: read(frame.payload, unrepeated)
+    return lambda frame, reading: read(frame.payload, reading.unrepeated)
 
 
 _KINDS: dict[str, Callable[[StoredSchema], Reader]] = {

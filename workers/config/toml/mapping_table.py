@@ -10,6 +10,7 @@ from corpus.specs.formats import (
     NO_MAPPING,
     OPTIONAL_MAPPING,
     CloudEventsSpec,
+    DebeziumEncoding,
     DebeziumSpec,
     DebeziumVersion,
     MappingSpec,
@@ -172,6 +173,11 @@ class DebeziumTable(Table):
         default=_DEBEZIUM.truncate,
         description="A table was truncated: the source stops and asks (`freshet source truncate`), or the record is "
         "ignored.",
+    )
+    encoding: DebeziumEncoding = Field(
+        default=_DEBEZIUM.encoding,
+        description="How the connector's converter writes values; the schemas of all but json are in a schema "
+        "registry.",
     )
 
     def spec(self) -> DebeziumSpec:
