@@ -1,7 +1,8 @@
 """Which form a record has, as `freshet try` names it; no configuration is known yet, and nothing in here raises."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from corpus.clean.files.kinds import is_file
@@ -60,11 +61,21 @@ class Form:
     deletes: bool = False
     type: str = ""  # of a CloudEvent
     schema_id: str = ""  # of a schema registry; empty: there is none
+    written_by: str = ""  # of a change: `DebeziumSpec.encoding`; empty: JSON
     encoding: str = ""  # that the value is compressed with; empty: it is not
 
 
-def form_of(record: KafkaRecord) -> Form:
-    """The form of a record."""
+# The form of a record whose value names a schema.
+BySchema = Callable[[KafkaRecord, str], Form]
+
+
+def form_of(record: KafkaRecord, by_schema: BySchema | None = None) -> Form:
+    """The form of a record.
+
+    Args:
+        record: as it came.
+        by_schema: reads a record by the registry, which has the schema of the id; None: there is no registry.
+    """
     if record.unreadable is not None:
         return Form(format="", variant="a record that cannot be read")
     if record.value is None:
@@ -74,18 +85,24 @@ def form_of(record: KafkaRecord) -> Form:
         record = inflated(record, _MAX_BYTES)
     except FieldError:
         return Form(format="", variant=f"{encoding} that cannot be inflated")
-    form = _form_of_value(record, record.value or b"")
-    if not encoding:
-        return form
-    return Form(
-        format=form.format,
-        variant=form.variant,
-        fields=form.fields,
-        deletes=form.deletes,
-        type=form.type,
-        schema_id=form.schema_id,
-        encoding=encoding,
-    )
+    value = record.value or b""
+    schema_id = _schema_id(record, value)
+    if schema_id and by_schema is not None:
+        form = by_schema(record, schema_id)
+    else:
+        form = _form_of_value(record, value, schema_id)
+    return replace(form, encoding=encoding)
+
+
+def form_of_read(record: KafkaRecord, value: Any) -> Form | None:
+    """The form of a value that was read by its schema; None: it is no object."""
+    if isinstance(value, str):
+        inner = _json_of(value.encode("utf-8", "surrogatepass"))
+        if isinstance(inner, dict):
+            return _string_encoded(record, cast("Fields", inner))
+    if isinstance(value, dict):
+        return _form_of_object(record, cast("Fields", value), "")
+    return None
 
 
 def _without_value(record: KafkaRecord) -> Form:
@@ -100,11 +117,11 @@ def _without_value(record: KafkaRecord) -> Form:
 def _form_of_value(
     record: KafkaRecord,
     value: bytes,
+    schema_id: str,
 ) -> Form:
     """By the headers, the first bytes, then the fields."""
     if _header(record, f"{_CLOUD_HEADERS}specversion"):
         return _cloud_binary(record, value)
-    schema_id = _schema_id(record, value)
     loaded = _json_of(value)
     if isinstance(loaded, dict):
         return _form_of_object(record, cast("Fields", loaded), schema_id)

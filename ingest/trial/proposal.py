@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ingest.trial.context import Guess
-from ingest.trial.topic import Recognised
+from ingest.trial.topic import READ_BY_NAME, Recognised
 
 _NO_NAME = re.compile(r"[^a-z0-9-]+")
 _MAX_NAME = 60
@@ -48,6 +48,10 @@ def proposed_toml(topic: str, recognised: Recognised) -> str:
         _line(f"format = {_text(recognised.format)}", recognised.sentence()),
     ]
     lines += _mapping(name, recognised)
+    if recognised.written_by:
+        lines += ["", f"[source.{name}.debezium]"]
+        encoding = f"encoding = {_text(recognised.written_by)}"
+        lines.append(_line(encoding, "sure: a schema registry has the schemas"))
     if recognised.deleted_types:
         types = _list([*recognised.deleted_types])
         lines += ["", f"[source.{name}.cloudevents]"]
@@ -75,12 +79,12 @@ def _notes(
     notes: list[str] = []
     if "id" not in fields:
         of_format = _ID_OF.get(recognised.format, "")
-        if recognised.format == "json":
+        if recognised.format in READ_BY_NAME:
             of_format = "id: the record's key names the document"
         notes.append(of_format)
     if "version" not in fields:
         of_format = _VERSION_OF.get(recognised.format, "")
-        if recognised.format == "json":
+        if recognised.format in READ_BY_NAME:
             of_format = (
                 "version: the record's time and offset, since no field looks like one"
             )

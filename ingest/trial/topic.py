@@ -5,13 +5,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from corpus.specs.formats import Format
+from corpus.specs.formats import REGISTRY_FORMATS, Format
 from ingest.event import KafkaRecord
 from ingest.trial.context import Guess, Row
 from ingest.trial.facts import key_text
 from ingest.trial.forms import NO_VALUE, Form, form_of, is_native_body
 from ingest.trial.guess import guess_mapping
+from ingest.trial.registered import form_by_schema, with_key
 
+# Formats of objects, of which nothing is known but the names and values of their fields.
+READ_BY_NAME = frozenset({"json", *REGISTRY_FORMATS})
 REGISTRY = "registry"  # Confluent's wire format, of which the bytes do not say more
 _KNOWN_FORMATS = frozenset(get_args(Format))
 # A type of CloudEvents that deletes, beside those that the default patterns name.
@@ -28,6 +31,7 @@ class Recognised:
     of_format: int  # of them, in this format
     forms: dict[str, int]  # how many records are in each form, in words
     schema_ids: tuple[str, ...] = ()  # in a schema registry
+    written_by: str = ""  # of changes of rows: `DebeziumSpec.encoding`; empty: JSON
     encodings: tuple[str, ...] = ()  # of the header content-encoding
     deleted_types: tuple[str, ...] = ()  # of CloudEvents, to be configured
     guesses: tuple[Guess, ...] = ()  # of the mapping; none: it needs none
@@ -52,7 +56,7 @@ class Recognised:
             return f"no format that Freshet reads: {seen}"
         if self.format == REGISTRY:
             ids = ", ".join(self.schema_ids)
-            return f"{seen}; schema ids {ids}: a schema registry has their schemas"
+            return f"{seen}; schema ids {ids}: {_NO_REGISTRY}"
         said = f"{self.format}, {self.of_format:,} of {self.records:,} records: {seen}"
         if self.encodings:
             said += f"; compressed ({', '.join(self.encodings)})"
@@ -61,11 +65,36 @@ class Recognised:
         return said
 
 
+_NO_REGISTRY = (
+    "a schema registry has their schemas; set FRESHET_SCHEMA_REGISTRY_URL, or give its address as --registry, and the "
+    "records are read by it"
+)
+
+
 def recognise(
     records: Sequence[KafkaRecord],
+    *,
+    has_registry: bool = False,
 ) -> Recognised:
-    """The format that most records have, and what a mapping for it would be."""
-    forms = [form_of(record) for record in records]
+    """The format that most records have, and what a mapping for it would be.
+
+    Args:
+        records: of a topic.
+        has_registry: whether this process has a schema registry, and reads by it what names a schema.
+
+    Raises:
+        ConfigurationError: the registry refuses the login, or its address is none.
+        DependencyError: the registry does not answer.
+    """
+    by_schema = None
+    if has_registry:
+        by_schema = form_by_schema
+    forms = [form_of(record, by_schema) for record in records]
+    if has_registry:
+        records = [
+            with_key(record) if form.schema_id else record
+            for record, form in zip(records, forms, strict=True)
+        ]
     chosen = _most(forms)
     of_format = [form for form in forms if form.format == chosen]
     rows = _rows(records, forms, chosen)
@@ -75,6 +104,7 @@ def recognise(
         of_format=len(of_format),
         forms=_counted(forms),
         schema_ids=_distinct(form.schema_id for form in forms),
+        written_by=_written_by(of_format),
         encodings=_distinct(form.encoding for form in forms),
         deleted_types=_deleted_types(of_format),
         guesses=tuple(_guesses(chosen, rows, of_format, records)),
@@ -88,6 +118,14 @@ def _most(forms: Sequence[Form]) -> str:
         return ""
     [(chosen, _)] = votes.most_common(1)
     return _widened(chosen, votes)
+
+
+def _written_by(forms: Sequence[Form]) -> str:
+    """How most changes of rows are written."""
+    if not forms:
+        return ""
+    [(written_by, _)] = Counter(form.written_by for form in forms).most_common(1)
+    return written_by
 
 
 def _rows(
@@ -127,9 +165,9 @@ def _guesses(
     records: Sequence[KafkaRecord],
 ) -> list[Guess]:
     has_keys = all(record.key is not None for record in records)
+    if chosen in READ_BY_NAME:
+        return guess_mapping(rows, names_id=True, versions=True)
     match chosen:
-        case "json":
-            return guess_mapping(rows, names_id=True, versions=True)
         case "debezium":
             return guess_mapping(rows, names_id=not has_keys, versions=False)
         case "cloudevents":

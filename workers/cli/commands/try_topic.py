@@ -65,6 +65,13 @@ Source = Annotated[
 Config = Annotated[
     Path | None, typer.Option("--config", "-c", help="freshet.toml with the source.")
 ]
+Registry = Annotated[
+    str,
+    typer.Option(
+        help="Address of the schema registry; default: FRESHET_SCHEMA_REGISTRY_URL, else the local stack's.",
+        show_default=False,
+    ),
+]
 Toml = Annotated[
     bool, typer.Option("--toml", help="Only the proposed source, for a file.")
 ]
@@ -90,19 +97,21 @@ def try_topic(
     partition: Partition = None,
     source: Source = "",
     config: Config = None,
+    registry: Registry = "",
     toml: Toml = False,
     as_json: Json = False,
 ) -> int:
     """Look at some records of a topic: their format, a source that would read them, and what would become of each.
 
-    Only Kafka is needed. Nothing is written anywhere: no group, no offset. Exit code 1: a record would be a dead
-    letter, or would halt the source, or no format of Freshet's fits.
+    Only Kafka is needed, and the schema registry where records name schemas. Nothing is written anywhere: no group,
+    no offset. Exit code 1: a record would be a dead letter, or would halt the source, or no format of Freshet's fits.
     """
     from ingest.trial.proposal import proposed_toml
     from ingest.trial.topic import recognise
 
     sample = _sample(topic, _wanted(count, offset, partition))
-    recognised = recognise(sample.records)
+    has_registry = _use_registry(registry)
+    recognised = recognise(sample.records, has_registry=has_registry)
     proposal = proposed_toml(topic, recognised)
     chosen = _chosen(topic, proposal, source, config)
     trial = None
@@ -144,6 +153,14 @@ def _sample(topic: str, wanted: "Wanted") -> "TopicSample":
     if not topic:
         raise CommandError("--topic is empty")
     return read_sample(*alone.kafka(), topic, wanted)
+
+
+def _use_registry(url: str) -> bool:
+    """Read by a schema registry from now on; False: none is set."""
+    from ingest.decode.registry.schemas import use_registry
+    from workers.config import alone
+
+    return use_registry(alone.schema_registry(url)) is not None
 
 
 def _chosen(
