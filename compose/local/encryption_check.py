@@ -24,5 +24,5 @@ ENCRYPTION_CHECK = Check(
     "encryption",
     _observe,
     "as it says; where the network itself is trusted, name the server's kind in FRESHET_ALLOW_PLAINTEXT "
-    "(postgres, kafka, temporal, staging)",
+    "(postgres, kafka, temporal, staging, registry)",
 )

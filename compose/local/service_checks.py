@@ -12,6 +12,8 @@ from compose.local.models_check import MODELS_CHECK
 from compose.local.parts.kafka import brokers
 from compose.local.parts.temporal_namespace import SEARCH_ATTRIBUTES
 from compose.local.text_check import TEXT_CHECK
+from corpus.errors import FreshetError
+from ingest.decode.registry.schemas import use_registry
 
 if TYPE_CHECKING:
     from corpus.database import Connection
@@ -119,6 +121,47 @@ def _staging(home: Path) -> str:
     return store.url
 
 
+def _schema_registry(home: Path) -> str:
+    """The registry answers as one, and lets this login read schemas; or no source needs one."""
+    from workers.config.settings import load
+    from workers.schema_registry import use_schema_registry
+
+    registry = use_schema_registry(load(home))
+    if registry is None:
+        return _without_registry(home)
+    try:
+        registry.check()
+    finally:
+        use_registry(None)
+    return "answers, and this login may read schemas"
+
+
+def _without_registry(home: Path) -> str:
+    try:
+        needing = _sources_behind_registry(home)
+    except FreshetError as error:
+        return f"not set; whether a source needs one is not known: {error}"
+    if needing:
+        names = ", ".join(needing)
+        raise CheckFailedError(f"not set, and these sources wait for one: {names}")
+    return "not set, and no source needs one"
+
+
+def _sources_behind_registry(home: Path) -> list[str]:
+    from psycopg.rows import class_row
+
+    from corpus.database import database_errors_translated, fetch_all
+    from corpus.source import SourceStatus, read_specs
+    from ingest.operate import ConfiguredSource
+
+    with _connection(home) as connection, database_errors_translated():
+        row_type = class_row(ConfiguredSource)
+        rows = fetch_all(connection, row_type, "sources_configured", {})
+    used = [row for row in rows if row.state != SourceStatus.RETIRED]
+    stored = read_specs((row.source, row.spec) for row in used)
+    return [name for name, spec in stored.specs.items() if spec.schema_kind]
+
+
 def _logins(home: Path) -> str:
     """No process needs to be superuser or owner; an installation with one user works, too."""
     from corpus.database import database_errors_translated
@@ -213,5 +256,11 @@ SERVICE_CHECKS = (
         "`freshet up` makes the namespace and registers the search attributes",
     ),
     Check("staging", _staging, "check FRESHET_STAGING_URL and the rights on it"),
+    Check(
+        "schema registry",
+        _schema_registry,
+        "set FRESHET_SCHEMA_REGISTRY_URL, which ends before /schemas, and FRESHET_SCHEMA_REGISTRY_LOGIN or ..._TOKEN "
+        "of a login that may read schemas; each consumer and preparer needs them",
+    ),
     INSTALLATION_CHECK,
 )

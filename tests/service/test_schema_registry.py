@@ -14,16 +14,23 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
+from compose.local.checks import make_check
+from compose.local.service_checks import SERVICE_CHECKS
+from compose.local.state import StackFile, write_stack
+from corpus.specs.formats import DebeziumSpec
 from ingest.decode.decoder import decode
 from ingest.decode.registry.schemas import RegistryAccess, is_failing, use_registry
 from tests.support.apicurio import Apicurio, apicurio
+from tests.support.commands import CommandLine
 from tests.support.consuming import INSERT_SOURCE, Bench, bench
 from tests.support.decoding import changed
 from tests.support.polling import until
 from tests.support.registered import framed, record, source
+from workers.config.file import parse
 
 pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.timeout(300)]
 _GROUPS = itertools.count(1)
+ADDRESSES = {"kafka_bootstrap": "127.0.0.1:1", "temporal_address": "127.0.0.1:1"}
 SCHEMA = {
     "type": "record",
     "name": "acme.Doc",
@@ -115,6 +122,59 @@ async def test_while_the_registry_is_down_nothing_is_lost_and_others_continue(
     assert not is_failing()
     outcomes = staged_outcomes(stand)
     assert outcomes == {"event": 20, "dead_letter": 1}
+
+
+def test_a_topic_is_tried_by_the_registry(
+    registry: Apicurio,
+    stand: Bench,
+    make_topic: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    topic = make_topic()
+    monkeypatch.setenv("FRESHET_KAFKA_BOOTSTRAP", stand.bootstrap)
+    freshet = CommandLine(tmp_path, monkeypatch, capsys)
+    values = [
+        serialized(registry, topic, SCHEMA, {"id": f"d{number}", "body": "Words."})
+        for number in range(3)
+    ]
+    produce(stand, topic, [*values, framed(2**20, b"\x04d9\x02b")])
+    without = freshet("try", "--topic", topic)
+    assert without.code == 1
+    assert "set FRESHET_SCHEMA_REGISTRY_URL, or give its address as --registry" in without.stdout
+
+    shown = freshet("try", "--topic", topic, "--json", FRESHET_SCHEMA_REGISTRY_URL=registry.url)
+    answer = json.loads(shown.stdout)
+    assert (shown.code, answer["format"], answer["of_format"]) == (1, "avro", 3)
+    assert (answer["counts"]["upsert"], answer["counts"]["dead letter"]) == (3, 1)
+    [refused] = [row for row in answer["records"] if row["outcome"] == "dead letter"]
+    assert refused["detail"] == f"the schema registry has no schema {2**20}"
+    written = freshet("try", "--topic", topic, "--toml", "--registry", registry.url)
+    [spec] = parse(written.stdout).sources
+    assert (spec.format, spec.mapping.id, spec.mapping.content) == ("avro", "id", "body")
+
+    gone = freshet("try", "--topic", topic, "--registry", "http://127.0.0.1:1")
+    assert (gone.code, gone.stderr.count("\n")) == (3, 1), gone.stderr
+    assert "the schema registry http://127.0.0.1:1 does not answer" in gone.stderr
+    wrong = registry.url.removesuffix("/apis/ccompat/v7")
+    other = freshet("try", "--topic", topic, "--registry", wrong)
+    assert other.code == 2
+    assert "check FRESHET_SCHEMA_REGISTRY_URL" in other.stderr
+
+
+def test_doctor_names_the_sources_that_need_a_registry(
+    stand: Bench, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FRESHET_DATABASE_URL", database_url)
+    write_stack(tmp_path, StackFile(addresses=ADDRESSES))
+    [check] = [each for each in SERVICE_CHECKS if each.name == "schema registry"]
+    stand.add_source("other", "other")
+    assert make_check(check, tmp_path).observed == "not set, and no source needs one"
+    rows = source("debezium", debezium=DebeziumSpec(encoding="avro")).to_json()
+    stand.execute(INSERT_SOURCE, "docs", json.dumps(rows))
+    result = make_check(check, tmp_path)
+    assert (result.ok, result.observed) == (False, "not set, and these sources wait for one: docs")
 
 
 def produce(stand: Bench, topic: str, values: list[bytes]) -> None:

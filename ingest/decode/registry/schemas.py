@@ -7,8 +7,9 @@ the others are refused with its reason until a pause is over. The caller tries a
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
@@ -17,16 +18,16 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 from corpus.disclosure.error_text import service_text
 from corpus.disclosure.secret import Secret
 from corpus.errors import ConfigurationError, DependencyError, FreshetError
+from ingest.decode.fields import FieldError
 from ingest.decode.registry.bounds import Bounds, TooLargeError, bind
 from ingest.decode.registry.framing import SchemaRef, unusable
+from ingest.decode.registry.references import MAX_SCHEMA_BYTES, References
 
 ANSWER_SECONDS = 5.0
 # After a failure the registry is not asked for so long.
 PAUSE_SECONDS = 3.0
 # A schema that is not known is asked for again after this time: it may have been registered since.
 UNKNOWN_SECONDS = 30.0
-MAX_SCHEMA_BYTES = 1_000_000  # with all that it refers to
-MAX_REFERENCES = 100
 # JSON writes a character of a schema as six bytes at most.
 MAX_ANSWER_BYTES = 6 * MAX_SCHEMA_BYTES + 100_000
 _TURN_SECONDS = 1.0
@@ -124,6 +125,17 @@ class SchemaRegistry:
         with self._turn:
             self._check_address()
 
+    def check(self) -> None:
+        """As `probe`, and read a schema: any login may ask for kinds. That the registry has none is no fault.
+
+        Raises:
+            ConfigurationError: as `schema`.
+            DependencyError: as `schema`.
+        """
+        self.probe()
+        with suppress(FieldError):
+            self.schema(1)
+
     def close(self) -> None:
         """End its connections."""
         if self._client is not None:
@@ -151,7 +163,7 @@ class SchemaRegistry:
             # An address without a registry behind it knows no schema either.
             self._check_address()
             raise unusable(f"the schema registry has no schema {reference}")
-        references = _References(self, reference)
+        references = References(self.referenced, reference)
         references.add(schema)
         return StoredSchema(
             kind=schema.schema_type or "AVRO",
@@ -256,61 +268,6 @@ class SchemaRegistry:
                 f"{self._name}: its settings cannot be used ({service_text(error)}); "
                 "check the files of FRESHET_SCHEMA_REGISTRY_CA and FRESHET_SCHEMA_REGISTRY_CERTIFICATE"
             ) from error
-
-
-class _References:
-    """What a schema refers to, and what that refers to, within limits."""
-
-    def __init__(
-        self,
-        registry: SchemaRegistry,
-        reference: SchemaRef,
-    ) -> None:
-        self._registry = registry
-        self._reference = reference
-        self._open: set[str] = set()
-        self._bytes = 0
-        self.found: dict[str, str] = {}
-
-    def add(
-        self,
-        schema: Schema,
-    ) -> None:
-        """Read what a schema refers to, those first that others need.
-
-        Raises:
-            FieldError: there is no such schema, or there is too much.
-        """
-        text = schema.schema_str or ""
-        content = text.encode("utf-8", "replace")
-        self._bytes += len(content)
-        if self._bytes > MAX_SCHEMA_BYTES:
-            self._refuse(f"is larger than {MAX_SCHEMA_BYTES:,} bytes")
-        for one in schema.references or ():
-            name = one.name or ""
-            if name not in self._open:
-                self._open.add(name)
-                self._add_referenced(name, one.subject or "", one.version or 0)
-
-    def _add_referenced(
-        self,
-        name: str,
-        subject: str,
-        version: int,
-    ) -> None:
-        if len(self._open) > MAX_REFERENCES:
-            self._refuse(f"refers to more than {MAX_REFERENCES} others")
-        referenced = self._registry.referenced(subject, version)
-        if referenced is None:
-            self._refuse("refers to one that the registry does not have")
-        self.add(referenced)
-        self.found[name] = referenced.schema_str or ""
-
-    def _refuse(
-        self,
-        why: str,
-    ) -> NoReturn:
-        raise unusable(f"schema {self._reference} {why}")
 
 
 def _is_unknown(error: SchemaRegistryError) -> bool:

@@ -11,7 +11,7 @@ from corpus.disclosure.secret import Secret
 from corpus.errors import ConfigurationError, DependencyError
 from ingest.decode.decoder import decode
 from ingest.decode.fields import FieldError
-from ingest.decode.registry import schemas
+from ingest.decode.registry import references, schemas
 from ingest.decode.registry.schemas import RegistryAccess, SchemaRegistry, is_failing, use_registry
 from ingest.stage import rows_of
 from tests.support.decoding import changed
@@ -156,12 +156,12 @@ def test_without_a_registry_the_setting_is_named() -> None:
         decode(record(framed(1, b"")), SPEC)
 
 
-@pytest.mark.parametrize("count", [schemas.MAX_REFERENCES + 1], ids=["too many references"])
+@pytest.mark.parametrize("count", [references.MAX_REFERENCES + 1], ids=["too many references"])
 def test_references_have_a_limit(server: RegistryServer, count: int) -> None:
-    references = [(f"r{number}", 1) for number in range(count)]
-    for name, version in references:
+    named = [(f"r{number}", 1) for number in range(count)]
+    for name, version in named:
         server.versions[name, version] = server.add('"string"')
-    number = server.add(SCHEMA, references=tuple(references))
+    number = server.add(SCHEMA, references=tuple(named))
     with pytest.raises(FieldError, match=f"schema {number} refers to more than"):
         schemas.registry().schema(number)
 
@@ -171,3 +171,11 @@ def test_references_in_a_circle_end(server: RegistryServer) -> None:
     server.versions["b", 1] = server.add(SCHEMA, references=(("a", 1),))
     stored = schemas.registry().schema(1)
     assert [name for name, _ in stored.references] == ["a", "b"]
+
+
+@pytest.mark.parametrize("has_schema", [True, False])
+def test_a_check_reads_a_schema_too(server: RegistryServer, has_schema: bool) -> None:
+    if has_schema:
+        server.add(SCHEMA)
+    schemas.registry().check()
+    assert "/schemas/ids/1" in server.questions
