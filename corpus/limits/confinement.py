@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
 
@@ -19,8 +20,13 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
 # The numbers of these calls are the same on all architectures of Linux.
 _LANDLOCK_CREATE_RULESET = 444
+_LANDLOCK_ADD_RULE = 445
 _LANDLOCK_RESTRICT_SELF = 446
 _LANDLOCK_VERSION = 1
+_LANDLOCK_PATH_BENEATH = 1
+# Rights below a folder: to read files and list folders; and to write, remove, make and cut files, too.
+_READING = 0x000C
+_WRITING = _READING | 0x4122
 # By version of Landlock, what can be denied: bits of rights on files, to connect and bind, to reach other processes.
 _FILE_RIGHTS = {1: 0x1FFF, 2: 0x3FFF, 3: 0x7FFF, 4: 0x7FFF, 5: 0xFFFF}
 _NETWORK_RIGHTS = 0b11
@@ -69,6 +75,14 @@ class _RulesetAttributes(ctypes.Structure):
     )
 
 
+class _PathBeneath(ctypes.Structure):
+    _pack_ = 1
+    _fields_ = (
+        ("rights", ctypes.c_uint64),
+        ("folder", ctypes.c_int32),
+    )
+
+
 class _Comparison(ctypes.Structure):
     _fields_ = (
         ("argument", ctypes.c_uint),
@@ -106,6 +120,25 @@ def confine(memory_bytes: int, parent: int) -> None:
     if sys.platform == "linux" and _filter_calls():
         walls.append(Wall.CALL_FILTER)
     _in_effect.extend(walls)
+
+
+def keep_to_folders(
+    *,
+    readable: Sequence[str],
+    writable: Sequence[str],
+) -> bool:
+    """Give up all files but those below some folders, the network, and other processes; False: the kernel cannot.
+
+    Args:
+        readable: folders whose files may be read.
+        writable: folders whose files may be written, too.
+    """
+    if sys.platform != "linux":
+        return False
+    _c_library().prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    rights = {path: _READING for path in readable}
+    rights |= {path: _WRITING for path in writable}
+    return _deny_files_and_network(rights)
 
 
 def in_effect() -> tuple[Wall, ...]:
@@ -151,8 +184,8 @@ def _allow_no_descriptors() -> None:
         resource.setrlimit(limit, (0, 0))
 
 
-def _deny_files_and_network() -> bool:
-    """Deny all that Landlock knows; False: the kernel has none."""
+def _deny_files_and_network(folders: Mapping[str, int] | None = None) -> bool:
+    """Deny all that Landlock knows, but these rights below folders; False: the kernel has none."""
     library = _c_library()
     version = library.syscall(_LANDLOCK_CREATE_RULESET, None, 0, _LANDLOCK_VERSION)
     if version < 1:
@@ -173,9 +206,29 @@ def _deny_files_and_network() -> bool:
     )
     if ruleset < 0:
         return False
+    for path, allowed in (folders or {}).items():
+        _allow_below(ruleset, path, allowed & rights.files)
     failed = library.syscall(_LANDLOCK_RESTRICT_SELF, ruleset, 0)
     os.close(ruleset)
     return failed == 0
+
+
+def _allow_below(
+    ruleset: int,
+    path: str,
+    rights: int,
+) -> None:
+    """What cannot be allowed stays denied."""
+    folder = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    rule = _PathBeneath(rights, folder)
+    _c_library().syscall(
+        _LANDLOCK_ADD_RULE,
+        ruleset,
+        _LANDLOCK_PATH_BENEATH,
+        ctypes.byref(rule),
+        0,
+    )
+    os.close(folder)
 
 
 def _filter_calls() -> bool:

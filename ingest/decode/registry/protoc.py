@@ -1,7 +1,9 @@
 """The text of a Protobuf schema becomes descriptors, by Google's own compiler; no code is made of it.
 
 It runs as a process of its own, with limits on its time, memory and files, in an empty folder that holds the schema.
-Known libraries (google.type, Confluent's) are there as descriptors, so that no other file is read for them.
+It can read nothing else: an import that is absolute or leads above the folder is refused by protoc, and where the
+kernel has Landlock, by the kernel, whatever protoc would make of a schema. Known libraries (google.type, Confluent's)
+are there as descriptors, so that no other file is read for them.
 """
 
 import base64
@@ -27,6 +29,7 @@ from google.type import (  # pyright: ignore[reportMissingTypeStubs]
     timeofday_pb2,
 )
 
+import corpus
 from corpus.errors import DependencyError
 from ingest.decode.registry.framing import unusable
 
@@ -49,8 +52,15 @@ for limit, value in (
     resource.setrlimit(limit, (value, value))
 from importlib.resources import files
 from grpc_tools import protoc
-sys.exit(protoc.main(["protoc", *sys.argv[1:], f"-I{{files('grpc_tools') / '_proto'}}"]))
+sys.path.insert(0, sys.argv.pop(1))
+from corpus.limits.confinement import keep_to_folders
+included = str(files("grpc_tools") / "_proto")
+keep_to_folders(readable=[included], writable=["."])
+sys.exit(protoc.main(["protoc", *sys.argv[1:], "-I" + included]))
 """
+_CODE = Path(corpus.__file__).parents[
+    1
+]  # of this package, which an isolated Python does not look for
 _TYPES: Sequence[Any] = (
     date_pb2,
     datetime_pb2,
@@ -139,7 +149,7 @@ def _run(
     everything: Path,
 ) -> None:
     command = [
-        *(sys.executable, "-I", "-c", _PROGRAM),
+        *(sys.executable, "-I", "-c", _PROGRAM, str(_CODE)),
         f"-I{sources}",
         f"--descriptor_set_in={folder / _GIVEN}",
         f"--descriptor_set_out={folder / _OUT}",
