@@ -1,6 +1,7 @@
 """The example of formats: each of its records becomes what it says."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,10 @@ import pytest
 
 from corpus.source import SourceSpec
 from ingest.decode.decoder import decode
+from ingest.decode.registry.schemas import RegistryAccess, use_registry
+from ingest.decode.registry.values import Reading, read_part
 from ingest.event import ChangeEvent, Ignored, KafkaRecord, Op, Undecodable
+from tests.support.registry import RegistryServer, registry_server
 from workers.config.file import parse
 
 FOLDER = Path(__file__).resolve().parents[3] / "examples" / "formats"
@@ -16,6 +20,18 @@ SOURCES: dict[str, SourceSpec] = {
     spec.source: spec for spec in parse((FOLDER / "freshet.toml").read_text()).sources
 }
 RECORDS = [json.loads(line) for line in (FOLDER / "records.jsonl").read_text().splitlines()]
+SCHEMAS = [json.loads(line) for line in (FOLDER / "schemas.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def registry() -> Iterator[RegistryServer]:
+    """A registry that has the schemas of the example."""
+    with registry_server() as running:
+        for schema in SCHEMAS:
+            assert running.add(schema["schema"], schema["kind"]) == schema["id"]
+        use_registry(RegistryAccess(url=running.url))
+        yield running
+        use_registry(None)
 
 
 def _bytes(value: Any) -> bytes | None:
@@ -24,16 +40,22 @@ def _bytes(value: Any) -> bytes | None:
     return json.dumps(value).encode()
 
 
+def _written(example: dict[str, Any], name: str, binary: str) -> bytes | None:
+    """A key or a value: as hex, where the file has it so."""
+    if binary in example:
+        return bytes.fromhex(example[binary])
+    return _bytes(example.get(name))
+
+
 def _record(example: dict[str, Any], offset: int) -> KafkaRecord:
-    value = bytes.fromhex(example["hex"]) if "hex" in example else _bytes(example["value"])
     headers = example.get("headers", {}).items()
     return KafkaRecord(
         topic=SOURCES[example["source"]].topics[0],
         partition=0,
         offset=offset,
         timestamp_ms=1_767_225_600_000,
-        key=_bytes(example.get("key")),
-        value=value,
+        key=_written(example, "key", "key_hex"),
+        value=_written(example, "value", "hex"),
         headers=tuple((name, text.encode()) for name, text in headers),
     )
 
@@ -67,6 +89,22 @@ def test_a_record_becomes_what_it_says(number: int) -> None:
     else:
         expected.setdefault("version", decoded.version)
         assert _what_it_becomes(decoded) == expected
+
+
+@pytest.mark.parametrize("number", range(len(RECORDS)))
+def test_bytes_are_what_is_written_beside_them(number: int) -> None:
+    example = RECORDS[number]
+    record = _record(example, number)
+    if "key_hex" in example:
+        assert read_part(record, "key", record.key or b"", Reading()) == example["key"]
+    if "schema" in example and "dead_letter" not in example["becomes"]:
+        assert read_part(record, "value", record.value or b"", Reading()) == example["value"]
+
+
+def test_every_schema_is_of_a_record() -> None:
+    used = {int(example["hex"][2:10], 16) for example in RECORDS if "schema" in example}
+    used |= {int(example["key_hex"][2:10], 16) for example in RECORDS if "key_hex" in example}
+    assert used == {schema["id"] for schema in SCHEMAS}
 
 
 def test_every_source_has_records() -> None:
