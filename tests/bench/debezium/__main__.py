@@ -40,10 +40,17 @@ def _options() -> Options:
     parser.add_argument("--seed", type=int, default=None, help="default: a random one, printed")
     parser.add_argument("--kills", type=int, default=14, help="how many; default 14")
     parser.add_argument("--partitions", type=int, default=1, help="of the table's topic; default 1")
+    parser.add_argument("--encoding", choices=("json", "avro"), default="json", help="of values")
     parser.add_argument("--keep", action="store_true", help="keep the folder of the stack")
     given = parser.parse_args()
     seed = secrets.randbelow(_SEEDS) if given.seed is None else given.seed
-    return Options(seed=seed, kills=given.kills, partitions=given.partitions, keep=given.keep)
+    return Options(
+        seed=seed,
+        kills=given.kills,
+        partitions=given.partitions,
+        encoding=given.encoding,
+        keep=given.keep,
+    )
 
 
 if __name__ == "__main__":

@@ -13,11 +13,12 @@ from typing import Any
 from compose.local.machine.ports import free_port
 from compose.local.machine.process import spawn
 from compose.local.parts.java import java
-from tests.bench.debezium.jars import jars
+from tests.bench.debezium.jars import converter_jars, jars
 from tests.support.polling import wait_until
 
 CONNECTOR = "shop"
 SLOT = "freshet_bench"
+_AVRO_CONVERTER = "io.apicurio.registry.utils.converter.AvroConverter"
 _JVM = (
     "-Xms64m",
     "-Xmx512m",
@@ -38,7 +39,7 @@ class Connect:
         folder: for its files.
         kafka: properties of a client, in librdkafka's words.
         connector: properties of the connector.
-        with_schemas: whether values and keys carry their schema.
+        converter: properties of the converter of keys and values, without `key.` or `value.` (`json_converter`).
     """
 
     def __init__(
@@ -46,19 +47,19 @@ class Connect:
         folder: Path,
         kafka: Mapping[str, str],
         connector: Mapping[str, str],
-        *,
-        with_schemas: bool,
+        converter: Mapping[str, str],
     ) -> None:
         folder.mkdir(parents=True)
         self._folder = folder
         self._port = free_port()
+        self._writes_avro = converter["converter"] == _AVRO_CONVERTER
         self._process: subprocess.Popen[bytes] | None = None
-        _write(folder / "worker.properties", self._worker(kafka, with_schemas))
+        _write(folder / "worker.properties", self._worker(kafka, converter))
         _write(folder / "connector.properties", connector)
 
     def start(self) -> None:
         """Start it; returns when the connector's task runs."""
-        command = [java(), *_JVM, "-cp", str(jars() / "*")]
+        command = [java(), *_JVM, "-cp", self._classes()]
         command += ["org.apache.kafka.connect.cli.ConnectStandalone"]
         command += [str(self._folder / f"{name}.properties") for name in ("worker", "connector")]
         self._process = spawn(
@@ -69,6 +70,13 @@ class Connect:
             cwd=self._folder,
         )
         wait_until(self._runs, _START_SECONDS, "Debezium's task runs")
+
+    def _classes(self) -> str:
+        """Where the classes are. Of two jars with one class the first counts: Debezium's own libraries."""
+        folders = [jars()]
+        if self._writes_avro:
+            folders.append(converter_jars())
+        return ":".join(str(folder / "*") for folder in folders)
 
     def kill(self) -> None:
         """kill -9."""
@@ -101,23 +109,51 @@ class Connect:
         except (OSError, ValueError):
             return {}
 
-    def _worker(self, kafka: Mapping[str, str], with_schemas: bool) -> dict[str, str]:
-        converter = "org.apache.kafka.connect.json.JsonConverter"
+    def _worker(self, kafka: Mapping[str, str], converter: Mapping[str, str]) -> dict[str, str]:
         client = _java_properties(kafka)
+        converters = {
+            f"{part}.{name}": value
+            for part in ("key", "value")
+            for name, value in converter.items()
+        }
         return {
             **client,
             **{f"producer.{name}": value for name, value in client.items()},
-            "key.converter": converter,
-            "value.converter": converter,
-            "key.converter.schemas.enable": str(with_schemas).lower(),
-            "value.converter.schemas.enable": str(with_schemas).lower(),
+            **converters,
             "offset.storage.file.filename": str(self._folder / "offsets"),
             # A kill loses what was sent since: it is sent again.
             "offset.flush.interval.ms": "3000",
             "topic.creation.enable": "false",
-            "plugin.discovery": "service_load",
+            # The converter to Avro names itself in no service file.
+            "plugin.discovery": "hybrid_warn" if self._writes_avro else "service_load",
             "listeners": f"http://127.0.0.1:{self._port}",
         }
+
+
+def json_converter(*, with_schemas: bool) -> dict[str, str]:
+    """Properties of the converter to JSON, whose values carry their schema or not."""
+    return {
+        "converter": "org.apache.kafka.connect.json.JsonConverter",
+        "converter.schemas.enable": str(with_schemas).lower(),
+    }
+
+
+def avro_converter(registry: str) -> dict[str, str]:
+    """Properties of the converter to Avro, which registers its schemas and writes Confluent's wire format.
+
+    Args:
+        registry: address of Apicurio, whose own protocol it speaks.
+    """
+    own = registry.replace("/apis/ccompat/v7", "/apis/registry/v2")
+    settings = {
+        "url": own,
+        "auto-register": "true",
+        "as-confluent": "true",
+        "use-id": "contentId",
+        "headers.enabled": "false",
+    }
+    named = {f"converter.apicurio.registry.{name}": value for name, value in settings.items()}
+    return {"converter": _AVRO_CONVERTER, **named}
 
 
 def postgres_connector(database: Mapping[str, str], table: str) -> dict[str, str]:

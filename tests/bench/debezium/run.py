@@ -11,10 +11,18 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import namedtuple_row
 
+from compose.local.machine.ports import free_port
 from corpus.database import Connection
 from tests.bench import data
 from tests.bench.converge import drain_patiently
-from tests.bench.debezium.connect import CONNECTOR, SLOT, Connect, postgres_connector
+from tests.bench.debezium.connect import (
+    CONNECTOR,
+    SLOT,
+    Connect,
+    avro_converter,
+    json_converter,
+    postgres_connector,
+)
 from tests.bench.debezium.table import TABLE, LiveTable
 from tests.bench.faults.judge import of_the_ledger
 from tests.bench.light_stack import LightStack
@@ -30,6 +38,9 @@ topics = ["{CONNECTOR}.{TABLE}", "{CONNECTOR}.transaction", "__debezium-heartbea
 partitions = %d
 format = "debezium"
 model = "all-MiniLM-L6-v2"
+
+[source.{SOURCE}.debezium]
+encoding = "%s"
 
 [source.{SOURCE}.mapping]
 content = "{{title}}\\n\\n{{body}}"
@@ -59,18 +70,21 @@ class Options:
         seed: of the edits and the kills.
         kills: how many.
         partitions: of the table's topic.
+        encoding: "json" or "avro": how the converter writes keys and values.
         keep: whether the stack's folder stays.
     """
 
     seed: int
     kills: int = 14
     partitions: int = 1
+    encoding: str = "json"
     keep: bool = False
 
     @property
     def arguments(self) -> str:
         """The command line that repeats the run."""
-        return f"--seed {self.seed} --kills {self.kills} --partitions {self.partitions}"
+        of_table = f"--partitions {self.partitions} --encoding {self.encoding}"
+        return f"--seed {self.seed} --kills {self.kills} {of_table}"
 
 
 def run(options: Options, say: Say) -> dict[str, Any]:
@@ -82,13 +96,13 @@ def run(options: Options, say: Say) -> dict[str, Any]:
     4. compare, and then empty the table: the source has to stop and ask
     """
     rng = random.Random(options.seed)
-    with LightStack(keep=options.keep) as stack:
-        stack.apply(TOML % options.partitions)
+    with LightStack(keep=options.keep, **_registry(options)) as stack:
+        stack.apply(TOML % (options.partitions, options.encoding))
         database = _make_database(stack)
         with psycopg.connect(make_conninfo(**database), autocommit=True) as connection:
             table = LiveTable(connection, rng, IDS)
             table.create(SNAPSHOT_ROWS)  # 1
-            connect = _connect(stack, database, with_schemas=rng.random() < 0.5)
+            connect = _connect(stack, database, _converter(stack, options, rng))
             try:
                 connect.start()
                 say("Debezium takes its snapshot")
@@ -119,11 +133,24 @@ def _make_database(stack: Stack) -> dict[str, str]:
     return {name: str(parts[name]) for name in ("host", "port", "user", "password", "dbname")}
 
 
-def _connect(stack: Stack, database: Mapping[str, str], *, with_schemas: bool) -> Connect:
+def _registry(options: Options) -> dict[str, str]:
+    """What the stack's schema registry needs, where there is one."""
+    if options.encoding == "json":
+        return {}
+    return {"FRESHET_SCHEMA_REGISTRY_PORT": str(free_port())}
+
+
+def _converter(stack: Stack, options: Options, rng: random.Random) -> dict[str, str]:
+    if options.encoding == "json":
+        return json_converter(with_schemas=rng.random() < 0.5)
+    return avro_converter(LocalStack.read(stack.home).schema_registry_url())
+
+
+def _connect(stack: Stack, database: Mapping[str, str], converter: Mapping[str, str]) -> Connect:
     named = {name: value for name, value in database.items() if name != "host"}
     connector = postgres_connector({"hostname": database["host"], **named}, TABLE)
     folder = stack.home / "connect"
-    return Connect(folder, stack.kafka_client(), connector, with_schemas=with_schemas)
+    return Connect(folder, stack.kafka_client(), connector, converter)
 
 
 def _edit_and_kill(
