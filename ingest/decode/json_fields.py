@@ -64,6 +64,7 @@ def mapped_event(
     event = mappings.begin_event(mapping, value, record, document_id)
     event.version = own_version
     document_id = document_id_of(event, record, spec)
+    event.id = document_id  # so that the key is not read again
     try:
         mappings.fill_event(event, mapping, value, record)
         if event.op != "delete":
@@ -89,7 +90,7 @@ def _refuse_placeholders(
     """
     placeholder = spec.debezium.unavailable
     written = record.value or b""
-    if not may_have_placeholder(written, placeholder, spec.schema_kind):
+    if not may_have_placeholder(written, value, placeholder, spec.schema_kind):
         return
     names = names_with_placeholder(value, mapping.reads, placeholder)
     if names:

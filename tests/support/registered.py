@@ -1,10 +1,15 @@
 """Records whose schemas are in a registry."""
 
 import struct
+from functools import cache
 from typing import Any, cast
+
+from google.protobuf import message_factory
+from google.protobuf.descriptor_pool import DescriptorPool
 
 from corpus.source import SourceSpec
 from corpus.specs.formats import Format, MappingSpec
+from ingest.decode.registry.protoc import ROOT, compiled_files
 from ingest.event import KafkaRecord
 
 
@@ -36,6 +41,16 @@ def record(
         value=value,
         headers=headers,
     )
+
+
+@cache
+def protobuf_message(text: str) -> Any:
+    """The class of the only message of a schema."""
+    pool = DescriptorPool()
+    for file in compiled_files(text, ()):
+        pool.Add(file)
+    [descriptor] = pool.FindFileByName(ROOT).message_types_by_name.values()
+    return message_factory.GetMessageClass(descriptor)
 
 
 def framed(number: int, payload: bytes) -> bytes:

@@ -37,25 +37,50 @@ def _forms(placeholder: str) -> _Forms:
     )
 
 
-def may_have_placeholder(value: bytes, placeholder: str, schema_kind: str) -> bool:
+def may_have_placeholder(
+    value: bytes,
+    fields: Mapping[str, Any],
+    placeholder: str,
+    schema_kind: str,
+) -> bool:
     """Whether a record may hold it; nearly none does, and nothing more is looked at then.
 
     Args:
         value: of the record, as it came.
+        fields: that were read from it.
         placeholder: as the connector writes it.
-        schema_kind: `SourceSpec.schema_kind`; of JSON only is the form of numbers known.
+        schema_kind: `SourceSpec.schema_kind`.
     """
-    if schema_kind not in ("", "JSON"):
-        return True
     # Each by itself: a generator would take longer than the searches.
     plain, encoded, close, spaced = _forms(placeholder).beginnings
     if plain in value:
         return True
+    if schema_kind not in ("", "JSON"):
+        # Texts and bytes are as they are in Avro and Protobuf, and numbers have as many forms as types.
+        return _may_have_numbers(fields, placeholder)
     if encoded in value:
         return True
     if close in value:
         return True
     return spaced in value
+
+
+def _may_have_numbers(
+    fields: Mapping[str, Any],
+    placeholder: str,
+) -> bool:
+    numbers = _forms(placeholder).numbers
+    for each in fields.values():
+        if isinstance(each, dict):
+            return True
+        if not isinstance(each, list):
+            continue
+        members = cast("list[Any]", each)
+        if members == numbers:
+            return True
+        if any(isinstance(member, dict | list) for member in members):
+            return True
+    return False
 
 
 def is_placeholder(

@@ -150,7 +150,7 @@ def _change_of(value: dict[str, Any], record: KafkaRecord, spec: SourceSpec) -> 
         change = replace(change, row=_with_payload(change.row))
     placeholder = spec.debezium.unavailable
     written = record.value or b""
-    if not may_have_placeholder(written, placeholder, spec.schema_kind):
+    if not may_have_placeholder(written, change.row, placeholder, spec.schema_kind):
         return change
     unavailable = [
         name for name, each in change.row.items() if is_placeholder(each, placeholder)

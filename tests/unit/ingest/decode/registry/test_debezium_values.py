@@ -3,17 +3,14 @@
 import io
 import json
 import re
-import struct
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
-from functools import cache
 from typing import Any
 
 import fastavro
 import pytest
-from google.protobuf import json_format, message_factory
-from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf import json_format
 
 from corpus.dead_letter import DeadLetterReason
 from corpus.source import SourceSpec, VersionRule
@@ -21,10 +18,10 @@ from corpus.specs.formats import DebeziumSpec, MappingSpec
 from corpus.versions.truncation import UNDECIDED
 from ingest.decode.debezium.rows import is_second_half
 from ingest.decode.decoder import decode
-from ingest.decode.registry.protoc import ROOT, compiled_files
 from ingest.decode.staged_content import read_row
 from ingest.event import ChangeEvent, Decoded, Ignored, KafkaRecord, Op
 from tests.support.decoding import changed, refused
+from tests.support.registered import framed, protobuf_message
 from tests.support.registry import RegistryServer
 
 UNAVAILABLE = "__debezium_unavailable_value"
@@ -150,33 +147,20 @@ _PROTO = {
 }
 
 
-def _framed(number: int, payload: bytes) -> bytes:
-    return struct.pack(">bI", 0, number) + payload
-
-
 def write_avro(server: RegistryServer, name: str, value: Any) -> bytes:
     """As Confluent's AvroConverter."""
     schema = fastavro.parse_schema(json.loads(json.dumps(_AVRO[name])))
     stream = io.BytesIO()
     fastavro.schemaless_writer(stream, schema, value)
-    return _framed(server.add(_AVRO[name]), stream.getvalue())
+    return framed(server.add(_AVRO[name]), stream.getvalue())
 
 
 def write_protobuf(server: RegistryServer, name: str, value: Any) -> bytes:
     """As Confluent's ProtobufConverter with `optional.for.nullables`."""
     text = f'syntax = "proto3";\n{_PROTO[name]}'
-    message = _message_class(text)()
+    message = protobuf_message(text)()
     json_format.ParseDict(_of_protobuf(value), message)
-    return _framed(server.add(text, "PROTOBUF"), b"\0" + message.SerializeToString())
-
-
-@cache
-def _message_class(text: str) -> Any:
-    pool = DescriptorPool()
-    for file in compiled_files(text, ()):
-        pool.Add(file)
-    [descriptor] = pool.FindFileByName(ROOT).message_types_by_name.values()
-    return message_factory.GetMessageClass(descriptor)
+    return framed(server.add(text, "PROTOBUF"), b"\0" + message.SerializeToString())
 
 
 def _of_protobuf(value: Any) -> Any:
@@ -192,7 +176,7 @@ def _of_protobuf(value: Any) -> Any:
 def write_json(server: RegistryServer, name: str, value: Any) -> bytes:
     """As Confluent's JsonSchemaConverter."""
     text = json.dumps(value, default=lambda _: "AP8=")
-    return _framed(server.add({"type": ["object", "string"]}, "JSON"), text.encode())
+    return framed(server.add({"type": ["object", "string"]}, "JSON"), text.encode())
 
 
 WRITERS: dict[str, Write] = {
