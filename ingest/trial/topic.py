@@ -107,7 +107,7 @@ def recognise(
         written_by=_written_by(of_format),
         encodings=_distinct(form.encoding for form in forms),
         deleted_types=_deleted_types(of_format),
-        guesses=tuple(_guesses(chosen, rows, of_format, records)),
+        guesses=tuple(_guesses(chosen, rows, of_format)),
     )
 
 
@@ -162,9 +162,9 @@ def _guesses(
     chosen: str,
     rows: Sequence[Row],
     forms: Sequence[Form],
-    records: Sequence[KafkaRecord],
 ) -> list[Guess]:
-    has_keys = all(record.key is not None for record in records)
+    # A record without fields need have none: that of a truncated table has no key.
+    has_keys = all(row.key for row in rows)
     if chosen in READ_BY_NAME:
         return guess_mapping(rows, names_id=True, versions=True)
     match chosen:

@@ -16,8 +16,9 @@ class RegistrySettings:
     schema_registry_url: Annotated[
         str,
         Setting(
-            "schema registry that speaks Confluent's protocol, for the formats avro, protobuf and json_schema; "
-            "several addresses of one registry are separated by commas; default: the local stack's, where it runs",
+            "schema registry that speaks Confluent's protocol, for the formats avro, protobuf and json_schema, and for "
+            "debezium in one of them; several addresses of one registry are separated by commas; default: the local "
+            "stack's, where it runs",
             read=readers.web_addresses,
             fallback=LocalStack.schema_registry_url,
         ),
