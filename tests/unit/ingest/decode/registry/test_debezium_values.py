@@ -79,6 +79,7 @@ _SOURCE = {
         {"name": "lsn", **_optional("long")},
     ],
 }
+TIME = {"name": "ts_ms", "type": "long"}
 _ENVELOPE = {
     "type": "record",
     "name": "Envelope",
@@ -125,6 +126,34 @@ _AVRO = {
     },
     "flat": _FLAT,
     "text": {"type": "string"},
+    "mongodb": {
+        "type": "record",
+        "name": "Envelope",
+        "namespace": "kb.pages",
+        "fields": [
+            {"name": "before", **_optional("string")},
+            {"name": "after", **_optional("string")},
+            {
+                "name": "source",
+                "type": {**_SOURCE, "fields": [{"name": "ord", "type": "int"}, TIME]},
+            },
+            {"name": "op", "type": "string"},
+        ],
+    },
+    "mongodb key": {
+        "type": "record",
+        "name": "kb.pages.Key",
+        "fields": [{"name": "id", "type": "string"}],
+    },
+    "outbox": {
+        "type": "record",
+        "name": "outbox.Value",
+        "fields": [
+            *({"name": name, "type": "string"} for name in ("aggregatetype", "aggregateid")),
+            {"name": "payload", "type": "string"},
+            {"name": "__op", "type": "string"},
+        ],
+    },
 }
 _PROTO = {
     "key": "message Key { int64 id = 1; }",
@@ -321,6 +350,28 @@ def test_a_flattened_row_is_a_document(server: RegistryServer, encoding: str) ->
 def test_an_event_of_an_outbox_is_json_in_a_text(server: RegistryServer, encoding: str) -> None:
     record = sent(server, encoding, "text", '{"body": "of the event"}')
     assert changed(decode(record, spec(encoding))).content == "of the event"
+
+
+@pytest.mark.parametrize("encoding", ["avro", "json_schema"])
+def test_documents_of_mongodb_are_json_in_a_text(server: RegistryServer, encoding: str) -> None:
+    after = '{"_id": {"$oid": "5f"}, "body": "text", "n": {"$numberLong": "7"}}'
+    value = {"before": None, "after": after, "source": {"ord": 3, "ts_ms": 9_000}, "op": "c"}
+    write = WRITERS[encoding]
+    record = replace(
+        sent(server, encoding, "mongodb", value),
+        key=write(server, "mongodb key", {"id": '{"$oid": "5f"}'}),
+    )
+    event = changed(decode(record, spec(encoding, metadata=("n",))))
+    assert (event.document_id, event.content, event.metadata) == ("5f", "text", {"n": 7})
+    assert event.version == (9 << 32) + 3
+
+
+@pytest.mark.parametrize("encoding", ["avro", "json_schema"])
+def test_a_row_of_an_outbox_is_its_payload(server: RegistryServer, encoding: str) -> None:
+    value = {"aggregatetype": "page", "aggregateid": "p1", "payload": '{"body": "b"}', "__op": "c"}
+    record = sent(server, encoding, "outbox", value)
+    event = changed(decode(record, spec(encoding, content="payload.body")))
+    assert (event.document_id, event.content) == ("p1", "b")
 
 
 @pytest.mark.parametrize("headers", [True, False])
