@@ -261,7 +261,9 @@ class SchemaRegistry:
         access = self._access
         try:
             client = SchemaRegistryClient(_properties(access))
-            bind(client._rest_client.session, Bounds(MAX_ANSWER_BYTES, ANSWER_SECONDS))
+            # It has no way of its own to bound an answer.
+            session: Any = client._rest_client.session  # pyright: ignore[reportPrivateUsage]
+            bind(session, Bounds(MAX_ANSWER_BYTES, ANSWER_SECONDS))
             return client
         except (OSError, ValueError) as error:
             raise ConfigurationError(
