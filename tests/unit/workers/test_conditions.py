@@ -1,11 +1,15 @@
 """A source that stands still: what Temporal says of its batches decides whether it is stuck or only slow."""
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from corpus.disclosure.secret import Secret
 from corpus.errors import DependencyError
+from ingest.condition import Condition
+from ingest.decode.registry.schemas import use_registry
 from workers import conditions
 from workers.conditions import explain, needing_attention
 from workers.stages import BatchStage, SourceStages
@@ -103,3 +107,15 @@ def test_nobody_is_asked_where_nothing_stands(monkeypatch: pytest.MonkeyPatch) -
     before = [dict(one) for one in rows]
     assert explained(monkeypatch, AssertionError("asked"), *rows) == before
     assert needing_attention(rows) == ["s is stuck: topic t is missing", "s is halted: a gap"]
+
+
+@pytest.mark.parametrize(("needs", "words"), [(True, "does not answer"), (False, "")])
+def test_a_stuck_source_says_what_its_schema_registry_answers(needs: bool, words: str) -> None:
+    names = ("login", "token", "ca", "certificate")
+    access: dict[str, Any] = {f"schema_registry_{name}": "" for name in names}
+    access |= {f"schema_registry_{name}": Secret.of("") for name in names[:2]}
+    settings: Any = SimpleNamespace(schema_registry_url="http://127.0.0.1:1", **access)
+    row = {"condition": Condition.STUCK, "needs_registry": needs, "why": "nothing is published"}
+    conditions._explain_by_registry(settings, [row])
+    use_registry(None)
+    assert (words in row["why"], row["why"] == "nothing is published") == (True, not needs)
