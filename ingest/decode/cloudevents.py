@@ -1,8 +1,8 @@
 """Format `cloudevents`: events of CloudEvents 1.0, structured and binary; `datacontenttype` decides what the body is.
 
 A body that is JSON is read by the source's mapping, or, where it has none, as an event in Freshet's own fields. Any
-other body is the document itself. Types that the source does not read are ignored, those that it names as deletes
-delete.
+other body is the document itself, and so is what an event without data points to (`dataref`). Types that the source
+does not read are ignored, those that it names as deletes delete.
 """
 
 import hashlib
@@ -31,6 +31,8 @@ _BATCH = "application/cloudevents-batch"
 _REQUIRED = ("id", "source", "type")
 _DATA = frozenset({"data", "data_base64"})
 _JSON = ("/json", "+json")
+# What a document may not go without where a mapping reads it: another document, one for others, one for ever.
+_NEEDS_DATA = ("id", "version", "acl", "expires_at")
 # Of an event as JSON. Parsers differ on which of two values counts; for these it is never guessed.
 _UNREPEATED = ("subject", "sequence", "time", "data", "data_base64")
 
@@ -53,8 +55,12 @@ def decode_cloudevent(record: KafkaRecord, spec: SourceSpec) -> Decoded:
         return _deleted(event, record, spec)
     if not any(fnmatchcase(kind, pattern) for pattern in spec.cloudevents.types):
         return Ignored(rule="cloudevents type is not among the source's")
+    if event.data is None and event.attributes.get("dataref") is not None:
+        return _referred(event, record, spec)
     if event.data is None:
-        raise fields.invalid("data", None, "there for an event that is no delete")
+        raise fields.invalid(
+            "data", None, "there, or a dataref, for an event that is no delete"
+        )
     return _upserted(event, record, spec)
 
 
@@ -266,6 +272,30 @@ def _document(
         version=_version(event, spec),
     )
     digest = hashlib.sha256(data).digest()
+    return change_event(received, _named(record, event), spec, raw_sha256=digest)
+
+
+def _referred(
+    event: _Event,
+    record: KafkaRecord,
+    spec: SourceSpec,
+) -> Decoded:
+    """An event whose data is elsewhere (extension `dataref`): what is there is the document itself."""
+    for name in _NEEDS_DATA:
+        path = getattr(spec.mapping, name)
+        if path is not None:
+            raise fields.invalid(
+                "data", None, f"there, since the mapping reads {name} of it"
+            )
+    attributes = event.attributes
+    received = ReceivedFields(
+        content_url=attributes["dataref"],
+        content_type=attributes.get("datacontenttype"),
+        updated_at=attributes.get("time"),
+        version=_version(event, spec),
+    )
+    everything = json.dumps(dict(attributes), sort_keys=True)
+    digest = hashlib.sha256(everything.encode("utf-8", "surrogatepass")).digest()
     return change_event(received, _named(record, event), spec, raw_sha256=digest)
 
 

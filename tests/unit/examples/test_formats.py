@@ -67,6 +67,7 @@ def _what_it_becomes(event: ChangeEvent) -> dict[str, Any]:
         "id": event.document_id,
         "version": event.version,
         "content": event.content,
+        "content_url": event.content_url,
         "title": event.title,
         "uri": event.uri,
         "content_type": event.content_type,

@@ -110,6 +110,47 @@ def test_bytes_of_a_text_become_a_text() -> None:
     assert changed(structured(data_base64=encoded, datacontenttype=stated)).content == "Höhe"
 
 
+URL = "https://docs.example.org/page-7.html"
+
+
+def test_an_event_may_say_where_its_data_is() -> None:
+    other = {"dataref": URL, "datacontenttype": "text/html", "subject": "p/7"}
+    events = [changed(structured(**other)), changed(structured(PLAIN, **other))]
+    events += [changed(binary(value, **other)) for value in (None, b"")]
+    for event in events:
+        assert (event.document_id, event.content_url, event.content) == ("p/7", URL, None)
+        assert (event.version, event.content_type) == (AT_US, "text/html")
+    assert changed(structured(dataref=URL)).content_type is None  # its origin says what it is
+    elsewhere = changed(structured(**(other | {"dataref": f"{URL}?2"})))
+    assert elsewhere.raw_sha256 != events[0].raw_sha256
+
+
+def test_data_that_is_there_is_not_fetched() -> None:
+    event = changed(structured(data=BODY, dataref=URL))
+    assert (event.content, event.content_url) == ("<p>x</p>", None)
+    event = changed(binary(json.dumps(BODY).encode(), dataref=URL))
+    assert (event.content, event.content_url) == ("<p>x</p>", None)
+
+
+def test_an_event_that_deletes_fetches_nothing() -> None:
+    event = changed(structured(type="x.page.deleted", dataref=URL))
+    assert (event.op, event.content_url) == (Op.DELETE, None)
+
+
+@pytest.mark.parametrize("dataref", ["", "relative/page.html", "ftp://h/x", 7, ["https://h/x"]])
+def test_a_dataref_that_is_no_address_is_refused(dataref: Any) -> None:
+    refused(structured(dataref=dataref), DeadLetterReason.INVALID_FIELD, "content_url must be")
+
+
+@pytest.mark.parametrize("name", ["id", "version", "acl", "expires_at"])
+def test_what_a_mapping_reads_of_the_data_is_not_left_out(name: str) -> None:
+    """Without its access list, a document would be shown to the readers of the source's default."""
+    values: Any = {name: name}
+    spec = replace(PLAIN, mapping=MappingSpec(content="html", **values))
+    words = f"the mapping reads {name} of it"
+    refused(structured(spec, dataref=URL), DeadLetterReason.INVALID_FIELD, words)
+
+
 @pytest.mark.parametrize("value", [None, b""])
 def test_a_type_deletes(value: bytes | None) -> None:
     event = changed(binary(value, type="x.page.deleted", subject="p/7"))
