@@ -16,6 +16,7 @@ from ingest.kafka import Cluster, PartitionKey
 STANDSTILL_SECONDS = 60.0
 # Fewer are no sign of anything: a document may be created and deleted between two readings.
 _MIN_DELETES_IN_VAIN = 10
+_MAX_HOSTS = 3  # that are named
 _MAX_SHARE_IN_VAIN = 0.5
 
 
@@ -128,4 +129,22 @@ def deletes_in_vain(row: Mapping[str, Any]) -> str:
         f"{in_vain:,} of {deletes:,} deletes ({share:.0%}) name documents that were never there. Where the "
         "keys of the records are not the ids of the documents, deletes do nothing: compare "
         f"`freshet documents --source {source}` with the keys, and see key_format"
+    )
+
+
+def origins_awaited(row: Mapping[str, Any]) -> str:
+    """Which documents wait for their origin; empty where none does.
+
+    Args:
+        row: `waiting_documents`, `waiting_seconds` and `waiting_hosts`, as `ingest.overview` has them.
+    """
+    documents, hosts = row["waiting_documents"], row["waiting_hosts"]
+    if not documents:
+        return ""
+    named = ", ".join(hosts[:_MAX_HOSTS])
+    if len(hosts) > _MAX_HOSTS:
+        named += f" and {len(hosts) - _MAX_HOSTS:,} others"
+    return (
+        f"{documents:,} documents wait for their origin ({named}), the first of them for "
+        f"{row['waiting_seconds']:,.0f} s; they are asked for again by themselves"
     )

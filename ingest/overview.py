@@ -17,6 +17,7 @@ from ingest.condition import (
     Waiting,
     condition_of,
     deletes_in_vain,
+    origins_awaited,
     standing,
 )
 from ingest.consume.compaction import lost_deletes
@@ -40,7 +41,8 @@ def overview(
     source name what keeps it, and no other source, from being read: a specification that cannot be read, topics and
     partitions that Kafka cannot be asked about (their records are not in `lag`), positions that are not in the log.
     `deletes_lost` names the places where compaction may have removed deletes before they were read; `deletes_in_vain`
-    says where most deletes name documents that were never there, and is empty elsewhere.
+    says where most deletes name documents that were never there, and is empty elsewhere, as is `origins_awaited` where
+    no document waits for its origin.
     `readable` remembers what it saw at the ends of logs, for a caller that asks again.
     `backfilled` has the sums of what backfills read again, which the other sums are without.
     `condition` and `why` say what follows (`ingest.condition`); `stands` says since when nothing is published.
@@ -63,6 +65,7 @@ def overview(
         row["prepared_otherwise"] = otherwise.get(row["source"])
         row["deletes_lost"] = lost.get(row["source"], [])
         row["deletes_in_vain"] = deletes_in_vain(row)
+        row["origins_awaited"] = origins_awaited(row)
         if spec is None:
             unreadable = [stored.unreadable[row["source"]]]
             row.update(topics=[], lag=None, problems=unreadable)

@@ -162,6 +162,18 @@ def test_gauges_show_what_is_so_now(
     assert meter.value("freshet_source_state", source="s", state="halted") == 1
 
 
+def test_documents_that_wait_for_their_origin_are_shown(
+    pipeline: Pipeline, pool: ConnectionPool[Connection], lags: dict[str, int]
+) -> None:
+    metrics, meter = made(pool)
+    pipeline.ingest(b"not JSON", b"nor this")
+    rows = "dead_letter, source, 'h', now() - interval '2 hours', now() FROM freshet.dead_letter"
+    pipeline.connection.execute(f"INSERT INTO freshet.waiting_fetch SELECT {rows}")
+    metrics.update()
+    assert meter.value("freshet_documents_waiting", source="s") == 2
+    assert meter.value("freshet_documents_waiting_seconds", source="s") // 3_600 == 2
+
+
 def test_what_is_gone_is_shown_as_nothing(
     pipeline: Pipeline, pool: ConnectionPool[Connection], lags: dict[str, int]
 ) -> None:

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from psycopg.rows import dict_row
 
-from corpus.database import Connection, open_pool
+from corpus.database import Connection, fetch_one, open_pool
+from ingest.condition import origins_awaited
 from ingest.dead_letters import waiting
 from ingest.dead_letters.waiting import WaitingLetters
 from tests.support.pipeline import Pipeline, make_event
@@ -89,3 +91,21 @@ def test_a_topic_that_may_not_be_written_is_tried_later(
            FROM freshet.waiting_fetch w JOIN freshet.dead_letter l USING (dead_letter)"""
     ).fetchone()
     assert row == (True, "open")
+
+
+def test_the_overview_names_the_hosts(docs: Pipeline) -> None:
+    def said() -> str:
+        row = fetch_one(docs.connection, dict_row, "source_overview")
+        assert row is not None
+        return origins_awaited(row)
+
+    assert said() == ""
+    wait(docs, 60, 6)
+    docs.connection.execute(
+        """UPDATE freshet.waiting_fetch SET waits_since = now() - interval '90 seconds',
+           host = CASE WHEN dead_letter > 3 THEN 'often' ELSE 'h' || dead_letter END"""
+    )
+    assert said() == (
+        "6 documents wait for their origin (often, h1, h2 and 1 others), the first of them for 90 s; "
+        "they are asked for again by themselves"
+    )

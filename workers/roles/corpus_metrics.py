@@ -91,6 +91,8 @@ class _Source:
     freshness: str | None  # None: never checked
     checked_at: float
     erasure_seconds: float  # age of the oldest erasure without a receipt; or 0
+    documents_waiting: int  # for their origin
+    waiting_seconds: float  # since the first of them could not be fetched; or 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,6 +283,7 @@ class _Gauges:
             "age of the oldest erasure that has no receipt",
             "seconds",
         )
+        self._waiting = _WaitingGauges(meter)
         behind = meter.create_gauge(
             "freshet_delivery_behind",
             "batches that a subscriber has not acknowledged",
@@ -307,9 +310,31 @@ class _Gauges:
         self._published.set(row.last_published_at, source)
         self._letters.set(row.dead_letters, source)
         self._erasure.set(row.erasure_seconds, source)
+        self._waiting.show(row)
         if row.freshness is not None:
             self._freshness.set(_FRESHNESS[row.freshness], source)
             self._checked.set(row.checked_at, source)
+
+
+class _WaitingGauges:
+    """Documents that wait for their origin."""
+
+    def __init__(self, meter: MetricMeter) -> None:
+        self._documents = meter.create_gauge(
+            "freshet_documents_waiting",
+            "documents that could not be fetched and are tried again",
+            "documents",
+        )
+        self._seconds = meter.create_gauge_float(
+            "freshet_documents_waiting_seconds",
+            "since the first of them could not be fetched",
+            "seconds",
+        )
+
+    def show(self, row: _Source) -> None:
+        source = {"source": row.source}
+        self._documents.set(row.documents_waiting, source)
+        self._seconds.set(row.waiting_seconds, source)
 
 
 class _ProgressGauges:

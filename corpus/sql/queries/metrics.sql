@@ -39,15 +39,23 @@ SELECT b.source, note.key AS note, sum(note.value::bigint)::bigint AS amount
  GROUP BY b.source, note.key;
 
 -- name: metrics_sources
--- Every source as it is now: its state, its newest batch, what the newest freshness check found.
+-- Every source as it is now: its state, its newest batch, what the newest freshness check found, and
+-- the documents that wait for their origin.
 SELECT s.source, s.state, s.last_batch,
        coalesce(extract(epoch FROM s.last_published_at), 0)::float8 AS last_published_at,
        (SELECT count(*) FROM freshet.dead_letter l WHERE l.source = s.source AND l.state = 'open') AS dead_letters,
        r.status AS freshness, coalesce(extract(epoch FROM r.snapshotted_at), 0)::float8 AS checked_at,
        coalesce(extract(epoch FROM now() - (
            SELECT min(e.requested_at) FROM freshet.erasure e WHERE e.source = s.source AND e.receipt IS NULL
-       )), 0)::float8 AS erasure_seconds
+       )), 0)::float8 AS erasure_seconds,
+       w.documents AS documents_waiting, w.seconds AS waiting_seconds
   FROM freshet.source s
+ CROSS JOIN LATERAL (
+       SELECT count(*) AS documents,
+              coalesce(extract(epoch FROM now() - min(f.waits_since)), 0)::float8 AS seconds
+         FROM freshet.waiting_fetch f JOIN freshet.dead_letter l USING (dead_letter)
+        WHERE f.source = s.source AND f.retry_at IS NOT NULL AND l.state = 'open'
+       ) w
   LEFT JOIN LATERAL (
        SELECT f.status, f.snapshotted_at FROM freshet.freshness_report f
         WHERE f.source = s.source ORDER BY f.snapshotted_at DESC LIMIT 1) r ON true;

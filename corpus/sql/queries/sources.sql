@@ -132,8 +132,7 @@ SELECT s.source, s.spec, s.state, s.state_reason, s.revision, s.last_batch, s.la
        ) AS documents,
        (SELECT count(*) FROM freshet.chunk c WHERE c.source = s.source AND c.visible_to IS NULL) AS chunks,
        (SELECT count(*) FROM freshet.dead_letter l WHERE l.source = s.source AND l.state = 'open') AS dead_letters,
-       (SELECT count(*) FROM freshet.waiting_fetch w JOIN freshet.dead_letter l USING (dead_letter)
-         WHERE w.source = s.source AND w.retry_at IS NOT NULL AND l.state = 'open') AS waiting_documents,
+       w.waiting_documents, w.waiting_seconds, w.waiting_hosts,
        b.batches, b.records, b.applied, b.unchanged, b.superseded, b.dead_lettered, b.ignored,
        b.documents_deleted, b.deletes_without_document, b.backfilled,
        -- With those of batches that failed or are not published yet.
@@ -163,6 +162,16 @@ SELECT s.source, s.spec, s.state, s.state_reason, s.revision, s.last_batch, s.la
                   'ignored', coalesce(sum(ignored) FILTER (WHERE kind = 'backfill'), 0)
               ) AS backfilled
          FROM freshet.batch WHERE source = s.source AND state = 'published') b
+ CROSS JOIN LATERAL (
+       -- Documents that could not be fetched and are tried again; the hosts, those of most documents first.
+       SELECT coalesce(sum(h.documents), 0)::bigint AS waiting_documents,
+              extract(epoch FROM now() - min(h.since))::float8 AS waiting_seconds,
+              coalesce(array_agg(h.host ORDER BY h.documents DESC, h.host), '{}') AS waiting_hosts
+         FROM (
+             SELECT f.host, count(*) AS documents, min(f.waits_since) AS since
+               FROM freshet.waiting_fetch f JOIN freshet.dead_letter l USING (dead_letter)
+              WHERE f.source = s.source AND f.retry_at IS NOT NULL AND l.state = 'open'
+              GROUP BY f.host) h) w
  ORDER BY s.source;
 
 -- name: sweep_progress

@@ -213,8 +213,8 @@ def _show_reasons(row: dict[str, Any]) -> None:
         )
     for line in row["deletes_lost"]:
         write_message(one_line(f"{row['source']}: {line}"))
-    if row["deletes_in_vain"]:
-        write_message(one_line(f"{row['source']}: {row['deletes_in_vain']}"))
+    for line in filter(None, (row["deletes_in_vain"], row["origins_awaited"])):
+        write_message(one_line(f"{row['source']}: {line}"))
     for line in row["held_up_by"]:
         write_message(one_line(f"{row['source']} is held up: {line}"))
 

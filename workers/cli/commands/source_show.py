@@ -51,11 +51,12 @@ def show_source(name: Name, as_json: Json = False) -> None:
         return
     for column in _ROW:
         write(f"{column:<26} {one_line(str(row[column]))}")
-    deletes = [*row["deletes_lost"], *filter(None, [row["deletes_in_vain"]])]
     for outcome, records in row["backfilled"].items():
         label = f"backfilled {outcome}"
         write(f"{label:<26} {records}")
-    for line in (*row["held_up_by"], *row["problems"], *deletes):
+    others = filter(None, [row["deletes_in_vain"], row["origins_awaited"]])
+    problems = (*row["problems"], *row["deletes_lost"], *others)
+    for line in (*row["held_up_by"], *problems):
         write(f"{'problem':<26} {one_line(line)}")
     for field, value in row["workflow"].items():
         label = f"workflow {field}"
