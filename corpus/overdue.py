@@ -19,6 +19,7 @@ class Overdue:
     documents: int  # visible
     ended: int  # of them, past their own end
     aged: int  # of them, past the source's age, and not waiting to be published again
+    gone: int = 0  # of the aged, whose origin said that they are gone
     withdrawn: int = 0  # by age, within one age before, and not come back
     arrived: int = 0  # documents that are new since the first of these was withdrawn
     state: str = SourceStatus.ACTIVE
@@ -34,13 +35,25 @@ class Overdue:
         """
         if not self.aged:
             return None
+        stopped = self._stopped(policy)
+        is_guess = self.aged > self.gone and policy.max_expiry_ratio < 1
+        if stopped is not None or not is_guess:
+            return stopped
+        return self._silence(policy)
+
+    def takes_gone(self, policy: FreshnessSpec) -> bool:
+        """Whether what is gone by its origin is withdrawn, which is no guess about a silent source."""
+        return self.gone > 0 and self._stopped(policy) is None
+
+    def _stopped(self, policy: FreshnessSpec) -> str | None:
+        """Why nothing that is past the source's age is withdrawn."""
         if self.state != SourceStatus.ACTIVE:
             return f"the source is {self.state}"
         if self.behind:
             return f"the source is behind: {self.behind}"
         if policy.max_expiry_ratio >= 1:
             return None
-        return self._excess(policy) or self._silence(policy)
+        return self._excess(policy)
 
     def _excess(self, policy: FreshnessSpec) -> str | None:
         """Judged over one age of the source, so that many small steps are one large one."""

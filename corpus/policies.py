@@ -78,6 +78,13 @@ ORDER_EXPIRY = _policy(
     task_queues.WORKFLOWS, timedelta(seconds=15), heartbeat=False
 ) | {"schedule_to_close_timeout": timedelta(minutes=2)}
 LOOK_FOR_EXPIRY = MEASURE
+# Origins are asked for a minute at most; what was not asked then is asked by the next check.
+REVALIDATE = _policy(task_queues.PREPARE, timedelta(minutes=4)) | {
+    "schedule_to_close_timeout": timedelta(minutes=5)
+}
+READ_AGAIN = _policy(task_queues.WORKFLOWS, timedelta(seconds=60), heartbeat=False) | {
+    "schedule_to_close_timeout": timedelta(minutes=2)
+}
 # This one has no end: what must be reported is usually that the database is down, so it waits for the database.
 RECORD_FRESHNESS = _policy(
     task_queues.WORKFLOWS, timedelta(seconds=30), heartbeat=False

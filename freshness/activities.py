@@ -9,10 +9,13 @@ from temporalio import activity
 from temporalio.common import WorkflowIDConflictPolicy
 
 from corpus import task_queues
+from corpus.activities import heartbeats
 from corpus.batch import Expire
 from corpus.errors import FreshetError, as_application_error
 from corpus.source import source_workflow_id
 from freshness.report import ExpiredDocuments, FreshnessReport, FreshnessSnapshot
+from freshness.revalidation import ReadAgain, Revalidation
+from ingest.backfill.order import BackfillCursor, backfill_workflow_id
 from ingest.source_state import SourceState
 
 _In = TypeVar("_In")
@@ -53,11 +56,13 @@ class FreshnessActivities:
         expired_after: Callable[[str, int], ExpiredDocuments],
         record: Callable[[FreshnessReport], None],
         initial_state: Callable[[str], SourceState],
+        read_again: Callable[[str], ReadAgain] = lambda _source: ReadAgain(),
     ) -> None:
         self._measure = measure
         self._expired_after = expired_after
         self._record = record
         self._initial_state = initial_state
+        self._read_again = read_again
 
     @activity.defn(name="freshness.measure")
     def measure(self, source: str) -> FreshnessSnapshot:
@@ -91,10 +96,37 @@ class FreshnessActivities:
     def _read_expired(self, request: ExpiryLookup) -> ExpiredDocuments:
         return self._expired_after(request.source, request.after_batch)
 
+    @activity.defn(name="freshness.read_again")
+    async def read_again(self, source: str) -> ReadAgain:
+        """Have the records read again whose documents have changed at their origin."""
+        ordered = await asyncio.to_thread(_run, self._read_again, source)
+        for number in ordered.backfills:
+            await activity.client().start_workflow(
+                "BackfillWorkflow",
+                BackfillCursor(backfill=number),
+                id=backfill_workflow_id(number),
+                task_queue=task_queues.WORKFLOWS,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            )
+        return ordered
+
     @activity.defn(name="freshness.record")
     def record(self, report: FreshnessReport) -> None:
         """Store the report."""
         _run(self._record, report)
+
+
+class RevalidationActivities:
+    """Queue `freshet-prepare`: asks origins, which is where documents are fetched."""
+
+    def __init__(self, revalidate: Callable[[str], Revalidation]) -> None:
+        self._revalidate = revalidate
+
+    @activity.defn(name="freshness.revalidate")
+    def revalidate(self, source: str) -> Revalidation:
+        """Ask for the documents of a source that age would withdraw; the unchanged ones are renewed."""
+        with heartbeats():
+            return self._revalidate(source)
 
 
 def _run(step: Callable[[_In], _Out], value: _In) -> _Out:

@@ -31,6 +31,11 @@ class Verdict:
     status: FreshnessStatus
     reasons: tuple[str, ...] = ()
 
+    def with_warning(self, reason: str) -> "Verdict":
+        """The verdict WARN, or what it is where that is worse, for this reason as well."""
+        status = worst([self.status, FreshnessStatus.WARN])
+        return Verdict(status, (*self.reasons, reason))
+
     def with_error(self, reason: str) -> "Verdict":
         """The verdict ERROR, for this reason as well."""
         return Verdict(FreshnessStatus.ERROR, (*self.reasons, reason))

@@ -1,13 +1,14 @@
 """The result of checks, and their dbt-compatible form (`sources.json`, schema v3)."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from corpus.overdue import Overdue
 from corpus.source import FreshnessSpec, SourceStatus
 from freshness.policy import FreshnessStatus, Verdict, judge, worst
+from freshness.revalidation import Revalidation
 
 DBT_SCHEMA = "https://schemas.getdbt.com/dbt/sources/v3.json"
 # A check that is older than this many intervals counts as one that failed.
@@ -40,6 +41,10 @@ class FreshnessSnapshot:
     ended: int = (
         0  # visible documents past an end of their own, which is an instruction
     )
+    gone: int = 0  # of the overdue, those of which the origin said so
+    unaskable: int = 0  # of the overdue, those whose address is not kept
+    kept: int = 0  # past the source's age and not overdue: their origin did not say that they are gone
+    late: int = 0  # of the kept, those that are it for longer than `fetch.retry_for`
     withdrawn: int = 0  # documents that age withdrew within one `expire_after` before
     arrived: int = 0  # documents that are new since the first of these was withdrawn
     state: str = SourceStatus.ACTIVE
@@ -52,6 +57,12 @@ class FreshnessSnapshot:
             newest_seconds=self._age(self.newest_ms),
             oldest_seconds=self._age(self.oldest_ms),
         )
+        if self.late:
+            verdict = verdict.with_error(
+                f"{self.late} documents are overdue for longer than fetch.retry_for and neither renewed nor withdrawn, "
+                "since their origin does not answer or their change cannot be read: mend it, or set "
+                "fetch.revalidate = false"
+            )
         refusal = self._judged().refusal(self.spec)
         if refusal is None:
             return verdict
@@ -61,13 +72,16 @@ class FreshnessSnapshot:
 
     def may_expire(self) -> bool:
         """Whether a check may withdraw anything of what is overdue."""
-        return self.ended > 0 or self._judged().refusal(self.spec) is None
+        judged = self._judged()
+        is_certain = self.ended > 0 or judged.takes_gone(self.spec)
+        return is_certain or judged.refusal(self.spec) is None
 
     def _judged(self) -> Overdue:
         return Overdue(
             documents=self.documents,
             ended=self.ended,
             aged=self.overdue - self.ended,
+            gone=self.gone,
             withdrawn=self.withdrawn,
             arrived=self.arrived,
             state=self.state,
@@ -113,6 +127,7 @@ class FreshnessReport:
     unknown_ratio: float | None = None  # of the characters of all visible documents
     expired: int = 0  # documents that this check withdrew
     error: str | None = None  # the reasons, for any status but pass
+    revalidation: Revalidation | None = None  # None: nothing was to be asked for
 
 
 # ── as dbt writes it ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -178,6 +193,7 @@ def _adapter_response(report: FreshnessReport) -> dict[str, Any]:
         "unknown": report.unknown,
         "unknown_ratio": report.unknown_ratio,
         "expired": report.expired,
+        "revalidation": _counts(report.revalidation),
         "oldest_verified_at": _iso(report.oldest_ms),
         "warn_after_seconds": report.spec.warn_after_seconds,
         "error_after_seconds": report.spec.error_after_seconds,
@@ -185,6 +201,10 @@ def _adapter_response(report: FreshnessReport) -> dict[str, Any]:
         "workflow_id": report.workflow_id,
         "run_id": report.run_id,
     }
+
+
+def _counts(revalidation: Revalidation | None) -> dict[str, Any] | None:
+    return None if revalidation is None else asdict(revalidation)
 
 
 def _period(seconds: int | None) -> dict[str, Any]:

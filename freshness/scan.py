@@ -19,6 +19,7 @@ from freshness.report import (
     FreshnessReport,
     FreshnessSnapshot,
 )
+from freshness.revalidation import Revalidation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,10 @@ class _SnapshotRow:
     ended: int
     withdrawn: int
     arrived: int
+    gone: int
+    unaskable: int
+    kept: int
+    late: int
     state: str
     empty: int
     lossy: int
@@ -61,6 +66,7 @@ class CheckRow:
     expired: int | None
     error: str | None
     criteria: dict[str, Any] | None
+    revalidation: dict[str, Any] | None
     duration_seconds: float | None
     workflow_id: str | None
     run_id: str | None
@@ -109,6 +115,8 @@ def stored_form(report: FreshnessReport) -> dict[str, Any]:
     spec = columns.pop("spec")
     columns["criteria"] = json.dumps(spec)
     columns["status"] = str(report.status)
+    revalidation = columns.pop("revalidation")
+    columns["revalidation"] = revalidation and json.dumps(revalidation)
     return columns
 
 
@@ -160,7 +168,15 @@ def report_of(row: CheckRow) -> FreshnessReport:
         unknown_ratio=row.unknown_ratio,
         expired=row.expired or 0,
         error=row.error,
+        revalidation=_revalidation(row.revalidation),
     )
+
+
+def _revalidation(stored: dict[str, Any] | None) -> Revalidation | None:
+    if stored is None:
+        return None
+    names = [field.name for field in fields(Revalidation)]
+    return Revalidation(**{name: stored[name] for name in names if name in stored})
 
 
 def _criteria(stored: dict[str, Any]) -> FreshnessSpec:

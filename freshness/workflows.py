@@ -14,9 +14,15 @@ with workflow.unsafe.imports_passed_through():
     from corpus import policies
     from corpus.batch import Expire
     from corpus.source import FreshnessSpec
-    from freshness.activities import ExpiryLookup, FreshnessActivities, OrderExpiry
+    from freshness.activities import (
+        ExpiryLookup,
+        FreshnessActivities,
+        OrderExpiry,
+        RevalidationActivities,
+    )
     from freshness.policy import FreshnessStatus, Verdict, expiry_rule, format_duration
     from freshness.report import FreshnessReport, FreshnessSnapshot
+    from freshness.revalidation import Revalidation, counted
 
 # The entity may be behind batches that embed for long. If this check does not see the expiry, the next one does.
 EXPIRY_TIMEOUT = timedelta(minutes=5)
@@ -25,6 +31,8 @@ MIN_CHECK_INTERVAL = timedelta(
 )  # of the ledger, after an order; doubles
 MAX_CHECK_INTERVAL = timedelta(seconds=5)
 _MAX_ERROR_CHARACTERS = 2_000
+# Id of `workflow.patched`: checks that began before it ask nobody.
+_REVALIDATES = "revalidates-before-expiry"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +47,10 @@ class FreshnessWorkflow:
     """Checks one source once.
 
     1. measure
-    2. where documents are overdue and may be withdrawn: order their expiry, wait for it in the ledger, measure again
-    3. judge
-    4. store the report; a check that fails is reported as a runtime error, never left out
+    2. where age would withdraw documents whose origin can be asked: ask, have what changed read again, measure again
+    3. where documents are overdue and may be withdrawn: order their expiry, wait for it in the ledger, measure again
+    4. judge
+    5. store the report; a check that fails is reported as a runtime error, never left out
     """
 
     @workflow.run
@@ -53,7 +62,7 @@ class FreshnessWorkflow:
             if is_cancelled_exception(error):
                 raise
             report = self._failed(check.source, error)
-        # Step 4.
+        # Step 5.
         duration = workflow.now() - workflow.info().start_time
         report = replace(report, duration_seconds=duration.total_seconds())
         await workflow.execute_activity_method(
@@ -65,18 +74,40 @@ class FreshnessWorkflow:
         # Step 1.
         snapshot = await self._measure(source)
         # Step 2.
+        unaskable = snapshot.unaskable
+        asked: Revalidation | None = None
+        if snapshot.kept and workflow.patched(_REVALIDATES):
+            asked = await self._ask_origins(source)
+            snapshot = await self._measure(source)
+        # Step 3.
         withdrawn: int | None = 0
         if snapshot.overdue and snapshot.may_expire():
             withdrawn = await self._expire(snapshot)
             snapshot = await self._measure(source)
-        # Step 3.
-        verdict = snapshot.verdict()
-        if withdrawn is None:
-            timeout = format_duration(int(EXPIRY_TIMEOUT.total_seconds()))
-            verdict = verdict.with_error(
-                f"{snapshot.overdue} documents are overdue and were not withdrawn within {timeout} of the order"
+        # Step 4.
+        problem = "" if asked is None else asked.problem
+        verdict = _verdict(snapshot, problem, withdrawn)
+        report = self._judged(snapshot, verdict, withdrawn or 0)
+        revalidation = counted(asked, unaskable, snapshot.kept)
+        return replace(report, revalidation=revalidation)
+
+    async def _ask_origins(self, source: str) -> Revalidation:
+        """Ask; whatever fails changes nothing, and is said."""
+        asked = Revalidation()
+        try:
+            asked = await workflow.execute_activity_method(
+                RevalidationActivities.revalidate, source, **policies.REVALIDATE
             )
-        return self._judged(snapshot, verdict, withdrawn or 0)
+            if not asked.to_read:
+                return asked
+            ordered = await workflow.execute_activity_method(
+                FreshnessActivities.read_again, source, **policies.READ_AGAIN
+            )
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            return asked.failed(reason_of(error))
+        return asked.failed(ordered.waits_for) if ordered.waits_for else asked
 
     async def _measure(self, source: str) -> FreshnessSnapshot:
         return await workflow.execute_activity_method(
@@ -146,6 +177,21 @@ class FreshnessWorkflow:
             run_id=info.run_id,
             error=reason_of(error),
         )
+
+
+def _verdict(
+    snapshot: FreshnessSnapshot, problem: str, withdrawn: int | None
+) -> Verdict:
+    """The verdict, with what hindered the check; `withdrawn`: None where the ledger did not show the expiry in time."""
+    verdict = snapshot.verdict()
+    if problem:
+        verdict = verdict.with_warning(problem)
+    if withdrawn is not None:
+        return verdict
+    timeout = format_duration(int(EXPIRY_TIMEOUT.total_seconds()))
+    return verdict.with_error(
+        f"{snapshot.overdue} documents are overdue and were not withdrawn within {timeout} of the order"
+    )
 
 
 def reason_of(error: ActivityError) -> str:

@@ -236,5 +236,6 @@ def _not_fetched(
         detail=f"{error.detail} ({name})",
         may_pass=error.may_pass,
         retry_after_seconds=max(error.retry_after, host.retry_after),
+        is_missing=error.is_missing,
     )
     return Result(request, outcome)

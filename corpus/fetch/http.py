@@ -29,6 +29,8 @@ _NOT_MODIFIED = 304
 _OK = frozenset({200, 203})
 # Too early, too many, or the host is not well: it may answer later.
 _MAY_PASS = frozenset({408, 425, 429, 500, 502, 503, 504})
+# There is no such document, as far as the host knows.
+_MISSING = frozenset({404, 410})
 _MAX_RETRY_AFTER = 86_400
 _MAX_VALIDATOR = 1_000  # characters; a longer one is not kept
 _HEADERS = {
@@ -159,7 +161,10 @@ def _refusal(status: int, headers: Mapping[str, str]) -> FetchError:
         now = datetime.now(UTC)
         seconds = retry_after(stated, now)
     return FetchError(
-        f"the host answers {status}", may_pass=may_pass, retry_after=seconds
+        f"the host answers {status}",
+        may_pass=may_pass,
+        retry_after=seconds,
+        is_missing=status in _MISSING,
     )
 
 

@@ -69,7 +69,7 @@ async def fetch_object(
         assert known is not None, "it was asked for"
         return Result(request, StillTheSame(host=host, validators=known))
     except FileNotFoundError:
-        raise FetchError(_MISSING) from None
+        raise FetchError(_MISSING, is_missing=True) from None
     except (PermissionDeniedError, UnauthenticatedError):
         raise FetchError("the store does not allow it (credentials?)") from None
     except (BaseError, OSError, ValueError) as error:
@@ -123,7 +123,7 @@ async def fetch_file(request: FetchRequest, spec: FetchSpec, max_bytes: int) -> 
             f"the folder cannot be read ({service_text(error)})", may_pass=True
         ) from None
     if content is None:
-        raise FetchError("there is no such file")
+        raise FetchError("there is no such file", is_missing=True)
     fetched = Fetched(
         host="file", sha256=check_sum(content, request.sha256), size=len(content)
     )

@@ -58,6 +58,7 @@ class NotFetched:
     detail: str
     may_pass: bool = False
     retry_after_seconds: int = 0  # that the host asks for; 0: it asks for nothing
+    is_missing: bool = False  # the origin says that there is no such document
 
 
 Outcome = Fetched | StillTheSame | NotFetched
@@ -83,6 +84,7 @@ class FetchError(Exception):
         may_pass: bool = False,
         retry_after: int = 0,
         is_slow: bool = False,
+        is_missing: bool = False,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
@@ -90,6 +92,7 @@ class FetchError(Exception):
         self.may_pass = may_pass
         self.retry_after = retry_after
         self.is_slow = is_slow
+        self.is_missing = is_missing
 
 
 def refused(detail: str) -> FetchError:

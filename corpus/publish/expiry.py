@@ -47,8 +47,10 @@ def expire(
         age_seconds = policy.expire_after_seconds or 0
         waiting = waiting_documents(store, transaction, age_seconds)
         measured = _measure(transaction, waiting)
-    refusal = measured.refusal(replace(policy, max_expiry_ratio=order.max_ratio))
-    if not measured.ended:
+    judged_by = replace(policy, max_expiry_ratio=order.max_ratio)
+    refusal = measured.refusal(judged_by)
+    by_origin = measured.takes_gone(judged_by)
+    if not measured.ended and not by_origin:
         if not measured.aged:
             return report(batch, BatchKind.EXPIRY, Counts())
         if refusal is not None:
@@ -61,6 +63,7 @@ def expire(
         "expire_documents",
         rule=order.rule,
         by_age=refusal is None,
+        by_origin=by_origin,
         waiting=waiting,
     )
     counts = Counts(

@@ -27,6 +27,10 @@ class FetchSpec:
     per_host: int = 4
     # How long a document that cannot be fetched now is tried again, before it is a dead letter for good.
     retry_for_seconds: int = 86_400
+    # Whether a document that age would withdraw is asked for at its origin first.
+    revalidate: bool = True
+    # Documents that one check asks for, the one that was asked longest ago first.
+    revalidate_per_check: int = 500
 
 
 NO_FETCH = FetchSpec()

@@ -44,6 +44,7 @@ from tests.replay.record_audits import record_audits
 from tests.replay.record_backfills import record_backfills
 from tests.replay.record_erasures import record_erasures
 from tests.replay.record_purges import record_purges
+from tests.replay.record_revalidations import record_revalidations
 from tests.support.fix_temporal import TemporalEnv
 from tests.support.known import WORKFLOWS
 from tests.support.orders import make_expiry, make_ref
@@ -282,6 +283,7 @@ _SCENARIOS = {
     "audits": record_audits,
     "purges": record_purges,
     "backfills": record_backfills,
+    "revalidations": record_revalidations,
     "erasures": record_erasures,
 }
 _SERVER_SETTINGS = {"notices": ("limit.historyCount.suggestContinueAsNew=60",)}

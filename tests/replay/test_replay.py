@@ -1,5 +1,7 @@
 """Workflow code must still go the way that recorded runs went; a change that does not needs `workflow.patched`."""
 
+import base64
+import json
 from pathlib import Path
 
 import pytest
@@ -43,3 +45,22 @@ def test_every_workflow_has_a_history():
         "PurgeWorkflow",
         "BackfillWorkflow",
     }
+
+
+async def test_a_check_of_before_replays_where_a_newer_worker_measured():
+    """While workers are replaced: the measure names documents to be asked for, and the workflow did not know of it."""
+    [path] = [path for path in HISTORIES if path.stem == "FreshnessWorkflow.expiry"]
+    text = path.read_text(encoding="utf-8")
+    history = json.loads(text)
+    changed = 0
+    for event in history["events"]:
+        result = event.get("activityTaskCompletedEventAttributes", {}).get("result")
+        for payload in (result or {}).get("payloads", []):
+            value = json.loads(base64.b64decode(payload["data"]))
+            if isinstance(value, dict) and "overdue" in value:
+                value["kept"] = 5
+                payload["data"] = base64.b64encode(json.dumps(value).encode()).decode()
+                changed += 1
+    assert changed
+    replayer = Replayer(workflows=WORKFLOWS, workflow_runner=sandbox.runner())
+    await replayer.replay_workflow(WorkflowHistory.from_json("freshness/peps", json.dumps(history)))

@@ -30,10 +30,13 @@ from corpus.purge.activities import PurgeActivities
 from corpus.purge.purger import Purger
 from corpus.source import SourceSpec, source_workflow_id
 from corpus.staging.store import StagingStore
+from freshness.activities import RevalidationActivities
+from freshness.revalidate import Revalidator
 from ingest.consume.consumer import SourceConsumer
 from ingest.consume.positions import Positions
 from ingest.consume.staging_span import StagingSpan, without_span
-from ingest.decode.staged_content import content_of
+from ingest.decode.references import fetched_content
+from ingest.decode.staged_content import content_of, read_row
 from ingest.entity import running_state
 from ingest.hand_over import hand_over
 from ingest.kafka import Cluster, properties
@@ -194,7 +197,7 @@ async def fleet(
         for queue, activities in steps.items():
             await stack.enter_async_context(_worker(client, queue, activities))
         if with_orchestrator:
-            await stack.enter_async_context(orchestrator(client, pool))
+            await stack.enter_async_context(orchestrator(client, pool, cluster=cluster))
         consumer = await stack.enter_async_context(
             consuming(client, database_url, bootstrap, store, cluster, staging_span)
         )
@@ -205,13 +208,14 @@ def orchestrator(
     client: Client,
     pool: ConnectionPool[Connection],
     workflows: Sequence[type] = deliveries.WORKFLOWS,
+    cluster: Cluster | None = None,
     **options: Any,
 ) -> Worker:
     """The worker that runs the workflows."""
     return _worker(
         client,
         task_queues.WORKFLOWS,
-        deliveries.activities(pool),
+        deliveries.activities(pool, cluster),
         workflows=workflows,
         **({"workflow_runner": sandbox.runner()} | options),
     )
@@ -238,8 +242,15 @@ def _steps(
 ) -> dict[str, Sequence[Any]]:
     """The activities of each task queue that runs a step of a batch, or of an audit."""
     preparer = Preparer(
-        store=store, pool=pool, cleaner=cleaner, spaces=SpaceRegistry(), content_of=content_of
+        store=store,
+        pool=pool,
+        cleaner=cleaner,
+        spaces=SpaceRegistry(),
+        content_of=content_of,
+        read_row=read_row,
+        read_fetched=fetched_content,
     )
+    origins = RevalidationActivities(Revalidator(pool).revalidate)
     step = EmbedStep(store=store, pool=pool, embedder_of=embedder.with_fingerprint, shard=64)
     publisher = Publisher(store=store, pool=pool)
     publishing = PublishActivities(
@@ -253,7 +264,7 @@ def _steps(
     return {
         task_queues.PREPARE: [
             PrepareActivities(preparer.prepare).prepare,
-            *(audit.step, backfill.stage),
+            *(audit.step, backfill.stage, origins.revalidate),
         ],
         task_queues.EMBED: [
             EmbedActivities(step.embed, lambda: step.progress.silent_seconds).embed,

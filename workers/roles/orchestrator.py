@@ -30,9 +30,10 @@ from corpus.overdue import MAX_LAG_SECONDS
 from corpus.purge.workflows import PurgeWorkflow
 from corpus.source import SourceSpec
 from corpus.workflows import BatchWorkflow
-from freshness import scan
+from freshness import read_again, scan
 from freshness.activities import FreshnessActivities
 from freshness.report import FreshnessSnapshot
+from freshness.revalidation import ReadAgain
 from freshness.workflows import FreshnessWorkflow
 from ingest.backfill.workflows import BackfillWorkflow
 from ingest.behind import records_that_wait
@@ -127,6 +128,7 @@ def activities(
         expired_after=step(scan.expired_after),
         record=step(scan.record),
         initial_state=step(_initial_state),
+        read_again=step(partial(_read_again, cluster=cluster)),
     )
     return (
         notices.wake,
@@ -140,6 +142,7 @@ def activities(
         checks.measure,
         checks.order_expiry,
         checks.find_expiry,
+        checks.read_again,
         checks.record,
     )
 
@@ -161,6 +164,14 @@ def _measure(
     except DependencyError as error:
         behind = str(error)
     return replace(snapshot, behind=behind)
+
+
+def _read_again(
+    connection: Connection, source: str, *, cluster: Cluster | None
+) -> ReadAgain:
+    if cluster is None:
+        return ReadAgain(waits_for="documents that changed wait: no Kafka is known")
+    return read_again.order(connection, source, cluster=cluster)
 
 
 def _initial_state(connection: Connection, source: str) -> SourceState:

@@ -1,4 +1,4 @@
-"""Role preparer: queue `freshet-prepare`, which cleans, splits and compares documents, and audits."""
+"""Role preparer: queue `freshet-prepare`, which cleans, splits and compares documents, audits, and asks origins."""
 
 from corpus import task_queues
 from corpus.activities import PrepareActivities
@@ -7,6 +7,8 @@ from corpus.database import open_pool
 from corpus.embed.spaces import SpaceRegistry
 from corpus.prepare import divide
 from corpus.prepare.preparer import Preparer
+from freshness.activities import RevalidationActivities
+from freshness.revalidate import Revalidator
 from ingest.decode.references import fetched_content
 from ingest.decode.staged_content import content_of, read_row
 from workers import backfilling
@@ -52,7 +54,8 @@ async def run(settings: Settings) -> None:
             settings.kafka_bootstrap, settings.kafka_properties, pool, staging
         )
         prepare = PrepareActivities(preparer.prepare).prepare
-        activities = [prepare, audit.step, backfill.stage]
+        origins = RevalidationActivities(Revalidator(pool).revalidate)
+        activities = [prepare, audit.step, backfill.stage, origins.revalidate]
         worker = activity_worker(
             client, task_queues.PREPARE, activities, threads=_THREADS
         )

@@ -6,8 +6,8 @@ SELECT (extract(epoch FROM now()) * 1000)::bigint AS snapshotted_at_ms, s.spec, 
            SELECT (extract(epoch FROM max(d.observed_at)) * 1000)::bigint
              FROM freshet.document d WHERE d.source = s.source
        ) AS newest_ms,
-       v.documents, v.oldest_ms, o.aged + o.ended AS overdue, o.ended, o.withdrawn, o.arrived, s.state, v.empty,
-       v.lossy, v.unknown, v.unknown_ratio
+       v.documents, v.oldest_ms, o.aged + o.ended AS overdue, o.ended, o.withdrawn, o.arrived, o.gone, o.unaskable,
+       o.kept, o.late, s.state, v.empty, v.lossy, v.unknown, v.unknown_ratio
   FROM freshet.source s,
        LATERAL (
            SELECT count(*) AS documents,
@@ -49,12 +49,13 @@ SELECT count(*) AS batches, coalesce(sum(documents_expired), 0)::bigint AS docum
 -- Keep the result of a check, once per run. A check that could not ask the database for the time is dated by now().
 INSERT INTO freshet.freshness_report (source, snapshotted_at, status, max_loaded_at, oldest_verified_at, documents,
        overdue, expired, error, criteria, duration_seconds, workflow_id, run_id, empty, lossy, unknown,
-       unknown_ratio)
+       unknown_ratio, revalidation)
 SELECT source, coalesce(to_timestamp(%(snapshotted_at_ms)s::double precision / 1000), now()), %(status)s::text,
        to_timestamp(%(newest_ms)s::double precision / 1000), to_timestamp(%(oldest_ms)s::double precision / 1000),
        %(documents)s::bigint, %(overdue)s::bigint, %(expired)s::bigint, %(error)s::text, %(criteria)s::jsonb,
        %(duration_seconds)s::double precision, %(workflow_id)s::text, %(run_id)s::text, %(empty)s::bigint,
-       %(lossy)s::bigint, %(unknown)s::bigint, %(unknown_ratio)s::double precision
+       %(lossy)s::bigint, %(unknown)s::bigint, %(unknown_ratio)s::double precision,
+       %(revalidation)s::jsonb
   FROM freshet.source WHERE source = %(source)s::text
    AND NOT EXISTS (
        SELECT 1 FROM freshet.freshness_report r WHERE r.source = %(source)s::text AND r.run_id = %(run_id)s::text
@@ -69,7 +70,7 @@ SELECT s.source, s.spec, (extract(epoch FROM now()) * 1000)::bigint AS now_ms,
        (extract(epoch FROM r.max_loaded_at) * 1000)::bigint AS newest_ms,
        (extract(epoch FROM r.oldest_verified_at) * 1000)::bigint AS oldest_ms,
        r.documents, r.overdue, r.empty, r.lossy, r.unknown, r.unknown_ratio, r.expired, r.error, r.criteria,
-       r.duration_seconds, r.workflow_id, r.run_id
+       r.revalidation, r.duration_seconds, r.workflow_id, r.run_id
   FROM freshet.source s
   LEFT JOIN LATERAL (
       SELECT * FROM freshet.freshness_report f WHERE f.source = s.source ORDER BY f.snapshotted_at DESC LIMIT 1
@@ -93,3 +94,82 @@ SELECT s.source, s.state, s.state_reason, s.last_batch,
        WHERE f.source = s.source ORDER BY f.snapshotted_at DESC LIMIT 1
   ) r ON true
  WHERE s.source = %(source)s::text;
+
+-- name: documents_to_ask
+-- Documents that age would withdraw and whose origin is asked first, the one that was asked longest ago first. One that
+-- has changed waits for the backfill that reads its record again; one that is gone or lost was asked a moment ago.
+SELECT o.document_key, o.url, o.content_sha256, o.etag, o.last_modified,
+       (extract(epoch FROM now()) * 1000)::bigint AS asked_at_ms
+FROM freshet.source s,
+     freshet.due_at_origin(
+         s.source, now(), (s.spec -> 'freshness' ->> 'expire_after_seconds')::double precision
+     ) o
+LEFT JOIN freshet.backfill b ON b.backfill = o.backfill
+WHERE s.source = %(source)s::text AND s.state = 'active'
+  AND NOT coalesce(o.answer IN ('gone', 'lost') AND o.asked_at > now() - interval '30 minutes', false)
+  AND NOT (o.answer IS NOT DISTINCT FROM 'changed' AND coalesce(b.state IN ('running', 'paused'), false))
+ORDER BY o.asked_at NULLS FIRST, o.due_at LIMIT %(limit)s::bigint;
+
+-- name: note_answers
+-- What origins said, of versions that are still the newest. An unchanged document is renewed: it was seen when its
+-- origin was asked. One that a publishing transaction works on is left to the next check. A document that is still the
+-- old one after its record was read again `most_read` times is lost: its change cannot be read.
+WITH said AS (
+    SELECT * FROM unnest(
+        %(document_keys)s::bigint[], %(answers)s::text[], %(etags)s::text[], %(last_modified)s::text[]
+    ) AS a (document_key, answer, etag, last_modified)
+), locked AS (
+    SELECT d.document_key, d.source, d.document_id, d.content_sha256 FROM freshet.document d
+    WHERE d.document_key = ANY(%(document_keys)s::bigint[]) AND d.is_head AND d.visible_to IS NULL
+    FOR NO KEY UPDATE SKIP LOCKED
+), renewed AS (
+    UPDATE freshet.document d
+    SET verified_at = greatest(d.verified_at, to_timestamp(%(asked_at_ms)s::double precision / 1000))
+    FROM locked l JOIN said USING (document_key)
+    WHERE d.document_key = l.document_key AND said.answer = 'unchanged'
+), noted AS (
+    UPDATE freshet.fetched f
+    SET asked_at = to_timestamp(%(asked_at_ms)s::double precision / 1000),
+        answer = CASE WHEN said.answer = 'changed' AND f.read_again >= %(most_read)s THEN 'lost' ELSE said.answer END,
+        etag = CASE WHEN said.answer = 'unchanged' THEN said.etag ELSE f.etag END,
+        last_modified = CASE WHEN said.answer = 'unchanged' THEN said.last_modified ELSE f.last_modified END,
+        fetched_at = CASE WHEN said.answer = 'unchanged' THEN now() ELSE f.fetched_at END
+    FROM locked l JOIN said USING (document_key)
+    WHERE f.source = l.source AND f.document_id = l.document_id AND f.content_sha256 = l.content_sha256
+    RETURNING f.answer
+)
+SELECT answer, count(*) AS documents FROM noted GROUP BY answer;
+
+-- name: changed_at_origin
+-- Documents that have changed at their origin, and whose record no backfill reads now.
+SELECT o.document_id
+FROM freshet.source s,
+     freshet.due_at_origin(
+         s.source, now(), (s.spec -> 'freshness' ->> 'expire_after_seconds')::double precision
+     ) o
+LEFT JOIN freshet.backfill b ON b.backfill = o.backfill
+WHERE s.source = %(source)s::text AND s.state = 'active' AND o.answer = 'changed'
+  AND coalesce(b.state NOT IN ('running', 'paused'), true)
+ORDER BY o.due_at LIMIT %(limit)s::bigint;
+
+-- name: count_changed_at_origin
+-- How many documents have changed at their origin and are still the old ones here.
+SELECT count(*) AS documents
+FROM freshet.source s,
+     freshet.due_at_origin(
+         s.source, now(), (s.spec -> 'freshness' ->> 'expire_after_seconds')::double precision
+     ) o
+WHERE s.source = %(source)s::text AND o.answer = 'changed';
+
+-- name: reading_again
+-- Backfills that checks have ordered and that have not ended: their workflow may not have been started.
+SELECT DISTINCT b.backfill FROM freshet.fetched f JOIN freshet.backfill b ON b.backfill = f.backfill
+WHERE f.source = %(source)s::text AND b.source = f.source AND b.state IN ('running', 'paused');
+
+-- name: note_read_again
+-- The records of these documents are read again by a backfill; of those in `lost`, Kafka has no record any more.
+UPDATE freshet.fetched
+SET backfill = %(backfill)s::bigint,
+    read_again = read_again + 1,
+    answer = CASE WHEN document_id = ANY(%(lost)s::text[]) THEN 'lost' ELSE answer END
+WHERE source = %(source)s::text AND document_id = ANY(%(document_ids)s::text[]) AND answer = 'changed';

@@ -398,7 +398,9 @@ SELECT %(source)s, i.document_id, i.new_version, 'document', true, %(published_a
        coalesce(h.pipeline, i.pipeline, %(pipeline)s), %(space_id)s,
        coalesce(again.chunk_ids, h.chunk_ids, p.chunk_ids, '{}'),
        coalesce(h.chunk_starts, p.chunk_starts, '{}'), coalesce(h.chunk_headings, p.chunk_headings, '{}'),
-       i.event_at, i.observed_at, before.verified_at, i.expires_at, %(batch)s, i.topic, i.partition, i.record_offset,
+       i.event_at, i.observed_at,
+       CASE WHEN i.fetched IS NULL THEN before.verified_at ELSE %(published_at)s END,  -- its origin has it now
+       i.expires_at, %(batch)s, i.topic, i.partition, i.record_offset,
        coalesce(i.received_characters, h.received_characters), coalesce(i.kept_characters, h.kept_characters),
        coalesce(i.dropped::jsonb, h.dropped), coalesce(i.tokens, h.tokens),
        coalesce(i.unknown_tokens, h.unknown_tokens), coalesce(i.unknown_characters, h.unknown_characters),
@@ -469,7 +471,7 @@ WHERE i.decision = 'upsert' AND i.fetched IS NOT NULL
 ON CONFLICT (source, document_id)
 DO UPDATE SET host = excluded.host, url_sha256 = excluded.url_sha256, url = excluded.url,
     content_sha256 = excluded.content_sha256, etag = excluded.etag, last_modified = excluded.last_modified,
-    fetched_at = excluded.fetched_at;
+    fetched_at = excluded.fetched_at, asked_at = NULL, answer = NULL, backfill = NULL, read_again = 0;
 
 -- name: text_account
 -- What became of the text of the versions that the batch opens: sums, how many documents lost all or much of it, and
@@ -856,7 +858,7 @@ UPDATE freshet.source SET highest_version = least(highest_version, %(highest)s::
 
 -- name: count_overdue
 -- What an expiry judges; see freshet.overdue. `waiting`: documents that were sent again and wait to be published.
-SELECT o.documents, o.ended, o.aged, o.withdrawn, o.arrived, s.state,
+SELECT o.documents, o.ended, o.aged, o.gone, o.withdrawn, o.arrived, s.state,
        extract(epoch FROM %(published_at)s - (
            SELECT max(d.observed_at) FROM freshet.document d WHERE d.source = s.source
        ))::double precision AS newest_seconds
@@ -865,17 +867,25 @@ FROM freshet.source s,
 WHERE s.source = %(source)s;
 
 -- name: expire_documents
--- Withdraw what is past its own end and, with `by_age`, past the source's age. The head stays, so that only a newer
--- event, or the same event sent again, brings it back.
-WITH ended AS (
+-- Withdraw what is past its own end; with `by_age` what is past the source's age and cannot be asked for at its origin;
+-- with `by_origin` what its origin said is gone. The head stays, so that only a newer event, or the same event sent
+-- again, brings it back.
+WITH origin AS MATERIALIZED (
+    SELECT o.document_key, o.is_kept
+    FROM freshet.due_at_origin(%(source)s, %(published_at)s, %(expire_after)s::double precision) o
+), ended AS (
     UPDATE freshet.document
     SET visible_to = %(published_at)s, end_reason = 'expired', end_detail = %(rule)s, end_batch = %(batch)s
     WHERE source = %(source)s AND visible_to IS NULL
       AND (
           expires_at <= %(published_at)s
-          OR %(by_age)s AND expires_at IS NULL AND document_id <> ALL (%(waiting)s::text[])
+          OR expires_at IS NULL AND document_id <> ALL (%(waiting)s::text[])
              AND greatest(observed_at, verified_at) + make_interval(secs => %(expire_after)s::double precision)
                  <= %(published_at)s
+             AND (
+                 %(by_age)s AND document_key NOT IN (SELECT document_key FROM origin)
+                 OR %(by_origin)s AND document_key IN (SELECT document_key FROM origin WHERE NOT is_kept)
+             )
       )
     RETURNING document_id
 ), closed AS (

@@ -51,6 +51,24 @@ def test_a_source_that_is_behind_loses_nothing() -> None:
     assert "behind" in refused(replace(POLICY, max_expiry_ratio=1.0), behind="peps/0 waits")
 
 
+def test_what_is_gone_at_its_origin_is_no_guess() -> None:
+    """A silent source: its origin was asked, so what is gone goes; the others stay."""
+    silent = replace(MEASURED, aged=3, gone=2, newest_seconds=DAY)
+    assert "silent" in (silent.refusal(POLICY) or "")
+    assert silent.takes_gone(POLICY)
+    assert replace(silent, gone=3).refusal(POLICY) is None
+    assert not replace(silent, gone=0).takes_gone(POLICY)
+
+
+@pytest.mark.parametrize(
+    "stopped", [{"state": SourceStatus.PAUSED}, {"behind": "peps/0 waits"}, {"aged": 6, "gone": 6}]
+)
+def test_what_is_gone_stays_where_nothing_is_withdrawn(stopped: dict[str, object]) -> None:
+    measured = replace(MEASURED, **({"gone": 5} | stopped))  # type: ignore[arg-type]
+    assert not measured.takes_gone(POLICY)
+    assert measured.refusal(POLICY)
+
+
 def test_a_silent_source_loses_nothing() -> None:
     assert not refused(newest_seconds=DAY / 2)
     assert "silent" in refused(newest_seconds=DAY / 2 + 1)

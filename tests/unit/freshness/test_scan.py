@@ -14,6 +14,7 @@ from corpus.source import FreshnessSpec, SourceSpec
 from freshness import scan
 from freshness.policy import FreshnessStatus
 from freshness.report import STALE_INTERVALS, FreshnessReport
+from freshness.revalidation import Revalidation
 from freshness.scan import CheckRow, report_of, stored_form
 
 SOURCE = SourceSpec(
@@ -48,6 +49,7 @@ reports = st.builds(
     unknown_ratio=st.none() | st.floats(0, 1),
     expired=integers,
     error=st.none() | st.text(max_size=50),
+    revalidation=st.none() | st.builds(Revalidation, asked=integers, problem=st.text(max_size=20)),
 )
 
 
@@ -55,6 +57,7 @@ def row_of(report: FreshnessReport, *, age: float | None = 0.0, **fields: Any) -
     """What the database gives back for a stored report."""
     stored = stored_form(report)
     stored["criteria"] = json.loads(stored["criteria"])
+    stored["revalidation"] = json.loads(stored["revalidation"] or "null")
     return CheckRow(**stored, spec=SOURCE.to_json(), now_ms=1, checked_seconds_ago=age, **fields)
 
 
@@ -78,6 +81,7 @@ NEVER_CHECKED = CheckRow(
             "expired",
             "error",
             "criteria",
+            "revalidation",
             "duration_seconds",
             "workflow_id",
             "run_id",

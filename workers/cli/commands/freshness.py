@@ -27,7 +27,16 @@ _WORST_DOCUMENTS = 3  # of a source that are named
 _SCHEDULE_COLUMNS = ("schedule", "every", "last", "next", "paused", "missed")
 _REPORT_COLUMNS = (
     *("source", "status", "newest event", "oldest document"),
-    *("documents", "empty", "lossy", "unknown", "overdue", "expired", "why"),
+    *(
+        "documents",
+        "empty",
+        "lossy",
+        "unknown",
+        "overdue",
+        "asked again",
+        "expired",
+        "why",
+    ),
 )
 
 Json = Annotated[
@@ -241,6 +250,7 @@ def _cells(checked: "FreshnessReport") -> list[Any]:
         checked.lossy,
         _unknown(checked),
         checked.overdue,
+        _asked_again(checked),
         checked.expired,
         checked.error or "",
     ]
@@ -251,6 +261,23 @@ def _unknown(checked: "FreshnessReport") -> str:
     if checked.unknown is None or checked.unknown_ratio is None:
         return ""
     return f"{checked.unknown:,} ({checked.unknown_ratio:.1%})"
+
+
+def _asked_again(checked: "FreshnessReport") -> str:
+    """What the origins of documents said that age would withdraw."""
+    asked = checked.revalidation
+    if asked is None:
+        return ""
+    counts = {
+        "renewed": asked.renewed,
+        "changed": asked.changed,
+        "gone": asked.gone,
+        "changed and lost": asked.lost,
+        "without an answer": asked.unanswered,
+        "without an address": asked.unaskable,
+        "still due": asked.kept,
+    }
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
 
 
 def _time(epoch_ms: int | None) -> datetime | None:

@@ -69,6 +69,14 @@ class FetchTable(Table):
         default=_FETCH.retry_for_seconds,
         description="How long what cannot be fetched now is tried again, before it is a dead letter for good.",
     )
+    revalidate: bool = Field(
+        default=_FETCH.revalidate,
+        description="Ask the origin before age withdraws a document (`expire_after`); unchanged renews it.",
+    )
+    revalidate_per_check: Annotated[int, Field(ge=1, le=10_000, strict=True)] = Field(
+        default=_FETCH.revalidate_per_check,
+        description="Documents that one check of the freshness asks for.",
+    )
 
     def spec(self) -> FetchSpec:
         """As the workers read it."""
@@ -80,4 +88,6 @@ class FetchTable(Table):
             timeout_seconds=self.timeout,
             per_host=self.per_host,
             retry_for_seconds=self.retry_for,
+            revalidate=self.revalidate,
+            revalidate_per_check=self.revalidate_per_check,
         )

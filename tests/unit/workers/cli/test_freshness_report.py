@@ -8,8 +8,9 @@ import pytest
 from corpus.source import FreshnessSpec
 from freshness import scan
 from freshness.policy import FreshnessStatus
-from freshness.report import FreshnessReport, FreshnessSnapshot
-from workers.cli.commands.freshness import _with_first_event
+from freshness.report import FreshnessReport, FreshnessSnapshot, sources_json
+from freshness.revalidation import Revalidation
+from workers.cli.commands.freshness import _asked_again, _with_first_event
 
 HOUR = 3_600_000
 SPEC = FreshnessSpec(error_after_seconds=60)
@@ -80,3 +81,12 @@ def test_any_other_check_is_reported_as_it_was(
     monkeypatch: pytest.MonkeyPatch, found: FreshnessReport, now: FreshnessSnapshot
 ) -> None:
     assert shown(monkeypatch, found, now) is found
+
+
+def test_what_origins_said_is_shown() -> None:
+    assert _asked_again(AT_APPLY) == ""
+    asked = Revalidation(asked=1_205, renewed=1_200, changed=2, gone=3, unaskable=1)
+    report = replace(AT_APPLY, revalidation=asked)
+    assert _asked_again(report) == "1,200 renewed, 2 changed, 3 gone, 1 without an address"
+    [result] = sources_json([report], generated_at_ms=1, version="1", invocation="i")["results"]
+    assert result["adapter_response"]["revalidation"]["renewed"] == 1_200
