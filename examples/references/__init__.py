@@ -1,0 +1,1 @@
+"""Documents by reference: the records hold addresses, not texts."""
