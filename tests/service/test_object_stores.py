@@ -7,11 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from corpus.dead_letter import DeadLetterReason
-from corpus.errors import StagedFileError
+from corpus.errors import DependencyError, StagedFileError
 from corpus.fetch.fetcher import Fetcher
 from corpus.fetch.result import Fetched, FetchRequest, NotFetched, Outcome, StillTheSame, Validators
 from corpus.specs.fetch import FetchSpec
 from corpus.staging.store import StagingStore
+from ingest.imports.bucket import BucketPlace
+from ingest.imports.file import UnreadableFileError
 from tests.support.object_store import s3_server
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(120)]
@@ -71,3 +73,32 @@ def test_documents(store: StagingStore) -> None:
         DeadLetterReason.FETCH_FAILED,
         DeadLetterReason.FETCH_REFUSED,
     ]
+
+
+def test_what_is_missing_is_told_from_what_is_refused(store: StagingStore) -> None:
+    """Before a document is withdrawn, its origin is asked: only a missing one is gone."""
+    missing, other = fetch("docs/never-there.txt"), fetch("other/a.txt")
+    assert isinstance(missing, NotFetched)
+    assert isinstance(other, NotFetched)
+    assert (missing.is_missing, other.is_missing) == (True, False)
+
+
+def test_an_import_lists_and_reads_a_bucket(store: StagingStore) -> None:
+    files = {"a b.md": b"One.", "deep/\u00fc+\u00e4&.md": b"Two.", "100%25.txt": b"Three."}
+    for name, content in {**files, ".hidden": b"No."}.items():
+        StagingStore("s3://bucket/imported").put(name, content, rows=0)
+    place = BucketPlace("s3://bucket/imported")
+    listing = place.list_files()
+    assert ([file.path for file in listing.files], listing.hidden) == (sorted(files), 1)
+    for file in listing.files:
+        content, stamp = place.read(file)
+        assert (content, stamp) == (files[file.path], file.stamp)
+        assert stamp.etag
+    [first, *_] = listing.files
+    StagingStore("s3://bucket/imported").delete([first.path])
+    with pytest.raises(UnreadableFileError):
+        place.read(first)
+    with pytest.raises(DependencyError, match="cannot be listed"):
+        BucketPlace("s3://no-such-bucket/imported").list_files()
+    pattern = BucketPlace("s3://bucket/imported", pattern=("**", "*.md")).list_files()
+    assert [file.path for file in pattern.files] == sorted({*files} - {first.path, "100%25.txt"})

@@ -119,6 +119,7 @@ def test_what_is_no_document_has_a_reason(
     assert result.outcome.reason is expected
     assert words in result.outcome.detail
     assert result.outcome.may_pass is (expected is WAITS)
+    assert result.outcome.is_missing is (words in ("answers 404", "answers 410"))
 
 
 def test_a_redirect_is_followed(server: Server) -> None:
