@@ -107,4 +107,11 @@ class BucketPlace:
 def _stamp(size: int, modified: datetime, etag: str | None) -> FileStamp:
     since_epoch = modified - _EPOCH
     modified_us = since_epoch // timedelta(microseconds=1)
-    return FileStamp(size=size, modified_us=modified_us, etag=etag or "")
+    return FileStamp(size=size, modified_us=modified_us, etag=_quoted(etag or ""))
+
+
+def _quoted(etag: str) -> str:
+    """As HTTP has it: listings of Azure leave the quotes out, and every file would seem to differ from the read one."""
+    if not etag or '"' in etag:
+        return etag
+    return f'"{etag}"'
