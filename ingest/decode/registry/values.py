@@ -46,11 +46,13 @@ class Reading(NamedTuple):
         kind: of its schema; empty: any.
         unrepeated: names that an object may not have twice.
         is_complete: whether fields that the schema has and the bytes have not are there, as null.
+        topic: of the record; `read_part` fills it in.
     """
 
     kind: str = ""
     unrepeated: tuple[str, ...] = ()
     is_complete: bool = False
+    topic: str = ""
 
 
 Reader = Callable[[Framed, Reading], Any]
@@ -162,7 +164,7 @@ def read_part(
             f"schema {frame.schema} is {kind}, and the source reads {reading.kind}"
         )
     try:
-        return read(frame, reading)
+        return read(frame, reading._replace(topic=record.topic))
     except FieldError as error:
         detail = f"the {part} cannot be read by schema {frame.schema}: {error.detail}"
         raise FieldError(error.reason, detail) from None
@@ -183,7 +185,7 @@ def _protobuf(schema: StoredSchema) -> Reader:
 
 def _json(schema: StoredSchema) -> Reader:
     read = json_reader(schema)
-    return lambda frame, reading: read(frame.payload, reading.unrepeated)
+    return lambda frame, reading: read(frame.payload, reading.unrepeated, reading.topic)
 
 
 _KINDS: dict[str, Callable[[StoredSchema], Reader]] = {

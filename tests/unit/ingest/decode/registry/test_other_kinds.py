@@ -227,10 +227,10 @@ LAUGHS = {
 def test_a_hostile_json_schema_is_a_dead_letter_with_the_id(
     server: RegistryServer, schema: Any
 ) -> None:
-    unreadable(json_event(server, schema, b"{}"), "schema 1 ")
+    unreadable(json_event(server, schema, b"{}"), "schema 1")
 
 
 def test_a_pattern_takes_linear_time() -> None:
     schema = StoredSchema("JSON", json.dumps({"pattern": "^(a+)+$"}), ())
     with pytest.raises(Exception, match="/pattern"):
-        json_reader(schema)(b'"' + b"a" * 50_000 + b'b"', ())
+        json_reader(schema)(b'"' + b"a" * 50_000 + b'b"', (), "t")
