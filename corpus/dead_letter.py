@@ -60,6 +60,10 @@ class Quoting(StrEnum):
     ID_BLANK = "id {value} is blank"
     ID_SIZE = "id {value} has {number} bytes; at most {limit} are allowed"
     KEY = "the key {value} is used as the id and is not UTF-8"
+    LEFT_OUT = (
+        "Debezium left out what did not change in {value}, and only format debezium completes whole columns from the "
+        "version before; have the connector send the whole row (REPLICA IDENTITY FULL)"
+    )
     FIELD = "{name} is {value}; it must be {wanted}"
 
     def detail(self, **parts: str) -> str:
@@ -89,8 +93,33 @@ _PATTERNS: Mapping[Quoting, re.Pattern[str]] = {
 }
 
 
+# Before the detail of a key or a value that cannot be read by its schema.
+_BY_SCHEMA = re.compile(r"the (?:key|value) cannot be read by schema [0-9a-f-]+: ")
+
+
+def by_schema(
+    part: str,
+    schema: int | str,
+    detail: str,
+) -> str:
+    """A detail with the schema by which a key or a value cannot be read.
+
+    Args:
+        part: "key" or "value".
+        schema: its number or its GUID.
+        detail: why not, in words of `Quoting` where it quotes.
+    """
+    return f"the {part} cannot be read by schema {schema}: {detail}"
+
+
 def without_quote(detail: str) -> str:
     """A dead letter's detail for readers outside the database: what it quotes of the event is left out."""
+    behind = _BY_SCHEMA.sub("", detail, count=1)
+    before = detail.removesuffix(behind)
+    return before + _unquoted(behind)
+
+
+def _unquoted(detail: str) -> str:
     for quoting, pattern in _PATTERNS.items():
         match = pattern.fullmatch(detail)
         if match is not None:

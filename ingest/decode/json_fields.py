@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import msgspec
 
-from corpus.dead_letter import DeadLetterReason
+from corpus.dead_letter import DeadLetterReason, Quoting
 from corpus.source import SourceSpec
 from ingest.decode import mapping as mappings
 from ingest.decode.debezium.placeholder import (
@@ -95,14 +95,8 @@ def _refuse_placeholders(
     names = names_with_placeholder(value, mapping.reads, placeholder)
     if names:
         left_out = ", ".join(map(shown, names))
-        detail = _LEFT_OUT.format(left_out)
+        detail = Quoting.LEFT_OUT.detail(value=left_out)
         raise FieldError(DeadLetterReason.UNAVAILABLE_COLUMN, detail)
-
-
-_LEFT_OUT = (
-    "Debezium left out what did not change in {}, and only format debezium completes whole columns from the version "
-    "before; have the connector send the whole row (REPLICA IDENTITY FULL)"
-)
 
 
 def read_json(value: bytes, unrepeated: tuple[str, ...] = ()) -> Any:

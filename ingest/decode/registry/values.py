@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
-from corpus.dead_letter import Quoting
+from corpus.dead_letter import Quoting, by_schema
 from corpus.source import SourceSpec
 from ingest.decode.fields import FieldError, shown
 from ingest.decode.json_fields import mapped_event
@@ -166,7 +166,7 @@ def read_part(
     try:
         return read(frame, reading._replace(topic=record.topic))
     except FieldError as error:
-        detail = f"the {part} cannot be read by schema {frame.schema}: {error.detail}"
+        detail = by_schema(part, frame.schema, error.detail)
         raise FieldError(error.reason, detail) from None
 
 
