@@ -14,8 +14,10 @@ import fastavro
 from fastavro import _read_py, parse_schema
 from fastavro.schema import SchemaParseException, UnknownType
 
+from ingest.decode.fields import FieldError
 from ingest.decode.paths import plain
 from ingest.decode.registry import avro_values
+from ingest.decode.registry.avro_limits import Limits
 from ingest.decode.registry.framing import unusable
 from ingest.decode.registry.schemas import StoredSchema
 
@@ -35,6 +37,8 @@ _SIMPLE = {
 _KEPT = ("name", "size", "symbols", "logicalType", "precision", "scale")
 _COMPLEX = ("record", "error", "array", "map", "fixed", "enum")
 
+_WITHIN = "within"
+
 Reader = Callable[[bytes], Any]
 
 
@@ -48,10 +52,15 @@ def avro_reader(schema: StoredSchema) -> Reader:
     known: dict[str, Any] = {}
     try:
         parsed: Any = None
+        checked: Any = None
         for _, text in (*schema.references, ("", schema.text)):
             checked = check.checked(json.loads(text))
             parsed = parse_schema(checked, known)
+        is_within = bool(schema.references) and not _is_record(checked)
+        if is_within:
+            parsed = parse_schema(_around(checked), known)
         check.measure()
+        limits = Limits(check.named, checked)
     except RecursionError:
         raise unusable("it is nested too deeply") from None
     except (
@@ -67,11 +76,13 @@ def avro_reader(schema: StoredSchema) -> Reader:
     read = reader.schemaless_reader
 
     def value_of(payload: bytes) -> Any:
-        stream = io.BytesIO(payload)
+        stream = limits.stream(payload)
         value = _read(read, stream, parsed)
         left = len(payload) - stream.tell()
         if left:
             raise unusable(f"{left:,} bytes are left over behind it")
+        if is_within:
+            value = value[_WITHIN]
         return plain(value) if check.has_bytes else value
 
     return value_of
@@ -92,10 +103,20 @@ def _read(
         raise unusable(why) from None
     except UnicodeDecodeError:
         raise unusable("a text is not UTF-8") from None
-    except MemoryError:
+    except (MemoryError, FieldError):
         raise
     except Exception as error:
         raise unusable(type(error).__name__) from None
+
+
+def _is_record(schema: Any) -> bool:
+    return isinstance(schema, dict) and "fields" in schema
+
+
+def _around(schema: Any) -> dict[str, Any]:
+    """A record of one field, which takes no bytes: only records take types of other schemas along."""
+    field = {"name": _WITHIN, "type": schema}
+    return {"type": "record", "name": "FreshetAround", "fields": [field]}
 
 
 def _size(stream: io.BytesIO) -> int:
@@ -108,12 +129,13 @@ class _Check:
     Attributes:
         is_recursive: whether a value may contain one of its own type.
         has_bytes: whether a value may have bytes.
+        named: its types that have names.
     """
 
     def __init__(self) -> None:
         self.is_recursive = False
         self.has_bytes = False
-        self._named: dict[str, dict[str, Any]] = {}
+        self.named: dict[str, dict[str, Any]] = {}
         self._open: set[str] = set()
         self._lists: list[Any] = []
         self._types = 0
@@ -154,9 +176,9 @@ class _Check:
             self.has_bytes |= name == "bytes"
             return name
         full = _full_name(name, namespace)
-        if full not in self._named and name in self._named:
+        if full not in self.named and name in self.named:
             full = name
-        if full not in self._named:
+        if full not in self.named:
             raise ValueError("a type that is not defined")
         self.is_recursive |= full in self._open
         return full
@@ -193,7 +215,7 @@ class _Check:
     ) -> None:
         full = _full_name(str(schema["name"]), str(schema.get("namespace", namespace)))
         kept["name"] = full
-        self._named[full] = kept
+        self.named[full] = kept
         if kept["type"] not in ("record", "error"):
             return
         self._open.add(full)
@@ -213,7 +235,7 @@ class _Check:
         Raises:
             FieldError: says which rule it breaks.
         """
-        for name in self._named:
+        for name in self.named:
             self._measure(name)
         for inside in self._lists:
             least, _ = self._measure(inside)
@@ -245,7 +267,7 @@ class _Check:
         measured = self._measured.get(name)
         if measured is not None:
             return measured
-        schema = self._named[name]
+        schema = self.named[name]
         if "fields" not in schema:
             self._measured[name] = self._measure({**schema, "name": ""})
             return self._measured[name]

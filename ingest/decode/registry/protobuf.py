@@ -157,15 +157,21 @@ class _Plain:
         """
         fields: dict[str, Any] = {}
         for field in message.DESCRIPTOR.fields:
-            self._values += 1
-            if self._values > MAX_VALUES:
-                raise unusable(f"it has more than {MAX_VALUES:,} values")
+            self._count(1)
             if field.has_presence and not message.HasField(field.name):
                 if self._is_complete:
                     fields[field.name] = None
                 continue
             fields[field.name] = self._field(field, getattr(message, field.name))
         return fields
+
+    def _count(
+        self,
+        values: int,
+    ) -> None:
+        self._values += values
+        if self._values > MAX_VALUES:
+            raise unusable(f"it has more than {MAX_VALUES:,} values")
 
     def _field(
         self,
@@ -174,6 +180,7 @@ class _Plain:
     ) -> Any:
         if not field.is_repeated:
             return self._single(field, value)
+        self._count(len(value))
         kind = field.message_type
         if kind is not None and kind.GetOptions().map_entry:
             inside = kind.fields_by_name["value"]

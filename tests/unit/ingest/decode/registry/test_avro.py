@@ -106,6 +106,16 @@ def test_a_schema_refers_to_others(server: RegistryServer) -> None:
     assert changed(event).metadata == {"x": {"n": "A"}}
 
 
+def test_a_union_of_other_schemas_is_read(server: RegistryServer) -> None:
+    for name in ("acme.A", "acme.B"):
+        server.versions[name, 1] = server.add({**DOC, "name": name})
+    references = (("acme.A", 1), ("acme.B", 1))
+    number = server.add(["acme.A", "acme.B"], references=references)
+    for branch in (b"\x00", b"\x02"):
+        event = changed(decode(record(framed(number, branch + BODY)), source()))
+        assert (event.document_id, event.content) == ("d1", "hello")
+
+
 NOW = datetime.datetime(2026, 11, 26, 12, 0, 0, 123_456, tzinfo=datetime.UTC)
 
 
