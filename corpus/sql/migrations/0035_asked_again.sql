@@ -1,4 +1,4 @@
--- 0036 asked again: what the origin of a document said when it was asked whether the document is still the same.
+-- 0035 asked again: what the origin of a document said when it was asked whether the document is still the same.
 -- Why: a document that only its age withdraws may be there and unchanged at its origin, which can be asked.
 -- Locks: ACCESS EXCLUSIVE on fetched and freshness_report for a moment (columns without a default or with a constant
 -- one). Phase: pre. Old code survives: its checks count what is kept as not overdue, and until its storers are replaced

@@ -1,4 +1,4 @@
--- 0038 fewer scans: a text search counts each term once, what expired is found by an index, and a specification has a
+-- 0036 fewer scans: a text search counts each term once, what expired is found by an index, and a specification has a
 -- digest.
 -- Why: PostgreSQL inlines a WITH query of one reference, and its subquery then ran once for each use of its column, so
 --   that every term was counted three times. The documents that a batch withdrew, and the expiries after a batch, were
