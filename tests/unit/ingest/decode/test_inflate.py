@@ -2,15 +2,19 @@
 
 import gzip
 import tracemalloc
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from corpus.dead_letter import DeadLetterReason
 from corpus.preparation import PreparationSpec
 from ingest.decode.decoder import decode
-from ingest.decode.inflate import zstd
+from ingest.decode.inflate import MAX_PARTS, joined, zstd
 from ingest.event import Decoded
 from tests.support.decoding import NATIVE, TEXT, changed, record, refused
 
@@ -98,3 +102,57 @@ def test_what_is_damaged_or_cut_off_is_refused(
 def test_an_encoding_that_is_not_known_is_named() -> None:
     for stated in (b"br", b"gzip,br", b"gzip,gzip,gzip,gzip"):
         refused(sent(VALUE, stated), DeadLetterReason.INVALID_FIELD, "content-encoding")
+
+
+# ── many parts ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": lambda text: gzip.compress(text, mtime=0),
+    "zstd": zstd.compress,
+}
+BEGIN: dict[str, Callable[[], Any]] = {
+    "gzip": lambda: zlib.decompressobj(31),
+    "zstd": zstd.ZstdDecompressor,
+}
+
+
+@pytest.mark.parametrize("encoding", COMPRESS)
+def test_a_value_of_many_parts_is_refused_above_a_number(encoding: str) -> None:
+    compress = COMPRESS[encoding]
+    parts = [compress(VALUE), *[compress(b"")] * (MAX_PARTS - 1)]
+    assert changed(sent(b"".join(parts), encoding.encode())).content == "text"
+    parts.append(compress(b""))
+    refused(sent(b"".join(parts), encoding.encode()), DeadLetterReason.NOT_DECODABLE, "parts")
+
+
+def test_many_parts_inside_a_part_are_refused() -> None:
+    nested = gzip.compress(COMPRESS["gzip"](b"") * 50_000, mtime=0)
+    assert len(nested) < 3_000
+    refused(sent(nested, b"gzip, gzip"), DeadLetterReason.NOT_DECODABLE, "parts")
+
+
+class Counting:
+    """A decompressor that knows how many bytes all of its kind were given, as each copies what it does not use."""
+
+    given = 0
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def decompress(self, piece: memoryview, max_bytes: int) -> bytes:
+        Counting.given += len(piece)
+        return self.inner.decompress(piece, max_bytes)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+@pytest.mark.parametrize("encoding", COMPRESS)
+@given(sizes=st.lists(st.sampled_from([0, 1, 300, 5_000, 40_000]), min_size=1, max_size=80))
+def test_the_work_of_many_parts_grows_with_the_bytes(encoding: str, sizes: list[int]) -> None:
+    texts = [(b"%d %d. " % (number, size)) * (size // 8) for number, size in enumerate(sizes)]
+    value = b"".join(map(COMPRESS[encoding], texts))
+    Counting.given = 0
+    read = joined(value, sum(map(len, texts)), lambda: Counting(BEGIN[encoding]()))
+    assert read == b"".join(texts)
+    assert Counting.given <= 6 * len(value) + 256 * len(sizes)
