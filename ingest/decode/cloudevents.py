@@ -312,7 +312,7 @@ def _version(event: _Event, spec: SourceSpec) -> Any:
     if isinstance(sequence, int):
         return sequence
     if isinstance(sequence, str) and sequence.isdecimal():
-        return int(sequence[:20])
+        return _sequence_number(sequence)
     time = attributes.get("time")
     if not isinstance(time, str):
         return None
@@ -320,6 +320,13 @@ def _version(event: _Event, spec: SourceSpec) -> Any:
     if microseconds is None:
         raise fields.invalid("time", time, "a time such as 2026-01-31T12:00:00Z")
     return microseconds
+
+
+def _sequence_number(sequence: str) -> int:
+    number = fields.digits_as_number(sequence)
+    if number is None:
+        raise fields.invalid("sequence", sequence, "a whole number from 0 to 2^63-1")
+    return number
 
 
 def _is_json(event: _Event) -> bool:

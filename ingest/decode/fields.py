@@ -23,7 +23,7 @@ MAX_ACL = 1_000  # entries
 MAX_LANGUAGE = 60  # characters; more name no language, and are cut
 _BIGINT = 2**63
 _MAX_EXACT_FLOAT = 2**53  # above, neighbouring whole numbers are one float
-_MAX_BIGINT_DIGITS = 19
+MAX_BIGINT_DIGITS = 19
 _MAX_DECIMAL_BITS = (
     4_000  # Python refuses to write longer integers in decimal (4,300 digits)
 )
@@ -154,11 +154,20 @@ def _whole_number(value: Any) -> int | None:
     return None
 
 
-def digits_as_number(text: str) -> int | None:
-    """A number of ASCII digits that may fit a bigint; None for any other text. `isdigit` alone takes a superscript."""
-    if len(text) <= _MAX_BIGINT_DIGITS and text.isascii() and text.isdigit():
-        return int(text)
-    return None
+def digits_as_number(text: str, max_digits: int = MAX_BIGINT_DIGITS) -> int | None:
+    """A number of ASCII digits; None for any other text. `isdigit` alone takes a superscript.
+
+    Args:
+        text: of any length: senders write zeros in front, so that numbers are in order as texts are.
+        max_digits: without these zeros; as many as a bigint may have. Where there are more, they are never cut.
+    """
+    if not (text.isascii() and text.isdigit()):
+        return None
+    if len(text) > max_digits:
+        text = text.lstrip("0") or "0"
+    if len(text) > max_digits:
+        return None
+    return int(text)
 
 
 def record_version(record: KafkaRecord) -> int:

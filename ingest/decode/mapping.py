@@ -212,9 +212,8 @@ def _readers_of(text: str) -> list[str]:
 
 
 def _moment(value: Any) -> Any:
-    """Digits in a header are a number since 1970."""
-    if isinstance(value, str) and value.isdecimal():
-        return int(value[:25])
+    if isinstance(value, str):
+        return times.number_or_text(value)
     return plain(value)
 
 

@@ -3,13 +3,12 @@
 import hashlib
 import json
 from dataclasses import replace
-from typing import Any
 
 import msgspec
 
 from corpus.source import SourceSpec
 from corpus.specs.formats import NO_MAPPING
-from ingest.decode import fields
+from ingest.decode import fields, times
 from ingest.decode.body import document_body
 from ingest.decode.mapping import compiled, fill_from_headers
 from ingest.decode.received import ReceivedFields, change_event
@@ -41,10 +40,10 @@ def decode_text(record: KafkaRecord, spec: SourceSpec) -> Decoded:
         uri=headers.get("uri"),
         title=headers.get("title"),
         content_type=headers.get("content-type"),
-        updated_at=_number_or_text(headers.get("updated-at")),
+        updated_at=times.number_or_text(headers.get("updated-at")),
         version=headers.get("version"),
         metadata=_metadata(headers),
-        expires_at=_number_or_text(headers.get("expires-at")),
+        expires_at=times.number_or_text(headers.get("expires-at")),
         acl=_readers(headers.get("acl")),
         language=headers.get("language"),
     )
@@ -96,16 +95,6 @@ def _readers(value: str | None) -> list[str] | None:
     if value is None:
         return None
     return [name.strip() for name in value.split(",")]
-
-
-def _number_or_text(value: str | None) -> Any:
-    """Epoch times are numbers in JSON, and digits in a header."""
-    if value is None:
-        return None
-    number = fields.digits_as_number(value)
-    if number is None:
-        return value
-    return number
 
 
 def _sha256_of_record(value: bytes, headers: dict[str, str]) -> bytes:

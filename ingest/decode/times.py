@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ingest.decode.fields import invalid
+from ingest.decode.fields import digits_as_number, invalid
 
 # Milliseconds of 0001-01-02 and 9999-12-31: both Python and PostgreSQL can store these in any time zone.
 _MIN_MS, _MAX_MS = -62_135_510_400_000, 253_402_214_400_000
@@ -15,6 +15,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _MICROSECOND = timedelta(microseconds=1)
 _MAX_TIME_CHARACTERS = 80
+_MAX_EPOCH_DIGITS = 20  # nanoseconds until the year 5138
 _LONGEST_DATE = len("2024-05-01")
 _SEPARATORS = frozenset(
     "Tt _"
@@ -108,7 +109,9 @@ def _parse(text: str) -> datetime | None:
 
 def _normalised(text: str) -> str:
     """What `fromisoformat` refuses and senders write: leap seconds, spaces before the zone, `UTC`, a small `z`."""
-    text = text[:_MAX_TIME_CHARACTERS].strip().upper()
+    text = text.strip().upper()
+    if len(text) > _MAX_TIME_CHARACTERS:
+        return ""  # the zone is at the end: without it, it would be another time
     text = _LEAP_SECOND.sub(r"\g<1>59", text)
     text = _SPACED_ZONE.sub("", text)
     if text.endswith("UTC"):
@@ -134,6 +137,16 @@ def _storable(milliseconds: int) -> int | None:
     if _MIN_MS <= milliseconds <= _MAX_MS:
         return milliseconds
     return None
+
+
+def number_or_text(value: str | None) -> Any:
+    """A time of a header: since 1970 it is a number in JSON, and digits in a header."""
+    if value is None:
+        return None
+    number = digits_as_number(value, _MAX_EPOCH_DIGITS)
+    if number is None:
+        return value
+    return number
 
 
 def expiry_ms(value: Any) -> int | None:

@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ingest.decode.fields import digits_as_number
+
 _FILE_NUMBER = re.compile(r"(\d+)$", re.ASCII)
 _POSITION_BITS = 32  # of a place in a binary log file
 _MAX_POSITION = 2**_POSITION_BITS
@@ -91,9 +93,7 @@ def _number(value: Any) -> int | None:
         return value
     if not isinstance(value, str):
         return None
-    if value.isdecimal() and value.isascii():
-        return int(value[:20])
-    return None
+    return digits_as_number(value)
 
 
 # What only one kind of connector writes.

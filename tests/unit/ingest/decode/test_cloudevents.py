@@ -55,9 +55,15 @@ def test_a_body_without_a_mapping_is_an_event_of_our_own() -> None:
     assert changed(structured(PLAIN, data={"content": "", "op": "delete"})).op is Op.DELETE
 
 
-@pytest.mark.parametrize("sequence", ["7", 7])
+@pytest.mark.parametrize("sequence", ["7", 7, "7".zfill(20), "7".zfill(32), "7".zfill(10_000)])
 def test_the_sequence_is_the_version(sequence: Any) -> None:
     assert changed(structured(data=BODY, sequence=sequence)).version == 7
+
+
+@pytest.mark.parametrize("sequence", ["9" * 19, "1" * 20, "1" * 32, "1" * 100_000, "١٢"])
+def test_a_sequence_that_no_version_holds_is_never_cut(sequence: str) -> None:
+    decoded = structured(data=BODY, sequence=sequence)
+    refused(decoded, DeadLetterReason.INVALID_FIELD, "a whole number from 0 to 2^63-1")
 
 
 def test_a_field_may_be_the_version() -> None:

@@ -126,6 +126,8 @@ def test_a_key_without_a_value_names_none(key: Any) -> None:
         ("auto", {"ts_ms": 9}, 9_000),
         ("ts_us", {"lsn": 5, "ts_us": 9_001}, 9_001),
         ("ts_ms", {"lsn": 5, "ts_ms": 9}, 9),
+        ("lsn", {"lsn": "5".zfill(30)}, 5),
+        ("lsn", {"lsn": "5" * 30}, None),
         ("lsn", {"ts_ms": 9}, None),
         ("binlog", {"file": "x", "pos": 7}, None),
         ("record", {"lsn": 5}, None),

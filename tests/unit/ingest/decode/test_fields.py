@@ -296,3 +296,9 @@ def test_a_shown_value_is_one_short_printable_line(value: Any, limit: int) -> No
 def test_a_language_is_kept_as_the_event_says_it(value: Any, kept: str | None) -> None:
     """Whether it is one is for the preparation to say: an event with another one is no dead letter."""
     assert fields.language(value) == kept
+
+
+@given(st.integers(min_value=0, max_value=10**25), st.integers(min_value=0, max_value=60))
+def test_digits_are_their_number_or_none_and_never_another(number: int, width: int) -> None:
+    expected = number if number < 10**19 else None
+    assert fields.digits_as_number(str(number).zfill(width)) == expected

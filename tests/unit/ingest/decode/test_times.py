@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.decode.fields import FieldError
-from ingest.decode.times import expiry_ms, time_ms
+from ingest.decode.times import expiry_ms, number_or_text, time_ms
 
 AT = 1_714_564_800_000  # 2024-05-01T12:00:00Z
 FIRST_MS, LAST_MS = -62_135_510_400_000, 253_402_214_400_000
@@ -33,6 +33,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
         ("2024-05-01 12:00:00 UTC", AT),
         ("2024-05-01 14:00:00 +02:00", AT),
         (" 2024-05-01T12:00:00Z\n", AT),
+        (" " * 100 + "2024-05-01T12:00:00Z", AT),
+        ("2024-05-01T14:00:00." + "0" * 90 + "+02:00", AT),
         ("20240501T120000Z", AT),
         ("2024-W18-3T12:00:00Z", AT),
         ("2024-05-01T12:00", AT),
@@ -69,6 +71,7 @@ def test_seconds_may_have_a_fraction() -> None:
             "2024-05-01T12:00:00 CEST",
             "\ud800" * 19 + "Z",
             "2" * 1_000_000,
+            "2024-05-01T12:00:60." + "0" * 60 + "+02:00",
         ),
         *(
             None,
@@ -145,3 +148,14 @@ def test_a_document_may_have_no_expiry(value: Any) -> None:
 def test_an_expiry_that_cannot_be_read_is_an_error(value: Any) -> None:
     with pytest.raises(FieldError, match=r"expires_at is .*; it must be a time such as"):
         expiry_ms(value)
+
+
+@pytest.mark.parametrize("digits", [str(AT), str(AT).zfill(40), str(AT * 1_000_000).zfill(20)])
+def test_digits_of_a_header_are_a_number_whatever_zeros_are_in_front(digits: str) -> None:
+    assert time_ms(number_or_text(digits)) == AT
+
+
+def test_digits_that_are_no_time_are_never_cut() -> None:
+    assert time_ms(number_or_text(f"{AT}{AT}")) is None
+    with pytest.raises(FieldError, match="expires_at"):
+        expiry_ms(number_or_text("1" * 100_000))
