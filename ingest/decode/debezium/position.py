@@ -1,12 +1,11 @@
 """The version of a row out of what Debezium says of its source: a position in the log of the database, or a time."""
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ingest.decode.fields import digits_as_number
 
-_FILE_NUMBER = re.compile(r"(\d+)$", re.ASCII)
+_DIGITS = "0123456789"
 _POSITION_BITS = 32  # of a place in a binary log file
 _MAX_POSITION = 2**_POSITION_BITS
 _ORDINAL_BITS = 32  # of an operation in a second of MongoDB's log
@@ -61,17 +60,23 @@ def _milliseconds(source: Source) -> int | None:
 
 def _binlog(source: Source) -> int | None:
     """The number of the file, then the position in it."""
-    file_name = str(source.get("file"))
-    number = _FILE_NUMBER.search(file_name)
-    if number is None:
+    file_number = _file_number(source.get("file"))
+    if file_number is None:
         return None
     position = _number(source.get("pos"))
     if position is None:
         return None
     if position >= _MAX_POSITION:
         return None
-    file_number = int(number[1])
     return (file_number << _POSITION_BITS) + position
+
+
+def _file_number(file_name: Any) -> int | None:
+    """The digits at the end of a name, which may be of any length: no regular expression looks for them."""
+    if not isinstance(file_name, str):
+        return None
+    before = file_name.rstrip(_DIGITS)
+    return digits_as_number(file_name[len(before) :])
 
 
 def _oplog(source: Source) -> int | None:

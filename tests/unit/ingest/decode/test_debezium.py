@@ -130,6 +130,11 @@ def test_a_key_without_a_value_names_none(key: Any) -> None:
         ("lsn", {"lsn": "5" * 30}, None),
         ("lsn", {"ts_ms": 9}, None),
         ("binlog", {"file": "x", "pos": 7}, None),
+        ("binlog", {"file": 2, "pos": 7}, None),
+        ("binlog", {"file": "x" + "2".zfill(30), "pos": 7}, (2 << 32) + 7),
+        ("binlog", {"file": "1" * 1_000_000, "pos": 7}, None),
+        ("binlog", {"file": "1" * 1_000_000 + "x", "pos": 7}, None),
+        ("auto", {"file": "1" * 1_000_000 + "x", "pos": 7}, None),
         ("record", {"lsn": 5}, None),
     ],
 )
