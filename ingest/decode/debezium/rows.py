@@ -15,6 +15,7 @@ from corpus.dead_letter import DeadLetterReason
 from corpus.source import SourceSpec
 from corpus.versions.truncation import UNDECIDED
 from ingest.decode import fields
+from ingest.decode.debezium.own_records import ENVELOPE, rule_of_own_record
 from ingest.decode.debezium.placeholder import is_placeholder, may_have_placeholder
 from ingest.decode.debezium.position import version_of
 from ingest.decode.debezium.values import value_of
@@ -29,10 +30,6 @@ from ingest.event import ChangeEvent, Decoded, Ignored, KafkaRecord, Op
 SECOND_HALF = "debezium tombstone behind its delete"
 _DELETED = "d"
 _OPERATIONS = frozenset("crudt")
-_ENVELOPE = frozenset({"before", "after"})
-_TRANSACTION = frozenset({"status", "id", "event_count"})
-_HEARTBEAT = frozenset({"ts_ms"})
-_SCHEMA_CHANGE = frozenset({"ddl", "databaseName"})
 _OUTBOX = frozenset({"aggregateid", "aggregatetype", "payload"})
 _META = "__"
 _OLD_KEY = "__debezium.oldkey"
@@ -68,7 +65,7 @@ def decode_debezium(
     value = value_of(record, spec)
     if value is None:
         return _delete(record, spec, None)
-    rule = _ignored(value)
+    rule = rule_of_own_record(value)
     if rule:
         return Ignored(rule=rule)
     change = _with_known(_change_of(value, record, spec), known or {})
@@ -82,7 +79,7 @@ def large_columns(
 ) -> dict[str, Any]:
     """The columns of a row that a later change may leave out, by name: those that the mapping reads."""
     value = value_of(record, spec)
-    if value is None or _ignored(value):
+    if value is None or rule_of_own_record(value):
         return {}
     change = _with_known(_change_of(value, record, spec), known)
     used = compiled(spec.mapping).reads
@@ -125,24 +122,8 @@ def _as_decoded(record: KafkaRecord, spec: SourceSpec) -> KafkaRecord:
 # ── the forms ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _ignored(value: dict[str, Any]) -> str:
-    """The rule by which a record is no change of a row; empty: it may be one."""
-    names = value.keys()
-    if value.get("op") == "m":
-        return "debezium message"
-    if names >= _ENVELOPE:
-        return ""
-    if names >= _TRANSACTION and value["status"] in ("BEGIN", "END"):
-        return "debezium transaction"
-    if names == _HEARTBEAT:
-        return "debezium heartbeat"
-    if names >= _SCHEMA_CHANGE:
-        return "debezium schema change"
-    return ""
-
-
 def _change_of(value: dict[str, Any], record: KafkaRecord, spec: SourceSpec) -> Change:
-    if "op" in value and not _ENVELOPE.isdisjoint(value.keys()):
+    if "op" in value and not ENVELOPE.isdisjoint(value.keys()):
         change = _enveloped(value)
     else:
         change = _flattened(value)

@@ -158,12 +158,34 @@ def test_a_column_may_be_the_version() -> None:
         ({"ts_ms": 1}, "debezium heartbeat"),
         ({"ddl": "CREATE", "databaseName": "d"}, "debezium schema change"),
         ({"op": "m", "message": {}}, "debezium message"),
+        ({"op": "m", "ts_ms": 1, "source": {}, "message": {"prefix": "p"}}, "debezium message"),
         ({"before": None, "after": None, "op": "t"}, UNDECIDED),
     ],
 )
 def test_what_is_no_change_of_a_row_is_ignored_by_its_rule(value: Any, named: str) -> None:
     assert rule(decode(record(None, value), spec())) == named
     assert rule(decode(record(None, {"schema": {}, "payload": value}), spec())) == named
+
+
+OWN = ["op", "message", "status", "id", "event_count", "ts_ms", "ddl", "databaseName", "source"]
+
+
+@given(st.dictionaries(st.sampled_from(OWN), st.sampled_from(["m", "BEGIN", "END", 3, None, {}])))
+def test_a_row_whose_columns_are_named_as_those_of_debezium_is_a_row(columns: Any) -> None:
+    sent = record({"id": 1}, columns | {"body": "text"})
+    assert changed(decode(sent, spec())).content == "text"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"id": 7, "status": "BEGIN", "event_count": 1},
+        {"op": "m", "message": "text", "id": 1},
+        {"ddl": "x", "databaseName": "d", "id": 1},
+    ],
+)
+def test_a_row_without_the_column_of_the_text_is_not_ignored(value: Any) -> None:
+    refused(decode(record({"id": 1}, value), spec()), INVALID, "the record has no body")
 
 
 @pytest.mark.parametrize(
