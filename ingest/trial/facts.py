@@ -21,7 +21,9 @@ _CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _OTHER = re.compile(r"[^a-z0-9]+")
 _OF_SYNTAX = re.compile(r"[{}]|\s=\s|^\s|\s$")
 _HTML = re.compile(r"</[a-zA-Z][a-zA-Z0-9]*\s*>|<(?:!doctype|html|br|img)\b", re.I)
-_MARKDOWN = re.compile(r"^#{1,6} \S|^```|^[-*] \S.*\n[-*] \S|\[[^\]\n]+\]\(\S+\)", re.M)
+_MARKDOWN = re.compile(
+    r"^#{1,6} \S|^```|^[-*] \S.*\n[-*] \S|\[[^\]\n]{1,99}\]\(\S", re.M
+)
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 import re
 from typing import Any, cast
 
+from ingest.decode.fields import digits_as_number
 from ingest.decode.times import time_ms
 from ingest.trial.facts import Facts, holds_file
 
@@ -24,8 +25,8 @@ def is_version(facts: Facts) -> bool:
 
 
 def _is_count(value: Any) -> bool:
-    if isinstance(value, str) and value.isascii() and value.isdecimal():
-        value = int(value[:20])
+    if isinstance(value, str):
+        value = digits_as_number(value)
     if isinstance(value, bool) or not isinstance(value, int):
         return False
     return 0 <= value < _MAX_VERSION

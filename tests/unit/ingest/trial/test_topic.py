@@ -366,3 +366,10 @@ def test_any_proposal_loads_and_reads_whatever_it_was_made_of(seed: int) -> None
     [spec] = parse(text).sources
     decoded = rows_of(records, spec, topic_id="t", now_ms=NOW_MS)
     assert not any("cannot be staged" in (row.get("detail") or "") for row in decoded)
+
+
+@pytest.mark.timeout(20)
+def test_a_text_of_brackets_is_looked_at_once() -> None:
+    """A search that begins anew at each bracket would take minutes."""
+    records = [sent({"id": number, "body": "[" * 300_000}) for number in range(2)]
+    assert lines(recognise(records))["content"] == "body"
