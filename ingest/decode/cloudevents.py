@@ -210,6 +210,7 @@ def _upserted(event: _Event, record: KafkaRecord, spec: SourceSpec) -> Decoded:
     document_id: str | None = None
     if spec.mapping.id is None and subject is not None:
         document_id = fields.document_id(subject)
+    written = event.data if isinstance(event.data, bytes) else None
     return mapped_event(
         _object(event, spec),
         compiled(spec.mapping),
@@ -217,6 +218,7 @@ def _upserted(event: _Event, record: KafkaRecord, spec: SourceSpec) -> Decoded:
         spec,
         document_id=document_id,
         own_version=_version(event, spec),
+        written=written,
     )
 
 

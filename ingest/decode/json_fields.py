@@ -5,15 +5,16 @@ from typing import Any, cast
 
 import msgspec
 
-from corpus.dead_letter import DeadLetterReason, Quoting
+from corpus.dead_letter import DeadLetterReason
 from corpus.source import SourceSpec
 from ingest.decode import mapping as mappings
 from ingest.decode.debezium.placeholder import (
+    left_out,
     may_have_placeholder,
     names_with_placeholder,
 )
 from ingest.decode.encoding import json_bytes, utf8_text
-from ingest.decode.fields import FieldError, shown
+from ingest.decode.fields import FieldError
 from ingest.decode.json_text import load_object, may_repeat
 from ingest.decode.mapping import Mapping, compiled
 from ingest.decode.received import change_event, document_id_of
@@ -47,6 +48,7 @@ def mapped_event(
     *,
     document_id: str | None = None,
     own_version: Any = None,
+    written: bytes | None = None,
 ) -> Decoded:
     """The event of an object, whichever format it was read from.
 
@@ -57,10 +59,13 @@ def mapped_event(
         spec: of the source.
         document_id: where the format knows it; None: by the mapping, else by the key.
         own_version: that the format knows, where the mapping names none.
+        written: what the object was read from; None: the record's value. Empty: it has no placeholder of Debezium.
 
     Raises:
         FieldError: it has no usable id; anything else that is wrong makes an Undecodable that names the document.
     """
+    if written is None:
+        written = record.value or b""
     event = mappings.begin_event(mapping, value, record, document_id)
     event.version = own_version
     document_id = document_id_of(event, record, spec)
@@ -68,7 +73,7 @@ def mapped_event(
     try:
         mappings.fill_event(event, mapping, value, record)
         if event.op != "delete":
-            _refuse_placeholders(value, mapping, record, spec)
+            _refuse_placeholders(value, mapping, written, spec)
     except FieldError as error:
         return Undecodable(
             reason=error.reason, detail=error.detail, document_id=document_id
@@ -80,7 +85,7 @@ def mapped_event(
 def _refuse_placeholders(
     value: dict[str, Any],
     mapping: Mapping,
-    record: KafkaRecord,
+    written: bytes,
     spec: SourceSpec,
 ) -> None:
     """Rows of Debezium are read by other formats, too, and no format makes a text of what only stands for one.
@@ -89,14 +94,11 @@ def _refuse_placeholders(
         FieldError: names the fields that a change left out.
     """
     placeholder = spec.debezium.unavailable
-    written = record.value or b""
     if not may_have_placeholder(written, value, placeholder, spec.schema_kind):
         return
     names = names_with_placeholder(value, mapping.reads, placeholder)
     if names:
-        left_out = ", ".join(map(shown, names))
-        detail = Quoting.LEFT_OUT.detail(value=left_out)
-        raise FieldError(DeadLetterReason.UNAVAILABLE_COLUMN, detail)
+        raise left_out(names)
 
 
 def read_json(value: bytes, unrepeated: tuple[str, ...] = ()) -> Any:

@@ -79,7 +79,7 @@ def compiled(spec: MappingSpec) -> Mapping:
         used=_used(named) if EVERY_OTHER in spec.metadata else None,
         deleted_when=tuple(Condition(path.read, wanted) for wanted, path in conditions),
         unrepeated=_unrepeated(paths),
-        reads=None if EVERY_OTHER in spec.metadata else _used(named),
+        reads=_reads(spec, named),
     )
 
 
@@ -289,6 +289,17 @@ def _used(paths: list[Compiled | None]) -> frozenset[str]:
         if path is not None:
             roots |= path.roots
     return frozenset(roots)
+
+
+def _reads(
+    spec: MappingSpec,
+    paths: list[Compiled | None],
+) -> frozenset[str] | None:
+    if EVERY_OTHER in spec.metadata:
+        return None
+    if any(path is not None and path.is_of_all for path in paths):
+        return None
+    return _used(paths)
 
 
 def _unrepeated(paths: dict[str, Compiled | None]) -> tuple[str, ...]:

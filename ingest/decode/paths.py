@@ -39,6 +39,7 @@ class Compiled(NamedTuple):
 
     read: Reader
     roots: frozenset[str]
+    is_of_all: bool = False  # it reads all fields, whatever their names are
 
 
 def compile_path(field: str, path: str) -> Compiled:
@@ -75,7 +76,7 @@ def compile_path(field: str, path: str) -> Compiled:
         read = partial(_follow, field, text, is_optional, names)
         return Compiled(read, frozenset(names[:1]))
     read = partial(_search, field, text, is_optional, expression)
-    return Compiled(read, roots)
+    return Compiled(read, roots, is_of_all=_reads_all(expression.parsed))
 
 
 def compile_text(field: str, path: str) -> Compiled:
@@ -88,6 +89,7 @@ def compile_text(field: str, path: str) -> Compiled:
         return compile_path(field, path)
     pieces: list[str | Reader] = []
     roots: frozenset[str] = frozenset()
+    is_of_all = False
     end = 0
     for place in _PLACE.finditer(path):
         pieces.append(_literal(path, end, place.start()))
@@ -99,8 +101,9 @@ def compile_text(field: str, path: str) -> Compiled:
         compiled = compile_path(field, place[1])
         pieces.append(partial(_piece, field, place[1], compiled.read))
         roots |= compiled.roots
+        is_of_all |= compiled.is_of_all
     pieces.append(_literal(path, end, len(path)))
-    return Compiled(partial(_fill, tuple(pieces)), roots)
+    return Compiled(partial(_fill, tuple(pieces)), roots, is_of_all)
 
 
 def _literal(
@@ -267,3 +270,28 @@ def _roots(parsed: Any) -> frozenset[str]:
     if node.get("type") == "field":
         names |= {node["value"]}
     return names
+
+
+# Of these, only the first part is applied to the value, and the others to what it finds.
+_ONE_BY_ONE = frozenset(
+    {
+        *("projection", "value_projection", "filter_projection"),
+        *("subexpression", "index_expression", "pipe"),
+    }
+)
+_STEPS = frozenset({"subexpression", "pipe"})
+
+
+def _reads_all(parsed: Any) -> bool:
+    """Whether an expression has the value as a whole, as `@` and `*` have, or functions of them."""
+    kind: str = parsed["type"]
+    children: list[Any] = parsed["children"]
+    if kind in ("current", "identity"):
+        return True
+    if kind == "expref":  # applied to members
+        return False
+    if kind not in _ONE_BY_ONE:
+        return any(map(_reads_all, children))
+    if kind in _STEPS and children[0]["type"] == "current":
+        return _reads_all(children[1])
+    return _reads_all(children[0])

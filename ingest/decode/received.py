@@ -9,6 +9,7 @@ from corpus.dead_letter import DeadLetterReason
 from corpus.source import SourceSpec
 from ingest.decode import fields, references, times
 from ingest.decode.body import base64_bytes, document_body
+from ingest.decode.debezium.placeholder import left_out
 from ingest.decode.fields import FieldError
 from ingest.decode.record_key import key_as_id
 from ingest.event import ChangeEvent, Decoded, KafkaRecord, Op, Undecodable
@@ -103,6 +104,7 @@ def _upsert(
     raw_sha256: bytes,
     read_metadata: Callable[[Any], dict[str, Any]],
 ) -> ChangeEvent:
+    _refuse_placeholders(event, spec)
     read = _content(event, spec)
     return ChangeEvent(
         op=Op.UPSERT,
@@ -125,6 +127,17 @@ def _upsert(
         content_url=read.url,
         stated_sha256=read.stated_sha256,
     )
+
+
+def _refuse_placeholders(event: ReceivedFields, spec: SourceSpec) -> None:
+    """A row of Debezium may have Freshet's own fields, or a column of it may be the whole value."""
+    placeholder = spec.debezium.unavailable
+    if event.content == placeholder or event.title == placeholder:
+        names = [name for name in _SHOWN if getattr(event, name) == placeholder]
+        raise left_out(names)
+
+
+_SHOWN = ("content", "title")
 
 
 class _Content(NamedTuple):

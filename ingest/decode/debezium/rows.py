@@ -44,6 +44,7 @@ class Change:
     source: Mapping[str, Any]
     before: Mapping[str, Any]  # as it was, where the database says so
     unavailable: frozenset[str] = frozenset()  # columns that did not change
+    may_have_placeholder: bool = False
 
 
 def decode_debezium(
@@ -136,7 +137,11 @@ def _change_of(value: dict[str, Any], record: KafkaRecord, spec: SourceSpec) -> 
     unavailable = [
         name for name, each in change.row.items() if is_placeholder(each, placeholder)
     ]
-    return replace(change, unavailable=frozenset(unavailable))
+    return replace(
+        change,
+        unavailable=frozenset(unavailable),
+        may_have_placeholder=True,
+    )
 
 
 def _enveloped(value: dict[str, Any]) -> Change:
@@ -295,6 +300,7 @@ def _upserted(change: Change, record: KafkaRecord, spec: SourceSpec) -> Decoded:
         spec,
         document_id=document_id,
         own_version=version_of(spec.debezium.version, change.source),
+        written=None if change.may_have_placeholder else b"",
     )
 
 

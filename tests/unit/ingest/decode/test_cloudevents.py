@@ -66,6 +66,17 @@ def test_a_sequence_that_no_version_holds_is_never_cut(sequence: str) -> None:
     refused(decoded, DeadLetterReason.INVALID_FIELD, "a whole number from 0 to 2^63-1")
 
 
+def test_a_placeholder_of_debezium_is_no_text_in_any_body() -> None:
+    reason = DeadLetterReason.UNAVAILABLE_COLUMN
+    left_out = "__debezium_unavailable_value"
+    body = json.dumps({"html": left_out, "content": left_out}).encode()
+    encoded = base64.b64encode(body).decode()
+    for spec in (MAPPED, PLAIN):
+        refused(structured(spec, data_base64=encoded), reason, "Debezium left out")
+        refused(binary(body, spec), reason, "Debezium left out")
+    refused(binary(left_out.encode(), datacontenttype="text/plain"), reason, "'content'")
+
+
 def test_a_field_may_be_the_version() -> None:
     spec = replace(MAPPED, mapping=replace(MAPPED.mapping, version="v"))
     assert changed(structured(spec, data=BODY | {"v": 4})).version == 4

@@ -259,6 +259,47 @@ def test_a_placeholder_is_no_value(form: Any) -> None:
     assert (event.content, event.unavailable) == (None, ("body",))
 
 
+@pytest.mark.parametrize("placeholder", [UNAVAILABLE, "<unchanged>", 'a/"b"', "é"])
+@pytest.mark.parametrize("of", ["", "/<>=é_", "all"])
+def test_a_placeholder_may_be_written_with_escapes(placeholder: str, of: str) -> None:
+    for form in (placeholder, base64.b64encode(placeholder.encode()).decode()):
+        sent = change("u", 42, row(body="FORM"))
+        value = (sent.value or b"").replace(b"FORM", with_escapes(form, of))
+        named = spec(debezium=DebeziumSpec(unavailable=placeholder))
+        event = changed(decode(replace(sent, value=value), named))
+        assert (event.content, event.unavailable) == (None, ("body",))
+
+
+def with_escapes(text: str, of: str) -> bytes:
+    written = json.dumps(text, ensure_ascii=False)[1:-1]
+    if of == "all":
+        return "".join(f"\\u{ord(each):04x}" for each in text).encode()
+    for each in of.replace("/", ""):
+        written = written.replace(each, f"\\u{ord(each):04x}")
+    return written.replace("/", "\\/").encode() if "/" in of else written.encode()
+
+
+WHOLE = [
+    *("to_string(@)", "join(' ', values(@)[?type(@)=='string'])", "* | [2]", "{id} {to_string(@)}"),
+    *("to_string(@ | @)", "@ | to_string(@)", "to_string([@])"),
+]
+
+
+@pytest.mark.parametrize("path", WHOLE)
+def test_an_expression_of_the_whole_row_reads_each_column(path: str) -> None:
+    event = changed(decode(change("u", 42, row(big=UNAVAILABLE)), spec(content=path)))
+    assert (event.content, event.unavailable) == (None, ("big",))
+    sent = change("u", 42, row(big=UNAVAILABLE))
+    read = read_row(spec(content=path), sent.key, sent.value or b"", "", {"big": "kept"})
+    assert "kept" in str(read.content)
+
+
+@pytest.mark.parametrize("path", ["@.body", "body[?@ == 'x'] || body", "@ | body", "body || 'x'"])
+def test_an_expression_of_one_column_reads_no_other(path: str) -> None:
+    event = changed(decode(change("u", 42, row(big=UNAVAILABLE)), spec(content=path)))
+    assert (event.content, event.unavailable) == ("text", ())
+
+
 def test_a_column_that_is_not_read_may_be_left_out() -> None:
     event = changed(decode(change("u", 42, row(big=UNAVAILABLE)), spec()))
     assert (event.content, event.unavailable) == ("text", ())

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from corpus.dead_letter import DeadLetterReason
 from corpus.source import SourceSpec
 from corpus.specs.formats import MappingSpec
+from ingest.decode.debezium.placeholder import names_with_placeholder
 from ingest.decode.decoder import decode
 from ingest.event import Decoded, Op
 from tests.support.decoding import assert_is_storable, changed, record, refused
@@ -254,6 +255,8 @@ UNAVAILABLE = "__debezium_unavailable_value"
         ({"body": UNAVAILABLE}, {}),
         ({"body": "t", "title": UNAVAILABLE}, {"content": "{title}: {body}"}),
         ({"body": {"a": [{"b": UNAVAILABLE}, "t"]}}, {"content": "body.a[0].b"}),
+        ({"body": "t", "big": UNAVAILABLE}, {"content": "to_string(@)"}),
+        ({f"body{number}": UNAVAILABLE for number in range(99)}, {"content": "to_string(@)"}),
         ({"body": "t", "tags": ["x", UNAVAILABLE]}, {"metadata": ("tags",)}),
         ({"body": "t", "raw": {"map": {UNAVAILABLE: UNAVAILABLE}}}, {"metadata": ("*",)}),
     ],
@@ -310,3 +313,24 @@ def test_any_json_with_any_mapping_is_an_event_or_a_dead_letter(
     spec = mapped(**{"content": "a", **paths, "metadata": tuple(metadata)})
     text = json.dumps(value).encode("utf-8", "surrogatepass")
     assert_is_storable(decode(record(text, headers=(("h", b"1"),)), spec))
+
+
+class Compared(str):
+    """A text that counts how often any of them is compared."""
+
+    times = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        Compared.times += 1
+        return str.__eq__(self, other)
+
+
+@pytest.mark.parametrize("depth", [1, 30, 300])
+def test_each_member_is_looked_at_once_however_deep_it_is(depth: int) -> None:
+    value: Any = [Compared("x") for _ in range(100)]
+    for _ in range(depth):
+        value = [value]
+    Compared.times = 0
+    assert names_with_placeholder({"a": value}, None, UNAVAILABLE) == []
+    assert 100 <= Compared.times <= 200
