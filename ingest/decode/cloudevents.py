@@ -19,9 +19,10 @@ from ingest.decode import fields
 from ingest.decode.body import base64_bytes, document_body
 from ingest.decode.json_fields import mapped_event, read_object
 from ingest.decode.mapping import compiled
-from ingest.decode.native import decode_native
+from ingest.decode.native import UNREPEATED_FIELDS, decode_native
 from ingest.decode.received import ReceivedFields, change_event
 from ingest.decode.record_key import id_of_fields
+from ingest.decode.repeated import refuse_repeated_in_data
 from ingest.decode.times import time_us
 from ingest.event import ChangeEvent, Decoded, Ignored, KafkaRecord, Op
 
@@ -49,7 +50,7 @@ def decode_cloudevent(record: KafkaRecord, spec: SourceSpec) -> Decoded:
         FieldError: the value is no CloudEvent, or names no document.
         RecursionError: it is nested too deeply.
     """
-    event = _event_of(record)
+    event = _event_of(record, spec)
     kind = _attribute(event.attributes, "type")
     if any(fnmatchcase(kind, pattern) for pattern in spec.cloudevents.deleted_types):
         return _deleted(event, record, spec)
@@ -72,14 +73,16 @@ def is_event_without_value(record: KafkaRecord) -> bool:
 # ── the two modes ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _event_of(record: KafkaRecord) -> _Event:
+def _event_of(record: KafkaRecord, spec: SourceSpec) -> _Event:
     headers = _headers(record)
     content_type = headers.get("content-type", "")
     if content_type.lower().startswith(_BATCH):
         raise fields.invalid("content-type", content_type, "of one event per record")
     if f"{_HEADER}specversion" in headers:
         return _binary(headers, record)
-    value = read_object(record.value or b"", _UNREPEATED)
+    text = record.value or b""
+    value = read_object(text, _UNREPEATED)
+    refuse_repeated_in_data(text, _unrepeated_in_body(spec))
     if content_type.lower().startswith(_STRUCTURED):
         return _structured(value)
     if "specversion" in value:
@@ -89,6 +92,12 @@ def _event_of(record: KafkaRecord) -> _Event:
         _shown_names(value),
         "a CloudEvent (specversion is missing)",
     )
+
+
+def _unrepeated_in_body(spec: SourceSpec) -> tuple[str, ...]:
+    if spec.mapping == NO_MAPPING:
+        return UNREPEATED_FIELDS
+    return compiled(spec.mapping).unrepeated
 
 
 def _shown_names(value: Mapping[str, Any]) -> str:

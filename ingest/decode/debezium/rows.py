@@ -125,7 +125,7 @@ def _as_decoded(record: KafkaRecord, spec: SourceSpec) -> KafkaRecord:
 
 def _change_of(value: dict[str, Any], record: KafkaRecord, spec: SourceSpec) -> Change:
     if "op" in value and not ENVELOPE.isdisjoint(value.keys()):
-        change = _enveloped(value)
+        change = _enveloped(value, compiled(spec.mapping).unrepeated)
     else:
         change = _flattened(value)
     if "payload" in change.row:
@@ -144,9 +144,10 @@ def _change_of(value: dict[str, Any], record: KafkaRecord, spec: SourceSpec) -> 
     )
 
 
-def _enveloped(value: dict[str, Any]) -> Change:
+def _enveloped(value: dict[str, Any], unrepeated: tuple[str, ...]) -> Change:
     op = _operation("op", value["op"])
-    before, after = _row(value.get("before")), _row(value.get("after"))
+    before = _row(value.get("before"), unrepeated)
+    after = _row(value.get("after"), unrepeated)
     if op in "cur" and after is None:
         raise FieldError(DeadLetterReason.INVALID_FIELD, _NO_ROW.format(op))
     row = before if op == _DELETED else after
@@ -171,12 +172,12 @@ _NO_ROW = (
 )
 
 
-def _row(value: Any) -> dict[str, Any] | None:
+def _row(value: Any, unrepeated: tuple[str, ...]) -> dict[str, Any] | None:
     """A row; MongoDB's is text, in extended JSON."""
     if value is None or isinstance(value, dict):
         return cast("dict[str, Any] | None", value)
     if isinstance(value, str):
-        return cast("dict[str, Any]", relaxed(read_object(value.encode())))
+        return cast("dict[str, Any]", relaxed(read_object(value.encode(), unrepeated)))
     raise fields.invalid("a row", value, "an object")
 
 

@@ -8,7 +8,9 @@ from ingest.decode.debezium.schema import payload_behind_schema
 from ingest.decode.fields import FieldError
 from ingest.decode.json_fields import read_object
 from ingest.decode.json_text import json_bytes_of_text
+from ingest.decode.mapping import compiled
 from ingest.decode.registry.values import Reading, read_part
+from ingest.decode.repeated import refuse_repeated_in_rows
 from ingest.event import KafkaRecord
 
 _CLOUD = "iodebezium"
@@ -31,16 +33,18 @@ def value_of(record: KafkaRecord, spec: SourceSpec) -> dict[str, Any] | None:
     if spec.schema_kind:
         value = _registered(record, spec)
     else:
-        value = _json_value(record)
+        value = _json_value(record, spec)
     if value is not None and _CLOUD_OP in value:
         return _from_cloud_event(value)
     return value
 
 
-def _json_value(record: KafkaRecord) -> dict[str, Any] | None:
+def _json_value(record: KafkaRecord, spec: SourceSpec) -> dict[str, Any] | None:
     text = record.value or b""
     if text[:1] == b'"':  # an object inside a JSON text, as the outbox router writes it
         text = json_bytes_of_text(text)
+    if text:
+        refuse_repeated_in_rows(text, compiled(spec.mapping).unrepeated)
     value = payload_behind_schema(text)
     if value is not None:
         return value

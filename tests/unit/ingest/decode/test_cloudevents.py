@@ -117,6 +117,11 @@ def test_a_field_that_counts_is_not_there_twice() -> None:
     whole = json.dumps({**EVENT, "data": BODY, "subject": "a"})
     twice = whole.removesuffix("}") + ',"subject":"b"}'
     refused(decode(record(twice.encode()), MAPPED), reason, "subject appears 2 times")
+    for spec, name in ((MAPPED, "html"), (PLAIN, "acl"), (PLAIN, "content")):
+        data = {"id": "a", "content": "x", "acl": ["a"], "html": "x"}
+        whole = json.dumps({**EVENT, "data": data}).replace(f'"{name}"', f'"{name}": 1, "{name}"')
+        refused(decode(record(whole.encode()), spec), reason, f"{name} appears 2 times")
+    assert changed(structured(PLAIN, data={"id": "a", "content": "x"})).document_id == "a"
     nested = structured(MAPPED, data=BODY | {"subject": "b"}, subject="a")
     assert changed(nested).document_id == "a"
 
