@@ -182,7 +182,7 @@ def retry_after(value: str | None, now: datetime) -> int:
         return min(int(text[:9]), _MAX_RETRY_AFTER)
     try:
         until = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0
     if until.tzinfo is None:
         until = until.replace(tzinfo=UTC)

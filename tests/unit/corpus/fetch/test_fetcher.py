@@ -1,9 +1,10 @@
 """Documents by reference: limits on size and time, tries that help, redirects, the guard; on loopback only."""
 
+import asyncio
 import gzip
 import hashlib
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ import pytest
 from corpus.dead_letter import DeadLetterReason
 from corpus.fetch import fetcher as fetching
 from corpus.fetch.address import host_of, keepable
+from corpus.fetch.body import MAX_MEMBERS, read_body
 from corpus.fetch.fetcher import Fetcher
 from corpus.fetch.guard import is_internal, is_public
 from corpus.fetch.http import retry_after
 from corpus.fetch.result import (
     Fetched,
+    FetchError,
     FetchRequest,
     NotFetched,
     Result,
@@ -147,6 +150,28 @@ def test_a_checksum_is_verified(server: Server) -> None:
     right = hashlib.sha256(b"The document /plain/a says that the weir was open.").digest()
     [result] = fetch(allowing(server), server.url("/plain/a"), sha256=right)
     assert isinstance(result.outcome, Fetched)
+
+
+@pytest.mark.parametrize("size", [1, 7, 100_000])
+def test_a_body_of_several_members_is_read_to_its_end(size: int) -> None:
+    members = gzip.compress(b"first ") + gzip.compress(b"") + gzip.compress(b"second") + b"\0\0"
+    assert asyncio.run(read_body(in_pieces(members, size), 100, "gzip")) == b"first second"
+    for damaged, why in ((members + b"none", "is damaged"), (members[:-12], "ends too early")):
+        with pytest.raises(FetchError, match=why):
+            asyncio.run(read_body(in_pieces(damaged, size), 100, "gzip"))
+    with pytest.raises(FetchError, match="max_document_bytes = 11"):
+        asyncio.run(read_body(in_pieces(members, size), 11, "gzip"))
+
+
+def test_a_body_of_very_many_members_is_refused() -> None:
+    members = gzip.compress(b"") * (MAX_MEMBERS + 1)
+    with pytest.raises(FetchError, match="more than 10,000 members"):
+        asyncio.run(read_body(in_pieces(members, 65_536), 100, "gzip"))
+
+
+async def in_pieces(body: bytes, size: int) -> AsyncIterator[bytes]:
+    for first in range(0, len(body), size):
+        yield body[first : first + size]
 
 
 def test_a_body_that_grows_when_it_is_inflated(server: Server) -> None:
@@ -309,5 +334,6 @@ def test_when_a_host_wants_to_be_asked_again() -> None:
     assert retry_after("17", now) == 17
     assert retry_after("Thu, 26 Nov 2026 12:01:00 GMT", now) == 60
     assert retry_after("Thu, 26 Nov 2026 11:00:00 GMT", now) == 0
+    assert retry_after("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", now) == 0
     assert retry_after("999999999999999999999", now) == 86_400
     assert [retry_after(value, now) for value in (None, "soon", "-1", "")] == [0, 0, 0, 0]
