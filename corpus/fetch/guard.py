@@ -20,6 +20,8 @@ from corpus.fetch.result import FetchError, refused
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# Of a site; deprecated (RFC 3879), and still routed inside of some. Python takes it for global.
+_SITE_LOCAL = ipaddress.ip_network("fec0::/10")
 # Where clouds answer with credentials; some of them look like public addresses.
 _METADATA = frozenset(
     map(
@@ -41,7 +43,7 @@ _MAX_CONNECTIONS = 64
 def is_public(text: str) -> bool:
     """Whether an address is one that anybody can reach."""
     address = _embedded(ipaddress.ip_address(text))
-    if address in _METADATA or not address.is_global:
+    if address in _METADATA or address in _SITE_LOCAL or not address.is_global:
         return False
     return not (address.is_multicast or address.is_reserved)
 

@@ -272,6 +272,7 @@ def test_a_named_host_is_reached_and_no_other(server: Server) -> None:
 def test_public_and_internal_addresses() -> None:
     assert is_public("93.184.216.34") and is_public("2606:2800:220:1::1")
     assert not is_public(str(ipaddress.ip_address("64:ff9b::a00:1")))
+    assert not is_public("fec0::1") and not is_public("feff::1")
     assert is_internal("10.0.0.1") and is_internal("127.0.0.1")
     assert not is_internal("169.254.1.1") and not is_internal("0.0.0.0")
 
