@@ -5,6 +5,7 @@ import zlib
 from collections.abc import AsyncIterable
 
 from corpus.dead_letter import DeadLetterReason
+from corpus.fetch.places import BodyPlace
 from corpus.fetch.result import FetchError
 
 # Sent by servers although none was asked for; gzip and zlib.
@@ -16,9 +17,18 @@ MAX_MEMBERS = 10_000
 
 
 async def read_body(
-    pieces: AsyncIterable[bytes], max_bytes: int, encoding: str = ""
+    pieces: AsyncIterable[bytes],
+    max_bytes: int,
+    encoding: str = "",
+    place: BodyPlace | None = None,
 ) -> bytes:
     """All of a body; what the sender states as its size counts nothing.
+
+    Args:
+        pieces: as they arrive.
+        max_bytes: that it may have.
+        encoding: as the sender states it.
+        place: that it needs where it is large; None: it needs none.
 
     Raises:
         FetchError: it is larger, also when it is inflated; or it cannot be inflated.
@@ -38,6 +48,8 @@ async def read_body(
                 f"the document has more than max_document_bytes = {max_bytes:,}",
                 reason=DeadLetterReason.TOO_LARGE,
             )
+        if place is not None:
+            await place.take_for(len(body))
     if inflater is not None and not inflater.is_at_end:
         raise FetchError("the compressed document ends too early", may_pass=True)
     return bytes(body)

@@ -1,6 +1,7 @@
 """Fetch the documents of a batch side by side, by host; a slow host delays no other."""
 
 import asyncio
+import math
 import queue
 import threading
 from collections.abc import Callable, Generator, Sequence
@@ -8,14 +9,13 @@ from collections.abc import Callable, Generator, Sequence
 from corpus.dead_letter import DeadLetterReason
 from corpus.disclosure.error_text import public_text
 from corpus.fetch.address import host_of, parts_of
-from corpus.fetch.hosts import Host
+from corpus.fetch.hosts import Host, Patience
 from corpus.fetch.http import HttpFetcher
 from corpus.fetch.objects import fetch_file, fetch_object
+from corpus.fetch.places import HASTY_SECONDS, MAX_LARGE, BodyPlace, max_asked
 from corpus.fetch.result import FetchError, FetchRequest, NotFetched, Result
 from corpus.specs.fetch import STORE_SCHEMES, FetchSpec
 
-# Of all hosts of a batch; so many documents are in memory at once, beside those that wait to be taken.
-_SIDE_BY_SIDE = 16
 # Bytes that are fetched and not taken yet; a document is always let through where there is none.
 _MAX_WAITING_BYTES = 64_000_000
 _MAX_TRIES = 3
@@ -31,6 +31,7 @@ class Fetcher:
         spec: of the source.
         max_bytes: of a document.
         left_alone: hosts that nothing more is asked of, with the reason; those that are found are added.
+        patience: of the batch; None: documents are waited for as long as their hosts are asked.
     """
 
     def __init__(
@@ -38,10 +39,12 @@ class Fetcher:
         spec: FetchSpec,
         max_bytes: int,
         left_alone: dict[str, str] | None = None,
+        patience: Patience | None = None,
     ) -> None:
         self._spec = spec
         self._max_bytes = max_bytes
         self._left_alone = {} if left_alone is None else left_alone
+        self._patience = patience or Patience(seconds=math.inf)
 
     def fetch(self, requests: Sequence[FetchRequest]) -> Generator[Result]:
         """Fetch documents.
@@ -51,14 +54,18 @@ class Fetcher:
         """
         if not requests:
             return
-        work = _Work(self._spec, self._max_bytes, requests, self._left_alone)
+        work = _Work(
+            self._spec, self._max_bytes, requests, self._left_alone, self._patience
+        )
         thread = threading.Thread(target=work.run, name="fetch", daemon=True)
         thread.start()
         try:
             for _ in requests:
-                result = work.results.get()
+                with self._patience.waiting():
+                    result = work.results.get()
                 if isinstance(result, BaseException):
                     raise result
+                self._patience.took(result)
                 yield result
                 work.taken(len(result.content))
         finally:
@@ -75,8 +82,12 @@ class _Work:
         max_bytes: int,
         requests: Sequence[FetchRequest],
         left_alone: dict[str, str],
+        patience: Patience,
     ) -> None:
         self._left_alone = left_alone
+        self._patience = patience
+        self._large = asyncio.Semaphore(MAX_LARGE)
+        self._answer_seconds = spec.timeout_seconds
         self.results: queue.SimpleQueue[Result | BaseException] = queue.SimpleQueue()
         self._spec = spec
         self._max_bytes = max_bytes
@@ -137,7 +148,10 @@ class _Work:
             self._fetching.result()
 
     async def _fetch_each(self) -> None:
-        places = asyncio.Semaphore(_SIDE_BY_SIDE)
+        at_once = max_asked()
+        places = asyncio.Semaphore(at_once)
+        if len({host_of(request.url) for request in self._requests}) > at_once:
+            self._answer_seconds = HASTY_SECONDS
         async with asyncio.TaskGroup() as group:
             for request in self._requests:
                 group.create_task(self._fetch(request, places))
@@ -147,8 +161,14 @@ class _Work:
         host = self._hosts.setdefault(name, Host(self._spec.per_host))
         # Its host's place first: who waits for a slow host takes no place from others.
         async with host.places, places:
-            result = await self._tried(request, name, host)
-            await self._hand_over(result)
+            place = BodyPlace(
+                self._large, self._spec.timeout_seconds, self._answer_seconds
+            )
+            try:
+                result = await self._tried(request, name, host, place)
+                await self._hand_over(result)
+            finally:
+                place.give_back()
 
     async def _hand_over(self, result: Result) -> None:
         size = len(result.content)
@@ -158,7 +178,9 @@ class _Work:
         self._waiting_bytes += size
         self.results.put(result)
 
-    async def _tried(self, request: FetchRequest, name: str, host: Host) -> Result:
+    async def _tried(
+        self, request: FetchRequest, name: str, host: Host, place: BodyPlace
+    ) -> Result:
         """The document, or why it does not come; one that may come is tried a few times."""
         pause = _PAUSE_SECONDS
         for number in range(1, _MAX_TRIES + 1):
@@ -168,8 +190,9 @@ class _Work:
                 return _not_fetched(request, name, left_alone, host)
             host.begin()
             try:
-                result = await self._once(request, name)
+                result = await self._once(request, name, place)
             except FetchError as error:
+                place.give_back()
                 pause = max(pause, error.retry_after)
                 is_last = number == _MAX_TRIES or pause > _MAX_PAUSE_SECONDS
                 if error.may_pass and not error.is_slow and not is_last:
@@ -188,33 +211,40 @@ class _Work:
         why = self._left_alone.get(name) or host.why_left_alone()
         if why:
             self._left_alone[name] = why
-        return why
+        return why or self._patience.why_over()
 
-    async def _once(self, request: FetchRequest, name: str) -> Result:
+    async def _once(self, request: FetchRequest, name: str, place: BodyPlace) -> Result:
         try:
             # All of it: a host that sends a byte now and then is slow, too.
-            async with asyncio.timeout(self._spec.timeout_seconds):
-                return await self._by_scheme(request, name)
+            async with place.timed():
+                return await self._by_scheme(request, name, place)
         except TimeoutError:
-            limit = self._spec.timeout_seconds
-            raise FetchError(
-                f"it did not come within fetch.timeout = {limit:g} s",
-                may_pass=True,
-                is_slow=True,
-            ) from None
+            raise _too_late(place, self._spec) from None
         except (FetchError, MemoryError):
             raise
         except Exception as error:  # one address must not stop its source
             why = public_text(error)
             raise FetchError(f"it cannot be fetched: {why}") from error
 
-    async def _by_scheme(self, request: FetchRequest, name: str) -> Result:
+    async def _by_scheme(
+        self, request: FetchRequest, name: str, place: BodyPlace
+    ) -> Result:
         scheme = parts_of(request.url).scheme
         if scheme == "file":
             return await fetch_file(request, self._spec, self._max_bytes)
         if scheme in STORE_SCHEMES:
-            return await fetch_object(request, name, self._spec, self._max_bytes)
-        return await self._http.fetch(request, name)
+            return await fetch_object(request, name, self._spec, self._max_bytes, place)
+        return await self._http.fetch(request, name, place)
+
+
+def _too_late(place: BodyPlace, spec: FetchSpec) -> FetchError:
+    why = f"it did not come within fetch.timeout = {spec.timeout_seconds:g} s"
+    if place.seconds < spec.timeout_seconds:
+        why = (
+            f"its host did not begin to answer within {place.seconds:g} s, and the batch has more hosts than are asked "
+            "at once"
+        )
+    return FetchError(why, may_pass=True, is_slow=True)
 
 
 def _note(host: Host, error: FetchError) -> None:

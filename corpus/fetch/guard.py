@@ -37,7 +37,9 @@ _METADATA = frozenset(
         ),
     )
 )
-_MAX_CONNECTIONS = 64
+# That a client keeps open for the next document.
+_MAX_IDLE = 8
+_IDLE_SECONDS = 5.0
 
 
 def is_public(text: str) -> bool:
@@ -155,7 +157,10 @@ class GuardedTransport(httpx2.AsyncHTTPTransport):
         self._pool = httpcore2.AsyncConnectionPool(
             network_backend=guard,
             ssl_context=context,
-            max_connections=_MAX_CONNECTIONS,
+            # As many as there are places (`corpus.fetch.places`): a document never waits for a connection.
+            max_connections=None,
+            max_keepalive_connections=_MAX_IDLE,
+            keepalive_expiry=_IDLE_SECONDS,
         )
 
 

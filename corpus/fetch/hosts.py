@@ -1,13 +1,19 @@
-"""How a host fares while a batch is prepared: one that is slow or away is left alone, so that its batch can end."""
+"""How hosts fare while a batch is prepared: what is slow or away is left alone, so that the batch can end."""
 
 import asyncio
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from corpus.fetch.result import NotFetched, Result
 
 # Documents one after the other that failed in a way that may pass.
 MAX_FAILED_IN_ROW = 4
 # A host that is asked for longer than this must answer for at least so many documents per second.
 SLOW_AFTER_SECONDS = 15.0
 MIN_PER_SECOND = 1.0
+# A batch that has waited for longer than this, whatever its hosts, must get as many.
+BATCH_SECONDS = 60.0
 
 
 class Host:
@@ -54,3 +60,54 @@ class Host:
                 "for all of them"
             )
         return ""
+
+
+class Patience:
+    """How long a batch waits for documents, over all its slices; what it does beside them does not count.
+
+    Args:
+        waited: seconds, in the slices before.
+        came: documents of which it is known what becomes of them, in the slices before.
+        seconds: that it waits in any case.
+    """
+
+    def __init__(
+        self, waited: float = 0.0, came: int = 0, seconds: float = BATCH_SECONDS
+    ) -> None:
+        self._waited = waited
+        self._came = came
+        self._seconds = seconds
+        self._since: float | None = None
+
+    @property
+    def waited(self) -> float:
+        """Seconds until now."""
+        since = self._since
+        if since is None:
+            return self._waited
+        return self._waited + time.monotonic() - since
+
+    @contextmanager
+    def waiting(self) -> Generator[None]:
+        """Nothing else is done meanwhile."""
+        self._since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._waited, self._since = self.waited, None
+
+    def took(self, result: Result) -> None:
+        """A document came, will never come, or did not come now."""
+        outcome = result.outcome
+        waits = isinstance(outcome, NotFetched) and outcome.may_pass
+        self._came += not waits
+
+    def why_over(self) -> str:
+        """Why no more is asked for in this batch; empty: it goes on."""
+        waited = self.waited
+        if waited <= self._seconds or self._came >= waited * MIN_PER_SECOND:
+            return ""
+        return (
+            f"the batch has waited {waited:.0f} s for hosts that do not answer or are slow, in which {self._came:,} "
+            "documents came; it does not wait for the rest"
+        )

@@ -12,6 +12,7 @@ import httpx2
 from corpus.fetch.address import check_allowed, parts_of
 from corpus.fetch.body import check_sum, read_body
 from corpus.fetch.guard import Guard, GuardedTransport
+from corpus.fetch.places import BodyPlace
 from corpus.fetch.result import (
     Fetched,
     FetchError,
@@ -24,6 +25,10 @@ from corpus.fetch.result import (
 from corpus.specs.fetch import FetchSpec
 
 _MAX_REDIRECTS = 5
+# A host that is there takes a connection at once.
+_CONNECT_SECONDS = 5.0
+# Each has the connections of some of the hosts: a pool looks through all of its connections for each request.
+_POOLS = 32
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _NOT_MODIFIED = 304
 _OK = frozenset({200, 203})
@@ -52,26 +57,26 @@ class HttpFetcher:
     def __init__(self, spec: FetchSpec, max_bytes: int) -> None:
         self._spec = spec
         self._max_bytes = max_bytes
-        transport = GuardedTransport(Guard(spec.internal_hosts))
-        self._client = httpx2.AsyncClient(
-            transport=transport,
-            trust_env=False,
-            timeout=spec.timeout_seconds,
-            headers=_HEADERS,
-        )
+        guard = Guard(spec.internal_hosts)
+        connect = min(_CONNECT_SECONDS, spec.timeout_seconds)
+        # Of all of a document the fetcher takes the time.
+        timeout = httpx2.Timeout(None, connect=connect)
+        self._clients = [_client(guard, timeout) for _ in range(_POOLS)]
 
     async def __aenter__(self) -> "HttpFetcher":
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await self._client.aclose()
+        for client in self._clients:
+            await client.aclose()
 
-    async def fetch(self, request: FetchRequest, host: str) -> Result:
-        """One document.
+    async def fetch(self, request: FetchRequest, host: str, place: BodyPlace) -> Result:
+        """One document; its caller takes the time.
 
         Args:
             request: for it.
             host: as it is shown.
+            place: of its body.
 
         Raises:
             FetchError: this try failed.
@@ -79,7 +84,7 @@ class HttpFetcher:
         url = request.url
         try:
             for _ in range(_MAX_REDIRECTS + 1):
-                answer = await self._one(request, url, host)
+                answer = await self._one(request, url, host, place)
                 if isinstance(answer, Result):
                     return answer
                 url = answer
@@ -96,14 +101,18 @@ class HttpFetcher:
             raise refused("the address cannot be read") from None
         raise FetchError(f"the host redirects more than {_MAX_REDIRECTS} times")
 
-    async def _one(self, request: FetchRequest, url: str, host: str) -> Result | str:
+    async def _one(
+        self, request: FetchRequest, url: str, host: str, place: BodyPlace
+    ) -> Result | str:
         """What one address answers: the document, or the address of a redirect."""
         parts = parts_of(url)
         if parts.scheme not in ("http", "https"):
             raise refused("the host redirects to an address that is not of the web")
         check_allowed(parts, self._spec)
         headers = _conditions(request.known)
-        async with self._client.stream("GET", url, headers=headers) as response:
+        client = self._clients[hash(host) % _POOLS]
+        async with client.stream("GET", url, headers=headers) as response:
+            place.answered()
             status = response.status_code
             if status in _REDIRECTS and "location" in response.headers:
                 return urljoin(url, response.headers["location"])
@@ -115,7 +124,7 @@ class HttpFetcher:
                 raise _refusal(status, response.headers)
             encoding = response.headers.get("content-encoding", "")
             pieces = response.aiter_raw()
-            content = await read_body(pieces, self._max_bytes, encoding)
+            content = await read_body(pieces, self._max_bytes, encoding, place)
         return Result(request, self._fetched(request, host, response, content), content)
 
     def _fetched(
@@ -132,6 +141,15 @@ class HttpFetcher:
                 last_modified=_kept(headers.get("last-modified")),
             ),
         )
+
+
+def _client(guard: Guard, timeout: httpx2.Timeout) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(
+        transport=GuardedTransport(guard),
+        trust_env=False,
+        timeout=timeout,
+        headers=_HEADERS,
+    )
 
 
 def _conditions(known: Validators | None) -> dict[str, str]:

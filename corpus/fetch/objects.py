@@ -21,6 +21,7 @@ from corpus.disclosure.error_text import service_text
 from corpus.errors import StagedFileError
 from corpus.fetch.address import check_allowed, name_below, parts_of
 from corpus.fetch.body import check_sum, read_body
+from corpus.fetch.places import BodyPlace
 from corpus.fetch.result import (
     Fetched,
     FetchError,
@@ -35,11 +36,17 @@ from corpus.staging.folder import Folder
 
 # Tries are counted and spread by the caller.
 _ONE_TRY: Any = {"max_retries": 0, "retry_timeout": timedelta(seconds=1)}
+# Of a body that is read, before it is known whether it is large.
+_PIECE_BYTES = 65_536
 _MISSING = "there is no such object"
 
 
 async def fetch_object(
-    request: FetchRequest, host: str, spec: FetchSpec, max_bytes: int
+    request: FetchRequest,
+    host: str,
+    spec: FetchSpec,
+    max_bytes: int,
+    place: BodyPlace,
 ) -> Result:
     """One object. The credentials are those of this process (`AWS_...`, `AZURE_...`, `GOOGLE_...`).
 
@@ -48,6 +55,7 @@ async def fetch_object(
         host: as it is shown.
         spec: of the source.
         max_bytes: of a document.
+        place: of its body.
 
     Raises:
         FetchError: this try failed.
@@ -63,8 +71,9 @@ async def fetch_object(
         store = _store(bucket)
         key = _key(parts)
         stored = await obstore.get_async(store, key, options=options)
+        place.answered()
         pieces = _pieces(stored)
-        content = await read_body(pieces, max_bytes)
+        content = await read_body(pieces, max_bytes, place=place)
     except NotModifiedError:
         assert known is not None, "it was asked for"
         return Result(request, StillTheSame(host=host, validators=known))
@@ -98,7 +107,7 @@ def _key(parts: SplitResult) -> str:
 
 
 async def _pieces(stored: Any) -> AsyncIterator[bytes]:
-    async for piece in stored.stream():
+    async for piece in stored.stream(_PIECE_BYTES):
         yield bytes(piece)
 
 

@@ -11,7 +11,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from psycopg.rows import class_row
 from psycopg_pool import ConnectionPool
@@ -23,6 +23,7 @@ from corpus.database import Connection, database_errors_translated, fetch_all
 from corpus.dead_letter import DeadLetterReason
 from corpus.fetch.address import type_by_name, url_digest
 from corpus.fetch.fetcher import Fetcher
+from corpus.fetch.hosts import BATCH_SECONDS, Patience
 from corpus.fetch.result import (
     Fetched,
     FetchRequest,
@@ -93,6 +94,7 @@ class References:
         self._prepare = prepare
         self._remembered: dict[str, Remembered] = {}
         self._waits: dict[int, Wait] = {}
+        self._patience = Patience()
 
     def judge(self, documents: Documents, part: TimeSlice) -> set[str]:
         """Take the documents out that are fetched, and add them to the batch.
@@ -227,10 +229,12 @@ class References:
         by_row = {_row(document): name for name, document in documents.items()}
         requests = [self._request(*each) for each in documents.items()]
         failed: set[str] = set()
+        self._patience = Patience(*part.fetching, seconds=BATCH_SECONDS)
         fetcher = Fetcher(
             spec.fetch,
             spec.pipeline.max_document_bytes,
             self._batch.hosts_left_alone,
+            self._patience,
         )
         results = fetcher.fetch(requests)
         with closing(results):
@@ -259,21 +263,28 @@ class References:
         part: TimeSlice,
         failed: set[str],
     ) -> Iterator[_Group]:
-        """What has come, in groups; what will not come is noted as failed."""
+        """What has come, in groups; what will not come is noted as failed.
+
+        Raises:
+            SliceOver: the part's time is used up.
+        """
         group = _Group()
         for result in results:
             row = result.request.row
             document_id = by_row[row]
             note = self._note(document_id, result)
+            note = replace(note, waited_seconds=self._patience.waited)
             part.add(self._key(row), note)
-            if not self._apply(row, note):
+            if self._apply(row, note):
+                group.documents[document_id] = documents[document_id]
+                group.size += len(result.content)
+            else:
                 failed.add(document_id)
-                continue
-            group.documents[document_id] = documents[document_id]
-            group.size += len(result.content)
-            if group.is_full:
+            # What has come is prepared before a slice ends, so that the next one need not fetch it again.
+            if group.is_full or (part.is_over and group.documents):
                 yield group
                 group = _Group()
+            part.check()
         if group.documents:
             yield group
 
@@ -344,6 +355,7 @@ class References:
         values = asdict(note)
         reason = values.pop("reason")
         detail = values.pop("detail")
+        del values["waited_seconds"]
         if reason is not None:
             self._batch.events.dead_letter(row, reason, detail or "")
             waits = {name: values[name] for name in _WAITS}

@@ -37,6 +37,8 @@ class ReferenceNote:
     waits_for: str | None = None  # a host; the event is tried again by itself
     retry_seconds: int | None = None
     waits_since_ms: int | None = None  # None: since this batch
+    # For how long the batch had waited for documents when this was known.
+    waited_seconds: float = 0.0
 
 
 # A document that was cleaned and divided, or why it cannot be used.
@@ -76,14 +78,26 @@ class TimeSlice:
         notes = sum(isinstance(one, ReferenceNote) for one in self.results.values())
         return len(self.results) - notes
 
+    @property
+    def fetching(self) -> tuple[float, int]:
+        """For how many seconds the batch has waited for documents, and how many need not be waited for."""
+        notes = [one for one in self.results.values() if isinstance(one, ReferenceNote)]
+        waited = max((note.waited_seconds for note in notes), default=0.0)
+        return waited, sum(note.waits_for is None for note in notes)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the next document is for another slice."""
+        has_new = len(self.results) > self._known
+        return has_new and time.monotonic() > self._end
+
     def add(self, key: str, result: Noted) -> None:
         """Keep a result."""
         self.results[key] = result
 
     def check(self) -> None:
         """Raise SliceOver where the next document is for another slice."""
-        has_new = len(self.results) > self._known
-        if has_new and time.monotonic() > self._end:
+        if self.is_over:
             raise SliceOver
 
 

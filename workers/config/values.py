@@ -158,6 +158,8 @@ Age = Annotated[
 ]
 # A day is the longest that one document may take: what waits for it counts milliseconds in 32 bits.
 SecondsOfADay = Annotated[float, Field(gt=0, le=86_400), *_written(seconds, "20s")]
+# Half of what one attempt to prepare a batch may take (`corpus.policies.PREPARE`): what it has got must be kept.
+SecondsOfHalfAnHour = Annotated[float, Field(gt=0, le=1_800), *_written(seconds, "20s")]
 Milliseconds = Annotated[int, Field(ge=0, le=60_000), *_written(_milliseconds, "50ms")]
 Count = Annotated[int, Field(ge=1, le=_MAX_COUNT, strict=True)]
 Topic = Annotated[

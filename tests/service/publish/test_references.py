@@ -278,6 +278,50 @@ def test_a_slice_that_ends_keeps_what_was_fetched(
     assert server.requests["/missing/a"] <= 2
 
 
+def test_a_batch_whose_documents_do_not_come_gives_its_place_back(
+    docs: Pipeline, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("corpus.prepare.preparer.SLICE_SECONDS", 0.0)
+    server.answers["missing"] = status(404)
+    events = [pointing(f"d{n}", 1, server.url(f"/missing/{n}")) for n in range(3)]
+    ref = docs.stage(docs.records(events))
+    progress = None
+    slices = 0
+    while True:
+        request = PrepareRequest(source="s", batch=1, refs=(ref,), progress=progress)
+        try:
+            prepared = docs.preparer.prepare(request)
+        except TimeSliceUsedError as error:
+            [progress] = error.details
+            slices += 1
+        else:
+            break
+    assert slices >= 3
+    report = docs.publish([ref], prepared, 1)
+    assert report.dead_lettered == 3
+
+
+def test_what_a_batch_has_waited_counts_in_its_next_slices(
+    docs: Pipeline, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("corpus.prepare.preparer.SLICE_SECONDS", 0.0)
+    monkeypatch.setattr("corpus.prepare.references.BATCH_SECONDS", 1.0)
+    server.answers["busy"] = status(503)
+    events = [pointing(f"d{n}", 1, server.url(f"/busy/{n}")) for n in range(9)]
+    ref = docs.stage(docs.records(events))
+    progress = None
+    for _ in range(9):
+        request = PrepareRequest(source="s", batch=1, refs=(ref,), progress=progress)
+        with pytest.raises(TimeSliceUsedError) as stopped:
+            docs.preparer.prepare(request)
+        [progress] = stopped.value.details
+    request = PrepareRequest(source="s", batch=1, refs=(ref,), progress=progress)
+    docs.publish([ref], docs.preparer.prepare(request), 1)
+    details = [detail for _, detail in letters(docs)]
+    assert len(details) == 9
+    assert sum("the batch has waited" in detail for detail in details) >= 4
+
+
 def test_base64_of_headers_that_anyone_may_write(docs: Pipeline, server: Server) -> None:
     server.answers["busy"] = status(503)
     event = pointing("a", 1, server.url("/busy/a"))

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field
 
 from corpus.specs.fetch import STORE_SCHEMES, FetchSpec
 from workers.config.table import Table
-from workers.config.values import Seconds, SecondsOfADay
+from workers.config.values import Seconds, SecondsOfHalfAnHour
 
 _FETCH: Any = FetchSpec()
 
@@ -57,9 +57,9 @@ class FetchTable(Table):
         default=list(_FETCH.stores),
         description="Buckets with a prefix (s3://, az://, gs://); of object stores nothing else is read.",
     )
-    timeout: SecondsOfADay = Field(
+    timeout: SecondsOfHalfAnHour = Field(
         default=_FETCH.timeout_seconds,
-        description="Time for one document, from its first redirect to its last byte.",
+        description="Time for one document, from its first redirect to its last byte; half an hour at most.",
     )
     per_host: Annotated[int, Field(ge=1, le=16, strict=True)] = Field(
         default=_FETCH.per_host,

@@ -121,6 +121,7 @@ def test_any_text_is_a_duration_or_a_clear_error(text: str) -> None:
         (values.Bytes, [1, 10**15], [0, -1, "0", "0.4B"]),
         (values.Seconds, [1, "1s", HUNDRED_YEARS], [0, -1, "500ms", 1.5]),
         (values.SecondsOfADay, ["1ms", 86_400, "1d"], [0, 86_400.001, "25h"]),
+        (values.SecondsOfHalfAnHour, ["1ms", 1_800, "30m"], [0, 1_800.001, "31m"]),
         (values.Milliseconds, [0, "0ms", "60s", 60], ["60.001s", 61, -1]),
         (values.Count, [1, 10**9], [0, 10**9 + 1, "1", 1.0, True]),
         (

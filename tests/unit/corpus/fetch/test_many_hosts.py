@@ -1,0 +1,151 @@
+"""Many hosts that do not answer, or send little, hold up none that does; and no batch waits without end."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+import pytest
+
+from corpus.dead_letter import DeadLetterReason
+from corpus.fetch import fetcher as fetching
+from corpus.fetch.fetcher import Fetcher
+from corpus.fetch.hosts import Patience
+from corpus.fetch.places import MAX_LARGE, SMALL_BODY_BYTES
+from corpus.fetch.result import Fetched, FetchRequest, NotFetched, Result
+from corpus.specs.fetch import FetchSpec
+from tests.support.reference_server import Handler, Server, seconds_of, serving, status
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 90000000\r\n\r\n"
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving() as made:
+        yield made
+
+
+@contextmanager
+def holes(count: int, says: bytes = b"") -> Iterator[list[str]]:
+    """Addresses of hosts that take a connection, say something, and then nothing more."""
+    taken: list[socket.socket] = []
+    with socket.create_server(("", 0), backlog=1_000) as listening:
+        listening.settimeout(0.1)
+        is_over = threading.Event()
+
+        def accept() -> None:
+            while not is_over.is_set():
+                try:
+                    connection, _ = listening.accept()
+                except TimeoutError:
+                    continue
+                connection.settimeout(None)
+                taken.append(connection)
+                connection.sendall(says)
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        port = listening.getsockname()[1]
+        try:
+            yield [f"127.1.0.{number + 1}:{port}" for number in range(count)]
+        finally:
+            is_over.set()
+            thread.join()
+            for connection in taken:
+                connection.close()
+
+
+def requests_of(hosts: list[str], *urls: str) -> list[FetchRequest]:
+    every = [*(f"http://{host}/" for host in hosts), *urls]
+    return [FetchRequest(row=row, url=url) for row, url in enumerate(every)]
+
+
+def allowing(hosts: list[str], timeout: float) -> FetchSpec:
+    inside = ("127.0.0.1", *hosts)
+    return FetchSpec(internal_hosts=inside, plain_http=True, timeout_seconds=timeout)
+
+
+@pytest.mark.parametrize(
+    "says", [b"", HEAD, HEAD + b"x" * 1_000], ids=["silence", "head", "some_bytes"]
+)
+def test_hosts_that_say_nothing_more_hold_up_no_other(server: Server, says: bytes) -> None:
+    with holes(100, says) as hosts:
+        requests = requests_of(hosts, *(server.url(f"/plain/{n}") for n in range(4)))
+        results = Fetcher(allowing(hosts, 8.0), 100_000_000).fetch(requests)
+        first: list[Result] = []
+        seconds = seconds_of(lambda: first.extend(islice(results, 4)))
+        results.close()
+    assert all(isinstance(one.outcome, Fetched) for one in first)
+    assert seconds < 7.5
+
+
+def test_more_hosts_than_are_asked_at_once_have_less_time_to_begin(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "max_asked", lambda: 20)
+    monkeypatch.setattr(fetching, "HASTY_SECONDS", 2.0)
+    server.answers["plain"] = lambda handler: plain_after(handler, 2.5)
+    with holes(25) as hosts:
+        requests = requests_of(hosts, server.url("/plain/a"))
+        results = list(Fetcher(allowing(hosts, 60.0), 1_000).fetch(requests))
+    late = [one.outcome for one in results if isinstance(one.outcome, NotFetched)]
+    assert len(late) == 25
+    assert all("begin to answer within 2 s" in one.detail for one in late)
+    [last] = [one for one in results if one.request.row == 25]
+    assert last.content.startswith(b"The document")
+
+
+def plain_after(handler: Handler, seconds: float) -> None:
+    """Begins to answer at once, and takes its time."""
+    server: Any = handler.server
+    body = b"The document."
+    handler.send_response(200)
+    handler.send_header("Content-Length", str(len(body)))
+    handler.end_headers()
+    handler.wfile.flush()
+    server.closing.wait(seconds)
+    handler.wfile.write(body)
+
+
+def test_large_bodies_wait_for_a_place_and_not_against_the_clock(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "_MAX_WAITING_BYTES", 1)
+    body = b"x" * (SMALL_BODY_BYTES * 8)
+    server.answers["large"] = lambda handler: handler.send(body)
+    requests = requests_of([], *(server.url(f"/large/{n}") for n in range(MAX_LARGE * 2)))
+    hosts = ("127.0.0.1",)
+    spec = FetchSpec(internal_hosts=hosts, plain_http=True, timeout_seconds=4.0, per_host=40)
+    results = Fetcher(spec, len(body)).fetch(requests)
+    first = next(results)
+    # Nobody takes a result for longer than a document may take.
+    server.closing.wait(5.0)
+    sizes = [len(result.content) for result in (first, *results)]
+    assert sizes == [len(body)] * len(requests)
+
+
+def test_a_batch_that_has_waited_in_vain_asks_no_more(server: Server) -> None:
+    requests = requests_of([], *(server.url(f"/plain/{n}") for n in range(5)))
+    spec = allowing([], 5.0)
+    for over in (Patience(61.0, 3), Patience(1_000.0, 900)):
+        results = list(Fetcher(spec, 1_000, patience=over).fetch(requests))
+        outcomes = [one.outcome for one in results if isinstance(one.outcome, NotFetched)]
+        assert [one.reason for one in outcomes] == [DeadLetterReason.FETCH_WAITS] * 5
+        assert all("the batch has waited" in one.detail for one in outcomes)
+    assert server.asked == 0
+    for goes_on in (Patience(59.0, 0), Patience(1_000.0, 1_100)):
+        assert len(list(Fetcher(spec, 1_000, patience=goes_on).fetch(requests))) == 5
+    assert server.asked == 10
+
+
+def test_patience_counts_what_is_waited_for_and_what_need_not_be(server: Server) -> None:
+    server.answers["missing"], server.answers["busy"] = status(404), status(503)
+    patience = Patience(0.0, 0, seconds=0.5)
+    urls = (server.url("/plain/a"), server.url("/missing/a"), server.url("/busy/a"))
+    list(Fetcher(allowing([], 5.0), 1_000, patience=patience).fetch(requests_of([], *urls)))
+    assert patience.waited >= 1.0  # of the tries of the busy one
+    assert patience.why_over() == ""
+    list(Fetcher(allowing([], 5.0), 1_000, patience=patience).fetch(requests_of([], urls[2])))
+    assert "2 documents came" in patience.why_over()
