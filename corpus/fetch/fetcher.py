@@ -5,6 +5,7 @@ import math
 import queue
 import threading
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 
 from corpus.dead_letter import DeadLetterReason
 from corpus.disclosure.error_text import public_text
@@ -186,15 +187,16 @@ class _Work:
         for number in range(1, _MAX_TRIES + 1):
             why = self._why_left_alone(name, host)
             if why:
-                left_alone = FetchError(why, may_pass=True)
-                return _not_fetched(request, name, left_alone, host)
+                return self._left(request, name, host, why)
             host.begin()
             try:
                 result = await self._once(request, name, place)
             except FetchError as error:
                 place.give_back()
                 pause = max(pause, error.retry_after)
-                is_last = number == _MAX_TRIES or pause > _MAX_PAUSE_SECONDS
+                is_last = (
+                    number == _MAX_TRIES or pause > _MAX_PAUSE_SECONDS or host.is_bad
+                )
                 if error.may_pass and not error.is_slow and not is_last:
                     await asyncio.sleep(pause)
                     pause *= 2
@@ -205,6 +207,13 @@ class _Work:
             host.succeeded()
             return result
         raise AssertionError("the last try returns")
+
+    def _left(self, request: FetchRequest, name: str, host: Host, why: str) -> Result:
+        """A document that nobody was asked for; the silence of its host may speak for it."""
+        result = _not_fetched(request, name, FetchError(why, may_pass=True), host)
+        is_silent = bool(host.why_left_alone()) and not host.has_answered
+        outcome = replace(result.outcome, was_asked=is_silent)
+        return replace(result, outcome=outcome)
 
     def _why_left_alone(self, name: str, host: Host) -> str:
         """Why nothing more is asked of a host; empty: it is asked."""
@@ -244,14 +253,17 @@ def _too_late(place: BodyPlace, spec: FetchSpec) -> FetchError:
             f"its host did not begin to answer within {place.seconds:g} s, and the batch has more hosts than are asked "
             "at once"
         )
-    return FetchError(why, may_pass=True, is_slow=True)
+    of_host = not place.is_answered
+    return FetchError(why, may_pass=True, is_slow=True, of_host=of_host)
 
 
 def _note(host: Host, error: FetchError) -> None:
-    if error.may_pass:
+    if not error.may_pass:
+        host.succeeded()
+    elif error.of_host:
         host.failed(error.retry_after)
     else:
-        host.succeeded()
+        host.answered_badly()
 
 
 def _not_fetched(

@@ -138,7 +138,9 @@ async def _resolved(host: str, port: int) -> list[str]:
     except (OSError, UnicodeError) as error:
         is_unknown = isinstance(error, UnicodeError)
         raise FetchError(
-            "the host's name cannot be resolved", may_pass=not is_unknown
+            "the host's name cannot be resolved",
+            may_pass=not is_unknown,
+            of_host=True,
         ) from error
     # Without the scope of a link-local address, which no check knows.
     return list(dict.fromkeys(str(each[4][0]).partition("%")[0] for each in found))

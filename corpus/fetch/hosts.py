@@ -7,8 +7,10 @@ from contextlib import contextmanager
 
 from corpus.fetch.result import NotFetched, Result
 
-# Documents one after the other that failed in a way that may pass.
+# Documents one after the other that failed since their host is away, slow or has too much to do.
 MAX_FAILED_IN_ROW = 4
+# Documents one after the other that the host answered badly; each next one of it has a single try.
+MAX_BAD_IN_ROW = 4
 # A host that is asked for longer than this must answer for at least so many documents per second.
 SLOW_AFTER_SECONDS = 15.0
 MIN_PER_SECOND = 1.0
@@ -28,7 +30,9 @@ class Host:
         self.retry_after = 0  # seconds that the host asked for last
         self._begun: float | None = None
         self._done = 0
+        self.has_answered = False
         self._failed_in_row = 0
+        self._bad_in_row = 0
 
     def begin(self) -> None:
         """A document is asked for."""
@@ -37,11 +41,26 @@ class Host:
 
     def succeeded(self) -> None:
         """A document came, or will never come: the host answers."""
+        self._answered()
+        self._bad_in_row = 0
+
+    def answered_badly(self) -> None:
+        """A document did not come now, and its host is well enough to say so."""
+        self._answered()
+        self._bad_in_row += 1
+
+    def _answered(self) -> None:
+        self.has_answered = True
         self._done += 1
         self._failed_in_row = 0
 
+    @property
+    def is_bad(self) -> bool:
+        """Whether another try soon is of little use."""
+        return self._bad_in_row >= MAX_BAD_IN_ROW
+
     def failed(self, retry_after: int) -> None:
-        """A document did not come now."""
+        """The host did not answer, or has too much to do."""
         self._failed_in_row += 1
         self.retry_after = max(self.retry_after, retry_after)
 

@@ -36,6 +36,7 @@ _OK = frozenset({200, 203})
 _MAY_PASS = frozenset({408, 425, 429, 500, 502, 503, 504})
 # There is no such document, as far as the host knows.
 _MISSING = frozenset({404, 410})
+_TOO_MANY = 429
 _MAX_RETRY_AFTER = 86_400
 _MAX_VALIDATOR = 1_000  # characters; a longer one is not kept
 _HEADERS = {
@@ -90,13 +91,18 @@ class HttpFetcher:
                 url = answer
         except httpx2.TimeoutException:
             raise FetchError(
-                "the host did not answer in time", may_pass=True, is_slow=True
+                "the host did not answer in time",
+                may_pass=True,
+                is_slow=True,
+                of_host=True,
+            ) from None
+        except httpx2.ConnectError:
+            raise FetchError(
+                "the host cannot be reached", may_pass=True, of_host=True
             ) from None
         except httpx2.TransportError as error:
             kind = type(error).__name__
-            raise FetchError(
-                f"the host cannot be reached, or broke off ({kind})", may_pass=True
-            ) from None
+            raise FetchError(f"the host broke off ({kind})", may_pass=True) from None
         except (httpx2.InvalidURL, ValueError):
             raise refused("the address cannot be read") from None
         raise FetchError(f"the host redirects more than {_MAX_REDIRECTS} times")
@@ -183,6 +189,7 @@ def _refusal(status: int, headers: Mapping[str, str]) -> FetchError:
         may_pass=may_pass,
         retry_after=seconds,
         is_missing=status in _MISSING,
+        of_host=status == _TOO_MANY or seconds > 0,
     )
 
 

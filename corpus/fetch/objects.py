@@ -1,6 +1,7 @@
 """Documents in object stores (s3://, az://, gs://) and in folders (file://)."""
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from functools import lru_cache
@@ -11,9 +12,12 @@ from urllib.parse import SplitResult, unquote
 import obstore
 from obstore.exceptions import (
     BaseError,
+    InvalidPathError,
     NotModifiedError,
+    NotSupportedError,
     PermissionDeniedError,
     UnauthenticatedError,
+    UnknownConfigurationKeyError,
 )
 from obstore.store import from_url
 
@@ -36,6 +40,21 @@ from corpus.staging.folder import Folder
 
 # Tries are counted and spread by the caller.
 _ONE_TRY: Any = {"max_retries": 0, "retry_timeout": timedelta(seconds=1)}
+# Names that obstore cannot ask for, such as those with // in them, and buckets that it cannot open.
+_NEVER = (
+    ValueError,
+    InvalidPathError,
+    NotSupportedError,
+    UnknownConfigurationKeyError,
+)
+# Of files that may be there in a while; every other error is of the name, or of its rights.
+_PASSING = frozenset(
+    {
+        *(errno.EIO, errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.ESTALE),
+        *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ETIMEDOUT, errno.ENXIO),
+        *(errno.ENODEV, errno.ECONNRESET, errno.EHOSTDOWN, errno.ENOTCONN),
+    }
+)
 # Of a body that is read, before it is known whether it is large.
 _PIECE_BYTES = 65_536
 _MISSING = "there is no such object"
@@ -81,10 +100,13 @@ async def fetch_object(
         raise FetchError(_MISSING, is_missing=True) from None
     except (PermissionDeniedError, UnauthenticatedError):
         raise FetchError("the store does not allow it (credentials?)") from None
-    except (BaseError, OSError, ValueError) as error:
+    except _NEVER:
+        raise FetchError("the store cannot be asked for such a name") from None
+    except (BaseError, OSError) as error:
         raise FetchError(
             f"the store does not answer as it should ({service_text(error)})",
             may_pass=True,
+            of_host=True,
         ) from None
     attributes: dict[str, Any] = dict(stored.attributes)
     fetched = Fetched(
@@ -128,8 +150,9 @@ async def fetch_file(request: FetchRequest, spec: FetchSpec, max_bytes: int) -> 
             "the file is too large (max_document_bytes), a link, a folder or a device, or it is being written"
         ) from None
     except OSError as error:
+        why = error.strerror or service_text(error)
         raise FetchError(
-            f"the folder cannot be read ({service_text(error)})", may_pass=True
+            f"the file cannot be read ({why})", may_pass=error.errno in _PASSING
         ) from None
     if content is None:
         raise FetchError("there is no such file", is_missing=True)

@@ -59,6 +59,9 @@ class NotFetched:
     may_pass: bool = False
     retry_after_seconds: int = 0  # that the host asks for; 0: it asks for nothing
     is_missing: bool = False  # the origin says that there is no such document
+    was_asked: bool = (
+        True  # False: its host answers, and this document was not asked for
+    )
 
 
 Outcome = Fetched | StillTheSame | NotFetched
@@ -85,6 +88,7 @@ class FetchError(Exception):
         retry_after: int = 0,
         is_slow: bool = False,
         is_missing: bool = False,
+        of_host: bool = False,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
@@ -93,6 +97,8 @@ class FetchError(Exception):
         self.retry_after = retry_after
         self.is_slow = is_slow
         self.is_missing = is_missing
+        # Its host is away, slow or has too much to do; other documents of it fare alike.
+        self.of_host = of_host
 
 
 def refused(detail: str) -> FetchError:

@@ -9,6 +9,7 @@
    without holding up others.
 """
 
+import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
@@ -227,7 +228,7 @@ class References:
     def _fetch(self, documents: Documents, part: TimeSlice) -> set[str]:
         spec = self._batch.spec
         by_row = {_row(document): name for name, document in documents.items()}
-        requests = [self._request(*each) for each in documents.items()]
+        requests = self._in_order(documents)
         failed: set[str] = set()
         self._patience = Patience(*part.fetching, seconds=BATCH_SECONDS)
         fetcher = Fetcher(
@@ -244,6 +245,16 @@ class References:
                 self._batch.contents.clear()
                 part.check()
         return failed
+
+    def _in_order(self, documents: Documents) -> list[FetchRequest]:
+        """Those that wait already are last; each time in another order, since some may keep others out."""
+        requests = [self._request(*each) for each in documents.items()]
+        random.shuffle(requests)
+        return sorted(requests, key=self._is_waiting)
+
+    def _is_waiting(self, request: FetchRequest) -> bool:
+        headers = self._batch.events.value("headers", request.row)
+        return any(one in self._waits for one in redriven_letters(headers))
 
     def _request(self, document_id: str, document: FoldedDocument) -> FetchRequest:
         row = _row(document)
@@ -338,7 +349,8 @@ class References:
         wait = next((self._waits[one] for one in letters if one in self._waits), None)
         waited = 0 if wait is None else wait.seconds
         limit = self._batch.spec.fetch.retry_for_seconds
-        if waited >= limit:
+        # What was not asked for may be there at any moment.
+        if waited >= limit and outcome.was_asked:
             detail = f"not fetched for {waited:,} s (fetch.retry_for = {limit:,} s): {outcome.detail}"
             return ReferenceNote(reason=DeadLetterReason.FETCH_FAILED, detail=detail)
         pause = min(max(waited, _MIN_RETRY_SECONDS), _MAX_RETRY_SECONDS)

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,15 @@ from corpus.fetch.hosts import Patience
 from corpus.fetch.places import MAX_LARGE, SMALL_BODY_BYTES
 from corpus.fetch.result import Fetched, FetchRequest, NotFetched, Result
 from corpus.specs.fetch import FetchSpec
-from tests.support.reference_server import Handler, Server, seconds_of, serving, status
+from tests.support.reference_server import (
+    Answer,
+    Handler,
+    Server,
+    lies,
+    seconds_of,
+    serving,
+    status,
+)
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 90000000\r\n\r\n"
 
@@ -149,3 +158,67 @@ def test_patience_counts_what_is_waited_for_and_what_need_not_be(server: Server)
     assert patience.why_over() == ""
     list(Fetcher(allowing([], 5.0), 1_000, patience=patience).fetch(requests_of([], urls[2])))
     assert "2 documents came" in patience.why_over()
+
+
+# ── one host: some of its documents do not come ─────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "answer", [status(500), status(503), lies(90_000, b"x")], ids=["500", "503", "breaks_off"]
+)
+def test_pages_that_always_fail_keep_no_other_page_of_their_host_out(
+    server: Server, answer: Answer
+) -> None:
+    server.answers["bad"] = answer
+    urls = [*(f"/bad/{n}" for n in range(6)), *(f"/plain/{n}" for n in range(20))]
+    results = list(
+        Fetcher(allowing([], 5.0), 100_000).fetch(requests_of([], *map(server.url, urls)))
+    )
+    came = {one.request.row for one in results if isinstance(one.outcome, Fetched)}
+    assert came == set(range(6, 26))
+
+
+def test_a_host_that_answers_everything_badly_is_asked_once_for_each(server: Server) -> None:
+    server.answers["bad"] = status(500)
+    urls = [server.url(f"/bad/{n}") for n in range(100)]
+    list(Fetcher(allowing([], 5.0), 1_000).fetch(requests_of([], *urls)))
+    assert len(server.requests) == 100
+    assert server.asked <= 100 + 2 * 12
+
+
+def test_who_was_not_asked_for_is_told_from_who_was_in_vain(server: Server) -> None:
+    server.answers["busy"] = status(429, Retry_After="60")
+    urls = [server.url("/plain/a"), *(server.url(f"/busy/{n}") for n in range(9))]
+    spec = FetchSpec(internal_hosts=("127.0.0.1",), plain_http=True, per_host=1)
+    results = list(Fetcher(spec, 1_000).fetch(requests_of([], *urls)))
+    waits = [one.outcome for one in results if isinstance(one.outcome, NotFetched)]
+    assert [one.was_asked for one in waits] == [True] * 4 + [False] * 5
+    with holes(1) as hosts:
+        dead = requests_of(hosts * 9)
+        results = list(Fetcher(allowing(hosts, 0.5), 1_000).fetch(dead))
+    silent = [one.outcome for one in results if isinstance(one.outcome, NotFetched)]
+    assert [one.was_asked for one in silent] == [True] * 9
+    [over] = Fetcher(spec, 1_000, patience=Patience(61.0, 0)).fetch(requests_of([], urls[0]))
+    assert isinstance(over.outcome, NotFetched)
+    assert not over.outcome.was_asked
+
+
+def test_names_that_can_never_be_had_do_not_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")
+    monkeypatch.setenv("AWS_REGION", "none")
+    spec = FetchSpec(stores=("s3://bucket/docs",), folders=(str(tmp_path),))
+    (tmp_path / "file").write_text("x")
+    urls = (
+        "s3://bucket/docs//a//b",
+        "s3://bucket/docs/%00a",
+        f"file://{tmp_path}/{'x' * 300}",
+        f"file://{tmp_path}/{'x/' * 3_000}y",
+        f"file://{tmp_path}/file/below",
+    )
+    results = Fetcher(spec, 1_000).fetch(requests_of([], *urls))
+    outcomes = {one.request.row: one.outcome for one in results}
+    reasons = {row: one.reason for row, one in outcomes.items() if isinstance(one, NotFetched)}
+    assert reasons == dict.fromkeys(range(5), DeadLetterReason.FETCH_FAILED)
