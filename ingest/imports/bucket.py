@@ -15,6 +15,7 @@ from ingest.imports.file import (
     ListedFile,
     Listing,
     UnreadableFileError,
+    is_hidden,
     matches,
 )
 
@@ -49,6 +50,8 @@ class BucketPlace:
 
     def covers(self, path: str) -> bool:
         """Whether the listing has this path, if the object is there."""
+        if is_hidden(path) and not self._hidden:
+            return False
         return matches(path, self._pattern)
 
     def uri(self, path: str) -> str:
@@ -96,9 +99,7 @@ class BucketPlace:
             raise UnreadableFileError(service_text(error)) from error
 
     def _take(self, listing: Listing, file: ListedFile) -> None:
-        parts = file.path.split("/")
-        is_hidden = any(part.startswith(".") for part in parts)
-        if is_hidden and not self._hidden:
+        if is_hidden(file.path) and not self._hidden:
             listing.hidden += 1
         elif matches(file.path, self._pattern):
             listing.files.append(file)

@@ -38,10 +38,12 @@ class Mark:
     root: str  # name of the root that brought it
     stamp: FileStamp
     sha256: str  # of the file's bytes, hex
+    prefix: str = ""  # that the import put before its path
 
     def to_json(self) -> dict[str, Any]:
         """The mark as it is stored."""
-        return {"root": self.root, "sha256": self.sha256, **asdict(self.stamp)}
+        own = {"root": self.root, "prefix": self.prefix, "sha256": self.sha256}
+        return own | asdict(self.stamp)
 
     @classmethod
     def from_json(cls, stored: Any) -> "Mark | None":
@@ -53,9 +55,10 @@ class Mark:
                 etag=str(stored["etag"]),
             )
             root, sha256 = str(stored["root"]), str(stored["sha256"])
+            prefix = str(stored.get("prefix", ""))
         except (KeyError, TypeError, ValueError):
             return None
-        return cls(root=root, stamp=stamp, sha256=sha256)
+        return cls(root=root, stamp=stamp, sha256=sha256, prefix=prefix)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -87,6 +90,11 @@ class Place(Protocol):
     def uri(self, path: str) -> str: ...
 
     def covers(self, path: str) -> bool: ...
+
+
+def is_hidden(path: str) -> bool:
+    """Whether a name of a path begins with a dot."""
+    return any(part.startswith(".") for part in path.split("/"))
 
 
 def matches(path: str, pattern: Sequence[str]) -> bool:

@@ -11,6 +11,7 @@ from ingest.imports.file import (
     ListedFile,
     Listing,
     UnreadableFileError,
+    is_hidden,
     matches,
 )
 
@@ -49,7 +50,9 @@ class FolderPlace:
 
     def covers(self, path: str) -> bool:
         """Whether the listing has this path, if the file is there."""
-        return self._only is None and matches(path, self._pattern)
+        if self._only is not None or (is_hidden(path) and not self._hidden):
+            return False
+        return matches(path, self._pattern)
 
     def uri(self, path: str) -> str:
         """The address of a file."""
@@ -112,8 +115,7 @@ class FolderPlace:
             for entry in entries:
                 name = entry.name
                 path = f"{folder}{name}"
-                is_hidden = name.startswith(".")
-                if is_hidden and not self._hidden:
+                if is_hidden(name) and not self._hidden:
                     listing.hidden += 1
                 elif entry.is_dir(follow_symlinks=False):
                     waiting.append(f"{path}/")

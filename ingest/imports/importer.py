@@ -99,7 +99,8 @@ class Importer:
         digest = hashlib.sha256(content)
         sha256 = digest.hexdigest()
         root = self._plan.rules.root
-        mark = Mark(root=root, stamp=stamp, sha256=sha256)
+        prefix = self._plan.rules.prefix
+        mark = Mark(root=root, stamp=stamp, sha256=sha256, prefix=prefix)
         if not one.is_new and _has_same_bytes(one, mark):
             result.touched += 1
             return None

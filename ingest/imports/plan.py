@@ -13,6 +13,7 @@ from ingest.decode import fields
 from ingest.decode.fields import FieldError
 from ingest.imports.file import MARK_HEADER, ListedFile, Listing, Mark, Place
 
+_NO_FILE = "a link that is not followed, or a special file, is in its place; its document is kept"
 # Ids of one question to the database.
 _PAGE = 5_000
 
@@ -106,7 +107,8 @@ def make_plan(
         end = start + _PAGE
         page = files[start:end]
         _compare(connection, plan, page)
-    _find_missing(connection, place, plan)
+    values = {"source": rules.source, "root": rules.root}
+    find_missing(plan, place, _held(connection, "imported_by_root", values))
     return plan
 
 
@@ -214,17 +216,44 @@ def _other_owner(document_id: str, mark: Mark | None) -> str:
 # ── missing files ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _find_missing(connection: Connection, place: Place, plan: ImportPlan) -> None:
+def find_missing(
+    plan: ImportPlan, place: Place, brought: Mapping[str, HeldDocument]
+) -> None:
+    """Find the documents whose files are gone: the listing would have them, and nothing else is where they were.
+
+    Args:
+        plan: gets them.
+        place: was listed.
+        brought: the documents of the root, by id.
+    """
     rules = plan.rules
-    values = {"source": rules.source, "root": rules.root}
-    brought = _held(connection, "imported_by_root", values)
     plan.root_documents = len(brought)
     listed = {rules.prefix + file.path for file in plan.listing.files}
+    in_the_way = {*plan.listing.links, *plan.listing.special}
     for document_id, held in sorted(brought.items()):
         path = document_id.removeprefix(rules.prefix)
-        if document_id not in listed and place.covers(path):
+        if document_id in listed or not _is_ours(held, rules):
+            continue
+        if not place.covers(path):
+            continue
+        if in_the_way.isdisjoint(_ways_to(path)):
             plan.missing.append(held)
+        else:
+            plan.problems[path] = _NO_FILE
     plan.keeps_missing = _why_kept(plan)
+
+
+def _is_ours(held: HeldDocument, rules: ImportRules) -> bool:
+    """Whether imports with this prefix brought a document; the same root may have others."""
+    mark = held.mark
+    is_of_prefix = mark is not None and mark.prefix == rules.prefix
+    return is_of_prefix and held.document_id.startswith(rules.prefix)
+
+
+def _ways_to(path: str) -> list[str]:
+    """A path, and the folders that it leads through."""
+    parts = path.split("/")
+    return ["/".join(parts[:end]) for end in range(1, len(parts) + 1)]
 
 
 def _why_kept(plan: ImportPlan) -> str:

@@ -82,12 +82,12 @@ def allowing(hosts: list[str], timeout: float) -> FetchSpec:
 def test_hosts_that_say_nothing_more_hold_up_no_other(server: Server, says: bytes) -> None:
     with holes(100, says) as hosts:
         requests = requests_of(hosts, *(server.url(f"/plain/{n}") for n in range(4)))
-        results = Fetcher(allowing(hosts, 8.0), 100_000_000).fetch(requests)
+        results = Fetcher(allowing(hosts, 60.0), 100_000_000).fetch(requests)
         first: list[Result] = []
         seconds = seconds_of(lambda: first.extend(islice(results, 4)))
         results.close()
     assert all(isinstance(one.outcome, Fetched) for one in first)
-    assert seconds < 7.5
+    assert seconds < 50
 
 
 def test_more_hosts_than_are_asked_at_once_have_less_time_to_begin(
