@@ -4,8 +4,10 @@ import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urljoin
+from urllib.request import Request
 
 import httpx2
 
@@ -45,6 +47,13 @@ _HEADERS = {
     # A body as it is: what its size is, and what its ETag stands for.
     "Accept-Encoding": "identity",
 }
+
+
+class _NoCookies(DefaultCookiePolicy):
+    """Takes none: what a document is must not depend on which ones came before it."""
+
+    def set_ok(self, cookie: Cookie, request: Request) -> bool:
+        return False
 
 
 class HttpFetcher:
@@ -155,6 +164,7 @@ def _client(guard: Guard, timeout: httpx2.Timeout) -> httpx2.AsyncClient:
         trust_env=False,
         timeout=timeout,
         headers=_HEADERS,
+        cookies=CookieJar(_NoCookies()),
     )
 
 

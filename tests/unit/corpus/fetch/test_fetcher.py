@@ -131,6 +131,22 @@ def test_a_redirect_is_followed(server: Server) -> None:
     assert result.content.startswith(b"The document /plain/new")
 
 
+def test_no_document_decides_what_another_one_is(server: Server) -> None:
+    """What an origin sets with one document is not sent with the next, nor behind a redirect."""
+    server.answers["set"] = lambda handler: handler.send(b"set", Set_Cookie="a=1; Path=/")
+    server.answers["away"] = lambda handler: handler.send(
+        b"", 302, Set_Cookie="b=1; Path=/", Location="/told/a"
+    )
+    server.answers["told"] = lambda handler: handler.send(
+        repr(sorted({name.lower() for name in handler.headers})).encode()
+    )
+    paths = ("/told/a", "/set/a", "/told/b", "/away/a", "/told/c")
+    results = fetch(allowing(server, per_host=1), *map(server.url, paths))
+    told = {result.content for result in results if result.content != b"set"}
+    assert len(told) == 1
+    assert b"cookie" not in told.pop()
+
+
 def test_tries_that_help(server: Server) -> None:
     server.answers["flaky"] = failing_first(2)
     server.answers["missing"] = status(404)
