@@ -5,18 +5,18 @@ internal services, and the credentials that clouds give at fixed addresses. A na
 that a second look-up cannot give another address (DNS rebinding), and each redirect makes a connection of its own.
 """
 
-import asyncio
 import ipaddress
 import socket
 import ssl
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import httpcore2
 import httpx2
 
 from corpus.fetch.result import FetchError, refused
+from corpus.fetch.threads import Threads
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
@@ -37,6 +37,9 @@ _METADATA = frozenset(
         ),
     )
 )
+# A look-up whose name servers are silent takes up to half a minute, and cannot be ended.
+_NAMES = Threads(512)
+_NAME_SECONDS = 5.0
 # That a client keeps open for the next document.
 _MAX_IDLE = 8
 _IDLE_SECONDS = 5.0
@@ -132,9 +135,16 @@ class Guard(httpcore2.AsyncNetworkBackend):
 
 
 async def _resolved(host: str, port: int) -> list[str]:
-    loop = asyncio.get_running_loop()
+    look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
     try:
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = await _NAMES.run(look_up, _NAME_SECONDS)
+    except TimeoutError:
+        raise FetchError(
+            f"the host's name servers did not answer within {_NAME_SECONDS:g} s",
+            may_pass=True,
+            is_slow=True,
+            of_host=True,
+        ) from None
     except (OSError, UnicodeError) as error:
         is_unknown = isinstance(error, UnicodeError)
         raise FetchError(

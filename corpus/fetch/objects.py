@@ -1,10 +1,9 @@
 """Documents in object stores (s3://, az://, gs://) and in folders (file://)."""
 
-import asyncio
 import errno
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote
@@ -35,6 +34,7 @@ from corpus.fetch.result import (
     Validators,
     refused,
 )
+from corpus.fetch.threads import Threads
 from corpus.specs.fetch import FetchSpec
 from corpus.staging.folder import Folder
 
@@ -57,6 +57,7 @@ _PASSING = frozenset(
 )
 # Of a body that is read, before it is known whether it is large.
 _PIECE_BYTES = 65_536
+_DISKS = Threads(32)
 _MISSING = "there is no such object"
 
 
@@ -144,7 +145,8 @@ async def fetch_file(request: FetchRequest, spec: FetchSpec, max_bytes: int) -> 
         raise refused("file:// with a host is not read; write file:///folder/name")
     folder, name = name_below(unquote(parts.path), spec)
     try:
-        content = await asyncio.to_thread(Folder(Path(folder)).read, name, max_bytes)
+        read = partial(Folder(Path(folder)).read, name, max_bytes)
+        content = await _DISKS.run(read)
     except StagedFileError:
         raise FetchError(
             "the file is too large (max_document_bytes), a link, a folder or a device, or it is being written"

@@ -13,6 +13,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
+from itertools import filterfalse
 
 from psycopg.rows import class_row
 from psycopg_pool import ConnectionPool
@@ -247,10 +248,11 @@ class References:
         return failed
 
     def _in_order(self, documents: Documents) -> list[FetchRequest]:
-        """Those that wait already are last; each time in another order, since some may keep others out."""
+        """Those that wait already are last, each time in another order, since some may keep others out."""
         requests = [self._request(*each) for each in documents.items()]
-        random.shuffle(requests)
-        return sorted(requests, key=self._is_waiting)
+        waiting = list(filter(self._is_waiting, requests))
+        random.shuffle(waiting)
+        return list(filterfalse(self._is_waiting, requests)) + waiting
 
     def _is_waiting(self, request: FetchRequest) -> bool:
         headers = self._batch.events.value("headers", request.row)

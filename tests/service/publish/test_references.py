@@ -275,7 +275,8 @@ def test_a_slice_that_ends_keeps_what_was_fetched(
     docs.embed(prepared)
     report = docs.publish([ref], prepared, 1)
     assert (report.applied, report.dead_lettered) == (6, 1)
-    assert server.requests["/missing/a"] <= 2
+    # The last one is begun, and given up with its slice, from where four are left at most.
+    assert server.requests["/missing/a"] <= 5
 
 
 def test_a_batch_whose_documents_do_not_come_gives_its_place_back(

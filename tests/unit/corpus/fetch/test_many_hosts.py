@@ -1,5 +1,6 @@
 """Many hosts that do not answer, or send little, hold up none that does; and no batch waits without end."""
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from corpus.fetch.fetcher import Fetcher
 from corpus.fetch.hosts import Patience
 from corpus.fetch.places import MAX_LARGE, SMALL_BODY_BYTES
 from corpus.fetch.result import Fetched, FetchRequest, NotFetched, Result
+from corpus.fetch.threads import Threads
 from corpus.specs.fetch import FetchSpec
 from tests.support.reference_server import (
     Answer,
@@ -158,6 +160,57 @@ def test_patience_counts_what_is_waited_for_and_what_need_not_be(server: Server)
     assert patience.why_over() == ""
     list(Fetcher(allowing([], 5.0), 1_000, patience=patience).fetch(requests_of([], urls[2])))
     assert "2 documents came" in patience.why_over()
+
+
+# ── names, files ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_names_whose_servers_are_silent_hold_up_no_other(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_up, is_over = socket.getaddrinfo, threading.Event()
+
+    def silent(host: Any, *given: Any, **named: Any) -> Any:
+        if "silent" in str(host):
+            is_over.wait(60)
+            raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+        return look_up(host, *given, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
+    monkeypatch.setattr("corpus.fetch.guard._NAME_SECONDS", 4.0)
+    (tmp_path / "a.txt").write_text("A file.")
+    spec = FetchSpec(
+        internal_hosts=("127.0.0.1",),
+        plain_http=True,
+        folders=(str(tmp_path),),
+        timeout_seconds=30.0,
+    )
+    hosts = [f"silent{number}.test" for number in range(100)]
+    urls = (server.url("/plain/a"), f"file://{tmp_path}/a.txt")
+    results = list(Fetcher(spec, 1_000).fetch(requests_of(hosts, *urls)))
+    is_over.set()
+    assert {one.request.row for one in results[:2]} == {100, 101}
+    assert all(isinstance(one.outcome, Fetched) for one in results[:2])
+    late = [one.outcome for one in results if isinstance(one.outcome, NotFetched)]
+    assert len(late) == 100
+    assert all("name servers did not answer within 4 s" in one.detail for one in late)
+
+
+def test_a_thread_that_is_given_up_is_room_again_when_it_ends() -> None:
+    threads, may_end = Threads(1), threading.Event()
+
+    async def given_up() -> str:
+        with pytest.raises(TimeoutError):
+            await threads.run(may_end.wait, 0.1)
+        waiting = asyncio.create_task(threads.run(lambda: "done", 10.0))
+        await asyncio.wait([waiting], timeout=0.3)
+        assert not waiting.done()
+        may_end.set()
+        with pytest.raises(ZeroDivisionError):
+            await threads.run(lambda: 1 / 0)
+        return await waiting
+
+    assert asyncio.run(given_up()) == "done"
 
 
 # ── one host: some of its documents do not come ─────────────────────────────────────────────────────────────────────
