@@ -1,5 +1,7 @@
 """Compare a sample of brought vectors with those of the model, and keep all of them in the embedding store."""
 
+import random
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +19,8 @@ from corpus.sql import query
 # the mean, since those of a prefix or a pooling that differs are near, too.
 MIN_COSINE = 0.98
 MIN_MEAN_COSINE = 0.995
+# Of a sample that says something of its file; and more than half of the sample.
+MIN_TRIED = 30
 # Texts of one transaction; each is claimed with a lock while it is written.
 _SHARD = 500
 
@@ -38,17 +42,25 @@ class SampleResult:
     def passed(self) -> bool:
         """Whether the vectors are of the space."""
         is_near = self.smallest >= MIN_COSINE and self.mean >= MIN_MEAN_COSINE
-        return self.tried > 0 and is_near
+        return self.is_enough and is_near
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether so many texts could be compared that they speak for the file."""
+        least = max(min(self.wanted, MIN_TRIED), self.wanted // 2 + 1)
+        return self.tried >= least
 
     def sentence(self) -> str:
         """For a person."""
-        if not self.tried:
+        if not self.is_enough:
             return (
-                f"none of {self.wanted:,} texts could be embedded again to compare: {self.too_long:,} are longer than "
-                f"the model reads, the texts of {self.unknown:,} hashes are not known"
+                f"only {self.tried:,} of {self.wanted:,} texts could be embedded again to compare, which says nothing of "
+                f"the others: {self.too_long:,} are longer than the model reads, the texts of {self.unknown:,} hashes "
+                "are not known"
             )
+        left_out = self.wanted - self.tried
         return (
-            f"{self.tried:,} texts embedded again: cosine {self.mean:.4f} in the mean (at least {MIN_MEAN_COSINE}), "
+            f"{self.tried:,} texts embedded again ({left_out:,} could not be compared): cosine {self.mean:.4f} in the mean (at least {MIN_MEAN_COSINE}), "
             f"{self.smallest:.4f} at the smallest (at least {MIN_COSINE})"
         )
 
@@ -71,7 +83,7 @@ def try_sample(
     size: int,
     rows: int,
 ) -> SampleResult:
-    """Embed a sample again, evenly out of the whole file.
+    """Embed a sample again, drawn by chance out of each part of the file; of the same file the same one.
 
     Args:
         connection: to PostgreSQL, for the texts of hashes.
@@ -81,24 +93,33 @@ def try_sample(
         size: texts, at most.
         rows: usable rows of the file.
     """
-    step = max(rows // size, 1)
+    drawn = _drawn(rows, size, file.seed)
     hashes: list[bytes] = []
     texts: list[str | None] = []
     contexts: list[str] = []
     vectors: list[Vectors] = []
     number = 0
     for page in file.pages():
-        first = -number % step
-        for index in range(first, len(page.hashes), step):
+        end = number + len(page.hashes)
+        for row in drawn[bisect_left(drawn, number) : bisect_left(drawn, end)]:
+            index = row - number
             hashes.append(page.hashes[index])
             texts.append(page.texts[index])
             contexts.append(page.contexts[index])
             vectors.append(page.vectors[index])
-        number += len(page.hashes)
-    hashes, vectors = hashes[:size], vectors[:size]
-    known = _with_known_texts(connection, hashes, texts[:size])
-    embedded = list(zip(known, contexts, strict=False))
+        number = end
+    known = _with_known_texts(connection, hashes, texts)
+    embedded = list(zip(known, contexts, strict=True))
     return _compare(embedded, vectors, embedder, tokenizer)
+
+
+def _drawn(rows: int, size: int, seed: int) -> list[int]:
+    """A row out of each of equal parts: no pattern of a file that is put together keeps rows out of it."""
+    chance = random.Random(seed)
+    parts = min(rows, size)
+    starts = [rows * number // parts for number in range(parts)]
+    ends = [*starts[1:], rows]
+    return [chance.randrange(*each) for each in zip(starts, ends, strict=True)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -98,6 +98,8 @@ class EmbeddingsFile:
         if with_problem:
             raise ConfigurationError(f"{path} {with_problem}")
         self._wanted: np.ndarray[tuple[int], np.dtype[np.bool_]] | None = None
+        # Of its texts and vectors, once it is checked: a sample that is drawn by it suits no pattern of the file.
+        self.seed = 0
 
     def _problem_of_columns(self) -> str:
         try:
@@ -114,6 +116,11 @@ class EmbeddingsFile:
             return f"needs a column vector, and text or text_sha256 beside it; it has {names}"
         if not isinstance(schema["vector"], (pl.List, pl.Array)):
             return f"has a column vector of type {schema['vector']}; it must be a list of numbers"
+        hashes = schema.get("text_sha256", pl.Binary())
+        if hashes not in (pl.Binary, pl.String, pl.Null):
+            return (
+                f"has a column text_sha256 of type {hashes}; it must be bytes or a text"
+            )
         for name in ("text", "context"):
             if name in schema and schema[name] != pl.String:
                 return f"has a column {name} of type {schema[name]}; it must be a text"
@@ -155,6 +162,10 @@ class EmbeddingsFile:
             }
         )
         self._wanted = _without_repetitions(rows, counts)
+        digest = hashlib.sha256()
+        for part in (*keys, *points):
+            digest.update(part.tobytes())
+        self.seed = int.from_bytes(digest.digest())
         return counts
 
     def pages(self) -> Iterator[Page]:

@@ -137,3 +137,9 @@ def test_a_file_that_changes_meanwhile_is_noticed(path: Path) -> None:
     pl.DataFrame(columns).write_parquet(path)
     with pytest.raises(ConfigurationError, match=r"was changed|cannot be read"):
         list(file.pages())
+
+
+@pytest.mark.parametrize("stated", [1, ["a"], 0.5], ids=["integer", "list", "float"])
+def test_hashes_of_another_type_are_refused(path: Path, stated: Any) -> None:
+    with pytest.raises(ConfigurationError, match="text_sha256 of type"):
+        opened(path, {"text_sha256": [stated], "vector": [unit(0)]})
