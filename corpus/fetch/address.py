@@ -4,7 +4,7 @@ import hashlib
 from pathlib import PurePosixPath
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from corpus.clean.files.kinds import SUFFIXES
+from corpus.clean.files.kinds import SAYS_NOTHING, SUFFIXES
 from corpus.fetch.result import FetchError, refused
 from corpus.specs.fetch import SCHEMES, STORE_SCHEMES, FetchSpec
 
@@ -109,6 +109,14 @@ def type_by_name(url: str) -> str | None:
     """The media type that the end of an address stands for; None: it stands for none."""
     suffix = PurePosixPath(urlsplit(url).path).suffix.lower()
     return SUFFIXES.get(suffix) or _TEXTS.get(suffix)
+
+
+def media_types(own: str | None, served: str | None, url: str) -> list[str]:
+    """Media types, the one that counts most first: of the event, of the origin, by the address; empty for none."""
+    stated = served or ""
+    if stated.partition(";")[0].strip().lower() in SAYS_NOTHING:
+        stated = ""
+    return [own or "", stated, type_by_name(url) or ""]
 
 
 def url_digest(url: str) -> bytes:

@@ -46,6 +46,7 @@ class Fetcher:
         self._max_bytes = max_bytes
         self._left_alone = {} if left_alone is None else left_alone
         self._patience = patience or Patience(seconds=math.inf)
+        self._results: queue.SimpleQueue[Result | BaseException] = queue.SimpleQueue()
 
     def fetch(self, requests: Sequence[FetchRequest]) -> Generator[Result]:
         """Fetch documents.
@@ -58,6 +59,7 @@ class Fetcher:
         work = _Work(
             self._spec, self._max_bytes, requests, self._left_alone, self._patience
         )
+        self._results = work.results
         thread = threading.Thread(target=work.run, name="fetch", daemon=True)
         thread.start()
         try:
@@ -72,6 +74,15 @@ class Fetcher:
         finally:
             work.stop()
             thread.join(_ERROR_SECONDS)
+
+    def ready(self) -> list[Result]:
+        """What is there and was not taken yet, for who takes no more."""
+        results: list[Result] = []
+        while not self._results.empty():
+            result = self._results.get()
+            if isinstance(result, Result):
+                results.append(result)
+        return results
 
 
 class _Work:

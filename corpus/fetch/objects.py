@@ -99,16 +99,8 @@ async def fetch_object(
         return Result(request, StillTheSame(host=host, validators=known))
     except FileNotFoundError:
         raise FetchError(_MISSING, is_missing=True) from None
-    except (PermissionDeniedError, UnauthenticatedError):
-        raise FetchError("the store does not allow it (credentials?)") from None
-    except _NEVER:
-        raise FetchError("the store cannot be asked for such a name") from None
-    except (BaseError, OSError) as error:
-        raise FetchError(
-            f"the store does not answer as it should ({service_text(error)})",
-            may_pass=True,
-            of_host=True,
-        ) from None
+    except (BaseError, OSError, ValueError) as error:
+        raise _refusal(error) from None
     attributes: dict[str, Any] = dict(stored.attributes)
     fetched = Fetched(
         host=host,
@@ -118,6 +110,18 @@ async def fetch_object(
         validators=Validators(etag=stored.meta.get("e_tag")),
     )
     return Result(request, fetched, content)
+
+
+def _refusal(error: Exception) -> FetchError:
+    if isinstance(error, (PermissionDeniedError, UnauthenticatedError)):
+        return FetchError("the store does not allow it (credentials?)")
+    if isinstance(error, _NEVER):
+        return FetchError("the store cannot be asked for such a name")
+    return FetchError(
+        f"the store does not answer as it should ({service_text(error)})",
+        may_pass=True,
+        of_host=True,
+    )
 
 
 @lru_cache(maxsize=64)

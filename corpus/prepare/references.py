@@ -10,7 +10,7 @@
 """
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from itertools import filterfalse
@@ -20,10 +20,9 @@ from psycopg_pool import ConnectionPool
 
 from corpus.clean.blocks import CleaningFailure
 from corpus.clean.cleaner import RawDocument
-from corpus.clean.files.kinds import SAYS_NOTHING
 from corpus.database import Connection, database_errors_translated, fetch_all
 from corpus.dead_letter import DeadLetterReason
-from corpus.fetch.address import type_by_name, url_digest
+from corpus.fetch.address import media_types, url_digest
 from corpus.fetch.fetcher import Fetcher
 from corpus.fetch.hosts import BATCH_SECONDS, Patience
 from corpus.fetch.result import (
@@ -43,7 +42,12 @@ from corpus.prepare.fetch_memory import (
 )
 from corpus.prepare.fold import FoldedDocument
 from corpus.prepare.outcome import key_of
-from corpus.prepare.time_slice import ReferenceNote, TimeSlice, result_key
+from corpus.prepare.time_slice import (
+    ReferenceNote,
+    SliceOver,
+    TimeSlice,
+    result_key,
+)
 from corpus.source import SourceSpec
 
 # (source specification, bytes, media types) -> the content, or why it is none. The package `ingest` provides it.
@@ -240,12 +244,23 @@ class References:
         )
         results = fetcher.fetch(requests)
         with closing(results):
-            for group in self._groups(results, by_row, documents, part, failed):
-                candidates = candidates_of(self._batch, group.documents)
-                failed |= self._prepare(self._batch, candidates, part)
-                self._batch.contents.clear()
-                part.check()
+            try:
+                for group in self._groups(results, by_row, documents, part, failed):
+                    candidates = candidates_of(self._batch, group.documents)
+                    failed |= self._prepare(self._batch, candidates, part)
+                    self._batch.contents.clear()
+                    part.check()
+            except SliceOver:
+                self._keep_failures(fetcher.ready(), part)
+                raise
         return failed
+
+    def _keep_failures(self, results: Iterable[Result], part: TimeSlice) -> None:
+        """What did not come is known without its bytes; what came is fetched again by the next slice."""
+        for result in results:
+            row, outcome = result.request.row, result.outcome
+            if isinstance(outcome, NotFetched):
+                part.add(self._key(row), self._why_not(row, outcome))
 
     def _in_order(self, documents: Documents) -> list[FetchRequest]:
         """Those that wait already are last, each time in another order, since some may keep others out."""
@@ -321,7 +336,8 @@ class References:
 
     def _received(self, result: Result, fetched: Fetched) -> ReferenceNote:
         row = result.request.row
-        types = self._types(result.request, fetched)
+        own = self._batch.events.own_value("content_type", row)
+        types = media_types(own, fetched.content_type, result.request.url)
         content = self._read(self._batch.spec, result.content, types)
         if isinstance(content, CleaningFailure):
             return ReferenceNote(reason=content.reason, detail=content.detail)
@@ -334,14 +350,6 @@ class References:
             content_bytes=fetched.size,
             fetched=fetched_json(result.request.url, fetched),
         )
-
-    def _types(self, request: FetchRequest, fetched: Fetched) -> list[str]:
-        """Media types, the one that counts most first: of the event, of the origin, by the address."""
-        own = self._batch.events.own_value("content_type", request.row)
-        served = fetched.content_type or ""
-        if served.partition(";")[0].strip().lower() in SAYS_NOTHING:
-            served = ""
-        return [own or "", served, type_by_name(request.url) or ""]
 
     def _why_not(self, row: int, outcome: NotFetched) -> ReferenceNote:
         if not outcome.may_pass:

@@ -54,13 +54,14 @@ class SampleResult:
         """For a person."""
         if not self.is_enough:
             return (
-                f"only {self.tried:,} of {self.wanted:,} texts could be embedded again to compare, which says nothing of "
-                f"the others: {self.too_long:,} are longer than the model reads, the texts of {self.unknown:,} hashes "
-                "are not known"
+                f"only {self.tried:,} of {self.wanted:,} texts could be embedded again to compare, which says nothing "
+                f"of the others: {self.too_long:,} are longer than the model reads, the texts of {self.unknown:,} "
+                "hashes are not known"
             )
         left_out = self.wanted - self.tried
         return (
-            f"{self.tried:,} texts embedded again ({left_out:,} could not be compared): cosine {self.mean:.4f} in the mean (at least {MIN_MEAN_COSINE}), "
+            f"{self.tried:,} texts embedded again ({left_out:,} could not be compared): "
+            f"cosine {self.mean:.4f} in the mean (at least {MIN_MEAN_COSINE}), "
             f"{self.smallest:.4f} at the smallest (at least {MIN_COSINE})"
         )
 

@@ -116,8 +116,8 @@ class EmbeddingsFile:
             return f"needs a column vector, and text or text_sha256 beside it; it has {names}"
         if not isinstance(schema["vector"], (pl.List, pl.Array)):
             return f"has a column vector of type {schema['vector']}; it must be a list of numbers"
-        hashes = schema.get("text_sha256", pl.Binary())
-        if hashes not in (pl.Binary, pl.String, pl.Null):
+        hashes = schema.get("text_sha256", pl.Null())
+        if not isinstance(hashes, (pl.Binary, pl.String, pl.Null)):
             return (
                 f"has a column text_sha256 of type {hashes}; it must be bytes or a text"
             )

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -39,7 +39,7 @@ def server() -> Iterator[Server]:
 
 
 @contextmanager
-def holes(count: int, says: bytes = b"") -> Iterator[list[str]]:
+def holes(count: int, says: bytes = b"") -> Generator[list[str]]:
     """Addresses of hosts that take a connection, say something, and then nothing more."""
     taken: list[socket.socket] = []
     with socket.create_server(("", 0), backlog=1_000) as listening:
