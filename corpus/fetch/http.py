@@ -7,7 +7,6 @@ from email.utils import parsedate_to_datetime
 from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urljoin
-from urllib.request import Request
 
 import httpx2
 
@@ -52,7 +51,7 @@ _HEADERS = {
 class _NoCookies(DefaultCookiePolicy):
     """Takes none: what a document is must not depend on which ones came before it."""
 
-    def set_ok(self, cookie: Cookie, request: Request) -> bool:
+    def set_ok(self, cookie: Cookie, request: Any) -> bool:
         return False
 
 
