@@ -1,7 +1,9 @@
 """Documents in object stores (s3://, az://, gs://) and in folders (file://)."""
 
 import errno
+import os
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import timedelta
 from functools import lru_cache, partial
 from pathlib import Path
@@ -160,9 +162,22 @@ async def fetch_file(request: FetchRequest, spec: FetchSpec, max_bytes: int) -> 
         raise FetchError(
             f"the file cannot be read ({why})", may_pass=error.errno in _PASSING
         ) from None
+    if content is None and not await _DISKS.run(partial(_holds_something, folder)):
+        # A disk that is not mounted leaves its folder empty: what is gone from there says nothing of the files.
+        raise FetchError(
+            "the folder that the source may read is not there, or is empty; is its disk mounted?",
+            may_pass=True,
+            of_host=True,
+        )
     if content is None:
         raise FetchError("there is no such file", is_missing=True)
     fetched = Fetched(
         host="file", sha256=check_sum(content, request.sha256), size=len(content)
     )
     return Result(request, fetched, content)
+
+
+def _holds_something(folder: str) -> bool:
+    with suppress(OSError), os.scandir(folder) as entries:
+        return next(entries, None) is not None
+    return False

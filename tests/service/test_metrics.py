@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,6 +24,7 @@ from corpus.embed.step import EmbedStep
 from corpus.errors import DependencyError
 from ingest.kafka import Cluster
 from ingest.overview import Progress
+from tests.support.fake_meter import FakeMeter
 from tests.support.files import pdfs
 from tests.support.pipeline import Pipeline, make_event
 from tests.support.polling import until, wait_until
@@ -35,40 +35,6 @@ from workers.roles.figures import BatchesInFlight, ModelFigures, PoolFigures
 from workers.roles.table import ROLES
 
 pytestmark = pytest.mark.service
-
-Key = tuple[str, tuple[tuple[str, str], ...]]
-
-
-class FakeMeter:
-    """Remembers what its instruments were given."""
-
-    def __init__(self) -> None:
-        self.values: Counter[Key] = Counter()
-
-    def create_counter(self, name: str, *_: Any) -> Any:
-        return FakeInstrument(self, name)
-
-    create_gauge = create_gauge_float = create_histogram_float = create_counter
-
-    def value(self, name: str, **attributes: str) -> Any:
-        return self.values[name, tuple(sorted(attributes.items()))]
-
-
-class FakeInstrument:
-    def __init__(self, meter: FakeMeter, name: str) -> None:
-        self.meter = meter
-        self.name = name
-
-    def add(self, value: int, attributes: dict[str, str]) -> None:
-        self.meter.values[self._key(attributes)] += value
-
-    record = add
-
-    def set(self, value: int, attributes: dict[str, str] | None = None) -> None:
-        self.meter.values[self._key(attributes)] = value
-
-    def _key(self, attributes: dict[str, str] | None) -> Key:
-        return self.name, tuple(sorted((attributes or {}).items()))
 
 
 @pytest.fixture

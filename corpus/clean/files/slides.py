@@ -61,15 +61,8 @@ def _read_slide(slide: Any, draft: Draft) -> int:
     for shape in _shapes(slide.shapes):
         if title is not None and shape.shape_id == title.shape_id:
             continue
-        if _is_hidden(shape):
-            for text in _texts([shape]):
-                draft.account.drop(DropRule.HIDDEN, text)
-        elif getattr(shape, "has_chart", False):
-            before = draft.kept
-            for text in _chart_titles(shape.chart):
-                draft.text(text)
-            draft.table(_chart_rows(shape.chart))
-            of_charts += draft.kept - before
+        if getattr(shape, "has_chart", False):
+            of_charts += _read_chart(shape.chart, draft)
         else:
             _read_shape(shape, draft)
     if slide.has_notes_slide:
@@ -95,8 +88,20 @@ def _count_layouts(show: Any, draft: Draft) -> None:
                     draft.account.drop(DropRule.BOILERPLATE, shape.text_frame.text)
 
 
+def _read_chart(chart: Any, draft: Draft) -> int:
+    """Add the titles and figures of a chart; return how many characters they have."""
+    before = draft.kept
+    for text in _chart_titles(chart):
+        draft.text(text)
+    draft.table(_chart_rows(chart))
+    return draft.kept - before
+
+
 def _read_shape(shape: Any, draft: Draft) -> None:
-    if getattr(shape, "has_table", False):
+    if _is_hidden(shape):
+        for text in _texts([shape]):
+            draft.account.drop(DropRule.HIDDEN, text)
+    elif getattr(shape, "has_table", False):
         draft.table([[cell.text for cell in row.cells] for row in shape.table.rows])
     elif shape.has_text_frame:
         draft.text(shape.text_frame.text)

@@ -114,16 +114,9 @@ class EmbeddingsFile:
         if "vector" not in schema or not {"text", "text_sha256"} & set(self._columns):
             names = ", ".join(schema)
             return f"needs a column vector, and text or text_sha256 beside it; it has {names}"
-        if not isinstance(schema["vector"], (pl.List, pl.Array)):
-            return f"has a column vector of type {schema['vector']}; it must be a list of numbers"
-        hashes = schema.get("text_sha256", pl.Null())
-        if not isinstance(hashes, (pl.Binary, pl.String, pl.Null)):
-            return (
-                f"has a column text_sha256 of type {hashes}; it must be bytes or a text"
-            )
-        for name in ("text", "context"):
-            if name in schema and schema[name] != pl.String:
-                return f"has a column {name} of type {schema[name]}; it must be a text"
+        problem = _problem_of_types(schema)
+        if problem:
+            return problem
         return self._problem_of_context("text" in schema, "context" in schema)
 
     def _problem_of_context(self, has_texts: bool, is_there: bool) -> str:
@@ -315,6 +308,18 @@ def _without_repetitions(
     wanted = np.zeros(rows.height, dtype=np.bool_)
     wanted[taken["row"].to_numpy()] = True
     return wanted
+
+
+def _problem_of_types(schema: pl.Schema) -> str:
+    if not isinstance(schema["vector"], (pl.List, pl.Array)):
+        return f"has a column vector of type {schema['vector']}; it must be a list of numbers"
+    hashes = schema.get("text_sha256", pl.Null())
+    if not isinstance(hashes, (pl.Binary, pl.String, pl.Null)):
+        return f"has a column text_sha256 of type {hashes}; it must be bytes or a text"
+    for name in ("text", "context"):
+        if name in schema and schema[name] != pl.String:
+            return f"has a column {name} of type {schema[name]}; it must be a text"
+    return ""
 
 
 def _add(total: FileCounts, page: FileCounts) -> None:

@@ -5,12 +5,14 @@ from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import patch
 
 import psycopg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from corpus.answer import searched as specs_searched
 from corpus.answer.search import HitRow, hit_of, one_space, search
 from corpus.errors import ConfigurationError, DependencyError, SpaceMismatchError
 from corpus.service import MAX_HITS, SearchRequest
@@ -180,18 +182,21 @@ class Named:
         vars(self).update(columns)
 
 
-SOURCE_ROWS = [Named(source="peps", spec=PEPS.to_json())]
+SOURCE_ROWS = [Named(source="peps", digest="d", spec=PEPS.to_json())]
 SPACE_ROWS = [Named(space_id=1)]
 TEXT = SearchRequest(query="wheels", mode="text")
 
 
-def searched(request: SearchRequest, *results: Any):
-    connection: Any = Connection(*results)
+def searched(request: SearchRequest, sources: Any, *others: Any):
+    # Digests, and the specifications that they stand for; nothing is known from before.
+    looks = [sources, sources] if sources else [sources]
+    connection: Any = Connection(*looks, *others)
 
     def no_embedder(*_: str):
         raise AssertionError("mode text needs no model")
 
-    return search(connection, request, no_embedder)
+    with patch.object(specs_searched, "_known", specs_searched._Known()):
+        return search(connection, request, no_embedder)
 
 
 def test_a_search_of_no_source_finds_nothing() -> None:
@@ -233,7 +238,7 @@ def test_a_point_in_time_that_is_not_there(request_: SearchRequest, message: str
 
 
 def test_a_batch_number_says_nothing_about_several_sources() -> None:
-    rows = [*SOURCE_ROWS, Named(source="docs", spec=replace(PEPS, source="docs").to_json())]
+    rows = [*SOURCE_ROWS, Named(source="docs", digest="e", spec=replace(PEPS, source="docs").to_json())]
     with pytest.raises(ConfigurationError, match="a batch of one source; name the source"):
         searched(replace(TEXT, as_of_batch=7), rows, SPACE_ROWS)
 
