@@ -35,7 +35,7 @@ class Hostile:
 
 
 def environment(_: str) -> str:
-    ours = {"TOKENIZERS_PARALLELISM", "OPENBLAS_NUM_THREADS"}
+    ours = {"TOKENIZERS_PARALLELISM", "OPENBLAS_NUM_THREADS", "OMP_THREAD_LIMIT"}
     further = {name: value for name, value in os.environ.items() if name not in ours}
     return str(further) if further else _NOTHING
 

@@ -25,8 +25,8 @@ SELECT source, document_id, version, kind, CASE WHEN visible_to IS NULL THEN 'vi
        observed_at, verified_at, expires_at, batch, topic, partition, record_offset, received_characters,
        kept_characters, dropped, tokens, unknown_tokens, unknown_characters,
        unknown_characters::double precision / greatest(kept_characters, 1) AS unknown_ratio,
-       freshet.language_of(source, kind, language, chunk_ids) AS language, language_from, language_note, stated_language,
-       content_type, notes
+       freshet.language_of(source, kind, language, chunk_ids) AS language, language_from, language_note,
+       stated_language, content_type, notes
 FROM freshet.document d
 WHERE (%(source)s::text IS NULL OR source = %(source)s::text)
   AND (%(document_id)s::text IS NULL OR document_id = %(document_id)s::text)

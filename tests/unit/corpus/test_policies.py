@@ -14,7 +14,10 @@ POLICIES: dict[str, Any] = {
 }
 QUEUES = {name: value for name, value in vars(task_queues).items() if name.isupper()}
 # These end by themselves: the caller reports that they failed.
-ENDING = {"WAKE_DELIVERIES", "MEASURE", "ORDER_EXPIRY", "LOOK_FOR_EXPIRY"}
+ENDING = {
+    *("WAKE_DELIVERIES", "MEASURE", "ORDER_EXPIRY", "LOOK_FOR_EXPIRY"),
+    *("REVALIDATE", "READ_AGAIN"),
+}
 LIGHT = timedelta(minutes=1)
 
 

@@ -8,6 +8,7 @@ import pytest
 from corpus.errors import DependencyError
 from corpus.locks import StillSession
 from corpus.source import SourceSpec
+from ingest.condition import origins_awaited
 from ingest.kafka import PartitionKey
 from ingest.overview import _Prepared, overview
 from tests.support.fake_database import FakeConnection
@@ -20,6 +21,9 @@ ACTIVE = {
     "published_seconds_ago": None,
     "documents_deleted": 0,
     "deletes_without_document": 0,
+    "waiting_documents": 0,
+    "waiting_seconds": None,
+    "waiting_hosts": [],
 }
 
 
@@ -262,3 +266,15 @@ def test_one_partition_that_refuses_concerns_no_source_without_lag(
     cluster: Any = kafka
     found = {row["source"]: row["condition"] for row in overview(database, cluster)}
     assert found == {"s": "stuck", "x": "active"}
+
+
+def test_documents_that_wait_for_their_origin_are_named() -> None:
+    waiting = {
+        "waiting_documents": 7,
+        "waiting_seconds": 61.0,
+        "waiting_hosts": ["a.example", "b.example", "c.example", "d.example"],
+    }
+    said = origins_awaited(waiting)
+    assert said.startswith("7 documents wait for their origin (a.example, b.example")
+    assert "61 s" in said
+    assert origins_awaited({**waiting, "waiting_documents": 0}) == ""

@@ -238,7 +238,10 @@ def test_a_point_in_time_that_is_not_there(request_: SearchRequest, message: str
 
 
 def test_a_batch_number_says_nothing_about_several_sources() -> None:
-    rows = [*SOURCE_ROWS, Named(source="docs", digest="e", spec=replace(PEPS, source="docs").to_json())]
+    rows = [
+        *SOURCE_ROWS,
+        Named(source="docs", digest="e", spec=replace(PEPS, source="docs").to_json()),
+    ]
     with pytest.raises(ConfigurationError, match="a batch of one source; name the source"):
         searched(replace(TEXT, as_of_batch=7), rows, SPACE_ROWS)
 
