@@ -49,6 +49,8 @@ FORMATS: dict[str, Format] = {
     "json_schema": decode_registered,
 }
 
+NESTED = "the value is nested too deeply to be read"
+
 
 def placed(record: KafkaRecord, topic_id: str | None = None) -> KafkaRecord:
     """The record with the time, in milliseconds, and the offset that order it among others.
@@ -97,12 +99,7 @@ def decode(record: KafkaRecord, spec: SourceSpec) -> Decoded:
     except FieldError as error:
         return _undecodable(record, spec, error.reason, error.detail)
     except RecursionError:
-        return _undecodable(
-            record,
-            spec,
-            DeadLetterReason.NOT_DECODABLE,
-            "the value is nested too deeply to be read",
-        )
+        return _undecodable(record, spec, DeadLetterReason.NOT_DECODABLE, NESTED)
 
 
 def without_version(

@@ -5,11 +5,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from corpus.dead_letter import DeadLetterReason
 from corpus.errors import ConfigurationError
 from corpus.prepare.columns import ReadRow
 from corpus.source import SourceSpec
 from ingest.decode.debezium.rows import decode_debezium, large_columns
-from ingest.decode.decoder import decode
+from ingest.decode.decoder import NESTED, decode
 from ingest.decode.fields import FieldError
 from ingest.decode.inflate import inflated
 from ingest.decode.registry.values import with_plain_key
@@ -68,8 +69,9 @@ def read_row(
         decoded = decode_debezium(record, spec, known)
         columns = large_columns(record, spec, known)
     except FieldError as error:
-        refused = Undecodable(reason=error.reason, detail=error.detail)
-        return ReadRow(values=event_values(refused), content=None, columns={})
+        return _unreadable(error.reason, error.detail)
+    except RecursionError:
+        return _unreadable(DeadLetterReason.NOT_DECODABLE, NESTED)
     values = event_values(decoded)
     content: str | bytes | None = None
     if isinstance(decoded, ChangeEvent):
@@ -77,6 +79,11 @@ def read_row(
         # Of the record as it was staged, which knows its place in the log.
         values = {name: values[name] for name in values if name not in _OF_RECORD}
     return ReadRow(values=values, content=content, columns=columns)
+
+
+def _unreadable(reason: DeadLetterReason, detail: str) -> ReadRow:
+    refused = Undecodable(reason=reason, detail=detail)
+    return ReadRow(values=event_values(refused), content=None, columns={})
 
 
 # What is not read again from a record that has lost its place.

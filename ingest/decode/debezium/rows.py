@@ -177,7 +177,8 @@ def _row(value: Any, unrepeated: tuple[str, ...]) -> dict[str, Any] | None:
     if value is None or isinstance(value, dict):
         return cast("dict[str, Any] | None", value)
     if isinstance(value, str):
-        return cast("dict[str, Any]", relaxed(read_object(value.encode(), unrepeated)))
+        text = value.encode("utf-8", "surrogatepass")
+        return cast("dict[str, Any]", relaxed(read_object(text, unrepeated)))
     raise fields.invalid("a row", value, "an object")
 
 

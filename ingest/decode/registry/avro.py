@@ -190,7 +190,7 @@ class _Check:
         depth: int,
     ) -> Any:
         kind = schema.get("type")
-        if kind not in _COMPLEX and kind not in _SIMPLE:
+        if not isinstance(kind, str) or kind not in {*_COMPLEX, *_SIMPLE}:
             return self.checked(kind, namespace, depth + 1)
         kept = {name: schema[name] for name in _KEPT if name in schema}
         kept["type"] = kind

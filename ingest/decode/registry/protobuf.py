@@ -155,6 +155,8 @@ class _Plain:
         Raises:
             FieldError: they are too many.
         """
+        if any(field.is_extension for field, _ in message.ListFields()):
+            raise unusable("it has an extension, which no path can name")
         fields: dict[str, Any] = {}
         for field in message.DESCRIPTOR.fields:
             self._count(1)
