@@ -1,7 +1,5 @@
 """Values that carry their schema (`schemas.enable`): about half of their bytes, and nothing of it is needed."""
 
-from typing import Any
-
 import msgspec
 
 _SCHEMA_FIRST = b'{"schema":'
@@ -9,18 +7,22 @@ _SCHEMA_FIRST = b'{"schema":'
 
 class _WithSchema(msgspec.Struct, forbid_unknown_fields=True):
     schema: msgspec.Raw  # passed over, and not read
-    payload: dict[str, Any]
+    payload: msgspec.Raw
 
 
 _decoder = msgspec.json.Decoder(_WithSchema)
 _ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-def payload_behind_schema(value: bytes) -> dict[str, Any] | None:
-    """The payload, where the value begins with its schema as JsonConverter writes it; None: it has another form."""
+def without_schema(value: bytes) -> bytes:
+    """The payload as it is written, where the value begins with its schema as JsonConverter writes it; else the value.
+
+    A payload that is no object is left with its schema.
+    """
     if not value.startswith(_SCHEMA_FIRST):
-        return None
+        return value
     try:
-        return _decoder.decode(value).payload
+        payload = bytes(_decoder.decode(value).payload)
     except _ERRORS:
-        return None
+        return value
+    return payload if payload.startswith(b"{") else value

@@ -4,7 +4,7 @@ from typing import Any, cast
 
 from corpus.source import SourceSpec
 from ingest.decode import fields
-from ingest.decode.debezium.schema import payload_behind_schema
+from ingest.decode.debezium.schema import without_schema
 from ingest.decode.fields import FieldError
 from ingest.decode.json_fields import read_object
 from ingest.decode.json_text import json_bytes_of_text
@@ -43,11 +43,9 @@ def _json_value(record: KafkaRecord, spec: SourceSpec) -> dict[str, Any] | None:
     text = record.value or b""
     if text[:1] == b'"':  # an object inside a JSON text, as the outbox router writes it
         text = json_bytes_of_text(text)
+    text = without_schema(text)
     if text:
         refuse_repeated_in_rows(text, compiled(spec.mapping).unrepeated)
-    value = payload_behind_schema(text)
-    if value is not None:
-        return value
     try:
         return _payload(read_object(text))
     except FieldError as error:
