@@ -34,6 +34,8 @@ class Completion:
     incomplete: dict[int, tuple[str, ...]] = field(
         default_factory=dict[int, tuple[str, ...]]
     )
+    # Of the incomplete: those behind a record of their document that could not be used.
+    doubtful: set[int] = field(default_factory=set[int])
     # Of the incomplete: those whose document was another one, of which not all is read yet; since when each waits.
     waits: dict[int, Wait | None] = field(default_factory=dict[int, Wait | None])
     # By document that an event leaves columns of, or that is deleted after another event: its last columns.

@@ -301,6 +301,10 @@ class JudgedEvents:
             if names
         }
 
+    def dead_letters(self) -> list[int]:
+        """Rows of the events that cannot be used."""
+        return [row for row, each in enumerate(self._outcomes) if each == "dead_letter"]
+
     def is_upsert(self, row: int) -> bool:
         """Whether the event carries a document; else it deletes one."""
         return self.value("op", row) == "upsert"

@@ -9,7 +9,9 @@ document, so before anything else it is completed, in the order of the versions 
    the batch is published, it is prepared again (query `stale_preparation`).
 3. An event without such a version is no document: a placeholder is never text. While batches before it are not yet
    published, it waits for them; else it is a dead letter.
-4. A document whose key changed was another one, whose records may be in another partition. Until that one is read up
+4. An earlier record of the document that is a dead letter may have changed the column: what was there before it is not
+   taken. The event is a dead letter as well, until the earlier one is redriven.
+5. A document whose key changed was another one, whose records may be in another partition. Until that one is read up
    to the change, its columns are not taken: they may be older than the change. The event is a dead letter that is sent
    again by itself (`freshet.waiting_fetch`), for a day; and so are events of its document that need its columns.
 """
@@ -29,7 +31,7 @@ from corpus.prepare.candidates import BatchState, Documents
 from corpus.prepare.columns import Completion, RowReader
 from corpus.prepare.events import JudgedEvents
 from corpus.prepare.fetch_memory import Wait, redriven_letters
-from corpus.prepare.fold import FoldableEvent
+from corpus.prepare.fold import FoldableEvent, Place
 from corpus.prepare.heads import Head, heads_of
 from corpus.source import SourceSpec
 
@@ -42,6 +44,16 @@ _MAX_PAUSE_SECONDS = 3_600
 _WAITS_FOR = "another partition"
 # Whether a version is an event's own, where those come first; the version; a head before an event.
 _Rank = tuple[bool, int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _LostRecord:
+    """A row of the query `lost_records_of`."""
+
+    document_id: str
+    topic: str
+    partition: int
+    record_offset: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +132,8 @@ def _refuse(batch: BatchState, row: int, columns: tuple[str, ...]) -> None:
     wait = waits.get(row)
     waited = 0 if wait is None else wait.seconds
     if row not in waits or waited >= _WAITS_SECONDS:
-        detail = _why_incomplete(columns)
+        is_doubtful = row in batch.completion.doubtful
+        detail = _why_doubtful(columns) if is_doubtful else _why_incomplete(columns)
         batch.events.dead_letter(row, DeadLetterReason.UNAVAILABLE_COLUMN, detail)
         return
     names = ", ".join(columns)
@@ -145,6 +158,14 @@ def _why_incomplete(columns: tuple[str, ...]) -> str:
     )
 
 
+def _why_doubtful(columns: tuple[str, ...]) -> str:
+    names = ", ".join(columns)
+    return (
+        f"the change leaves out what did not change ({names}), and an earlier record of the document, which may have "
+        "changed it, is a dead letter; redrive that one first, then this one, or have the connector send the whole row"
+    )
+
+
 class _Completer:
     """Completes the events of one batch."""
 
@@ -166,6 +187,7 @@ class _Completer:
         self._heads: dict[str, Head] = {}
         self._kept: dict[str, Any] = {}
         self._waiting: set[str] = set()  # documents with a dead letter that waits
+        self._lost: dict[str, list[tuple[str, int, int]]] = {}
         self._behind: set[str] = (
             set()
         )  # documents with an event of the batch that waits
@@ -194,11 +216,35 @@ class _Completer:
         self._kept = {row.document_id: json.loads(row.columns) for row in kept}
         waiting = fetch_all(connection, scalar_row, "waiting_for_columns", values)
         self._waiting = set(waiting)
+        self._find_lost(connection, values)
         for document_id in self.documents:
             columns = self._columns_at(document_id, None)
             self._completion.last[document_id] = columns or {}
         self._note_waits(connection)
         return self._completion
+
+    def _find_lost(self, connection: Connection, values: Mapping[str, Any]) -> None:
+        """Where the records are that could not be used, of the batch and before, by their documents."""
+        factory = class_row(_LostRecord)
+        for lost in fetch_all(connection, factory, "lost_records_of", values):
+            place = (lost.topic, lost.partition, lost.record_offset)
+            self._lost.setdefault(lost.document_id, []).append(place)
+        for row in self._events.dead_letters():
+            document_id = self._events.value("document_id", row)
+            self._lost.setdefault(document_id, []).append(self._events.position(row))
+
+    def _is_doubtful(self, event: FoldableEvent, since: Place | None) -> bool:
+        """Whether a record could not be used between what is known of a row, and an event that leaves columns out."""
+        at = event.place
+        if event.row not in self._missing or since is None:
+            return False
+        if (since.topic, since.partition) != (at.topic, at.partition):
+            return False
+        return any(
+            (topic, partition) == (at.topic, at.partition)
+            and since.offset < offset < at.offset
+            for topic, partition, offset in self._lost.get(event.document_id, ())
+        )
 
     def _note_waits(self, connection: Connection) -> None:
         """Which incomplete events wait, and since when those do that were sent again."""
@@ -239,21 +285,36 @@ class _Completer:
             return None  # of a circle of keys nothing is known
         self._begun.add((document_id, rank))
         columns: Mapping[str, Any] | None = None
+        since: Place | None = None  # the record that they are of
         deleted_at: _Rank | None = None
         for at, event in self._in_order(document_id):
             if rank is not None and at > rank:
                 break
             if isinstance(event, Head):
                 columns = self._kept.get(document_id)
+                since = _place_of(event)
                 deleted_at = at if event.content_sha256 is None else None
             elif event.is_upsert:
-                columns = self._columns_of(event, at, None if deleted_at else columns)
-                deleted_at = None
+                columns = self._known_to(event, None if deleted_at else columns, since)
+                columns = self._columns_of(event, at, columns)
+                since, deleted_at = event.place, None
             else:
                 columns = None if _is_below(deleted_at, at) else columns
-                deleted_at = at
+                since, deleted_at = event.place, at
         self._begun.remove((document_id, rank))
         return columns
+
+    def _known_to(
+        self,
+        event: FoldableEvent,
+        before: Mapping[str, Any] | None,
+        since: Place | None,
+    ) -> Mapping[str, Any] | None:
+        """What was known of a row before an event, unless a record between them could not be used."""
+        if before is None or not self._is_doubtful(event, since):
+            return before
+        self._completion.doubtful.add(event.row)
+        return None
 
     def _in_order(self, document_id: str) -> list[tuple[_Rank, FoldableEvent | Head]]:
         """Its events with a version, and its head, from the lowest version on; the head before an event of its own."""
@@ -315,6 +376,10 @@ class _Completer:
 def _is_below(deleted_at: _Rank | None, at: _Rank) -> bool:
     """Whether a delete follows an older one: what was written between them could not be used."""
     return deleted_at is not None and deleted_at[:2] < at[:2]
+
+
+def _place_of(head: Head) -> Place | None:
+    return Place(*head.first_record) if head.first_record else None
 
 
 def _rank_of(ranked: tuple[_Rank, FoldableEvent | Head]) -> _Rank:

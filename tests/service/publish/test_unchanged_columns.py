@@ -80,6 +80,31 @@ def test_a_change_without_an_earlier_version_is_no_document(table: Pipeline) -> 
     assert reasons(table)[1:] == ["unavailable_column"]
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_text_from_before_a_record_that_could_not_be_used_is_not_taken(
+    table: Pipeline, at_once: bool
+) -> None:
+    """The record in between may have changed the column, which the later one leaves out for that reason."""
+    limit = replace(table.spec.pipeline, max_document_bytes=5_000)
+    table.spec = replace(table.spec, pipeline=limit)
+    table.configure()
+    lost = change("u", 20, row("Two", "other " * 2_000))
+    changes = [change("c", 10, row("One", LONG)), lost, change("u", 30, row("Three"))]
+    if at_once:
+        table.ingest(*changes)
+    else:
+        for each in changes:
+            table.ingest(each)
+    assert texts(table) == {"1": f"One {LONG}"}
+    assert reasons(table) == ["too_large", "unavailable_column"]
+    query = "SELECT detail FROM freshet.dead_letter WHERE reason = 'unavailable_column'"
+    assert "redrive that one first" in table.connection.execute(query).fetchall()[0][0]
+    # A whole row is whole, and what follows it is known again.
+    table.ingest(change("u", 40, row("Four", LONG)))
+    table.ingest(change("u", 50, row("Five")))
+    assert texts(table) == {"1": f"Five {LONG}"}
+
+
 def test_an_older_or_a_superseded_one_is_no_dead_letter(table: Pipeline) -> None:
     table.ingest(change("u", 20, row("Two")), change("u", 30, row("Three", LONG)))
     table.ingest(change("u", 25, row("Late")))
