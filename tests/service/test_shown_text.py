@@ -1,5 +1,6 @@
 """No command lets a document or a producer do something to the terminal, the log or the spreadsheet of its reader."""
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ IDS = (
 SHOWS = {
     "batches": (),
     "documents": (),
+    "document parts": (),
     "export": ("--source", "s"),
     "sweeps": (),
     "dead-letters list": ("--state", "any"),
@@ -65,6 +67,12 @@ def freshet(
     return CommandLine(tmp_path, monkeypatch, capsys)
 
 
+def in_header(text: str) -> str:
+    """A text as the header of an e-mail has it, whatever its characters are."""
+    written = base64.b64encode(text.encode("utf-8", "surrogatepass")).decode()
+    return f"=?utf-8?b?{written}?="
+
+
 @pytest.fixture
 def hostile(pipeline: Pipeline, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
     """A source whose producer writes what does something where it is shown, wherever it can."""
@@ -73,9 +81,15 @@ def hostile(pipeline: Pipeline, database_url: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
     told = {"title": f"{ALL} {MARKUP}", "uri": f"http://x/{ALL}", "metadata": {"k": ALL}}
     content = f"# {MARKUP} {ALL}\n\nText {ALL}"
+    mail = f"Subject: {in_header(ALL)}\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=B\n\n"
+    names = (MARKUP, *HARMFUL.values())
+    for name in names:
+        mail += f'--B\nContent-Type: text/plain; name="{in_header(name)}"\n\nText\n'
+    encoded = base64.b64encode(f"{mail}--B--\n".encode()).decode()
     pipeline.ingest(
         *(make_event(document_id, 1, content, **told) for document_id in IDS),
         make_event("id \x1b[2J\x9b", 1, content),
+        make_event("mail", 1, content_type="message/rfc822", content_base64=encoded),
         make_event("kind", 1, content, content_type=f"x/{ALL}"),
         {**make_event("version", 1, content), "version": ALL},
     )
@@ -101,7 +115,9 @@ def test_commands_show_hostile_text_harmlessly_and_exactly(freshet: CommandLine)
         assert not harmful_characters(as_json.stdout + as_json.stderr), path
         json.loads(as_json.stdout)
     exported = json.loads(freshet("export", "--source", "s", "--json").stdout)
-    assert {row["id"] for row in exported} == set(IDS)
+    assert {row["id"] for row in exported} == {*IDS, "mail"}
+    parts = json.loads(freshet("document", "parts", "--json").stdout)
+    assert len(parts) == len(HARMFUL) + 1
     titles = [row["title"] for row in json.loads(freshet("documents", "--json").stdout)]
     assert any(MARKUP in title for title in titles)
 
@@ -109,7 +125,7 @@ def test_commands_show_hostile_text_harmlessly_and_exactly(freshet: CommandLine)
 @pytest.mark.usefixtures("hostile")
 def test_no_cell_of_an_export_is_computed(freshet: CommandLine) -> None:
     lines = freshet("export", "--source", "s").stdout.splitlines()[1:]
-    assert len(lines) == len(IDS)
+    assert len(lines) == len(IDS) + 1
     assert not [line for line in lines if line.startswith(("=", "+", "-", "@"))]
     assert {line.split("\t")[0] for line in lines} >= {"'=1+1", "'@x", "'+1", "a[/b]\\["}
 
