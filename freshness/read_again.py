@@ -5,6 +5,7 @@ from psycopg.rows import scalar_row
 from corpus.database import Connection, fetch_all
 from corpus.errors import ConfigurationError
 from corpus.sql import query
+from freshness.revalidate import MAX_READ_AGAIN
 from freshness.revalidation import ReadAgain
 from ingest.backfill import plan as backfill
 from ingest.kafka import Cluster
@@ -16,7 +17,7 @@ def order(connection: Connection, source: str, *, cluster: Cluster) -> ReadAgain
     """Order a backfill of the records of all documents that have changed.
 
     What was ordered before and has not ended is returned again: its workflow may not have been started. A document
-    whose record is no longer in Kafka is lost: it is withdrawn as due.
+    whose record is not found in as many checks as others are read again is lost: it is withdrawn as due.
 
     Args:
         connection: to PostgreSQL.
@@ -53,6 +54,7 @@ def _begin(
             "document_ids": changed,
             "backfill": next(iter(numbers), None),
             "lost": list(plan.unknown),
+            "most_read": MAX_READ_AGAIN,
         }
         connection.execute(query("note_read_again"), values)
     return ReadAgain(backfills=tuple(numbers))

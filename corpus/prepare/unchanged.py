@@ -337,7 +337,7 @@ class _Completer:
         names, previous = self._missing.get(row, ((), None))
         # What another document had last, only batches before this one can say.
         if before is None and previous is not None and not self._is_behind:
-            before = self._columns_of_previous(event.document_id, previous, at)
+            before = self._columns_of_previous(event, previous, at)
         known = {name: (before or {}).get(name) for name in names}
         if None in known.values():
             self._completion.incomplete[row] = names
@@ -350,13 +350,17 @@ class _Completer:
         return read.columns
 
     def _columns_of_previous(
-        self, document_id: str, previous: str, at: _Rank
+        self, event: FoldableEvent, previous: str, at: _Rank
     ) -> Mapping[str, Any] | None:
         """The columns of the document that one was before its key changed; None until all of it is read."""
+        if self._lost.get(previous):
+            # Which of its columns the lost record has changed is not known, and its delete tells nothing of it.
+            self._completion.doubtful.add(event.row)
+            return None
         is_waiting = previous in self._waiting
         if not is_waiting and self._is_read_up_to(previous, at):
             return self._columns_at(previous, at)
-        self._behind.add(document_id)
+        self._behind.add(event.document_id)
         return None
 
     def _is_read_up_to(self, document_id: str, at: _Rank) -> bool:

@@ -2,14 +2,15 @@
 -- digest.
 -- Why: PostgreSQL inlines a WITH query of one reference, and its subquery then ran once for each use of its column, so
 --   that every term was counted three times. The documents that a batch withdrew, and the expiries after a batch, were
---   looked for among all versions of the source and all of its batches. And the
---   digests of all specifications were computed at each look, which takes a second for 5,000 sources.
--- Locks: SHARE on document and batch while two partial indexes are built, which hold what expired only; ACCESS EXCLUSIVE
---   on source, whose rows are written anew.
+--   looked for among all versions of the source and all of its batches, and settled dead letters of a document among all
+--   of its source. The digests of all specifications were computed at each look, a second for 5,000 sources.
+-- Locks: SHARE on document, batch and dead_letter while partial indexes are built, on what expired and on dead letters
+--   that name a document; ACCESS EXCLUSIVE on source, whose rows are written anew.
 -- Phase: pre. Old code uses all of it.
 
 SET LOCAL lock_timeout = '10s';
 CREATE INDEX document_expired_by ON freshet.document (source, end_batch) WHERE end_reason = 'expired';
+CREATE INDEX dead_letter_named ON freshet.dead_letter (source, document_id) WHERE document_id IS NOT NULL;
 CREATE INDEX batch_expiry ON freshet.batch (source, batch) WHERE kind = 'expiry';
 
 DO $$
@@ -22,7 +23,8 @@ BEGIN
     EXECUTE v_after;
 END $$;
 
--- Names a specification, so that only those are read that changed: a consumer asks every two seconds, a search each time.
+-- Names a specification, so that only those are read that changed: a consumer asks every two seconds, a search each
+-- time.
 ALTER TABLE freshet.source ADD COLUMN digest text GENERATED ALWAYS AS (md5(spec::text)) STORED;
 
 DO $$

@@ -17,9 +17,9 @@ ON CONFLICT DO NOTHING;
 SELECT d.document_id, d.topic, d.partition, d.record_offset FROM freshet.document d
 JOIN freshet.source_position p USING (source, topic, partition)
 WHERE d.source = %(source)s AND d.is_head AND d.document_id = ANY(%(document_ids)s::text[])
-  -- In a topic that was made anew, another record has the offset.
+  -- In a topic that was made anew, another record has the offset. A record that was redriven names no topic's id.
   AND coalesce(freshet.written_of(d), '{}') || coalesce(d.deletes, '{}')
-      ? concat_ws('/', d.topic, d.partition, p.topic_id)
+      ?| ARRAY[concat_ws('/', d.topic, d.partition, p.topic_id), concat_ws('/', d.topic, d.partition, '')]
 UNION
 SELECT l.document_id, l.topic, l.partition, l.record_offset FROM freshet.dead_letter l
 JOIN freshet.source_position p USING (source, topic, partition, topic_id)

@@ -133,7 +133,8 @@ WITH said AS (
         answer = CASE WHEN said.answer = 'changed' AND f.read_again >= %(most_read)s THEN 'lost' ELSE said.answer END,
         etag = CASE WHEN said.answer = 'unchanged' THEN said.etag ELSE f.etag END,
         last_modified = CASE WHEN said.answer = 'unchanged' THEN said.last_modified ELSE f.last_modified END,
-        fetched_at = CASE WHEN said.answer = 'unchanged' THEN now() ELSE f.fetched_at END
+        fetched_at = CASE WHEN said.answer = 'unchanged' THEN now() ELSE f.fetched_at END,
+        read_again = CASE WHEN said.answer = 'unchanged' THEN 0 ELSE f.read_again END
     FROM locked l JOIN said USING (document_key)
     WHERE f.source = l.source AND f.document_id = l.document_id AND f.content_sha256 = l.content_sha256
     RETURNING f.answer
@@ -141,7 +142,8 @@ WITH said AS (
 SELECT answer, count(*) AS documents FROM noted GROUP BY answer;
 
 -- name: changed_at_origin
--- Documents that have changed at their origin, and whose record no backfill reads now.
+-- Documents that have changed at their origin. Left out are those whose record a backfill reads now, or waits for its
+-- origin.
 SELECT o.document_id
 FROM freshet.source s,
      freshet.due_at_origin(
@@ -150,6 +152,10 @@ FROM freshet.source s,
 LEFT JOIN freshet.backfill b ON b.backfill = o.backfill
 WHERE s.source = %(source)s::text AND s.state = 'active' AND o.answer = 'changed'
   AND coalesce(b.state NOT IN ('running', 'paused'), true)
+  AND NOT EXISTS (
+      SELECT FROM freshet.dead_letter l
+      WHERE l.source = s.source AND l.document_id = o.document_id AND l.state = 'open' AND l.reason = 'fetch_waits'
+  )
 ORDER BY o.due_at LIMIT %(limit)s::bigint;
 
 -- name: count_changed_at_origin
@@ -167,9 +173,11 @@ SELECT DISTINCT b.backfill FROM freshet.fetched f JOIN freshet.backfill b ON b.b
 WHERE f.source = %(source)s::text AND b.source = f.source AND b.state IN ('running', 'paused');
 
 -- name: note_read_again
--- The records of these documents are read again by a backfill; of those in `lost`, Kafka has no record any more.
+-- The records of these documents are read again by a backfill. Of those in `lost`, none was found: after so many checks
+-- as for the others they count as lost.
 UPDATE freshet.fetched
 SET backfill = %(backfill)s::bigint,
     read_again = read_again + 1,
-    answer = CASE WHEN document_id = ANY(%(lost)s::text[]) THEN 'lost' ELSE answer END
+    answer = CASE WHEN document_id = ANY(%(lost)s::text[]) AND read_again + 1 >= %(most_read)s THEN 'lost'
+                  ELSE answer END
 WHERE source = %(source)s::text AND document_id = ANY(%(document_ids)s::text[]) AND answer = 'changed';

@@ -73,11 +73,11 @@ WHERE source = %(source)s AND state = 'open' AND document_id = ANY(%(document_id
   AND reason = 'column_waits';
 
 -- name: lost_records_of
--- Records of some documents that are dead letters, so that it is not known what they say of their rows. One that leaves
--- columns out says nothing of them.
+-- Records of some documents that became dead letters, so that it is not known what they say of their rows: also one
+-- that was discarded, or whose copy is on its way. One that leaves columns out says nothing of them.
 SELECT l.document_id, l.topic, l.partition, l.record_offset FROM freshet.dead_letter l
 JOIN freshet.source_position p USING (source, topic, partition, topic_id)
-WHERE l.source = %(source)s AND l.state = 'open' AND l.document_id = ANY(%(document_ids)s::text[])
+WHERE l.source = %(source)s AND l.document_id = ANY(%(document_ids)s::text[])
   AND l.reason NOT IN ('column_waits', 'unavailable_column');
 
 -- name: fetched_of

@@ -105,6 +105,44 @@ def test_text_from_before_a_record_that_could_not_be_used_is_not_taken(
     assert texts(table) == {"1": f"Five {LONG}"}
 
 
+@pytest.mark.parametrize("state", ["redriven", "discarded"])
+def test_a_lost_record_is_lost_until_its_row_is_known_again(table: Pipeline, state: str) -> None:
+    """Its copy may be on its way; and to discard it tells nothing of what it said."""
+    limit = replace(table.spec.pipeline, max_document_bytes=5_000)
+    table.spec = replace(table.spec, pipeline=limit)
+    table.configure()
+    table.ingest(change("c", 10, row("One", LONG)))
+    table.ingest(change("u", 20, row("Two", "other " * 2_000)))
+    table.connection.execute("UPDATE freshet.dead_letter SET state = %s", (state,))
+    table.ingest(change("u", 30, row("Three")))
+    assert texts(table) == {"1": f"One {LONG}"}
+    table.ingest(change("u", 40, row("Four", LONG)))
+    table.ingest(change("u", 50, row("Five")))
+    assert texts(table) == {"1": f"Five {LONG}"}
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_lost_record_of_the_old_key_is_lost_for_the_new_one(
+    table: Pipeline, at_once: bool
+) -> None:
+    limit = replace(table.spec.pipeline, max_document_bytes=5_000)
+    table.spec = replace(table.spec, pipeline=limit)
+    table.configure()
+    changes = [
+        change("c", 10, row("One", LONG)),
+        change("u", 20, row("Two", "other " * 2_000)),
+        change("d", 30, row("Two")),
+        with_new_key(30, "Two"),
+    ]
+    if at_once:
+        table.ingest(*changes)
+    else:
+        for each in changes:
+            table.ingest(each)
+    assert texts(table) == {}
+    assert reasons(table) == ["too_large", "unavailable_column"]
+
+
 def test_an_older_or_a_superseded_one_is_no_dead_letter(table: Pipeline) -> None:
     table.ingest(change("u", 20, row("Two")), change("u", 30, row("Three", LONG)))
     table.ingest(change("u", 25, row("Late")))
