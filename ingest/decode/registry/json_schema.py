@@ -172,7 +172,7 @@ class _Patience:
     """How long slow values of a schema are borne."""
 
     def __init__(self) -> None:
-        self._slow = 0
+        self._slow_at: list[float] = []
         self._over_until = 0.0
 
     def is_over(self) -> bool:
@@ -180,11 +180,13 @@ class _Patience:
         return time.monotonic() < self._over_until
 
     def lose(self) -> None:
-        """A value was slow."""
-        self._slow += 1
-        if self._slow >= MAX_SLOW:
-            self._slow = 0
-            self._over_until = time.monotonic() + SLOW_PAUSE_SECONDS
+        """A value was slow; those of long ago say nothing of the next ones."""
+        now = time.monotonic()
+        recent = [at for at in self._slow_at if now - at < SLOW_PAUSE_SECONDS]
+        self._slow_at = [*recent, now]
+        if len(self._slow_at) >= MAX_SLOW:
+            self._slow_at = []
+            self._over_until = now + SLOW_PAUSE_SECONDS
 
 
 def _run(

@@ -191,3 +191,16 @@ def test_an_ordinary_schema_is_checked_here() -> None:
     steps = Steps(schema, [])
     assert (steps.is_bounded, steps.patterns) == (True, 2)
     assert steps.rules < 40
+
+
+def test_slow_values_of_long_ago_count_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1_000.0]
+    monkeypatch.setattr(json_schema.time, "monotonic", lambda: now[0])
+    patience = json_schema._Patience()
+    for _ in range(5 * json_schema.MAX_SLOW):
+        patience.lose()
+        now[0] += json_schema.SLOW_PAUSE_SECONDS
+        assert not patience.is_over()
+    for _ in range(json_schema.MAX_SLOW):
+        patience.lose()
+    assert patience.is_over()
