@@ -64,18 +64,20 @@ def stand(database_url: str, kafka_bootstrap: str, tmp_path: Path) -> Iterator[B
         yield made
 
 
-def serialized(registry: Apicurio, topic: str, schema: Any, value: Any) -> bytes:
+def serialized(registry: Apicurio, topic: str, schema: Any, *values: Any) -> list[bytes]:
+    """The values as Confluent's serializer writes them; it asks the registry once for all of them."""
+    context = SerializationContext(topic, MessageField.VALUE)
     with SchemaRegistryClient({"url": registry.url}) as client:
         serializer = AvroSerializer(client, json.dumps(schema))
-        written = serializer(value, SerializationContext(topic, MessageField.VALUE))
-    assert written is not None
-    return written
+        written = [serializer(value, context) for value in values]
+    assert None not in written
+    return [value or b"" for value in written]
 
 
 def test_confluents_serializer_writes_old_and_new_schemas(registry: Apicurio) -> None:
-    old = serialized(registry, "evolving", SCHEMA, {"id": "d1", "body": "old"})
+    [old] = serialized(registry, "evolving", SCHEMA, {"id": "d1", "body": "old"})
     newer = {"id": "d1", "body": "new", "title": "T"}
-    new = serialized(registry, "evolving", NEWER, newer)
+    [new] = serialized(registry, "evolving", NEWER, newer)
     spec = source(mapping={"title": "title?"})
     events = [changed(decode(record(value), spec)) for value in (old, new)]
     assert [event.content for event in events] == ["old", "new"]
@@ -103,10 +105,8 @@ async def test_while_the_registry_is_down_nothing_is_lost_and_others_continue(
     spec = source(mapping={"title": "title?"}).to_json()
     stand.execute(INSERT_SOURCE, "docs", json.dumps({**spec, "topics": [topic]}))
     stand.add_source("other", other)
-    values = [
-        serialized(registry, topic, SCHEMA, {"id": f"d{number}", "body": "b"})
-        for number in range(20)
-    ]
+    events = [{"id": f"d{number}", "body": "b"} for number in range(20)]
+    values = serialized(registry, topic, SCHEMA, *events)
     registry.end()  # its database is a file
     use_registry(RegistryAccess(url=registry.url))  # which knows no schema yet
     produce(stand, topic, [*values, b"no schema"])
@@ -135,10 +135,8 @@ def test_a_topic_is_tried_by_the_registry(
     topic = make_topic()
     monkeypatch.setenv("FRESHET_KAFKA_BOOTSTRAP", stand.bootstrap)
     freshet = CommandLine(tmp_path, monkeypatch, capsys)
-    values = [
-        serialized(registry, topic, SCHEMA, {"id": f"d{number}", "body": "Words."})
-        for number in range(3)
-    ]
+    events = [{"id": f"d{number}", "body": "Words."} for number in range(3)]
+    values = serialized(registry, topic, SCHEMA, *events)
     produce(stand, topic, [*values, framed(2**20, b"\x04d9\x02b")])
     without = freshet("try", "--topic", topic)
     assert without.code == 1
