@@ -220,6 +220,7 @@ def converging(
     postgres_server.drop_database("converging")
 
 
+@pytest.mark.timeout(180)
 @settings(
     max_examples=25,
     deadline=None,
