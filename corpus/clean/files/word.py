@@ -9,6 +9,7 @@ from zipfile import ZipFile
 from corpus.clean.account import DropRule
 from corpus.clean.files.draft import Draft
 from corpus.clean.files.limits import FileLimits
+from corpus.clean.files.pages import read_page
 from corpus.clean.files.unpack import opened, text_characters
 from corpus.clean.files.word_parts import embedded_files, shown_text
 from corpus.clean.html import clean_html
@@ -69,9 +70,7 @@ def _read_embedded(name: str, content: bytes, draft: Draft, limits: FileLimits) 
     if not name.endswith(_PAGES):
         draft.unread(f"an embedded file ({name.rpartition('.')[2]})", len(content))
         return
-    page = content.decode("utf-8", "replace")
-    document = clean_html(page, main=False, max_nesting=limits.max_nesting)
-    draft.document(document)
+    read_page(content, draft, limits)
 
 
 def _without_picture(_: Any) -> dict[str, str]:

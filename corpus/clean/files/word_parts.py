@@ -9,6 +9,7 @@ from typing import Any
 from zipfile import ZipFile
 
 from corpus.clean.account import visible_length
+from corpus.clean.files.unpack import parsed_xml
 
 # Without types.
 _etree: Any = import_module("lxml.etree")
@@ -32,11 +33,8 @@ def shown_text(archive: ZipFile, content: bytes) -> tuple[bytes, int]:
         content: its bytes; they are returned where nothing has to change.
     """
     names = [name for name in _TEXTS if name in archive.namelist()]
-    changed = {
-        name: archive.read(name)
-        for name in names
-        if _CHANGED.search(archive.read(name))
-    }
+    parts = ((name, archive.read(name)) for name in names)
+    changed = {name: part for name, part in parts if _CHANGED.search(part)}
     if not changed:
         return content, 0
     hidden = 0
@@ -55,7 +53,7 @@ def shown_text(archive: ZipFile, content: bytes) -> tuple[bytes, int]:
 
 def _without_hidden(content: bytes) -> tuple[bytes, int]:
     """A part without hidden text and without what was moved away, which stands where it was moved to."""
-    root = _parsed(content)
+    root = parsed_xml(content)
     hidden = 0
     for run in root.xpath(_HIDDEN, namespaces=_NAMES):
         hidden += visible_length("".join(run.xpath(".//w:t/text()", namespaces=_NAMES)))
@@ -70,17 +68,9 @@ def embedded_files(archive: ZipFile) -> Iterator[tuple[str, bytes]]:
     names = set(archive.namelist())
     if _RELATIONS not in names:
         return
-    for relation in _parsed(archive.read(_RELATIONS)):
+    for relation in parsed_xml(archive.read(_RELATIONS)):
         kind: str = relation.get("Type", "")
         target: str = relation.get("Target", "")
         name = posixpath.normpath(posixpath.join("word", target)).lstrip("/")
         if kind.endswith(_EMBEDDED) and name in names:
             yield name.lower(), archive.read(name)
-
-
-def _parsed(content: bytes) -> Any:
-    """An XML file; entities stay as they are, and nothing is fetched."""
-    parser = _etree.XMLParser(
-        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
-    )
-    return _etree.fromstring(content, parser)
