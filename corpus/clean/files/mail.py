@@ -102,9 +102,7 @@ class _Mail:
         draft.heading(subject, 1)
         lines = [f"{name}: {_header(message, name)}" for name in _HEADERS]
         draft.text("\n".join(line for line in lines if not line.endswith(": ")))
-        body = self._body_of(message)
-        if body is not None:
-            self._read_text(body, draft)
+        body = self._read_body(message, draft)
         path = (*within, subject)
         for part in _attachments(message, body):
             if len(self.attached) >= _MAX_PARTS:
@@ -116,21 +114,26 @@ class _Mail:
                 self._read_part(part, draft, path)
         return draft.finish()
 
-    def _body_of(self, message: EmailMessage) -> Any:
-        """The part with the text; None: there is none.
+    def _read_body(self, message: EmailMessage, draft: Draft) -> Any:
+        """Add the text, and return the part that has it; None: there is none.
 
         Of two forms the plain one, unless it has less than half of the other's words: many mails have a plain text that
         is empty, or that only says where to look.
         """
         plain: Any = message.get_body(("plain",))
         page: Any = message.get_body(("html",))
-        if plain is None or page is None:
-            return plain or page
+        said = "" if plain is None else _text_of(plain)
+        if page is None:
+            draft.text(said)
+            return plain
         nesting = self.limits.max_nesting
         shown = clean_html(_text_of(page), main=False, max_nesting=nesting)
-        words = set(_WORD.findall(shown.text.lower()))
-        said = words.intersection(_WORD.findall(_text_of(plain).lower()))
-        return page if 2 * len(said) < len(words) else plain
+        # A part without headers has the length 0, so it is compared with None.
+        if plain is not None and _says_the_same(said, shown.text):
+            draft.text(said)
+            return plain
+        draft.document(shown)
+        return page
 
     def _read_mails(
         self, holder: EmailMessage, draft: Draft, path: tuple[str, ...]
@@ -208,15 +211,6 @@ class _Mail:
             media_type=media_type,
             content_bytes=size,
         )
-
-    def _read_text(self, body: EmailMessage, draft: Draft) -> None:
-        text = _text_of(body)
-        if body.get_content_subtype() != "html":
-            draft.text(text)
-            return
-        nesting = self.limits.max_nesting
-        document = clean_html(text, main=False, max_nesting=nesting)
-        draft.document(document)
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +307,13 @@ def _is_other_form(part: EmailMessage, kind: str) -> bool:
     if kind == "multipart/alternative":
         return main == "text" and not part.get_filename()
     return kind == "multipart/related" and main == "image"
+
+
+def _says_the_same(plain: str, page: str) -> bool:
+    """Whether a plain text has at least half of the words of a page."""
+    words = set(_WORD.findall(page.lower()))
+    said = words.intersection(_WORD.findall(plain.lower()))
+    return 2 * len(said) >= len(words)
 
 
 def _text_of(part: EmailMessage) -> str:

@@ -255,3 +255,12 @@ def test_an_encoded_mail_in_a_mail_is_read(cleaner: Cleaner) -> None:
     )
     document = read(cleaner, content, ".eml")
     assert document.text.endswith("inner\n\nFrom: x@y.z\n\nThe inner text is here.")
+
+
+def test_a_text_without_headers_of_its_own_is_the_text_of_its_mail(cleaner: Cleaner) -> None:
+    content = (
+        b"Subject: short\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=B\r\n\r\n"
+        b"--B\r\n\r\nThe gate is shut.\r\n--B--\r\n"
+    )
+    document = read(cleaner, content, ".eml")
+    assert (document.text, document.parts) == ("short\n\nThe gate is shut.", ())
