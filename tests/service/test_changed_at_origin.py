@@ -9,6 +9,7 @@ import pytest
 from corpus.source import FreshnessSpec, SourceSpec
 from corpus.specs.fetch import FetchSpec
 from freshness.report import FreshnessReport
+from freshness.revalidate import MAX_READ_AGAIN
 from tests.support.fleet import Fleet
 from tests.support.polling import until
 from tests.support.reference_server import serving, status
@@ -94,9 +95,13 @@ async def test_a_change_whose_record_is_gone_is_lost(
                observed_at = now() - interval '2 hours', verified_at = now() - interval '2 hours'"""
         )
         server.texts["/plain/x"] = "The weir was closed in the evening."
-        report, _ = await checked(live)
-        assert report.revalidation is not None
-        assert (report.revalidation.changed, report.expired) == (1, 1)
-        assert texts(live) == {}
+        before = texts(live)
+        # A record may be found later: as many checks look for it as others are read again.
+        for number in range(1, MAX_READ_AGAIN + 1):
+            report, _ = await checked(live)
+            assert report.revalidation is not None
+            assert report.revalidation.changed == 1
+            is_last = number == MAX_READ_AGAIN
+            assert (report.expired, texts(live)) == ((1, {}) if is_last else (0, before))
         assert live.rows("SELECT FROM freshet.backfill") == []
         assert live.rows("SELECT answer FROM freshet.fetched")[0].answer == "lost"
