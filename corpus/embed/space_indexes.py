@@ -38,6 +38,7 @@ _FIRST_WITH_IDLE_SESSIONS = 14_00_00  # PostgreSQL 14
 _CHUNK_INDEXES = {
     "chunk_access": "build_chunk_access",
     "chunk_ended": "build_chunk_ended",
+    "chunk_ended_text": "build_chunk_ended_text",
     "chunk_open": "build_chunk_open",
     "chunk_vector": "build_chunk_vector",
 }

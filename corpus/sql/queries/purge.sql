@@ -303,7 +303,7 @@ SELECT s.source, r.history_from, coalesce(r.removed, '{}') AS removed, p.purge,
 SELECT w.name, CASE WHEN i.indisvalid THEN 'built'
                     WHEN i.indexrelid IS NOT NULL THEN 'interrupted'
                     ELSE 'missing' END AS state
-  FROM unnest('{chunk_access,chunk_ended,chunk_open,chunk_vector}'::text[]) AS w (name)
+  FROM unnest('{chunk_access,chunk_ended,chunk_ended_text,chunk_open,chunk_vector}'::text[]) AS w (name)
   LEFT JOIN pg_index i ON i.indexrelid = to_regclass('freshet.' || w.name)
  ORDER BY w.name;
 
@@ -316,6 +316,11 @@ SELECT 'CREATE INDEX CONCURRENTLY chunk_access ON freshet.chunk (access_id) '
 -- The statement that builds the index of closed chunks, beside all publishing.
 SELECT 'CREATE INDEX CONCURRENTLY chunk_ended ON freshet.chunk (source, visible_to) WHERE visible_to IS NOT NULL'
        AS statement;
+
+-- name: build_chunk_ended_text
+-- The statement that builds the index of the texts of closed chunks, beside all publishing.
+SELECT 'CREATE INDEX CONCURRENTLY chunk_ended_text ON freshet.chunk USING gin (search_text) '
+       'WHERE visible_to IS NOT NULL' AS statement;
 
 -- name: build_chunk_open
 -- The statement that builds the index of chunks without an access list, beside all publishing.
