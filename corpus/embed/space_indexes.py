@@ -24,12 +24,15 @@ from corpus.database import (
     fetch_one,
 )
 from corpus.disclosure.secret import Secret
+from corpus.embed.build_memory import DEFAULT_BUILD, BuildLimits
+from corpus.embed.graph_build import build_graph
 from corpus.errors import ConfigurationError
 from corpus.sql import query
 
 logger = logging.getLogger(__name__)
 
-_BUILD_LOCK = 0x6672_6573_6869_6478  # "freshidx": one builder at a time
+# "freshidx": one builder at a time. Two would wait for each other's transactions.
+BUILD_LOCK = 0x6672_6573_6869_6478
 # A builder that stands still after its work loses its session, and with it the lock.
 _IDLE_SESSION_SECONDS = 60
 _NARROWED_AT_ONCE = 100  # chunks, which a publish may wait for: some tenths of a second
@@ -122,7 +125,7 @@ def chunk_indexes(connection: Connection) -> list[ChunkIndex]:
     return fetch_all(connection, class_row(ChunkIndex), "chunk_indexes")
 
 
-def build_missing(url: str | Secret) -> list[int]:
+def build_missing(url: str | Secret, limits: BuildLimits = DEFAULT_BUILD) -> list[int]:
     """Build every index that is missing or was interrupted; blocks for as long as that takes.
 
     1. leave if nothing is to be built, or another process builds
@@ -132,6 +135,10 @@ def build_missing(url: str | Secret) -> list[int]:
     5. bring vectors into half precision where that was chosen
 
     A user that does not own the tables has the database build them while the corpus is small.
+
+    Args:
+        url: connection string of the database.
+        limits: of the memory and the processes of a build.
 
     Returns:
         Ids of the spaces whose index was built.
@@ -155,19 +162,29 @@ def build_missing(url: str | Secret) -> list[int]:
             return []
         if not _is_only_builder(connection):
             return []
-        # Looked up again: the builder before may have just ended.
-        is_owner = bool(fetch_one(connection, scalar_row, "owns_tables"))
-        built = _build_of_spaces(connection, is_owner=is_owner)
-        _build_of_chunks(connection, is_owner=is_owner)
-        _narrow_vectors(connection)
-    return built
+        return build_as_only(connection, limits)
+
+
+def build_as_only(connection: Connection, limits: BuildLimits) -> list[int]:
+    """Steps 2 to 5 of `build_missing`, in a session that holds `BUILD_LOCK`."""
+    # Looked up again: the builder before may have just ended.
+    is_owner = bool(fetch_one(connection, scalar_row, "owns_tables"))
+    wanted = [index for index in space_indexes(connection) if index.is_wanted]
+    for index in wanted:
+        if is_owner:
+            _build(connection, index, limits)
+        else:
+            _have_built(connection, index)
+    _build_of_chunks(connection, is_owner=is_owner)
+    _narrow_vectors(connection)
+    return [index.space_id for index in wanted]
 
 
 def _is_only_builder(connection: Connection) -> bool:
     if connection.info.server_version >= _FIRST_WITH_IDLE_SESSIONS:
         limit = {"seconds": _IDLE_SESSION_SECONDS}
         connection.execute(query("limit_idle_session"), limit)
-    values = {"key": _BUILD_LOCK}
+    values = {"key": BUILD_LOCK}
     return bool(fetch_one(connection, scalar_row, "try_lock_session", values))
 
 
@@ -181,14 +198,6 @@ def _have_built(connection: Connection, index: SpaceIndex) -> None:
             "own the tables: run `freshet migrate` as their owner, which builds it; "
             f"until then searches {meanwhile}"
         )
-
-
-def _build_of_spaces(connection: Connection, *, is_owner: bool) -> list[int]:
-    wanted = [index for index in space_indexes(connection) if index.is_wanted]
-    build = _build if is_owner else _have_built
-    for index in wanted:
-        build(connection, index)
-    return [index.space_id for index in wanted]
 
 
 def _build_of_chunks(connection: Connection, *, is_owner: bool) -> None:
@@ -216,7 +225,7 @@ def _build_index_of_chunks(
     logger.info("index of chunks is ready", extra=context | {"action": "index_built"})
 
 
-def _build(connection: Connection, index: SpaceIndex) -> None:
+def _build(connection: Connection, index: SpaceIndex, limits: BuildLimits) -> None:
     context = {
         "action": "index_build",
         "space": index.space_id,
@@ -229,7 +238,13 @@ def _build(connection: Connection, index: SpaceIndex) -> None:
         # Step 2.
         execute_made(connection, "drop_space_index", values)
         # Step 3.
-        execute_made(connection, "build_space_index", values)
+        build_graph(
+            connection,
+            index.space_id,
+            limits,
+            build=lambda: execute_made(connection, "build_space_index", values),
+            undo=lambda: execute_made(connection, "drop_space_index", values),
+        )
     # Step 4.
     execute_made(connection, "drop_other_space_index", values)
     logger.info("vector index is ready", extra=context | {"action": "index_built"})

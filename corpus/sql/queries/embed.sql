@@ -90,6 +90,20 @@ FROM freshet.space_vector_indexes() i WHERE i.space_id = %(space_id)s AND i.is_w
 SELECT 'CREATE INDEX CONCURRENTLY ' || i.definition AS statement
 FROM freshet.space_vector_indexes() i WHERE i.space_id = %(space_id)s AND i.is_wanted;
 
+-- name: graph_to_build
+-- What the vector index of a space will hold, and the megabytes that this server gives to a build where nobody asks for
+-- more.
+SELECT (SELECT count(*) FROM freshet.chunk c WHERE c.visible_to IS NULL AND c.space_id = s.space_id) AS "rows",
+       s.dimensions, w.is_half,
+       (pg_size_bytes(current_setting('maintenance_work_mem')) / 1048576)::integer AS own_megabytes
+FROM freshet.embedding_space s JOIN freshet.space_vector_indexes() w ON w.space_id = s.space_id AND w.is_wanted
+WHERE s.space_id = %(space_id)s;
+
+-- name: set_build_memory
+-- What the next build of an index in this session gets.
+SELECT set_config('maintenance_work_mem', %(megabytes)s || 'MB', false) AS memory,
+       set_config('max_parallel_maintenance_workers', %(workers)s::text, false) AS workers;
+
 -- name: drop_other_space_index
 -- The statement that drops a space's index of another choice; searches have left it when the wanted one is there.
 SELECT 'DROP INDEX CONCURRENTLY IF EXISTS freshet.' || i.name AS statement
