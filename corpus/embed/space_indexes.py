@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 # "freshidx": one builder at a time. Two would wait for each other's transactions.
 BUILD_LOCK = 0x6672_6573_6869_6478
 # A builder that stands still after its work loses its session, and with it the lock.
-_IDLE_SESSION_SECONDS = 60
+IDLE_SESSION_SECONDS = 60
 _NARROWED_AT_ONCE = 100  # chunks, which a publish may wait for: some tenths of a second
 _FIRST_WITH_IDLE_SESSIONS = 14_00_00  # PostgreSQL 14
 # The query that makes the statement which builds an index of the chunks.
@@ -182,7 +182,7 @@ def build_as_only(connection: Connection, limits: BuildLimits) -> list[int]:
 
 def _is_only_builder(connection: Connection) -> bool:
     if connection.info.server_version >= _FIRST_WITH_IDLE_SESSIONS:
-        limit = {"seconds": _IDLE_SESSION_SECONDS}
+        limit = {"seconds": IDLE_SESSION_SECONDS}
         connection.execute(query("limit_idle_session"), limit)
     values = {"key": BUILD_LOCK}
     return bool(fetch_one(connection, scalar_row, "try_lock_session", values))

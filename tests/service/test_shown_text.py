@@ -41,6 +41,7 @@ SHOWS = {
     "erasures": (),
     "subscriptions list": (),
     "installation show": (),
+    "maintain": ("--dry-run", "--all"),
 }
 ELSEWHERE = {
     **dict.fromkeys(("status", "doctor", "drain", "top", "sources", "apply"), "needs a stack"),

@@ -27,6 +27,7 @@ AREAS = (
         "access.teams",
         "access.readers",
         "roles",
+        "maintain",
         "erase.order",
         "erase.purge",
         "installation",

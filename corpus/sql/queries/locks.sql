@@ -57,6 +57,7 @@ WITH wanted AS (
                 WHEN w.locktype = 'advisory' AND w.objsubid = 1 THEN CASE (w.high << 32) | w.low
                     WHEN 28836227677971828 THEN 'migrations'
                     WHEN 7382074285560524912 THEN 'configuration (`freshet apply`)'
+                    WHEN 7382074285561046136 THEN 'index builds and upkeep'
                     ELSE 'advisory lock ' || w.high || '/' || w.low END
                 WHEN w.locktype = 'advisory' THEN 'advisory lock ' || w.high || '/' || w.low
                 WHEN p.relation IS NOT NULL AND p.tuple IS NOT NULL THEN 'row of ' || p.relation::regclass

@@ -25,6 +25,7 @@ def migrate() -> None:
     from corpus.database import migrate as apply_migrations
     from corpus.embed.space_indexes import build_missing
     from corpus.text_search import rebuild_search_texts
+    from workers.cli.index_progress import watched
     from workers.config.settings import load
     from workers.migrations import make_logins
 
@@ -32,7 +33,7 @@ def migrate() -> None:
     url = settings.database_url
     done = apply_migrations(url, notify=write_message)
     make_logins(url, settings.writer_database_url, settings.gateway_database_url)
-    if built := build_missing(url):
+    if built := watched(url, lambda: build_missing(url)):
         write_message(f"vector indexes built: {len(built)}")
     if done:
         write_message(f"applied {', '.join(done)}")
