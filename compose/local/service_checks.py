@@ -41,6 +41,27 @@ def _vector_indexes(home: Path) -> str:
     return observed or "no embedding space yet"
 
 
+def _upkeep(home: Path) -> str:
+    """What is due is done by the next `freshet maintain`; it fails where nobody runs that."""
+    from corpus.database import database_errors_translated
+    from corpus.upkeep.rule import decide
+    from corpus.upkeep.standing import read_standing
+
+    with _connection(home) as connection, database_errors_translated():
+        standing = read_standing(connection)
+    decisions = decide(standing)
+    due = "; ".join(one.describe() for one in decisions if one.is_due)
+    if standing.server.problem is not None:
+        raise CheckFailedError(
+            standing.server.problem, "`ALTER SYSTEM` or postgresql.conf: switch it on"
+        )
+    if any(one.is_overdue for one in decisions):
+        raise CheckFailedError(due)
+    if due:
+        return f"due, by the next `freshet maintain`: {due}"
+    return "nothing is due"
+
+
 def _locks(home: Path) -> str:
     from corpus.locks import lock_waits, still_sessions
 
@@ -221,6 +242,11 @@ DATABASE_CHECKS = (
         "vector indexes",
         _vector_indexes,
         "`freshet migrate`, then start a storer, which builds them; until then searches are exact and slower",
+    ),
+    Check(
+        "upkeep",
+        _upkeep,
+        "`freshet maintain` as the owner of the tables, and let it run every night (corpus/README.md, Upkeep)",
     ),
     MODELS_CHECK,
     TEXT_CHECK,

@@ -1,4 +1,4 @@
-"""Metrics of audits, purges and backfills: what differs from the source's records, what was removed, what is late."""
+"""Metrics of audits, purges, backfills and upkeep: what differs, what was removed, what is late, what is due."""
 
 from collections.abc import Iterable
 
@@ -6,6 +6,8 @@ from temporalio.common import MetricMeter
 
 from corpus.audit.standing import Standing
 from corpus.purge.store import Standing as PurgeStanding
+from corpus.upkeep.rule import LEAST_DEAD, decide
+from corpus.upkeep.standing import Standing as UpkeepStanding
 from ingest.backfill.order import ENDED, BackfillStatus
 from ingest.backfill.standing import BackfillStanding
 from workers.roles.keyed_gauge import KeyedGauge
@@ -118,3 +120,29 @@ class BackfillGauges:
             key: int(one.state == BackfillStatus.FAILED) for key, one in newest.items()
         }
         self._failed.show(failed)
+
+
+class UpkeepGauges:
+    """What `freshet maintain` would do."""
+
+    def __init__(self, meter: MetricMeter) -> None:
+        dead = meter.create_gauge(
+            "freshet_dead_percent",
+            "of a table's rows or an index's entries, those that are dead or withdrawn, where they are many",
+        )
+        due = meter.create_gauge(
+            "freshet_upkeep_due",
+            "1 where `freshet maintain` has something to do, or the server looks after no table",
+        )
+        self._dead = KeyedGauge(dead, "name")
+        self._due = KeyedGauge(due, "name")
+
+    def show(self, standing: UpkeepStanding) -> None:
+        """Show every table and index with many dead rows, and those that need something."""
+        decisions = decide(standing)
+        many = [one for one in decisions if one.dead >= LEAST_DEAD]
+        self._dead.show({(one.name,): round(100 * one.share) for one in many})
+        due = {(one.name,): 1 for one in decisions if one.is_due}
+        if standing.server.problem is not None:
+            due["autovacuum",] = 1
+        self._due.show(due)

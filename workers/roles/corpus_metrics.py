@@ -15,12 +15,18 @@ from corpus.audit.standing import standings
 from corpus.database import Connection, database_errors_translated, fetch_all
 from corpus.purge import store as purge_store
 from corpus.source import SourceStatus
+from corpus.upkeep.standing import read_standing
 from ingest.backfill.standing import backfill_standings
 from ingest.consume.readable import ReadableRecords
 from ingest.consume.waiting import WaitingTimes
 from ingest.kafka import Cluster
 from ingest.overview import Progress, progress
-from workers.roles.audit_gauges import AuditGauges, BackfillGauges, PurgeGauges
+from workers.roles.audit_gauges import (
+    AuditGauges,
+    BackfillGauges,
+    PurgeGauges,
+    UpkeepGauges,
+)
 from workers.roles.keyed_gauge import KeyedGauge
 
 _OUTCOMES = ("applied", "unchanged", "superseded", "dead_lettered", "ignored")
@@ -136,6 +142,7 @@ class CorpusMetrics:
         self._audits = AuditGauges(meter)
         self._purges = PurgeGauges(meter)
         self._backfills = BackfillGauges(meter)
+        self._upkeep = UpkeepGauges(meter)
 
     def update(self) -> None:
         """One round.
@@ -154,6 +161,7 @@ class CorpusMetrics:
             self._audits.show(standings(connection))
             self._purges.show(purge_store.standings(connection))
             self._backfills.show(backfill_standings(connection))
+            self._upkeep.show(read_standing(connection))
             self._readable.begin_round()
             read = progress(connection, self._cluster, self._readable, self._times)
         self._progress.show(read)

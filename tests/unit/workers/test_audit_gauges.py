@@ -1,4 +1,4 @@
-"""Metrics of audits, purges and backfills: what is repaired, clean or has ended goes back to 0."""
+"""Metrics of audits, purges, backfills and upkeep: what is repaired, clean or has ended goes back to 0."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -7,8 +7,15 @@ import pytest
 
 from corpus.audit.standing import Standing
 from corpus.purge.store import Standing as PurgeStanding
+from corpus.upkeep.standing import ServerUpkeep
 from ingest.backfill.standing import BackfillStanding
-from workers.roles.audit_gauges import AuditGauges, BackfillGauges, PurgeGauges
+from tests.support import upkeep
+from workers.roles.audit_gauges import (
+    AuditGauges,
+    BackfillGauges,
+    PurgeGauges,
+    UpkeepGauges,
+)
 
 
 class Meter:
@@ -145,3 +152,18 @@ def test_a_backfill_says_how_it_stands(values: dict[str, Any], sentence: str) ->
 def test_a_backfill_that_has_ended_well_is_not_shown() -> None:
     assert not backfill(state="done").is_shown
     assert not backfill(state="cancelled").is_shown
+
+
+def test_upkeep_is_due_until_it_was_done() -> None:
+    meter: Any = Meter()
+    gauges = UpkeepGauges(meter)
+    changed = upkeep.table(rows=60_000, dead=40_000)
+    gauges.show(upkeep.standing(changed))
+    assert meter.values == {
+        ("freshet_dead_percent", "chunk"): 40,
+        ("freshet_upkeep_due", "chunk"): 1,
+    }
+    gauges.show(upkeep.standing(upkeep.table()))
+    assert {*meter.values.values()} == {0}
+    gauges.show(upkeep.standing(upkeep.table(), server=ServerUpkeep(is_on=False, counts=True)))
+    assert meter.values["freshet_upkeep_due", "autovacuum"] == 1

@@ -231,7 +231,7 @@ def test_addresses_are_those_of_the_given_home(stack_home: Path) -> None:
     "name",
     [
         *(check.name for check in SERVER_CHECKS),
-        *("settings", "iterative scans", "vector indexes", "locks"),
+        *("settings", "iterative scans", "vector indexes", "upkeep", "locks"),
     ],
 )
 def test_a_database_that_does_not_answer(stack_home: Path, name: str) -> None:
