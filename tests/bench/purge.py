@@ -24,7 +24,7 @@ from compose.local.machine.ports import free_port
 from compose.local.parts.postgres import Postgres
 from compose.local.run import running
 from corpus.clean.cleaner import Cleaner
-from corpus.database import execute_made, migrate
+from corpus.database import Connection, execute_made, migrate
 from corpus.embed.space_indexes import build_missing
 from corpus.purge.purge import Phase, PurgeCursor, PurgeOrder
 from corpus.purge.purger import Purger
@@ -129,16 +129,8 @@ class _Corpus:
     def _fill(self) -> None:
         """Documents of one chunk each, as they would be if they had been published long ago."""
         execute_made(self.connection, "drop_space_index", {"space_id": 1})
-        self.connection.execute("CREATE TEMP TABLE filled (n integer, embedding vector)")
         for first in range(0, CHUNKS, _COPIED):
-            vectors = self._vectors(min(_COPIED, CHUNKS - first))
-            with self.connection.transaction(), self.connection.cursor() as cursor:
-                cursor.execute("TRUNCATE filled")
-                with cursor.copy("COPY filled FROM STDIN (FORMAT BINARY)") as copy:
-                    copy.set_types(("int4", "vector"))
-                    for number, vector in enumerate(vectors, first):
-                        copy.write_row((number, vector))
-                cursor.execute(_FILL)
+            fill(self.connection, self._vectors(min(_COPIED, CHUNKS - first)), first)
         self.connection.execute("ANALYZE freshet.chunk, freshet.document")
 
     def _build_index(self) -> None:
@@ -216,6 +208,17 @@ class _Corpus:
     def _sizes(self) -> dict[str, int]:
         rows = self.connection.execute(_SIZES).fetchall()
         return {name: round(size / 1_000_000) for name, size in rows}
+
+
+def fill(connection: Connection, vectors: Any, first: int) -> None:
+    """Write documents of one chunk each; they are named `oldN`, from `first` on."""
+    with connection.transaction(), connection.cursor() as cursor:
+        cursor.execute("CREATE TEMP TABLE filled (n integer, embedding vector) ON COMMIT DROP")
+        with cursor.copy("COPY filled FROM STDIN (FORMAT BINARY)") as copy:
+            copy.set_types(("int4", "vector"))
+            for number, vector in enumerate(vectors, first):
+                copy.write_row((number, vector))
+        cursor.execute(_FILL)
 
 
 def _purge(pipeline: Pipeline) -> tuple[dict[str, int], float]:
