@@ -1,4 +1,4 @@
--- 0037 bounded text search: a text search reads a bounded number of chunks, whichever terms it has.
+-- 0042 bounded text search: a text search reads a bounded number of chunks, whichever terms it has.
 -- Why: each term was counted by reading up to 20,000 of its chunks, and the chunks of common terms were scored in no
 --   order up to a bound: at 100,000 chunks 0.1 to 2 s, and of the ten best by BM25 five were found where all terms were
 --   common.
