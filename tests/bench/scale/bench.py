@@ -15,10 +15,12 @@ from compose.local.parts.postgres import Postgres
 from compose.local.run import running
 from tests.bench.scale.load import load, require_same_lexemes
 from tests.bench.scale.made import CLOSED, DIMENSIONS, Made, make
-from tests.bench.scale.questions import questions
+from tests.bench.scale.publishing import publishing
+from tests.bench.scale.questions import KINDS, questions
 from tests.bench.scale.revision import Revision, Tree, trees
 from tests.bench.scale.searches import MODES, Measured, Searcher, by_kind
 from tests.bench.scale.spaces import NONE, Searched, past, present
+from tests.bench.scale.storage import bytes_per_chunk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,9 @@ def run(options: Options) -> dict[str, Any]:
             _say(f"{revision.name} loaded: {result['load'][revision.name]}")
             loads.append(os.getloadavg()[0])
         result["searches"] = _searches(options, made, revisions)
+        loads.append(os.getloadavg()[0])
+        result["storage"] = {one.name: bytes_per_chunk(one) for one in revisions}
+        result |= publishing(made, revisions)
         loads.append(os.getloadavg()[0])
     result["load averages"] = [round(one, 2) for one in loads]
     result["holds"] = not any(row.get("foreign") for row in result["searches"])
@@ -108,7 +113,8 @@ def _searches(options: Options, made: Made, revisions: list[Revision]) -> list[d
 def _count(options: Options, searched: Searched) -> int:
     if searched.name == NONE:
         return options.queries
-    return options.queries // (4 if "as_of" in searched.parameters else 2)
+    share = 4 if "as_of" in searched.parameters else 2
+    return max(options.queries // share, len(KINDS))
 
 
 def _row(revision: str, mode: str, searched: Searched, measured: Measured) -> dict[str, Any]:

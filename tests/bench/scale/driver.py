@@ -12,6 +12,7 @@ from typing import Any
 
 from corpus.database import migrate
 from corpus.embed.space_indexes import build_missing
+from corpus.embed.spaces import SpaceRegistry
 from tests.support.pipeline import Pipeline, make_event
 
 
@@ -21,12 +22,11 @@ class Driver:
     def __init__(self, url: str, pipeline: Pipeline) -> None:
         self.url = url
         self.pipeline = pipeline
-        self._published = 0
 
     def register(self) -> None:
         """Make the embedding space, as the first batch that is prepared does."""
-        event = make_event("registers", 1, "The first document registers the space.")
-        self.pipeline.prepare([self.pipeline.stage(self.pipeline.records([event]))], 1)
+        pipeline = self.pipeline
+        SpaceRegistry().of(pipeline.connection, pipeline.spec.model, pipeline.spec.prefix)
 
     def index(self) -> float:
         """Build what is missing; returns seconds."""
@@ -34,20 +34,19 @@ class Driver:
         build_missing(self.url)
         return time.perf_counter() - began
 
-    def publish(self, texts: list[str]) -> float:
-        """Publish a document for each text; returns the seconds of the publishing step."""
+    def ingest(self, documents: dict[str, str], version: int) -> dict[str, float]:
+        """Carry documents through all steps as one batch; returns seconds, and how many texts were embedded."""
         pipeline = self.pipeline
-        events = []
-        for text in texts:
-            self._published += 1
-            events.append(make_event(f"new{self._published}", 1, text))
+        events = [make_event(name, version, text) for name, text in documents.items()]
+        began = time.perf_counter()
         ref = pipeline.stage(pipeline.records(events))
         number = pipeline.number()
         prepared = pipeline.prepare([ref], number)
-        pipeline.embed(prepared)
-        began = time.perf_counter()
+        embedded = pipeline.embed(prepared)
+        ready = time.perf_counter()
         pipeline.publish([ref], prepared, number)
-        return time.perf_counter() - began
+        ended = time.perf_counter()
+        return {"all": ended - began, "publish": ended - ready, "embedded": embedded}
 
 
 def main() -> None:
