@@ -1,12 +1,11 @@
 """`python -m tests.bench.scale`: measure with other options than `make bench` does."""
 
 import argparse
-import json
 import sys
 
-from tests.bench.scale.bench import Options, run
+from tests.bench.scale.bench import Options
+from tests.bench.scale.report import measure, table
 from tests.bench.scale.searches import MODES
-from tests.bench.stack import ROOT
 
 
 def _options() -> Options:
@@ -29,11 +28,8 @@ def _options() -> Options:
 
 def main() -> int:
     """1 where an answer has what it must not have."""
-    result = run(_options())
-    folder = ROOT / "build" / "bench"
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"name": "scale", **result}, indent=2, ensure_ascii=False)
-    (folder / "scale.json").write_text(text + "\n", encoding="utf-8")
+    result = measure(_options())
+    sys.stdout.write(table(result) + "\n")
     return int(not result["holds"])
 
 

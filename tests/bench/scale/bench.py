@@ -17,6 +17,7 @@ from tests.bench.scale.load import load, require_same_lexemes
 from tests.bench.scale.made import CLOSED, DIMENSIONS, Made, make
 from tests.bench.scale.publishing import publishing
 from tests.bench.scale.questions import KINDS, questions
+from tests.bench.scale.ratios import ratios
 from tests.bench.scale.revision import Revision, Tree, trees
 from tests.bench.scale.searches import MODES, Measured, Searcher, by_kind
 from tests.bench.scale.spaces import NONE, Searched, past, present
@@ -62,6 +63,7 @@ def run(options: Options) -> dict[str, Any]:
         result["storage"] = {one.name: bytes_per_chunk(one) for one in revisions}
         result |= publishing(made, revisions)
         loads.append(os.getloadavg()[0])
+    result["ratios"] = ratios(result["searches"])
     result["load averages"] = [round(one, 2) for one in loads]
     result["holds"] = not any(row.get("foreign") for row in result["searches"])
     return result

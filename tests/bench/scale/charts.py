@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from html import escape
 
 _WIDTH = 860
-_LABELS = 210  # width of the names at the left
+_LABELS = 250  # width of the names at the left
 _RIGHT = 24
 _TOP = 34
 _ROW = 24
 _BOTTOM = 46
 _RADIUS = 4.5
 _LEGEND = 26
+_MAX_RATIO_OF_FINE_TICKS = 300.0
 _SEGMENT_WITH_TEXT = 46  # least width of a segment that its value fits in
 
 
@@ -37,8 +38,10 @@ class Axis:
     def ticks(self) -> list[float]:
         """Round values."""
         if self.logarithmic:
-            powers = range(round(math.log10(self.first)), round(math.log10(self.last)) + 1)
-            return [10.0**power for power in powers]
+            powers = range(math.floor(math.log10(self.first)), math.ceil(math.log10(self.last)) + 1)
+            factors = (1, 2, 5) if self.last / self.first <= _MAX_RATIO_OF_FINE_TICKS else (1,)
+            ticks = [factor * 10.0**power for power in powers for factor in factors]
+            return [tick for tick in ticks if self.first * 0.999 <= tick <= self.last * 1.001]
         step = _round_step((self.last - self.first) / 6)
         count = int((self.last - self.first) / step + 1e-9)
         return [self.first + n * step for n in range(count + 1)]
@@ -64,10 +67,10 @@ class Row:
 
 
 def logarithmic(title: str, values: Sequence[float]) -> Axis:
-    """From the power of ten below the least value to that above the greatest."""
+    """From a round value that is not above the least one to one that is not below the greatest."""
     positive = [value for value in values if value > 0] or [1.0]
-    first = 10.0 ** math.floor(math.log10(min(positive)))
-    last = 10.0 ** math.ceil(math.log10(max(positive)))
+    first = 1 / _round_step(1 / min(positive))
+    last = _round_step(max(positive))
     return Axis(title, first, last if last > first else first * 10, logarithmic=True)
 
 
@@ -84,7 +87,7 @@ def dots(title: str, axis: Axis, rows: Sequence[Row], series: Sequence[str]) -> 
         middle = _TOP + _ROW * (number + 0.5)
         parts.append(_name(row.name, middle))
         for dot in row.dots:
-            y = middle + (dot.series - (len(series) - 1) / 2) * 5
+            y = middle + (dot.series - (len(series) - 1) / 2) * 5 + (2 if dot.hollow else 0)
             parts.append(_dot(axis, dot, y))
     return _figure(title, parts, len(rows))
 

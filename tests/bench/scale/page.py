@@ -7,10 +7,24 @@ from typing import Any
 from tests.bench.scale import charts
 from tests.bench.scale.charts import Dot, Row
 from tests.bench.scale.questions import KINDS
-from tests.bench.scale.revision import BASELINE, NOW
+from tests.bench.scale.revision import BASELINE
 
 Figures = dict[str, Any]
-_MIN_RECALL_SHOWN = 0.5
+_TIME = "milliseconds, from the median to the 99th percentile"
+_PARTS_SHOWN = 7  # of storage
+_COLUMNS = (
+    "searched",
+    "chunks",
+    "mode",
+    "revision",
+    "queries",
+    "p50 ms",
+    "p99 ms",
+    "CPU ms",
+    "pages",
+    "rows",
+)
+_COLUMNS += ("recall@10", "foreign")
 
 
 def page(result: Figures) -> str:
@@ -19,17 +33,20 @@ def page(result: Figures) -> str:
     parts = [
         _about(result),
         "<h2>Search</h2>",
-        _time_chart(
-            searches, "p50 ms", "p99 ms", "milliseconds, from the median to the 99th percentile"
-        ),
-        _time_chart(searches, "CPU ms", None, "milliseconds of processor time per search, mean"),
-        _time_chart(searches, "pages", None, "pages of 8 kB that a search touches, median"),
+        _chart(searches, "Time of a search", _TIME, "p50 ms", "p99 ms"),
+        _chart(searches, "Processor time of a search", "milliseconds, mean", "CPU ms"),
+        _chart(searches, "Pages that a search touches", "pages of 8 kB, median", "pages"),
         _kinds_chart(searches),
         "<h2>Recall</h2>",
         _recall_chart(searches),
-        *_rest(result),
+        *_publishing_charts(result["publishing"]),
+        "<h2>Storage</h2>",
+        _storage_chart(result["storage"]),
+        "<h2>Loading, as a restore does it</h2>",
+        _loading_chart(result["load"]),
+        _ratios(result["ratios"]),
         "<h2>All figures of search</h2>",
-        _table(searches),
+        _table(searches, _COLUMNS),
     ]
     return _PAGE.replace("CONTENT", "\n".join(parts))
 
@@ -48,11 +65,13 @@ def _about(result: Figures) -> str:
     )
 
 
-def _time_chart(searches: list[Figures], figure: str, until: str | None, title: str) -> str:
+def _chart(
+    searches: list[Figures], title: str, unit: str, figure: str, until: str | None = None
+) -> str:
     modes = _values(searches, "mode")
     rows = [
         Row(
-            f"{name} ({chunks:,})",
+            name,
             [
                 Dot(
                     modes.index(one["mode"]),
@@ -61,15 +80,15 @@ def _time_chart(searches: list[Figures], figure: str, until: str | None, title: 
                     _note(one, figure),
                     hollow=one["revision"] == BASELINE,
                 )
-                for one in searches
-                if one["searched"] == name
+                for one in some
             ],
         )
-        for name, chunks in _spaces(searches)
+        for name, some in _by_space(searches)
     ]
-    axis = charts.logarithmic(title, _every(searches, figure, until))
-    heading = "What is searched, and how many chunks that is"
-    return charts.dots(f"{heading}: {title}", axis, rows, modes)
+    axis = charts.logarithmic(unit, _every(searches, figure, until))
+    return charts.dots(
+        f"{title}, by what is searched (and its number of chunks)", axis, rows, modes
+    )
 
 
 def _every(searches: list[Figures], figure: str, until: str | None) -> list[float]:
@@ -97,8 +116,8 @@ def _kinds_chart(searches: list[Figures]) -> str:
             ]
             rows.append(Row(f"{kind} words, filter: {name}", dots))
     values = [value for row in rows for dot in row.dots for value in (dot.value, dot.until or 0)]
-    axis = charts.logarithmic("milliseconds, from the median to the 99th percentile", values)
-    return charts.dots("Text search by the words of the question", axis, rows, ["text"])
+    axis = charts.logarithmic(_TIME, values)
+    return charts.dots("Time of text search, by the words of the question", axis, rows, ["text"])
 
 
 def _recall_chart(searches: list[Figures]) -> str:
@@ -106,61 +125,67 @@ def _recall_chart(searches: list[Figures]) -> str:
     modes = _values(judged, "mode")
     rows = [
         Row(
-            f"{name} ({chunks:,})",
+            name,
             [
                 Dot(
                     modes.index(one["mode"]),
-                    max(one["recall@10"], _MIN_RECALL_SHOWN),
+                    one["recall@10"],
                     None,
                     _note(one, "recall@10"),
                     hollow=one["revision"] == BASELINE,
                 )
-                for one in judged
-                if one["searched"] == name
+                for one in some
             ],
         )
-        for name, chunks in _spaces(judged)
+        for name, some in _by_space(judged)
     ]
     least = min(one["recall@10"] for one in judged)
-    first = max(_MIN_RECALL_SHOWN, int(least * 20) / 20)
-    axis = charts.Axis("share of the ten best that are returned", min(first, 0.95), 1.0)
+    axis = charts.Axis(
+        "share of the ten best that are returned", min(int(least * 10) / 10, 0.9), 1.0
+    )
     title = "Recall@10, against exact distances and exact BM25"
     return charts.dots(title, axis, rows, modes)
 
 
-def _rest(result: Figures) -> list[str]:
-    parts: list[str] = []
-    if publishing := result.get("publishing"):
-        rows = [
-            Row(
-                f"{count} of 5 chunks",
-                [
-                    Dot(0, one["p50 ms"], one["p99 ms"], f"{name}: {one}", hollow=name == BASELINE)
-                    for name, one in by_name.items()
-                ],
-            )
-            for count, by_name in publishing.items()
-        ]
-        values = [
-            value for row in rows for dot in row.dots for value in (dot.value, dot.until or 0)
-        ]
-        axis = charts.linear("milliseconds, from the median to the 99th percentile", max(values))
-        parts += ["<h2>Publishing</h2>", charts.dots("Publishing a batch", axis, rows, ["publish"])]
-    if storage := result.get("storage"):
-        parts += ["<h2>Storage</h2>", _storage_chart(storage)]
-    return [*parts, _builds_chart(result["load"])]
+def _publishing_charts(publishing: Figures) -> list[str]:
+    rows = [
+        Row(
+            count,
+            [
+                Dot(0, one["p50 ms"], one["p99 ms"], f"{name}: {one}", hollow=name == BASELINE)
+                for name, one in by_name.items()
+            ],
+        )
+        for count, by_name in publishing.items()
+    ]
+    values = [value for row in rows for dot in row.dots for value in (dot.value, dot.until or 0)]
+    axis = charts.linear(_TIME, max(values))
+    title = "The publishing step of a batch, by its documents"
+    return ["<h2>Publishing</h2>", charts.dots(title, axis, rows, ["publish"])]
 
 
 def _storage_chart(storage: Figures) -> str:
-    names = list(storage[NOW])
+    """The greatest parts, and all others as one."""
+    greatest: dict[str, float] = {}
+    for parts in storage.values():
+        for name, size in parts.items():
+            greatest[name] = max(size, greatest.get(name, 0))
+    shown = sorted(greatest.keys() - {"other"}, key=lambda name: -greatest[name])[:_PARTS_SHOWN]
     rows = [
-        (revision, [of_one.get(name, 0) for name in names]) for revision, of_one in storage.items()
+        (
+            revision,
+            [parts.get(name, 0) for name in shown]
+            + [sum(size for name, size in parts.items() if name not in shown)],
+        )
+        for revision, parts in storage.items()
     ]
     axis = charts.linear("bytes per chunk", 1.1 * max(sum(values) for _, values in rows))
-    return charts.bars("Storage of a chunk", axis, rows, names, lambda value: f"{value:,.0f}")
+    show = "{:,.0f}".format
+    short = [name.replace("chunk_embedding_space_1", "of vectors") for name in shown]
+    return charts.bars("Bytes of a chunk", axis, rows, [*short, "other"], show)
 
 
-def _builds_chart(load: Figures) -> str:
+def _loading_chart(load: Figures) -> str:
     rows = [
         (name if len(load) == 1 else f"{name}, {revision}", [seconds])
         for revision, steps in load.items()
@@ -172,31 +197,40 @@ def _builds_chart(load: Figures) -> str:
         }.items()
     ]
     axis = charts.linear("seconds", 1.1 * max(value for _, [value] in rows))
-    heading = "<h2>Loading, as a restore does it</h2>"
-    return heading + charts.bars("Steps", axis, rows, ["seconds"], lambda value: f"{value:,.1f} s")
+    return charts.bars("Seconds of each step", axis, rows, ["seconds"], "{:,.1f} s".format)
 
 
-def _table(searches: list[Figures]) -> str:
-    head = ["searched", "chunks", "mode", "revision", "queries", "p50 ms", "p99 ms", "CPU ms"]
-    head += ["pages", "rows", "recall@10", "foreign"]
-    cells = "".join(f"<th>{escape(name)}</th>" for name in head)
-    rows = "".join(
-        "<tr>" + "".join(f"<td>{_cell(one.get(name, ''))}</td>" for name in head) + "</tr>"
-        for one in searches
+def _ratios(ratios: list[Figures]) -> str:
+    if not ratios:
+        return ""
+    heading = "<h2>This revision over the baseline</h2>"
+    return heading + _table(ratios, list(ratios[0]))
+
+
+def _table(rows: list[Figures], columns: Sequence[str]) -> str:
+    head = "".join(f"<th>{escape(name)}</th>" for name in columns)
+    body = "".join(
+        "<tr>" + "".join(_cell(one.get(name, "")) for name in columns) + "</tr>" for one in rows
     )
-    return f'<div class="wide"><table><thead><tr>{cells}</tr></thead><tbody>{rows}</tbody></table></div>'
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _cell(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int | float) else escape(str(value))
+    if isinstance(value, int | float):
+        return f"<td>{value:,}</td>"
+    return f'<td class="w">{escape(str(value))}</td>'
 
 
 def _values(rows: list[Figures], key: str) -> list[str]:
     return list(dict.fromkeys(row[key] for row in rows))
 
 
-def _spaces(rows: list[Figures]) -> Sequence[tuple[str, int]]:
-    return list(dict.fromkeys((row["searched"], row["chunks"]) for row in rows))
+def _by_space(rows: list[Figures]) -> list[tuple[str, list[Figures]]]:
+    """Name of what is searched and its chunks -> its rows."""
+    spaces: dict[str, list[Figures]] = {}
+    for row in rows:
+        spaces.setdefault(f"{row['searched']} ({row['chunks']:,})", []).append(row)
+    return list(spaces.items())
 
 
 _PAGE = """<!doctype html>
@@ -223,8 +257,7 @@ text { fill: var(--ink); } .t, .v { text-anchor: middle; } .t { fill: var(--soft
 .s4 { --c: var(--s4); } .s5 { --c: var(--s5); } .s6 { --c: var(--s6); } .s7 { --c: var(--s7); }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: 12.5px; font-variant-numeric: tabular-nums; }
 th, td { padding: 3px 9px; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th:nth-child(1), td:nth-child(1), th:nth-child(3), td:nth-child(3), th:nth-child(4), td:nth-child(4) {
-  text-align: left; }
+td.w, th:first-child { text-align: left; }
 </style></head><body>
 CONTENT
 </body></html>
