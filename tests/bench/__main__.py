@@ -30,6 +30,7 @@ from tests.bench import (
     throughput,
 )
 from tests.bench.gold import bench as gold
+from tests.bench.peers import bench as peers
 from tests.bench.scale import report as scale
 from tests.bench.scale.bench import Options as ScaleOptions
 from tests.bench.stack import ROOT
@@ -56,13 +57,14 @@ BENCHES: dict[str, Callable[[], dict[str, Any]]] = {
     "storage": storage.run,
     "scale": partial(scale.measure, ScaleOptions()),
     "scale-million": partial(scale.measure, ScaleOptions(chunks=1_000_000, queries=60)),
+    "peers": peers.run,
     "gold": gold.run,
     "context-scifact": context.run_scifact,
     "context-peps": context.run_peps,
     "headings": context.run_text,
 }
-# Half an hour and more: only where it is named.
-BY_NAME = frozenset({"scale-million"})
+# Only where they are named: one takes an hour and more, one installs another program.
+BY_NAME = frozenset({"scale-million", "peers"})
 
 
 def main() -> int:

@@ -5,6 +5,7 @@ space that is searched: the chunks that are visible then, of the sources that ar
 metadata is none of them.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,8 @@ from tests.bench.scale.words import Numbers
 K1 = 1.2
 B = 0.75
 
+# Makes lexemes of a text.
+Analyser = Callable[[str], Sequence[str]]
 Scores = npt.NDArray[np.float64]
 
 
@@ -31,17 +34,15 @@ class Postings:
 class ExactText:
     """BM25 of every chunk of a made corpus."""
 
-    def __init__(self, connection: Connection, made: Made) -> None:
-        """Read what PostgreSQL makes of each word of the vocabulary."""
-        words = list(made.vocabulary.words)
-        rows = connection.execute(_LEXEMES, {"words": words}).fetchall()
-        self.lexemes: list[str | None] = [row[0] for row in rows]
-        self._connection = connection
-        self._numbers = {
-            lexeme: n
-            for n, lexeme in enumerate(sorted({*self.lexemes} - {None}))  # type: ignore[type-var]
-        }
-        of_words = np.array([self._numbers.get(lexeme, -1) for lexeme in self.lexemes])  # type: ignore[arg-type]
+    def __init__(self, made: Made, analyse: Analyser) -> None:
+        """Analyse each word of the vocabulary once."""
+        self._analyse = analyse
+        analysed = [analyse(word) for word in made.vocabulary.words]
+        # Of each word; None: it is not indexed.
+        self.lexemes = [lexemes[0] if lexemes else None for lexemes in analysed]
+        distinct = dict.fromkeys(lexeme for lexeme in self.lexemes if lexeme is not None)
+        self._numbers = {lexeme: number for number, lexeme in enumerate(distinct)}
+        of_words = np.array([self._numbers.get(lexeme or "", -1) for lexeme in self.lexemes])
         self._terms = of_words[made.words]
         self._chunk_of = np.repeat(np.arange(made.chunks), np.diff(made.first_word))
         self._chunks = made.chunks
@@ -76,11 +77,22 @@ class ExactText:
         return scores
 
     def _terms_of(self, text: str) -> list[int]:
-        row = self._connection.execute(
-            "SELECT tsvector_to_array(to_tsvector('english', %s))", (text,)
-        ).fetchone()
-        assert row is not None
-        return [self._numbers[lexeme] for lexeme in row[0] if lexeme in self._numbers]
+        return [self._numbers[lexeme] for lexeme in self._analyse(text) if lexeme in self._numbers]
+
+
+class Lexemes:
+    """The lexemes that PostgreSQL makes of a text; those of the vocabulary are read at once."""
+
+    def __init__(self, connection: Connection, words: Sequence[str]) -> None:
+        rows = connection.execute(_LEXEMES, {"words": list(words)}).fetchall()
+        self._of_words: dict[str, list[str]] = dict(
+            zip(words, (row[0] for row in rows), strict=True)
+        )
+
+    def __call__(self, text: str) -> list[str]:
+        """Distinct ones; a question consists of words of the vocabulary."""
+        lexemes = [lexeme for word in text.split() for lexeme in self._of_words[word]]
+        return list(dict.fromkeys(lexemes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,5 +134,5 @@ def similarities(vectors: Vectors, asked: Vectors) -> Scores:
 
 
 _LEXEMES = b"""
-SELECT (tsvector_to_array(to_tsvector('english', w.word)))[1]
+SELECT tsvector_to_array(to_tsvector('english', w.word))
 FROM unnest(%(words)s::text[]) WITH ORDINALITY AS w (word, place) ORDER BY w.place"""

@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 
 from corpus.access.reader import reading_as
-from tests.bench.scale.exact import ExactText, Judged, Scores, judge, similarities
+from tests.bench.scale.exact import ExactText, Judged, Lexemes, Scores, judge, similarities
 from tests.bench.scale.load import made_chunk
 from tests.bench.scale.made import Made
 from tests.bench.scale.questions import KINDS, Question
@@ -20,7 +20,7 @@ from tests.bench.scale.spaces import Searched
 
 MODES = ("vector", "text", "hybrid")
 K = 10
-_WARM_UP = 6  # questions that are asked before times count
+_WARM_UP = 3  # questions that are asked before times count
 _EXPLAIN_EVERY = 5  # of how many questions the pages that are read are counted once
 _TOLERANCE = {"vector": 1e-5, "text": 1e-6}
 _SEARCH = """
@@ -82,7 +82,8 @@ class Searcher:
         self._made = made
         self._revisions = revisions
         self._asked = asked
-        self.exact = ExactText(revisions[0].connection, made)
+        lexemes = Lexemes(revisions[0].connection, made.vocabulary.words)
+        self.exact = ExactText(made, lexemes)
         self.exact.add([question.text for question in asked])
         self._near = [similarities(made.vectors, question.vector) for question in asked]
 
