@@ -19,7 +19,7 @@ T ?=
 # `make faults ARGS=--help` lists its options.
 ARGS ?=
 
-.PHONY: help setup demo up down status test test-fast check lint contracts types spelling fmt histories replay bench faults debezium shape sbom lock docs hooks clean
+.PHONY: help setup demo up down status test test-fast check lint contracts types spelling fmt histories replay bench scale faults debezium shape sbom lock docs hooks clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -88,6 +88,9 @@ replay: setup ## replay the recorded workflow histories
 
 bench: setup ## measure; writes build/bench
 	$(BIN)/python -m tests.bench
+
+scale: setup ## search, publishing and storage of 100,000 chunks; ARGS="--chunks 20000 --baseline HEAD~1" and others
+	$(BIN)/python -m tests.bench.scale $(ARGS)
 
 faults: setup ## kill, freeze and delay everything under the PEP stream; ARGS="--seed 1 --faults 10" and others
 	$(BIN)/python -m tests.bench.faults $(ARGS)

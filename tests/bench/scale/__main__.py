@@ -11,11 +11,15 @@ from tests.bench.scale.searches import MODES
 def _options() -> Options:
     default = Options()
     parser = argparse.ArgumentParser(prog="python -m tests.bench.scale", description=__doc__)
-    parser.add_argument("--chunks", type=int, default=default.chunks)
-    parser.add_argument("--seed", type=int, default=default.seed)
-    parser.add_argument("--queries", type=int, default=default.queries)
-    parser.add_argument("--baseline", help="a revision, or a folder with another tree")
-    parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES)
+    parser.add_argument("--chunks", type=int, default=default.chunks, help="of the corpus")
+    parser.add_argument("--seed", type=int, default=default.seed, help="of all that is drawn")
+    parser.add_argument(
+        "--queries", type=int, default=default.queries, help="of a search without a filter"
+    )
+    parser.add_argument(
+        "--baseline", help="a revision of git, or a folder with another tree, to measure beside"
+    )
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES, help="of search")
     given = parser.parse_args()
     return Options(
         chunks=given.chunks,

@@ -17,6 +17,9 @@ from tests.bench.scale.words import Numbers
 
 K1 = 1.2
 B = 0.75
+# Of the fusion of two lists, as `freshet.search` says.
+FUSED = 50
+RANK_CONSTANT = 60
 
 # Makes lexemes of a text.
 Analyser = Callable[[str], Sequence[str]]
@@ -80,6 +83,16 @@ class ExactText:
         return [self._numbers[lexeme] for lexeme in self._analyse(text) if lexeme in self._numbers]
 
 
+def fused(of_vectors: Scores, of_texts: Scores, allowed: Flags) -> Scores:
+    """Scores of hybrid search: reciprocal ranks in the two lists that it fuses, of which each has the best FUSED."""
+    scores = np.zeros(len(allowed))
+    for ranked in (of_vectors, of_texts):
+        possible = np.flatnonzero(allowed & np.isfinite(ranked))
+        best = possible[np.argsort(-ranked[possible], kind="stable")][:FUSED]
+        scores[best] += 1 / (RANK_CONSTANT + np.arange(1, len(best) + 1))
+    return scores
+
+
 class Lexemes:
     """The lexemes that PostgreSQL makes of a text; those of the vocabulary are read at once."""
 
@@ -101,7 +114,7 @@ class Judged:
 
     wanted: int  # that it should have
     right: int
-    foreign: int  # that are outside of what was searched, or hold no term
+    foreign: int  # that are outside of what was searched, or can be in no answer
 
 
 def judge(returned: list[int], scores: Scores, allowed: Flags, k: int, tolerance: float) -> Judged:

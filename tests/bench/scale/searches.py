@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 
 from corpus.access.reader import reading_as
-from tests.bench.scale.exact import ExactText, Judged, Lexemes, Scores, judge, similarities
+from tests.bench.scale.exact import ExactText, Judged, Lexemes, Scores, fused, judge, similarities
 from tests.bench.scale.load import made_chunk
 from tests.bench.scale.made import Made
 from tests.bench.scale.questions import KINDS, Question
@@ -22,7 +22,7 @@ MODES = ("vector", "text", "hybrid")
 K = 10
 _WARM_UP = 3  # questions that are asked before times count
 _EXPLAIN_EVERY = 5  # of how many questions the pages that are read are counted once
-_TOLERANCE = {"vector": 1e-5, "text": 1e-6}
+_TOLERANCE = {"vector": 1e-5, "text": 1e-6, "hybrid": 1e-9}
 _SEARCH = """
 SELECT chunk_id FROM freshet.search(%(vector)s::vector, %(text)s, %(k)s, %(mode)s, NULL, %(sources)s,
                                     %(metadata)s, %(as_of)s)"""
@@ -53,7 +53,7 @@ class Measured:
     def of_kind(self, kind: str) -> dict[str, Any]:
         """The same for one kind of question."""
         places = [n for n, one in enumerate(self.kinds) if one == kind]
-        judged = [self.judged[n] for n in places] if self.judged else []
+        judged = [self.judged[n] for n in places]
         return {**_times([self.milliseconds[n] for n in places]), **_recall(judged)}
 
 
@@ -113,7 +113,7 @@ class Searcher:
         mode: str,
         searched: Searched,
         question: Question,
-        exact: Scores | None,
+        exact: Scores,
     ) -> None:
         cpu = _cpu_seconds(revision)
         began = time.perf_counter()
@@ -122,17 +122,16 @@ class Searcher:
         measured.cpu_seconds += _cpu_seconds(revision) - cpu
         measured.kinds.append(question.kind)
         measured.rows.append(len(chunks))
-        if exact is not None:
-            judged = judge(chunks, exact, searched.allowed, K, _TOLERANCE[mode])
-            measured.judged.append(judged)
+        judged = judge(chunks, exact, searched.allowed, K, _TOLERANCE[mode])
+        measured.judged.append(judged)
 
-    def _exact_scores(self, mode: str, searched: Searched, number: int) -> Scores | None:
+    def _exact_scores(self, mode: str, searched: Searched, number: int) -> Scores:
+        near = self._near[number]
         if mode == "vector":
-            return self._near[number]
-        if mode == "text":
-            scores = self.exact.scores(self._asked[number].text, searched.space)
-            return np.where(scores > 0, scores, -np.inf)
-        return None
+            return near
+        scores = self.exact.scores(self._asked[number].text, searched.space)
+        of_texts = np.where(scores > 0, scores, -np.inf)
+        return of_texts if mode == "text" else fused(near, of_texts, searched.allowed)
 
 
 def _reading(revision: Revision, searched: Searched) -> AbstractContextManager[object]:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.bench.scale import charts
 from tests.bench.scale.charts import Dot, Row
-from tests.bench.scale.exact import K1, B, ExactText, judge
+from tests.bench.scale.exact import K1, B, ExactText, fused, judge
 from tests.bench.scale.made import BATCHES, SOURCES, Made, make
 from tests.bench.scale.questions import KINDS, questions
 from tests.bench.scale.ratios import ratios
@@ -75,6 +75,16 @@ def test_a_search_that_can_find_nothing_wants_nothing() -> None:
     judged = judge([0], np.array([-np.inf]), np.array([True]), 10, 1e-6)
 
     assert (judged.wanted, judged.right, judged.foreign) == (0, 0, 1)
+
+
+def test_a_chunk_in_both_lists_scores_above_the_first_of_one() -> None:
+    of_vectors = np.array([0.9, 0.8, 0.1])
+    of_texts = np.array([-np.inf, 5.0, 7.0])
+    allowed = np.array([True, True, False])
+
+    scores = fused(of_vectors, of_texts, allowed)
+
+    assert scores.tolist() == [1 / 61, 1 / 62 + 1 / 61, 0]
 
 
 def test_the_same_seed_makes_the_same_corpus(made: Made) -> None:
