@@ -3,6 +3,7 @@
 1. read which documents are due, as many as one check may ask for
 2. ask by what their origins sent with them, as the source fetches: guarded, side by side by host, slow hosts left alone
 3. note what was said, some documents at a time, so that an attempt that ends early has not asked in vain
+4. judge what has changed together, at the end: one page for many documents is no change of theirs
 """
 
 import time
@@ -15,6 +16,7 @@ from psycopg_pool import ConnectionPool
 
 from corpus.database import Connection, database_errors_translated, fetch_all, fetch_one
 from corpus.errors import ConfigurationError
+from corpus.fetch.address import host_of
 from corpus.fetch.fetcher import Fetcher
 from corpus.fetch.result import (
     Fetched,
@@ -26,6 +28,7 @@ from corpus.fetch.result import (
 )
 from corpus.source import SourceSpec
 from freshness.revalidation import Revalidation, problem_of
+from freshness.same_page import Change, alike, same_page, shape_of
 
 # How often the record of a document that has changed is read again, before its change counts as lost.
 MAX_READ_AGAIN = 3
@@ -66,6 +69,9 @@ class _Answers:
 
     waiting: list[tuple[DueDocument, str, Validators]] = field(
         default_factory=list[tuple[DueDocument, str, Validators]]
+    )
+    changes: list[tuple[DueDocument, Change]] = field(
+        default_factory=list[tuple[DueDocument, Change]]
     )
     asked: int = 0
     noted: Counter[str] = field(default_factory=Counter[str])
@@ -125,11 +131,13 @@ class Revalidator:
         with closing(fetcher.fetch(requests)) as results:
             for result in results:
                 _take(answers, documents[result.request.row], result)
+                # Step 3.
                 if len(answers.waiting) >= _NOTED_TOGETHER:
                     self._note(answers)
                 if time.monotonic() > until:
                     break
-        # Step 3.
+        # Step 4.
+        self._judge_changes(answers)
         self._note(answers)
         with database_errors_translated(), self._pool.connection() as connection:
             changed = "count_changed_at_origin"
@@ -145,6 +153,28 @@ class Revalidator:
                 f"there is no source {source!r}; see `freshet sources`"
             )
         return SourceSpec.from_json(stored)
+
+    def _judge_changes(self, answers: _Answers) -> None:
+        """Believe a change, unless it is a page that other documents have, too."""
+        if not answers.changes:
+            return
+        changes = [change for _, change in answers.changes]
+        values = {
+            "document_keys": [change.document_key for change in changes],
+            "contents": [change.after for change in changes],
+        }
+        with database_errors_translated(), self._pool.connection() as connection:
+            others = fetch_all(connection, scalar_row, "pages_of_others", values)
+        refused = alike(changes)
+        for document, change in answers.changes:
+            why = refused.get(change.document_key)
+            if change.document_key in others:
+                why = same_page(host_of(change.url))
+            said = "unanswered" if why else "changed"
+            if why:
+                answers.reasons[why] += 1
+            answers.waiting.append((document, said, document.validators))
+        answers.changes.clear()
 
     def _note(self, answers: _Answers) -> None:
         if not answers.waiting:
@@ -181,8 +211,16 @@ def _take(answers: _Answers, document: DueDocument, result: Result) -> None:
         case Fetched() as fetched if fetched.sha256 == document.content_sha256:
             said = "unchanged"
             validators = fetched.validators
-        case Fetched():
-            said = "changed"
+        case Fetched() as fetched:
+            change = Change(
+                document_key=document.document_key,
+                url=document.url,
+                before=document.content_sha256,
+                after=fetched.sha256,
+                shape=shape_of(result.content, document.url),
+            )
+            answers.changes.append((document, change))
+            return
         case NotFetched() as missing if missing.is_missing:
             said = "gone"
         case NotFetched() as failed:

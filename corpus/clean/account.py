@@ -60,6 +60,8 @@ class Notes:
     """Pages without text whose pictures were read by text recognition (OCR)."""
     recognised_characters: int = 0
     """Of the characters that are kept, those of these pages: some of them may be wrong."""
+    same_bytes: int = 0
+    """1: another address of its host gave the very same bytes: a copy, or a page that the host gives for everything."""
 
     def stated(self) -> dict[str, str | int]:
         """Those that there are, by name."""

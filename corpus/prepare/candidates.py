@@ -63,6 +63,8 @@ class BatchState:
     """Of documents that were fetched, by row, while they are prepared."""
     hosts_left_alone: dict[str, str] = field(default_factory=dict[str, str])
     """That no more documents are asked of for this batch, and why."""
+    same_bytes: set[int] = field(default_factory=set[int])
+    """Rows whose document was fetched, and has the bytes of another address of its host."""
     is_behind: bool = False  # earlier batches of the source are not published yet
     documents: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     chunks: list[DocumentChunk] = field(default_factory=list[DocumentChunk])

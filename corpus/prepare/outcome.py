@@ -1,7 +1,9 @@
 """What becomes of a candidate: which are prepared together, and how a result is added to its batch."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
+from corpus.clean.account import Account
 from corpus.clean.blocks import CleaningFailure
 from corpus.dead_letter import DeadLetterReason
 from corpus.prepare.candidates import BatchState, Candidate
@@ -57,11 +59,11 @@ def add_prepared(batch: BatchState, candidate: Candidate, result: Prepared) -> b
     document = candidate.document
     stated = batch.events.value("stated_language", candidate.row)
     language = batch.languages.of(stated, result.sample)
+    account = _account(batch, candidate, result)
     reusable = candidate.reusable
     if candidate.reusable_sha256 == result.cleaned_sha256:
-        notes = text_notes(
-            result.account
-        )  # the version before may have stated another type
+        # The version before may have stated another type.
+        notes = text_notes(account)
         batch.add(
             document_id, document, reused=reusable, account=notes, language=language
         )
@@ -73,12 +75,22 @@ def add_prepared(batch: BatchState, candidate: Candidate, result: Prepared) -> b
             document,
             cleaned_sha256=result.cleaned_sha256,
             chunks=result.chunks,
-            account=text_account(result.account, result.unknown),
+            account=text_account(account, result.unknown),
             is_again=candidate.is_again,
             language=language,
             parts=result.parts,
         )
     return True
+
+
+def _account(
+    batch: BatchState, candidate: Candidate, result: DividedDocument
+) -> Account:
+    """What became of a text, with what is known of its document in this batch."""
+    if candidate.row not in batch.same_bytes:
+        return result.account
+    notes = replace(result.account.notes, same_bytes=1)
+    return replace(result.account, notes=notes)
 
 
 def _why_not(batch: BatchState, result: Prepared) -> CleaningFailure | None:

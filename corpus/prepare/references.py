@@ -42,6 +42,7 @@ from corpus.prepare.fetch_memory import (
 )
 from corpus.prepare.fold import FoldedDocument
 from corpus.prepare.outcome import key_of
+from corpus.prepare.same_bytes import SameBytes
 from corpus.prepare.time_slice import (
     ReferenceNote,
     SliceOver,
@@ -101,6 +102,7 @@ class References:
         self._remembered: dict[str, Remembered] = {}
         self._waits: dict[int, Wait] = {}
         self._patience = Patience()
+        self._same_bytes = SameBytes(pool, batch)
 
     def judge(self, documents: Documents, part: TimeSlice) -> set[str]:
         """Take the documents out that are fetched, and add them to the batch.
@@ -216,6 +218,7 @@ class References:
             else:
                 failed.add(document_id)
         prepared: list[Candidate] = []
+        self._same_bytes.note(ready)
         for candidate in candidates_of(self._batch, ready):
             if key_of(self._batch, candidate) in part.results:
                 prepared.append(candidate)
@@ -233,7 +236,6 @@ class References:
     def _fetch(self, documents: Documents, part: TimeSlice) -> set[str]:
         spec = self._batch.spec
         by_row = {_row(document): name for name, document in documents.items()}
-        requests = self._in_order(documents)
         failed: set[str] = set()
         self._patience = Patience(*part.fetching, seconds=BATCH_SECONDS)
         fetcher = Fetcher(
@@ -242,10 +244,11 @@ class References:
             self._batch.hosts_left_alone,
             self._patience,
         )
-        results = fetcher.fetch(requests)
+        results = fetcher.fetch(self._in_order(documents))
         with closing(results):
             try:
                 for group in self._groups(results, by_row, documents, part, failed):
+                    self._same_bytes.note(group.documents)
                     candidates = candidates_of(self._batch, group.documents)
                     failed |= self._prepare(self._batch, candidates, part)
                     self._batch.contents.clear()

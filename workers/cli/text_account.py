@@ -1,4 +1,4 @@
-"""What became of texts, for a person: what was dropped, read as another media type than stated, recognised."""
+"""What became of texts, for a person: what was dropped, where the text is from, and which another address has."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -11,11 +11,12 @@ Noted = Annotated[
     bool,
     typer.Option(
         "--noted",
-        help="Those read as another media type than stated, or recognised in pictures.",
+        help="Those read as another media type than stated, recognised in pictures, or with the bytes of another "
+        "address of their host.",
     ),
 ]
 _COLUMNS = ("source", "document_id", "version", "title", "content_type")
-_NOTES = ("read_as", "recognised_pages", "recognised_characters")
+_NOTES = ("read_as", "recognised_pages", "recognised_characters", "same_bytes")
 
 
 def dropped_by(dropped: dict[str, int] | None) -> str:
@@ -53,6 +54,8 @@ def _notes(version: dict[str, Any]) -> str:
     if "recognised_pages" in notes:
         pages, characters = notes["recognised_pages"], notes["recognised_characters"]
         line += f"; text recognised on {pages:,} pages ({characters:,} characters)"
+    if "same_bytes" in notes:
+        line += "; another address of its host gave the same bytes"
     return line
 
 
@@ -61,7 +64,8 @@ def write_noted(rows: Sequence[dict[str, Any]]) -> None:
     write_table(
         (*_COLUMNS, *(name.replace("_", " ") for name in _NOTES)),
         (_cells(row) for row in rows),
-        empty="every document was read as what it was sent as, and without text recognition",
+        empty="every document was read as what it was sent as, without text recognition, and none has the bytes of "
+        "another address of its host",
     )
 
 

@@ -110,6 +110,26 @@ WHERE s.source = %(source)s::text AND s.state = 'active'
   AND NOT (o.answer IS NOT DISTINCT FROM 'changed' AND coalesce(b.state IN ('running', 'paused'), false))
 ORDER BY o.asked_at NULLS FIRST, o.due_at LIMIT %(limit)s::bigint;
 
+-- name: pages_of_others
+-- Of documents whose origin gave other bytes, those whose new bytes the corpus has from another address of their host,
+-- for a document that never had the same content as they: a page that the origin gives for everything.
+SELECT d.document_key
+FROM unnest(%(document_keys)s::bigint[], %(contents)s::bytea[]) AS a (document_key, content_sha256)
+JOIN freshet.document d ON d.document_key = a.document_key
+JOIN freshet.fetched own ON own.source = d.source AND own.document_id = d.document_id
+WHERE EXISTS (
+    SELECT FROM freshet.fetched f
+    JOIN freshet.document other ON other.source = f.source AND other.document_id = f.document_id
+        AND other.visible_to IS NULL AND other.content_sha256 = f.content_sha256
+    WHERE f.source = d.source AND f.content_sha256 = a.content_sha256 AND f.host = own.host
+      AND f.url_sha256 <> own.url_sha256
+      AND NOT EXISTS (
+          SELECT FROM freshet.document earlier
+          WHERE earlier.source = f.source AND earlier.document_id = f.document_id
+            AND earlier.content_sha256 = d.content_sha256
+      )
+);
+
 -- name: note_answers
 -- What origins said, of versions that are still the newest. An unchanged document is renewed: it was seen when its
 -- origin was asked. One that a publishing transaction works on is left to the next check. A document that is still the

@@ -88,6 +88,19 @@ JOIN freshet.document d ON d.source = f.source AND d.document_id = f.document_id
     AND d.content_sha256 = f.content_sha256
 WHERE f.source = %(source)s AND f.document_id = ANY(%(document_ids)s::text[]);
 
+-- name: same_bytes_of
+-- Those of some fetched documents whose bytes another document of the source has from another address of their host.
+SELECT a.event FROM unnest(
+    %(events)s::bigint[], %(document_ids)s::text[], %(hosts)s::text[], %(urls)s::bytea[], %(contents)s::bytea[]
+) AS a (event, document_id, host, url_sha256, content_sha256)
+WHERE EXISTS (
+    SELECT FROM freshet.fetched f
+    JOIN freshet.document d ON d.source = f.source AND d.document_id = f.document_id AND d.visible_to IS NULL
+        AND d.content_sha256 = f.content_sha256
+    WHERE f.source = %(source)s AND f.content_sha256 = a.content_sha256 AND f.host = a.host
+      AND f.url_sha256 <> a.url_sha256 AND f.document_id <> a.document_id
+);
+
 -- name: waits_of
 -- Since when the events of some dead letters wait for what they point to, or leave out.
 SELECT dead_letter, waits_since, extract(epoch FROM now() - waits_since)::bigint AS seconds

@@ -110,9 +110,35 @@ def test_a_wrong_media_type_of_the_origin_or_the_name_is_noted(
         pointing("nothing", 1, server.url("/blob/a")),
     )
     rows = docs.connection.execute("SELECT document_id, content_type, notes FROM freshet.document")
-    noted = {name: stated for name, stated, notes in rows if notes == {"read_as": PDF}}
+    noted = {name: stated for name, stated, notes in rows if notes.get("read_as") == PDF}
     assert noted == {"origin": "text/html", "name": DOCX}
     assert set(docs.visible()) == {"origin", "name", "right", "nothing"}
+
+
+def test_the_bytes_of_another_address_are_noted_and_refused_nowhere(
+    docs: Pipeline, server: Server
+) -> None:
+    """A login page for everything, or a copy: nothing in the bytes says which."""
+    server.answers["wall"] = lambda handler: handler.send(b"Log in.", Content_Type="text/plain")
+    first = docs.ingest(
+        *(pointing(name, 1, server.url(f"/wall/{name}")) for name in "abc"),
+        pointing("own", 1, server.url("/plain/own")),
+        pointing("same address", 1, server.url("/plain/own")),
+    )
+    assert (first.applied, first.dead_lettered) == (5, 0)
+    # Also one that comes alone, and one that its next version points elsewhere.
+    docs.ingest(pointing("d", 1, server.url("/wall/d")))
+    server.texts["/plain/moved"] = "The document /plain/own says that the weir was open."
+    docs.ingest(pointing("own", 2, server.url("/plain/moved")))
+    docs.ingest(pointing("own", 3, server.url("/plain/moved2")))
+    rows = docs.connection.execute(
+        "SELECT document_id, notes FROM freshet.document WHERE visible_to IS NULL"
+    )
+    noted = {name for name, notes in rows if notes == {"same_bytes": 1}}
+    assert len(noted & set("abc")) == 2
+    assert noted - set("abc") == {"d"}
+    (notes,) = docs.connection.execute("SELECT notes FROM freshet.batch WHERE batch = 1").fetchall()
+    assert notes == ({"same_bytes": 2},)
 
 
 def test_the_media_type_of_the_origin_the_event_and_the_name(

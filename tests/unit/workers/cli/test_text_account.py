@@ -28,6 +28,7 @@ LINE = "1,100 of 1,200 characters kept, dropped by rule: hidden 100; 300 tokens"
             {"recognised_pages": 2, "recognised_characters": 1_050},
             "; text recognised on 2 pages (1,050 characters)",
         ),
+        ({"same_bytes": 1}, "; another address of its host gave the same bytes"),
     ],
 )
 def test_a_version_says_where_its_text_is_from(notes: dict[str, Any] | None, said: str) -> None:
