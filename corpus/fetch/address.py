@@ -4,22 +4,10 @@ import hashlib
 from pathlib import PurePosixPath
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from corpus.clean.files.kinds import SAYS_NOTHING, SUFFIXES
+from corpus.clean.files.kinds import SAYS_NOTHING
+from corpus.clean.names import type_by_name
 from corpus.fetch.result import FetchError, refused
 from corpus.specs.fetch import SCHEMES, STORE_SCHEMES, FetchSpec
-
-# Texts by the end of their names; files are in SUFFIXES.
-_TEXTS = {
-    **dict.fromkeys((".md", ".markdown"), "text/markdown"),
-    **dict.fromkeys((".html", ".htm"), "text/html"),
-    ".xhtml": "application/xhtml+xml",
-    ".rst": "text/x-rst",
-    ".txt": "text/plain",
-    ".csv": "text/csv",
-    ".tsv": "text/tab-separated-values",
-    ".json": "application/json",
-    **dict.fromkeys((".jsonl", ".ndjson"), "application/x-ndjson"),
-}
 
 
 def parts_of(url: str) -> SplitResult:
@@ -105,18 +93,12 @@ def name_below(path: str, spec: FetchSpec) -> tuple[str, str]:
     )
 
 
-def type_by_name(url: str) -> str | None:
-    """The media type that the end of an address stands for; None: it stands for none."""
-    suffix = PurePosixPath(urlsplit(url).path).suffix.lower()
-    return SUFFIXES.get(suffix) or _TEXTS.get(suffix)
-
-
 def media_types(own: str | None, served: str | None, url: str) -> list[str]:
     """Media types, the one that counts most first: of the event, of the origin, by the address; empty for none."""
     stated = served or ""
     if stated.partition(";")[0].strip().lower() in SAYS_NOTHING:
         stated = ""
-    return [own or "", stated, type_by_name(url) or ""]
+    return [own or "", stated, type_by_name(urlsplit(url).path) or ""]
 
 
 def url_digest(url: str) -> bytes:

@@ -10,27 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from corpus.clean.files.kinds import SUFFIXES
+from corpus.clean.names import type_by_name
 from corpus.source import MAX_VERSION
 from ingest.imports.file import MARK, MARK_HEADER, Mark, Place, UnreadableFileError
 from ingest.imports.plan import FileToSend, HeldDocument, ImportPlan
 from ingest.produce import FileProducer, RecordToSend
-
-# What `mimetypes` does not know everywhere.
-_TEXT_SUFFIXES = {
-    ".adoc": "text/plain",
-    ".htm": "text/html",
-    ".html": "text/html",
-    ".json": "application/json",
-    ".jsonl": "application/x-ndjson",
-    ".markdown": "text/markdown",
-    ".md": "text/markdown",
-    ".rst": "text/x-rst",
-    ".toml": "application/toml",
-    ".txt": "text/plain",
-    ".yaml": "application/yaml",
-    ".yml": "application/yaml",
-}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -154,8 +138,7 @@ class Importer:
 
 def media_type(path: str) -> str | None:
     """The media type that a file's name stands for; None: its bytes tell."""
-    suffix = PurePosixPath(path).suffix.lower()
-    known = SUFFIXES.get(suffix) or _TEXT_SUFFIXES.get(suffix)
+    known = type_by_name(path)
     if known is not None:
         return known
     guessed, encoding = mimetypes.guess_type(path)

@@ -15,13 +15,15 @@ from dataclasses import dataclass, field, replace
 from email import message_from_bytes, policy
 from email.headerregistry import HeaderRegistry
 from email.message import EmailMessage
+from pathlib import PurePosixPath
 from typing import Any
 
 from corpus.clean.blocks import CleanedDocument
 from corpus.clean.files.draft import Draft, with_parts
-from corpus.clean.files.kinds import FileRefusedError, is_file
+from corpus.clean.files.kinds import SAYS_NOTHING, FileRefusedError, is_file
 from corpus.clean.files.limits import FileLimits
 from corpus.clean.html import clean_html
+from corpus.clean.names import TEXT_SUFFIXES, type_by_name
 from corpus.clean.parts import Part, harmless, part_name, path_of
 from corpus.clean.text_formats import TEXT_FORMATS, clean_text
 from corpus.dead_letter import DeadLetterReason
@@ -32,6 +34,10 @@ _MAX_PARTS = 1_000
 _MAIL = "message/rfc822"
 _NO_SUBJECT = "(no subject)"
 _WORD = re.compile(r"\w+")
+_FIRST_HEADER = re.compile(rb"[!-9;-~]+:[ \t\r\n]")
+_NOT_OF_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+# How a text begins that has NUL in nearly every character.
+_WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _HEADERS = ("From", "To", "Cc", "Date")
 # Of a mail that is attached: how it may be encoded, which its standard forbids and some programs do.
 _DECODERS: dict[str, Callable[[bytes], bytes]] = {
@@ -108,8 +114,9 @@ class _Mail:
             if len(self.attached) >= _MAX_PARTS:
                 self._refuse(draft, path, _Unread.of_too_many())
                 break
-            if part.get_content_type() == _MAIL:
-                self._read_mails(part, draft, path)
+            mails = _mails_in(part)
+            if mails:
+                self._read_mails(mails, part, draft, path)
             else:
                 self._read_part(part, draft, path)
         return draft.finish()
@@ -136,10 +143,14 @@ class _Mail:
         return page
 
     def _read_mails(
-        self, holder: EmailMessage, draft: Draft, path: tuple[str, ...]
+        self,
+        mails: list[EmailMessage],
+        holder: EmailMessage,
+        draft: Draft,
+        path: tuple[str, ...],
     ) -> None:
         """Add the mails of a part; their attachments follow them."""
-        for inner in _inner_mails(holder):
+        for inner in mails:
             size = _size_of(inner)
             subject = _header(inner, "Subject") or _NO_SUBJECT
             name = part_name(_file_name(holder), instead=subject)
@@ -176,8 +187,9 @@ class _Mail:
         Raises:
             FileRefusedError: it is not read.
         """
-        main_type = attached.get_content_maintype()
-        is_text = main_type == "text" or stated in TEXT_FORMATS
+        if stated in SAYS_NOTHING:
+            stated = _text_by_name(attached, content) or stated
+        is_text = stated.startswith("text/") or stated in TEXT_FORMATS
         if not is_text or is_file(content):
             return self.read_attachment(content, stated, self.limits)
         text = _text_of(attached)
@@ -265,6 +277,24 @@ class _Headers:
 _POLICY = policy.EmailPolicy(header_factory=_Headers())
 
 
+def _mails_in(part: EmailMessage) -> list[EmailMessage]:
+    """The mails of a part that holds some; what is sent as nothing is one by its name, if it begins as one."""
+    stated = part.get_content_type()
+    if stated == _MAIL:
+        return _inner_mails(part)
+    if stated not in SAYS_NOTHING or type_by_name(_file_name(part)) != _MAIL:
+        return []
+    content = _bytes_of(part)
+    return [_parsed(content)] if _FIRST_HEADER.match(content) else []
+
+
+def _text_by_name(part: EmailMessage, content: bytes) -> str | None:
+    """The media type of a text whose kind only its name tells; None: it names none, or the content is no text."""
+    if _NOT_OF_TEXT.search(content) and not content.startswith(_WIDE):
+        return None
+    return TEXT_SUFFIXES.get(PurePosixPath(_file_name(part)).suffix.lower())
+
+
 def _inner_mails(holder: EmailMessage) -> list[EmailMessage]:
     """The mails of a part; one that is encoded, which the parser takes for text, is decoded."""
     inner_mails: Any = holder.get_payload()
@@ -318,7 +348,9 @@ def _says_the_same(plain: str, page: str) -> bool:
 
 def _text_of(part: EmailMessage) -> str:
     content = _bytes_of(part)
-    charset = part.get_content_charset("utf-8")
+    charset = part.get_content_charset(
+        "utf-16" if content.startswith(_WIDE) else "utf-8"
+    )
     with suppress(LookupError, ValueError):
         text = content.decode(charset, "replace")
         return text

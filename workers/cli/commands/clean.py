@@ -26,15 +26,6 @@ if TYPE_CHECKING:
     from corpus.split.unknown import UnknownText
 
 _SAMPLE_CHARACTERS = 100  # of a block, a chunk or a dropped piece that are shown
-_CONTENT_TYPES = {
-    **{".md": "text/markdown", ".markdown": "text/markdown", ".mdx": "text/markdown"},
-    **{".rst": "text/x-rst", ".html": "text/html", ".htm": "text/html"},
-    **{".xhtml": "application/xhtml+xml", ".txt": "text/plain"},
-    **{".csv": "text/csv", ".tsv": "text/tab-separated-values"},
-    **{".json": "application/json", ".jsonl": "application/jsonl"},
-    **{".py": "text/x-python", ".js": "text/javascript", ".sql": "text/x-sql"},
-}
-
 File = Annotated[str, typer.Argument(help="Which file; - is standard input.")]
 ContentType = Annotated[
     str,
@@ -127,10 +118,9 @@ def _spec(config: Path | None, source: str) -> "SourceSpec":
 
 
 def _content_type_of(file: str) -> str:
-    from corpus.clean.files.kinds import SUFFIXES
+    from corpus.clean.names import type_by_name
 
-    known = _CONTENT_TYPES | SUFFIXES
-    return known.get(Path(file).suffix.lower(), "text/plain")
+    return type_by_name(Path(file).name) or "text/plain"
 
 
 def _read(file: str) -> bytes:

@@ -189,6 +189,69 @@ def test_an_attachment_has_the_chunks_of_the_file_alone(cleaner: Cleaner) -> Non
         ], name
 
 
+OCTETS = "application/octet-stream"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "content"),
+    [
+        ("levels.CSV", "text/csv", b"gate,level\nA,7\nB,8\n"),
+        ("notes.md", "text/markdown", b"# Gauges\n\nThe level.\n\n## Weir\n\nAnother."),
+        ("levels.json", "application/json", b'{"gate": "A"}'),
+        ("read.py", "text/x-python", b"def read(gate):\n    return gate.level\n"),
+        ("page.html", "text/html", b"<h1>Gauges</h1><p>The level.</p>"),
+        ("notes.txt", "text/plain", "Überlauf".encode("utf-16")),
+        ("empty.txt", "text/plain", b""),
+    ],
+)
+def test_a_name_tells_the_kind_of_a_text_that_is_sent_as_octets(
+    cleaner: Cleaner, name: str, kind: str, content: bytes
+) -> None:
+    document = clean(cleaner, many((name, OCTETS, content)))
+    text = content.decode("utf-16" if content.startswith(b"\xff\xfe") else "utf-8")
+    stated = clean(cleaner, many((name, kind, text.encode())))
+    [part], [expected] = document.parts, stated.parts
+    assert (part.reason, part.media_type) == (None, kind)
+    assert text_of(document, part) == text_of(stated, expected)
+    assert [(block.kind, block.level) for block in document.blocks] == [
+        (block.kind, block.level) for block in stated.blocks
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("levels.csv", b"\x89PNG\r\n\x1a\n" + bytes(40)),
+        ("levels.csv", b"\x1f\x8b\x08\x01\x02\x03"),
+        ("levels.csv", office.workbook()[:-200]),
+        ("levels.pdf", b"gate,level\nA,7\n"),
+        ("levels", b"gate,level\nA,7\n"),
+        ("mail.eml", b"\x89PNG: no mail"),
+    ],
+)
+def test_a_name_counts_nothing_against_the_content(
+    cleaner: Cleaner, name: str, content: bytes
+) -> None:
+    document = clean(cleaner, many((name, OCTETS, content)))
+    [part] = document.parts
+    assert part.reason is not None
+    assert dict(document.account.dropped) == {DropRule.UNREAD: len(content)}
+
+
+def test_a_stated_type_outranks_the_name(cleaner: Cleaner) -> None:
+    document = clean(cleaner, many(("notes.md", "text/plain", b"# Gauges")))
+    assert [part.media_type for part in document.parts] == ["text/plain"]
+    document = clean(cleaner, many(("levels.csv", OCTETS, office.workbook())))
+    assert document.parts[0].media_type.endswith("spreadsheetml.sheet")
+
+
+def test_a_mail_that_is_sent_as_octets_is_one_by_its_name(cleaner: Cleaner) -> None:
+    inner = mail("first", ("a.txt", "text/plain", b"The level.")).as_bytes()
+    document = clean(cleaner, many(("first.eml", OCTETS, inner)))
+    assert [part.media_type for part in document.parts] == ["message/rfc822", "text/plain"]
+    assert document.parts[1].within == f"{document.parts[0].within} > first"
+
+
 def test_no_chunk_has_text_of_two_parts(cleaner: Cleaner) -> None:
     small = [(f"{n}.txt", "text/plain", f"Note {n}.".encode()) for n in range(20)]
     document = clean(cleaner, many(*small))
