@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compose.local.checks import Check, CheckFailedError
-from compose.local.deletes_check import DELETE_CHECKS
 from compose.local.installation_check import INSTALLATION_CHECK
 from compose.local.models_check import MODELS_CHECK
 from compose.local.parts.kafka import brokers
 from compose.local.parts.temporal_namespace import SEARCH_ATTRIBUTES
 from compose.local.text_check import TEXT_CHECK
+from compose.local.topics_check import TOPIC_CHECKS
 from corpus.errors import FreshetError
 from ingest.decode.registry.schemas import use_registry
 
@@ -250,7 +250,7 @@ DATABASE_CHECKS = (
     ),
     MODELS_CHECK,
     TEXT_CHECK,
-    *DELETE_CHECKS,
+    *TOPIC_CHECKS,
     Check(
         "locks",
         _locks,

@@ -6,10 +6,14 @@ from typing import Any
 
 import pytest
 
+from compose.local.checks import CheckFailedError
+from compose.local.topics_check import judge_records
 from corpus.source import FreshnessSpec, SourceSpec
 from corpus.specs.fetch import FetchSpec
 from freshness.report import FreshnessReport
+from freshness.retained import asking_sources
 from freshness.revalidate import MAX_READ_AGAIN
+from ingest.kafka import Cluster
 from tests.support.fleet import Fleet
 from tests.support.polling import until
 from tests.support.reference_server import serving, status
@@ -78,6 +82,37 @@ async def test_a_change_is_read_again_and_what_is_gone_goes(
         # What was read again was seen when it was fetched.
         report, _ = await checked(live)
         assert (report.revalidation, report.overdue, report.documents) == (None, 0, 2)
+
+
+@pytest.mark.timeout(150)
+async def test_the_doctor_compares_what_topics_keep_with_expire_after(
+    live: Fleet, make_topic: Callable[..., str], kafka_bootstrap: str
+) -> None:
+    short = make_topic(**{"retention.ms": "1800000"})
+    compacted = make_topic(**{"retention.ms": "1800000", "cleanup.policy": "compact"})
+    own = make_topic(**{"retention.ms": "1800000"})
+    not_asking = replace(SPEC.fetch, revalidate=False)
+    live.add_source(replace(SPEC, source="short", topics=(short,)))
+    live.add_source(replace(SPEC, source="compacted", topics=(compacted,)))
+    live.add_source(replace(SPEC, source="not-asking", topics=(compacted,), fetch=not_asking))
+    live.add_source(replace(SPEC, source="own", topics=(own,)))
+    with serving() as server:
+        url = server.url("/plain/x")
+        for topic in (short, compacted):
+            live.produce(topic, [{"id": "x", "version": 1, "content_url": url}])
+        live.produce(own, [{"id": "x", "version": 1, "content": "A text."}])
+        for source in ("short", "compacted", "not-asking", "own"):
+            await live.drained(source)
+    specs = asking_sources(live.connection)
+    assert [spec.source for spec in specs] == ["compacted", "short"]
+    settings = Cluster(kafka_bootstrap, {}).topic_settings([short, compacted]).answers
+    with pytest.raises(CheckFailedError) as failed:
+        judge_records(specs, settings)
+    problem = str(failed.value)
+    assert problem.startswith(f"short: topic {short} keeps records for 30m")
+    assert "retention.ms = 1800000" in problem
+    assert "expire_after = 1h" in problem
+    assert "compacted:" not in problem
 
 
 @pytest.mark.timeout(150)

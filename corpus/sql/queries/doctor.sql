@@ -38,3 +38,10 @@ SELECT source, coalesce(sum(documents_deleted), 0)::bigint AS documents_deleted,
   FROM freshet.batch
  WHERE published_at > now() - interval '7 days' AND kind = 'ingest'
  GROUP BY source ORDER BY source;
+
+-- name: doctor_asking_sources
+-- Sources in use that have documents from addresses, which can be asked for again.
+SELECT s.source, s.spec FROM freshet.source s
+ WHERE s.state <> 'retired'
+   AND EXISTS (SELECT FROM freshet.fetched f WHERE f.source = s.source AND f.url IS NOT NULL)
+ ORDER BY s.source;

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from compose.local.checks import CheckFailedError
-from compose.local.deletes_check import judge_deletes, judge_lost
+from compose.local.topics_check import judge_deletes, judge_lost
 from ingest.condition import deletes_in_vain
 from ingest.consume.compaction import deletes_reconciled, lost_deletes
 from ingest.consume.partition_state import PartitionLog

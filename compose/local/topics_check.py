@@ -1,4 +1,4 @@
-"""The checks of `freshet doctor` on deletes: do they name documents, and may some of them be lost?"""
+"""The checks of `freshet doctor` on what topics hold: do deletes name documents, and may something be lost?"""
 
 from pathlib import Path
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from psycopg.rows import dict_row
 
 from compose.local.checks import Check, CheckFailedError
+from corpus.source import SourceSpec
 
 
 def judge_deletes(rows: list[dict[str, Any]]) -> str:
@@ -73,7 +74,48 @@ def _observe_lost(home: Path) -> str:
     )
 
 
-DELETE_CHECKS = (
+def judge_records(specs: list[SourceSpec], settings: dict[str, dict[str, str]]) -> str:
+    """Describe how long topics keep the records by which changed documents are read again.
+
+    Args:
+        specs: of sources that ask for their documents again.
+        settings: of topics; those that may not be described are left out.
+
+    Raises:
+        CheckFailedError: records are gone before their documents are asked for.
+    """
+    from freshness.retained import what_is_kept, why_lost
+
+    problems: list[str] = []
+    kept: list[str] = []
+    for spec in specs:
+        for topic in spec.topics:
+            if topic not in settings:
+                kept.append(f"{spec.source}: topic {topic} may not be described")
+                continue
+            problems.append(why_lost(spec, topic, settings[topic]))
+            kept.append(what_is_kept(spec, topic, settings[topic]))
+    if any(problems):
+        raise CheckFailedError("; ".join(filter(None, problems)))
+    observed = "; ".join(filter(None, kept))
+    return observed or "records of documents that are asked for again are kept"
+
+
+def _observe_records(home: Path) -> str:
+    from corpus.database import connect
+    from freshness.retained import asking_sources
+    from ingest.kafka import Cluster
+    from workers.config.settings import load
+
+    settings = load(home)
+    cluster = Cluster(settings.kafka_bootstrap, settings.kafka_properties)
+    with connect(settings.database_url, application="freshet-doctor") as connection:
+        specs = asking_sources(connection)
+    topics = {topic for spec in specs for topic in spec.topics}
+    return judge_records(specs, cluster.topic_settings(topics).answers)
+
+
+TOPIC_CHECKS = (
     Check(
         "deletes without a document",
         _observe_deletes,
@@ -83,5 +125,11 @@ DELETE_CHECKS = (
         "lost deletes",
         _observe_lost,
         "the command that the line names compares the corpus with the topic",
+    ),
+    Check(
+        "records of documents by reference",
+        _observe_records,
+        "raise the topic's retention.ms above expire_after, or set cleanup.policy = compact; or have the producer send "
+        "the records again more often than expire_after",
     ),
 )
