@@ -17,6 +17,7 @@ from fastavro.schema import SchemaParseException, UnknownType
 from ingest.decode.fields import FieldError
 from ingest.decode.paths import plain
 from ingest.decode.registry import avro_values
+from ingest.decode.registry.avro_indexes import BEYOND, without_negative
 from ingest.decode.registry.avro_limits import Limits
 from ingest.decode.registry.framing import unusable
 from ingest.decode.registry.schemas import StoredSchema
@@ -56,9 +57,11 @@ def avro_reader(schema: StoredSchema) -> Reader:
         for _, text in (*schema.references, ("", schema.text)):
             checked = check.checked(json.loads(text))
             parsed = parse_schema(checked, known)
-        is_within = bool(schema.references) and not _is_record(checked)
+        is_within = not _is_record(checked)
         if is_within:
             parsed = parse_schema(_around(checked), known)
+        for one in (parsed, *known.values()):
+            without_negative(one)
         check.measure()
         limits = Limits(check.named, checked)
     except RecursionError:
@@ -97,10 +100,11 @@ def _read(
         return read(stream, parsed)
     except RecursionError:
         raise unusable("it is nested too deeply") from None
+    except KeyError:  # of an enum's symbols
+        raise unusable(BEYOND) from None
     except (EOFError, IndexError) as error:
         is_short = isinstance(error, EOFError) or stream.tell() == _size(stream)
-        why = "it ends too early" if is_short else "it has a number beyond its schema"
-        raise unusable(why) from None
+        raise unusable("it ends too early" if is_short else BEYOND) from None
     except UnicodeDecodeError:
         raise unusable("a text is not UTF-8") from None
     except (MemoryError, FieldError):
@@ -114,7 +118,10 @@ def _is_record(schema: Any) -> bool:
 
 
 def _around(schema: Any) -> dict[str, Any]:
-    """A record of one field, which takes no bytes: only records take types of other schemas along."""
+    """A record of one field, which takes no bytes: fastavro parses any other schema again for each value.
+
+    So only a record takes types of other schemas along, and stays as `without_negative` leaves it.
+    """
     field = {"name": _WITHIN, "type": schema}
     return {"type": "record", "name": "FreshetAround", "fields": [field]}
 
