@@ -121,7 +121,7 @@ def read_object(value: bytes, unrepeated: tuple[str, ...] = ()) -> dict[str, Any
 
     Args:
         value: UTF-8, perhaps with Confluent's header.
-        unrepeated: names that it may not have twice, since parsers differ on which one counts.
+        unrepeated: names that no object in it may have twice, since parsers differ on which one counts.
 
     Raises:
         FieldError: it is not a JSON object, or has one of these names twice.

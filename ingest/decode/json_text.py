@@ -57,30 +57,33 @@ def load_object(
 
     Args:
         text: the JSON.
-        unrepeated: names of the outermost object that may not appear twice.
+        unrepeated: names that no object in it may have twice, however deep it is.
 
     Raises:
-        FieldError: it is not a JSON object, or has one of these names twice.
+        FieldError: it is not a JSON object, or an object has one of these names twice.
         RecursionError: it is nested too deeply.
     """
-    outermost: _Pairs = []
 
-    def remember(pairs: _Pairs) -> dict[str, Any]:
-        nonlocal outermost
-        outermost = pairs  # the outermost object is read last
-        return dict(pairs)
+    def once(pairs: _Pairs) -> dict[str, Any]:
+        fields = dict(pairs)
+        if len(fields) < len(pairs):
+            _refuse_repeated(pairs, unrepeated)
+        return fields
 
-    value = _load(text, remember)
+    value = _load(text, once)
     if not isinstance(value, dict):
         raise _not_decodable(Quoting.NO_OBJECT.detail(value=shown(value)))
-    counts = Counter(name for name, _ in outermost)
+    return cast("dict[str, Any]", value)
+
+
+def _refuse_repeated(pairs: _Pairs, unrepeated: Collection[str]) -> None:
+    counts = Counter(name for name, _ in pairs)
     for name in unrepeated:
         if counts[name] > 1:
             raise _not_decodable(
                 f"the field {name} appears {counts[name]} times in the event; "
                 "which one counts is not guessed"
             )
-    return cast("dict[str, Any]", value)
 
 
 def json_bytes_of_text(value: bytes) -> bytes:

@@ -50,7 +50,7 @@ class Mapping(NamedTuple):
     # Fields that are no metadata, where every other one is.
     used: frozenset[str] | None
     deleted_when: tuple[Condition, ...]
-    # Fields of the value that may not be there twice: parsers differ on which one counts.
+    # Names that no object of the value may have twice: parsers differ on which one counts.
     unrepeated: tuple[str, ...]
     # Fields of the value that any path begins with; None: all of them.
     reads: frozenset[str] | None
@@ -307,7 +307,7 @@ def _unrepeated(paths: dict[str, Compiled | None]) -> tuple[str, ...]:
     for field in _UNREPEATED:
         path = paths[field]
         if path is not None:
-            names |= path.roots
+            names |= path.names
     return tuple(sorted(names))
 
 

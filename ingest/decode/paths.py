@@ -40,6 +40,7 @@ class Compiled(NamedTuple):
     read: Reader
     roots: frozenset[str]
     is_of_all: bool = False  # it reads all fields, whatever their names are
+    names: frozenset[str] = frozenset()  # all that it has, the roots included
 
 
 def compile_path(field: str, path: str) -> Compiled:
@@ -73,10 +74,11 @@ def compile_path(field: str, path: str) -> Compiled:
         ) from None
     names = _names(expression.parsed)
     if names:
-        read = partial(_follow, field, text, is_optional, names)
-        return Compiled(read, frozenset(names[:1]))
+        follow = _follow_readers if field == "acl" else _follow
+        read = partial(follow, field, text, is_optional, names)
+        return Compiled(read, frozenset(names[:1]), names=frozenset(names))
     read = partial(_search, field, text, is_optional, expression)
-    return Compiled(read, roots, is_of_all=_reads_all(expression.parsed))
+    return Compiled(read, roots, _reads_all(expression.parsed), roots)
 
 
 def compile_text(field: str, path: str) -> Compiled:
@@ -89,6 +91,7 @@ def compile_text(field: str, path: str) -> Compiled:
         return compile_path(field, path)
     pieces: list[str | Reader] = []
     roots: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()
     is_of_all = False
     end = 0
     for place in _PLACE.finditer(path):
@@ -101,9 +104,10 @@ def compile_text(field: str, path: str) -> Compiled:
         compiled = compile_path(field, place[1])
         pieces.append(partial(_piece, field, place[1], compiled.read))
         roots |= compiled.roots
+        names |= compiled.names
         is_of_all |= compiled.is_of_all
     pieces.append(_literal(path, end, len(path)))
-    return Compiled(partial(_fill, tuple(pieces)), roots, is_of_all)
+    return Compiled(partial(_fill, tuple(pieces)), roots, is_of_all, names)
 
 
 def _literal(
@@ -175,6 +179,63 @@ def _follow(
     return value
 
 
+def _follow_readers(
+    field: str,
+    path: str,
+    is_optional: bool,
+    names: tuple[str, ...],
+    value: Any,
+    record: KafkaRecord,
+) -> Any:
+    """As `_follow`, for who may read: a list that is looked for in the wrong place must not be one that is absent.
+
+    Raises:
+        FieldError: also where there is null, unless the path may be missing; where a field is named nearly so; and
+            where the path leads through what is no object.
+    """
+    for depth, name in enumerate(names):
+        if value is None:
+            break
+        if not isinstance(value, dict):
+            wanted = f"an object, since mapping.{field} is {path}"
+            raise invalid(".".join(names[:depth]), value, wanted)
+        fields = cast("dict[str, Any]", value)
+        if name not in fields:
+            _refuse_similar(field, path, fields, names[depth:])
+            if is_optional:
+                return None
+            raise _missing(field, path)
+        value = fields[name]
+    if value is None and not is_optional:
+        raise FieldError(
+            DeadLetterReason.INVALID_FIELD,
+            f"mapping.{field}: {path} is null, which is no list; write {path}? where null stands for none",
+        )
+    return value
+
+
+def _refuse_similar(
+    field: str, path: str, fields: dict[str, Any], names: tuple[str, ...]
+) -> None:
+    """Refuse a field that is there by another spelling, or by a name with dots in it.
+
+    Raises:
+        FieldError: there is one; it is not quoted, since names may be data.
+    """
+    wanted = {".".join(names[:end]) for end in range(1, len(names) + 1)}
+    plain_names = set(map(_without_style, wanted))
+    if not plain_names.isdisjoint(map(_without_style, fields)):
+        raise FieldError(
+            DeadLetterReason.INVALID_FIELD,
+            f"mapping.{field}: the record has no {path}, but a field that is spelt otherwise (capitals, _ or -), or "
+            "is one name with dots, which a path has in quotes",
+        )
+
+
+def _without_style(name: str) -> str:
+    return name.casefold().replace("_", "").replace("-", "")
+
+
 def _search(
     field: str,
     path: str,
@@ -200,13 +261,22 @@ def _search(
 def _header(
     field: str, name: str, is_optional: bool, value: Any, record: KafkaRecord
 ) -> Any:
-    """The last header of this name, in upper or lower case; one without a value counts for an access list only."""
+    """The last header of this name, in upper or lower case; one without a value counts for an access list only.
+
+    Raises:
+        FieldError: it is missing; or it decides something, and there are two that differ.
+    """
     found: bytes | None = None
     for original_name, header in record.headers:
+        if original_name.lower() != name:
+            continue
         if header is None and field == "acl":
             header = b""  # no list, and not none
-        if original_name.lower() == name and header is not None:
-            found = header
+        if header is None:
+            continue
+        if field in _STRICT_FIELDS and found not in (None, header):
+            raise twice(f"header {name}")
+        found = header
     if found is None:
         if is_optional:
             return None
@@ -217,6 +287,14 @@ def _header(
         return found.decode("utf-8")
     except UnicodeDecodeError:
         raise invalid(f"header {name}", found, "UTF-8") from None
+
+
+def twice(name: str) -> FieldError:
+    """Why a record is refused that has two values where only one can count."""
+    return FieldError(
+        DeadLetterReason.INVALID_FIELD,
+        f"{name} is there twice, with two values; which one counts is not guessed",
+    )
 
 
 def _piece(

@@ -5,9 +5,11 @@ from functools import lru_cache
 from typing import Any, cast
 from urllib.parse import quote
 
+from corpus.dead_letter import DeadLetterReason
 from corpus.source import SourceSpec
 from corpus.specs.formats import MAPPED_FORMATS, REGISTRY_FORMATS
 from ingest.decode import fields
+from ingest.decode.fields import FieldError
 from ingest.decode.paths import Reader, compile_text
 from ingest.event import KafkaRecord
 
@@ -16,6 +18,10 @@ _CONFLUENT_HEADER_BYTES = 5  # magic byte 0 and a schema id
 _NO_RECORD = KafkaRecord(
     topic="", partition=0, offset=0, timestamp_ms=None, key=None, value=None
 )
+
+
+class _Repeating(dict[str, Any]):
+    """The fields of an object that has a name twice, or one in it has; parsers differ on which one counts."""
 
 
 def key_as_id(
@@ -63,6 +69,7 @@ def id_of_fields(
     Raises:
         FieldError: the path is missing, or what it finds is no id.
     """
+    _refuse_repeating(value)
     read = _reader(spec.mapping.id or "")
     return fields.document_id(read(value, record or _NO_RECORD))
 
@@ -80,7 +87,12 @@ def _id_of_object(
 
 
 def _id_of_columns(columns: dict[str, Any]) -> str:
-    """The columns of a primary key: the only one's value, or all values joined by `/`."""
+    """The columns of a primary key: the only one's value, or all values joined by `/`.
+
+    Raises:
+        FieldError: a column is no part of an id, or is there twice.
+    """
+    _refuse_repeating(columns)
     values = [_column_text(each) for each in columns.values()]
     if len(values) == 1:
         return fields.document_id(values[0])
@@ -94,6 +106,7 @@ def _column_text(value: Any) -> Any:
         value = value if written is None else written
     while isinstance(value, dict):
         typed = cast("dict[str, Any]", value)
+        _refuse_repeating(typed)
         if len(typed) != 1:
             break
         [value] = typed.values()
@@ -114,7 +127,7 @@ def _written_by_converter(key: bytes) -> Any:
     if not (_is_between(key, b'"', b'"') or _is_between(key, b"{", b"}")):
         return None
     try:
-        value = json.loads(key)
+        value = json.loads(key, object_pairs_hook=_object)
     except (ValueError, RecursionError):
         return None
     if not isinstance(value, dict):
@@ -122,10 +135,25 @@ def _written_by_converter(key: bytes) -> Any:
     envelope = cast("dict[str, Any]", value)
     if envelope.keys() != {"schema", "payload"}:
         return envelope
+    _refuse_repeating(envelope)
     payload = envelope["payload"]
     if isinstance(payload, (str, int, dict)):
         return cast("Any", payload)
     return envelope
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The fields of an object. One that has a name twice may yet be an id as it is written."""
+    found = dict(pairs)
+    is_repeating = len(found) < len(pairs)
+    is_repeating |= any(isinstance(value, _Repeating) for value in found.values())
+    return _Repeating(found) if is_repeating else found
+
+
+def _refuse_repeating(value: dict[str, Any]) -> None:
+    if isinstance(value, _Repeating):
+        detail = "the record's key has a name twice; which value counts is not guessed"
+        raise FieldError(DeadLetterReason.INVALID_ID, detail)
 
 
 def _is_between(key: bytes, first: bytes, last: bytes) -> bool:

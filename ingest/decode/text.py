@@ -11,6 +11,7 @@ from corpus.specs.formats import NO_MAPPING
 from ingest.decode import fields, times
 from ingest.decode.body import document_body
 from ingest.decode.mapping import compiled, fill_from_headers
+from ingest.decode.paths import twice
 from ingest.decode.received import ReceivedFields, change_event
 from ingest.event import ChangeEvent, Decoded, KafkaRecord, Op
 
@@ -61,7 +62,11 @@ def decode_text(record: KafkaRecord, spec: SourceSpec) -> Decoded:
 
 
 def _known_headers(record: KafkaRecord) -> dict[str, str]:
-    """The headers that have a meaning here. Names are in upper or lower case; the last header of a name counts."""
+    """The headers that have a meaning here. Names are in upper or lower case; the last header of a name counts.
+
+    Raises:
+        FieldError: one that decides something is no UTF-8, or there are two that differ.
+    """
     known: dict[str, str] = {}
     for original_name, value in record.headers:
         name = original_name.lower()
@@ -70,7 +75,10 @@ def _known_headers(record: KafkaRecord) -> dict[str, str]:
         if value is not None and (
             name in _HEADERS or name.startswith(_METADATA_PREFIX)
         ):
-            known[name] = _header_text(name, value)
+            text = _header_text(name, value)
+            if name in _STRICT_HEADERS and known.get(name, text) != text:
+                raise twice(f"header {name}")
+            known[name] = text
     return known
 
 

@@ -14,6 +14,8 @@ from ingest.decode.repeated import refuse_repeated_in_rows
 from ingest.event import KafkaRecord
 
 _CLOUD = "iodebezium"
+# Of two of these, either would be a row.
+_ENVELOPE = ("op", "before", "after", "payload")
 _CLOUD_OP = "iodebeziumop"
 _MAGIC = b"\0"  # of Confluent's wire format
 _NO_ENCODING = (
@@ -47,7 +49,7 @@ def _json_value(record: KafkaRecord, spec: SourceSpec) -> dict[str, Any] | None:
     if text:
         refuse_repeated_in_rows(text, compiled(spec.mapping).unrepeated)
     try:
-        return _payload(read_object(text))
+        return _payload(read_object(text, _ENVELOPE))
     except FieldError as error:
         if text[:1] != _MAGIC:
             raise

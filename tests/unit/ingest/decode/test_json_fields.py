@@ -177,7 +177,7 @@ def test_headers_of_a_tombstone_count() -> None:
 NATIVE_HEADERS = (("x-acl", b"hr"), ("x-team", b"payroll"), ("x-v", b"7"))
 
 
-EMPTY = (("readers", None),), (("readers", b""),), (("readers", b"hr"), ("Readers", None))
+EMPTY = (("readers", None),), (("readers", b""),)
 
 
 @pytest.mark.parametrize("path", ["header:readers", "header:readers?"])
