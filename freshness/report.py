@@ -60,7 +60,7 @@ class FreshnessSnapshot:
         if self.late:
             verdict = verdict.with_error(
                 f"{self.late} documents are overdue for longer than fetch.retry_for and neither renewed nor withdrawn, "
-                "since their origin does not answer or their change cannot be read: mend it, or set "
+                "since their origin does not answer or refuses, or their change cannot be read: mend it, or set "
                 "fetch.revalidate = false"
             )
         refusal = self._judged().refusal(self.spec)

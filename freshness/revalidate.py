@@ -76,20 +76,27 @@ class _Answers:
     asked: int = 0
     noted: Counter[str] = field(default_factory=Counter[str])
     reasons: Counter[str] = field(default_factory=Counter[str])
+    refusals: Counter[str] = field(default_factory=Counter[str])
 
     def revalidation(self) -> Revalidation:
         """In numbers."""
         unanswered = self.noted["unanswered"]
-        reasons = [reason for reason, _ in self.reasons.most_common()]
+        refused = min(self.refusals.total(), unanswered)
         return Revalidation(
             asked=self.asked,
             renewed=self.noted["unchanged"],
             changed=self.noted["changed"],
             gone=self.noted["gone"],
             unanswered=unanswered,
+            refused=refused,
             lost=self.noted["lost"],
             left=self.asked - self.noted.total(),
-            problem=problem_of(unanswered, reasons),
+            problem=problem_of(
+                unanswered,
+                _most_common(self.reasons),
+                refused,
+                _most_common(self.refusals),
+            ),
         )
 
 
@@ -194,6 +201,10 @@ class Revalidator:
         answers.waiting.clear()
 
 
+def _most_common(reasons: Counter[str]) -> list[str]:
+    return [reason for reason, _ in reasons.most_common()]
+
+
 def _request(number: int, document: DueDocument) -> FetchRequest:
     known = document.validators
     return FetchRequest(
@@ -225,5 +236,7 @@ def _take(answers: _Answers, document: DueDocument, result: Result) -> None:
             said = "gone"
         case NotFetched() as failed:
             said = "unanswered"
-            answers.reasons[failed.detail] += 1
+            # What may pass is asked for again; a refusal stays until a person changes something.
+            why = answers.reasons if failed.may_pass else answers.refusals
+            why[failed.detail] += 1
     answers.waiting.append((document, said, validators))

@@ -16,6 +16,7 @@ class Revalidation:
     to_read: int = 0  # documents that changed, by this check or before, and are still the old ones here
     gone: int = 0  # withdrawn as due
     unanswered: int = 0  # nothing changes; the next check asks again
+    refused: int = 0  # of the unanswered: by the source's own rules, or by their origin, so that a person has to act
     lost: int = 0  # changed, and the change cannot be read; withdrawn as due
     left: int = 0  # a transaction worked on them; the next check asks again
     unaskable: int = 0  # overdue, and their address is not kept: it may hold a secret
@@ -51,14 +52,34 @@ def counted(
     return replace(asked or Revalidation(), unaskable=unaskable, kept=kept)
 
 
-def problem_of(unanswered: int, reasons: Iterable[str]) -> str:
+def problem_of(
+    unanswered: int,
+    reasons: Iterable[str],
+    refused: int = 0,
+    refusals: Iterable[str] = (),
+) -> str:
     """Why documents could not be asked for, for people.
 
     Args:
         unanswered: how many.
-        reasons: of them, the most frequent one first, without addresses.
+        reasons: of those that may be answered later, the most frequent one first, without addresses.
+        refused: how many of the unanswered are refused, which does not pass by itself.
+        refusals: why, likewise.
     """
-    if not unanswered:
-        return ""
-    first = list(reasons)[:_MAX_REASONS]
-    return f"{unanswered} documents are overdue and could not be asked for at their origin: {'; '.join(first)}"
+    problems: list[str] = []
+    waiting = unanswered - refused
+    if waiting:
+        problems.append(
+            f"{waiting} documents are overdue and could not be asked for at their origin: {_first(reasons)}"
+        )
+    if refused:
+        problems.append(
+            f"{refused} documents are overdue and are refused when they are asked for, so that they stay as they are: "
+            f"{_first(refusals)}; allow it ([source.NAME.fetch], or the login at the origin), delete them, or set "
+            "fetch.revalidate = false to let age withdraw them"
+        )
+    return "; ".join(problems)
+
+
+def _first(reasons: Iterable[str]) -> str:
+    return "; ".join(list(reasons)[:_MAX_REASONS])

@@ -92,9 +92,10 @@ def test_each_answer_has_its_effect(docs: Pipeline, server: Server) -> None:
     asked = ask(docs)
     problem = asked.problem
     assert replace(asked, problem="") == Revalidation(
-        asked=8, renewed=2, changed=1, to_read=1, gone=2, unanswered=3
+        asked=8, renewed=2, changed=1, to_read=1, gone=2, unanswered=3, refused=1
     )
-    assert "3 documents are overdue" in problem
+    assert problem.startswith("2 documents are overdue and could not be asked for")
+    assert "1 documents are overdue and are refused when they are asked for" in problem
     assert "the host answers 403" in problem
     assert "/" not in problem.replace("fetch.timeout", "")
     assert server.conditions["/same/x"] is not None
@@ -293,6 +294,38 @@ def test_what_is_never_answered_becomes_an_error(docs: Pipeline, server: Server)
     assert "1 documents are overdue for longer than fetch.retry_for" in verdict.reasons[-1]
     configure(docs, retry_for_seconds=48 * HOUR)
     assert measured(docs).verdict().status is FreshnessStatus.PASS
+
+
+OWN_RULES = {"internal_hosts": ()}
+REFUSALS = [(401, {}, "answers 401"), (403, {}, "answers 403"), (200, OWN_RULES, "not public")]
+
+
+@pytest.mark.parametrize(("code", "rules", "why"), REFUSALS)
+def test_what_is_refused_stays_and_is_said_until_somebody_decides(
+    docs: Pipeline, server: Server, code: int, rules: dict[str, Any], why: str
+) -> None:
+    """By the origin, or by the source's own rules: that is no word on whether the document is there."""
+    docs.ingest(pointing("a", server.url("/plain/a")))
+    age(docs, hours=24)
+    if code != 200:
+        server.answers["plain"] = status(code)
+    configure(docs, **rules)
+    asked = ask(docs)
+    assert (asked.unanswered, asked.refused, asked.gone) == (1, 1, 0)
+    assert why in asked.problem
+    assert "fetch.revalidate = false" in asked.problem
+    assert (expire(docs), set(docs.visible())) == (0, {"a"})
+    assert measured(docs).verdict().status is FreshnessStatus.PASS  # the check itself warns
+    age(docs, hours=26)
+    verdict = measured(docs).verdict()
+    assert verdict.status is FreshnessStatus.ERROR
+    assert "does not answer or refuses" in verdict.reasons[-1]
+    # However long that lasts.
+    age(docs, hours=24 * 400)
+    assert (ask(docs).refused, expire(docs)) == (1, 0)
+    assert measured(docs).verdict().status is FreshnessStatus.ERROR
+    configure(docs, revalidate=False)
+    assert expire(docs) == 1
 
 
 def test_a_new_version_is_not_taken_for_the_one_that_was_asked_for(

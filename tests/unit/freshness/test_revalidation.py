@@ -11,6 +11,18 @@ def test_a_problem_names_the_most_frequent_reasons() -> None:
     )
 
 
+def test_what_a_person_has_to_decide_is_said_apart() -> None:
+    both = problem_of(3, ["slow (h)"], 1, ["answers 403 (i)"])
+    first, second = both.split("; 1 documents", 1)
+    assert first.startswith("2 documents are overdue and could not be asked for")
+    assert first.endswith(": slow (h)")
+    assert " are refused when they are asked for" in second
+    assert "answers 403 (i); allow it" in second
+    assert problem_of(1, [], 1, ["answers 403 (i)"]).startswith(
+        "1 documents are overdue and are refused"
+    )
+
+
 def test_problems_add_up() -> None:
     asked = Revalidation(asked=2).failed("no answer").failed("no Kafka")
     assert (asked.asked, asked.problem) == (2, "no answer; no Kafka")

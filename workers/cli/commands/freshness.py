@@ -273,7 +273,8 @@ def _asked_again(checked: "FreshnessReport") -> str:
         "changed": asked.changed,
         "gone": asked.gone,
         "changed and lost": asked.lost,
-        "without an answer": asked.unanswered,
+        "without an answer": asked.unanswered - asked.refused,
+        "refused": asked.refused,
         "without an address": asked.unaskable,
         "still due": asked.kept,
     }
