@@ -6,7 +6,7 @@ interpreter and gives the same; and only for these is it known whether a field i
 
 import base64
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date, datetime, time
 from decimal import Decimal
 from functools import partial
@@ -258,6 +258,17 @@ def _search(
     return result
 
 
+def _headers(field: str, name: str, record: KafkaRecord) -> Iterator[bytes]:
+    """The values of the headers of this name."""
+    for original_name, header in record.headers:
+        if original_name.lower() != name:
+            continue
+        if header is None and field == "acl":
+            header = b""  # no list, and not none
+        if header is not None:
+            yield header
+
+
 def _header(
     field: str, name: str, is_optional: bool, value: Any, record: KafkaRecord
 ) -> Any:
@@ -267,13 +278,7 @@ def _header(
         FieldError: it is missing; or it decides something, and there are two that differ.
     """
     found: bytes | None = None
-    for original_name, header in record.headers:
-        if original_name.lower() != name:
-            continue
-        if header is None and field == "acl":
-            header = b""  # no list, and not none
-        if header is None:
-            continue
+    for header in _headers(field, name, record):
         if field in _STRICT_FIELDS and found not in (None, header):
             raise twice(f"header {name}")
         found = header

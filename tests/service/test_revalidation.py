@@ -1,6 +1,5 @@
 """Before age withdraws a document, its origin is asked: on a real database, with servers on loopback."""
 
-import secrets
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,23 +10,14 @@ import pytest
 from corpus.errors import MassExpiryError
 from corpus.source import FreshnessSpec
 from corpus.specs.fetch import FetchSpec
-from freshness import read_again, scan
+from freshness import read_again
 from freshness.policy import FreshnessStatus
-from freshness.revalidate import Revalidator
 from freshness.revalidation import Revalidation
+from tests.support.asking import HOUR, age, ask, configure, expire, measured, pointing
 from tests.support.pipeline import Pipeline, make_event
-from tests.support.reference_server import (
-    Answer,
-    Server,
-    seconds_of,
-    serving,
-    silent,
-    status,
-    without_etag,
-)
+from tests.support.reference_server import Server, seconds_of, serving, silent, status, without_etag
 
 pytestmark = pytest.mark.service
-HOUR = 3_600
 NO_CLUSTER: Any = None
 
 
@@ -43,39 +33,6 @@ def docs(database_url: str, tmp_path: Path) -> Iterator[Pipeline]:
     freshness = FreshnessSpec(expire_after_seconds=HOUR, max_expiry_ratio=1.0)
     with Pipeline(database_url, tmp_path, fetch=fetch, freshness=freshness) as made:
         yield made
-
-
-def pointing(document_id: str, url: str, version: int = 1, **other: Any) -> dict[str, Any]:
-    event = make_event(document_id, version)
-    del event["content_type"]
-    return event | {"content_url": url} | other
-
-
-def age(docs: Pipeline, *document_ids: str, hours: int = 2) -> None:
-    """Nobody has seen these documents for so long; all of them where none is named."""
-    docs.connection.execute(
-        """UPDATE freshet.document
-           SET observed_at = now() - make_interval(hours => %s), verified_at = now() - make_interval(hours => %s)
-           WHERE is_head AND (document_id = ANY(%s) OR %s)""",
-        (hours, hours, list(document_ids), not document_ids),
-    )
-
-
-def ask(docs: Pipeline, **options: Any) -> Revalidation:
-    return Revalidator(docs.pool, **options).revalidate(docs.spec.source)
-
-
-def expire(docs: Pipeline, **policy: Any) -> int:
-    return docs.expire(**({"after_seconds": HOUR} | policy)).documents_expired
-
-
-def measured(docs: Pipeline) -> Any:
-    return scan.measure(docs.connection, docs.spec.source)
-
-
-def configure(docs: Pipeline, **fetch: Any) -> None:
-    docs.spec = replace(docs.spec, fetch=replace(docs.spec.fetch, **fetch))
-    docs.configure()
 
 
 def test_each_answer_has_its_effect(docs: Pipeline, server: Server) -> None:
@@ -111,69 +68,6 @@ def test_each_answer_has_its_effect(docs: Pipeline, server: Server) -> None:
     assert {path.split("/")[1] for path in server.requests} == {
         "changed", "failing", "refused", "slow"
     }  # fmt: skip
-
-
-def wall(handler: Any) -> None:
-    """A page for everything that is another one each time: it has a token, and repeats the address."""
-    token = secrets.token_hex(16)
-    page = f"<p>Log in to see {handler.path}.</p><input name=csrf value={token}>"
-    handler.send(page.encode(), Content_Type="text/html")
-
-
-def fixed(handler: Any) -> None:
-    handler.send(b"Under maintenance.", Content_Type="text/plain")
-
-
-@pytest.mark.parametrize("page", [wall, fixed])
-def test_one_page_for_everything_is_no_change(docs: Pipeline, server: Server, page: Answer) -> None:
-    names = ("a", "b", "c", "d")
-    docs.ingest(*(pointing(name, server.url(f"/{name}/{name}")) for name in names))
-    before = docs.visible()
-    age(docs)
-    server.answers |= dict.fromkeys("abc", page)
-    server.texts["/d/d"] = "A text that has changed."
-    asked = ask(docs)
-    assert (asked.unanswered, asked.changed, asked.to_read) == (3, 1, 1)
-    assert "3 documents are overdue and could not be asked for" in asked.problem
-    assert "the same page for different documents" in asked.problem
-    assert asked.problem.endswith(f"({server.host})")
-    assert (expire(docs), docs.visible()) == (0, before)
-    server.answers.clear()
-    assert ask(docs).renewed == 3
-
-
-def test_copies_of_one_document_change_together(docs: Pipeline, server: Server) -> None:
-    copies = {name: server.url(f"/plain/{name}") for name in "abc"}
-    for name in copies:
-        server.texts[f"/plain/{name}"] = "A text, and its copies."
-    docs.ingest(*(pointing(name, url) for name, url in copies.items()))
-    age(docs)
-    for name in copies:
-        server.texts[f"/plain/{name}"] = "Another text, and its copies."
-    assert ask(docs).changed == 3
-    # Also one after the other.
-    age(docs, "a")
-    docs.ingest(pointing("a", copies["a"], 2))
-    assert ask(docs).changed == 2
-
-
-def test_a_page_that_the_corpus_has_of_another_address_is_no_change(
-    docs: Pipeline, server: Server
-) -> None:
-    """One document is due after the other: the first may be taken in, and no more."""
-    docs.ingest(*(pointing(name, server.url(f"/plain/{name}")) for name in "ab"))
-    server.answers["plain"] = fixed
-    docs.ingest(pointing("a", server.url("/plain/a"), 2))
-    age(docs, "b")
-    asked = ask(docs)
-    assert (asked.unanswered, asked.changed) == (1, 0)
-    assert "the same page for different documents" in asked.problem
-    # It is no page of its host: another host may have it as well.
-    with serving() as other:
-        docs.ingest(pointing("b", other.url("/plain/b"), 2))
-        age(docs, "b")
-        other.answers["plain"] = fixed
-        assert ask(docs).changed == 1
 
 
 def test_a_renewed_document_keeps_its_version_and_is_seen_now(
