@@ -127,7 +127,8 @@ class MappingTable(Table):
         default=_MAPPING.expires_at, description="When the document ends."
     )
     acl: Path | None = Field(
-        default=_MAPPING.acl, description="A list of the groups that may read it."
+        default=_MAPPING.acl,
+        description="A list of the groups that may read it; null is no list, unless the path may be missing.",
     )
     language: Path | None = Field(
         default=_MAPPING.language, description="Language of the content."
