@@ -17,7 +17,8 @@ def order(connection: Connection, source: str, *, cluster: Cluster) -> ReadAgain
     """Order a backfill of the records of all documents that have changed.
 
     What was ordered before and has not ended is returned again: its workflow may not have been started. A document
-    whose record is not found in as many checks as others are read again is lost: it is withdrawn as due.
+    whose record is not found in as many checks as others are read again is lost: it is withdrawn as due. A backfill
+    that was cancelled or has failed does not count, and is ordered again.
 
     Args:
         connection: to PostgreSQL.

@@ -12,7 +12,10 @@ from corpus.source import FreshnessSpec
 from corpus.specs.fetch import FetchSpec
 from freshness import read_again
 from freshness.policy import FreshnessStatus
+from freshness.revalidate import MAX_READ_AGAIN
 from freshness.revalidation import Revalidation
+from ingest.backfill import plan as backfill
+from ingest.backfill.plan import BackfillPlan, NamedRecord
 from tests.support.asking import HOUR, age, ask, configure, expire, measured, pointing
 from tests.support.pipeline import Pipeline, make_event
 from tests.support.reference_server import Server, seconds_of, serving, silent, status, without_etag
@@ -249,17 +252,76 @@ def test_a_document_that_a_batch_works_on_is_left_to_the_next_check(
     assert (ask(docs).renewed, measured(docs).kept) == (1, 0)
 
 
+@pytest.fixture
+def planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backfill finds the records of documents, but of `unfound` none."""
+
+    def plan(_connection: Any, _cluster: Any, source: str, names: list[str], **_: Any) -> Any:
+        records = tuple(
+            NamedRecord(document_id=name, topic="t", partition=0, record_offset=number)
+            for number, name in enumerate(names)
+            if name != "unfound"
+        )
+        unknown = tuple({"unfound"} & set(names))
+        return BackfillPlan(
+            **{"source": source, "ranges": (), "rate": 0, "wanted": len(records)},
+            **{"records": records, "unknown": unknown, "by_record": True},
+        )
+
+    monkeypatch.setattr(backfill, "plan_documents", plan)
+
+
+def read(docs: Pipeline, state: str) -> None:
+    """A check finds the document changed and orders a backfill, which ends so."""
+    assert ask(docs).changed == 1
+    assert expire(docs) == 0
+    ordered = read_again.order(docs.connection, docs.spec.source, cluster=NO_CLUSTER)
+    docs.connection.execute(
+        "UPDATE freshet.backfill SET state = %s, ended_at = now() WHERE backfill = ANY(%s)",
+        (state, list(ordered.backfills)),
+    )
+    assert len(ordered.backfills) == 1
+
+
+@pytest.mark.usefixtures("planned")
 def test_a_change_that_cannot_be_read_is_lost_in_the_end(docs: Pipeline, server: Server) -> None:
+    """After three backfills that were done: one that was cancelled or has failed did not read it."""
     docs.ingest(pointing("a", server.url("/plain/a")))
     age(docs)
     server.texts["/plain/a"] = "Another text."
-    for _ in range(3):
-        assert ask(docs).changed == 1
-        assert expire(docs) == 0
-        docs.connection.execute("UPDATE freshet.fetched SET read_again = read_again + 1")
+    for state in ("done", "cancelled", "failed", "cancelled", "done", "failed", "done"):
+        read(docs, state)
     asked = ask(docs)
     assert (asked.changed, asked.lost, asked.to_read) == (0, 1, 0)
     assert expire(docs) == 1
+
+
+@pytest.mark.usefixtures("planned")
+def test_an_unchanged_document_begins_to_be_counted_anew(docs: Pipeline, server: Server) -> None:
+    docs.ingest(pointing("a", server.url("/plain/a")))
+    for text in ("Another text.", "A third text."):
+        age(docs)
+        server.texts["/plain/a"] = text
+        for _ in range(MAX_READ_AGAIN):
+            read(docs, "done")
+        del server.texts["/plain/a"]
+        assert ask(docs).renewed == 1
+
+
+@pytest.mark.usefixtures("planned")
+def test_a_record_that_is_not_found_is_looked_for_three_times(
+    docs: Pipeline, server: Server
+) -> None:
+    """Also beside documents whose backfill fails, and its own search counts once each time."""
+    docs.ingest(*(pointing(name, server.url(f"/plain/{name}")) for name in ("a", "unfound")))
+    age(docs)
+    server.texts |= {"/plain/a": "Another text.", "/plain/unfound": "Another text."}
+    for lost in (0, 0, 1):
+        assert ask(docs).changed == 2
+        read_again.order(docs.connection, docs.spec.source, cluster=NO_CLUSTER)
+        docs.connection.execute("UPDATE freshet.backfill SET state = 'failed'")
+        assert expire(docs) == lost
+    assert set(docs.visible()) == {"a"}
 
 
 def test_a_record_is_read_again_by_one_backfill(docs: Pipeline, server: Server) -> None:

@@ -133,7 +133,8 @@ WHERE EXISTS (
 -- name: note_answers
 -- What origins said, of versions that are still the newest. An unchanged document is renewed: it was seen when its
 -- origin was asked. One that a publishing transaction works on is left to the next check. A document that is still the
--- old one after its record was read again `most_read` times is lost: its change cannot be read.
+-- old one after its record was read again `most_read` times is lost: its change cannot be read. The last backfill is not
+-- in `read_again` yet (`note_read_again`), and counts if it was done.
 WITH said AS (
     SELECT * FROM unnest(
         %(document_keys)s::bigint[], %(answers)s::text[], %(etags)s::text[], %(last_modified)s::text[]
@@ -150,11 +151,18 @@ WITH said AS (
 ), noted AS (
     UPDATE freshet.fetched f
     SET asked_at = to_timestamp(%(asked_at_ms)s::double precision / 1000),
-        answer = CASE WHEN said.answer = 'changed' AND f.read_again >= %(most_read)s THEN 'lost' ELSE said.answer END,
+        answer = CASE WHEN said.answer = 'changed' AND f.read_again + (
+                          SELECT count(*) FROM freshet.backfill b WHERE b.backfill = f.backfill AND b.state = 'done'
+                      ) >= %(most_read)s THEN 'lost' ELSE said.answer END,
         etag = CASE WHEN said.answer = 'unchanged' THEN said.etag ELSE f.etag END,
         last_modified = CASE WHEN said.answer = 'unchanged' THEN said.last_modified ELSE f.last_modified END,
         fetched_at = CASE WHEN said.answer = 'unchanged' THEN now() ELSE f.fetched_at END,
-        read_again = CASE WHEN said.answer = 'unchanged' THEN 0 ELSE f.read_again END
+        read_again = CASE WHEN said.answer = 'unchanged' THEN 0 ELSE f.read_again END,
+        -- One that runs stays known: its workflow may not have been started.
+        backfill = CASE WHEN said.answer <> 'unchanged' OR EXISTS (
+                            SELECT FROM freshet.backfill b
+                            WHERE b.backfill = f.backfill AND b.state IN ('running', 'paused')
+                        ) THEN f.backfill END
     FROM locked l JOIN said USING (document_key)
     WHERE f.source = l.source AND f.document_id = l.document_id AND f.content_sha256 = l.content_sha256
     RETURNING f.answer
@@ -193,11 +201,19 @@ SELECT DISTINCT b.backfill FROM freshet.fetched f JOIN freshet.backfill b ON b.b
 WHERE f.source = %(source)s::text AND b.source = f.source AND b.state IN ('running', 'paused');
 
 -- name: note_read_again
--- The records of these documents are read again by a backfill. Of those in `lost`, none was found: after so many checks
--- as for the others they count as lost.
-UPDATE freshet.fetched
-SET backfill = %(backfill)s::bigint,
-    read_again = read_again + 1,
-    answer = CASE WHEN document_id = ANY(%(lost)s::text[]) AND read_again + 1 >= %(most_read)s THEN 'lost'
-                  ELSE answer END
-WHERE source = %(source)s::text AND document_id = ANY(%(document_ids)s::text[]) AND answer = 'changed';
+-- The records of these documents are read again by a backfill. Those in `lost` have none that is found, and count as
+-- lost after as many checks. What is counted is what has been done: a backfill that was cancelled or failed did not read.
+WITH counted AS (
+    SELECT f.document_id, missing.is_lost,
+           f.read_again + coalesce(b.state = 'done', false)::integer + missing.is_lost::integer AS read_again
+    FROM freshet.fetched f
+    CROSS JOIN LATERAL (SELECT f.document_id = ANY(%(lost)s::text[]) AS is_lost) missing
+    LEFT JOIN freshet.backfill b ON b.backfill = f.backfill
+    WHERE f.source = %(source)s::text AND f.document_id = ANY(%(document_ids)s::text[]) AND f.answer = 'changed'
+)
+UPDATE freshet.fetched f
+SET backfill = CASE WHEN NOT c.is_lost THEN %(backfill)s::bigint END,
+    read_again = c.read_again,
+    answer = CASE WHEN c.is_lost AND c.read_again >= %(most_read)s THEN 'lost' ELSE f.answer END
+FROM counted c
+WHERE f.source = %(source)s::text AND f.document_id = c.document_id AND f.answer = 'changed';
