@@ -59,6 +59,7 @@ class BatchState:
     completion: Completion = field(default_factory=Completion)
     read_row: RowReader | None = None  # for a source whose columns are kept
     again: bool = False  # a backfill: records that the corpus has are read again
+    preparation_of_copies: PreparationRules | None = None  # of what a backfill read
     contents: dict[int, RawDocument] = field(default_factory=dict[int, RawDocument])
     """Of documents that were fetched, by row, while they are prepared."""
     hosts_left_alone: dict[str, str] = field(default_factory=dict[str, str])
@@ -79,12 +80,20 @@ class BatchState:
     def is_outranked(self, head: Head, document: FoldedDocument) -> bool:
         """Whether the content of the document's winner will certainly not be used."""
         own_first = self.spec.own_first
-        return head.outranks(document, own_first=own_first, again=self.again)
+        again = self.is_read_again(document.winner)
+        return head.outranks(document, own_first=own_first, again=again)
+
+    def is_read_again(self, row: int | None) -> bool:
+        """Whether a backfill reads an event, or has read what it is a copy of."""
+        return self.again or row in self.events.copies
 
     def rule(self, row: int) -> PreparationRule:
         """Which documents with the media type of an event stay as they were prepared."""
         content_type = self.events.value("content_type", row)
-        return self.preparation.of(content_type)
+        rules = self.preparation
+        if row in self.events.copies and self.preparation_of_copies is not None:
+            rules = self.preparation_of_copies
+        return rules.of(content_type)
 
     def reusable_head(
         self,
@@ -181,6 +190,7 @@ class BatchState:
             is_again=is_again,
         )
         row["parts"] = parts_json(parts)
+        row["is_copy"] = document.winner in self.events.copies
         if document.winner is not None:
             row["pipeline"] = self.rule(document.winner).current
         self.documents.append(row | self.columns_of(document_id, document))
@@ -245,7 +255,9 @@ def _candidate(
         return None
     current = {batch.rule(row).current}
     reusable = batch.reusable_head(document_id, document, row, current)
-    is_again = batch.again and head is not None and batch.is_again(head, document, row)
+    is_again = False
+    if head is not None and batch.is_read_again(row):
+        is_again = batch.is_again(head, document, row)
     return Candidate(document_id, document, row, reusable, is_again)
 
 

@@ -245,8 +245,10 @@ class JudgedEvents:
         topic_ids: Mapping[tuple[str, int], str] | None = None,
         *,
         own_first: bool = False,
+        copies: Mapping[int, Place] | None = None,
     ) -> None:
         self._frame = frame
+        self.copies = copies or {}  # of what a backfill read, and where that is
         self._own_first = own_first  # see `corpus.prepare.fold`
         self._topic_ids = topic_ids or {}
         # A row of it is read for every document; the original bytes are large and are not needed there.
@@ -362,7 +364,8 @@ class JudgedEvents:
             document_id=event["document_id"],
             version=event["version"],
             says=tuple(event[name] for name in _SAYS),
-            place=Place(record_version(time_ms, offset), topic, partition, offset),
+            place=self.copies.get(row)
+            or Place(record_version(time_ms, offset), topic, partition, offset),
             log=f"{topic}/{partition}/{topic_id}",
             expires_at_ms=event["expires_at_ms"],
             observed_at_ms=time_ms if is_upsert else None,

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 
 import polars as pl
 from polars.exceptions import PolarsError
@@ -37,6 +38,7 @@ from corpus.prepare.events import (
     read_staged_events,
     without_refused,
 )
+from corpus.prepare.fetch_memory import copies_of_backfill
 from corpus.prepare.files import (
     chunk_frame,
     document_frame,
@@ -131,6 +133,7 @@ class Preparer:
             stored = source_to_prepare(connection, request.source)
             spec = SourceSpec.from_json(stored.spec)
             preparation = stored.rules(spec, again=request.again)
+            of_copies = stored.rules(spec, again=True)
             space = self._spaces.of(connection, spec.model, spec.prefix, spec.context)
             staged = read_staged_events(
                 connection, self._store, request.refs
@@ -146,6 +149,7 @@ class Preparer:
         batch = BatchState(
             spec, space, events, heads, preparation, languages, refused, request.batch
         )
+        batch.preparation_of_copies = of_copies
         self._equip(batch, request, completion, is_behind=staged.is_behind)
         part = TimeSlice(self._results_before(request), SLICE_SECONDS)
         try:
@@ -187,8 +191,14 @@ class Preparer:
         frame: pl.DataFrame,
     ) -> tuple[JudgedEvents, Completion]:
         """The events, with what they leave out since it did not change."""
-        own_first = spec.own_first
-        events = JudgedEvents(frame, staged.topic_ids, own_first=own_first)
+        copies = copies_of_backfill(connection, spec.source, frame)
+        made = partial(
+            JudgedEvents,
+            topic_ids=staged.topic_ids,
+            own_first=spec.own_first,
+            copies=copies,
+        )
+        events = made(frame)
         if self._read_row is None or not spec.keeps_columns:
             return events, Completion()
         completion = complete(
@@ -200,7 +210,7 @@ class Preparer:
         )
         if completion.values:
             frame = with_values(frame, completion.values)
-            events = JudgedEvents(frame, staged.topic_ids, own_first=own_first)
+            events = made(frame)
         return events, completion
 
     # ── steps 3, 4 ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -183,6 +183,8 @@ DOCUMENTS: Columns = (
     ),  # `document_key` of the version whose chunks stay as they are
     # The corpus has this version, of another preparation; its chunks are replaced by these.
     Column("is_again", ColumnType.BOOL, is_added=True),
+    # The winner is a copy of what a backfill read: it counts as if a backfill read it.
+    Column("is_copy", ColumnType.BOOL, is_added=True),
     *_DESCRIPTION,
     Column("cleaned_sha256", ColumnType.BYTES),  # of the cleaned text
     _RAW_SHA256,

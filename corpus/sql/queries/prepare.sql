@@ -106,6 +106,32 @@ WHERE EXISTS (
 SELECT dead_letter, waits_since, extract(epoch FROM now() - waits_since)::bigint AS seconds
 FROM freshet.waiting_fetch WHERE source = %(source)s AND dead_letter = ANY(%(dead_letters)s::bigint[]);
 
+-- name: read_again_of
+-- The records that a backfill read again, by the dead letters that copies of them name. A copy that became a dead letter
+-- in its turn names the one before it; the bytes are the same in all of them.
+WITH RECURSIVE copied AS (
+    SELECT l.dead_letter AS named, l.dead_letter, l.batch, l.topic, l.topic_id, l.partition, l.record_offset, l.key,
+           l.value, l.headers
+    FROM freshet.dead_letter l
+    WHERE l.source = %(source)s AND l.dead_letter = ANY(%(dead_letters)s::bigint[]) AND l.value IS NOT NULL
+    UNION ALL
+    SELECT c.named, l.dead_letter, l.batch, l.topic, l.topic_id, l.partition, l.record_offset, l.key, l.value, l.headers
+    FROM copied c
+    CROSS JOIN LATERAL (
+        SELECT substring(encode(decode(h ->> 1, 'base64'), 'escape') FROM '#([0-9]{1,18})$')::bigint AS dead_letter
+        FROM jsonb_array_elements(c.headers) h WHERE h ->> 0 = 'freshet.redriven-from' LIMIT 1
+    ) origin
+    JOIN freshet.dead_letter l ON l.dead_letter = origin.dead_letter AND l.dead_letter < c.dead_letter
+        AND l.source = %(source)s AND l.key IS NOT DISTINCT FROM c.key AND l.value = c.value
+)
+SELECT DISTINCT ON (c.named) c.named AS dead_letter, c.topic, c.partition, c.record_offset, c.key,
+       sha256(c.value) AS value_sha256
+FROM copied c
+JOIN freshet.batch b ON b.source = %(source)s AND b.batch = c.batch AND b.kind = 'backfill'
+JOIN freshet.source_position p ON p.source = %(source)s AND p.topic = c.topic AND p.partition = c.partition
+    AND p.topic_id = c.topic_id
+ORDER BY c.named, c.dead_letter;
+
 -- name: embedded_texts
 -- The texts among these that have a vector in the space: in the embedding store, or in a chunk, also a closed one.
 SELECT e.text_sha256 FROM freshet.embedding e

@@ -11,6 +11,7 @@ CREATE TEMP TABLE IF NOT EXISTS incoming_document (
     version bigint, first_record text, grants text, written text, observed_at timestamptz,
     deletes text, tombstone_topic text,
     tombstone_partition integer, tombstone_offset bigint, tombstone_floor bigint, reuse_key bigint, is_again boolean,
+    is_copy boolean,
     uri text, title text, content_type text, metadata text, acl text[], event_at timestamptz, expires_at timestamptz,
     content_bytes bigint, content_sha256 bytea, stated_language text, cleaned_sha256 bytea, raw_sha256 bytea,
     received_characters bigint, kept_characters bigint, dropped text, tokens bigint, unknown_tokens bigint,
@@ -62,7 +63,7 @@ FROM STDIN (FORMAT BINARY);
 -- Documents of the batch.
 COPY incoming_document (document_id, topic, partition, record_offset, record_at, op, version, first_record, grants,
     written, observed_at, deletes, tombstone_topic, tombstone_partition, tombstone_offset, tombstone_floor, reuse_key,
-    is_again,
+    is_again, is_copy,
     uri, title, content_type, metadata, acl, event_at, expires_at, content_bytes, content_sha256, stated_language,
     cleaned_sha256, raw_sha256, received_characters, kept_characters, dropped, tokens, unknown_tokens,
     unknown_characters, notes, language, language_from, language_note, kept_columns, taken_from,
@@ -137,8 +138,8 @@ WITH met AS (
            CASE WHEN compared.rank < 0 THEN 'older'
                 WHEN compared.rank > 0 THEN 'newer'
                 WHEN i.first_record::jsonb < h.first_record THEN 'earlier'
-                -- A backfill: the head's own record, which may say something else now.
-                WHEN %(again)s AND i.first_record::jsonb = h.first_record AND h.end_reason IS DISTINCT FROM 'expired'
+                -- A backfill, or a copy of what it read: the head's own record, which may say something else now.
+                WHEN (%(again)s OR i.is_copy) AND i.first_record::jsonb = h.first_record AND h.end_reason IS DISTINCT FROM 'expired'
                 THEN 'earlier'
                 ELSE 'later' END AS rank,
            coalesce(

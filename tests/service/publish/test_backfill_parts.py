@@ -11,10 +11,15 @@ import pytest
 from corpus.batch import BatchKind
 from corpus.clean.cleaner import Cleaner
 from corpus.source import VersionRule
+from corpus.specs.fetch import FetchSpec
 from corpus.specs.formats import MappingSpec
+from ingest.dead_letters.first_position import FirstPosition, first_position_of, own_headers
+from ingest.dead_letters.headers import stored_headers
+from ingest.dead_letters.redrive import show
 from ingest.event import KafkaRecord
 from tests.support.debezium import UNAVAILABLE, change
-from tests.support.pipeline import Pipeline
+from tests.support.pipeline import NOW_MS, Pipeline, make_event
+from tests.support.reference_server import Server, serving, status
 
 pytestmark = pytest.mark.service
 MAPPING = MappingSpec(id="id", version="version", content="body", acl="readers?")
@@ -158,3 +163,100 @@ def test_any_order_of_new_and_repeated_records_comes_to_the_same(rows: Pipeline,
         again(rows, records[begun : rng.randrange(begun + 1, done + 1)])
     assert {name: version for name, (version, _) in rows.visible().items()} == newest
     assert rows.position(0) == len(records)
+
+
+# ── what a backfill read and could not use is redriven ──────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving() as made:
+        yield made
+
+
+@pytest.fixture
+def linked(
+    database_url: str, tmp_path: Path, cleaner: Cleaner, server: Server
+) -> Iterator[tuple[Pipeline, list[KafkaRecord]]]:
+    """A document that has changed at its origin, which then did not answer the backfill of its record."""
+    fetch = FetchSpec(internal_hosts=("127.0.0.1",), plain_http=True, timeout_seconds=2.0)
+    with Pipeline(database_url, tmp_path, cleaner=cleaner, fetch=fetch) as docs:
+        event = make_event("a", 1, content_url=server.url("/plain/a"))
+        del event["content_type"]
+        records = docs.records([event])
+        docs.run(docs.stage(records))
+        server.answers["plain"] = status(503)
+        report = again(docs, records)
+        assert (report.applied, report.dead_lettered) == (0, 1)
+        yield docs, records
+
+
+def copy_of(docs: Pipeline, number: int) -> KafkaRecord:
+    """A dead letter as it is redriven."""
+    letter = show(docs.connection, number)
+    headers = stored_headers(letter["headers"])
+    first = first_position_of(headers) or FirstPosition(
+        topic=letter["topic"],
+        partition=letter["partition"],
+        offset=letter["record_offset"],
+        timestamp_ms=round(letter["record_at"].timestamp() * 1_000),
+    )
+    kept = [(name, value) for name, value in own_headers(headers) if not isinstance(value, str)]
+    return KafkaRecord(
+        topic="",
+        partition=0,
+        offset=0,
+        timestamp_ms=NOW_MS + 60_000,
+        key=letter["key"],
+        value=letter["value"],
+        headers=(*kept, *first.headers(number)),
+    )
+
+
+@pytest.mark.parametrize("copies", [1, 3])
+def test_the_copy_of_a_record_that_waited_does_what_the_backfill_was_to_do(
+    linked: tuple[Pipeline, list[KafkaRecord]], server: Server, copies: int
+) -> None:
+    """However often it had to wait again; it was counted as unchanged, and the change was never read."""
+    docs, _ = linked
+    for number in range(1, copies):
+        assert docs.ingest(copy_of(docs, number)).dead_lettered == 1
+    del server.answers["plain"]
+    server.texts["/plain/a"] = "The weir was closed in the evening."
+    report = docs.ingest(copy_of(docs, copies))
+    assert (report.applied, report.unchanged, report.documents_written) == (1, 0, 1)
+    assert docs.visible() == {"a": (1, "The weir was closed in the evening.")}
+    # Once more, and by a backfill, it says the same.
+    report = docs.ingest(copy_of(docs, copies))
+    assert (report.unchanged, report.documents_written) == (1, 0)
+
+
+def test_a_record_that_only_says_that_it_is_such_a_copy_is_none(
+    linked: tuple[Pipeline, list[KafkaRecord]], server: Server
+) -> None:
+    """Anyone may write the header: the bytes have to be those that the backfill read."""
+    docs, _ = linked
+    before = docs.visible()
+    del server.answers["plain"]
+    copy = copy_of(docs, 1)
+    forged = replace(copy, value=(copy.value or b"").replace(b"/plain/a", b"/plain/b"))
+    report = docs.ingest(forged)
+    assert (report.applied, report.documents_written) == (0, 0)
+    # Nor is it a copy where the letter is of the live stream, and the version is there by now.
+    docs.connection.execute("UPDATE freshet.batch SET kind = 'ingest'")
+    server.texts["/plain/a"] = "The weir was closed in the evening."
+    assert docs.ingest(copy).documents_written == 0
+    assert docs.visible() == before
+
+
+def test_a_newer_version_stays_beside_such_a_copy(
+    linked: tuple[Pipeline, list[KafkaRecord]], server: Server
+) -> None:
+    docs, records = linked
+    del server.answers["plain"]
+    server.texts["/plain/a"] = "The weir was closed in the evening."
+    copy = copy_of(docs, 1)
+    docs.ingest(make_event("a", 2, "A second version."))
+    assert docs.ingest(copy).superseded == 1
+    assert docs.visible() == {"a": (2, "A second version.")}
+    assert again(docs, records).superseded == 1
