@@ -58,6 +58,7 @@ class ChangeEvent:
     # Columns that did not change and are not in the record; then nothing above but op, id and version is known.
     unavailable: tuple[str, ...] = ()
     previous_id: str | None = None  # of the document that this one was before
+    next_id: str | None = None  # of the document that a deleted one became
     content_url: str | None = None  # where the content is fetched, in place of one
     stated_sha256: bytes | None = None  # of what is fetched
 

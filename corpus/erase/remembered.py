@@ -19,7 +19,7 @@ RULE = "erased"
 _CLEARED = (
     *("detail", "op", "document_id", "version", "uri", "title", "metadata", "acl"),
     *("content_sha256", "raw_sha256", "key", "value", "headers"),
-    *("unavailable", "previous_id"),
+    *("unavailable", "previous_id", "next_id"),
 )
 _NAMES = ("outcome", "document_id", "key", "value")
 _QUOTE = b'"'

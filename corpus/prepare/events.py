@@ -1,16 +1,15 @@
 """The events of a batch: read from their staged files, and the outcome of each so far."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import polars as pl
-from psycopg.rows import class_row, scalar_row
+from psycopg.rows import scalar_row
 
 from corpus.batch import BatchRef, PreparedFrom
-from corpus.database import Connection, fetch_all, fetch_one
-from corpus.dead_letter import DeadLetterReason
+from corpus.database import Connection, fetch_one
 from corpus.erase.remembered import without_erased
 from corpus.errors import StagedFileError
 from corpus.prepare.fold import FoldableEvent, FoldedDocument, Place, fold
@@ -181,61 +180,6 @@ def _end_of_published_part(connection: Connection, ref: BatchRef) -> int:
     return ref.next_offset if is_published else 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _RefusedEvent:
-    """An event that PostgreSQL refused before (query `refused_events_of`)."""
-
-    topic: str
-    partition: int
-    record_offset: int
-    detail: str
-    is_bare: bool
-
-
-def _refused(
-    connection: Connection, refs: Sequence[BatchRef]
-) -> dict[tuple[str, int, int], _RefusedEvent]:
-    """The refused events of these references' partitions, by position."""
-    partitions = {(ref.source, ref.topic, ref.topic_id, ref.partition) for ref in refs}
-    refused: dict[tuple[str, int, int], _RefusedEvent] = {}
-    for partition in partitions:
-        names = ("source", "topic", "topic_id", "partition")
-        values: dict[str, Any] = dict(zip(names, partition, strict=True))
-        factory = class_row(_RefusedEvent)
-        for event in fetch_all(connection, factory, "refused_events_of", values):
-            refused[event.topic, event.partition, event.record_offset] = event
-    return refused
-
-
-def without_refused(
-    connection: Connection, frame: pl.DataFrame, refs: Sequence[BatchRef]
-) -> pl.DataFrame:
-    """The events with those that PostgreSQL refused before as dead letters: they are folded no more.
-
-    Of a bare one, only the record's key and value are kept.
-    """
-    refused = _refused(connection, refs)
-    if not refused:
-        return frame
-    rows = list(map(refused.get, frame.select(_POSITION).iter_rows()))
-    details = [None if row is None else row.detail for row in rows]
-    is_refused = pl.Series([row is not None for row in rows], dtype=pl.Boolean)
-    is_bare = pl.Series(
-        [row is not None and row.is_bare for row in rows], dtype=pl.Boolean
-    )
-    changed = [
-        ("outcome", is_refused, pl.lit("dead_letter")),
-        ("reason", is_refused, pl.lit(DeadLetterReason.NOT_STORABLE.value)),
-        ("detail", is_refused, pl.Series(details, dtype=pl.String)),
-        ("document_id", is_bare, pl.lit(None, pl.String)),
-        ("headers", is_bare, pl.lit(None, pl.String)),
-    ]
-    return frame.with_columns(
-        pl.when(where).then(value).otherwise(pl.col(name)).alias(name)
-        for name, where, value in changed
-    )
-
-
 class JudgedEvents:
     """The events of a batch with the outcome of each so far. An event is named by its row."""
 
@@ -303,10 +247,6 @@ class JudgedEvents:
             if names
         }
 
-    def dead_letters(self) -> list[int]:
-        """Rows of the events that cannot be used."""
-        return [row for row, each in enumerate(self._outcomes) if each == "dead_letter"]
-
     def is_upsert(self, row: int) -> bool:
         """Whether the event carries a document; else it deletes one."""
         return self.value("op", row) == "upsert"
@@ -343,12 +283,20 @@ class JudgedEvents:
 
     def usable(self) -> list[FoldableEvent]:
         """The events that are neither dead letters nor ignored."""
+        return self._foldables(lambda outcome: outcome not in _FINAL)
+
+    def unusable(self) -> list[FoldableEvent]:
+        """The dead letters whose document is known; their versions may not be."""
+        letters = self._foldables(lambda outcome: outcome == "dead_letter")
+        return [letter for letter in letters if letter.document_id]
+
+    def _foldables(self, is_wanted: Callable[[str], bool]) -> list[FoldableEvent]:
         is_redriven = pl.col("headers").str.contains(REDRIVEN_FROM, literal=True)
         columns = self._frame.select(*_FOLDED, is_redriven.alias("is_redriven"))
         return [
             self._foldable(row, event)
             for row, event in enumerate(columns.iter_rows(named=True))
-            if self._outcomes[row] not in _FINAL
+            if is_wanted(self._outcomes[row])
         ]
 
     def _foldable(self, row: int, event: Mapping[str, Any]) -> FoldableEvent:

@@ -102,6 +102,7 @@ def document_row(
         row["tombstone_floor"] = document.winner_version if is_deleted else -1
         for name in ("topic", "partition", "offset"):
             row[f"tombstone_{name}"] = events.value(name, document.tombstone)
+        row["tombstone"] = _tombstone(events, document)
     if reused is not None:
         row["reuse_key"] = reused.document_key
         row["cleaned_sha256"] = reused.cleaned_sha256
@@ -109,6 +110,19 @@ def document_row(
     if language is not None:
         row.update(language.columns())
     return row
+
+
+def _tombstone(events: JudgedEvents, document: FoldedDocument) -> str | None:
+    """Of several that name the same next document the first; an empty list: they say different things."""
+    if not document.tombstones:
+        return None
+    first, *others = document.tombstones
+    next_id = events.value("next_id", first.row)
+    others_say = {events.value("next_id", other.row) for other in others}
+    place = first.place
+    said = [first.log, place.offset, place.record_version, next_id]
+    is_one = not others or (next_id is not None and others_say == {next_id})
+    return json.dumps(said if is_one else [])
 
 
 def _grants(events: JudgedEvents, document: FoldedDocument) -> dict[str, list[Any]]:

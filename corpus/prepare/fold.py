@@ -85,6 +85,8 @@ class FoldedDocument:
     expires_at_ms: int | None = None  # latest of the winner's version
     observed_at_ms: int | None = None  # latest of the winner's version
     tombstone: int | None = None  # row of the newest delete without a version
+    # Those that were written after the winner, as they were written.
+    tombstones: list[FoldableEvent] = field(default_factory=list[FoldableEvent])
     deletes: Marks = field(default_factory=dict[str, Mark])
     """The last deletes without a version, per log."""
 
@@ -147,6 +149,10 @@ def _fold_document(
         )
         document.winner_version = greatest.version
         _fold_version(result, document, events)
+    first = document.first
+    document.tombstones = [
+        event for event in deletes if first is None or event.place > first
+    ]
     return document
 
 

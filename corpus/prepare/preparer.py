@@ -36,7 +36,6 @@ from corpus.prepare.events import (
     JudgedEvents,
     StagedEvents,
     read_staged_events,
-    without_refused,
 )
 from corpus.prepare.fetch_memory import copies_of_backfill
 from corpus.prepare.files import (
@@ -46,7 +45,7 @@ from corpus.prepare.files import (
 )
 from corpus.prepare.heads import heads_of
 from corpus.prepare.language import languages_of
-from corpus.prepare.lookups import source_to_prepare, unseen_texts
+from corpus.prepare.lookups import source_to_prepare, unseen_texts, without_refused
 from corpus.prepare.outcome import add_prepared, groups_of, key_of
 from corpus.prepare.references import FetchedReader, References
 from corpus.prepare.time_slice import (

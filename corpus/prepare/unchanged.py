@@ -14,26 +14,35 @@ document, so before anything else it is completed, in the order of the versions 
 5. A document whose key changed was another one, whose records may be in another partition. Until that one is read up
    to the change, its columns are not taken: they may be older than the change. The event is a dead letter that is sent
    again by itself (`freshet.waiting_fetch`), for a day; and so are events of its document that need its columns.
+
+What 4 and 5 are judged by is in `corpus.prepare.evidence`.
 """
 
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
 import polars as pl
-from psycopg.rows import class_row, scalar_row
+from psycopg.rows import class_row
 
 from corpus.database import Connection, fetch_all
 from corpus.dead_letter import DeadLetterReason
 from corpus.prepare.candidates import BatchState, Documents
 from corpus.prepare.columns import Completion, RowReader
 from corpus.prepare.events import JudgedEvents
+from corpus.prepare.evidence import (
+    Evidence,
+    KeptColumns,
+    Known,
+    Tombstone,
+    evidence_of,
+    known_of_head,
+)
 from corpus.prepare.fetch_memory import Wait, redriven_letters
-from corpus.prepare.fold import FoldableEvent, Place
+from corpus.prepare.fold import FoldableEvent
 from corpus.prepare.heads import Head, heads_of
 from corpus.source import SourceSpec
+from corpus.versions.marks import Marks, earliest, marks
 
 _ORIGINAL = ("key", "value", "headers")
 # How long an event waits for another partition; each time as long as it has waited already, within bounds.
@@ -44,24 +53,6 @@ _MAX_PAUSE_SECONDS = 3_600
 _WAITS_FOR = "another partition"
 # Whether a version is an event's own, where those come first; the version; a head before an event.
 _Rank = tuple[bool, int, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _LostRecord:
-    """A row of the query `lost_records_of`."""
-
-    document_id: str
-    topic: str
-    partition: int
-    record_offset: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _KeptColumns:
-    """A row of the query `kept_columns_of`."""
-
-    document_id: str
-    columns: str
 
 
 def complete(
@@ -185,9 +176,8 @@ class _Completer:
         self._completion = Completion()
         self._begun: set[tuple[str, _Rank | None]] = set()
         self._heads: dict[str, Head] = {}
-        self._kept: dict[str, Any] = {}
-        self._waiting: set[str] = set()  # documents with a dead letter that waits
-        self._lost: dict[str, list[tuple[str, int, int]]] = {}
+        self._kept: dict[str, KeptColumns] = {}
+        self._evidence = Evidence(own_first=spec.own_first)
         self._behind: set[str] = (
             set()
         )  # documents with an event of the batch that waits
@@ -211,40 +201,17 @@ class _Completer:
         involved = sorted(previous.union(self.documents))
         self._heads = heads_of(connection, self._spec.source, involved)
         values = {"source": self._spec.source, "document_ids": involved}
-        factory = class_row(_KeptColumns)
-        kept = fetch_all(connection, factory, "kept_columns_of", values)
-        self._kept = {row.document_id: json.loads(row.columns) for row in kept}
-        waiting = fetch_all(connection, scalar_row, "waiting_for_columns", values)
-        self._waiting = set(waiting)
-        self._find_lost(connection, values)
+        rows = fetch_all(connection, class_row(KeptColumns), "kept_columns_of", values)
+        self._kept = {row.document_id: row for row in rows}
+        self._evidence = evidence_of(
+            connection, self._events, self._spec, self._heads, self._kept, involved
+        )
         for document_id in self.documents:
-            columns = self._columns_at(document_id, None)
+            known = self._known_at(document_id, None)
+            columns = None if known is None else known.columns
             self._completion.last[document_id] = columns or {}
         self._note_waits(connection)
         return self._completion
-
-    def _find_lost(self, connection: Connection, values: Mapping[str, Any]) -> None:
-        """Where the records are that could not be used, of the batch and before, by their documents."""
-        factory = class_row(_LostRecord)
-        for lost in fetch_all(connection, factory, "lost_records_of", values):
-            place = (lost.topic, lost.partition, lost.record_offset)
-            self._lost.setdefault(lost.document_id, []).append(place)
-        for row in self._events.dead_letters():
-            document_id = self._events.value("document_id", row)
-            self._lost.setdefault(document_id, []).append(self._events.position(row))
-
-    def _is_doubtful(self, event: FoldableEvent, since: Place | None) -> bool:
-        """Whether a record could not be used between what is known of a row, and an event that leaves columns out."""
-        at = event.place
-        if event.row not in self._missing or since is None:
-            return False
-        if (since.topic, since.partition) != (at.topic, at.partition):
-            return False
-        return any(
-            (topic, partition) == (at.topic, at.partition)
-            and since.offset < offset < at.offset
-            for topic, partition, offset in self._lost.get(event.document_id, ())
-        )
 
     def _note_waits(self, connection: Connection) -> None:
         """Which incomplete events wait, and since when those do that were sent again."""
@@ -270,51 +237,54 @@ class _Completer:
     def _may_be_completed(self, row: int) -> bool:
         """Whether what an event leaves out may come from another partition, or from an event that waits for that."""
         document_id = self._events.value("document_id", row)
-        return document_id in self._waiting or document_id in self._behind
+        return document_id in self._evidence.waiting or document_id in self._behind
 
     def _headers(self, row: int) -> str | None:
         return self._events.value("headers", row)
 
-    def _columns_at(
-        self,
-        document_id: str,
-        rank: _Rank | None,
-    ) -> Mapping[str, Any] | None:
-        """The columns of the newest version of a document up to a rank, deleted or not; its events are completed."""
+    def _known_at(self, document_id: str, rank: _Rank | None) -> Known | None:
+        """The newest version of a document up to a rank, deleted or not; its events are completed."""
         if (document_id, rank) in self._begun:
             return None  # of a circle of keys nothing is known
         self._begun.add((document_id, rank))
-        columns: Mapping[str, Any] | None = None
-        since: Place | None = None  # the record that they are of
+        known: Known | None = None
         deleted_at: _Rank | None = None
         for at, event in self._in_order(document_id):
             if rank is not None and at > rank:
                 break
             if isinstance(event, Head):
-                columns = self._kept.get(document_id)
-                since = _place_of(event)
+                known = known_of_head(event, self._kept.get(document_id))
                 deleted_at = at if event.content_sha256 is None else None
             elif event.is_upsert:
-                columns = self._known_to(event, None if deleted_at else columns, since)
-                columns = self._columns_of(event, at, columns)
-                since, deleted_at = event.place, None
+                known = self._written_by(event, at, None if deleted_at else known)
+                deleted_at = None
             else:
-                columns = None if _is_below(deleted_at, at) else columns
-                since, deleted_at = event.place, at
+                known = None if _is_below(deleted_at, at) else known
+                deleted_at = at
         self._begun.remove((document_id, rank))
-        return columns
+        return known
 
-    def _known_to(
-        self,
-        event: FoldableEvent,
-        before: Mapping[str, Any] | None,
-        since: Place | None,
+    def _written_by(
+        self, event: FoldableEvent, at: _Rank, before: Known | None
+    ) -> Known:
+        """A version of a row, completed from the one before."""
+        written = event.mark
+        columns = None if before is None else before.columns
+        if before is not None and before.ranked == event.ranked:
+            written = earliest(before.written, written)
+        elif columns is not None and event.row in self._missing:
+            columns = self._columns_known_to(event, before)
+        return Known(self._columns_of(event, at, columns), event.ranked, written)
+
+    def _columns_known_to(
+        self, event: FoldableEvent, before: Known | None
     ) -> Mapping[str, Any] | None:
-        """What was known of a row before an event, unless a record between them could not be used."""
-        if before is None or not self._is_doubtful(event, since):
-            return before
-        self._completion.doubtful.add(event.row)
-        return None
+        """The columns of the version before, unless a record between the two could not be used, or deleted it."""
+        if self._evidence.is_doubtful(event.document_id, before, event):
+            self._completion.doubtful.add(event.row)
+            return None
+        deletes = self._evidence.tombstones_between(event.document_id, before, event)
+        return None if deletes or before is None else before.columns
 
     def _in_order(self, document_id: str) -> list[tuple[_Rank, FoldableEvent | Head]]:
         """Its events with a version, and its head, from the lowest version on; the head before an event of its own."""
@@ -353,37 +323,48 @@ class _Completer:
         self, event: FoldableEvent, previous: str, at: _Rank
     ) -> Mapping[str, Any] | None:
         """The columns of the document that one was before its key changed; None until all of it is read."""
-        if self._lost.get(previous):
-            # Which of its columns the lost record has changed is not known, and its delete tells nothing of it.
+        known = self._known_at(previous, at)
+        behind = self._evidence.tombstones_between(previous, known, event)
+        is_waiting = previous in self._evidence.waiting
+        if is_waiting or not self._is_read_up_to(event, previous, at, behind):
+            self._behind.add(event.document_id)
+            return None
+        # Between two tombstones was a row that is not known.
+        is_doubtful = self._evidence.is_doubtful(previous, known, event)
+        if is_doubtful or len(behind) > 1:
             self._completion.doubtful.add(event.row)
             return None
-        is_waiting = previous in self._waiting
-        if not is_waiting and self._is_read_up_to(previous, at):
-            return self._columns_at(previous, at)
-        self._behind.add(event.document_id)
-        return None
+        return None if known is None else known.columns
 
-    def _is_read_up_to(self, document_id: str, at: _Rank) -> bool:
-        """Whether a document is known as it was when its key changed: the same change deleted it.
+    def _is_read_up_to(
+        self,
+        event: FoldableEvent,
+        previous: str,
+        at: _Rank,
+        behind: list[Tombstone],
+    ) -> bool:
+        """Whether a document is known as it was when its key changed: the same change deleted it."""
+        if any(rank[:2] >= at[:2] for rank, _ in self._in_order(previous)):
+            return True
+        return bool(behind) and self._evidence.is_of_change(
+            behind[-1], event, self._records_before(event, at)
+        )
 
-        A delete that names no version is taken for that one.
-        """
-        head = self._heads.get(document_id)
-        if head is not None and head.content_sha256 is None and head.deletes:
-            return True
-        events = self._by_document.get(document_id, ())
-        if any(event.version is None for event in events):
-            return True
-        return any(rank[:2] >= at[:2] for rank, _ in self._in_order(document_id))
+    def _records_before(self, event: FoldableEvent, at: _Rank) -> Iterator[Marks]:
+        """Records of an event's document that are older than the event."""
+        for rank, other in self._in_order(event.document_id):
+            if rank[:2] < at[:2]:
+                yield marks(other.written) if isinstance(other, Head) else other.mark
+                if isinstance(other, Head):
+                    yield marks(other.deletes)
+        for other in self._by_document.get(event.document_id, ()):
+            if other.version is None and other.place < event.place:
+                yield other.mark
 
 
 def _is_below(deleted_at: _Rank | None, at: _Rank) -> bool:
     """Whether a delete follows an older one: what was written between them could not be used."""
     return deleted_at is not None and deleted_at[:2] < at[:2]
-
-
-def _place_of(head: Head) -> Place | None:
-    return Place(*head.first_record) if head.first_record else None
 
 
 def _rank_of(ranked: tuple[_Rank, FoldableEvent | Head]) -> _Rank:

@@ -136,6 +136,7 @@ STAGED_EVENTS: Columns = (
     # known without them (`corpus.prepare.unchanged`). Null: it says all.
     Column("unavailable", ColumnType.TEXTS, is_added=True),
     Column("previous_id", ColumnType.TEXT, is_added=True),  # document that it was
+    Column("next_id", ColumnType.TEXT, is_added=True),  # of a delete: that it became
     # Where the content is, and the SHA-256 that the event states of it; its size and hash are not known then.
     Column("content_url", ColumnType.TEXT, is_added=True),
     Column("stated_sha256", ColumnType.BYTES, is_added=True),
@@ -208,6 +209,9 @@ DOCUMENTS: Columns = (
     Column("kept_columns", ColumnType.TEXT, is_added=True),
     # `document_key` of the head that columns were taken from, 0: there was none; null: none were taken.
     Column("taken_from", ColumnType.INT8, is_added=True),
+    # JSON: of the delete without a version behind the winner its log, offset, record version, and the id of the
+    # document that this one became, as it says; an empty list: there are several, which say different things.
+    Column("tombstone", ColumnType.TEXT, is_added=True),
     # JSON: where the content was fetched, and how its origin recognises it; null: the event had it.
     Column("fetched", ColumnType.TEXT, is_added=True),
     # JSON: a list of `corpus.clean.parts.Part`, where the document was cleaned; null: it has none.

@@ -19,7 +19,7 @@ from ingest.dead_letters.first_position import (
 )
 from ingest.decode import fields, times
 from ingest.decode.cloudevents import decode_cloudevent, is_event_without_value
-from ingest.decode.debezium.rows import decode_debezium
+from ingest.decode.debezium.rows import decode_debezium, next_id
 from ingest.decode.fields import FieldError
 from ingest.decode.inflate import inflated
 from ingest.decode.json_fields import decode_json
@@ -190,6 +190,7 @@ def tombstone(record: KafkaRecord, spec: SourceSpec) -> ChangeEvent:
         ),
         event_at_ms=record.timestamp_ms,
         raw_sha256=hashlib.sha256(b"").digest(),
+        next_id=next_id(record, spec) if spec.format == "debezium" else None,
     )
 
 

@@ -46,6 +46,7 @@ def _change_values(event: ChangeEvent) -> dict[str, Any]:
         "raw_sha256": event.raw_sha256,
         "unavailable": list(event.unavailable) or None,
         "previous_id": event.previous_id,
+        "next_id": event.next_id,
         "content_url": event.content_url,
         "stated_sha256": event.stated_sha256,
     }

@@ -4,7 +4,7 @@ import json
 import random
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +145,21 @@ class Table:
     def documents(self) -> dict[str, str]:
         """What the corpus has to show: id -> text."""
         return {str(number): f"{row['title']} {row['big']}" for number, row in self.rows.items()}
+
+
+def tombstones_alone(log: list[KafkaRecord]) -> list[KafkaRecord]:
+    """The log of a topic whose deletes are tombstones alone, with times; those of a changed key name the new one."""
+    alone: list[KafkaRecord] = []
+    half: KafkaRecord | None = None
+    for number, each in enumerate(log):
+        timed = replace(each, timestamp_ms=NOW_MS + 10 * number)
+        if each.value is not None and json.loads(each.value)["op"] == "d":
+            half = timed
+        elif each.value is None and half is not None:
+            alone.append(replace(half, value=None))
+        else:
+            alone.append(timed)
+    return alone
 
 
 def cut(rng: random.Random, log: list[KafkaRecord]) -> Iterator[list[KafkaRecord]]:

@@ -66,6 +66,10 @@ WITH gone AS (
     RETURNING visible_to IS NULL AS is_visible
 ), columns AS (
     DELETE FROM freshet.kept_columns WHERE source = %(source)s AND document_id = ANY(%(document_ids)s::text[])
+), named AS (
+    UPDATE freshet.kept_columns SET tombstone = jsonb_set(tombstone, '{3}', 'null')
+    WHERE source = %(source)s AND tombstone ->> 3 = ANY(%(document_ids)s::text[])
+      AND document_id <> ALL(%(document_ids)s::text[])
 ), fetched AS (
     DELETE FROM freshet.fetched WHERE source = %(source)s AND document_id = ANY(%(document_ids)s::text[])
 )
@@ -205,7 +209,8 @@ SELECT 'documents' AS way, (
      WHERE source = %(source)s AND document_id = ANY(%(document_ids)s::text[])
 ) + (
     SELECT count(*) FROM freshet.kept_columns
-     WHERE source = %(source)s AND document_id = ANY(%(document_ids)s::text[])
+     WHERE source = %(source)s AND (document_id = ANY(%(document_ids)s::text[])
+                                    OR tombstone ->> 3 = ANY(%(document_ids)s::text[]))
 ) + (
     SELECT count(*) FROM freshet.fetched
      WHERE source = %(source)s AND document_id = ANY(%(document_ids)s::text[])

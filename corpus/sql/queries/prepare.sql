@@ -63,22 +63,24 @@ WHERE source = %(source)s AND is_head AND document_id = ANY(%(document_ids)s::te
 
 -- name: kept_columns_of
 -- The large columns of some documents, as their newest version had them.
-SELECT document_id, columns FROM freshet.kept_columns
+SELECT document_id, columns, tombstone FROM freshet.kept_columns
 WHERE source = %(source)s AND document_id = ANY(%(document_ids)s::text[]);
 
--- name: waiting_for_columns
--- Which of some documents have an event that waits for columns that it leaves out.
-SELECT DISTINCT document_id FROM freshet.dead_letter
-WHERE source = %(source)s AND state = 'open' AND document_id = ANY(%(document_ids)s::text[])
-  AND reason = 'column_waits';
+-- name: letters_of
+-- Dead letters of some documents: those that wait for columns which they leave out, and those of which it is not known
+-- what they say of their rows, also one that was discarded, or whose copy is on its way. A redriven one has no place in
+-- its log. One that leaves columns out for good says nothing of them.
+SELECT document_id, reason, record_offset, version, round(extract(epoch FROM record_at) * 1000)::bigint AS time_ms,
+       concat_ws('/', topic, partition,
+                 CASE WHEN headers::text LIKE '%%freshet.redriven-from%%' THEN '' ELSE coalesce(topic_id, '') END) AS log
+FROM freshet.dead_letter
+WHERE source = %(source)s AND document_id = ANY(%(document_ids)s::text[])
+  AND (reason NOT IN ('column_waits', 'unavailable_column') OR reason = 'column_waits' AND state = 'open');
 
--- name: lost_records_of
--- Records of some documents that became dead letters, so that it is not known what they say of their rows: also one
--- that was discarded, or whose copy is on its way. One that leaves columns out says nothing of them.
-SELECT l.document_id, l.topic, l.partition, l.record_offset FROM freshet.dead_letter l
-JOIN freshet.source_position p USING (source, topic, partition, topic_id)
-WHERE l.source = %(source)s AND l.document_id = ANY(%(document_ids)s::text[])
-  AND l.reason NOT IN ('column_waits', 'unavailable_column');
+-- name: newest_records
+-- Up to which time the records of each partition are applied.
+SELECT topic, partition, floor(extract(epoch FROM newest_at) * 1000)::bigint AS newest_ms FROM freshet.source_position
+WHERE source = %(source)s;
 
 -- name: fetched_of
 -- How some documents were fetched whose content is still that of the fetch.

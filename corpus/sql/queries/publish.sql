@@ -16,7 +16,7 @@ CREATE TEMP TABLE IF NOT EXISTS incoming_document (
     content_bytes bigint, content_sha256 bytea, stated_language text, cleaned_sha256 bytea, raw_sha256 bytea,
     received_characters bigint, kept_characters bigint, dropped text, tokens bigint, unknown_tokens bigint,
     unknown_characters bigint, notes text, language text, language_from text, language_note text,
-    kept_columns text, taken_from bigint, fetched text, parts text, pipeline text,
+    kept_columns text, taken_from bigint, tombstone text, fetched text, parts text, pipeline text,
     -- The judgement; see `decide` and `reindex_chunks`.
     decision text, new_version bigint, head_key bigint, says_the_same boolean, is_reindexed boolean,
     access_id integer, is_regranted boolean, acl_stands boolean
@@ -67,7 +67,7 @@ COPY incoming_document (document_id, topic, partition, record_offset, record_at,
     uri, title, content_type, metadata, acl, event_at, expires_at, content_bytes, content_sha256, stated_language,
     cleaned_sha256, raw_sha256, received_characters, kept_characters, dropped, tokens, unknown_tokens,
     unknown_characters, notes, language, language_from, language_note, kept_columns, taken_from,
-    fetched, parts, pipeline)
+    tombstone, fetched, parts, pipeline)
 FROM STDIN (FORMAT BINARY);
 
 -- name: copy_chunks
@@ -434,25 +434,40 @@ WHERE i.decision = 'upsert';
 
 -- name: keep_columns
 -- The large columns of the versions that the batch opens, in place of those of the version before. Those of a deleted
--- document stay until it is purged: a document whose key changed is deleted, and comes back under another id.
-INSERT INTO freshet.kept_columns (source, document_id, columns, kept_at, is_deleted)
-SELECT %(source)s, i.document_id, i.kept_columns, %(published_at)s, i.decision <> 'upsert' FROM incoming_document i
-WHERE i.decision IN ('upsert', 'delete', 'tombstone') AND i.kept_columns IS NOT NULL
+-- document stay until it is purged: a document whose key changed is deleted, and comes back under another id. Of one
+-- that was deleted before, a newer version may have come and gone within the batch.
+INSERT INTO freshet.kept_columns (source, document_id, columns, kept_at, is_deleted, tombstone)
+SELECT %(source)s, i.document_id, i.kept_columns, %(published_at)s, i.decision <> 'upsert',
+       CASE WHEN i.decision IN ('tombstone', 'gone') THEN i.tombstone::jsonb END
+FROM incoming_document i
+WHERE i.kept_columns IS NOT NULL
+  AND (i.decision IN ('upsert', 'delete', 'tombstone')
+       OR i.decision = 'gone' AND i.version > (SELECT h.version FROM freshet.document h WHERE h.document_key = i.head_key))
+  AND NOT (i.decision IN ('tombstone', 'gone') AND i.tombstone IS NOT DISTINCT FROM '[]')
 ON CONFLICT (source, document_id)
-DO UPDATE SET columns = excluded.columns, kept_at = excluded.kept_at, is_deleted = excluded.is_deleted;
+DO UPDATE SET columns = excluded.columns, kept_at = excluded.kept_at, is_deleted = excluded.is_deleted,
+    tombstone = excluded.tombstone;
 
 -- name: keep_deleted_columns
--- From when on the columns of deleted documents may be purged. Where a newer delete follows a delete, what was written
--- between them could not be used, and what is kept is of before: no row may be completed with it.
+-- From when on the columns of deleted documents may be purged, and which tombstone deleted them. Where a newer delete
+-- follows a delete, what was written between them could not be used, and what is kept is of before: no row may be
+-- completed with it. A tombstone that names the same next document is the one before, sent again; `[]` stands for several
+-- different ones.
 WITH outdated AS (
     DELETE FROM freshet.kept_columns k
     USING incoming_document i JOIN freshet.document h ON h.document_key = i.head_key
-    WHERE k.source = %(source)s AND k.document_id = i.document_id AND k.is_deleted AND i.kept_columns IS NULL
-      AND i.decision = 'delete' AND h.kind = 'tombstone' AND h.version < i.new_version
+    WHERE k.source = %(source)s AND k.document_id = i.document_id
+      AND (k.is_deleted AND i.kept_columns IS NULL AND i.decision = 'delete'
+           AND h.kind = 'tombstone' AND h.version < i.new_version
+           OR i.decision IN ('tombstone', 'gone') AND i.tombstone = '[]'
+           OR k.is_deleted AND i.decision = 'gone' AND (i.tombstone::jsonb ->> 2)::bigint > (k.tombstone ->> 2)::bigint
+              AND NOT coalesce(i.tombstone::jsonb ->> 3 = k.tombstone ->> 3, false))
 )
-UPDATE freshet.kept_columns k SET is_deleted = true, kept_at = %(published_at)s FROM incoming_document i
+UPDATE freshet.kept_columns k SET is_deleted = true, kept_at = %(published_at)s,
+    tombstone = CASE i.decision WHEN 'tombstone' THEN i.tombstone::jsonb END
+FROM incoming_document i
 WHERE k.source = %(source)s AND k.document_id = i.document_id AND i.decision IN ('delete', 'tombstone')
-  AND NOT k.is_deleted;
+  AND NOT k.is_deleted AND i.tombstone IS DISTINCT FROM '[]';
 
 -- name: keep_fetched
 -- How the versions that the batch opens were fetched, in place of how the versions before were.
@@ -656,10 +671,10 @@ SELECT outcome, count(*) AS events FROM incoming_event GROUP BY outcome;
 -- name: insert_dead_letters
 -- Keep the events that cannot be used, with their bytes. One that was read before and is kept keeps its row.
 INSERT INTO freshet.dead_letter (source, batch, topic, partition, record_offset, document_id, reason, detail, key,
-    value, headers, record_at, topic_id, access_id)
+    value, headers, record_at, topic_id, access_id, version)
 SELECT %(source)s, %(batch)s, e.topic, e.partition, e.record_offset, e.document_id, e.reason, coalesce(e.detail, ''),
        e.key, e.value, coalesce(e.headers, '[]')::jsonb, e.record_at, p.topic_id,
-       freshet.stated_access(%(source)s, e.value, e.headers)
+       freshet.stated_access(%(source)s, e.value, e.headers), e.version
 FROM incoming_event e
 LEFT JOIN freshet.source_position p
     ON p.source = %(source)s AND p.topic = e.topic AND p.partition = e.partition

@@ -33,6 +33,7 @@ _OPERATIONS = frozenset("crudt")
 _OUTBOX = frozenset({"aggregateid", "aggregatetype", "payload"})
 _META = "__"
 _OLD_KEY = "__debezium.oldkey"
+_NEW_KEY = "__debezium.newkey"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,6 +267,7 @@ def _delete(
         version=version,
         event_at_ms=record.timestamp_ms,
         raw_sha256=hashlib.sha256(record.value or b"").digest(),
+        next_id=next_id(record, spec),
     )
 
 
@@ -293,7 +295,7 @@ def _upserted(change: Change, record: KafkaRecord, spec: SourceSpec) -> Decoded:
             version=version,
             raw_sha256=hashlib.sha256(record.value or b"").digest(),
             unavailable=tuple(sorted(missing)),
-            previous_id=_previous_id(record, spec),
+            previous_id=_id_in(_OLD_KEY, record, spec),
         )
     return mapped_event(
         change.row,
@@ -345,10 +347,15 @@ def _document_id(
     return id_of_fields(row, spec, record)
 
 
-def _previous_id(record: KafkaRecord, spec: SourceSpec) -> str | None:
-    """The document that this one was before its key changed."""
+def next_id(record: KafkaRecord, spec: SourceSpec) -> str | None:
+    """The document that a deleted one became, since its key changed."""
+    return _id_in(_NEW_KEY, record, spec)
+
+
+def _id_in(header: str, record: KafkaRecord, spec: SourceSpec) -> str | None:
+    """The document of the key in a header that a connector writes where a key has changed."""
     for name, value in record.headers:
-        if name == _OLD_KEY and value is not None:
+        if name == header and value is not None:
             try:
                 return key_as_id(value, spec)
             except FieldError:

@@ -13,12 +13,10 @@ from corpus.clean.cleaner import Cleaner
 from corpus.source import VersionRule
 from corpus.specs.fetch import FetchSpec
 from corpus.specs.formats import MappingSpec
-from ingest.dead_letters.first_position import FirstPosition, first_position_of, own_headers
-from ingest.dead_letters.headers import stored_headers
-from ingest.dead_letters.redrive import show
 from ingest.event import KafkaRecord
 from tests.support.debezium import UNAVAILABLE, change
-from tests.support.pipeline import NOW_MS, Pipeline, make_event
+from tests.support.pipeline import Pipeline, make_event
+from tests.support.redriven import copy_of
 from tests.support.reference_server import Server, serving, status
 
 pytestmark = pytest.mark.service
@@ -189,28 +187,6 @@ def linked(
         report = again(docs, records)
         assert (report.applied, report.dead_lettered) == (0, 1)
         yield docs, records
-
-
-def copy_of(docs: Pipeline, number: int) -> KafkaRecord:
-    """A dead letter as it is redriven."""
-    letter = show(docs.connection, number)
-    headers = stored_headers(letter["headers"])
-    first = first_position_of(headers) or FirstPosition(
-        topic=letter["topic"],
-        partition=letter["partition"],
-        offset=letter["record_offset"],
-        timestamp_ms=round(letter["record_at"].timestamp() * 1_000),
-    )
-    kept = [(name, value) for name, value in own_headers(headers) if not isinstance(value, str)]
-    return KafkaRecord(
-        topic="",
-        partition=0,
-        offset=0,
-        timestamp_ms=NOW_MS + 60_000,
-        key=letter["key"],
-        value=letter["value"],
-        headers=(*kept, *first.headers(number)),
-    )
 
 
 @pytest.mark.parametrize("copies", [1, 3])

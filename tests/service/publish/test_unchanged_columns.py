@@ -105,6 +105,34 @@ def test_text_from_before_a_record_that_could_not_be_used_is_not_taken(
     assert texts(table) == {"1": f"Five {LONG}"}
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("is_sent_again", [True, False])
+def test_a_lost_record_counts_however_the_records_are_ordered(
+    table: Pipeline, at_once: bool, is_sent_again: bool
+) -> None:
+    """Sent again, the known row is behind the lost record; after a change of the partitions, it is in another one."""
+    limit = replace(table.spec.pipeline, max_document_bytes=5_000)
+    table.spec = replace(table.spec, pipeline=limit)
+    table.configure()
+    first = change("c", 10, row("One", LONG))
+    lost = change("u", 20, row("Two", "other " * 2_000))
+    log = [first, lost, *([first] if is_sent_again else []), change("u", 30, row("Three"))]
+    parts = [log] if is_sent_again else [log[:1], log[1:]]
+    staged = [
+        table.stage(table.records(part, partition=number)) for number, part in enumerate(parts)
+    ]
+    if at_once:
+        table.run(*staged)
+    else:
+        for reference in staged:
+            table.run(reference)
+    assert texts(table) == {"1": f"One {LONG}"}
+    assert sorted(reasons(table)) == ["too_large", "unavailable_column"]
+    query = "SELECT reason, version FROM freshet.dead_letter ORDER BY reason"
+    letters = table.connection.execute(query).fetchall()
+    assert letters == [("too_large", None), ("unavailable_column", 30)]
+
+
 @pytest.mark.parametrize("state", ["redriven", "discarded"])
 def test_a_lost_record_is_lost_until_its_row_is_known_again(table: Pipeline, state: str) -> None:
     """Its copy may be on its way; and to discard it tells nothing of what it said."""
