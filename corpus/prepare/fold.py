@@ -142,6 +142,7 @@ def _fold_document(
         result.superseded.extend(event.row for event in deletes[:-1])
         for event in deletes:
             document.deletes = latest(document.deletes, event.mark)
+        document.tombstones = deletes
     versions = [event.ranked for event in events if event.version is not None]
     if versions:
         greatest = max(
@@ -149,10 +150,6 @@ def _fold_document(
         )
         document.winner_version = greatest.version
         _fold_version(result, document, events)
-    first = document.first
-    document.tombstones = [
-        event for event in deletes if first is None or event.place > first
-    ]
     return document
 
 
@@ -162,6 +159,9 @@ def _fold_version(
     version = document.winner_version
     winner, *others = [event for event in events if event.version == version]
     document.winner, document.first = winner.row, winner.place
+    document.tombstones = [
+        event for event in document.tombstones if event.place > winner.place
+    ]
     for event in (winner, *others):
         document.written = earliest(document.written, event.mark)
         document.expires_at_ms = _later(document.expires_at_ms, event.expires_at_ms)

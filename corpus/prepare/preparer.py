@@ -132,7 +132,6 @@ class Preparer:
             stored = source_to_prepare(connection, request.source)
             spec = SourceSpec.from_json(stored.spec)
             preparation = stored.rules(spec, again=request.again)
-            of_copies = stored.rules(spec, again=True)
             space = self._spaces.of(connection, spec.model, spec.prefix, spec.context)
             staged = read_staged_events(
                 connection, self._store, request.refs
@@ -148,7 +147,7 @@ class Preparer:
         batch = BatchState(
             spec, space, events, heads, preparation, languages, refused, request.batch
         )
-        batch.preparation_of_copies = of_copies
+        batch.preparation_of_copies = stored.rules(spec, again=True)
         self._equip(batch, request, completion, is_behind=staged.is_behind)
         part = TimeSlice(self._results_before(request), SLICE_SECONDS)
         try:

@@ -264,8 +264,13 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> None:
         )
         unknown = tuple({"unfound"} & set(names))
         return BackfillPlan(
-            **{"source": source, "ranges": (), "rate": 0, "wanted": len(records)},
-            **{"records": records, "unknown": unknown, "by_record": True},
+            source=source,
+            ranges=(),
+            rate=0,
+            wanted=len(records),
+            records=records,
+            unknown=unknown,
+            by_record=True,
         )
 
     monkeypatch.setattr(backfill, "plan_documents", plan)

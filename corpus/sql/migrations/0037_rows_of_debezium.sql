@@ -1,4 +1,4 @@
--- 0037 rows of Debezium: which version a dead letter is of, and what a tombstone says that its row became. How often the
+-- 0037 rows of debezium: which version a dead letter is of, and what a tombstone says that its row became. How often the
 -- record of a changed document was read again counts backfills that were done.
 -- Why: whether a record that could not be used was written between two others was judged by its offset, which is wrong
 --   where a connector sends changes again and where records are in several partitions. A tombstone without a version was

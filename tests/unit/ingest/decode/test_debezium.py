@@ -84,6 +84,15 @@ def test_a_deleted_row_and_its_tombstone_name_the_same_document() -> None:
     assert (tombstone.op, tombstone.document_id, tombstone.version) == (Op.DELETE, "1", None)
 
 
+def test_halves_of_a_changed_key_name_each_other() -> None:
+    tombstone = changed(decode(record({"id": 1}, None, {"newkey": {"id": 2}}), spec()))
+    deleted = changed(decode(change("d", 43, row(), newkey={"id": 2}), spec()))
+    assert (tombstone.document_id, tombstone.next_id, deleted.next_id) == ("1", "2", "2")
+    assert changed(decode(record({"id": 1}, None), spec())).next_id is None
+    for odd in (None, {"id": {}}, ""):
+        assert changed(decode(record({"id": 1}, None, {"newkey": odd}), spec())).document_id == "1"
+
+
 def test_a_tombstone_behind_its_delete_is_its_second_half() -> None:
     tombstone = record({"id": 1}, None)
     assert is_second_half(tombstone, change("d", 43, row()), spec())
