@@ -42,6 +42,9 @@ def _options() -> Options:
     parser.add_argument("--partitions", type=int, default=1, help="of the table's topic; default 1")
     parser.add_argument("--encoding", choices=("json", "avro"), default="json", help="of values")
     parser.add_argument("--keep", action="store_true", help="keep the folder of the stack")
+    parser.add_argument(
+        "--break-snapshot", action="store_true", help="kill Connect first in its snapshot"
+    )
     given = parser.parse_args()
     seed = secrets.randbelow(_SEEDS) if given.seed is None else given.seed
     return Options(
@@ -50,6 +53,7 @@ def _options() -> Options:
         partitions=given.partitions,
         encoding=given.encoding,
         keep=given.keep,
+        break_snapshot=given.break_snapshot,
     )
 
 

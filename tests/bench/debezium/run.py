@@ -24,6 +24,15 @@ from tests.bench.debezium.connect import (
     postgres_connector,
 )
 from tests.bench.debezium.table import TABLE, LiveTable
+from tests.bench.debezium.topic import (
+    Decode,
+    UnseenDelete,
+    avro_decode,
+    deleted_unseen,
+    json_decode,
+    read_rows,
+    wait_for_records,
+)
 from tests.bench.faults.judge import of_the_ledger
 from tests.bench.light_stack import LightStack
 from tests.bench.stack import Stack
@@ -32,9 +41,10 @@ from workers.config.addresses import LocalStack
 
 SOURCE = "articles"
 DATABASE = "shop"
+TOPIC = f"{CONNECTOR}.{TABLE}"
 TOML = f"""
 [source.{SOURCE}]
-topics = ["{CONNECTOR}.{TABLE}", "{CONNECTOR}.transaction", "__debezium-heartbeat.{CONNECTOR}"]
+topics = ["{TOPIC}", "{CONNECTOR}.transaction", "__debezium-heartbeat.{CONNECTOR}"]
 partitions = %d
 format = "debezium"
 model = "all-MiniLM-L6-v2"
@@ -52,10 +62,12 @@ SNAPSHOT_ROWS = 60
 IDS = 120
 _KILL_PAUSE_SECONDS = (2.0, 5.0)
 _DOWN_SECONDS = (0.0, 4.0)
+_SNAPSHOT_DOWN_SECONDS = 8.0
 _EDIT_PAUSE_SECONDS = (0.0, 0.15)
 _DRAIN_SECONDS = 600.0
 _CAUGHT_UP_SECONDS = 420.0
 _MAX_NAMED = 10
+NOT_IN_TOPIC = "deleted while a snapshot was begun again; not in the topic"
 _WAITS = "column_waits"
 _WAITS_SECONDS = 300.0
 
@@ -72,6 +84,7 @@ class Options:
         partitions: of the table's topic.
         encoding: "json" or "avro": how the converter writes keys and values.
         keep: whether the stack's folder stays.
+        break_snapshot: Connect is killed first when the first rows of its snapshot are in the topic.
     """
 
     seed: int
@@ -79,12 +92,14 @@ class Options:
     partitions: int = 1
     encoding: str = "json"
     keep: bool = False
+    break_snapshot: bool = False
 
     @property
     def arguments(self) -> str:
         """The command line that repeats the run."""
         of_table = f"--partitions {self.partitions} --encoding {self.encoding}"
-        return f"--seed {self.seed} --kills {self.kills} {of_table}"
+        first = " --break-snapshot" if self.break_snapshot else ""
+        return f"--seed {self.seed} --kills {self.kills} {of_table}{first}"
 
 
 def run(options: Options, say: Say) -> dict[str, Any]:
@@ -166,6 +181,9 @@ def _edit_and_kill(
 
     def kill_all() -> None:
         try:
+            if options.break_snapshot:
+                _break_snapshot(connect, stack, say)
+                counts["connect"] = 1
             for victim in victims:
                 time.sleep(rng.uniform(*_KILL_PAUSE_SECONDS))
                 say(f"kill -9 {victim}")
@@ -182,6 +200,15 @@ def _edit_and_kill(
     if failures:
         raise failures[0]
     return counts
+
+
+def _break_snapshot(connect: Connect, stack: Stack, say: Say) -> None:
+    """Kill Connect when the first rows of its snapshot are in the topic; edits go on until it takes another."""
+    wait_for_records(stack.kafka_client(), TOPIC, _CAUGHT_UP_SECONDS)
+    say("kill -9 connect, in its snapshot")
+    connect.kill()
+    time.sleep(_SNAPSHOT_DOWN_SECONDS)
+    connect.start()
 
 
 def _kill(victim: str, connect: Connect, stack: Stack, down_seconds: float) -> bool:
@@ -218,18 +245,26 @@ def _judged(stack: Stack, table: LiveTable, options: Options) -> dict[str, Any]:
     # Of several partitions, that of a row's new key may be read before that of its old one.
     wait_until(lambda: not _waiting(stack), _WAITS_SECONDS, "nothing waits for another partition")
     drained = drained and drain_patiently(stack, timeout=_DRAIN_SECONDS)
+    unseen = deleted_unseen(read_rows(stack.kafka_client(), TOPIC, _decode(stack, options)))
     with stack.connect() as connection:
         waited = _count(connection, _WAITED)
         ledger = list(of_the_ledger(connection))
         if options.partitions > 1:
             ledger = [sentence for sentence in ledger if _WAITS not in sentence]
-        broken = [*_violations(stack, table, connection, drained=drained), *ledger]
+        broken = [*_violations(stack, table, connection, unseen, drained=drained), *ledger]
         return {
             "rows": len(table.documents()),
             "dead letters that waited": waited,
+            NOT_IN_TOPIC: {row: each.shown() for row, each in sorted(unseen.items())},
             "outcomes": _outcomes(connection),
             "violations": broken,
         }
+
+
+def _decode(stack: Stack, options: Options) -> Decode:
+    if options.encoding == "json":
+        return json_decode
+    return avro_decode(LocalStack.read(stack.home).schema_registry_url())
 
 
 def _waiting(stack: Stack) -> int:
@@ -239,23 +274,35 @@ def _waiting(stack: Stack) -> int:
 
 
 def _violations(
-    stack: Stack, table: LiveTable, connection: Connection, *, drained: bool
+    stack: Stack,
+    table: LiveTable,
+    connection: Connection,
+    unseen: Mapping[str, UnseenDelete],
+    *,
+    drained: bool,
 ) -> Iterator[str]:
     if not drained:
         yield "not all records are in the corpus"
-    differing = _differing(stack, table.documents())
+    have = data.exported(stack.cli("export", "--source", SOURCE))
+    # What is deleted without a record has to be as its last record says, and nothing else may differ.
+    wanted = {row: each.digest for row, each in unseen.items()} | table.documents()
+    differing = _differing(have, wanted)
     if differing:
         yield f"{len(differing)} documents differ from their rows: {differing[:_MAX_NAMED]}"
+    # How an operator finds them: what is older than the snapshot.
+    since = max((each.snapshot_lsn for each in unseen.values()), default=0)
+    older = {name for name, (version, _) in have.items() if int(version) < since}
+    if older != unseen.keys() - table.documents().keys():
+        yield f"documents that are older than the newest snapshot: {sorted(older)}"
     placeholders = _count(connection, _PLACEHOLDERS)
     if placeholders:
         yield f"{placeholders} chunks have a placeholder for their text"
 
 
-def _differing(stack: Stack, wanted: Mapping[str, str]) -> list[str]:
-    exported = data.exported(stack.cli("export", "--source", SOURCE))
-    have = {name: digest for name, (_, digest) in exported.items()}
+def _differing(have: Mapping[str, tuple[str, str]], wanted: Mapping[str, str]) -> list[str]:
+    digests = {name: digest for name, (_, digest) in have.items()}
     return sorted(
-        name for name in have.keys() | wanted.keys() if have.get(name) != wanted.get(name)
+        name for name in digests.keys() | wanted.keys() if digests.get(name) != wanted.get(name)
     )
 
 
@@ -263,7 +310,7 @@ def _violations_of_truncate(
     stack: Stack, table: LiveTable, connect: Connect, say: Say
 ) -> list[str]:
     """An empty table would empty the corpus: nothing may change before a person has decided."""
-    before = table.documents()
+    before = stack.cli("export", "--source", SOURCE)
     connect.start()
     table.empty()
     reason = wait_until(lambda: _reason_of_halt(stack), _CAUGHT_UP_SECONDS, "the source has halted")
@@ -271,7 +318,9 @@ def _violations_of_truncate(
     broken: list[str] = []
     if "truncated" not in reason:
         broken.append(f"the source halted for another reason than TRUNCATE: {reason}")
-    differing = _differing(stack, before)
+    differing = data.differences(
+        data.exported(stack.cli("export", "--source", SOURCE)), data.exported(before)
+    )
     if differing:
         broken.append(f"TRUNCATE changed documents before anyone was asked: {differing}")
     return broken
