@@ -159,9 +159,7 @@ def _fold_version(
     version = document.winner_version
     winner, *others = [event for event in events if event.version == version]
     document.winner, document.first = winner.row, winner.place
-    document.tombstones = [
-        event for event in document.tombstones if event.place > winner.place
-    ]
+    document.tombstones = _written_after(winner, document.tombstones)
     for event in (winner, *others):
         document.written = earliest(document.written, event.mark)
         document.expires_at_ms = _later(document.expires_at_ms, event.expires_at_ms)
@@ -176,6 +174,12 @@ def _fold_version(
         result.superseded.extend(event.row for event in others)
     else:
         _judge_others(result, document, winner, others)
+
+
+def _written_after(
+    winner: FoldableEvent, events: list[FoldableEvent]
+) -> list[FoldableEvent]:
+    return [event for event in events if event.place > winner.place]
 
 
 def _fold_grants(document: FoldedDocument, events: list[FoldableEvent]) -> None:

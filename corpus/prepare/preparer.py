@@ -24,6 +24,7 @@ from corpus.embed.refused_texts import refused_texts
 from corpus.embed.spaces import SpaceRegistry, registered
 from corpus.errors import StagedFileError, TimeSliceUsedError
 from corpus.limits.fair_queue import QueuedBatch
+from corpus.preparation import preparation_rules
 from corpus.prepare.candidates import (
     BatchState,
     Candidate,
@@ -147,7 +148,6 @@ class Preparer:
         batch = BatchState(
             spec, space, events, heads, preparation, languages, refused, request.batch
         )
-        batch.preparation_of_copies = stored.rules(spec, again=True)
         self._equip(batch, request, completion, is_behind=staged.is_behind)
         part = TimeSlice(self._results_before(request), SLICE_SECONDS)
         try:
@@ -180,6 +180,9 @@ class Preparer:
         batch.completion = completion
         batch.is_behind = is_behind
         batch.again = request.again
+        pipeline = batch.spec.pipeline
+        asked = pipeline.newest_fingerprint()
+        batch.preparation_of_copies = preparation_rules(pipeline, asked)
 
     def _whole_events(
         self,
