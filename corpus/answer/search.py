@@ -1,7 +1,7 @@
 """Search: by vector, by text, or both; now, as of an instant or of a batch; within one embedding space."""
 
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
@@ -13,10 +13,10 @@ from psycopg.rows import class_row, scalar_row
 from corpus.access.reader import Reader, reading_as
 from corpus.answer.bounds import MAX_TEXT_CHARACTERS, bounded
 from corpus.answer.cancellation import cancellable
+from corpus.answer.query_vectors import EmbedderOf
 from corpus.answer.searched import searched_specs
 from corpus.database import Connection, database_errors_translated, fetch_one
 from corpus.disclosure.error_text import public_text
-from corpus.embed.embedder import Embedder
 from corpus.embed.model_files import read_embedding_spec
 from corpus.errors import (
     ConfigurationError,
@@ -37,9 +37,6 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # Longest wait for each batch that is being published and may change the answer; most take less.
 SETTLE_SECONDS = 5.0
-
-# (model, prefix) -> an embedder of queries; they have no context.
-EmbedderOf = Callable[[str, str], Embedder]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from psycopg_pool import ConnectionPool
 from temporalio.client import Client
 from temporalio.common import MetricMeter
 
+from corpus.answer.query_vectors import QueryVectors
 from corpus.database import Connection
 from workers.config.settings import Settings
 from workers.roles import metrics
@@ -66,6 +67,30 @@ class PoolFigures:
         grown = value - self._counted.get(place, 0)
         self._counted[place] = value
         self._sums[statistic].add(grown, {"pool": pool})
+
+
+class QueryFigures:
+    """How many queries of searches went through the model, and for how many their vector was at hand.
+
+    Args:
+        meter: creates the instrument.
+        vectors: those at hand.
+    """
+
+    def __init__(self, meter: MetricMeter, vectors: QueryVectors) -> None:
+        self._vectors = vectors
+        self._queries = meter.create_counter(
+            "freshet_query_vectors", "queries that searches needed a vector of"
+        )
+        self._counted = {"hit": 0, "miss": 0}
+
+    async def update(self) -> None:
+        """One round; it asks no service."""
+        now = {"hit": self._vectors.hits, "miss": self._vectors.misses}
+        for outcome, count in now.items():
+            grown = count - self._counted[outcome]
+            self._queries.add(grown, {"outcome": outcome})
+        self._counted = now
 
 
 class BatchesInFlight:

@@ -20,8 +20,9 @@ from corpus import task_queues
 from corpus.access.codec import GatewayCodec
 from corpus.access.reader import Reader, reading_as
 from corpus.answer.gate import Gate
+from corpus.answer.query_vectors import EmbedderOf, QueryVectors
 from corpus.answer.requests import is_as_of
-from corpus.answer.search import EmbedderOf, search
+from corpus.answer.search import search
 from corpus.answer.service_handler import (
     SEARCH_TIMEOUT_SECONDS,
     THREADS,
@@ -46,7 +47,7 @@ from workers.calls.log import AnswerLog
 from workers.calls.queues import TeamQueues, TeamRegistry
 from workers.config.settings import Settings
 from workers.roles import metrics
-from workers.roles.figures import PoolFigures, background
+from workers.roles.figures import PoolFigures, QueryFigures, background
 from workers.roles.models import LoadedModels, load_configured
 from workers.roles.orchestrator import with_connection
 from workers.roles.run import WORKER_OPTIONS, serve
@@ -87,9 +88,11 @@ async def run(settings: Settings) -> None:
         ) as pool_for_the_past,
     ):
         # It is ready without the model: descriptions and waits need none, and the first search waits for it.
-        answer = answering(pool, pool_for_the_past, models.of)
+        vectors = QueryVectors()
+        answer = answering(pool, pool_for_the_past, models.of, vectors)
         preload = in_daemon_thread(partial(_preload, settings, models), "preload")
         pools = PoolFigures(metrics.meter(), search=pool, as_of=pool_for_the_past)
+        queries = QueryFigures(metrics.meter(), vectors)
         make = worker_of(client, pool, search=answer)
         registry = TeamRegistry(pool, settings.team_keys)
         teams = TeamQueues(registry, make, answers.note)
@@ -98,7 +101,7 @@ async def run(settings: Settings) -> None:
             "gateway",
             preload=preload,
             teams=teams.run(),
-            **background(settings, pools.update),
+            **background(settings, pools.update, queries.update),
         )
 
 
@@ -110,6 +113,7 @@ def answering(
     pool: ConnectionPool[Connection],
     pool_for_the_past: ConnectionPool[Connection],
     embedder_of: EmbedderOf,
+    vectors: QueryVectors,
 ) -> Search:
     """The search of the gateway: it blocks, for about `SEARCH_TIMEOUT_SECONDS` at most.
 
@@ -126,7 +130,7 @@ def answering(
             return search(
                 connection,
                 request,
-                embedder_of,
+                vectors.of_reader(reader.name, embedder_of),
                 max_seconds=SEARCH_TIMEOUT_SECONDS,
                 reader=reader,
             )

@@ -13,6 +13,7 @@ import pytest
 
 from corpus.access.reader import Reader
 from corpus.answer import search as search_module
+from corpus.answer.query_vectors import QueryVectors
 from corpus.answer.search import search
 from corpus.database import Connection, connect, open_pool
 from corpus.deliver.notices import next_notice
@@ -221,7 +222,7 @@ def test_searches_of_now_are_answered_while_one_source_publishes_long(
         ThreadPoolExecutor(8) as threads,
         publishing(database_url, "s"),
     ):
-        answer = answering(pool, pool_for_the_past, pipeline.embedder.of)
+        answer = answering(pool, pool_for_the_past, pipeline.embedder.of, QueryVectors())
         past = SearchRequest(
             query="harbour", mode="text", as_of_ms=now_us(pipeline.connection) // 1000
         )
