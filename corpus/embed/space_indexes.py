@@ -26,6 +26,7 @@ from corpus.database import (
 from corpus.disclosure.secret import Secret
 from corpus.embed.build_memory import DEFAULT_BUILD, BuildLimits
 from corpus.embed.graph_build import build_graph
+from corpus.embed.history_index import history_waits, keep_history
 from corpus.errors import ConfigurationError
 from corpus.sql import query
 
@@ -40,9 +41,12 @@ _FIRST_WITH_IDLE_SESSIONS = 14_00_00  # PostgreSQL 14
 # The query that makes the statement which builds an index of the chunks.
 _CHUNK_INDEXES = {
     "chunk_access": "build_chunk_access",
+    "chunk_closing": "build_chunk_closing",
     "chunk_ended": "build_chunk_ended",
     "chunk_ended_text": "build_chunk_ended_text",
+    "chunk_lifetime": "build_chunk_lifetime",
     "chunk_open": "build_chunk_open",
+    "chunk_opened": "build_chunk_opened",
     "chunk_vector": "build_chunk_vector",
 }
 
@@ -133,6 +137,7 @@ def build_missing(url: str | Secret, limits: BuildLimits = DEFAULT_BUILD) -> lis
     3. build, without a lock that a publish would wait for
     4. drop the index of another choice, once searches use the new one
     5. bring vectors into half precision where that was chosen
+    6. bring closed chunks into their vector index
 
     A user that does not own the tables has the database build them while the corpus is small.
 
@@ -158,7 +163,8 @@ def build_missing(url: str | Secret, limits: BuildLimits = DEFAULT_BUILD) -> lis
         spaces = space_indexes(connection)
         indexes = [*spaces, *chunk_indexes(connection)]
         is_wanted = any(index.is_wanted for index in indexes)
-        if not is_wanted and not any(space.is_narrowed for space in spaces):
+        is_narrowed = any(space.is_narrowed for space in spaces)
+        if not is_wanted and not is_narrowed and not history_waits(connection):
             return []
         if not _is_only_builder(connection):
             return []
@@ -166,7 +172,7 @@ def build_missing(url: str | Secret, limits: BuildLimits = DEFAULT_BUILD) -> lis
 
 
 def build_as_only(connection: Connection, limits: BuildLimits) -> list[int]:
-    """Steps 2 to 5 of `build_missing`, in a session that holds `BUILD_LOCK`."""
+    """Steps 2 to 6 of `build_missing`, in a session that holds `BUILD_LOCK`."""
     # Looked up again: the builder before may have just ended.
     is_owner = bool(fetch_one(connection, scalar_row, "owns_tables"))
     wanted = [index for index in space_indexes(connection) if index.is_wanted]
@@ -177,6 +183,7 @@ def build_as_only(connection: Connection, limits: BuildLimits) -> list[int]:
             _have_built(connection, index)
     _build_of_chunks(connection, is_owner=is_owner)
     _narrow_vectors(connection)
+    keep_history(connection, is_owner=is_owner)
     return [index.space_id for index in wanted]
 
 

@@ -127,6 +127,34 @@ WITH page AS MATERIALIZED (
 )
 SELECT (SELECT count(*) FROM page) AS looked_at, (SELECT count(*) FROM narrowed) AS narrowed;
 
+-- name: closed_vector_indexes
+-- The vector indexes of closed chunks that are to be built or dropped; those of another choice are no longer searched.
+SELECT i.name, CASE WHEN NOT i.is_wanted THEN 'changing' WHEN i.index_id IS NULL THEN 'missing'
+                    ELSE 'interrupted' END AS state
+FROM freshet.vector_indexes(true) i
+WHERE i.is_wanted AND NOT i.is_valid OR NOT i.is_wanted AND i.index_id IS NOT NULL ORDER BY i.name;
+
+-- name: build_closed_vector_index
+-- The statement that builds one of them, beside all publishing.
+SELECT 'CREATE INDEX CONCURRENTLY ' || i.definition AS statement
+FROM freshet.vector_indexes(true) i WHERE i.name = %(name)s;
+
+-- name: history_waits
+-- Whether closed chunks are to be brought into a vector index.
+SELECT EXISTS (SELECT FROM freshet.vector_indexes(true) i WHERE i.is_wanted)
+       AND EXISTS (SELECT FROM freshet.chunk c WHERE c.visible_to IS NOT NULL AND c.in_history IS NULL) AS waits;
+
+-- name: bring_into_history
+-- Bring the next closed chunks into the vector index of their space, where it is built; whoever works on a chunk at
+-- this moment keeps it as it is.
+WITH page AS MATERIALIZED (
+    SELECT c.chunk_id FROM freshet.chunk c WHERE c.visible_to IS NOT NULL AND c.in_history IS NULL
+    ORDER BY c.visible_to LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+), brought AS (
+    UPDATE freshet.chunk c SET in_history = true FROM page WHERE c.chunk_id = page.chunk_id RETURNING c.chunk_id
+)
+SELECT count(*) FROM brought;
+
 -- name: choose_vectors
 -- Choose the precision of a space's index and vectors; those that are there are narrowed afterwards.
 UPDATE freshet.embedding_space

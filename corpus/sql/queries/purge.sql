@@ -303,7 +303,9 @@ SELECT s.source, r.history_from, coalesce(r.removed, '{}') AS removed, p.purge,
 SELECT w.name, CASE WHEN i.indisvalid THEN 'built'
                     WHEN i.indexrelid IS NOT NULL THEN 'interrupted'
                     ELSE 'missing' END AS state
-  FROM unnest('{chunk_access,chunk_ended,chunk_ended_text,chunk_open,chunk_vector}'::text[]) AS w (name)
+  FROM unnest(
+       '{chunk_access,chunk_closing,chunk_ended,chunk_ended_text,chunk_lifetime,chunk_open,chunk_opened,chunk_vector}'
+       ::text[]) AS w (name)
   LEFT JOIN pg_index i ON i.indexrelid = to_regclass('freshet.' || w.name)
  ORDER BY w.name;
 
@@ -311,6 +313,11 @@ SELECT w.name, CASE WHEN i.indisvalid THEN 'built'
 -- The statement that builds the index of chunks by access list, beside all publishing.
 SELECT 'CREATE INDEX CONCURRENTLY chunk_access ON freshet.chunk (access_id) '
        'WHERE visible_to IS NULL AND access_id IS NOT NULL' AS statement;
+
+-- name: build_chunk_closing
+-- The statement that builds the index of closed chunks that may not be in their vector index, beside all publishing.
+SELECT 'CREATE INDEX CONCURRENTLY chunk_closing ON freshet.chunk (visible_to) '
+       'WHERE visible_to IS NOT NULL AND in_history IS NULL' AS statement;
 
 -- name: build_chunk_ended
 -- The statement that builds the index of closed chunks, beside all publishing.
@@ -322,10 +329,20 @@ SELECT 'CREATE INDEX CONCURRENTLY chunk_ended ON freshet.chunk (source, visible_
 SELECT 'CREATE INDEX CONCURRENTLY chunk_ended_text ON freshet.chunk USING gin (search_text) '
        'WHERE visible_to IS NOT NULL' AS statement;
 
+-- name: build_chunk_lifetime
+-- The statement that builds the index by which closed chunks are found that were visible at an instant, beside all
+-- publishing.
+SELECT 'CREATE INDEX CONCURRENTLY chunk_lifetime ON freshet.chunk USING gist (tstzrange(visible_from, visible_to)) '
+       'WHERE visible_to IS NOT NULL' AS statement;
+
 -- name: build_chunk_open
 -- The statement that builds the index of chunks without an access list, beside all publishing.
 SELECT 'CREATE INDEX CONCURRENTLY chunk_open ON freshet.chunk (source) WHERE visible_to IS NULL AND access_id IS NULL'
        AS statement;
+
+-- name: build_chunk_opened
+-- The statement that builds the index of visible chunks by the instant of their opening, beside all publishing.
+SELECT 'CREATE INDEX CONCURRENTLY chunk_opened ON freshet.chunk (visible_from) WHERE visible_to IS NULL' AS statement;
 
 -- name: build_chunk_vector
 -- The statement that builds the index by which the vector of a text is found in chunks, beside all publishing.
