@@ -26,6 +26,7 @@ from tests.bench import (
     purge,
     retrieval,
     revocation,
+    searches,
     storage,
     throughput,
 )
@@ -54,6 +55,7 @@ BENCHES: dict[str, Callable[[], dict[str, Any]]] = {
     "purge": purge.run,
     "maintain": maintain.run,
     "revocation": revocation.run,
+    "searches": searches.run,
     "storage": storage.run,
     "scale": partial(scale.measure, ScaleOptions()),
     "scale-million": partial(scale.measure, ScaleOptions(chunks=1_000_000, queries=60)),

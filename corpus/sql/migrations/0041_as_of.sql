@@ -117,9 +117,8 @@ END $$;
 -- comparing with each where that gave fewer than asked for. The index gives more candidates than are wanted, nearly in
 -- order, and the vectors that the chunks have decide: in strict order the index would leave out what it finds late, and
 -- in half precision it rounds.
--- `p_where_exact` says a condition once more, as an index knows it that finds the chunks to compare with.
 CREATE FUNCTION freshet.nearest_chunks(
-    p_where text, p_where_exact text, p_metadata_where text, p_is_half boolean, p_dimensions integer, p_query vector, p_limit integer,
+    p_where text, p_where_by_index text, p_where_exact text, p_is_half boolean, p_dimensions integer, p_query vector, p_limit integer,
     p_sources text[], p_metadata jsonb, p_as_of timestamptz, p_open text[], p_lists integer[]
 ) RETURNS TABLE (chunk_id bigint, distance double precision)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -133,6 +132,8 @@ BEGIN
     FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'vector';
     v_distance := format('coalesce(c.embedding, c.embedding_half::%1$s.vector) OPERATOR(%1$s.<=>) $1', v_schema);
     IF p_is_half IS NOT NULL THEN
+        -- Where most candidates are dropped, the first step must look further. The caller's setting ends with it.
+        PERFORM set_config('hnsw.ef_search', CASE WHEN p_where_by_index = '' THEN '200' ELSE '400' END, true);
         -- Kept at hand: a second scan of the index may give other rows while somebody writes.
         EXECUTE format(
             'SELECT array_agg(n.chunk_id ORDER BY n.distance), array_agg(n.distance ORDER BY n.distance) FROM ('
@@ -140,9 +141,7 @@ BEGIN
             'SELECT c.chunk_id, %1$s AS distance FROM freshet.chunk c WHERE %2$s '
             'ORDER BY %3$s OPERATOR(%4$s.<=>) $1::%4$s.%5$s LIMIT $8) m '
             'ORDER BY m.distance LIMIT $2) n',
-            -- OFFSET: it is asked for each candidate; the planner, to which all metadata are rare, would begin with the
-            -- documents.
-            v_distance, p_where || coalesce(' AND EXISTS (' || p_metadata_where || ' OFFSET 0)', ''),
+            v_distance, p_where || p_where_by_index,
             freshet.indexed_vector(p_is_half, v_schema, p_dimensions), v_schema,
             CASE WHEN p_is_half THEN 'halfvec' ELSE 'vector' END) INTO v_ids, v_distances
             USING p_query, p_limit, p_sources, p_metadata, p_as_of, p_open, p_lists,
@@ -154,8 +153,25 @@ BEGIN
     END IF;
     RETURN QUERY EXECUTE format(
         'SELECT c.chunk_id, %1$s AS distance FROM freshet.chunk c WHERE %2$s ORDER BY %1$s LIMIT $2',
-        v_distance, p_where || p_where_exact || coalesce(' AND EXISTS (' || p_metadata_where || ')', ''))
+        v_distance, p_where || p_where_exact)
         USING p_query, p_limit, p_sources, p_metadata, p_as_of, p_open, p_lists;
+END $$;
+
+-- The condition that chunks `c` could be read at an instant ($5), and can be now, as text: as in `readable_chunks`. It is
+-- asked for each candidate (OFFSET): the planner would begin with all documents.
+CREATE FUNCTION freshet.readable_then(p_sees_all boolean, p_defaults text[]) RETURNS text
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_readable text := '(%1$s.access_id IS NULL AND %1$s.source = ANY($6) OR %1$s.access_id = ANY($7))';
+BEGIN
+    IF p_sees_all THEN RETURN ''; END IF;
+    IF cardinality(p_defaults) = 0 THEN v_readable := '%1$s.access_id = ANY($7)'; END IF;
+    RETURN format(
+        ' AND EXISTS (SELECT FROM freshet.document v WHERE v.source = c.source AND v.document_id = c.document_id'
+        ' AND v.visible_from <= $5 AND (v.visible_to IS NULL OR v.visible_to > $5) AND %s OFFSET 0)'
+        ' AND EXISTS (SELECT FROM freshet.document h WHERE h.source = c.source AND h.document_id = c.document_id'
+        ' AND h.is_head AND %s OFFSET 0)',
+        format(v_readable, 'v'), format(v_readable, 'h'));
 END $$;
 
 -- As in 0025, which says what is compared chunk by chunk. As of an instant, the chunks that are still visible and those
@@ -177,7 +193,8 @@ DECLARE
     v_lists integer[];                                        -- the access lists in them that it sees
     v_where text;
     v_readable text;                                          -- now
-    v_metadata text;
+    v_metadata text := '';
+    v_each text := '';                                        -- the same, asked for each candidate
     v_few record;
     v_is_half boolean;                                        -- of the index that is used; null: none is
     v_is_half_of_closed boolean;
@@ -211,40 +228,43 @@ BEGIN
     -- A chunk that is visible has the access list of its document's head.
     v_readable := freshet.readable_chunks(v_reading.sees_all, v_open, true, '$6', '$7');
     IF p_metadata IS NOT NULL THEN
-        v_metadata := 'SELECT FROM freshet.document d WHERE d.source = c.source AND d.document_id = c.document_id'
-            ' AND d.metadata @> $4'
+        v_metadata := ' AND EXISTS (SELECT FROM freshet.document d WHERE d.source = c.source'
+            ' AND d.document_id = c.document_id AND d.metadata @> $4'
             || CASE WHEN p_as_of IS NULL THEN ' AND d.visible_to IS NULL'
                     ELSE ' AND d.visible_from <= $5 AND (d.visible_to IS NULL OR d.visible_to > $5)' END;
+        -- The planner, to which all metadata are rare, would begin with the documents.
+        v_each := v_metadata || ' OFFSET 0)';
+        v_metadata := v_metadata || ')';
     END IF;
     IF NOT freshet.is_among_few(v_open, v_lists, v_sources, p_metadata) THEN
         v_is_half := freshet.searched_index(p_space, false);
     END IF;
     IF p_as_of IS NULL THEN
         RETURN QUERY SELECT * FROM freshet.nearest_chunks(
-            v_where || ' AND c.visible_to IS NULL' || v_readable, '', v_metadata, v_is_half, v_dimensions, p_query,
+            v_where || ' AND c.visible_to IS NULL' || v_readable, v_each, v_metadata, v_is_half, v_dimensions, p_query,
             p_limit, v_sources, p_metadata, p_as_of, v_open, v_lists);
         RETURN;
     END IF;
-    v_where := v_where || ' AND c.visible_from <= $5'
-        || freshet.readable_chunks(v_reading.sees_all, v_open, false, '$6', '$7');
+    v_where := v_where || ' AND c.visible_from <= $5' || freshet.readable_then(v_reading.sees_all, v_open);
     v_few := freshet.few_of_then(p_as_of, v_sources);
+    IF v_is_half IS NOT NULL THEN v_metadata := v_each; END IF;
     IF v_few.are_open_few THEN v_is_half := NULL; END IF;
     IF NOT coalesce(v_few.are_closed_few, false) THEN
         v_is_half_of_closed := freshet.searched_index(p_space, true);
     END IF;
     RETURN QUERY SELECT f.chunk_id, f.distance FROM (
         SELECT * FROM freshet.nearest_chunks(
-            v_where || ' AND c.visible_to IS NULL' || v_readable, '', v_metadata, v_is_half, v_dimensions, p_query,
+            v_where || ' AND c.visible_to IS NULL' || v_readable, v_each, v_metadata, v_is_half, v_dimensions, p_query,
             p_limit, v_sources, p_metadata, p_as_of, v_open, v_lists)
         UNION ALL
         SELECT * FROM freshet.nearest_chunks(
             v_where || ' AND c.visible_to > $5'
                 || CASE WHEN v_is_half_of_closed IS NOT NULL THEN ' AND c.in_history' ELSE '' END,
-            ' AND c.visible_to IS NOT NULL AND tstzrange(c.visible_from, c.visible_to) @> $5', v_metadata,
+            v_each, v_each || ' AND c.visible_to IS NOT NULL AND tstzrange(c.visible_from, c.visible_to) @> $5',
             v_is_half_of_closed, v_dimensions, p_query, p_limit, v_sources, p_metadata, p_as_of, v_open, v_lists)
         UNION ALL
         SELECT * FROM freshet.nearest_chunks(
-            v_where || ' AND c.visible_to > $5 AND c.in_history IS NULL', '', v_metadata, NULL, v_dimensions, p_query,
+            v_where || ' AND c.visible_to > $5 AND c.in_history IS NULL', '', v_each, NULL, v_dimensions, p_query,
             p_limit, v_sources, p_metadata, p_as_of, v_open, v_lists)
         WHERE v_is_half_of_closed IS NOT NULL
     ) f ORDER BY f.distance, f.chunk_id LIMIT p_limit;

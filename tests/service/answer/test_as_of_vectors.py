@@ -137,7 +137,9 @@ class Filter:
     sources: list[str] | None = None
     metadata: dict[str, str] | None = None
     who: Reader | None = None
-    parts: dict[str, set[str]] = field(default_factory=dict)  # kind -> what it leaves
+    parts: dict[str, set[str]] = field(
+        default_factory=dict[str, set[str]]
+    )  # kind -> what it leaves
 
 
 FILTERS = (
