@@ -2,15 +2,19 @@
 -- those that were closed, where it compared with every chunk that ever was.
 -- Why: what was visible at an instant is what still is and was there then, and what was closed since. Both are small
 --   beside a history that is kept for ever, and each is found by an index. Its cost grew with the history.
--- Locks: ACCESS EXCLUSIVE on chunk for a moment (a column that may be null); SHARE on chunk while three indexes are
---   built, where it is small (under 200 MB: 2 s). Where it is large, a storer builds them beside all publishing, and so
---   it does with the vector index of closed chunks: a millisecond for each of them. No table is rewritten.
+-- Locks: ACCESS EXCLUSIVE on chunk for a moment (a column that may be null, a constraint without a scan); SHARE on
+--   chunk while three indexes are built, where it is small (under 200 MB: 5 s on a busy machine). Where it is large, a
+--   storer builds them beside all publishing, and so it does with the vector index of closed chunks: a millisecond for
+--   each of them. No table is rewritten.
 -- Phase: pre. Old code uses the functions, and closes chunks as before; it does not bring them into the index.
 
 SET LOCAL lock_timeout = '10s';
 -- A storer sets it some seconds after the chunk was closed: to enter the vector in its index takes several times as
 -- long as to close the chunk, and a batch would have to wait for it.
-ALTER TABLE freshet.chunk ADD COLUMN in_history boolean;      -- true: the vector index of closed chunks may have it
+ALTER TABLE freshet.chunk
+    ADD COLUMN in_history boolean,                            -- true: the vector index of closed chunks has it, if any
+    ADD CONSTRAINT chunk_in_history_is_closed
+        CHECK (in_history IS NULL OR in_history AND visible_to IS NOT NULL) NOT VALID;
 
 -- What was visible at an instant, of the closed chunks and of those that still are; and what awaits `in_history`.
 DO $$
@@ -118,8 +122,8 @@ END $$;
 -- order, and the vectors that the chunks have decide: in strict order the index would leave out what it finds late, and
 -- in half precision it rounds.
 CREATE FUNCTION freshet.nearest_chunks(
-    p_where text, p_where_by_index text, p_where_exact text, p_is_half boolean, p_dimensions integer, p_query vector, p_limit integer,
-    p_sources text[], p_metadata jsonb, p_as_of timestamptz, p_open text[], p_lists integer[]
+    p_where text, p_where_by_index text, p_where_exact text, p_is_half boolean, p_dimensions integer, p_query vector,
+    p_limit integer, p_sources text[], p_metadata jsonb, p_as_of timestamptz, p_open text[], p_lists integer[]
 ) RETURNS TABLE (chunk_id bigint, distance double precision)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -157,7 +161,7 @@ BEGIN
         USING p_query, p_limit, p_sources, p_metadata, p_as_of, p_open, p_lists;
 END $$;
 
--- The condition that chunks `c` could be read at an instant ($5), and can be now, as text: as in `readable_chunks`. It is
+-- The condition that chunks `c` could be read at an instant ($5), and can be now, as in `readable_chunks`. It is
 -- asked for each candidate (OFFSET): the planner would begin with all documents.
 CREATE FUNCTION freshet.readable_then(p_sees_all boolean, p_defaults text[]) RETURNS text
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
