@@ -153,7 +153,7 @@ WITH page AS MATERIALIZED (
 ), brought AS (
     UPDATE freshet.chunk c SET in_history = true FROM page WHERE c.chunk_id = page.chunk_id RETURNING c.chunk_id
 )
-SELECT count(*) FROM brought;
+SELECT count(*) AS brought FROM brought;
 
 -- name: choose_vectors
 -- Choose the precision of a space's index and vectors; those that are there are narrowed afterwards.
