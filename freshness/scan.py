@@ -8,7 +8,6 @@ from psycopg.rows import class_row
 
 from corpus.database import Connection
 from corpus.errors import ConfigurationError, UnreadableSpecError
-from corpus.preparation import PreparationSpec
 from corpus.service import DescribeRequest, SourceDescription
 from corpus.source import FreshnessSpec, SourceSpec, read_spec
 from corpus.sql import query
@@ -78,14 +77,8 @@ def measure(connection: Connection, source: str) -> FreshnessSnapshot:
     Raises:
         ConfigurationError: there is no such source.
     """
-    preparation = PreparationSpec()
-    values = {
-        "source": source,
-        "min_kept_ratio": preparation.min_kept_ratio,
-        "max_unknown_ratio": preparation.max_unknown_ratio,
-    }
     with connection.cursor(row_factory=class_row(_SnapshotRow)) as cursor:
-        cursor.execute(query("freshness_measure"), values)
+        cursor.execute(query("freshness_measure"), {"source": source})
         row = cursor.fetchone()
     if row is None:
         raise _unknown_source(source)

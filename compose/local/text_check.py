@@ -6,7 +6,6 @@ from pathlib import Path
 from psycopg.rows import class_row
 
 from compose.local.checks import Check, CheckFailedError
-from corpus.preparation import PreparationSpec
 
 _MAX_SOURCES = 5  # that are named
 
@@ -62,10 +61,9 @@ def _observe(home: Path) -> str:
     from corpus.database import connect, fetch_all
     from workers.config.settings import load
 
-    values = {"max_unknown_ratio": PreparationSpec().max_unknown_ratio}
     with connect(load(home).database_url, application="freshet-doctor") as connection:
         return judge_texts(
-            fetch_all(connection, class_row(SourceText), "unknown_text", values)
+            fetch_all(connection, class_row(SourceText), "unknown_text", {})
         )
 
 

@@ -1,4 +1,7 @@
-"""Does the ledger add up, and was every notice sent? Batches against ranges, positions, records and deliveries."""
+"""Does the ledger add up, and was every notice sent? Batches against ranges, positions, records and deliveries.
+
+And are the figures that are kept of a source what its rows come to?
+"""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -47,6 +50,7 @@ def ledger_findings(
     }
     ledger = FindingKind.LEDGER_DOES_NOT_ADD_UP
     findings = _findings(connection, ledger, "audit_ledger", values)
+    findings += _findings(connection, ledger, "audit_figures", values)
     if is_full:
         for name in _WITH_RECORDS:
             findings += _findings(connection, ledger, name, values)

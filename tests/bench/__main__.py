@@ -1,5 +1,6 @@
 """`python -m tests.bench [name ...]`: run measurements, write `build/bench/NAME.json`, print them."""
 
+import argparse
 import json
 import os
 import platform
@@ -23,6 +24,7 @@ from tests.bench import (
     latency,
     maintain,
     memory,
+    plans,
     purge,
     retrieval,
     revocation,
@@ -54,6 +56,7 @@ BENCHES: dict[str, Callable[[], dict[str, Any]]] = {
     "access": access.run,
     "purge": purge.run,
     "maintain": maintain.run,
+    "plans": plans.run,
     "revocation": revocation.run,
     "searches": searches.run,
     "storage": storage.run,
@@ -72,7 +75,17 @@ BY_NAME = frozenset({"scale-million", "peers"})
 def main() -> int:
     """Run what was asked for, or all; 1 where one shows that a promise does not hold."""
     os.environ["HF_HUB_OFFLINE"] = "1"
-    wanted = sys.argv[1:] or [name for name in BENCHES if name not in BY_NAME]
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument(
+        "names", nargs="*", metavar="name", help="of a measurement; all, if left out"
+    )
+    parser.add_argument(
+        "--chunks", type=int, help="of the corpus of `plans` (FRESHET_BENCH_CHUNKS)"
+    )
+    given = parser.parse_args()
+    if given.chunks is not None:
+        os.environ["FRESHET_BENCH_CHUNKS"] = str(given.chunks)
+    wanted: list[str] = given.names or [name for name in BENCHES if name not in BY_NAME]
     if unknown := [name for name in wanted if name not in BENCHES]:
         sys.stderr.write(
             f"there is no measurement {unknown[0]!r}; there are {', '.join(BENCHES)}\n"

@@ -325,6 +325,35 @@ SELECT 'batch ' || b.batch || ' ' || concat_ws('/', b.topic, b.partition) AS sub
  WHERE b.source = %(source)s::text AND b.batch <= %(last_batch)s::bigint
    AND coalesce(b.topic_id, p.topic_id) = p.topic_id AND found.records > b.records;
 
+-- name: audit_figures
+-- Figures of a source that are kept and are not what its rows come to; nothing for a figure that is 0.
+WITH figure AS (
+    SELECT 'visible documents' AS subject, 'counted' AS side, to_jsonb(c) - 'source' AS figures
+      FROM freshet.count_visible_documents(%(source)s::text) c
+    UNION ALL
+    SELECT 'visible documents', 'kept', to_jsonb(k) - 'source'
+      FROM freshet.visible_documents k WHERE k.source = %(source)s::text AND k.documents <> 0
+    UNION ALL
+    SELECT 'visible texts', 'counted', to_jsonb(c) - 'source' FROM freshet.count_visible_texts(%(source)s::text) c
+    UNION ALL
+    SELECT 'visible texts', 'kept', to_jsonb(k) - 'source' FROM freshet.visible_texts k
+     WHERE k.source = %(source)s::text
+       AND EXISTS (SELECT FROM jsonb_each_text(to_jsonb(k) - 'source') AS one (name, n) WHERE one.n <> '0')
+    UNION ALL
+    SELECT 'sums of the ledger', 'counted', to_jsonb(c) - 'source'
+      FROM freshet.count_ledger_totals(%(source)s::text) c
+    UNION ALL
+    SELECT 'sums of the ledger', 'kept', to_jsonb(k) - 'source'
+      FROM freshet.ledger_totals k WHERE k.source = %(source)s::text
+), differing AS (
+    SELECT subject, figures, min(side) AS side FROM figure GROUP BY subject, figures HAVING count(*) = 1
+)
+SELECT 'figures: ' || subject AS subject,
+       coalesce(min(figures::text) FILTER (WHERE side = 'counted'), 'none') || ' by the rows' AS expected,
+       coalesce(min(figures::text) FILTER (WHERE side = 'kept'), 'none') || ' kept; `SELECT freshet.count_again('
+       || quote_literal(%(source)s::text) || ')` counts them again' AS actual
+  FROM differing GROUP BY subject ORDER BY subject;
+
 -- name: audit_notices
 -- Notices that were not sent: of a batch behind the cursor that was never acknowledged, or ahead of it for long while
 -- the delivery is idle, or has no cursor. Of what is behind the cursor, a purge may have removed the oldest.

@@ -15,29 +15,26 @@ SELECT s.model, s.prefix, s.context, s.weights FROM freshet.embedding_space s
 -- name: unknown_text
 -- Per source that is not retired: its visible documents whose text is accounted for, those of which the model knows
 -- less than the source allows, the share of all characters that it does not know, and tokens per character.
-SELECT s.source, s.spec ->> 'model' AS model, count(*) AS documents, setting.max_unknown_ratio,
-       count(*) FILTER (WHERE d.unknown_characters > d.kept_characters * setting.max_unknown_ratio) AS unknown,
-       (sum(d.unknown_characters) / greatest(sum(d.kept_characters), 1))::double precision AS unknown_ratio,
-       (sum(d.tokens) / greatest(sum(d.kept_characters), 1))::double precision AS tokens_per_character
+SELECT s.source, s.spec ->> 'model' AS model, t.accounted AS documents, setting.max_unknown_ratio, t.unknown,
+       t.unknown_characters / greatest(t.kept_characters, 1)::double precision AS unknown_ratio,
+       t.tokens / greatest(t.kept_characters, 1)::double precision AS tokens_per_character
   FROM freshet.source s
- CROSS JOIN LATERAL (
-       SELECT coalesce(
-                  (s.spec -> 'pipeline' ->> 'max_unknown_ratio')::double precision,
-                  %(max_unknown_ratio)s::double precision
-              ) AS max_unknown_ratio
-       ) setting
-  JOIN freshet.document d ON d.source = s.source AND d.visible_to IS NULL AND d.unknown_characters IS NOT NULL
+ CROSS JOIN LATERAL freshet.text_limits(s.spec) setting
+  JOIN freshet.visible_texts t ON t.source = s.source AND t.accounted > 0
  WHERE s.state <> 'retired'
- GROUP BY s.source, s.spec, setting.max_unknown_ratio
  ORDER BY s.source;
 
 -- name: doctor_deletes
 -- How many deletes of the last week named a document, and how many one that was never there.
-SELECT source, coalesce(sum(documents_deleted), 0)::bigint AS documents_deleted,
-       coalesce(sum(deletes_without_document), 0)::bigint AS deletes_without_document
-  FROM freshet.batch
- WHERE published_at > now() - interval '7 days' AND kind = 'ingest'
- GROUP BY source ORDER BY source;
+SELECT s.source, sum(b.documents_deleted)::bigint AS documents_deleted,
+       sum(b.deletes_without_document)::bigint AS deletes_without_document
+  FROM freshet.source s
+ CROSS JOIN LATERAL (  -- one step per source in the index, which has no times of all
+       SELECT n.documents_deleted, n.deletes_without_document FROM freshet.batch n
+        WHERE n.source = s.source AND n.published_at > now() - interval '7 days' AND n.kind = 'ingest'
+       OFFSET 0
+       ) b
+ GROUP BY s.source ORDER BY s.source;
 
 -- name: doctor_asking_sources
 -- Sources in use that have documents from addresses, which can be asked for again.

@@ -8,6 +8,7 @@ WHERE erasure = %(erasure)s::uuid AND source = %(source)s AND batch IS NULL FOR 
 SELECT DISTINCT ON (document_id) left(text, 300) AS text,
        freshet.vector_of(embedding, embedding_half)::text AS embedding, space_id, visible_from
 FROM freshet.chunk WHERE source = %(source)s AND document_id = ANY(%(document_ids)s::text[])
+  AND (visible_to IS NULL OR visible_to IS NOT NULL)  -- each has its index
 ORDER BY document_id, visible_to DESC NULLS FIRST, chunk_id LIMIT %(limit)s;
 
 -- name: probe_search
@@ -40,6 +41,7 @@ SET erasure = excluded.erasure, erased_at = excluded.erased_at, lifted_at = NULL
 -- other chunk has a copy. One that the embedding store has, too, is counted when it goes there.
 WITH gone AS (
     DELETE FROM freshet.chunk WHERE source = %(source)s AND document_id = ANY(%(document_ids)s::text[])
+      AND (visible_to IS NULL OR visible_to IS NOT NULL)  -- each has its index
     RETURNING chunk_id, space_id, text_sha256, visible_to IS NULL AS is_visible
 ), noted AS (
     INSERT INTO freshet.erased_chunk (chunk_id, erasure) SELECT chunk_id, %(erasure)s::uuid FROM gone
@@ -153,8 +155,11 @@ UPDATE freshet.batch b SET reason = '(erased)' FROM gone WHERE b.source = %(sour
 -- for a person. Chunks have none that their documents do not have.
 DELETE FROM freshet.access_list a
 WHERE a.source = %(source)s AND NOT EXISTS (
-    SELECT FROM freshet.document d WHERE d.source = a.source AND d.access_id = a.access_id
-) AND NOT EXISTS (SELECT FROM freshet.dead_letter l WHERE l.source = a.source AND l.access_id = a.access_id);
+    -- Looked up list by list.
+    SELECT FROM freshet.document d WHERE d.source = a.source AND d.access_id = a.access_id OFFSET 0
+) AND NOT EXISTS (
+    SELECT FROM freshet.dead_letter l WHERE l.source = a.source AND l.access_id = a.access_id OFFSET 0
+);
 
 -- name: erase_mentions
 -- Take the ids out of what was written for people: reasons, errors and details that quote them.
@@ -218,6 +223,7 @@ SELECT 'documents' AS way, (
 UNION ALL
 SELECT 'lineage', count(*) FROM freshet.chunk
  WHERE source = %(source)s AND document_id = ANY(%(document_ids)s::text[])
+   AND (visible_to IS NULL OR visible_to IS NOT NULL)  -- each has its index
 UNION ALL
 SELECT 'export', count(*) FROM freshet.document
  WHERE source = %(source)s AND document_id = ANY(%(document_ids)s::text[]) AND visible_to IS NULL
@@ -407,13 +413,16 @@ WHERE source = %(source)s AND metadata @> %(metadata)s::jsonb ORDER BY document_
 -- name: erasure_plan
 -- What an erasure would remove of each store.
 SELECT s.spec, s.state,
-       (SELECT count(*) FROM freshet.document d WHERE d.source = s.source AND d.visible_to IS NULL) AS all_visible,
+       (
+           SELECT coalesce(sum(v.documents), 0)::bigint FROM freshet.visible_documents v WHERE v.source = s.source
+       ) AS all_visible,
        (SELECT count(*) FROM freshet.document d WHERE d.source = s.source AND d.visible_to IS NULL
            AND d.document_id = ANY(%(document_ids)s::text[])) AS visible,
        (SELECT count(*) FROM freshet.document d WHERE d.source = s.source
            AND d.document_id = ANY(%(document_ids)s::text[])) AS versions,
        (SELECT count(*) FROM freshet.chunk c WHERE c.source = s.source
-           AND c.document_id = ANY(%(document_ids)s::text[])) AS chunks,
+           AND c.document_id = ANY(%(document_ids)s::text[])
+           AND (c.visible_to IS NULL OR c.visible_to IS NOT NULL)) AS chunks,  -- each has its index
        (SELECT count(*) FROM freshet.dead_letter l WHERE l.source = s.source
            AND l.document_id = ANY(%(document_ids)s::text[])) AS dead_letters,
        (SELECT count(*) FROM freshet.erased_document x WHERE x.source = s.source AND x.lifted_at IS NULL

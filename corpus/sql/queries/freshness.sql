@@ -1,42 +1,25 @@
 -- name: freshness_measure
--- Ages and counts of a source, by the database's clock. `min_kept_ratio` and `max_unknown_ratio` are for a
--- specification from before these settings.
+-- Ages and counts of a source, by the database's clock.
 SELECT (extract(epoch FROM now()) * 1000)::bigint AS snapshotted_at_ms, s.spec, s.last_batch,
-       (
-           SELECT (extract(epoch FROM max(d.observed_at)) * 1000)::bigint
-             FROM freshet.document d WHERE d.source = s.source
-       ) AS newest_ms,
-       v.documents, v.oldest_ms, o.aged + o.ended AS overdue, o.ended, o.withdrawn, o.arrived, o.gone, o.unaskable,
-       o.kept, o.late, s.state, v.empty, v.lossy, v.unknown, v.unknown_ratio
-  FROM freshet.source s,
-       LATERAL (
-           SELECT count(*) AS documents,
-                  (extract(epoch FROM min(greatest(d.observed_at, d.verified_at))) * 1000)::bigint AS oldest_ms,
-                  count(*) FILTER (WHERE d.kept_characters = 0 AND readable.characters > 0) AS empty,
-                  count(*) FILTER (
-                      WHERE d.kept_characters < readable.characters
-                            * coalesce(
-                                (s.spec -> 'pipeline' ->> 'min_kept_ratio')::double precision,
-                                %(min_kept_ratio)s::double precision
-                            )
-                  ) AS lossy,
-                  count(*) FILTER (
-                      WHERE d.unknown_characters > d.kept_characters
-                            * coalesce(
-                                (s.spec -> 'pipeline' ->> 'max_unknown_ratio')::double precision,
-                                %(max_unknown_ratio)s::double precision
-                            )
-                  ) AS unknown,
-                  (
-                      sum(d.unknown_characters)
-                      / nullif(sum(d.kept_characters) FILTER (WHERE d.unknown_characters IS NOT NULL), 0)
-                  )::double precision AS unknown_ratio
-             FROM freshet.document d,
-                  freshet.readable_characters(d.received_characters, d.dropped) AS readable (characters)
-            WHERE d.source = s.source AND d.visible_to IS NULL
-       ) v,
-       freshet.overdue(
-           s.source, now(), (s.spec -> 'freshness' ->> 'expire_after_seconds')::double precision
+       (extract(epoch FROM freshet.newest_event(s.source)) * 1000)::bigint AS newest_ms,
+       o.documents, (extract(epoch FROM oldest.seen_at) * 1000)::bigint AS oldest_ms,
+       o.aged + o.ended AS overdue, o.ended, o.withdrawn, o.arrived, o.gone, o.unaskable,
+       o.kept, o.late, s.state, coalesce(t.empty, 0) AS empty, coalesce(t.lossy, 0) AS lossy,
+       coalesce(t.unknown, 0) AS unknown,
+       t.unknown_characters / nullif(t.kept_characters, 0)::double precision AS unknown_ratio
+  FROM freshet.source s
+  LEFT JOIN freshet.visible_texts t ON t.source = s.source
+ CROSS JOIN LATERAL (
+       SELECT min(first.seen_at) AS seen_at
+         FROM unnest('{true, false}'::boolean[]) AS own (has_no_end)
+        CROSS JOIN LATERAL (  -- one step each in the index of ages
+              SELECT greatest(d.observed_at, d.verified_at) AS seen_at FROM freshet.document d
+               WHERE d.source = s.source AND d.visible_to IS NULL AND (d.expires_at IS NULL) = own.has_no_end
+               ORDER BY 1 LIMIT 1
+              ) first
+       ) oldest
+ CROSS JOIN LATERAL freshet.overdue(
+       s.source, now(), (s.spec -> 'freshness' ->> 'expire_after_seconds')::double precision
        ) o
  WHERE s.source = %(source)s::text;
 
@@ -82,11 +65,11 @@ SELECT s.source, s.spec, (extract(epoch FROM now()) * 1000)::bigint AS now_ms,
 -- The state of a source, for other teams.
 SELECT s.source, s.state, s.state_reason, s.last_batch,
        ceil(extract(epoch FROM s.last_published_at) * 1000)::bigint AS last_published_at_ms,
-       (SELECT count(*) FROM freshet.document d WHERE d.source = s.source AND d.visible_to IS NULL) AS documents,
        (
-           SELECT (extract(epoch FROM max(d.observed_at)) * 1000)::bigint
-             FROM freshet.document d WHERE d.source = s.source
-       ) AS newest_event_at_ms,
+           -- Of the access lists that this reader may read.
+           SELECT coalesce(sum(v.documents), 0)::bigint FROM freshet.visible_documents v WHERE v.source = s.source
+       ) AS documents,
+       (extract(epoch FROM freshet.newest_event(s.source)) * 1000)::bigint AS newest_event_at_ms,
        r.status AS freshness, (extract(epoch FROM r.snapshotted_at) * 1000)::bigint AS checked_at_ms
   FROM freshet.source s
   LEFT JOIN LATERAL (

@@ -9,7 +9,7 @@ WHERE source = %(source)s AND is_head AND document_id = ANY(%(document_ids)s::te
 SELECT document_id, version, true AS visible, metadata -> 'import' AS imported
 FROM freshet.document
 WHERE source = %(source)s AND is_head AND kind = 'document' AND visible_to IS NULL
-  AND metadata -> 'import' ->> 'root' = %(root)s;
+  AND metadata @> jsonb_build_object('import', jsonb_build_object('root', %(root)s::text));
 
 -- name: imported_dead_letters
 -- The newest open dead letter of each of some documents, with the headers of its record.

@@ -17,7 +17,10 @@ SELECT b.source, max(b.batch) AS batch, count(*) AS batches,
        sum(b.languages_unknown)::bigint AS languages_unknown, sum(b.languages_unsure)::bigint AS languages_unsure
   FROM freshet.source s
   LEFT JOIN unnest(%(sources)s::text[], %(batches)s::bigint[]) AS counted (source, batch) USING (source)
-  JOIN freshet.batch b ON b.source = s.source AND b.batch > coalesce(counted.batch, 0) AND b.state = 'published'
+ CROSS JOIN LATERAL (  -- one step per source in the index
+       SELECT * FROM freshet.batch n
+        WHERE n.source = s.source AND n.batch > coalesce(counted.batch, 0) AND n.state = 'published' OFFSET 0
+       ) b
  GROUP BY b.source;
 
 -- name: metrics_dropped

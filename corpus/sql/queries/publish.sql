@@ -752,10 +752,17 @@ UPDATE freshet.source_position
 
 -- name: replace_outcomes
 -- Forget what became of records that the batch has read again, after the position was moved back.
-DELETE FROM freshet.record_outcome o USING freshet.batch_range r
- WHERE r.source = %(source)s AND r.batch = %(batch)s AND o.source = r.source AND o.topic = r.topic
-   AND o.partition = r.partition AND o.topic_id = r.topic_id
-   AND o.first_offset >= r.first_offset AND o.first_offset < r.next_offset;
+DELETE FROM freshet.record_outcome
+ WHERE ctid = ANY(ARRAY(
+     SELECT o.place FROM freshet.batch_range r
+      CROSS JOIN LATERAL (  -- range by range, however many a batch of this number seems to have
+          SELECT n.ctid AS place FROM freshet.record_outcome n
+           WHERE n.source = r.source AND n.topic = r.topic AND n.partition = r.partition AND n.topic_id = r.topic_id
+             AND n.first_offset >= r.first_offset AND n.first_offset < r.next_offset
+          OFFSET 0
+      ) o
+      WHERE r.source = %(source)s AND r.batch = %(batch)s
+ ));
 
 -- name: insert_outcomes
 -- Keep what became of every record, for waits: one row per partition.
@@ -875,9 +882,7 @@ UPDATE freshet.source SET highest_version = least(highest_version, %(highest)s::
 -- name: count_overdue
 -- What an expiry judges; see freshet.overdue. `waiting`: documents that were sent again and wait to be published.
 SELECT o.documents, o.ended, o.aged, o.gone, o.withdrawn, o.arrived, s.state,
-       extract(epoch FROM %(published_at)s - (
-           SELECT max(d.observed_at) FROM freshet.document d WHERE d.source = s.source
-       ))::double precision AS newest_seconds
+       extract(epoch FROM %(published_at)s - freshet.newest_event(s.source))::double precision AS newest_seconds
 FROM freshet.source s,
      freshet.overdue(s.source, %(published_at)s, %(expire_after)s::double precision, %(waiting)s::text[]) o
 WHERE s.source = %(source)s;
@@ -889,19 +894,28 @@ WHERE s.source = %(source)s;
 WITH origin AS MATERIALIZED (
     SELECT o.document_key, o.is_kept
     FROM freshet.due_at_origin(%(source)s, %(published_at)s, %(expire_after)s::double precision) o
-), ended AS (
-    UPDATE freshet.document
-    SET visible_to = %(published_at)s, end_reason = 'expired', end_detail = %(rule)s, end_batch = %(batch)s
-    WHERE source = %(source)s AND visible_to IS NULL
+), due AS MATERIALIZED (
+    SELECT document_key FROM freshet.document
+    WHERE source = %(source)s AND visible_to IS NULL AND expires_at <= %(published_at)s
+    UNION ALL
+    SELECT document_key FROM freshet.document
+    WHERE source = %(source)s AND visible_to IS NULL AND expires_at IS NULL AND document_id <> ALL (%(waiting)s::text[])
+      AND greatest(observed_at, verified_at)
+          <= %(published_at)s - make_interval(secs => %(expire_after)s::double precision)
       AND (
-          expires_at <= %(published_at)s
-          OR expires_at IS NULL AND document_id <> ALL (%(waiting)s::text[])
-             AND greatest(observed_at, verified_at) + make_interval(secs => %(expire_after)s::double precision)
-                 <= %(published_at)s
-             AND (
-                 %(by_age)s AND document_key NOT IN (SELECT document_key FROM origin)
-                 OR %(by_origin)s AND document_key IN (SELECT document_key FROM origin WHERE NOT is_kept)
-             )
+          %(by_age)s AND document_key NOT IN (SELECT document_key FROM origin)
+          OR %(by_origin)s AND document_key IN (SELECT document_key FROM origin WHERE NOT is_kept)
+      )
+), ended AS (
+    UPDATE freshet.document d
+    SET visible_to = %(published_at)s, end_reason = 'expired', end_detail = %(rule)s, end_batch = %(batch)s
+    FROM due
+    WHERE d.document_key = due.document_key AND d.visible_to IS NULL
+      -- Again of the row as it is when it is locked: its origin may have been asked meanwhile.
+      AND (
+          d.expires_at <= %(published_at)s
+          OR d.expires_at IS NULL AND greatest(d.observed_at, d.verified_at)
+             <= %(published_at)s - make_interval(secs => %(expire_after)s::double precision)
       )
     RETURNING document_id
 ), closed AS (

@@ -61,9 +61,10 @@ SELECT source, spec, revision, state, state_reason FROM freshet.source ORDER BY 
 -- name: sources_with_ends
 -- Sources with visible documents that have an end of their own: also when retired, they are checked to withdraw these.
 SELECT s.source, s.spec FROM freshet.source s
-WHERE EXISTS (
+CROSS JOIN LATERAL (
     SELECT FROM freshet.document d WHERE d.source = s.source AND d.visible_to IS NULL AND d.expires_at IS NOT NULL
-)
+    LIMIT 1
+) one
 ORDER BY s.source;
 
 -- name: sources_with_documents
@@ -127,10 +128,9 @@ SELECT s.source, s.spec, s.state, s.state_reason, s.revision, s.last_batch, s.la
        extract(epoch FROM clock_timestamp() - greatest(s.last_published_at, s.updated_at))::float8
            AS published_seconds_ago,
        (
-           SELECT count(*) FROM freshet.document d
-            WHERE d.source = s.source AND d.visible_to IS NULL AND d.kind = 'document'
+           SELECT coalesce(sum(v.documents), 0)::bigint FROM freshet.visible_documents v WHERE v.source = s.source
        ) AS documents,
-       (SELECT count(*) FROM freshet.chunk c WHERE c.source = s.source AND c.visible_to IS NULL) AS chunks,
+       coalesce((SELECT t.chunks FROM freshet.visible_texts t WHERE t.source = s.source), 0) AS chunks,
        (SELECT count(*) FROM freshet.dead_letter l WHERE l.source = s.source AND l.state = 'open') AS dead_letters,
        w.waiting_documents, w.waiting_seconds, w.waiting_hosts,
        b.batches, b.records, b.applied, b.unchanged, b.superseded, b.dead_lettered, b.ignored,
@@ -141,7 +141,7 @@ SELECT s.source, s.spec, s.state, s.state_reason, s.revision, s.last_batch, s.la
        ) AS texts_embedded
   FROM freshet.source s
  CROSS JOIN LATERAL (
-       SELECT count(*) FILTER (WHERE kind = 'ingest') AS batches,
+       SELECT coalesce(sum(batches) FILTER (WHERE kind = 'ingest'), 0)::bigint AS batches,
               coalesce(sum(records) FILTER (WHERE kind = 'ingest'), 0)::bigint AS records,
               coalesce(sum(applied) FILTER (WHERE kind = 'ingest'), 0)::bigint AS applied,
               coalesce(sum(unchanged) FILTER (WHERE kind = 'ingest'), 0)::bigint AS unchanged,
@@ -153,7 +153,7 @@ SELECT s.source, s.spec, s.state, s.state_reason, s.revision, s.last_batch, s.la
                   AS deletes_without_document,
               coalesce(sum(texts_embedded), 0)::bigint AS texts_embedded,
               jsonb_build_object(
-                  'batches', count(*) FILTER (WHERE kind = 'backfill'),
+                  'batches', coalesce(sum(batches) FILTER (WHERE kind = 'backfill'), 0),
                   'records', coalesce(sum(records) FILTER (WHERE kind = 'backfill'), 0),
                   'applied', coalesce(sum(applied) FILTER (WHERE kind = 'backfill'), 0),
                   'unchanged', coalesce(sum(unchanged) FILTER (WHERE kind = 'backfill'), 0),
@@ -161,7 +161,7 @@ SELECT s.source, s.spec, s.state, s.state_reason, s.revision, s.last_batch, s.la
                   'dead_lettered', coalesce(sum(dead_lettered) FILTER (WHERE kind = 'backfill'), 0),
                   'ignored', coalesce(sum(ignored) FILTER (WHERE kind = 'backfill'), 0)
               ) AS backfilled
-         FROM freshet.batch WHERE source = s.source AND state = 'published') b
+         FROM freshet.ledger_totals WHERE source = s.source) b
  CROSS JOIN LATERAL (
        -- Documents that could not be fetched and are tried again; the hosts, those of most documents first.
        SELECT coalesce(sum(h.documents), 0)::bigint AS waiting_documents,
@@ -212,8 +212,8 @@ SELECT swept_at, removed, removed_bytes, needed, unknown FROM freshet.staging_sw
 
 -- name: preparations
 -- How many visible documents of each source were prepared how.
-SELECT source, pipeline, freshet.is_mail(content_type) AS is_mail, count(*) AS documents FROM freshet.document
- WHERE visible_to IS NULL AND kind = 'document' GROUP BY 1, 2, 3;
+SELECT source, pipeline, is_mail, sum(documents)::bigint AS documents FROM freshet.visible_documents
+ WHERE documents <> 0 GROUP BY 1, 2, 3;
 
 -- name: documents_prepared_otherwise
 -- The visible documents of a source that were prepared otherwise than it is prepared now, by partition: whether an

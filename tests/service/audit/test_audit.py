@@ -69,6 +69,17 @@ def test_a_corpus_that_equals_its_log_is_clean(auditor: Auditor) -> None:
     assert auditor.findings(auditor.run(sample=3)) == []
 
 
+def test_a_figure_that_is_not_what_the_rows_come_to_is_found(auditor: Auditor) -> None:
+    fill(auditor.pipeline, "a")
+    connection = auditor.pipeline.connection
+    connection.execute("UPDATE freshet.visible_documents SET documents = documents + 1")
+    [found] = auditor.findings(auditor.run(sample=3))
+    assert (found.kind, found.subject) == ("ledger_does_not_add_up", "figures: visible documents")
+    assert "SELECT freshet.count_again('s')" in found.actual
+    connection.execute("SELECT freshet.count_again('s')")
+    assert auditor.run(sample=3).is_clean
+
+
 def test_a_source_whose_own_versions_come_first_is_refused_by_name(auditor: Auditor) -> None:
     pipeline = auditor.pipeline
     pipeline.spec = replace(pipeline.spec, version_rule="own")

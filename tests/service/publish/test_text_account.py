@@ -143,9 +143,7 @@ def test_what_the_model_does_not_know_is_counted_to_the_report(pipeline: Pipelin
 
 
 def texts_of(pipeline: Pipeline) -> list[SourceText]:
-    ratio = PreparationSpec().max_unknown_ratio
-    texts = rows(pipeline, "unknown_text", max_unknown_ratio=ratio)
-    return [SourceText(**text) for text in texts]
+    return [SourceText(**text) for text in rows(pipeline, "unknown_text")]
 
 
 def test_doctor_warns_about_a_source_whose_model_does_not_know_it(pipeline: Pipeline) -> None:
