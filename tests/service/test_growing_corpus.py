@@ -28,6 +28,7 @@ def connection(postgres_server: Any, postgres_url: str) -> Iterator[Connection]:
     postgres_server.drop_database("growing")
 
 
+@pytest.mark.timeout(300)  # every query once, and those that read more than a few rows twice
 def test_no_query_reads_more_of_a_larger_corpus(connection: Connection) -> None:
     shape = Shape()
     grow(connection, shape, 0, DOCUMENTS)

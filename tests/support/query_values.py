@@ -201,8 +201,17 @@ def _by_type(kind: str) -> Any:
     return [] if kind.endswith("[]") else _BY_TYPE.get(kind, _TEXT)
 
 
+_TYPES: dict[str, dict[str, str]] = {}  # of each query that was looked at
+
+
 def _types_of(connection: Connection, name: str) -> dict[str, str]:
     """The type of each parameter, as PostgreSQL reads the query."""
+    if name not in _TYPES:
+        _TYPES[name] = _described(connection, name)
+    return _TYPES[name]
+
+
+def _described(connection: Connection, name: str) -> dict[str, str]:
     numbers: dict[str, int] = {}
 
     def number(match: re.Match[str]) -> str:

@@ -177,12 +177,13 @@ class Source:
         return step.__name__
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("seed", range(2))
 def test_figures_are_what_the_rows_come_to(pipeline: Pipeline, seed: int) -> None:
     source = Source(pipeline, seed)
     source.ingest()
     done: list[str] = []
-    for _ in range(12):
+    for _ in range(8):
         done.append(source.do())
         assert kept(pipeline) == counted(pipeline), done
         assert differences(pipeline) == [], done
