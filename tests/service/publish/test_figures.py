@@ -5,14 +5,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from corpus.access.reader import reading_as
 from corpus.batch import BatchRef
 from corpus.preparation import PreparationSpec
+from corpus.service import DescribeRequest
 from corpus.sql import query
-from freshness.scan import measure
+from freshness.scan import describe, measure
 from ingest.consume.withholder import Withholder
+from tests.support.logins import reader
 from tests.support.pipeline import Event, Pipeline, make_event
 from tests.support.purging import Purging
 
@@ -204,6 +208,34 @@ def test_an_audit_sees_a_figure_that_is_wrong_and_it_can_be_counted_again(
     pipeline.connection.execute("SELECT freshet.count_again('s')")
     assert differences(pipeline) == []
     assert kept(pipeline) == right
+
+
+def test_a_reader_is_told_the_sums_of_what_it_may_read(pipeline: Pipeline) -> None:
+    events = [make_event("all", 1, "The gauge.")]
+    events += [
+        make_event(f"{group}{n}", 1, f"The weir {group}{n}.", acl=[group])
+        for group in "ab"
+        for n in range(2)
+    ]
+    pipeline.ingest(*events)
+    pipeline.ingest(make_event("b1", 2, op="delete"))
+    own = "SELECT count(*) FILTER (WHERE visible_to IS NULL), (extract(epoch FROM max(observed_at)) * 1000)::bigint"
+    told: dict[str, int] = {}
+    for groups in ("", "a", "b", "ab"):
+        with reading_as(pipeline.connection, reader(*groups)):
+            described = describe(pipeline.connection, DescribeRequest(source="s"))
+            seen = pipeline.connection.execute(f"{own} FROM freshet.document".encode()).fetchone()
+        assert described is not None
+        assert (described.documents, described.newest_event_at_ms) == seen, groups
+        told[groups] = described.documents
+    assert told == {"": 1, "a": 3, "b": 2, "ab": 4}
+    with reading_as(pipeline.connection, reader("a", sources=("other",))):
+        assert describe(pipeline.connection, DescribeRequest(source="s")) is None
+        sums = pipeline.connection.execute("SELECT sum(documents) FROM freshet.visible_documents")
+        assert sums.fetchone() == (None,)
+        assert pipeline.connection.execute("SELECT freshet.newest_event('s')").fetchone() == (None,)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            pipeline.connection.execute("SELECT FROM freshet.visible_texts")
 
 
 def test_a_change_of_nothing_that_is_counted_touches_no_figure(pipeline: Pipeline) -> None:
