@@ -11,7 +11,7 @@ from tests.bench.scale.revision import BASELINE
 
 Figures = dict[str, Any]
 _TIME = "milliseconds, from the median to the 99th percentile"
-_PARTS_SHOWN = 7  # of storage
+_PARTS_SHOWN = 4  # of storage
 _COLUMNS = (
     "searched",
     "chunks",
