@@ -138,12 +138,13 @@ CREATE FUNCTION freshet.term_statistics(
     OUT chunks double precision, OUT tokens double precision, OUT counts double precision[]
 ) LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    v_scope text := 'c.visible_to IS NULL' || freshet.readable_chunks(
+    v_scope text := 'c.visible_to IS NULL' || freshet.readable_chunks(p_sees_all, p_open, true, '$1', '$2');
+    v_planned_scope text := 'c.visible_to IS NULL' || freshet.readable_chunks(
         p_sees_all, p_open, true, quote_literal(p_open) || '::text[]', quote_literal(p_lists) || '::integer[]');
     v_counted text := (
         SELECT 'SELECT count(*), greatest(avg(s.token_count), 1)::double precision, ARRAY['
             || string_agg(format('count(*) FILTER (WHERE s.search_text @@ %L::tsquery)', q.term), ', ' ORDER BY q.place)
-            || ']::double precision[] FROM (%s) s'
+            || ']::double precision[] FROM '
         FROM unnest(p_queries) WITH ORDINALITY AS q (term, place));
     v_sample text;
     v_sampled double precision := 0;
@@ -151,13 +152,13 @@ DECLARE
     v_rare double precision;                                  -- what the planner expects of a term it does not know
     v_found bigint;
 BEGIN
-    v_planned := freshet.planned_chunks(VARIADIC ARRAY[v_scope] || CASE WHEN p_sees_all THEN ARRAY(
-        SELECT format('%s AND c.search_text @@ %L::tsquery', v_scope, q.term)
+    v_planned := freshet.planned_chunks(VARIADIC ARRAY[v_planned_scope] || CASE WHEN p_sees_all THEN ARRAY(
+        SELECT format('%s AND c.search_text @@ %L::tsquery', v_planned_scope, q.term)
         FROM unnest('{''.''}'::text[] || p_queries) WITH ORDINALITY AS q (term, place) ORDER BY q.place) END);
     chunks := v_planned[1];
     IF chunks < 6000 THEN
         v_sample := format('SELECT c.search_text, c.token_count FROM freshet.chunk c WHERE %s LIMIT 3001', v_scope);
-        EXECUTE format(v_counted, v_sample) INTO v_found, tokens, counts;
+        EXECUTE v_counted || '(' || v_sample || ') s' INTO v_found, tokens, counts USING p_open, p_lists;
         IF v_found <= 3000 THEN
             chunks := v_found;
             RETURN;
@@ -174,13 +175,13 @@ BEGIN
         INTO tokens;
     ELSE
         v_sample := format(
-            'SELECT o.* FROM unnest(%L::text[]) AS g (source) CROSS JOIN LATERAL (SELECT c.search_text, c.token_count'
-            ' FROM freshet.chunk c WHERE c.source = g.source AND c.visible_to IS NULL AND c.access_id IS NULL'
-            ' LIMIT %s) o'
+            'SELECT o.* FROM (SELECT u.source FROM unnest($1) AS u (source) ORDER BY md5(u.source) LIMIT 100) g'
+            ' CROSS JOIN LATERAL (SELECT c.search_text, c.token_count FROM freshet.chunk c'
+            ' WHERE c.source = g.source AND c.visible_to IS NULL AND c.access_id IS NULL LIMIT %s) o'
             ' UNION ALL (SELECT c.search_text, c.token_count FROM freshet.chunk c'
-            ' WHERE c.visible_to IS NULL AND c.access_id = ANY(%L::integer[]) LIMIT 500)',
-            p_open, greatest(10, 1000 / greatest(cardinality(p_open), 1)), p_lists);
-        EXECUTE format(v_counted, v_sample) INTO v_sampled, tokens, counts;
+            ' WHERE c.visible_to IS NULL AND c.access_id = ANY($2) LIMIT 500)',
+            greatest(10, 1000 / greatest(cardinality(p_open), 1)));
+        EXECUTE v_counted || '(' || v_sample || ') s' INTO v_sampled, tokens, counts USING p_open, p_lists;
         counts := ARRAY(SELECT CASE WHEN n >= 10 THEN n * chunks / v_sampled END
                         FROM unnest(counts) WITH ORDINALITY AS s (n, place) ORDER BY s.place);
     END IF;
@@ -189,7 +190,8 @@ BEGIN
             '(SELECT count(*) FROM (SELECT FROM freshet.chunk c WHERE %s AND'
             ' c.search_text @@ %L::tsquery LIMIT 1000) s)',
             v_scope, q.term) END, ', ' ORDER BY q.place)
-        FROM unnest(p_queries, counts) WITH ORDINALITY AS q (term, n, place)) || ']::double precision[]' INTO counts;
+        FROM unnest(p_queries, counts) WITH ORDINALITY AS q (term, n, place)) || ']::double precision[]'
+    INTO counts USING p_open, p_lists;
     counts := ARRAY(SELECT CASE WHEN n = 1000 THEN greatest(n, v_rare) ELSE n END
                     FROM unnest(counts) WITH ORDINALITY AS s (n, place) ORDER BY s.place);
 END $$;

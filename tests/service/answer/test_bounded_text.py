@@ -229,15 +229,25 @@ def _rows_read(corpus: Corpus) -> dict[str, float]:
     return most
 
 
+@pytest.mark.parametrize("search", [SEARCHES[0], SEARCHES[-1]], ids=lambda search: search.name)
 @pytest.mark.parametrize(
-    "text", ["w1 " * 300, " ".join(f"w{n}" for n in range(900)), r"a'b \ c:* & | ! <-> 100% w3"]
+    "text",
+    [
+        "w1 " * 300,
+        " ".join(f"w{n}" for n in range(900)),
+        r"a'b \ c:* & | ! <-> 100% w3 http://a.example/b%20c/%s%L",
+    ],
+    ids=["one word", "many words", "signs"],
 )
-def test_whatever_is_asked_is_answered(text: str, opened: Callable[[int], Corpus]) -> None:
+def test_whatever_is_asked_is_answered(
+    text: str, search: Narrowed, opened: Callable[[int], Corpus]
+) -> None:
     connection = opened(SMALL).connection
     statement = (
         b"SELECT FROM freshet.search(NULL, %s, 10, 'text', 1::smallint, NULL, NULL, NULL, 'simple')"
     )
-    assert len(connection.execute(statement, (text,)).fetchall()) == K
+    with _reading(connection, search):
+        assert len(connection.execute(statement, (text,)).fetchall()) == K
 
 
 # ── the parts of a search ───────────────────────────────────────────────────────────────────────────────────────────
