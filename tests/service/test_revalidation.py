@@ -320,7 +320,7 @@ def test_a_record_that_is_not_found_is_looked_for_three_times(
     """Also beside documents whose backfill fails, and its own search counts once each time."""
     docs.ingest(*(pointing(name, server.url(f"/plain/{name}")) for name in ("a", "unfound")))
     age(docs)
-    server.texts |= {"/plain/a": "Another text.", "/plain/unfound": "Another text."}
+    server.texts |= {"/plain/a": "Another text.", "/plain/unfound": "A third text."}
     for lost in (0, 0, 1):
         assert ask(docs).changed == 2
         read_again.order(docs.connection, docs.spec.source, cluster=NO_CLUSTER)

@@ -348,7 +348,8 @@ BEGIN
         FROM (SELECT * FROM unnest(v_ids || v_new_ids, v_scores || v_new_scores) AS a (id, score)
               ORDER BY a.score DESC, a.id LIMIT p_limit) n;
         EXIT WHEN v_is_last OR v_left <= 0 OR v_scores[p_limit] >= v_threshold * v_unit * 1.5;
-        v_before := v_query;
+        -- All of them: a threshold about fewer terms may leave out what one before did not.
+        v_before := coalesce(v_before || v_query, v_query);
         -- At last whatever else has a term, where there are fewer than asked for.
         v_is_last := v_threshold <= 1 OR v_round = 7;
         EXIT WHEN v_is_last
