@@ -25,6 +25,7 @@ CALLERS = {
     "dead_letter_is_readable": EVERYBODY,
     "erasure_of": EVERYBODY,
     "head_is_readable": EVERYBODY,
+    "newest_event": EVERYBODY,
     "outcome_of": EVERYBODY,
     "reading": EVERYBODY,
     "search": EVERYBODY,
