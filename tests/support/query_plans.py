@@ -29,6 +29,7 @@ GROWS: dict[str, str] = {
     "erase_outcomes": _ERASURE,
     "erasure_remains": _ERASURE,
     "fill_access_lists": _MIGRATE,
+    "graph_to_build": "the build of an index reads all rows anyway",
     "list_parts": _ORDERED,
     "middle_version": "asked once per version that a person corrects",
     "move_cursor_back": _AUDIT,

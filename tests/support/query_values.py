@@ -171,7 +171,7 @@ _LEFT_OUT = {
     "disown_superusers", "end_session", "ensure_login", "keep_advisory_locks", "let_read_for_others", "log_access",
     "migrations_applied", "pin_settings", "read_as", "record_migration", "register_space", "secure_schema",
     "secure_table", "set_character_type", "signing_key", "try_lock_session", "unpinned_settings",
-    "wait_to_lock_session", "build_small_index",
+    "wait_to_lock_session", "build_small_index", "set_build_memory", "limit_lost_client", "cancel_upkeep",
     # Of rows that are written beside: those of one page, or of one order.
     "add_backfill_records", "backfill_published", "erase_chunks", "erase_dead_letters", "insert_audit_records",
     "insert_embeddings", "insert_outcomes", "insert_range", "keep_brought_embeddings", "open_corrected",
