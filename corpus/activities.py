@@ -104,7 +104,11 @@ def heartbeats(
             details: list[object] = [if_killed]
             if silent_seconds is not None:
                 details.append({SILENT_SECONDS: silent_seconds()})
-            context.run(activity.heartbeat, *details)
+            try:
+                context.run(activity.heartbeat, *details)
+            except RuntimeError:
+                # The worker has ended before its step: its event loop is closed, and nobody is told any more.
+                return
 
     thread = threading.Thread(target=send_heartbeats, name="heartbeats", daemon=True)
     thread.start()

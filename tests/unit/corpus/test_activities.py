@@ -256,6 +256,27 @@ def test_heartbeats_come_while_the_step_runs_and_end_with_it(
     assert beats[0] == (Past(kills=1),)
 
 
+def test_a_worker_that_has_ended_before_its_step_hears_nothing_more(
+    environment: ActivityEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its loop is closed; the thread of heartbeats ends, and the step goes on."""
+    monkeypatch.setattr(activities, "HEARTBEAT_SECONDS", 0.01)
+    beats: list[tuple[Any, ...]] = []
+
+    def heard(*details: Any) -> None:
+        beats.append(details)
+        if len(beats) == 2:
+            raise RuntimeError("Event loop is closed")
+
+    environment.on_heartbeat = heard
+
+    def step(_: Any) -> Any:
+        wait_until(lambda: len(beats) == 2 and heartbeat_threads() == [])
+
+    environment.run(shells(step)["corpus.embed"], EMBED)
+    assert len(beats) == 2
+
+
 def test_a_heartbeat_of_embedding_says_how_long_the_model_was_silent(
     environment: ActivityEnvironment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
