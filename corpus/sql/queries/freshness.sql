@@ -116,8 +116,8 @@ WHERE EXISTS (
 -- name: note_answers
 -- What origins said, of versions that are still the newest. An unchanged document is renewed: it was seen when its
 -- origin was asked. One that a publishing transaction works on is left to the next check. A document that is still the
--- old one after its record was read again `most_read` times is lost: its change cannot be read. The last backfill is not
--- in `read_again` yet (`note_read_again`), and counts if it was done.
+-- old one after its record was read again `most_read` times is lost: its change cannot be read. The last backfill is
+-- not in `read_again` yet (`note_read_again`), and counts if it was done.
 WITH said AS (
     SELECT * FROM unnest(
         %(document_keys)s::bigint[], %(answers)s::text[], %(etags)s::text[], %(last_modified)s::text[]
@@ -185,7 +185,7 @@ WHERE f.source = %(source)s::text AND b.source = f.source AND b.state IN ('runni
 
 -- name: note_read_again
 -- The records of these documents are read again by a backfill. Those in `lost` have none that is found, and count as
--- lost after as many checks. What is counted is what has been done: a backfill that was cancelled or failed did not read.
+-- lost after as many checks. What is counted is what has been done: one that was cancelled or failed did not read.
 WITH counted AS (
     SELECT f.document_id, missing.is_lost,
            f.read_again + coalesce(b.state = 'done', false)::integer + missing.is_lost::integer AS read_again

@@ -71,8 +71,9 @@ WHERE source = %(source)s AND document_id = ANY(%(document_ids)s::text[]);
 -- what they say of their rows, also one that was discarded, or whose copy is on its way. A redriven one has no place in
 -- its log. One that leaves columns out for good says nothing of them.
 SELECT document_id, reason, record_offset, version, round(extract(epoch FROM record_at) * 1000)::bigint AS time_ms,
-       concat_ws('/', topic, partition,
-                 CASE WHEN headers::text LIKE '%%freshet.redriven-from%%' THEN '' ELSE coalesce(topic_id, '') END) AS log
+       concat_ws(
+           '/', topic, partition,
+           CASE WHEN headers::text LIKE '%%freshet.redriven-from%%' THEN '' ELSE coalesce(topic_id, '') END) AS log
 FROM freshet.dead_letter
 WHERE source = %(source)s AND document_id = ANY(%(document_ids)s::text[])
   AND (reason NOT IN ('column_waits', 'unavailable_column') OR reason = 'column_waits' AND state = 'open');
@@ -109,8 +110,8 @@ SELECT dead_letter, waits_since, extract(epoch FROM now() - waits_since)::bigint
 FROM freshet.waiting_fetch WHERE source = %(source)s AND dead_letter = ANY(%(dead_letters)s::bigint[]);
 
 -- name: read_again_of
--- The records that a backfill read again, by the dead letters that copies of them name. A copy that became a dead letter
--- in its turn names the one before it; the bytes are the same in all of them.
+-- The records that a backfill read again, by the dead letters that copies of them name. A copy that became a dead
+-- letter in its turn names the one before it; the bytes are the same in all of them.
 WITH RECURSIVE copied AS (
     SELECT l.dead_letter AS named, l.dead_letter, l.batch, l.topic, l.topic_id, l.partition, l.record_offset, l.key,
            l.value, l.headers

@@ -139,7 +139,8 @@ WITH met AS (
                 WHEN compared.rank > 0 THEN 'newer'
                 WHEN i.first_record::jsonb < h.first_record THEN 'earlier'
                 -- A backfill, or a copy of what it read: the head's own record, which may say something else now.
-                WHEN (%(again)s OR i.is_copy) AND i.first_record::jsonb = h.first_record AND h.end_reason IS DISTINCT FROM 'expired'
+                WHEN (%(again)s OR i.is_copy) AND i.first_record::jsonb = h.first_record
+                    AND h.end_reason IS DISTINCT FROM 'expired'
                 THEN 'earlier'
                 ELSE 'later' END AS rank,
            coalesce(
@@ -442,7 +443,8 @@ SELECT %(source)s, i.document_id, i.kept_columns, %(published_at)s, i.decision <
 FROM incoming_document i
 WHERE i.kept_columns IS NOT NULL
   AND (i.decision IN ('upsert', 'delete', 'tombstone')
-       OR i.decision = 'gone' AND i.version > (SELECT h.version FROM freshet.document h WHERE h.document_key = i.head_key))
+       OR i.decision = 'gone'
+           AND i.version > (SELECT h.version FROM freshet.document h WHERE h.document_key = i.head_key))
   AND NOT (i.decision IN ('tombstone', 'gone') AND i.tombstone IS NOT DISTINCT FROM '[]')
 ON CONFLICT (source, document_id)
 DO UPDATE SET columns = excluded.columns, kept_at = excluded.kept_at, is_deleted = excluded.is_deleted,
@@ -451,8 +453,8 @@ DO UPDATE SET columns = excluded.columns, kept_at = excluded.kept_at, is_deleted
 -- name: keep_deleted_columns
 -- From when on the columns of deleted documents may be purged, and which tombstone deleted them. Where a newer delete
 -- follows a delete, what was written between them could not be used, and what is kept is of before: no row may be
--- completed with it. A tombstone that names the same next document is the one before, sent again; `[]` stands for several
--- different ones.
+-- completed with it. A tombstone that names the same next document is the one before, sent again; `[]` stands for
+-- several different ones.
 WITH outdated AS (
     DELETE FROM freshet.kept_columns k
     USING incoming_document i JOIN freshet.document h ON h.document_key = i.head_key
