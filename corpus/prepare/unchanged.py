@@ -273,7 +273,9 @@ class _Completer:
         if before is not None and before.ranked == event.ranked:
             written = earliest(before.written, written)
         elif columns is not None and event.row in self._missing:
-            columns = self._columns_known_to(event, before)
+            _, previous = self._missing[event.row]
+            # What this key had before is of another row, also where the log has no delete of that one.
+            columns = None if previous else self._columns_known_to(event, before)
         return Known(self._columns_of(event, at, columns), event.ranked, written)
 
     def _columns_known_to(

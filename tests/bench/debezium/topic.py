@@ -43,14 +43,17 @@ class UnseenDelete:
     """A row that a snapshot does not have, and no record deletes."""
 
     last: RowRecord  # of the row
+    body: (
+        str | None
+    )  # what its last record has, or the newest that has one where the last leaves it out
     snapshot_lsn: int  # where the log was when the snapshot was taken
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what the topic says that the row is; empty: its last record leaves a column out."""
-        if self.last.body is None:
+        """SHA-256 of what the topic says that the row is; empty: no record has its text."""
+        if self.body is None:
             return ""
-        return hashlib.sha256(f"{self.last.title}\n\n{self.last.body}".encode()).hexdigest()
+        return hashlib.sha256(f"{self.last.title}\n\n{self.body}".encode()).hexdigest()
 
     def shown(self) -> dict[str, Any]:
         """The proof: where the last record is, and that the snapshot was taken behind it."""
@@ -84,8 +87,16 @@ def deleted_unseen(records: Iterable[RowRecord]) -> dict[str, UnseenDelete]:
     for row, its_records in by_row.items():
         last = _last_of(its_records)
         if last is not None and (last.lsn or 0) < snapshot_lsn:
-            unseen[row] = UnseenDelete(last=last, snapshot_lsn=snapshot_lsn)
+            body = _body_of(its_records)
+            unseen[row] = UnseenDelete(last=last, body=body, snapshot_lsn=snapshot_lsn)
     return unseen
+
+
+def _body_of(records: list[RowRecord]) -> str | None:
+    """The newest text of a row that is in one of its records."""
+    having = [record for record in records if record.lsn is not None and record.body is not None]
+    newest = max(having, key=lambda record: record.lsn or 0, default=None)
+    return None if newest is None else newest.body
 
 
 def _last_of(records: list[RowRecord]) -> RowRecord | None:

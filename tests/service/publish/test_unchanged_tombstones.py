@@ -144,6 +144,23 @@ def test_an_earlier_row_of_its_own_key_completes_no_row(table: Pipeline) -> None
     assert (texts(table), reasons(table)) == ({"1": f"One {LATER}"}, [])
 
 
+@pytest.mark.parametrize("batches", ["one", "two", "three"])
+def test_a_row_of_which_the_log_has_no_delete_completes_no_other(
+    table: Pipeline, batches: str
+) -> None:
+    """A snapshot that is taken again leaves out what was deleted; its key is given to another row later."""
+    former = table.records([written(10, "Former", EARLIER, number=2)])
+    other = table.records([written(20, "One", LATER)])
+    changed = table.records([gone(30, next_number=2), renamed(30, "Two")])
+    if batches == "one":
+        table.run(table.stage([*former, *other, *changed]))
+    elif batches == "two":
+        table.run(table.stage(former), table.stage([*other, *changed]))
+    else:
+        table.run(table.stage(former), table.stage(other), table.stage(changed))
+    assert texts(table)["2"] == f"Two {LATER}"
+
+
 def test_what_a_tombstone_names_is_forgotten_with_it(table: Pipeline) -> None:
     table.ingest(written(10, "One", LATER), gone(30, next_number=2), renamed(30, "Two"))
     query = "SELECT document_id, tombstone ->> 3 FROM freshet.kept_columns ORDER BY 1"
