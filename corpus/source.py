@@ -51,6 +51,11 @@ def record_version(timestamp_ms: int | None, offset: int) -> int:
     return min(timestamp_ms * 2**20 + offset % 2**20, MAX_VERSION)
 
 
+def record_time_ms(version: int) -> int:
+    """The time in a version from `record_version`, in milliseconds; 0: its record has none."""
+    return version >> 20
+
+
 class SourceStatus(StrEnum):
     """`source.state` in the database."""
 

@@ -20,12 +20,11 @@ from corpus.dead_letter import DeadLetterReason
 from corpus.prepare.events import JudgedEvents
 from corpus.prepare.fold import FoldableEvent
 from corpus.prepare.heads import Head
-from corpus.source import SourceSpec, record_version
+from corpus.source import SourceSpec, record_time_ms, record_version
 from corpus.versions.comparison import ranked
 from corpus.versions.marks import Mark, Marks, is_after, marks
 from corpus.versions.scale import Ranked
 
-_TIME_BITS = 20  # see `corpus.source.record_version`
 # By how much the clocks of two brokers may differ, where a topic has the times of its brokers.
 _SKEW_MS = 1_000
 
@@ -163,7 +162,7 @@ class Evidence:
                 for each in before
                 for log, mark in each.items()
             )
-        time_ms = _time_ms(change.place.record_version)
+        time_ms = record_time_ms(change.place.record_version)
         partition = tombstone.log.rpartition("/")[0]
         return 0 < time_ms < self.read_to_ms.get(partition, 0)
 
@@ -181,13 +180,8 @@ def _is_behind(tombstone: Tombstone, log: str, mark: Mark, skew_ms: int = 0) -> 
     """Whether a tombstone was certainly written after a record."""
     if log == tombstone.log and not log.endswith("/"):
         return tombstone.mark.offset > mark.offset
-    beyond = _time_ms(mark.record_version) + skew_ms
-    return _time_ms(tombstone.mark.record_version) > beyond
-
-
-def _time_ms(record: int) -> int:
-    """The time in a record version; 0: it has none."""
-    return record >> _TIME_BITS
+    beyond = record_time_ms(mark.record_version) + skew_ms
+    return record_time_ms(tombstone.mark.record_version) > beyond
 
 
 def _lost(version: int | None, mark: Marks) -> Lost:
