@@ -16,7 +16,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
-from corpus.upkeep.standing import Holder, IndexStanding, Standing, TableStanding
+from corpus.upkeep.standing import (
+    Holder,
+    IndexStanding,
+    Standing,
+    TableStanding,
+    dead_share,
+)
 
 # Fewer dead rows or entries than this cost nothing that anybody notices.
 LEAST_DEAD = 1_000
@@ -61,7 +67,7 @@ class Decision:
     @property
     def share(self) -> float:
         """Of its rows or entries, those that are dead or withdrawn."""
-        return self.dead / max(1, self.rows + self.dead)
+        return dead_share(self.dead, self.rows)
 
     @property
     def is_due(self) -> bool:
@@ -109,8 +115,12 @@ def forced(decision: Decision, standing: Standing) -> Decision:
     names = {index.name for index in standing.indexes if index.is_valid}
     if decision.name not in names:
         return decision
+    return _rebuilt(decision, standing, "asked for")
+
+
+def _rebuilt(decision: Decision, standing: Standing, why: str) -> Decision:
     held = _held(standing.holder)
-    return replace(decision, action=Action.REBUILD, why="asked for", held_by=held)
+    return replace(decision, action=Action.REBUILD, why=why, held_by=held)
 
 
 def _missing(index: str) -> Decision:
@@ -201,7 +211,7 @@ def _of_index(
 
 
 def _index_action(index: IndexStanding, dead: int) -> tuple[Action, str]:
-    share = dead / max(1, index.rows + dead)
+    share = dead_share(dead, index.rows)
     entries = f"{dead:,} entries of withdrawn chunks, {share:.0%}"
     if index.is_left_over:
         return (
@@ -237,7 +247,7 @@ def _before_vacuum(
         f"{decision.dead:,} entries of withdrawn chunks, {decision.share:.0%}; the VACUUM of {index.table} would mend "
         "the graph around each, which takes longer"
     )
-    return _of_index(standing, index, decision.dead, Action.REBUILD, why)
+    return _rebuilt(decision, standing, why)
 
 
 def _held(holder: Holder | None) -> str | None:

@@ -14,6 +14,11 @@ from corpus.embed.space_indexes import chunk_indexes, space_indexes
 HELD_SECONDS = 3600
 
 
+def dead_share(dead: int, rows: int) -> float:
+    """Of rows or entries, those that are dead, which are not among `rows`."""
+    return dead / max(1, rows + dead)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableStanding:
     """A table (query `upkeep_tables`)."""
@@ -29,7 +34,7 @@ class TableStanding:
     @property
     def share(self) -> float:
         """Of its rows, those that are dead."""
-        return self.dead / max(1, self.rows + self.dead)
+        return dead_share(self.dead, self.rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
