@@ -331,8 +331,9 @@ BEGIN
     FOR v_round IN 1 .. 8 LOOP
         SELECT n.terms, n.threshold, n.expected INTO v_terms, v_threshold, v_expected
         FROM freshet.next_threshold(v_units, v_shares, v_statistics.chunks, v_wanted, v_terms, v_threshold) n;
-        v_query := freshet.terms_reaching(v_queries[:v_terms], v_units[:v_terms], v_threshold)::tsquery;
-        IF v_is_last THEN v_query := array_to_string(v_queries, '|')::tsquery; END IF;
+        v_query := CASE
+            WHEN v_is_last THEN array_to_string(v_queries, '|')
+            ELSE freshet.terms_reaching(v_queries[:v_terms], v_units[:v_terms], v_threshold) END;
         EXECUTE v_score INTO v_found, v_new_ids, v_new_scores
             USING p_metadata, p_sources, v_reading.defaults, v_reading.lists, p_as_of, v_few, v_query, v_before, v_left;
         IF v_found >= v_left AND v_before IS NULL AND v_cut IS NULL AND NOT v_is_last THEN
