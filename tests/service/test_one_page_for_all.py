@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 
-from corpus.source import FreshnessSpec
-from corpus.specs.fetch import FetchSpec
-from tests.support.asking import HOUR, age, ask, expire, pointing
+from tests.support.asking import age, ask, due_after_an_hour, expire, pointing
 from tests.support.pipeline import Pipeline
 from tests.support.reference_server import Answer, Server, serving
 
@@ -24,9 +22,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def docs(database_url: str, tmp_path: Path) -> Iterator[Pipeline]:
-    fetch = FetchSpec(internal_hosts=("127.0.0.1",), plain_http=True, timeout_seconds=2.0)
-    freshness = FreshnessSpec(expire_after_seconds=HOUR, max_expiry_ratio=1.0)
-    with Pipeline(database_url, tmp_path, fetch=fetch, freshness=freshness) as made:
+    with due_after_an_hour(database_url, tmp_path) as made:
         yield made
 
 

@@ -8,15 +8,22 @@ from typing import Any
 import pytest
 
 from corpus.errors import MassExpiryError
-from corpus.source import FreshnessSpec
-from corpus.specs.fetch import FetchSpec
 from freshness import read_again
 from freshness.policy import FreshnessStatus
 from freshness.revalidate import MAX_READ_AGAIN
 from freshness.revalidation import Revalidation
 from ingest.backfill import plan as backfill
 from ingest.backfill.plan import BackfillPlan, NamedRecord
-from tests.support.asking import HOUR, age, ask, configure, expire, measured, pointing
+from tests.support.asking import (
+    HOUR,
+    age,
+    ask,
+    configure,
+    due_after_an_hour,
+    expire,
+    measured,
+    pointing,
+)
 from tests.support.pipeline import Pipeline, make_event
 from tests.support.reference_server import Server, seconds_of, serving, silent, status, without_etag
 
@@ -32,9 +39,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def docs(database_url: str, tmp_path: Path) -> Iterator[Pipeline]:
-    fetch = FetchSpec(internal_hosts=("127.0.0.1",), plain_http=True, timeout_seconds=2.0)
-    freshness = FreshnessSpec(expire_after_seconds=HOUR, max_expiry_ratio=1.0)
-    with Pipeline(database_url, tmp_path, fetch=fetch, freshness=freshness) as made:
+    with due_after_an_hour(database_url, tmp_path) as made:
         yield made
 
 

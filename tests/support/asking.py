@@ -1,8 +1,11 @@
 """Documents of addresses that are due, and checks that ask for them."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from corpus.source import FreshnessSpec
+from corpus.specs.fetch import FetchSpec
 from freshness import scan
 from freshness.revalidate import Revalidator
 from freshness.revalidation import Revalidation
@@ -15,6 +18,13 @@ def pointing(document_id: str, url: str, version: int = 1, **other: Any) -> dict
     event = make_event(document_id, version)
     del event["content_type"]
     return event | {"content_url": url} | other
+
+
+def due_after_an_hour(database_url: str, folder: Path) -> Pipeline:
+    """A pipeline whose documents are due after an hour, with addresses on this machine."""
+    fetch = FetchSpec(internal_hosts=("127.0.0.1",), plain_http=True, timeout_seconds=2.0)
+    freshness = FreshnessSpec(expire_after_seconds=HOUR, max_expiry_ratio=1.0)
+    return Pipeline(database_url, folder, fetch=fetch, freshness=freshness)
 
 
 def age(docs: Pipeline, *document_ids: str, hours: int = 2) -> None:

@@ -364,6 +364,10 @@ class Pipeline:
         """Search this corpus."""
         return search(self.connection, SearchRequest(query=text, **request), self.embedder.of).hits
 
+    def texts(self) -> dict[str, str]:
+        """The text of every visible document, by its id."""
+        return {document: text for document, (_, text) in self.visible().items()}
+
     def visible(self) -> dict[str, tuple[int, str]]:
         """Document id -> (version, its chunks' texts joined), as readers see it."""
         rows = self.connection.execute(

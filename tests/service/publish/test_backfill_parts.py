@@ -58,10 +58,6 @@ def use(pipeline: Pipeline, **changes: Any) -> None:
     pipeline.configure()
 
 
-def texts(pipeline: Pipeline) -> dict[str, str]:
-    return {document: text for document, (_, text) in pipeline.visible().items()}
-
-
 def test_a_part_is_published_once_and_moves_nothing(rows: Pipeline) -> None:
     records = rows.records([row(1), row(2)])
     rows.run(rows.stage(records))
@@ -74,7 +70,7 @@ def test_a_part_is_published_once_and_moves_nothing(rows: Pipeline) -> None:
     second = rows.run(ref)
     assert (second.records, second.published_at_ms) == (0, 0)
     assert rows.position(0) == position
-    assert texts(rows) == {
+    assert rows.texts() == {
         "d1": "Body 1 in version 1. Note 1.",
         "d2": "Body 2 in version 1. Note 2.",
     }
@@ -92,7 +88,7 @@ def test_what_is_newer_deleted_or_withdrawn_stays(rows: Pipeline) -> None:
     report = again(rows, records)
     assert report.documents_written <= 1  # d2: its mapping no longer says that it is deleted
     assert set(rows.visible()) <= {"d2", "d4"}
-    assert texts(rows)["d4"] == "Body 4 in version 1."
+    assert rows.texts()["d4"] == "Body 4 in version 1."
 
 
 def test_an_access_list_takes_effect(rows: Pipeline) -> None:
@@ -112,7 +108,7 @@ def test_some_records_of_a_range_are_a_part(rows: Pipeline) -> None:
     use(rows, mapping=WITH_NOTE)
     report = again(rows, [records[1], records[3]])
     assert report.applied == 2
-    assert [name for name, text in texts(rows).items() if "Note" in text] == ["d1", "d3"]
+    assert [name for name, text in rows.texts().items() if "Note" in text] == ["d1", "d3"]
 
 
 def test_a_large_column_that_a_change_leaves_out_stays(
@@ -134,10 +130,10 @@ def test_a_large_column_that_a_change_leaves_out_stays(
         for record in records:
             report = again(table, [record])
             assert report.dead_lettered == 0
-        assert texts(table) == {"1": f"Two {long}"}
+        assert table.texts() == {"1": f"Two {long}"}
         use(table, mapping=replace(mapping, content="{big} {title}"))
         again(table, records)
-        assert texts(table) == {"1": f"{long} Two"}
+        assert table.texts() == {"1": f"{long} Two"}
 
 
 @pytest.mark.timeout(180)

@@ -38,10 +38,6 @@ def table(database_url: str, tmp_path: Path, cleaner: Cleaner) -> Iterator[Pipel
         yield made
 
 
-def texts(pipeline: Pipeline) -> dict[str, str]:
-    return {document: text for document, (_, text) in pipeline.visible().items()}
-
-
 def row(title: str, big: str = UNAVAILABLE, number: int = 1) -> dict[str, Any]:
     return {"id": number, "title": title, "big": big}
 
@@ -71,12 +67,12 @@ def test_the_text_stays_where_an_update_leaves_it_out(table: Pipeline, at_once: 
 
 def test_a_change_without_an_earlier_version_is_no_document(table: Pipeline) -> None:
     table.ingest(change("u", 20, row("Two")))
-    assert (texts(table), reasons(table)) == ({}, ["unavailable_column"])
+    assert (table.texts(), reasons(table)) == ({}, ["unavailable_column"])
     table.ingest(change("c", 10, row("One", LONG)))
     table.ingest(change("u", 20, row("Two")))  # as it is redriven
-    assert texts(table) == {"1": f"Two {LONG}"}
+    assert table.texts() == {"1": f"Two {LONG}"}
     table.ingest(change("d", 30, row("Two")), record({"id": 1}, None), change("u", 40, row("Four")))
-    assert texts(table) == {}
+    assert table.texts() == {}
     assert reasons(table)[1:] == ["unavailable_column"]
 
 
@@ -95,14 +91,14 @@ def test_text_from_before_a_record_that_could_not_be_used_is_not_taken(
     else:
         for each in changes:
             table.ingest(each)
-    assert texts(table) == {"1": f"One {LONG}"}
+    assert table.texts() == {"1": f"One {LONG}"}
     assert reasons(table) == ["too_large", "unavailable_column"]
     query = "SELECT detail FROM freshet.dead_letter WHERE reason = 'unavailable_column'"
     assert "redrive that one first" in table.connection.execute(query).fetchall()[0][0]
     # A whole row is whole, and what follows it is known again.
     table.ingest(change("u", 40, row("Four", LONG)))
     table.ingest(change("u", 50, row("Five")))
-    assert texts(table) == {"1": f"Five {LONG}"}
+    assert table.texts() == {"1": f"Five {LONG}"}
 
 
 @pytest.mark.parametrize("at_once", [True, False])
@@ -126,7 +122,7 @@ def test_a_lost_record_counts_however_the_records_are_ordered(
     else:
         for reference in staged:
             table.run(reference)
-    assert texts(table) == {"1": f"One {LONG}"}
+    assert table.texts() == {"1": f"One {LONG}"}
     assert sorted(reasons(table)) == ["too_large", "unavailable_column"]
     query = "SELECT reason, version FROM freshet.dead_letter ORDER BY reason"
     letters = table.connection.execute(query).fetchall()
@@ -143,10 +139,10 @@ def test_a_lost_record_is_lost_until_its_row_is_known_again(table: Pipeline, sta
     table.ingest(change("u", 20, row("Two", "other " * 2_000)))
     table.connection.execute("UPDATE freshet.dead_letter SET state = %s", (state,))
     table.ingest(change("u", 30, row("Three")))
-    assert texts(table) == {"1": f"One {LONG}"}
+    assert table.texts() == {"1": f"One {LONG}"}
     table.ingest(change("u", 40, row("Four", LONG)))
     table.ingest(change("u", 50, row("Five")))
-    assert texts(table) == {"1": f"Five {LONG}"}
+    assert table.texts() == {"1": f"Five {LONG}"}
 
 
 @pytest.mark.parametrize("at_once", [True, False])
@@ -167,14 +163,14 @@ def test_a_lost_record_of_the_old_key_is_lost_for_the_new_one(
     else:
         for each in changes:
             table.ingest(each)
-    assert texts(table) == {}
+    assert table.texts() == {}
     assert reasons(table) == ["too_large", "unavailable_column"]
 
 
 def test_an_older_or_a_superseded_one_is_no_dead_letter(table: Pipeline) -> None:
     table.ingest(change("u", 20, row("Two")), change("u", 30, row("Three", LONG)))
     table.ingest(change("u", 25, row("Late")))
-    assert (texts(table), reasons(table)) == ({"1": f"Three {LONG}"}, [])
+    assert (table.texts(), reasons(table)) == ({"1": f"Three {LONG}"}, [])
 
 
 def test_a_batch_that_is_prepared_too_early_is_prepared_again(table: Pipeline) -> None:
@@ -186,7 +182,7 @@ def test_a_batch_that_is_prepared_too_early_is_prepared_again(table: Pipeline) -
     with pytest.raises(StalePreparationError):
         table.publish([second], early, 2)
     table.run(second)
-    assert (texts(table), reasons(table)) == ({"1": f"Two {LONG}"}, [])
+    assert (table.texts(), reasons(table)) == ({"1": f"Two {LONG}"}, [])
 
 
 def test_text_of_a_head_that_was_replaced_meanwhile_is_not_taken(table: Pipeline) -> None:
@@ -199,7 +195,7 @@ def test_text_of_a_head_that_was_replaced_meanwhile_is_not_taken(table: Pipeline
     with pytest.raises(StalePreparationError):
         table.publish([third], early, 9)
     table.run(third)
-    assert texts(table) == {"1": "Three Another long text."}
+    assert table.texts() == {"1": "Three Another long text."}
 
 
 def test_nothing_is_kept_of_what_is_erased(table: Pipeline) -> None:
@@ -214,9 +210,9 @@ def test_what_is_erased_completes_no_row(table: Pipeline) -> None:
     table.ingest(change("c", 10, row("One", LONG)))
     table.erase("1")
     table.ingest(change("u", 20, row("Two")))
-    assert (texts(table), reasons(table)) == ({}, [])
+    assert (table.texts(), reasons(table)) == ({}, [])
     table.ingest(change("c", 30, row("Three", number=3), oldkey={"id": 1}))
-    assert (texts(table), reasons(table)) == ({}, ["column_waits"])
+    assert (table.texts(), reasons(table)) == ({}, ["column_waits"])
 
 
 def with_new_key(lsn: int, title: str, number: int = 2, old: int = 1) -> KafkaRecord:
@@ -228,13 +224,13 @@ def test_a_changed_key_waits_for_the_partition_of_the_old_one(table: Pipeline) -
     """Else it would take a text that is older than the change."""
     table.ingest(change("c", 10, row("One", LONG)))
     table.ingest(with_new_key(30, "Two"), change("u", 40, row("Three", number=2)), partition=1)
-    assert (texts(table), reasons(table)) == ({"1": f"One {LONG}"}, ["column_waits"] * 2)
+    assert (table.texts(), reasons(table)) == ({"1": f"One {LONG}"}, ["column_waits"] * 2)
     table.ingest(change("u", 20, row("One", "Another long text.")))
     table.ingest(with_new_key(30, "Two"), partition=1)  # as it is sent again, too early
-    assert texts(table) == {"1": "One Another long text."}
+    assert table.texts() == {"1": "One Another long text."}
     table.ingest(change("d", 30, row("One")), record({"id": 1}, None))
     table.ingest(with_new_key(30, "Two"), change("u", 40, row("Three", number=2)), partition=1)
-    assert texts(table) == {"2": "Three Another long text."}
+    assert table.texts() == {"2": "Three Another long text."}
     assert set(reasons(table)) == {"column_waits"}
 
 
@@ -243,7 +239,7 @@ def test_halves_of_a_changed_key_in_one_batch(table: Pipeline) -> None:
     new = table.stage(table.records([with_new_key(30, "Two")], partition=1))
     old = table.stage(table.records([change("d", 30, row("One")), record({"id": 1}, None)]))
     table.run(new, old)
-    assert (texts(table), reasons(table)) == ({"2": f"Two {LONG}"}, [])
+    assert (table.texts(), reasons(table)) == ({"2": f"Two {LONG}"}, [])
 
 
 def test_a_letter_waits_longer_each_time_and_a_day_at_most(table: Pipeline) -> None:
@@ -279,10 +275,10 @@ def test_an_earlier_life_of_a_key_completes_no_row(table: Pipeline, at_once: boo
     else:
         table.ingest(*half, partition=1)
         table.ingest(other, partition=2)
-    assert (texts(table), reasons(table)) == ({}, ["column_waits"] * 2)
+    assert (table.texts(), reasons(table)) == ({}, ["column_waits"] * 2)
     table.connection.execute("UPDATE freshet.dead_letter SET state = 'redriven'")
     table.ingest(other, partition=2)
-    assert texts(table) == {}
+    assert table.texts() == {}
     assert sorted(reasons(table)) == ["column_waits"] * 2 + ["unavailable_column"]
 
 
@@ -301,7 +297,7 @@ def test_what_a_real_debezium_wrote(table: Pipeline, name: str) -> None:
     table.configure()
     for each in [*log, *log]:
         table.ingest(each)
-    shown = texts(table)
+    shown = table.texts()
     assert (shown.keys(), reasons(table)) == ({"1", "3"}, [])
     assert shown["1"] == "note xxxxxxxxxxxxxxxxxxxx"
     assert shown["3"].startswith("toast changed c4ca4238")
@@ -324,7 +320,7 @@ def test_the_corpus_is_the_table_in_any_batches(table: Pipeline, seed: int) -> N
             table.prepare([staged[number + 1]], 1_000 + number)
         table.run(reference)
     assert reasons(table) == [], f"seed {seed}"
-    assert texts(table) == rows.documents(), f"seed {seed}"
+    assert table.texts() == rows.documents(), f"seed {seed}"
     count = "SELECT count(*) FROM freshet.chunk WHERE text LIKE '%unavailable_value%'"
     assert table.connection.execute(count).fetchone() == (0,)
 
@@ -372,5 +368,5 @@ def test_the_corpus_is_the_table_whichever_partition_is_behind(table: Pipeline, 
     waited += redrive(table)
     assert redrive(table) == 0, f"seed {seed}"
     assert set(reasons(table)) <= {"column_waits"}, f"seed {seed}"
-    assert texts(table) == rows.documents(), f"seed {seed}"
+    assert table.texts() == rows.documents(), f"seed {seed}"
     assert waited > 0, f"seed {seed}"

@@ -56,10 +56,6 @@ def renamed(lsn: int, title: str, number: int = 2, old: int = 1) -> KafkaRecord:
     return at(lsn, change("c", lsn, row, oldkey={"id": old}))
 
 
-def texts(pipeline: Pipeline) -> dict[str, str]:
-    return {document: text for document, (_, text) in pipeline.visible().items()}
-
-
 def reasons(pipeline: Pipeline) -> list[str]:
     query = "SELECT reason FROM freshet.dead_letter ORDER BY dead_letter"
     return [each for (each,) in pipeline.connection.execute(query).fetchall()]
@@ -75,13 +71,13 @@ def test_a_key_that_is_used_again_waits_for_its_partition(table: Pipeline, at_on
     else:
         table.ingest(*before)
         table.ingest(*change_of_key, partition=1)
-    assert (texts(table), reasons(table)) == ({}, ["column_waits"])
+    assert (table.texts(), reasons(table)) == ({}, ["column_waits"])
     table.ingest(written(20, "One again", LATER))
     assert redrive_waiting(table) == 1
-    assert texts(table) == {"1": f"One again {LATER}"}
+    assert table.texts() == {"1": f"One again {LATER}"}
     table.ingest(gone(30, next_number=2))
     assert redrive_waiting(table) == 1
-    assert texts(table) == {"2": f"Two {LATER}"}
+    assert table.texts() == {"2": f"Two {LATER}"}
     assert set(reasons(table)) == {"column_waits"}
 
 
@@ -89,33 +85,33 @@ def test_the_same_change_of_a_key_twice(table: Pipeline) -> None:
     """1 becomes 2, is gone, and another row with key 1 becomes 2: the first tombstone also names 2."""
     table.ingest(written(10, "One", EARLIER), gone(12, next_number=2))
     table.ingest(renamed(12, "Two"), partition=1)
-    assert texts(table) == {"2": f"Two {EARLIER}"}
+    assert table.texts() == {"2": f"Two {EARLIER}"}
     table.ingest(gone(18, number=2), renamed(30, "Two again"), partition=1)
-    assert (texts(table), reasons(table)) == ({}, ["column_waits"])
+    assert (table.texts(), reasons(table)) == ({}, ["column_waits"])
     table.ingest(written(20, "One again", LATER), gone(30, next_number=2))
     redrive_waiting(table)
-    assert texts(table) == {"2": f"Two again {LATER}"}
+    assert table.texts() == {"2": f"Two again {LATER}"}
 
 
 def test_a_row_that_compaction_has_removed_leaves_no_text_behind(table: Pipeline) -> None:
     """Between two tombstones was a row; what is known is of the one before."""
     table.ingest(written(10, "One", EARLIER), gone(15), gone(30, next_number=2))
     table.ingest(renamed(30, "Two"), partition=1)
-    assert texts(table) == {}
+    assert table.texts() == {}
     table.ingest(written(40, "Three", EARLIER, 3), gone(45, 3))
     table.ingest(gone(60, 3, next_number=4))
     table.ingest(renamed(60, "Four", 4, 3), partition=1)
-    assert texts(table) == {}
+    assert table.texts() == {}
     assert not set(reasons(table)) - {"column_waits", "unavailable_column"}
 
 
 def test_without_the_header_the_partition_is_read_beyond_the_change(table: Pipeline) -> None:
     table.ingest(written(10, "One", LATER), gone(30))
     table.ingest(renamed(30, "Two"), partition=1)
-    assert (texts(table), reasons(table)) == ({}, ["column_waits"])
+    assert (table.texts(), reasons(table)) == ({}, ["column_waits"])
     table.ingest(written(31, "Other", EARLIER, 9))
     redrive_waiting(table)
-    assert texts(table) == {"2": f"Two {LATER}", "9": f"Other {EARLIER}"}
+    assert table.texts() == {"2": f"Two {LATER}", "9": f"Other {EARLIER}"}
 
 
 @pytest.mark.parametrize("at_once", [True, False])
@@ -129,7 +125,7 @@ def test_in_one_partition_nothing_waits_even_if_it_is_sent_again(
     else:
         for each in log:
             table.ingest(each)
-    assert (texts(table), reasons(table)) == ({"2": f"Two {LATER}"}, [])
+    assert (table.texts(), reasons(table)) == ({"2": f"Two {LATER}"}, [])
 
 
 def test_an_earlier_row_of_its_own_key_completes_no_row(table: Pipeline) -> None:
@@ -141,7 +137,7 @@ def test_an_earlier_row_of_its_own_key_completes_no_row(table: Pipeline) -> None
         gone(40, 5, next_number=1),
         renamed(40, "One", 1, 5),
     )
-    assert (texts(table), reasons(table)) == ({"1": f"One {LATER}"}, [])
+    assert (table.texts(), reasons(table)) == ({"1": f"One {LATER}"}, [])
 
 
 @pytest.mark.parametrize("batches", ["one", "two", "three"])
@@ -158,7 +154,7 @@ def test_a_row_of_which_the_log_has_no_delete_completes_no_other(
         table.run(table.stage(former), table.stage([*other, *changed]))
     else:
         table.run(table.stage(former), table.stage(other), table.stage(changed))
-    assert texts(table)["2"] == f"Two {LATER}"
+    assert table.texts()["2"] == f"Two {LATER}"
 
 
 def test_what_a_tombstone_names_is_forgotten_with_it(table: Pipeline) -> None:
@@ -192,7 +188,7 @@ def test_no_text_is_of_another_row_whichever_partition_is_behind(
     redrive_waiting(table)
     query = "SELECT DISTINCT document_id FROM freshet.dead_letter WHERE state = 'open'"
     refused = {name for (name,) in table.connection.execute(query).fetchall()}
-    shown, wanted = texts(table), rows.documents()
+    shown, wanted = table.texts(), rows.documents()
     # What is not known is a dead letter; what is shown is right.
     assert {name: text for name, text in shown.items() if name not in refused} == {
         name: text for name, text in wanted.items() if name not in refused

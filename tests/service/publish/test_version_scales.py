@@ -191,7 +191,7 @@ def test_a_producer_that_begins_to_send_versions_is_named(
     else:
         for event in events:
             pipeline.ingest(event)
-    assert {name: text for name, (_, text) in pipeline.visible().items()} == {
+    assert pipeline.texts() == {
         "a": "old",
         "b": "old",
         "c": "new",
@@ -301,7 +301,7 @@ def test_the_corpus_is_the_newest_of_what_was_not_refused(
             known = newest.get(event["id"])
             if known is None or rank > known[0]:
                 newest[event["id"]] = (rank, event["content"])
-        visible = {name: text for name, (_, text) in pipeline.visible().items()}
+        visible = pipeline.texts()
         assert visible == {name: text for name, (_, text) in newest.items()}
         assert not {event["id"] for event in sent if event.get("version") == MAX} & {
             name for name, (version, _) in pipeline.visible().items() if version == MAX
