@@ -23,20 +23,26 @@ _PLAIN_NAME = re.compile(r"[\w-]*", re.ASCII)
 
 def may_repeat(value: bytes, names: tuple[str, ...]) -> bool:
     """Whether an object may have one of these names twice; `load_object` knows, and takes longer."""
-    quoted = _quoted(names)
-    if quoted is None:
+    if not names:
+        return False
+    pattern = _any_of(names)
+    if pattern is None:
         return True
-    if any(value.count(name) > 1 for name in quoted):
+    found = pattern.findall(value)
+    if len(set(found)) < len(found):
         return True
-    return bool(names) and _ESCAPE in value and bool(_ESCAPED_NAME.search(value))
+    return _ESCAPE in value and bool(_ESCAPED_NAME.search(value))
 
 
 @lru_cache(maxsize=1_024)
-def _quoted(names: tuple[str, ...]) -> tuple[bytes, ...] | None:
-    """The names as nearly every serialiser writes them; None: one of them may be written otherwise."""
+def _any_of(names: tuple[str, ...]) -> re.Pattern[bytes] | None:
+    """The names as nearly every serialiser writes them, in one look; None: one of them may be written otherwise.
+
+    Two names never share a quotation mark in JSON, so that no name hides another.
+    """
     if not all(map(_PLAIN_NAME.fullmatch, names)):
         return None
-    return tuple(json.dumps(name).encode() for name in names)
+    return re.compile(f'"(?:{"|".join(names)})"'.encode())
 
 
 def load_json(text: str) -> Any:
