@@ -127,7 +127,8 @@ def _written_by_converter(key: bytes) -> Any:
     if not (_is_between(key, b'"', b'"') or _is_between(key, b"{", b"}")):
         return None
     try:
-        value = json.loads(key, object_pairs_hook=_object)
+        text = key.decode(json.detect_encoding(key), "surrogatepass")  # as json.loads
+        value = _decoder.decode(text)
     except (ValueError, RecursionError):
         return None
     if not isinstance(value, dict):
@@ -148,6 +149,10 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     is_repeating = len(found) < len(pairs)
     is_repeating |= any(isinstance(value, _Repeating) for value in found.values())
     return _Repeating(found) if is_repeating else found
+
+
+# Made once: `json.loads` with a hook makes one for each key.
+_decoder = json.JSONDecoder(object_pairs_hook=_object)
 
 
 def _refuse_repeating(value: dict[str, Any]) -> None:
