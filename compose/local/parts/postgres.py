@@ -5,8 +5,8 @@ import secrets
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from compose.local.machine.files import make_private_folder, write_private
@@ -67,6 +67,7 @@ class Postgres(Part):
     Attributes:
         port: port of the server.
         fsync: whether it waits for the disk.
+        settings: of the server, beside those of every local one.
     """
 
     port: int
@@ -75,6 +76,7 @@ class Postgres(Part):
     stop_signal: signal.Signals = signal.SIGINT
     grace_seconds: float = 30.0
     fsync: bool = True
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Set the address."""
@@ -136,6 +138,7 @@ class Postgres(Part):
         settings = _SETTINGS | {"port": str(self.port)}
         if not self.fsync:
             settings |= _WITHOUT_FSYNC
+        settings |= self.settings
         if _has_small_shared_memory():
             settings["dynamic_shared_memory_type"] = "mmap"
         text = "".join(f"{name} = {value}\n" for name, value in settings.items())

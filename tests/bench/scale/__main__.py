@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 from tests.bench.scale.bench import Options
 from tests.bench.scale.report import measure, table
@@ -19,6 +20,9 @@ def _options() -> Options:
     parser.add_argument(
         "--baseline", help="a revision of git, or a folder with another tree, to measure beside"
     )
+    parser.add_argument(
+        "--keep", type=Path, help="a folder that keeps the loaded databases for the next run"
+    )
     parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES, help="of search")
     given = parser.parse_args()
     return Options(
@@ -27,6 +31,7 @@ def _options() -> Options:
         queries=given.queries,
         baseline=given.baseline,
         modes=tuple(given.modes),
+        keep=given.keep,
     )
 
 

@@ -2,23 +2,18 @@
 
 import os
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compose.local.machine.ports import free_port
-from compose.local.parts.postgres import Postgres
-from compose.local.run import running
-from tests.bench.scale.load import load, require_same_lexemes
+from tests.bench.scale.databases import loaded
+from tests.bench.scale.load import require_same_lexemes
 from tests.bench.scale.made import CLOSED, DIMENSIONS, Made, make
 from tests.bench.scale.publishing import publishing
 from tests.bench.scale.questions import KINDS, questions
 from tests.bench.scale.ratios import ratios
-from tests.bench.scale.revision import Revision, Tree, trees
+from tests.bench.scale.revision import Revision, trees
 from tests.bench.scale.searches import MODES, Measured, Searcher, by_kind
 from tests.bench.scale.spaces import NONE, Searched, past, present
 from tests.bench.scale.storage import bytes_per_chunk
@@ -34,6 +29,7 @@ class Options:
         queries: of each mode without a filter; with one, half of them, and a quarter as of a day of the past.
         baseline: a revision of git, or a folder with another tree, that is measured beside this one.
         modes: of search.
+        keep: a folder for the loaded databases, which later runs with the same chunks and seed measure copies of.
     """
 
     chunks: int = 100_000
@@ -41,6 +37,7 @@ class Options:
     queries: int = 120
     baseline: str | None = None
     modes: tuple[str, ...] = MODES
+    keep: Path | None = None
 
 
 def run(options: Options) -> dict[str, Any]:
@@ -51,13 +48,12 @@ def run(options: Options) -> dict[str, Any]:
     _say(f"made in {time.monotonic() - began:.0f} s: {len(made.words):,} words")
     result: dict[str, Any] = {"corpus": _about(made)}
     loads = [os.getloadavg()[0]]
-    with trees(options.baseline) as places, _revisions(places) as revisions:
+    with trees(options.baseline) as places, loaded(places, made, options.keep) as databases:
+        revisions = databases.revisions
         result["revisions"] = {place.name: place.commit for place in places}
-        result["load"] = {}
-        for revision in revisions:
-            result["load"][revision.name] = load(revision, made)
-            _say(f"{revision.name} loaded: {result['load'][revision.name]}")
-            loads.append(os.getloadavg()[0])
+        result["load"] = databases.seconds
+        _say(f"loaded: {databases.seconds}")
+        loads.append(os.getloadavg()[0])
         result["searches"] = _searches(options, made, revisions)
         loads.append(os.getloadavg()[0])
         result["storage"] = {one.name: bytes_per_chunk(one) for one in revisions}
@@ -80,21 +76,6 @@ def _about(made: Made) -> dict[str, Any]:
         "vocabulary": len(made.vocabulary.words),
         "dimensions": DIMENSIONS,
     }
-
-
-@contextmanager
-def _revisions(places: list[Tree]) -> Iterator[list[Revision]]:
-    """A database of one server for each tree."""
-    with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
-        server = Postgres(home=Path(folder), port=free_port(), fsync=False)
-        stack.enter_context(running(server))
-        revisions = []
-        for place in places:
-            server.create_database(place.name)
-            revision = Revision(place.name, place.folder, server.url_of(place.name))
-            revisions.append(stack.enter_context(revision))
-        yield revisions
 
 
 def _searches(options: Options, made: Made, revisions: list[Revision]) -> list[dict[str, Any]]:
