@@ -10,7 +10,11 @@ from enum import StrEnum
 from corpus.batch import BatchRef, Correct, Erase, Expire, Ingest, Order
 from corpus.source import SourceSpec, SourceStatus
 
-# Size of the first batches: small, so that something is searchable soon; it then follows what embedding costs.
+# The first batch of a source that was not behind is small, so that something is searchable soon, and each may be this
+# many times as large as the one before it. So a long backlog has batches of the full size from the fourth on.
+FIRST_BATCH_BYTES = 32_000
+BATCH_GROWTH = 4
+# The full size of a batch, before it is known what embedding costs; it then follows that.
 FIRST_BUDGET_BYTES = 500_000
 MIN_BUDGET_BYTES = 125_000
 # A batch that embedded fewer texts than this was cheap, so the next may be larger; above the other limit, smaller.
@@ -45,6 +49,7 @@ class Patch(StrEnum):
     ORPHAN_IS_CANCELLED = "orphan-of-same-number-is-cancelled"
     FORGED_IS_DROPPED = "forged-reference-is-dropped"
     SHORT_RUNS = "runs-of-a-thousand-events"
+    BATCHES_GROW = "batches-grow-while-behind"
 
 
 @dataclass(kw_only=True)
@@ -97,6 +102,8 @@ class SourceState:
     backfilling: list[BatchRef] = field(default_factory=list[BatchRef])
     let_pass: int = 0  # batches of new records since a part of a backfill was taken
     backfill_refused: str = ""  # why the batch of the newest part failed
+    # Of the newest batch of new records; 0: since then there was a moment in which none waited or was in flight.
+    taken_bytes: int = 0
 
     def __post_init__(self) -> None:
         self.furthest: dict[str, int] = {}
@@ -252,10 +259,19 @@ def has_order(state: SourceState) -> bool:
     return waiting and not state.paused and not state.halted
 
 
-def take_order(state: SourceState) -> Order:
+def largest_batch(previous: int) -> int:
+    """Bytes that a batch may have while its source is behind, by those of the one before it; 0: there is none."""
+    return max(FIRST_BATCH_BYTES, BATCH_GROWTH * previous)
+
+
+def take_order(state: SourceState, *, grows: bool = True) -> Order:
     """Take the order of the next batch: an erasure, or else an expiry: readers must no longer see what it withdraws.
 
     Then corrections, so that the events behind them count.
+
+    Args:
+        state: of the entity.
+        grows: whether the first batches of a backlog are small; not so in runs of the versions before.
 
     Raises:
         ValueError: no order waits.
@@ -268,7 +284,10 @@ def take_order(state: SourceState) -> Order:
         return state.corrections.pop(0)
     if _is_turn_of_backfill(state):
         return Ingest(refs=_take_backfill(state))
-    return Ingest(refs=_take_refs(state))
+    max_bytes = min(state.budget_bytes, state.max_bytes)
+    if grows:
+        max_bytes = min(max_bytes, largest_batch(state.taken_bytes))
+    return Ingest(refs=_take_refs(state, max_bytes))
 
 
 def _is_turn_of_backfill(state: SourceState) -> bool:
@@ -285,9 +304,8 @@ def _take_backfill(state: SourceState) -> tuple[BatchRef, ...]:
     return (ref,)
 
 
-def _take_refs(state: SourceState) -> tuple[BatchRef, ...]:
+def _take_refs(state: SourceState, max_bytes: int) -> tuple[BatchRef, ...]:
     """Take waiting references for one batch, oldest first, within the limits; at least one if any waits."""
-    max_bytes = min(state.budget_bytes, state.max_bytes)
     taken: list[BatchRef] = []
     records = 0
     size = 0
@@ -301,7 +319,13 @@ def _take_refs(state: SourceState) -> tuple[BatchRef, ...]:
     del state.pending[: len(taken)]
     state.let_pass = state.let_pass + 1 if state.backfills else 0
     state.in_flight.extend(taken)
+    state.taken_bytes = bytes_of(taken)
     return tuple(taken)
+
+
+def bytes_of(refs: Sequence[BatchRef]) -> int:
+    """Bytes of the values that references stand for."""
+    return sum(ref.staged_bytes for ref in refs)
 
 
 # ── batches end ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -312,6 +336,8 @@ def release(state: SourceState, refs: Sequence[BatchRef]) -> None:
     done = set(refs)
     state.in_flight = [ref for ref in state.in_flight if ref not in done]
     state.backfilling = [ref for ref in state.backfilling if ref not in done]
+    if not state.in_flight and not state.pending:
+        state.taken_bytes = 0
 
 
 def record_success(state: SourceState, refs: Sequence[BatchRef]) -> None:
@@ -350,9 +376,19 @@ def _partition_name(ref: BatchRef) -> str:
     return f"{ref.topic}/{ref.partition}"
 
 
-def adapt_budget(state: SourceState, *, texts_embedded: int) -> None:
-    """Adapt the size of the next batches to the cost of the last one: seconds of embedding, not minutes."""
-    if texts_embedded < CHEAP_TEXTS:
+def adapt_budget(
+    state: SourceState, refs: Sequence[BatchRef], texts_embedded: int, *, grows: bool
+) -> None:
+    """Adapt the size of the next batches to the cost of the last one: seconds of embedding, not minutes.
+
+    Args:
+        state: of the entity.
+        refs: of the batch; one much smaller than it might be was cheap for that reason.
+        texts_embedded: by the batch.
+        grows: as in `take_order`; in runs of the versions before, any batch that was cheap counts.
+    """
+    says_little = grows and bytes_of(refs) < state.budget_bytes // 2
+    if texts_embedded < CHEAP_TEXTS and not says_little:
         largest = max(state.max_bytes, FIRST_BUDGET_BYTES)
         state.budget_bytes = min(state.budget_bytes * 2, largest)
     elif texts_embedded > COSTLY_TEXTS:

@@ -33,7 +33,6 @@ with workflow.unsafe.imports_passed_through():
         batch_workflow_id,
         staged_refs,
     )
-    from corpus.source import source_workflow_id
     from corpus.staging.bound import problem_of
     from corpus.workflows import BatchWorkflow
     from ingest import source_row
@@ -55,8 +54,6 @@ with workflow.unsafe.imports_passed_through():
         take_order,
     )
     from ingest.waking import WakeUps
-
-__all__ = ["SourceWorkflow", "source_workflow_id"]
 
 # A worker that lost what it kept of an entity reads its history again, within a workflow task of 10 s.
 MAX_EVENTS = 1_000
@@ -280,7 +277,7 @@ class SourceWorkflow:
     def _start_batch(self) -> None:
         state = self._state
         batch = BatchInput.of(
-            take_order(state),
+            take_order(state, grows=workflow.patched(Patch.BATCHES_GROW)),
             source=state.source,
             batch=state.next_batch,
             first_in_line=not self._tasks,
@@ -347,7 +344,8 @@ class SourceWorkflow:
         order = batch.order
         if isinstance(order, Ingest):
             record_success(self._state, order.refs)
-            adapt_budget(self._state, texts_embedded=report.texts_embedded)
+            grows = workflow.patched(Patch.BATCHES_GROW)
+            adapt_budget(self._state, order.refs, report.texts_embedded, grows=grows)
 
     def _batch_failed(self, batch: BatchInput, error: FailureError) -> None:
         order = batch.order

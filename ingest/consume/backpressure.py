@@ -6,7 +6,7 @@ With thousands of partitions, a round of the polling thread looks only at those 
 from collections.abc import Collection, Iterable, Mapping
 from enum import Enum
 
-from ingest.consume.partition_state import AssignedPartition, PartitionReader, is_behind
+from ingest.consume.partition_state import AssignedPartition, PartitionReader
 from ingest.consume.sharing import is_blocked
 from ingest.kafka import PartitionKey
 
@@ -14,6 +14,25 @@ from ingest.kafka import PartitionKey
 # response) and the two micro-batches that are being staged (about four copies each), the process stays within the bound
 # that the README gives.
 MAX_HELD_BYTES = 96_000_000
+# Micro-batches of one source that may be handed over and not published; above it the partitions of the source pause. A
+# limit in records does not stop a trickle of single records while no worker runs.
+MAX_REFERENCES = 200
+
+
+def is_behind(readers: Iterable[PartitionReader], share: float = 1.0) -> bool:
+    """Whether the readers of one source have handed over more than this share of what may be unpublished."""
+    readers = list(readers)
+    if not readers:
+        return False
+    limits = readers[0].spec.limits
+    outstanding = [batch for reader in readers for batch in reader.outstanding]
+    return (
+        len(outstanding) >= MAX_REFERENCES * share
+        or sum(batch.records for batch in outstanding)
+        >= limits.max_pending_records * share
+        or sum(batch.value_bytes for batch in outstanding)
+        >= limits.max_pending_bytes * share
+    )
 
 
 def must_pause(

@@ -12,7 +12,7 @@ Two terms of this project:
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from corpus.source import SourceSpec
@@ -21,12 +21,13 @@ from ingest.consume.skips import Skip
 from ingest.event import KafkaRecord
 from ingest.kafka import PartitionKey
 from ingest.kafka_record import size_of
+from ingest.source_state import largest_batch
 
 # While the log is known to hold more records, a micro-batch waits this long for them: one large micro-batch instead of
 # fifty small ones.
 CATCH_UP_SECONDS = 0.1
 # Values of one micro-batch. The source's workflow joins references as it sees fit, but it cannot split one: small ones
-# let it begin with batches that are searchable soon.
+# let it begin with batches that are searchable soon. The first ones of a backlog are smaller still (`largest_batch`).
 MAX_MICRO_BATCH_BYTES = 500_000
 # Micro-batches of one reader that may be handed over and not published before the next one is delayed, and the delay
 # per micro-batch beyond. A source has three batches in flight, and the next one takes all that waits: with these handed
@@ -34,10 +35,6 @@ MAX_MICRO_BATCH_BYTES = 500_000
 # bytes) in the 2 MB that Temporal gives its state.
 UNDELAYED_REFERENCES = 16
 DELAY_SECONDS_PER_REFERENCE = 0.05
-# Micro-batches of one source that may be handed over and not published; above it the partitions of the source pause. A
-# limit in records does not stop a trickle of single records while no worker runs.
-MAX_REFERENCES = 200
-
 _RECORD_OVERHEAD_BYTES = 200
 
 
@@ -155,6 +152,7 @@ class PartitionReader:
     oldest_at: float = 0.0  # monotonic seconds, when the oldest buffered record came
     in_flight: MicroBatch | None = None
     taken: KafkaRecord | None = None  # the last record, where the next one may need it
+    taken_bytes: int = 0  # of the newest micro-batch
     outstanding: deque[HandedOver] = field(default_factory=deque[HandedOver])
     # Both in monotonic seconds, see `ingest.consume.sharing`: since when it buffers nothing, and keeps others waiting.
     suspended_at: float | None = None
@@ -188,7 +186,10 @@ class PartitionReader:
 
     @property
     def _max_batch_bytes(self) -> int:
-        return min(self.spec.limits.max_bytes, MAX_MICRO_BATCH_BYTES)
+        """Small where all is published that came before: the source is not behind, or begins to be."""
+        is_behind = bool(self.outstanding) or self.in_flight is not None
+        largest = largest_batch(self.taken_bytes if is_behind else 0)
+        return min(self.spec.limits.max_bytes, MAX_MICRO_BATCH_BYTES, largest)
 
     def add(self, record: KafkaRecord, now: float) -> None:
         """Buffer a record, unless the reader is suspended or has seen it."""
@@ -245,9 +246,10 @@ class PartitionReader:
         """
         records: list[KafkaRecord] = []
         size = 0
+        max_bytes = self._max_batch_bytes
         while self.buffer and len(records) < self.spec.limits.max_records:
             next_size = _size_of(self.buffer[0])
-            if records and size + next_size > self._max_batch_bytes:
+            if records and size + next_size > max_bytes:
                 break
             records.append(self.buffer.popleft())
             size += next_size
@@ -260,6 +262,7 @@ class PartitionReader:
             before=self.taken,
         )
         self.taken = records[-1] if self.spec.keeps_columns else None
+        self.taken_bytes = size
         self.buffered_bytes -= size
         self.oldest_at = now
         self.batch_offset, self.in_flight = batch.next_offset, batch
@@ -290,22 +293,6 @@ class PartitionReader:
 def _size_of(record: KafkaRecord) -> int:
     """Bytes that a record costs; without its Python objects a million tiny ones would count as nothing."""
     return size_of(record) + _RECORD_OVERHEAD_BYTES
-
-
-def is_behind(readers: Iterable[PartitionReader], share: float = 1.0) -> bool:
-    """Whether the readers of one source have handed over more than this share of what may be unpublished."""
-    readers = list(readers)
-    if not readers:
-        return False
-    limits = readers[0].spec.limits
-    outstanding = [batch for reader in readers for batch in reader.outstanding]
-    return (
-        len(outstanding) >= MAX_REFERENCES * share
-        or sum(batch.records for batch in outstanding)
-        >= limits.max_pending_records * share
-        or sum(batch.value_bytes for batch in outstanding)
-        >= limits.max_pending_bytes * share
-    )
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from typing import Any
 from tests.bench import (
     access,
     audit,
+    backlog,
     context,
     converge,
     day,
@@ -41,6 +42,7 @@ from tests.bench.stack import ROOT
 BENCHES: dict[str, Callable[[], dict[str, Any]]] = {
     "throughput": throughput.run,
     "latency": latency.run,
+    "backlog": backlog.run,
     "fairness": fairness.run,
     "edits": edits.run,
     "retrieval": retrieval.run,

@@ -9,6 +9,7 @@ from corpus.source import BatchLimits, SourceSpec
 from ingest.source_state import (
     CHEAP_TEXTS,
     COSTLY_TEXTS,
+    FIRST_BATCH_BYTES,
     FIRST_BUDGET_BYTES,
     MAX_REFERENCES,
     MAX_REWINDS,
@@ -19,6 +20,7 @@ from ingest.source_state import (
     accept_document_order,
     accept_expiry,
     adapt_budget,
+    bytes_of,
     forget_failures,
     give_back,
     has_order,
@@ -210,7 +212,7 @@ def test_a_batch_takes_at_most_max_references(state: SourceState) -> None:
     """Each is part of a workflow's input, which the server limits to 2 MB."""
     state.max_records = state.budget_bytes = state.max_bytes = 10**9
     for first in range(MAX_REFERENCES + 5):
-        accept(state, make_ref(first, first + 1))
+        accept(state, make_ref(first, first + 1, staged_bytes=1))
     assert len(taken_refs(state)) == MAX_REFERENCES
     assert len(taken_refs(state)) == 5
 
@@ -218,20 +220,87 @@ def test_a_batch_takes_at_most_max_references(state: SourceState) -> None:
 # ── batches end ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_budget_follows_the_cost(state: SourceState) -> None:
-    adapt_budget(state, texts_embedded=0)
+def batches_of_backlog(state: SourceState, refs: int, staged_bytes: int) -> list[int]:
+    """Bytes of the batches that a backlog of references of one size is taken in, three at a time."""
+    first = state.published * 1_000_000
+    for number in range(refs):
+        accept(state, make_ref(first + number, first + number + 1, staged_bytes=staged_bytes))
+    sizes: list[int] = []
+    running: list[tuple[BatchRef, ...]] = []
+    while has_order(state):
+        running.append(taken_refs(state))
+        sizes.append(bytes_of(running[-1]))
+        if len(running) == state.max_in_flight or not has_order(state):
+            release(state, running.pop(0))
+    for refs_of_batch in running:
+        release(state, refs_of_batch)
+    state.published += 1
+    return sizes
+
+
+@pytest.mark.parametrize("max_in_flight", [1, 3])
+def test_batches_grow_while_a_source_is_behind(state: SourceState, max_in_flight: int) -> None:
+    """Also for a source that begins to be behind later, whose budget has grown meanwhile."""
+    state.max_in_flight = max_in_flight
+    state.budget_bytes = state.max_bytes = 2_048_000
+    for _ in range(2):
+        assert batches_of_backlog(state, 400, 16_000) == [
+            *(FIRST_BATCH_BYTES, 128_000, 512_000),
+            *(2_048_000, 2_048_000, 1_632_000),
+        ]
+        assert state.taken_bytes == 0
+
+
+def test_a_storm_behind_a_trickle_begins_with_a_small_batch(state: SourceState) -> None:
+    """One small event and another: something is always in flight, and no batch is large."""
+    state.budget_bytes = state.max_bytes
+    before = None
+    for number in range(50):
+        accept(state, make_ref(number, number + 1, staged_bytes=300))
+        refs = taken_refs(state)
+        if before:
+            release(state, before)
+        before = refs
+    assert batches_of_backlog(state, 100, 16_000)[0] <= FIRST_BATCH_BYTES
+
+
+def test_a_run_of_before_takes_the_full_size_at_once(state: SourceState) -> None:
+    """Else its history could not be replayed."""
+    for number in range(100):
+        accept(state, make_ref(number, number + 1, staged_bytes=10_000))
+    order = take_order(state, grows=False)
+    assert isinstance(order, Ingest)
+    assert bytes_of(order.refs) == FIRST_BUDGET_BYTES
+
+
+@pytest.mark.parametrize("grows", [True, False])
+def test_the_budget_follows_the_cost(state: SourceState, grows: bool) -> None:
+    full = (make_ref(0, 10, staged_bytes=state.max_bytes),)
+    adapt_budget(state, full, 0, grows=grows)
     assert state.budget_bytes == 2 * FIRST_BUDGET_BYTES
     for _ in range(20):
-        adapt_budget(state, texts_embedded=10_000)
+        adapt_budget(state, full, 10_000, grows=grows)
     assert state.budget_bytes == MIN_BUDGET_BYTES
     for _ in range(20):
-        adapt_budget(state, texts_embedded=0)
+        adapt_budget(state, full, 0, grows=grows)
     assert state.budget_bytes == state.max_bytes
 
 
 @pytest.mark.parametrize("texts", [CHEAP_TEXTS, COSTLY_TEXTS])
 def test_between_cheap_and_costly_the_budget_stays(state: SourceState, texts: int) -> None:
-    adapt_budget(state, texts_embedded=texts)
+    full = (make_ref(0, 10, staged_bytes=FIRST_BUDGET_BYTES),)
+    adapt_budget(state, full, texts, grows=True)
+    assert state.budget_bytes == FIRST_BUDGET_BYTES
+
+
+def test_a_small_batch_says_nothing_of_what_a_large_one_costs(state: SourceState) -> None:
+    """After a day of small edits, a batch of 8 MB would take minutes to embed."""
+    small = (make_ref(0, 10, staged_bytes=FIRST_BATCH_BYTES),)
+    adapt_budget(state, small, 40, grows=True)
+    assert state.budget_bytes == FIRST_BUDGET_BYTES
+    adapt_budget(state, small, COSTLY_TEXTS + 1, grows=True)
+    assert state.budget_bytes == FIRST_BUDGET_BYTES // 2
+    adapt_budget(state, small, 40, grows=False)
     assert state.budget_bytes == FIRST_BUDGET_BYTES
 
 

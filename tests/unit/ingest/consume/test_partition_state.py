@@ -2,18 +2,19 @@
 
 import pytest
 
+from ingest.consume.backpressure import MAX_REFERENCES, is_behind
 from ingest.consume.partition_state import (
     CATCH_UP_SECONDS,
     DELAY_SECONDS_PER_REFERENCE,
     MAX_MICRO_BATCH_BYTES,
-    MAX_REFERENCES,
     UNDELAYED_REFERENCES,
     AssignedPartition,
     Gap,
+    PartitionReader,
     Position,
-    is_behind,
     start_offset,
 )
+from ingest.source_state import BATCH_GROWTH, FIRST_BATCH_BYTES
 from tests.support.readers import (
     hand_over,
     hand_over_singly,
@@ -65,8 +66,42 @@ def test_a_micro_batch_stays_small_whatever_a_source_allows() -> None:
     for offset in range(20):
         reader.add(make_record(offset, 100_000), 0.0)
     assert reader.is_full
-    batch = reader.take_batch(0.0)
-    assert (len(batch.records), batch.value_bytes <= MAX_MICRO_BATCH_BYTES) == (4, True)
+    batches = [hand_over(reader) for _ in range(3)]
+    assert max(batch.value_bytes for batch in batches) <= MAX_MICRO_BATCH_BYTES
+    assert len(batches[-1].records) == 4
+
+
+def sizes_of_backlog(reader: PartitionReader, records: int) -> list[int]:
+    """Records of the micro-batches of a backlog of records of 1,000 bytes, of which nothing is published meanwhile."""
+    for _ in range(records):
+        reader.add(make_record(reader.expected_offset, 800), 0.0)
+    sizes = []
+    while reader.buffer:
+        sizes.append(len(hand_over(reader).records))
+    return sizes
+
+
+def test_micro_batches_grow_while_a_source_is_behind() -> None:
+    reader = make_reader()
+    first = FIRST_BATCH_BYTES // 1_000
+    grown = [first, BATCH_GROWTH * first]
+    assert sizes_of_backlog(reader, 1_660) == [*grown, 500, 500, 500]
+    # It is behind already: what comes next continues with large ones.
+    assert sizes_of_backlog(reader, 1_000) == [500, 500]
+    # All is published, and then it falls behind again.
+    reader.forget_published(reader.batch_offset)
+    assert sizes_of_backlog(reader, 1_160) == [*grown, 500, 500]
+
+
+def test_a_storm_behind_a_trickle_begins_with_a_small_micro_batch() -> None:
+    """With one event and another, something is always unpublished; the storm is no reason to wait for 500 KB."""
+    reader = make_reader()
+    for _ in range(50):
+        reader.add(make_record(reader.expected_offset, 300), 0.0)
+        hand_over(reader)
+        reader.forget_published(reader.batch_offset - 1)
+        assert reader.outstanding
+    assert sizes_of_backlog(reader, 200)[0] == FIRST_BATCH_BYTES // 1_000
 
 
 def test_a_record_without_a_value_costs_memory_too() -> None:
