@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,16 +30,27 @@ def _iterative_scans(home: Path) -> str:
 
 
 def _vector_indexes(home: Path) -> str:
+    from corpus.embed.history_index import closed_indexes
     from corpus.embed.space_indexes import space_indexes
 
     with _connection(home) as connection:
-        indexes = space_indexes(connection)
+        indexes = [*space_indexes(connection), *closed_indexes(connection)]
     descriptions = [index.describe() for index in indexes]
     observed = "; ".join(descriptions)
     any_wanted = any(index.is_wanted for index in indexes)
     if any_wanted:
         raise CheckFailedError(observed)
     return observed or "no embedding space yet"
+
+
+def _closed_chunks(home: Path) -> str:
+    from corpus.embed.history_index import closed_chunks_waiting
+
+    with _connection(home) as connection:
+        waiting = closed_chunks_waiting(connection)
+    if waiting.is_late(datetime.now(UTC)):
+        raise CheckFailedError(waiting.describe())
+    return waiting.describe()
 
 
 def _upkeep(home: Path) -> str:
@@ -242,6 +254,12 @@ DATABASE_CHECKS = (
         "vector indexes",
         _vector_indexes,
         "`freshet migrate`, then start a storer, which builds them; until then searches are exact and slower",
+    ),
+    Check(
+        "closed chunks",
+        _closed_chunks,
+        "`freshet logs storer` (`index_not_built`); is a storer running, or does `freshet maintain` hold the lock of "
+        "index builds? Until then searches of the past compare with each of them, and are slower",
     ),
     Check(
         "upkeep",

@@ -26,19 +26,19 @@ class _Graph:
 
 def build_graph(
     connection: Connection,
-    space_id: int,
+    index: str,
     limits: BuildLimits,
     build: Callable[[], None],
     undo: Callable[[], None],
 ) -> BuildMemory:
-    """Build the index of a space; processes side by side where their memory can be shared, else one alone.
+    """Build a vector index; processes side by side where their memory can be shared, else one alone.
 
     A build by several processes takes all of its memory as one piece of shared memory. Where the server's system has
     no such piece (64 MB in many containers, `shm_size`), it is refused at once, and the index is built by one process.
 
     Args:
         connection: the session that builds.
-        space_id: of the space.
+        index: its name.
         limits: of the operator.
         build: executes the statement.
         undo: drops what a build that was refused leaves.
@@ -46,9 +46,9 @@ def build_graph(
     Returns:
         What the build had.
     """
-    memory = _memory_of(connection, space_id, limits)
+    memory = _memory_of(connection, index, limits)
     _set_memory(connection, memory)
-    context = {"action": "index_memory", "space": space_id}
+    context = {"action": "index_memory", "index": index}
     logger.info("memory of a build", extra=context | {"memory": memory.describe()})
     try:
         build()
@@ -63,12 +63,10 @@ def build_graph(
     return memory
 
 
-def _memory_of(
-    connection: Connection, space_id: int, limits: BuildLimits
-) -> BuildMemory:
-    values = {"space_id": space_id}
+def _memory_of(connection: Connection, index: str, limits: BuildLimits) -> BuildMemory:
+    values = {"name": index}
     graph = fetch_one(connection, class_row(_Graph), "graph_to_build", values)
-    assert graph is not None, f"space {space_id} has an index that is wanted"
+    assert graph is not None, f"{index} is an index of a registered space"
     megabytes = max(limits.megabytes, graph.own_megabytes)
     return build_memory(
         graph.rows,

@@ -183,7 +183,7 @@ def build_as_only(connection: Connection, limits: BuildLimits) -> list[int]:
             _have_built(connection, index)
     _build_of_chunks(connection, is_owner=is_owner)
     _narrow_vectors(connection)
-    keep_history(connection, is_owner=is_owner)
+    keep_history(connection, limits, is_owner=is_owner)
     return [index.space_id for index in wanted]
 
 
@@ -232,6 +232,14 @@ def _build_index_of_chunks(
     logger.info("index of chunks is ready", extra=context | {"action": "index_built"})
 
 
+@dataclass(frozen=True, slots=True)
+class _WantedIndex:
+    """The row of `wanted_index`."""
+
+    name: str
+    is_valid: bool
+
+
 def _build(connection: Connection, index: SpaceIndex, limits: BuildLimits) -> None:
     context = {
         "action": "index_build",
@@ -241,13 +249,15 @@ def _build(connection: Connection, index: SpaceIndex, limits: BuildLimits) -> No
     }
     logger.info("vector index is built", extra=context)
     values = {"space_id": index.space_id}
-    if not fetch_one(connection, scalar_row, "wanted_index_is_built", values):
+    wanted = fetch_one(connection, class_row(_WantedIndex), "wanted_index", values)
+    assert wanted is not None, f"space {index.space_id} has an index that is wanted"
+    if not wanted.is_valid:
         # Step 2.
         execute_made(connection, "drop_space_index", values)
         # Step 3.
         build_graph(
             connection,
-            index.space_id,
+            wanted.name,
             limits,
             build=lambda: execute_made(connection, "build_space_index", values),
             undo=lambda: execute_made(connection, "drop_space_index", values),

@@ -251,10 +251,10 @@ def _rebuild(connection: Connection, index: IndexStanding, limits: BuildLimits) 
     def undo() -> None:
         _drop_left_over(connection, index.table)
 
-    if index.space_id is None:
+    if index.dimensions is None:
         rebuild()
     else:
-        build_graph(connection, index.space_id, limits, rebuild, undo)
+        build_graph(connection, index.name, limits, rebuild, undo)
 
 
 def _drop_left_over(connection: Connection, table: str) -> None:

@@ -3,7 +3,7 @@
 1. what a rebuild that was interrupted left is dropped
 2. an index that is missing is built
 3. a table whose counts are lost or old is analysed
-4. a vector index with many entries of withdrawn chunks is rebuilt
+4. a vector index with many entries of withdrawn chunks (of closed chunks: of purged ones) is rebuilt
 5. a table with many dead rows is vacuumed, after its vector indexes were rebuilt
 
 A VACUUM of the chunks removes dead entries of the vector index one by one, and mends the graph around each: with 5 %
@@ -134,7 +134,7 @@ def _missing(index: str) -> Decision:
         last_vacuum=None,
         last_analyze=None,
         action=Action.BUILD,
-        why="until then searches are exact, and slower",
+        why="until then searches compare with each chunk, and are slower",
     )
 
 
@@ -212,7 +212,7 @@ def _of_index(
 
 def _index_action(index: IndexStanding, dead: int) -> tuple[Action, str]:
     share = dead_share(dead, index.rows)
-    entries = f"{dead:,} entries of withdrawn chunks, {share:.0%}"
+    entries = f"{_entries(index, dead)}, {share:.0%}"
     if index.is_left_over:
         return (
             Action.DROP,
@@ -244,10 +244,15 @@ def _before_vacuum(
     if not is_rebuilt:
         return decision
     why = (
-        f"{decision.dead:,} entries of withdrawn chunks, {decision.share:.0%}; the VACUUM of {index.table} would mend "
+        f"{_entries(index, decision.dead)}, {decision.share:.0%}; the VACUUM of {index.table} would mend "
         "the graph around each, which takes longer"
     )
     return _rebuilt(decision, standing, why)
+
+
+def _entries(index: IndexStanding, dead: int) -> str:
+    kind = "purged" if index.is_of_closed else "withdrawn"
+    return f"{dead:,} entries of {kind} chunks"
 
 
 def _held(holder: Holder | None) -> str | None:

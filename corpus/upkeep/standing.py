@@ -8,6 +8,11 @@ from psycopg.rows import class_row
 
 from corpus.database import Connection, fetch_all, fetch_one
 from corpus.embed.build_memory import entry_bytes
+from corpus.embed.history_index import (
+    ClosedChunksWaiting,
+    closed_chunks_waiting,
+    closed_indexes,
+)
 from corpus.embed.space_indexes import chunk_indexes, space_indexes
 
 # A transaction that is older keeps rows from being removed; rebuilding beside it would keep them in the new index.
@@ -45,20 +50,24 @@ class IndexStanding:
     table: str
     method: str
     bytes: int
-    rows: int  # visible ones, for an index of visible chunks; as of the newest ANALYZE
+    rows: int  # those that the index is of; as of the newest ANALYZE
     is_valid: bool
     is_built: bool  # a session builds an index of its table now
     is_left_over: bool  # of a rebuild that was interrupted
-    space_id: int | None  # of a vector index
-    dimensions: int | None
+    dimensions: int | None  # of a vector index
+    is_of_closed: bool  # and of closed chunks, where others are of visible ones
     is_half: bool
 
     def dead_entries(self, table: TableStanding) -> int:
-        """Entries of a vector index that lead to no visible chunk, at most.
+        """Entries of a vector index that lead to no chunk of its kind, at most.
 
-        Each withdrawn chunk leaves one. A purge leaves dead rows, too, and their entries went before; so it is no
-        more than what the index file holds beside the chunks that are surely visible. Chunks of one vector share an
-        entry: where the file has room for less than the visible ones, its size says nothing.
+        Of visible chunks, each withdrawn one leaves an entry. A purge leaves dead rows, too, and their entries went
+        before; so it is no more than what the index file holds beside the chunks that are surely visible. Chunks of
+        one vector share an entry: where the file has room for less than the visible ones, its size says nothing.
+
+        Of closed chunks, each that is purged leaves one, and most of the dead rows never had any: those of chunks that
+        were closed or brought. So it is what the file holds beside the chunks of the newest ANALYZE, which comes of
+        itself when a twentieth of the rows has changed.
 
         Args:
             table: that it is an index of.
@@ -66,6 +75,8 @@ class IndexStanding:
         if self.dimensions is None:
             return 0
         entries = self.bytes // entry_bytes(self.dimensions, is_half=self.is_half)
+        if self.is_of_closed:
+            return min(table.dead, max(0, entries - self.rows))
         if entries < self.rows:
             return table.dead
         surely_visible = max(0, self.rows - table.modified)
@@ -104,6 +115,7 @@ class Standing:
     tables: tuple[TableStanding, ...]
     indexes: tuple[IndexStanding, ...]
     missing: tuple[str, ...]  # indexes that are to be built, in words
+    closed: ClosedChunksWaiting
     holder: Holder | None
     server: ServerUpkeep
 
@@ -127,6 +139,7 @@ def read_standing(connection: Connection) -> Standing:
             fetch_all(connection, class_row(IndexStanding), "upkeep_indexes")
         ),
         missing=tuple(_missing(connection)),
+        closed=closed_chunks_waiting(connection),
         holder=fetch_one(connection, class_row(Holder), "upkeep_holders", held),
         server=server,
     )
@@ -139,3 +152,6 @@ def _missing(connection: Connection) -> Iterator[str]:
     for index in chunk_indexes(connection):
         if index.is_wanted:
             yield f"{index.name}: {index.state}"
+    for closed in closed_indexes(connection):
+        if closed.is_wanted:
+            yield f"vector index of {closed.describe()}"

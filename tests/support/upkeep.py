@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from corpus.embed.history_index import ClosedChunksWaiting
 from corpus.upkeep.standing import IndexStanding, ServerUpkeep, Standing, TableStanding
 
 DAY = datetime(2026, 11, 26, tzinfo=UTC)
@@ -36,13 +37,20 @@ def index(**other: Any) -> IndexStanding:
         is_valid=True,
         is_built=False,
         is_left_over=False,
-        space_id=1,
         dimensions=384,
+        is_of_closed=False,
         is_half=False,
     )
     return replace(usual, **other)
 
 
 def standing(table: TableStanding, *indexes: IndexStanding, **other: Any) -> Standing:
-    usual = Standing(tables=(table,), indexes=indexes, missing=(), holder=None, server=SERVER)
+    usual = Standing(
+        tables=(table,),
+        indexes=indexes,
+        missing=(),
+        closed=ClosedChunksWaiting(chunks=0, since=None),
+        holder=None,
+        server=SERVER,
+    )
     return replace(usual, **other)

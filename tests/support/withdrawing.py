@@ -64,6 +64,15 @@ def remove_withdrawn(connection: Connection) -> int:
     return removed
 
 
+def index_closed_chunks(connection: Connection) -> None:
+    """Closed chunks have a vector index however few they are."""
+    definition = "SELECT pg_get_functiondef('freshet.vector_indexes(boolean)'::regprocedure)"
+    usual = scalar(connection, definition)
+    assert ">= 20000" in usual
+    connection.execute(usual.replace(">= 20000", ">= -1").encode())
+    connection.execute("ANALYZE freshet.chunk")
+
+
 def _count_now(connection: Connection) -> None:
     """A session hands in what it has counted once per second, also after a VACUUM that came later."""
     connection.execute("SELECT pg_stat_force_next_flush()")

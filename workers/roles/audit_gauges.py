@@ -1,6 +1,7 @@
 """Metrics of audits, purges, backfills and upkeep: what differs, what was removed, what is late, what is due."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 from temporalio.common import MetricMeter
 
@@ -136,6 +137,15 @@ class UpkeepGauges:
         )
         self._dead = KeyedGauge(dead, "name")
         self._due = KeyedGauge(due, "name")
+        self._waiting = meter.create_gauge(
+            "freshet_closed_chunks_waiting",
+            "closed chunks that are not in their vector index yet; no more than 10,000 are counted",
+        )
+        self._waiting_seconds = meter.create_gauge_float(
+            "freshet_closed_chunks_waiting_seconds",
+            "since the first of them was closed; searches of the past compare with each",
+            "seconds",
+        )
 
     def show(self, standing: UpkeepStanding) -> None:
         """Show every table and index with many dead rows, and those that need something."""
@@ -146,3 +156,5 @@ class UpkeepGauges:
         if standing.server.problem is not None:
             due["autovacuum",] = 1
         self._due.show(due)
+        self._waiting.set(standing.closed.chunks)
+        self._waiting_seconds.set(standing.closed.seconds(datetime.now(UTC)))

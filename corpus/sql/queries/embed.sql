@@ -76,9 +76,9 @@ LEFT JOIN freshet.space_vector_indexes() o ON o.space_id = s.space_id AND NOT o.
 LEFT JOIN pg_stat_progress_create_index p ON p.index_relid = w.index_id AND p.datname = current_database()
 ORDER BY s.space_id;
 
--- name: wanted_index_is_built
--- Whether the index that a space should have can be used.
-SELECT i.is_valid FROM freshet.space_vector_indexes() i WHERE i.space_id = %(space_id)s AND i.is_wanted;
+-- name: wanted_index
+-- The index that a space should have, and whether it can be used.
+SELECT i.name, i.is_valid FROM freshet.space_vector_indexes() i WHERE i.space_id = %(space_id)s AND i.is_wanted;
 
 -- name: drop_space_index
 -- The statement that drops the index that a space should have, where an interrupted build left it.
@@ -91,13 +91,18 @@ SELECT 'CREATE INDEX CONCURRENTLY ' || i.definition AS statement
 FROM freshet.space_vector_indexes() i WHERE i.space_id = %(space_id)s AND i.is_wanted;
 
 -- name: graph_to_build
--- What the vector index of a space will hold, and the megabytes that this server gives to a build where nobody asks for
--- more.
-SELECT (SELECT count(*) FROM freshet.chunk c WHERE c.visible_to IS NULL AND c.space_id = s.space_id) AS "rows",
+-- What a vector index will hold, of visible chunks or of closed ones, and the megabytes that this server gives to a
+-- build where nobody asks for more.
+SELECT CASE WHEN k.of_closed
+            THEN (SELECT count(*) FROM freshet.chunk c WHERE c.visible_to IS NOT NULL AND c.space_id = s.space_id)
+            ELSE (SELECT count(*) FROM freshet.chunk c WHERE c.visible_to IS NULL AND c.space_id = s.space_id)
+            END AS "rows",
        s.dimensions, w.is_half,
        (pg_size_bytes(current_setting('maintenance_work_mem')) / 1048576)::integer AS own_megabytes
-FROM freshet.embedding_space s JOIN freshet.space_vector_indexes() w ON w.space_id = s.space_id AND w.is_wanted
-WHERE s.space_id = %(space_id)s;
+FROM (VALUES (false), (true)) AS k (of_closed)
+CROSS JOIN LATERAL freshet.vector_indexes(k.of_closed) w
+JOIN freshet.embedding_space s ON s.space_id = w.space_id
+WHERE w.name = %(name)s;
 
 -- name: set_build_memory
 -- What the next build of an index in this session gets.
@@ -128,11 +133,14 @@ WITH page AS MATERIALIZED (
 SELECT (SELECT count(*) FROM page) AS looked_at, (SELECT count(*) FROM narrowed) AS narrowed;
 
 -- name: closed_vector_indexes
--- The vector indexes of closed chunks that are to be built or dropped; those of another choice are no longer searched.
-SELECT i.name, CASE WHEN NOT i.is_wanted THEN 'changing' WHEN i.index_id IS NULL THEN 'missing'
-                    ELSE 'interrupted' END AS state
+-- The vector indexes of closed chunks that are there or should be; those of another choice are no longer searched, and
+-- one of few closed chunks is dropped.
+SELECT i.name, CASE WHEN p.pid IS NOT NULL THEN 'building' WHEN NOT i.is_wanted THEN 'changing'
+                    WHEN i.index_id IS NULL THEN 'missing' WHEN NOT i.is_valid THEN 'interrupted'
+                    ELSE 'built' END AS state
 FROM freshet.vector_indexes(true) i
-WHERE i.is_wanted AND NOT i.is_valid OR NOT i.is_wanted AND i.index_id IS NOT NULL ORDER BY i.name;
+LEFT JOIN pg_stat_progress_create_index p ON p.index_relid = i.index_id AND p.datname = current_database()
+WHERE i.is_wanted OR i.index_id IS NOT NULL ORDER BY i.name;
 
 -- name: build_closed_vector_index
 -- The statement that builds one of them, beside all publishing.
@@ -142,7 +150,20 @@ FROM freshet.vector_indexes(true) i WHERE i.name = %(name)s;
 -- name: history_waits
 -- Whether closed chunks are to be brought into a vector index.
 SELECT EXISTS (SELECT FROM freshet.vector_indexes(true) i WHERE i.is_wanted)
-       AND EXISTS (SELECT FROM freshet.chunk c WHERE c.visible_to IS NOT NULL AND c.in_history IS NULL) AS waits;
+       -- The first by the index of those that wait: EXISTS may read all chunks for it.
+       AND (SELECT min(c.visible_to) FROM freshet.chunk c
+            WHERE c.visible_to IS NOT NULL AND c.in_history IS NULL) IS NOT NULL AS waits;
+
+-- name: closed_chunks_waiting
+-- Closed chunks that wait for a storer to bring them into their vector index, where one is wanted, and since when the
+-- first does; no more are counted than a limit says.
+SELECT count(*) AS chunks, min(w.visible_to) AS since
+FROM (SELECT c.visible_to FROM freshet.chunk c
+      WHERE c.visible_to IS NOT NULL AND c.in_history IS NULL
+        AND EXISTS (SELECT FROM freshet.vector_indexes(true) i WHERE i.is_wanted)
+        AND EXISTS (SELECT FROM pg_catalog.pg_index x
+                    WHERE x.indexrelid = to_regclass('freshet.chunk_closing') AND x.indisvalid)
+      ORDER BY c.visible_to LIMIT %(limit)s) w;
 
 -- name: bring_into_history
 -- Bring the next closed chunks into the vector index of their space, where it is built; whoever works on a chunk at

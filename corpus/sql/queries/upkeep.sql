@@ -18,15 +18,17 @@ SELECT x.relname::text AS name, t.relname::text AS "table", m.amname::text AS me
        pg_relation_size(x.oid) AS bytes, greatest(x.reltuples, 0)::bigint AS "rows", i.indisvalid AS is_valid,
        p.pid IS NOT NULL AS is_built,
        NOT i.indisvalid AND x.relname ~ '_cc(new|old)[0-9]*$' AND p.pid IS NULL AS is_left_over,
-       v.space_id, v.dimensions, coalesce(v.is_half, false) AS is_half
+       v.dimensions, coalesce(v.of_closed, false) AS is_of_closed, coalesce(v.is_half, false) AS is_half
 FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
 JOIN pg_catalog.pg_class t ON t.oid = i.indrelid
 JOIN pg_catalog.pg_am m ON m.oid = x.relam
 LEFT JOIN pg_catalog.pg_stat_progress_create_index p ON p.relid = i.indrelid AND p.datname = current_database()
 LEFT JOIN (
-    SELECT w.index_id, w.space_id, w.is_half, s.dimensions
-    FROM freshet.space_vector_indexes() w JOIN freshet.embedding_space s ON s.space_id = w.space_id
+    SELECT w.index_id, k.of_closed, w.is_half, s.dimensions
+    FROM (VALUES (false), (true)) AS k (of_closed)
+    CROSS JOIN LATERAL freshet.vector_indexes(k.of_closed) w
+    JOIN freshet.embedding_space s ON s.space_id = w.space_id
 ) v ON v.index_id = i.indexrelid
 WHERE t.relnamespace = 'freshet'::regnamespace AND t.relkind = 'r'
 ORDER BY t.relname, x.relname;

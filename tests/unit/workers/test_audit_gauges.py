@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from corpus.audit.standing import Standing
+from corpus.embed.history_index import ClosedChunksWaiting
 from corpus.purge.store import Standing as PurgeStanding
 from corpus.upkeep.standing import ServerUpkeep
 from ingest.backfill.standing import BackfillStanding
@@ -28,8 +29,8 @@ class Meter:
         meter = self
 
         class Gauge:
-            def set(self, value: float, attributes: dict[str, str]) -> None:
-                meter.values[(name, *attributes.values())] = value
+            def set(self, value: float, attributes: dict[str, str] | None = None) -> None:
+                meter.values[(name, *(attributes or {}).values())] = value
 
         return Gauge()
 
@@ -162,8 +163,19 @@ def test_upkeep_is_due_until_it_was_done() -> None:
     assert meter.values == {
         ("freshet_dead_percent", "chunk"): 40,
         ("freshet_upkeep_due", "chunk"): 1,
+        ("freshet_closed_chunks_waiting",): 0,
+        ("freshet_closed_chunks_waiting_seconds",): 0,
     }
     gauges.show(upkeep.standing(upkeep.table()))
     assert {*meter.values.values()} == {0}
     gauges.show(upkeep.standing(upkeep.table(), server=ServerUpkeep(is_on=False, counts=True)))
     assert meter.values["freshet_upkeep_due", "autovacuum"] == 1
+
+
+def test_closed_chunks_wait_for_their_index() -> None:
+    meter: Any = Meter()
+    since = datetime.now(UTC) - timedelta(hours=2)
+    waiting = ClosedChunksWaiting(chunks=7, since=since)
+    UpkeepGauges(meter).show(upkeep.standing(upkeep.table(), closed=waiting))
+    assert meter.values["freshet_closed_chunks_waiting",] == 7
+    assert meter.values["freshet_closed_chunks_waiting_seconds",] == pytest.approx(7200, abs=60)

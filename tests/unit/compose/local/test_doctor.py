@@ -3,7 +3,7 @@
 import socket
 import sys
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +21,7 @@ from compose.local.server_checks import SERVER_CHECKS, SESSION_CHECK
 from compose.local.service_checks import DATABASE_CHECKS, SERVICE_CHECKS
 from compose.local.state import StackFile, write_stack
 from corpus import locks
-from corpus.embed import space_indexes
+from corpus.embed import history_index, space_indexes
 from corpus.errors import ConfigurationError, DependencyError
 from workers.config import settings as settings_module
 
@@ -231,7 +231,7 @@ def test_addresses_are_those_of_the_given_home(stack_home: Path) -> None:
     "name",
     [
         *(check.name for check in SERVER_CHECKS),
-        *("settings", "iterative scans", "vector indexes", "upkeep", "locks"),
+        *("settings", "iterative scans", "vector indexes", "closed chunks", "upkeep", "locks"),
     ],
 )
 def test_a_database_that_does_not_answer(stack_home: Path, name: str) -> None:
@@ -302,6 +302,7 @@ def test_the_state_of_the_vector_indexes(
 ) -> None:
     monkeypatch.setattr(service_checks, "_connection", lambda _: NoDatabase())
     monkeypatch.setattr(space_indexes, "space_indexes", lambda _: [make_index(state)])
+    monkeypatch.setattr(history_index, "closed_indexes", lambda _: [])
     result = result_of("vector indexes", tmp_path)
     assert (result.ok, result.observed) == (ok, observed)
 
@@ -311,7 +312,48 @@ def test_a_new_database_has_no_index_to_build(
 ) -> None:
     monkeypatch.setattr(service_checks, "_connection", lambda _: NoDatabase())
     monkeypatch.setattr(space_indexes, "space_indexes", lambda _: [])
+    monkeypatch.setattr(history_index, "closed_indexes", lambda _: [])
     assert result_of("vector indexes", tmp_path).observed == "no embedding space yet"
+
+
+@pytest.mark.parametrize(
+    ("state", "ok", "observed"),
+    [
+        ("built", True, "closed chunks, i: built"),
+        ("building", True, "closed chunks, i: building"),
+        ("missing", False, "closed chunks, i: missing"),
+        ("interrupted", False, "closed chunks, i: interrupted"),
+        ("changing", False, "closed chunks, i: no longer used, to be dropped"),
+    ],
+)
+def test_the_state_of_the_vector_index_of_closed_chunks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, ok: bool, observed: str
+) -> None:
+    monkeypatch.setattr(service_checks, "_connection", lambda _: NoDatabase())
+    monkeypatch.setattr(space_indexes, "space_indexes", lambda _: [make_index("built")])
+    closed = history_index.ClosedIndex(name="i", state=state)
+    monkeypatch.setattr(history_index, "closed_indexes", lambda _: [closed])
+    result = result_of("vector indexes", tmp_path)
+    assert (result.ok, result.observed) == (ok, f"m (space 1): built; {observed}")
+
+
+def test_closed_chunks_that_nobody_brings_into_their_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_checks, "_connection", lambda _: NoDatabase())
+
+    def waiting(chunks: int, since: datetime | None) -> None:
+        found = history_index.ClosedChunksWaiting(chunks=chunks, since=since)
+        monkeypatch.setattr(history_index, "closed_chunks_waiting", lambda _: found)
+
+    waiting(0, None)
+    assert result_of("closed chunks", tmp_path).observed == "no closed chunk waits for its index"
+    waiting(5, datetime.now(UTC) - timedelta(minutes=9))
+    assert result_of("closed chunks", tmp_path).ok
+    waiting(10_000, datetime(2026, 11, 26, tzinfo=UTC))
+    assert failure_of("closed chunks", tmp_path) == (
+        "10,000 or more closed chunks wait for their index, the first since 2026-11-26 00:00:00Z"
+    )
 
 
 def test_sessions_that_wait_or_stand_still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

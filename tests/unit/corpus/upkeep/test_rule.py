@@ -78,8 +78,24 @@ def test_chunks_of_one_vector_share_an_entry_and_the_size_says_nothing() -> None
     assert found["vectors"].dead == 30_000
 
 
+def test_closed_chunks_leave_entries_when_they_are_purged() -> None:
+    purged = index(rows=70_000, is_of_closed=True)
+    found = decided(standing(table(rows=200_000, dead=30_000), purged))["vectors"]
+    assert (found.action, found.dead) == (Action.REBUILD, 30_000)
+    assert found.why == "30,000 entries of purged chunks, 30%, at least 20%"
+
+
+def test_to_close_chunks_and_to_bring_them_leaves_no_entries_in_their_index() -> None:
+    """Two dead rows of each, and nothing dead in the index that has got them."""
+    changed = table(dead=80_000, modified=10_000)
+    found = decided(standing(changed, index(rows=99_000, is_of_closed=True)))["vectors"]
+    assert (found.action, found.dead) == (Action.NOTHING, 1_000)
+    shared = index(bytes=20_000 * ENTRY, rows=70_000, is_of_closed=True)
+    assert decided(standing(changed, shared))["vectors"].dead == 0
+
+
 def test_other_indexes_are_left_to_the_vacuum() -> None:
-    text = index(name="text", method="gin", dimensions=None, space_id=None)
+    text = index(name="text", method="gin", dimensions=None)
     found = decided(standing(table(dead=60_000), text))
     assert (found["text"].action, found["text"].dead) == (Action.NOTHING, 0)
     assert found["chunk"].action is Action.VACUUM
