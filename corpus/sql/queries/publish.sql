@@ -671,7 +671,8 @@ WHERE e.document_id = i.document_id
 SELECT outcome, count(*) AS events FROM incoming_event GROUP BY outcome;
 
 -- name: insert_dead_letters
--- Keep the events that cannot be used, with their bytes. One that was read before and is kept keeps its row.
+-- Keep the events that cannot be used, with their bytes. One that was read before and is kept keeps its row, also where
+-- a person has discarded it. One that was redriven, or mended by a backfill, fails anew: it has an open row again.
 INSERT INTO freshet.dead_letter (source, batch, topic, partition, record_offset, document_id, reason, detail, key,
     value, headers, record_at, topic_id, access_id, version)
 SELECT %(source)s, %(batch)s, e.topic, e.partition, e.record_offset, e.document_id, e.reason, coalesce(e.detail, ''),
@@ -683,7 +684,7 @@ LEFT JOIN freshet.source_position p
 WHERE e.outcome = 'dead_letter' AND NOT EXISTS (
     SELECT FROM freshet.dead_letter l
     WHERE l.source = %(source)s AND l.topic = e.topic AND l.partition = e.partition
-      AND l.record_offset = e.record_offset AND l.topic_id = p.topic_id
+      AND l.record_offset = e.record_offset AND l.topic_id = p.topic_id AND l.state <> 'redriven'
 );
 
 -- name: insert_waiting_fetches

@@ -168,6 +168,29 @@ def server() -> Iterator[Server]:
         yield made
 
 
+def letters(pipeline: Pipeline) -> list[str]:
+    rows = pipeline.connection.execute("SELECT state FROM freshet.dead_letter ORDER BY dead_letter")
+    return [state for (state,) in rows]
+
+
+def test_a_record_that_was_mended_and_fails_again_has_an_open_dead_letter(rows: Pipeline) -> None:
+    """One that is open, or was discarded by a person, keeps its row."""
+    records = rows.records([row(1)])
+    wrong = replace(MAPPING, title="missing_title")
+    use(rows, mapping=wrong)
+    rows.run(rows.stage(records))
+    use(rows, mapping=MAPPING)
+    again(rows, records)
+    assert letters(rows) == ["redriven"]
+    use(rows, mapping=wrong)
+    for _ in range(2):
+        assert again(rows, records).dead_lettered == 1
+        assert letters(rows) == ["redriven", "open"]
+    rows.connection.execute("UPDATE freshet.dead_letter SET state = 'discarded' WHERE state = 'open'")
+    again(rows, records)
+    assert letters(rows) == ["redriven", "discarded"]
+
+
 @pytest.fixture
 def linked(
     database_url: str, tmp_path: Path, cleaner: Cleaner, server: Server
