@@ -18,7 +18,7 @@ from typing import Any, LiteralString, cast
 import psycopg
 from pgvector.psycopg import register_vector
 from psycopg.rows import class_row, scalar_row
-from psycopg_pool import ConnectionPool, PoolTimeout
+from psycopg_pool import ConnectionPool
 
 from corpus.disclosure.error_text import public_text
 from corpus.disclosure.secret import Secret, revealed
@@ -32,6 +32,7 @@ from corpus.errors import (
 from corpus.sessions.access_lists import fill_access_lists
 from corpus.sessions.advisory_lock import take_lock
 from corpus.sessions.opening import connection_arguments, observe, open_unchecked
+from corpus.sessions.pool import Pool
 from corpus.sessions.roles import ensure_roles, secure, secure_functions
 from corpus.sessions.rows import Connection, fetch_all, fetch_one
 from corpus.sessions.server import (
@@ -39,6 +40,7 @@ from corpus.sessions.server import (
     EVERY_SESSION,
     MIN_PGVECTOR,
     NEW_DATABASE,
+    Rule,
     ServerFacts,
     missing_pgvector,
     read_facts,
@@ -91,8 +93,16 @@ def connect(
     application: str = "freshet",
     autocommit: bool = True,
     limits: SessionLimits = DEFAULT_LIMITS,
+    rules: tuple[Rule, ...] = EVERY_SESSION,
 ) -> Connection:
     """Open one connection with its settings pinned and the vector type registered.
+
+    Args:
+        url: connection string.
+        application: that is shown beside the session.
+        autocommit: whether each statement is a transaction.
+        limits: of the session.
+        rules: which servers are refused; `EVERY_REPLICA_SESSION` for a standby that is searched.
 
     Raises:
         DependencyError: PostgreSQL does not answer, refuses the connection, or can only be read for now.
@@ -101,7 +111,7 @@ def connect(
     connection, facts = open_unchecked(url, session_name=_session_name(application))
     try:
         with database_errors_translated():
-            require(facts, EVERY_SESSION)
+            require(facts, rules)
             _pin_settings(connection, facts, limits)
         connection.autocommit = autocommit
     except BaseException:
@@ -128,36 +138,17 @@ def _pin_settings(
         register_vector(connection)
 
 
-class Pool(ConnectionPool[Connection]):
-    """A pool that says why it has no connection, where the server was refused."""
-
-    refusal: FreshetError | None = None
-
-    def getconn(self, timeout: float | None = None) -> Connection:
-        """Take a connection.
-
-        Raises:
-            DependencyError: there is none in time, since the server is one that Freshet cannot use.
-            PoolTimeout: there is none in time.
-        """
-        try:
-            return super().getconn(timeout)
-        except PoolTimeout as error:
-            if self.refusal is None:
-                raise
-            raise DependencyError(str(self.refusal)) from error
-
-
 def open_pool(
     url: str | Secret,
     *,
     size: int,
     application: str = "freshet",
     limits: SessionLimits = DEFAULT_LIMITS,
+    rules: tuple[Rule, ...] = EVERY_SESSION,
 ) -> ConnectionPool[Connection]:
     """Open a pool of at most `size` connections.
 
-    Broken connections are replaced, so that the pool survives a restart of PostgreSQL.
+    Broken connections are replaced, so that the pool survives a restart of PostgreSQL. `rules` as for `connect`.
 
     Raises:
         ConfigurationError: Freshet cannot use this server. One that does not answer is waited for.
@@ -167,7 +158,7 @@ def open_pool(
     def prepare(connection: Connection) -> None:
         try:
             facts = observe(connection, revealed(url), arguments)
-            require(facts, EVERY_SESSION)
+            require(facts, rules)
             _pin_settings(connection, facts, limits)
         except FreshetError as error:
             pool.refusal = error
@@ -185,16 +176,18 @@ def open_pool(
         reconnect_timeout=_RECONNECT_TIMEOUT_SECONDS,
         open=False,
     )
-    _require_usable(url, application)
+    _require_usable(url, application, rules)
     pool.open()
     return pool
 
 
-def _require_usable(url: str | Secret, application: str) -> None:
+def _require_usable(
+    url: str | Secret, application: str, rules: tuple[Rule, ...]
+) -> None:
     with suppress(DependencyError):
         connection, facts = open_unchecked(url, session_name=_session_name(application))
         with connection:
-            require(facts, EVERY_SESSION)
+            require(facts, rules)
 
 
 def _session_name(application: str) -> str:

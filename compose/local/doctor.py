@@ -14,7 +14,7 @@ from compose.local.machine.process import run_tool
 from compose.local.parts.java import MIN_JAVA, java, java_version
 from compose.local.parts.postgres_programs import binaries
 from compose.local.parts.temporal_program import installed_binary
-from compose.local.server_checks import SERVER_CHECKS, SESSION_CHECK
+from compose.local.server_checks import REPLICA_CHECK, SERVER_CHECKS, SESSION_CHECK
 from compose.local.service_checks import DATABASE_CHECKS, SERVICE_CHECKS
 from compose.local.state import read_statuses
 
@@ -39,6 +39,7 @@ def run_checks(home: Path) -> list[CheckResult]:
     session = make_check(SESSION_CHECK, home)
     results.append(session)
     if session.ok:
+        results.append(make_check(REPLICA_CHECK, home))
         results += [make_check(check, home) for check in DATABASE_CHECKS]
     results += [make_check(check, home) for check in SERVICE_CHECKS]
     return results

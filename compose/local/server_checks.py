@@ -1,11 +1,15 @@
 """Checks of `freshet doctor` on the PostgreSQL server: each thing that Freshet relies on, and what to change."""
 
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compose.local.checks import Check, CheckFailedError
 
 if TYPE_CHECKING:
+    from corpus.database import Connection
+    from corpus.disclosure.secret import Secret
     from corpus.sessions.server import Rule, ServerFacts
 
 _APPLICATION = "freshet-doctor"
@@ -124,6 +128,97 @@ def _settings(home: Path) -> str:
     return observed
 
 
+def _replica(home: Path) -> str:
+    """The standby that searches read: it answers, copies this primary with all migrations, and is not far behind."""
+    from corpus.database import applied_migrations, connect, database_errors_translated
+    from corpus.sessions.server import EVERY_REPLICA_SESSION
+    from workers.calls.one_search import is_within, lag_now
+    from workers.config.replica import replica_url
+    from workers.config.settings import load
+
+    settings = load(home)
+    url = replica_url(settings, settings.database_url)
+    if url is None:
+        return "searches read the primary (FRESHET_READ_REPLICA is not set)"
+    with (
+        connect(settings.database_url, application=_APPLICATION) as primary,
+        connect(url, application=_APPLICATION, rules=EVERY_REPLICA_SESSION) as replica,
+        database_errors_translated(),
+    ):
+        lag = lag_now(primary, replica)
+        if not is_within(lag, settings.read_replica_max_lag):
+            raise CheckFailedError(
+                f"it is {lag.describe()}; at most {settings.read_replica_max_lag} s are allowed, so the primary answers"
+            )
+        lacking = applied_migrations(primary).keys() - applied_migrations(replica)
+        if lacking:
+            raise CheckFailedError(f"it lacks the migration {min(lacking)}")
+        servers = _servers_behind(url)
+        if len(servers) > 1:
+            raise CheckFailedError(
+                f"{len(servers)} servers answer at its address: one may tell a wait that it is over, and another be "
+                "searched that has not replayed as much",
+                "name one standby in FRESHET_READ_REPLICA, not a balanced address",
+            )
+        delays = _replay_settings(replica, settings.read_replica_max_lag)
+    return f"{settings.read_replica}: same server, same migrations, {lag.describe()}; {delays}"
+
+
+_LOOKS_AT_ADDRESS = 4  # a balancer that takes servers in turn shows two of them
+
+
+def _servers_behind(url: "Secret") -> set[tuple[object, ...]]:
+    """The servers that sessions of one address came to: by address, port and start."""
+    from corpus.database import connect
+    from corpus.sessions.server import EVERY_REPLICA_SESSION
+
+    servers: set[tuple[object, ...]] = set()
+    for _ in range(_LOOKS_AT_ADDRESS):
+        with connect(
+            url, application=_APPLICATION, rules=EVERY_REPLICA_SESSION
+        ) as session:
+            settings = _settings_of(session)
+            servers.add((settings.address, settings.port, settings.started_at))
+    return servers
+
+
+def _settings_of(replica: "Connection") -> "ReplicaSettingsRow":
+    from psycopg.rows import class_row
+
+    from corpus.database import fetch_one
+
+    settings = fetch_one(replica, class_row(ReplicaSettingsRow), "replica_settings")
+    assert settings is not None
+    return settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaSettingsRow:
+    """A row of the query `replica_settings`."""
+
+    has_feedback: bool
+    delay_ms: int  # -1: without bound
+    started_at: datetime
+    address: str | None
+    port: int | None
+
+
+def _replay_settings(replica: "Connection", max_lag: int) -> str:
+    """How the standby settles a conflict between a query and what it replays, and what that means for searches."""
+    settings = _settings_of(replica)
+    delay = f"at most {settings.delay_ms / 1000:g} s"
+    if settings.delay_ms < 0:
+        delay = "any time"
+    feedback = "on" if settings.has_feedback else "off"
+    stated = f"hot_standby_feedback = {feedback}, a query holds up replay for {delay}"
+    if settings.delay_ms < 0 or settings.delay_ms > max_lag * 1000:
+        stated += (
+            " (max_standby_streaming_delay): a long query of another client there lets it fall behind, and the primary "
+            "answers"
+        )
+    return stated
+
+
 SERVER_CHECKS = (
     Check(
         "postgres",
@@ -157,4 +252,9 @@ SERVER_CHECKS = (
 # What every session must have; the database's own checks are left out where no session can be had.
 SESSION_CHECK = Check(
     "settings", _settings, "change what the checks before this one name"
+)
+REPLICA_CHECK = Check(
+    "replica",
+    _replica,
+    "see that it runs and streams (`SELECT * FROM pg_stat_replication` on the primary), or unset FRESHET_READ_REPLICA",
 )

@@ -15,6 +15,7 @@ class TeamLook:
 
     request: AwaitFreshRequest
     team: str  # empty: of no team, which sees nothing
+    on_replica: bool = False  # the gateway that took the call searches a replica
 
 
 class AnswerActivities:

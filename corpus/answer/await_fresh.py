@@ -113,7 +113,7 @@ def _batch(rows: AwaitRows, number: int, last_batch: int) -> AwaitFreshResponse:
         detail = f"batch {number} was passed over: batch {last_batch} is published, and numbers only rise"
         return _never(WaitOutcome.NOT_PUBLISHED, detail)
     if batch is None:
-        return _not_yet(f"batch {number} is not published")
+        return not_yet(f"batch {number} is not published")
     if batch.state == "published":
         return _retrievable(f"batch {number} is published", number)
     reason = batch.reason or "see the ledger"
@@ -134,14 +134,14 @@ def _record(rows: AwaitRows, record: RecordPosition) -> AwaitFreshResponse:
     # Step 1.
     position = rows.position(record)
     if position is None:
-        return _not_yet(
+        return not_yet(
             f"{record} has no effect yet; the corpus has applied nothing of its partition"
         )
     log = record.topic_id or position.topic_id
     record = replace(record, topic_id=log)
     is_read = log == position.topic_id
     if is_read and position.next_offset <= record.offset:
-        return _not_yet(
+        return not_yet(
             f"{record} has no effect yet; the corpus is at offset {position.next_offset}"
         )
     # Step 2.
@@ -155,7 +155,7 @@ def _record(rows: AwaitRows, record: RecordPosition) -> AwaitFreshResponse:
     if is_read:
         detail = f"{record} lies before the first record that the corpus has read of this log"
         return _never(WaitOutcome.NO_CHANGE, detail)
-    return _not_yet(
+    return not_yet(
         f"{record} of the topic with id {log} has no effect yet; the corpus reads the topic with id "
         f"{position.topic_id}"
     )
@@ -275,7 +275,7 @@ def _document(rows: AwaitRows, document_id: str, version: int) -> AwaitFreshResp
     known = "the corpus has never seen the document"
     if head:
         known = f"the corpus has version {head.version}"
-    return _not_yet(f"{document_id!r} at version {version}: {known}")
+    return not_yet(f"{document_id!r} at version {version}: {known}")
 
 
 def _outranked(head: HeadRow | None, version: int) -> AwaitFreshResponse | None:
@@ -321,15 +321,15 @@ def _time(rows: AwaitRows, time_ms: int) -> AwaitFreshResponse:
     behind = rows.partition_behind()
     wanted = f"the wait is for one of {time_ms} or later from every partition"
     if behind is None:
-        return _not_yet(f"the corpus has no event yet; {wanted}")
+        return not_yet(f"the corpus has no event yet; {wanted}")
     partition = f"{behind.topic}/{behind.partition}"
     if behind.newest_ms is None:
-        return _not_yet(f"the corpus has no event of {partition} yet; {wanted}")
+        return not_yet(f"the corpus has no event of {partition} yet; {wanted}")
     if behind.newest_ms < time_ms:
         newest = (
             f"the newest event of {partition} in the corpus is of {behind.newest_ms}"
         )
-        return _not_yet(f"{newest}; {wanted}")
+        return not_yet(f"{newest}; {wanted}")
     return _retrievable(
         f"every partition has an event of {behind.newest_ms} or later in the corpus"
     )
@@ -359,7 +359,8 @@ def _dead_lettered(letter: DeadLetterRow) -> AwaitFreshResponse:
     return _never(WaitOutcome.DEAD_LETTERED, detail, letter.batch)
 
 
-def _not_yet(detail: str) -> AwaitFreshResponse:
+def not_yet(detail: str) -> AwaitFreshResponse:
+    """It is not there yet, and may come."""
     return AwaitFreshResponse(reached=False, why=WaitOutcome.TIMEOUT, detail=detail)
 
 

@@ -56,6 +56,7 @@ class CorpusServiceHandler:
     Args:
         search: answers a reader; blocks, so it runs in a thread.
         describe: likewise; None where there is no such source for this reader.
+        on_replica: searches read a replica, so a wait is over once that shows what was awaited.
     """
 
     def __init__(
@@ -63,8 +64,10 @@ class CorpusServiceHandler:
         *,
         search: Callable[[Reader, SearchRequest], SearchResponse],
         describe: Callable[[Reader, DescribeRequest], SourceDescription | None],
+        on_replica: bool = False,
     ) -> None:
         self._search = search
+        self._on_replica = on_replica
         self._describe = describe
         self._threads = ThreadPoolExecutor(THREADS, "answer")
         self._threads_for_the_past = ThreadPoolExecutor(
@@ -108,7 +111,7 @@ class CorpusServiceHandler:
         reader_of(team, request.groups)
         return await context.start_workflow(
             AwaitFreshWorkflow.run,
-            AwaitInput(request=request, team=team.team),
+            AwaitInput(request=request, team=team.team, on_replica=self._on_replica),
             id=await_workflow_id(team.team, request.source, context.request_id),
             task_queue=task_queues.WORKFLOWS,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,

@@ -20,6 +20,7 @@ class AwaitInput:
         None  # start of the first run, epoch milliseconds; the first run sets it
     )
     team: str = ""  # that waits; empty: the wait began before waits had a team
+    on_replica: bool = False  # the gateway that took the call searches a replica
 
 
 @workflow.defn(name="AwaitFreshWorkflow")
@@ -59,7 +60,7 @@ async def _look(wait: AwaitInput) -> AwaitFreshResponse:
         return await workflow.execute_activity_method(
             AnswerActivities.current_outcome, wait.request, **policies.LOOK
         )
-    look = TeamLook(request=wait.request, team=wait.team)
+    look = TeamLook(request=wait.request, team=wait.team, on_replica=wait.on_replica)
     return await workflow.execute_activity_method(
         AnswerActivities.outcome_for_team, look, **policies.LOOK
     )

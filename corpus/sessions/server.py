@@ -161,6 +161,17 @@ def standby(facts: ServerFacts) -> Refusal | None:
     )
 
 
+def primary(facts: ServerFacts) -> Refusal | None:
+    """A server that is to be searched as a replica, and copies no other one."""
+    if facts.is_standby:
+        return None
+    return Refusal(
+        observed="the server is no standby (pg_is_in_recovery): it was promoted, or is another one",
+        remedy="Name a standby of the primary in FRESHET_READ_REPLICA, or unset it.",
+        may_pass=True,
+    )
+
+
 def read_only(facts: ServerFacts) -> Refusal | None:
     """A default that somebody has set against writing; providers set it when the disk is full."""
     if not facts.is_read_only or facts.is_standby:
@@ -293,6 +304,13 @@ EVERY_SESSION: tuple[Rule, ...] = (
     transaction_pooler,
     standby,
     read_only,
+    hidden_vector,
+)
+# A standby can only be read, so its defaults against writing do not matter.
+EVERY_REPLICA_SESSION: tuple[Rule, ...] = (
+    old_server,
+    transaction_pooler,
+    primary,
     hidden_vector,
 )
 # Of a database that has no schema yet: the others have data, and a newer version must be able to serve it.

@@ -6,12 +6,16 @@ from typing import Annotated
 from corpus.disclosure.secret import Secret
 from workers.config import readers
 from workers.config.addresses import LocalStack
+from workers.config.replica import ReplicaSettings
 from workers.config.setting import Setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RegistrySettings:
-    """Where the schema registry is, how to log in to it, and the one of the local stack."""
+class RegistrySettings(ReplicaSettings):
+    """Where the schema registry is, how to log in to it, and the one of the local stack.
+
+    Classes with slots have one base, so those of the replica come with these.
+    """
 
     schema_registry_url: Annotated[
         str,

@@ -15,6 +15,7 @@ from corpus.errors import ConfigurationError
 from corpus.staging.sealing import Sealing
 from corpus.staging.store import StagingStore
 from workers.config.addresses import temporal_profile
+from workers.config.replica import replica_url
 from workers.config.settings import Settings
 
 # The kinds of servers, and what each is called in the table of roles.
@@ -151,6 +152,9 @@ def _of_databases(settings: Settings) -> list[str]:
     """Those of the addresses by which the processes reach PostgreSQL, each once."""
     logins = (settings.writer_database_url, settings.gateway_database_url)
     urls = [settings.database_url, *filter(None, logins)]
+    of_replica = replica_url(settings, settings.database_url)
+    if of_replica is not None:
+        urls.append(of_replica)
     found: list[str] = []
     for url in urls:
         found += postgres_problems(_libpq(url.reveal()))

@@ -9,6 +9,7 @@ from temporalio.common import MetricMeter
 
 from corpus.answer.query_vectors import QueryVectors
 from corpus.database import Connection
+from workers.calls.replica import Outcome, ReplicaSearches
 from workers.config.settings import Settings
 from workers.roles import metrics
 
@@ -91,6 +92,44 @@ class QueryFigures:
             grown = count - self._counted[outcome]
             self._queries.add(grown, {"outcome": outcome})
         self._counted = now
+
+
+class ReplicaFigures:
+    """How far the replica is behind that searches read, and which searches it did not answer.
+
+    Args:
+        meter: creates the instruments.
+        replica: it.
+    """
+
+    def __init__(self, meter: MetricMeter, replica: ReplicaSearches) -> None:
+        self._replica = replica
+        self._searches = meter.create_counter(
+            "freshet_replica_searches", "searches of now, by who answered or why not"
+        )
+        self._usable = meter.create_gauge(
+            "freshet_replica_usable", "1: the replica may answer searches"
+        )
+        self._seconds = meter.create_gauge_float(
+            "freshet_replica_lag_seconds", "how old an answer of the replica is"
+        )
+        self._bytes = meter.create_gauge(
+            "freshet_replica_lag_bytes", "log that the replica has not replayed"
+        )
+        self._counted = dict.fromkeys(Outcome, 0)
+
+    async def update(self) -> None:
+        """One round; it asks no service."""
+        self._usable.set(int(self._replica.is_usable))
+        if self._replica.lag_seconds is not None:
+            self._seconds.set(self._replica.lag_seconds)
+        if self._replica.lag_bytes is not None:
+            self._bytes.set(self._replica.lag_bytes)
+        for outcome in Outcome:
+            count = self._replica.outcomes[outcome]
+            grown = count - self._counted[outcome]
+            self._counted[outcome] = count
+            self._searches.add(grown, {"outcome": outcome.value})
 
 
 class BatchesInFlight:

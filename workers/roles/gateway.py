@@ -7,10 +7,12 @@ import dataclasses
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from psycopg_pool import ConnectionPool
 from temporalio.client import Client
@@ -42,12 +44,21 @@ from corpus.service import (
     SearchResponse,
     SourceDescription,
 )
+from corpus.sessions.server import EVERY_REPLICA_SESSION
 from freshness import scan
 from workers.calls.log import AnswerLog
 from workers.calls.queues import TeamQueues, TeamRegistry
+from workers.calls.replica import ReplicaSearches
+from workers.config.replica import replica_url
 from workers.config.settings import Settings
 from workers.roles import metrics
-from workers.roles.figures import PoolFigures, QueryFigures, background
+from workers.roles.figures import (
+    PoolFigures,
+    QueryFigures,
+    ReplicaFigures,
+    Update,
+    background,
+)
 from workers.roles.models import LoadedModels, load_configured
 from workers.roles.orchestrator import with_connection
 from workers.roles.run import WORKER_OPTIONS, serve
@@ -68,45 +79,99 @@ async def run(settings: Settings) -> None:
     """Answer until SIGTERM or SIGINT."""
     client = await temporal(settings)
     models = LoadedModels(settings)
-    url = settings.database_url
-    with (
-        open_pool(
-            url, size=1, application="freshet-gateway-log", limits=SHORT_LIMITS
-        ) as pool_of_log,
-        AnswerLog(pool_of_log) as answers,
-        open_pool(
-            url,
-            size=THREADS,
-            application="freshet-gateway-search",
-            limits=SHORT_LIMITS,
-        ) as pool,
-        open_pool(
-            url,
-            size=THREADS_FOR_THE_PAST,
-            application="freshet-gateway-as-of",
-            limits=SHORT_LIMITS,
-        ) as pool_for_the_past,
-    ):
+    with ExitStack() as stack:
+        pools = _pools(settings, stack)
+        answers = stack.enter_context(AnswerLog(pools["log"]))
+        replica = replica_searches(settings, stack)
         # It is ready without the model: descriptions and waits need none, and the first search waits for it.
         vectors = QueryVectors()
-        answer = answering(pool, pool_for_the_past, models.of, vectors)
+        answer = answering(pools["search"], pools["as_of"], models.of, vectors, replica)
         preload = in_daemon_thread(partial(_preload, settings, models), "preload")
-        pools = PoolFigures(metrics.meter(), search=pool, as_of=pool_for_the_past)
-        queries = QueryFigures(metrics.meter(), vectors)
-        make = worker_of(client, pool, search=answer)
-        registry = TeamRegistry(pool, settings.team_keys)
+        on_replica = replica is not None
+        make = worker_of(client, pools["search"], search=answer, on_replica=on_replica)
+        registry = TeamRegistry(pools["search"], settings.team_keys)
         teams = TeamQueues(registry, make, answers.note)
         await serve(
             make(task_queues.NEXUS, Gate(_no_team, answers.note)),
             "gateway",
             preload=preload,
             teams=teams.run(),
-            **background(settings, pools.update, queries.update),
+            **_watching(replica),
+            **background(settings, *_figures(pools, vectors, replica)),
         )
+
+
+def _pools(
+    settings: Settings, stack: ExitStack
+) -> dict[str, ConnectionPool[Connection]]:
+    """The pools of the primary, which the stack closes."""
+    sizes = {"log": 1, "search": THREADS, "as_of": THREADS_FOR_THE_PAST}
+    return {
+        name: stack.enter_context(
+            open_pool(
+                settings.database_url,
+                size=size,
+                application=f"freshet-gateway-{name.replace('_', '-')}",
+                limits=SHORT_LIMITS,
+            )
+        )
+        for name, size in sizes.items()
+    }
+
+
+def _watching(
+    replica: ReplicaSearches | None,
+) -> dict[str, Coroutine[Any, Any, None]]:
+    """The task that looks at the replica, by name; none where there is none."""
+    if replica is None:
+        return {}
+    return {"replica": replica.watch()}
+
+
+def _figures(
+    pools: dict[str, ConnectionPool[Connection]],
+    vectors: QueryVectors,
+    replica: ReplicaSearches | None,
+) -> list[Update]:
+    """What keeps the instruments up to date."""
+    meter = metrics.meter()
+    shown = {name: pool for name, pool in pools.items() if name != "log"}
+    updates: list[Update] = [
+        PoolFigures(meter, **shown).update,
+        QueryFigures(meter, vectors).update,
+    ]
+    if replica is not None:
+        updates.append(ReplicaFigures(meter, replica).update)
+    return updates
 
 
 def _no_team() -> None:
     """Queue `freshet-nexus` belongs to none."""
+
+
+def replica_searches(settings: Settings, stack: ExitStack) -> ReplicaSearches | None:
+    """Searches on the configured replica, whose pools the stack closes; None where there is none."""
+    url = replica_url(settings, settings.database_url)
+    if url is None:
+        return None
+    pool = open_pool(
+        url,
+        size=THREADS + 1,  # one for the looks
+        application="freshet-gateway-replica",
+        limits=SHORT_LIMITS,
+        rules=EVERY_REPLICA_SESSION,
+    )
+    of_primary = open_pool(
+        settings.database_url,
+        size=1,
+        application="freshet-gateway-lag",
+        limits=SHORT_LIMITS,
+    )
+    return ReplicaSearches(
+        stack.enter_context(pool),
+        stack.enter_context(of_primary),
+        settings.read_replica_max_lag,
+    )
 
 
 def answering(
@@ -114,26 +179,38 @@ def answering(
     pool_for_the_past: ConnectionPool[Connection],
     embedder_of: EmbedderOf,
     vectors: QueryVectors,
+    replica: ReplicaSearches | None = None,
 ) -> Search:
     """The search of the gateway: it blocks, for about `SEARCH_TIMEOUT_SECONDS` at most.
 
-    Searches of the past may wait for a batch that is being published. They have connections of their own, so that they
-    hold up no search of now.
+    Searches of the past may wait for a batch that is being published, which only the primary knows of. They have
+    connections of their own, so that they hold up no search of now. Searches of now go to the replica, where there is
+    one and it may answer.
     """
 
+    def answer_on(
+        connection: Connection, reader: Reader, request: SearchRequest
+    ) -> SearchResponse:
+        return search(
+            connection,
+            request,
+            vectors.of_reader(reader.name, embedder_of),
+            max_seconds=SEARCH_TIMEOUT_SECONDS,
+            reader=reader,
+        )
+
     def answer(reader: Reader, request: SearchRequest) -> SearchResponse:
+        step = partial(answer_on, reader=reader, request=request)
+        if replica is not None and not is_as_of(request):
+            response = replica.answer(step)
+            if response is not None:
+                return response
         of_request = pool_for_the_past if is_as_of(request) else pool
         with (
             database_errors_translated(),
             of_request.connection(_POOL_SECONDS) as connection,
         ):
-            return search(
-                connection,
-                request,
-                vectors.of_reader(reader.name, embedder_of),
-                max_seconds=SEARCH_TIMEOUT_SECONDS,
-                reader=reader,
-            )
+            return step(connection)
 
     return answer
 
@@ -149,11 +226,17 @@ def describe_as(
 
 
 def worker_of(
-    client: Client, pool: ConnectionPool[Connection], *, search: Search
+    client: Client,
+    pool: ConnectionPool[Connection],
+    *,
+    search: Search,
+    on_replica: bool = False,
 ) -> Callable[[str, Gate], Worker]:
     """Makes the workers of the queues, which share their threads; `search` blocks and runs in one of them."""
     describe = partial(with_connection, pool, describe_as)
-    handler = CorpusServiceHandler(search=search, describe=describe)
+    handler = CorpusServiceHandler(
+        search=search, describe=describe, on_replica=on_replica
+    )
     threads = ThreadPoolExecutor(THREADS)
 
     def worker(queue: str, gate: Gate) -> Worker:

@@ -1,8 +1,9 @@
 """Role orchestrator: the workflows and the light activities of queue `freshet`."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -12,11 +13,12 @@ from psycopg_pool import ConnectionPool
 from temporalio.worker import Worker
 
 from corpus import task_queues
-from corpus.answer import await_fresh
 from corpus.answer.activities import AnswerActivities
+from corpus.answer.await_replica import Lend, outcome_where_searched
 from corpus.answer.workflows import AwaitFreshWorkflow
 from corpus.audit.workflows import AuditWorkflow
 from corpus.database import (
+    SHORT_LIMITS,
     Connection,
     database_errors_translated,
     fetch_one,
@@ -28,6 +30,7 @@ from corpus.deliver.workflows import DeliveryWorkflow
 from corpus.errors import ConfigurationError, DependencyError
 from corpus.overdue import MAX_LAG_SECONDS
 from corpus.purge.workflows import PurgeWorkflow
+from corpus.sessions.server import EVERY_REPLICA_SESSION
 from corpus.source import SourceSpec
 from corpus.workflows import BatchWorkflow
 from freshness import read_again, scan
@@ -40,6 +43,7 @@ from ingest.behind import records_that_wait
 from ingest.kafka import Cluster
 from ingest.source_state import SourceState, initial_state
 from ingest.workflows import SourceWorkflow
+from workers.config.replica import replica_url
 from workers.config.settings import Settings, kafka_properties
 from workers.roles import figures, metrics
 from workers.roles.corpus_metrics import CorpusMetrics
@@ -61,21 +65,25 @@ WORKFLOWS: tuple[type, ...] = (
 )
 _THREADS = 8
 _CONNECTIONS = 4
+_REPLICA_SECONDS = 5.0  # longest wait for a connection to the replica
 Result = TypeVar("Result")
 
 
 async def run(settings: Settings) -> None:
     """Run workflows and light activities until SIGTERM or SIGINT."""
     client = await temporal(settings)
-    with open_pool(
-        settings.database_url, size=_CONNECTIONS, application="freshet-orchestrator"
-    ) as pool:
+    with (
+        open_pool(
+            settings.database_url, size=_CONNECTIONS, application="freshet-orchestrator"
+        ) as pool,
+        lent_replica(settings) as replica,
+    ):
         cluster = Cluster(settings.kafka_bootstrap, settings.kafka_properties)
         worker = Worker(
             client,
             task_queue=task_queues.WORKFLOWS,
             workflows=WORKFLOWS,
-            activities=activities(pool, cluster),
+            activities=activities(pool, cluster, replica),
             activity_executor=ThreadPoolExecutor(_THREADS),
             max_concurrent_activities=_THREADS,
             workflow_runner=sandbox.runner(),
@@ -94,6 +102,23 @@ async def run(settings: Settings) -> None:
         await serve(worker, "orchestrator", **background)
 
 
+@contextmanager
+def lent_replica(settings: Settings) -> Generator[Lend | None]:
+    """What lends a connection to the replica that searches read; None where there is none."""
+    url = replica_url(settings, settings.database_url)
+    if url is None:
+        yield None
+        return
+    with open_pool(
+        url,
+        size=_CONNECTIONS,
+        application="freshet-orchestrator-replica",
+        limits=SHORT_LIMITS,
+        rules=EVERY_REPLICA_SESSION,
+    ) as pool:
+        yield partial(pool.connection, _REPLICA_SECONDS)
+
+
 def with_connection(
     pool: ConnectionPool[Connection], step: Callable[..., Result], *arguments: Any
 ) -> Result:
@@ -103,13 +128,16 @@ def with_connection(
 
 
 def activities(
-    pool: ConnectionPool[Connection], cluster: Cluster | None = None
+    pool: ConnectionPool[Connection],
+    cluster: Cluster | None = None,
+    replica: Lend | None = None,
 ) -> Sequence[Callable[..., Any]]:
     """The light activities; they block, so their worker needs a thread pool.
 
     Args:
         pool: of connections to PostgreSQL.
         cluster: asked whether a source is behind before documents are expired; None: nobody is asked.
+        replica: lends a connection to the replica that searches read; None: they read the primary.
     """
 
     def step(function: Callable[..., Result]) -> Callable[..., Result]:
@@ -122,7 +150,7 @@ def activities(
         to_wake=step(deliver.deliveries_to_wake),
         woken=step(deliver.deliveries_woken),
     )
-    answers = AnswerActivities(step(await_fresh.outcome_for_team))
+    answers = AnswerActivities(step(partial(outcome_where_searched, replica=replica)))
     checks = FreshnessActivities(
         measure=step(partial(_measure, cluster=cluster)),
         expired_after=step(scan.expired_after),

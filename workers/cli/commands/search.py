@@ -20,6 +20,7 @@ from workers.cli.console import (
 if TYPE_CHECKING:
     from corpus.database import Connection
     from corpus.service import SearchHit, SearchRequest
+    from workers.config.settings import Settings
 
 _HIT_CHARACTERS = 300  # of a hit's text that are shown
 
@@ -88,13 +89,11 @@ def _find(
     from dataclasses import replace
 
     from corpus.answer.requests import search_problem
-    from corpus.answer.search import search as search_corpus
     from corpus.database import connect
     from workers.calls.asked import asked
     from workers.cli.names import require_source
     from workers.config.settings import load
     from workers.operations import note_operation
-    from workers.roles.models import LoadedModels
 
     if problem := search_problem(request):
         raise CommandError(problem)
@@ -106,7 +105,27 @@ def _find(
             request = replace(request, as_of_us=_published_us(connection, *as_of_batch))
         for name in request.sources or (None,):
             note_operation(connection, "search", name, **asked(request))
-        return list(search_corpus(connection, request, LoadedModels(settings).of).hits)
+        return _hits(settings, connection, request)
+
+
+def _hits(
+    settings: "Settings", primary: "Connection", request: "SearchRequest"
+) -> "list[SearchHit]":
+    """The hits of the replica, where there is one and it may answer; else of the primary, and a line says why."""
+    from corpus.answer.requests import is_as_of
+    from corpus.answer.search import search as search_corpus
+    from corpus.errors import FreshetError
+    from workers.calls.one_search import fresh_replica
+    from workers.roles.models import LoadedModels
+
+    embedder_of = LoadedModels(settings).of
+    if settings.read_replica and not is_as_of(request):
+        try:
+            with fresh_replica(settings, primary) as replica:
+                return list(search_corpus(replica, request, embedder_of).hits)
+        except FreshetError as error:
+            write_message(f"the primary answers for the replica: {error}")
+    return list(search_corpus(primary, request, embedder_of).hits)
 
 
 def _show_hit(number: int, hit: "SearchHit") -> None:

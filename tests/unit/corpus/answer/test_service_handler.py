@@ -206,6 +206,20 @@ async def test_each_caller_has_a_wait_of_its_own() -> None:
     }
 
 
+async def test_a_wait_says_whether_searches_read_a_replica() -> None:
+    """So an orchestrator that knows no replica does not tell a wait that it is over."""
+    CALLER.set(TEAM)
+    waits: Any = Waits()
+    for on_replica in (False, True):
+        one = CorpusServiceHandler(search=none, describe=none, on_replica=on_replica)
+        await one.await_fresh(waits, AwaitFreshRequest(source="peps", batch=1))
+    assert [started["wait"].on_replica for started in waits.started] == [False, True]
+
+
+def none(*_: Any) -> Any:
+    raise AssertionError
+
+
 async def test_a_call_that_is_repeated_attaches_to_its_wait() -> None:
     waits = Waits()
     for _ in range(2):
