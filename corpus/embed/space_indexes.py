@@ -48,6 +48,7 @@ _CHUNK_INDEXES = {
     "chunk_open": "build_chunk_open",
     "chunk_opened": "build_chunk_opened",
     "chunk_vector": "build_chunk_vector",
+    "document_metadata_ended": "build_document_metadata_ended",
 }
 
 

@@ -298,14 +298,14 @@ SELECT s.source, r.history_from, coalesce(r.removed, '{}') AS removed, p.purge,
  ORDER BY s.source;
 
 -- name: chunk_indexes
--- The indexes of the chunks that purges, look-ups of vectors and searches need, with their state. A migration leaves
--- them to a storer where there are many chunks.
+-- The indexes that purges, look-ups of vectors and searches need, with their state: of chunks, and one of former
+-- versions of documents. A migration leaves them to a storer where there are many rows.
 SELECT w.name, CASE WHEN i.indisvalid THEN 'built'
                     WHEN i.indexrelid IS NOT NULL THEN 'interrupted'
                     ELSE 'missing' END AS state
   FROM unnest(
-       '{chunk_access,chunk_closing,chunk_ended,chunk_ended_text,chunk_lifetime,chunk_open,chunk_opened,chunk_vector}'
-       ::text[]) AS w (name)
+       '{chunk_access,chunk_closing,chunk_ended,chunk_ended_text,chunk_lifetime,chunk_open,chunk_opened,chunk_vector,'
+       'document_metadata_ended}'::text[]) AS w (name)
   LEFT JOIN pg_index i ON i.indexrelid = to_regclass('freshet.' || w.name)
  ORDER BY w.name;
 
@@ -348,6 +348,11 @@ SELECT 'CREATE INDEX CONCURRENTLY chunk_opened ON freshet.chunk (visible_from) W
 -- The statement that builds the index by which the vector of a text is found in chunks, beside all publishing.
 SELECT 'CREATE INDEX CONCURRENTLY chunk_vector ON freshet.chunk (space_id, text_sha256) WHERE has_wrong_vector IS NULL'
        AS statement;
+
+-- name: build_document_metadata_ended
+-- The statement that builds the index of former versions by their metadata, beside all publishing.
+SELECT 'CREATE INDEX CONCURRENTLY document_metadata_ended ON freshet.document USING gin (metadata jsonb_path_ops) '
+       'WHERE visible_to IS NOT NULL' AS statement;
 
 -- name: drop_chunk_index
 -- The statement that drops one of them, where an interrupted build left it.

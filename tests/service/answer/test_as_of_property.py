@@ -36,6 +36,11 @@ def _prefer_indexes(pipeline: Pipeline) -> None:
     """Nothing is so little that a search compares with all of it, and closed chunks have an index at once."""
     for name, before, after in (
         ("freshet.few_of_then(timestamptz, text[])", ":= 3000", ":= 0"),
+        (
+            "freshet.chunks_with_metadata_then(jsonb, text[], timestamptz)",
+            "v_most_versions constant integer := 20000",
+            "v_most_versions constant integer := -1",
+        ),
         ("freshet.vector_indexes(boolean)", ">= 20000", ">= -1"),
     ):
         row = pipeline.connection.execute(

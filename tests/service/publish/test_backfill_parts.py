@@ -186,7 +186,9 @@ def test_a_record_that_was_mended_and_fails_again_has_an_open_dead_letter(rows: 
     for _ in range(2):
         assert again(rows, records).dead_lettered == 1
         assert letters(rows) == ["redriven", "open"]
-    rows.connection.execute("UPDATE freshet.dead_letter SET state = 'discarded' WHERE state = 'open'")
+    rows.connection.execute(
+        "UPDATE freshet.dead_letter SET state = 'discarded' WHERE state = 'open'"
+    )
     again(rows, records)
     assert letters(rows) == ["redriven", "discarded"]
 
