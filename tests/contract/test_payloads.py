@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from corpus.batch import BatchInput, BatchRef, Correct, Erase, Expire, Ingest, O
 from ingest.source_state import SourceState
 from tests.support.orders import make_correction, make_erasure, make_expiry, make_ref
 from tests.support.payloads import make, parts, payload_types
+from workers.temporal.client import plain_converter
 from workers.temporal.codec import EncryptionCodec
+from workers.temporal.converter import _decoder
 
 HISTORIES = Path(__file__).resolve().parents[1] / "replay" / "histories"
 PAYLOADS = payload_types()
@@ -28,10 +31,11 @@ DATACLASSES = list(
         if dataclasses.is_dataclass(part)
     }.values()
 )
+PLAIN = plain_converter()
 CONVERTERS = {
-    "plain": DataConverter.default,
+    "plain": PLAIN,
     "encrypted": dataclasses.replace(
-        DataConverter.default, payload_codec=EncryptionCodec({"test": bytes(range(32))})
+        PLAIN, payload_codec=EncryptionCodec({"test": bytes(range(32))})
     ),
 }
 ORDERS: dict[str, Order] = {
@@ -66,6 +70,42 @@ async def test_it_comes_back_equal(kind: Any, full: bool, converter: DataConvert
     assert await converter.decode(payloads, [kind]) == [value]
 
 
+@pytest.mark.parametrize("full", [False, True], ids=["least", "full"])
+@pytest.mark.parametrize("kind", PAYLOADS, ids=lambda kind: getattr(kind, "__name__", str(kind)))
+async def test_the_wire_is_that_of_the_sdk(kind: Any, full: bool) -> None:
+    """Teams, older workers and the histories of workflows that run have the SDK's own converter, or had it."""
+    value = make(kind, full=full)
+    [own] = await PLAIN.encode([value])
+    [sdks] = await DataConverter.default.encode([value])
+    assert own.metadata == sdks.metadata
+    in_order = partial(json.loads, object_pairs_hook=list)
+    assert in_order(own.data) == in_order(sdks.data)
+    assert await DataConverter.default.decode([own], [kind]) == [value]
+    assert await PLAIN.decode([sdks], [kind]) == [value]
+
+
+@pytest.mark.parametrize("kind", DATACLASSES, ids=lambda kind: kind.__name__)
+def test_no_type_takes_the_slow_way(kind: Any) -> None:
+    """The SDK reads what has no decoder, and nothing would say so."""
+    assert _decoder(kind) is not None
+
+
+async def test_what_json_in_utf8_cannot_hold_is_sent_as_before() -> None:
+    order = dataclasses.replace(make_correction(), reason="half \ud800")
+    [payload] = await PLAIN.encode([order])
+    [sdks] = await DataConverter.default.encode([order])
+    assert payload.data == sdks.data
+    assert await PLAIN.decode([payload], [Correct]) == [order]
+
+
+async def test_a_value_of_another_type_is_refused_as_by_the_sdk() -> None:
+    wrong = {**OLD_REF, "records": "one"}
+    for converter in (PLAIN, DataConverter.default):
+        payload = Payload(metadata={"encoding": b"json/plain"}, data=json.dumps(wrong).encode())
+        with pytest.raises(TypeError, match="records"):
+            await converter.decode([payload], [BatchRef])
+
+
 @pytest.mark.parametrize("kind", DATACLASSES, ids=lambda kind: kind.__name__)
 def test_payloads_are_pointers_not_contents(kind: Any) -> None:
     assert bytes not in parts(kind), (
@@ -85,7 +125,7 @@ def test_what_is_sent_does_not_change_afterwards(kind: Any) -> None:
 async def decoded(kind: Any, value: Any) -> Any:
     """What the converter makes of JSON that another version wrote."""
     payload = Payload(metadata={"encoding": b"json/plain"}, data=json.dumps(value).encode())
-    [result] = await DataConverter.default.decode([payload], [kind])
+    [result] = await PLAIN.decode([payload], [kind])
     return result
 
 
@@ -104,7 +144,7 @@ async def test_an_order_comes_back_equal(order: Order, converter: DataConverter)
 
 @pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
 async def test_an_order_is_sent_in_the_shape_that_older_workers_read(order: Order) -> None:
-    [payload] = await DataConverter.default.encode([input_of(order)])
+    [payload] = await PLAIN.encode([input_of(order)])
     fields: dict[str, Any] = dict.fromkeys(
         ("expire_documents", "correct_document", "erase_documents"), None
     )

@@ -10,6 +10,7 @@ from temporalio.worker import Replayer
 
 from tests.support.known import WORKFLOWS
 from workers.temporal import sandbox
+from workers.temporal.client import plain_converter
 from workers.tracing import switch
 
 HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
@@ -18,7 +19,12 @@ HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
 async def test_replay(path):
     history = WorkflowHistory.from_json(path.stem, path.read_text(encoding="utf-8"))
-    await Replayer(workflows=WORKFLOWS, workflow_runner=sandbox.runner()).replay_workflow(history)
+    replayer = Replayer(
+        workflows=WORKFLOWS,
+        workflow_runner=sandbox.runner(),
+        data_converter=plain_converter(),
+    )
+    await replayer.replay_workflow(history)
 
 
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)

@@ -13,6 +13,7 @@ from corpus.disclosure.secret import Secret
 from corpus.errors import ConfigurationError, DependencyError
 from workers.config.addresses import api_key_file, temporal_profile
 from workers.config.settings import Settings
+from workers.temporal.converter import PayloadConverter
 from workers.temporal.failures import (
     EncryptedFailureConverter,
     PublicFailureConverter,
@@ -27,7 +28,9 @@ LOOK_SECONDS = 5.0
 def plain_converter() -> DataConverter:
     """Plain JSON; of errors, what they may say in public."""
     return dataclasses.replace(
-        DataConverter.default, failure_converter_class=PublicFailureConverter
+        DataConverter.default,
+        payload_converter_class=PayloadConverter,
+        failure_converter_class=PublicFailureConverter,
     )
 
 
