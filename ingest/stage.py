@@ -167,12 +167,12 @@ def _stated_readers(rows: Iterable[Row], spec: SourceSpec) -> Iterator[StatedRea
 
 
 def parquet(rows: Sequence[Row]) -> bytes:
-    """Staged events as a Parquet file. Statistics are left out: no reader filters by them."""
+    """Staged events as a Parquet file."""
     columns = [
         pl.Series(name, [row.get(name) for row in rows], dtype=kind)
         for name, kind in _SCHEMA.items()
     ]
-    return to_parquet(pl.DataFrame(columns), statistics=False)
+    return to_parquet(pl.DataFrame(columns))
 
 
 def rows_of(

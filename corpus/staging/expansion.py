@@ -5,7 +5,7 @@ does (pyarrow) would be 150 MB for one sum, so the few types of the protocol are
 """
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,10 @@ _TAIL_BYTES = 8  # length of the footer, and the magic
 _MAX_DEPTH = 16
 # What a value takes in memory beyond its bytes: a string's view is the largest.
 _VALUE_BYTES = 16
+
+# Of a field.
+_TRUE = 1
+_BOOLEANS = (_TRUE, 2)
 
 _Struct = dict[int, Any]
 
@@ -94,7 +98,10 @@ def _values_of(page: _Struct) -> int:
 
 
 class _Reader:
-    """Reads values of Thrift's compact protocol, one after the other."""
+    """Reads values of Thrift's compact protocol, one after the other.
+
+    Every batch reads some ten files, and a file has a few hundred values, so a value takes as few calls as possible.
+    """
 
     def __init__(self, content: bytes, position: int) -> None:
         self._content = content
@@ -103,57 +110,67 @@ class _Reader:
 
     def struct(self) -> _Struct:
         """A structure: values by the number of their field."""
-        self._depth += 1
-        if self._depth > _MAX_DEPTH:
-            raise ValueError("too deep")
+        self._enter()
+        content = self._content
         values: _Struct = {}
         field = 0
-        while header := self._byte():
+        while header := content[self.position]:
+            self.position += 1
             step = header >> 4
             kind = header & 0x0F
             if step:
                 field += step
             else:
-                field = self._integer()
-            values[field] = self._field(kind)
+                field = self.integer()
+            if kind in _BOOLEANS:  # the type is the value
+                values[field] = kind == _TRUE
+            else:
+                values[field] = _READ[kind](self)
+        self.position += 1
         self._depth -= 1
         return values
 
-    def _field(self, kind: int) -> Any:
-        if kind in {1, 2}:  # true, false: the type is the value
-            return kind == 1
-        return self._value(kind)
-
-    def _value(self, kind: int) -> Any:
-        match kind:
-            case 1 | 2 | 3:
-                return self._byte()
-            case 4 | 5 | 6:
-                return self._integer()
-            case 7:
-                return self._bytes(8)
-            case 8:
-                return self._bytes(self._varint())
-            case 9 | 10:
-                return self._list()
-            case 12:
-                return self.struct()
-            case _:
-                raise ValueError("a type that Parquet does not use")
-
-    def _list(self) -> list[Any]:
-        header = self._byte()
+    def list(self) -> list[Any]:
+        """Values of one type."""
+        self._enter()
+        header = self.byte()
         length, kind = header >> 4, header & 0x0F
         if length == 0x0F:
             length = self._varint()
         if length > len(self._content) - self.position:
             raise ValueError("a list beyond the end")
-        return [self._value(kind) for _ in range(length)]
+        read = _READ[kind]
+        values = [read(self) for _ in range(length)]
+        self._depth -= 1
+        return values
 
-    def _byte(self) -> int:
+    def byte(self) -> int:
+        """The next byte."""
         value = self._content[self.position]
         self.position += 1
         return value
+
+    def integer(self) -> int:
+        """A number of any width."""
+        value = self._content[self.position]
+        if value < 0x80:
+            self.position += 1
+        else:
+            value = self._varint()
+        return (value >> 1) ^ -(value & 1)
+
+    def double(self) -> bytes:
+        """A number that is not needed, as it is written."""
+        return self._bytes(8)
+
+    def binary(self) -> bytes:
+        """Bytes, or a text."""
+        return self._bytes(self._varint())
+
+    def _enter(self) -> None:
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            raise ValueError("too deep")
 
     def _bytes(self, length: int) -> bytes:
         begin = self.position
@@ -167,7 +184,7 @@ class _Reader:
     def _varint(self) -> int:
         value = shift = 0
         while True:
-            byte = self._byte()
+            byte = self.byte()
             value |= (byte & 0x7F) << shift
             if byte < 0x80:
                 return value
@@ -175,6 +192,13 @@ class _Reader:
             if shift > 63:
                 raise ValueError("a number that is too large")
 
-    def _integer(self) -> int:
-        value = self._varint()
-        return (value >> 1) ^ -(value & 1)
+
+# By the type of a value; in a list, a boolean is a byte. Parquet uses no others.
+_READ: dict[int, Callable[[_Reader], Any]] = {
+    **dict.fromkeys((1, 2, 3), _Reader.byte),
+    **dict.fromkeys((4, 5, 6), _Reader.integer),
+    7: _Reader.double,
+    8: _Reader.binary,
+    **dict.fromkeys((9, 10), _Reader.list),
+    12: _Reader.struct,
+}

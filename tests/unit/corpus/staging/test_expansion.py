@@ -92,3 +92,11 @@ def test_a_damaged_file_is_an_error_with_a_name(seed: int) -> None:
 def test_what_is_no_parquet_file_is_malformed(content: bytes) -> None:
     with pytest.raises(MalformedError):
         expansion_of(content)
+
+
+def test_lists_in_lists_without_end_are_malformed() -> None:
+    """Each level takes a byte, and Python's own limit would be another error, which ends no batch by name."""
+    footer = b"\x49" + b"\x19" * 5_000
+    content = b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1"
+    with pytest.raises(MalformedError):
+        expansion_of(content)
