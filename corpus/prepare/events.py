@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 import polars as pl
@@ -199,6 +200,7 @@ class JudgedEvents:
         self._described = frame.drop(_ORIGINAL)
         self._folded: dict[str, FoldedDocument] = {}
         self._learned: dict[int, dict[str, Any]] = {}
+        self._made: dict[int, FoldableEvent] = {}
         self._outcomes: list[str] = frame["outcome"].to_list()
         self._reasons: list[str | None] = frame["reason"].to_list()
         self._details: list[str | None] = frame["detail"].to_list()
@@ -291,15 +293,25 @@ class JudgedEvents:
         return [letter for letter in letters if letter.document_id]
 
     def _foldables(self, is_wanted: Callable[[str], bool]) -> list[FoldableEvent]:
-        is_redriven = pl.col("headers").str.contains(REDRIVEN_FROM, literal=True)
-        columns = self._frame.select(*_FOLDED, is_redriven.alias("is_redriven"))
         return [
-            self._foldable(row, event)
-            for row, event in enumerate(columns.iter_rows(named=True))
-            if is_wanted(self._outcomes[row])
+            self._foldable(row)
+            for row, outcome in enumerate(self._outcomes)
+            if is_wanted(outcome)
         ]
 
-    def _foldable(self, row: int, event: Mapping[str, Any]) -> FoldableEvent:
+    def _foldable(self, row: int) -> FoldableEvent:
+        """An event as it is folded; it is asked for several times, and made of what was staged, which stays."""
+        if row not in self._made:
+            self._made[row] = self._make_foldable(row, self._staged_rows[row])
+        return self._made[row]
+
+    @cached_property
+    def _staged_rows(self) -> list[dict[str, Any]]:
+        is_redriven = pl.col("headers").str.contains(REDRIVEN_FROM, literal=True)
+        columns = self._frame.select(*_FOLDED, is_redriven.alias("is_redriven"))
+        return columns.to_dicts()
+
+    def _make_foldable(self, row: int, event: Mapping[str, Any]) -> FoldableEvent:
         topic, partition = event["topic"], event["partition"]
         offset, time_ms = event["offset"], event["timestamp_ms"]
         topic_id = self._topic_ids.get((topic, partition), "")
