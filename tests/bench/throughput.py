@@ -44,7 +44,7 @@ def run() -> dict[str, Any]:
             )
         ]
         file = data.write_events(stack.home / "base.jsonl", wanted)
-        settle(stack)
+        _settle(stack)
         first = _ingest(stack, file)
         with stack.connect() as connection:
             texts = [
@@ -85,7 +85,7 @@ def run() -> dict[str, Any]:
     }
 
 
-def settle(stack: Stack) -> None:
+def _settle(stack: Stack) -> None:
     """Wait until the gateway has loaded its model too: a start is not what is measured here."""
     log = stack.home / "logs" / "gateway.log"
     deadline = time.monotonic() + 120
