@@ -125,7 +125,8 @@ class Publisher:
         values = {"source": request.batch.source}
         with database_errors_translated(), self._pool.connection() as connection:
             # Outside of the transaction: the tables are created once per session.
-            connection.execute(query("create_incoming"))
+            if not fetch_one(connection, scalar_row, "has_incoming"):
+                connection.execute(query("create_incoming"))
             explained = self._errors_explained(connection, request)
             moved: list[PartitionRange] = []
             with explained, connection.transaction():

@@ -12,10 +12,18 @@ import pytest
 
 from corpus.database import Connection, connect
 from tests.support.large_corpus import Shape, grow
-from tests.support.query_plans import GROWS, grows, may_grow, read_all
+from tests.support.query_plans import (
+    GROWS,
+    grows,
+    may_grow,
+    read_all,
+    read_statement,
+)
 from tests.support.query_values import explainable
 
 DOCUMENTS = 500
+# What every search asks first: which chunks have reached their end and are not withdrawn yet.
+ENDED = "SELECT freshet.ended_chunks(ARRAY['large'], NULL)"
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +41,7 @@ def test_no_query_reads_more_of_a_larger_corpus(connection: Connection) -> None:
     shape = Shape()
     grow(connection, shape, 0, DOCUMENTS)
     small = read_all(connection)
+    ended = read_statement(connection, ENDED, {})
     grow(connection, shape, DOCUMENTS, 2 * DOCUMENTS)
     large = read_all(connection, [name for name in small if may_grow(small[name])])
     growing = [name for name in large if grows(small[name], large[name])]
@@ -42,6 +51,8 @@ def test_no_query_reads_more_of_a_larger_corpus(connection: Connection) -> None:
         if name not in GROWS
     }
     assert unexpected == {}
+    after = read_statement(connection, ENDED, {})
+    assert not grows(ended, after), (ended.rows, after.rows)
     # The measure sees growth where it is known to be.
     assert {"middle_version", "erase_mentions", "audit_ledger"} <= set(growing)
 

@@ -30,10 +30,8 @@ GROWS: dict[str, str] = {
     "erasure_remains": _ERASURE,
     "fill_access_lists": _MIGRATE,
     "graph_to_build": "the build of an index reads all rows anyway",
-    "list_parts": _ORDERED,
     "middle_version": "asked once per version that a person corrects",
     "move_cursor_back": _AUDIT,
-    "next_without_list": _MIGRATE,
     "plan_purge": "an operator asks how much a purge would remove",
     "probe_search": _SEARCH,
     "queue_later_texts": "an erasure takes all texts that wait for it",
@@ -72,7 +70,14 @@ def read_by(
         values: its parameters.
         before: statements that the transaction begins with.
     """
-    text = f"EXPLAIN (ANALYZE, FORMAT JSON) {query(name)}".encode()
+    return read_statement(connection, query(name), values, before)
+
+
+def read_statement(
+    connection: Connection, statement: str, values: Mapping[str, Any], before: str = ""
+) -> Reading:
+    """The same of a statement that has no name: of a function, say."""
+    text = f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}".encode()
     with connection.transaction(force_rollback=True), connection.cursor() as cursor:
         if before:
             cursor.execute(before.encode())

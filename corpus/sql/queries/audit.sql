@@ -389,7 +389,7 @@ SELECT d.document_id, d.document_key, d.pipeline, d.topic, d.partition, d.record
  ORDER BY d.document_id LIMIT %(limit)s::bigint;
 
 -- name: audit_sample_chunks
--- The next visible chunks of a sample of documents.
+-- The next visible chunks of a sample of documents: documents in their order, and of each one chunk by its number.
 SELECT c.chunk_id, c.document_id, d.document_key, c.text, c.headings, c.truncated, c.space_id, p.context,
        freshet.vector_of(c.embedding, c.embedding_half) AS embedding, d.topic, d.partition, d.record_offset,
        (
@@ -397,17 +397,22 @@ SELECT c.chunk_id, c.document_id, d.document_key, c.text, c.headings, c.truncate
             WHERE g.source = d.source AND g.batch = d.batch AND g.topic = d.topic AND g.partition = d.partition
        ) AS topic_id,
        coalesce(c.language, %(language)s::text) AS language
-  FROM freshet.chunk c JOIN freshet.embedding_space p USING (space_id)
-  JOIN freshet.document d ON d.source = c.source AND d.document_id = c.document_id AND d.visible_to IS NULL
- WHERE c.source = %(source)s::text AND c.visible_to IS NULL AND c.document_id > %(after)s::text
+  FROM freshet.document d
+  CROSS JOIN LATERAL (
+      SELECT c.* FROM freshet.chunk c
+       WHERE c.chunk_id = d.chunk_ids[
+               1 + mod(abs(hashtext(d.document_id)::bigint), greatest(cardinality(d.chunk_ids), 1))::integer]
+         AND c.source = d.source AND c.document_id = d.document_id AND c.visible_to IS NULL
+      OFFSET 0  -- joined in another order, all chunks would be read
+  ) c
+  JOIN freshet.embedding_space p ON p.space_id = c.space_id
+ WHERE d.source = %(source)s::text AND d.visible_to IS NULL AND d.document_id > %(after)s::text
    AND (d.expires_at IS NULL OR d.expires_at > now())
-   AND c.chunk_id = d.chunk_ids[
-           1 + mod(abs(hashtext(d.document_id)::bigint), greatest(cardinality(d.chunk_ids), 1))::integer]
-   AND freshet.audit_sampled(c.document_id, %(audit)s::bigint, %(fraction)s::double precision)
+   AND freshet.audit_sampled(d.document_id, %(audit)s::bigint, %(fraction)s::double precision)
    AND NOT EXISTS (
-       SELECT FROM freshet.audit_finding f WHERE f.audit = %(audit)s::bigint AND f.document_id = c.document_id
+       SELECT FROM freshet.audit_finding f WHERE f.audit = %(audit)s::bigint AND f.document_id = d.document_id
    )
- ORDER BY c.document_id LIMIT %(limit)s::bigint;
+ ORDER BY d.document_id LIMIT %(limit)s::bigint;
 
 -- name: visible_chunks_among
 -- Those of some chunks that readers see still.

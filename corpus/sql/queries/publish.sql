@@ -26,6 +26,10 @@ CREATE TEMP TABLE IF NOT EXISTS incoming_chunk (
     truncated boolean, text text, part_name text
 ) ON COMMIT DELETE ROWS;
 
+-- name: has_incoming
+-- Whether this session has these tables. To find that out by making them takes as long as several other statements.
+SELECT to_regclass('pg_temp.incoming_chunk') IS NOT NULL AS has_incoming;
+
 -- name: lock_publishing
 -- Held from before the batch's instant is taken until the commit. When no transaction with an earlier instant holds it,
 -- what is visible as of an instant cannot change any more (freshet.settle).
