@@ -3,8 +3,8 @@
 --   one that has some, and `freshet document parts` read all of them. Each `freshet migrate` did, to find that none is
 --   without the number of its access list. A search of now walked all ends of documents, past and to come: the time by
 --   a clock that moves is no condition of an index.
--- Locks: SHARE on document while three small indexes are built, each of which reads it once; ACCESS EXCLUSIVE for a moment while
---   the index is dropped that one of them replaces. No table is rewritten.
+-- Locks: SHARE on document while three small indexes are built, each of which reads it once; ACCESS EXCLUSIVE for a
+--   moment while the index is dropped that one of them replaces. No table is rewritten.
 -- Phase: pre. Old code uses all of it.
 
 SET LOCAL lock_timeout = '10s';
