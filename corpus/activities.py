@@ -201,6 +201,27 @@ class EmbedActivities:
             return self._embed(replace(request, bad_ends=past.bad_ends))
 
 
+class EmbedHelpActivities:
+    """Queue `freshet-embed-help`."""
+
+    def __init__(
+        self, help_embed: Callable[[EmbedRequest, Callable[[], bool]], EmbeddedBatch]
+    ) -> None:
+        self._help_embed = help_embed
+
+    # It ends between two shards: an exception thrown into its thread would lose the one that it computes.
+    @activity.defn(name="corpus.help_embed", no_thread_cancel_exception=True)
+    def help_embed(self, request: EmbedRequest) -> EmbeddedBatch:
+        """Embed a part of a batch that another embedder works on."""
+        with heartbeats():
+            return self._help_embed(request, _is_wanted)
+
+
+def _is_wanted() -> bool:
+    """Whether nobody has asked the activity to end: its batch is done, or its worker ends."""
+    return not activity.is_cancelled() and not activity.is_worker_shutdown()
+
+
 class PublishActivities:
     """Queue `freshet-store`."""
 

@@ -77,9 +77,7 @@ class BatchRef:
     topic_id: str  # Kafka's id of the topic; changes when the topic is recreated
     partition: int
     first_offset: int  # inclusive
-    next_offset: (
-        int  # exclusive; holes left by compaction or transactions are inside the range
-    )
+    next_offset: int  # exclusive; holes left by compaction are inside the range
     records: int
     staged_bytes: int  # size of the decoded contents, for limits; not the file's size
     url: str  # name in the staging store, relative to its root
@@ -282,17 +280,16 @@ class PreparedBatch:
     space_fingerprint: str
     pipeline: str  # fingerprint of the preparation
     context: str = "none"  # what is put above every text
-    starts: tuple[
-        PreparedFrom, ...
-    ] = ()  # one per partition; publishing begins there or not at all
+    weight: float = 1.0  # of the source's share of the model
+    # One per partition; publishing begins there or not at all.
+    starts: tuple[PreparedFrom, ...] = ()
     prepared_ms: int = 0  # time taken
     # Highest version that the source had accepted (-1: none), and with this batch; None: of a preparer of a version
     # before 2026-11-26.
     highest_known: int | None = None
     highest_accepted: int | None = None
-    versions_beyond: int = (
-        0  # events that are dead letters, since their versions are higher
-    )
+    # Events that are dead letters, since their versions are higher.
+    versions_beyond: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -307,6 +304,9 @@ class EmbedRequest:
     space_id: int
     space_fingerprint: str
     context: str = "none"  # that the texts have above them
+    weight: float = 1.0  # of the source's share of the model
+    part: int = 0  # of an embedder that helps another one: which one of `parts`
+    parts: int = 1
     bad_ends: int = 0
     """Attempts before that ended in an unknown error or with their process; workflows leave it empty."""
 
@@ -316,9 +316,7 @@ class EmbeddedBatch:
     """Result of the embed step."""
 
     embedded: int  # texts that this attempt sent through the model
-    found: (
-        int  # texts that already had a vector, from another batch or an earlier attempt
-    )
+    found: int  # texts that had a vector, from another batch, embedder or attempt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,17 +44,26 @@ def _policy(
     return config
 
 
-def shared(policy: ActivityConfig, source: str) -> ActivityConfig:
+def shared(policy: ActivityConfig, source: str, weight: float = 1.0) -> ActivityConfig:
     """A policy with the source for whose sake the activity runs: a server with fairness serves sources in turn.
 
-    A server without it ignores the key.
+    A server without it ignores the key and the weight.
+
+    Args:
+        policy: of the activity.
+        source: its name.
+        weight: of the source's share; of a step that every source has an equal share of, 1.
     """
     key = source[:_MAX_KEY_CHARACTERS]
-    return policy | {"priority": Priority(fairness_key=key)}
+    return policy | {"priority": Priority(fairness_key=key, fairness_weight=weight)}
 
 
 PREPARE = _policy(task_queues.PREPARE, timedelta(hours=1))
 EMBED = _policy(task_queues.EMBED, timedelta(hours=12))
+# Not retried: the batch's own embed step sees to every text, and takes its share of the blame for one that kills.
+HELP_EMBED = _policy(
+    task_queues.EMBED_HELP, timedelta(hours=1), retry=RetryPolicy(maximum_attempts=1)
+)
 PUBLISH = _policy(
     task_queues.STORE,
     timedelta(hours=2),

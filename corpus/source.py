@@ -141,6 +141,8 @@ class SourceSpec:
     prefix: str = ""
     # What the model is given above a chunk: "headings" is the path of headings that leads to it.
     context: Context = NO_CONTEXT
+    # Share of the model while several sources wait for it, as that of others: 4 gets four times as many texts as 1.
+    weight: float = 1.0
     version_rule: VersionRule = VersionRule.EVENT
     # What the events' own versions are: times in a unit; "auto": anything that grows; "any": none is refused.
     version_scale: VersionScale = "auto"

@@ -1,5 +1,7 @@
 """BatchWorkflow: one batch, from its order to the moment when readers see the result."""
 
+import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import assert_never
 
@@ -9,16 +11,22 @@ from temporalio.exceptions import (
     ApplicationError,
     is_cancelled_exception,
 )
-from temporalio.workflow import ActivityConfig
+from temporalio.workflow import ActivityConfig, ActivityHandle
 
 with workflow.unsafe.imports_passed_through():
     from corpus import policies
-    from corpus.activities import EmbedActivities, PrepareActivities, PublishActivities
+    from corpus.activities import (
+        EmbedActivities,
+        EmbedHelpActivities,
+        PrepareActivities,
+        PublishActivities,
+    )
     from corpus.batch import (
         BatchInput,
         BatchReport,
         BatchState,
         Correct,
+        EmbeddedBatch,
         EmbedRequest,
         Erase,
         Expire,
@@ -33,6 +41,10 @@ with workflow.unsafe.imports_passed_through():
 
 # Pause before a batch is prepared again, so that a wrong diagnosis cannot loop without delay.
 _PREPARE_AGAIN_AFTER = timedelta(milliseconds=200)
+# Texts that are worth an embedder of their own: some seconds of a processor's time, less than one of a GPU's.
+HELP_TEXTS = 500
+MAX_PARTS = 16
+_EMBEDDERS_HELP = "embedders-help"
 
 
 @workflow.defn(name="BatchWorkflow")
@@ -152,10 +164,36 @@ class BatchWorkflow:
             space_id=prepared.space_id,
             space_fingerprint=prepared.space_fingerprint,
             context=prepared.context,
+            weight=prepared.weight,
         )
-        await workflow.execute_activity_method(
-            EmbedActivities.embed, request, **self._shared(policies.EMBED)
-        )
+        helpers = self._call_for_help(request)
+        try:
+            await workflow.execute_activity_method(
+                EmbedActivities.embed,
+                request,
+                **self._shared(policies.EMBED, request.weight),
+            )
+        finally:
+            for helper in helpers:
+                helper.cancel()
+            # How they ended does not matter: every text has its vector, or the batch's own step said why not.
+            await asyncio.gather(*helpers, return_exceptions=True)
+
+    def _call_for_help(
+        self, request: EmbedRequest
+    ) -> list[ActivityHandle[EmbeddedBatch]]:
+        """Offer parts of a large batch to embedders that have nothing else to do; the batch needs none of them."""
+        parts = min(request.texts.rows // HELP_TEXTS, MAX_PARTS)
+        if parts <= 1 or not workflow.patched(_EMBEDDERS_HELP):
+            return []
+        return [
+            workflow.start_activity_method(
+                EmbedHelpActivities.help_embed,
+                replace(request, part=part, parts=parts),
+                **self._shared(policies.HELP_EMBED, request.weight),
+            )
+            for part in range(1, parts)
+        ]
 
     async def _publish(self, prepared: PreparedBatch | None) -> BatchReport:
         info = workflow.info()
@@ -169,8 +207,8 @@ class BatchWorkflow:
             PublishActivities.publish, request, **self._shared(policies.PUBLISH)
         )
 
-    def _shared(self, policy: ActivityConfig) -> ActivityConfig:
-        return policies.shared(policy, self._batch.source)
+    def _shared(self, policy: ActivityConfig, weight: float = 1.0) -> ActivityConfig:
+        return policies.shared(policy, self._batch.source, weight)
 
     def _enter(self, wanted: BatchState) -> None:
         """The only place that changes the state."""

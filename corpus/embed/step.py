@@ -7,6 +7,7 @@ one that is written.
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -59,9 +60,19 @@ class _Shards:
     held_by_others: list[Text] = field(default_factory=list[Text])
     refused: list[bytes] = field(default_factory=list[bytes])  # hashes of texts
 
+    def add(self, claim: Claim) -> None:
+        """Count a shard whose vectors are there."""
+        self.held_by_others += claim.held_by_others
+        self.refused += claim.refused
+        self.embedded += len(claim.texts)
+
 
 def _count_nothing(_source: str, _texts: int, _seconds: float) -> None:
     pass
+
+
+def _always() -> bool:
+    return True
 
 
 class EmbedStep:
@@ -114,6 +125,45 @@ class EmbedStep:
         with self.progress.batch():
             return self._embed(request)
 
+    def help_embed(
+        self, request: EmbedRequest, is_wanted: Callable[[], bool]
+    ) -> EmbeddedBatch:
+        """Embed a part of a batch that another embedder works on: what has no vector there, and nobody has claimed.
+
+        What it leaves, the batch's own step embeds: texts that were begun before, or that the model refuses, and the
+        rest where a slice of time is over.
+
+        Args:
+            request: of the batch, with the part of its texts.
+            is_wanted: asked after each shard.
+
+        Raises:
+            SpaceMismatchError: as `embed`.
+            StagedFileError: as `embed`.
+            DependencyError: as `embed`.
+        """
+        with self.progress.batch():
+            embedder = self._embedder_for(request)
+            end = time.monotonic() + SLICE_SECONDS
+            self.progress.moved()
+
+            def goes_on() -> bool:
+                return time.monotonic() < end and is_wanted()
+
+            with database_errors_translated():
+                texts = self._read_texts(request)
+                first = len(texts) * request.part // request.parts
+                beyond = len(texts) * (request.part + 1) // request.parts
+                waiting = self._without_vector(request, texts[first:beyond])
+                tries = TextTries(
+                    self._pool, request, [text.sha256 for text in waiting]
+                )
+                waiting = [text for text in waiting if not tries.was_begun(text.sha256)]
+                done = self._embed_shards(
+                    request, embedder, waiting, tries, goes_on=goes_on
+                )
+        return EmbeddedBatch(embedded=done.embedded, found=0)
+
     def _embed(self, request: EmbedRequest) -> EmbeddedBatch:
         embedder = self._embedder_for(request)
         started = time.monotonic()
@@ -131,7 +181,7 @@ class EmbedStep:
             waiting = [text for text in waiting if text.sha256 not in refused]
             while waiting:
                 # 2.
-                done = self._embed_shards(request, embedder, waiting, tries, end)
+                done = self._embed_shards(request, embedder, waiting, tries, end=end)
                 embedded += done.embedded
                 refused += done.refused
                 waiting = done.held_by_others
@@ -226,41 +276,58 @@ class EmbedStep:
         embedder: Embedder,
         texts: list[Text],
         tries: TextTries,
-        end: float,
+        *,
+        end: float = math.inf,
+        goes_on: Callable[[], bool] = _always,
     ) -> _Shards:
-        """Go through all shards once.
+        """Go through all shards once, as long as `goes_on`.
 
         Raises:
             TimeSliceUsedError: the clock has reached `end`.
         """
-        queued = QueuedBatch(request.source, request.batch, len(texts))
+        queued = QueuedBatch(request.source, request.batch, len(texts), request.weight)
         done = _Shards()
+        is_over = False
         previous_write = _finished()
         with ThreadPoolExecutor(1, thread_name_prefix="write-vectors") as writer:
-            for shard in self._shards(texts, tries):
-                # Claimed while it has the model: a batch that waits holds nothing that the batch before it may want.
-                with self._model_queue.acquire(queued):
-                    started = time.monotonic()
-                    claim = Claim(self._pool, request, shard)
-                    vectors = self._compute(
-                        request, embedder, claim, tries, previous_write
-                    )
-                    vectors = claim.without_refused(vectors)
-                    self._adapt_shard(len(shard), time.monotonic() - started)
-                    self.progress.moved()
-                previous_write = writer.submit(claim.commit, vectors)
-                done.held_by_others += claim.held_by_others
-                done.refused += claim.refused
-                done.embedded += len(claim.texts)
-                queued.remaining -= len(shard)
-                is_over = time.monotonic() > end and not done.refused
-                if is_over and queued.remaining:
-                    previous_write.result()
-                    raise TimeSliceUsedError(
-                        f"{queued.remaining:,} of {request.texts.rows:,} texts are left to embed"
-                    )
+            with self._model_queue.turns(queued) as turn:
+                for shard in self._shards(texts, tries):
+                    with turn():
+                        claim, vectors = self._embed_shard(
+                            request, embedder, shard, tries, previous_write
+                        )
+                    previous_write = writer.submit(claim.commit, vectors)
+                    done.add(claim)
+                    queued.remaining -= len(shard)
+                    is_over = time.monotonic() > end and not done.refused
+                    if is_over or not goes_on():
+                        break
             previous_write.result()
+        if is_over and queued.remaining:
+            raise TimeSliceUsedError(
+                f"{queued.remaining:,} of {request.texts.rows:,} texts are left to embed"
+            )
         return done
+
+    def _embed_shard(
+        self,
+        request: EmbedRequest,
+        embedder: Embedder,
+        shard: list[Text],
+        tries: TextTries,
+        previous_write: Future[None],
+    ) -> tuple[Claim, Vectors | None]:
+        """Claim a shard and embed it; its vectors are to be committed.
+
+        It is claimed while it has the model: a batch that waits holds nothing that the batch before it may want.
+        """
+        started = time.monotonic()
+        claim = Claim(self._pool, request, shard)
+        vectors = self._compute(request, embedder, claim, tries, previous_write)
+        vectors = claim.without_refused(vectors)
+        self._adapt_shard(len(shard), time.monotonic() - started)
+        self.progress.moved()
+        return claim, vectors
 
     def _compute(
         self,

@@ -368,6 +368,7 @@ class Preparer:
             model=batch.spec.model,
             prefix=batch.spec.prefix,
             context=batch.spec.context,
+            weight=batch.spec.weight,
             space_id=batch.space.space_id,
             space_fingerprint=batch.space.fingerprint,
             pipeline=batch.preparation.others.current,

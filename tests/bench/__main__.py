@@ -19,6 +19,7 @@ from tests.bench import (
     day,
     decode,
     edits,
+    embedders,
     everything,
     fairness,
     files,
@@ -44,6 +45,7 @@ BENCHES: dict[str, Callable[[], dict[str, Any]]] = {
     "latency": latency.run,
     "backlog": backlog.run,
     "fairness": fairness.run,
+    "embedders": embedders.run,
     "edits": edits.run,
     "retrieval": retrieval.run,
     "converge-plain": partial(converge.run, "plain"),
@@ -70,8 +72,8 @@ BENCHES: dict[str, Callable[[], dict[str, Any]]] = {
     "context-peps": context.run_peps,
     "headings": context.run_text,
 }
-# Only where they are named: one takes an hour and more, one installs another program.
-BY_NAME = frozenset({"scale-million", "peers"})
+# Only where they are named: one takes an hour and more, one installs another program, one wants the cores for itself.
+BY_NAME = frozenset({"scale-million", "peers", "embedders"})
 
 
 def main() -> int:

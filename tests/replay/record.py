@@ -43,6 +43,7 @@ from ingest.workflows import SourceWorkflow
 from tests.replay.record_audits import record_audits
 from tests.replay.record_backfills import record_backfills
 from tests.replay.record_erasures import record_erasures
+from tests.replay.record_helped import record_helped
 from tests.replay.record_purges import record_purges
 from tests.replay.record_revalidations import record_revalidations
 from tests.support.fix_temporal import TemporalEnv
@@ -285,6 +286,7 @@ _SCENARIOS = {
     "backfills": record_backfills,
     "revalidations": record_revalidations,
     "erasures": record_erasures,
+    "helped": record_helped,
 }
 _SERVER_SETTINGS = {"notices": ("limit.historyCount.suggestContinueAsNew=60",)}
 

@@ -58,6 +58,11 @@ class FakeWorkflowModule:
     async def execute_activity_method(self, method: Any, argument: Any, **_policy: Any) -> Any:
         return await self._run_activity(method.__name__, argument)
 
+    def start_activity_method(
+        self, method: Any, argument: Any, **_policy: Any
+    ) -> "asyncio.Task[Any]":
+        return asyncio.ensure_future(self._run_activity(method.__name__, argument))
+
     async def start_child_workflow(self, _run: Any, argument: Any, **_options: Any) -> Any:
         assert self._start_child is not None
         return await self._start_child(argument)

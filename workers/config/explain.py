@@ -9,11 +9,11 @@ from workers.config.table import Table
 from workers.config.tables import (
     ConfigFile,
     FreshnessTable,
-    LimitsTable,
     PreparationTable,
     SourceTable,
 )
 from workers.config.toml.audit_table import AuditTable
+from workers.config.toml.limits_table import LimitsTable
 from workers.config.toml.mapping_table import (
     CloudEventsTable,
     DebeziumTable,

@@ -12,7 +12,6 @@ from corpus.deliver.subscription import SubscriberSpec
 from corpus.embed.spec import SpaceChoice
 from corpus.preparation import PreparationSpec
 from corpus.source import (
-    BatchLimits,
     FreshnessSpec,
     SourceSpec,
     VersionRule,
@@ -24,6 +23,7 @@ from workers.config.table import Table
 from workers.config.toml import space_table
 from workers.config.toml.audit_table import AuditTable
 from workers.config.toml.fetch_table import FetchTable
+from workers.config.toml.limits_table import LimitsTable
 from workers.config.toml.mapping_table import (
     CloudEventsTable,
     DebeziumTable,
@@ -39,16 +39,15 @@ from workers.config.values import (
     Bytes,
     Count,
     Group,
-    Milliseconds,
     Seconds,
     SecondsOfADay,
     SourceName,
     Topic,
+    Weight,
 )
 
 # `Any`: where a table allows a few words, its specification has a str.
 _PREPARATION: Any = PreparationSpec()
-_LIMITS: Any = BatchLimits()
 _FRESHNESS: Any = FreshnessSpec()
 _SOURCE: Any = SourceSpec(source="source", topics=("topic",))
 
@@ -138,52 +137,6 @@ class PreparationTable(Table):
         )
 
 
-class LimitsTable(Table):
-    """[source.NAME.limits]: micro-batches, and how far a source may run ahead."""
-
-    max_records: Count = Field(
-        default=_LIMITS.max_records, description="Records per batch."
-    )
-    max_bytes: Bytes = Field(
-        default=_LIMITS.max_bytes,
-        description="Bytes per batch; one larger document makes a batch of its own.",
-    )
-    linger: Milliseconds = Field(
-        default=_LIMITS.linger_ms,
-        description="Wait this long for more records before a batch ends.",
-    )
-    max_in_flight: Annotated[int, Field(ge=1, le=16, strict=True)] = Field(
-        default=_LIMITS.max_in_flight, description="Batches worked on side by side."
-    )
-    max_pending_records: Count = Field(
-        default=_LIMITS.max_pending_records,
-        description="Records read ahead of publishing; above it the source pauses.",
-    )
-    max_pending_bytes: Bytes = Field(
-        default=_LIMITS.max_pending_bytes,
-        description="Bytes read ahead of publishing; above it the source pauses.",
-    )
-
-    @model_validator(mode="after")
-    def _in_order(self) -> "LimitsTable":
-        pairs = [
-            ("records", self.max_records, self.max_pending_records),
-            ("bytes", self.max_bytes, self.max_pending_bytes),
-        ]
-        for what, batch, pending in pairs:
-            if pending < batch:
-                raise ValueError(
-                    f"max_pending_{what} ({pending}) must not be less than max_{what} ({batch}): "
-                    "no batch could become full"
-                )
-        return self
-
-    def spec(self) -> BatchLimits:
-        """As the workers read it."""
-        fields = self.model_dump()
-        return BatchLimits(linger_ms=fields.pop("linger"), **fields)
-
-
 class FreshnessTable(Table):
     """[source.NAME.freshness]: ages; what is left out is not judged."""
 
@@ -262,6 +215,10 @@ class SourceTable(Table):
     context: Literal["none", "headings"] = Field(
         default=_SOURCE.context,
         description="What the model is given above a chunk: nothing, or the headings that lead to it.",
+    )
+    weight: Weight = Field(
+        default=_SOURCE.weight,
+        description="Share of the model while several sources wait for it: 4 gets four times as many texts as 1.",
     )
     version_rule: VersionRule = Field(
         default=_SOURCE.version_rule,

@@ -162,6 +162,8 @@ SecondsOfADay = Annotated[float, Field(gt=0, le=86_400), *_written(seconds, "20s
 SecondsOfHalfAnHour = Annotated[float, Field(gt=0, le=1_800), *_written(seconds, "20s")]
 Milliseconds = Annotated[int, Field(ge=0, le=60_000), *_written(_milliseconds, "50ms")]
 Count = Annotated[int, Field(ge=1, le=_MAX_COUNT, strict=True)]
+# A share beside those of others. Temporal takes 0.001 to 1,000.
+Weight = Annotated[float, Field(ge=0.01, le=100, strict=True)]
 Topic = Annotated[
     str,
     AfterValidator(topic),

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 
 from corpus import task_queues
-from corpus.activities import EmbedActivities
+from corpus.activities import EmbedActivities, EmbedHelpActivities
 from corpus.database import EMBEDDER_LIMITS, open_pool
 from corpus.embed.step import EmbedStep
 from workers.config.settings import Settings
@@ -20,7 +20,10 @@ from workers.temporal.client import temporal
 # Batches side by side, so that a small one need not wait for the end of large ones. The model takes one shard at a
 # time, and the fair queue decides whose.
 _THREADS = 8
-_CONNECTIONS = 8
+# Parts of large batches that other embedders work on, in turns with the batches: one is enough to use the model.
+_HELP_THREADS = 1
+# One per batch and part for the shard that is written, and one for the shard that has the model.
+_CONNECTIONS = _THREADS + _HELP_THREADS + 1
 # PostgreSQL then closes the session that claims the texts, so their vectors could not be written any more.
 MAX_SILENT_SECONDS = EMBEDDER_LIMITS.idle
 _LOOK_SECONDS = 1.0
@@ -60,9 +63,17 @@ async def run(settings: Settings) -> None:
         worker = activity_worker(
             client, task_queues.EMBED, activities, threads=_THREADS
         )
+        help_embed = EmbedHelpActivities(step.help_embed)
+        helper = activity_worker(
+            client,
+            task_queues.EMBED_HELP,
+            [help_embed.help_embed],
+            threads=_HELP_THREADS,
+        )
         pools = PoolFigures(meter, database=pool)
         beside = background(settings, pools.update)
         beside["model"] = end_when_silent(silent_seconds)
+        beside["help"] = helper.run()
         await serve(worker, "embedder", **beside)
 
 

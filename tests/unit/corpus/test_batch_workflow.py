@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -15,12 +16,13 @@ from corpus.batch import (
     BatchReport,
     BatchState,
     EmbeddedBatch,
+    EmbedRequest,
     Ingest,
     Order,
     PreparedBatch,
     StagedFile,
 )
-from corpus.workflows import BatchWorkflow
+from corpus.workflows import HELP_TEXTS, MAX_PARTS, BatchWorkflow
 from tests.support.fake_temporal import (
     FakeWorkflowModule,
     activity_error,
@@ -63,6 +65,7 @@ class Steps:
         defaults = {
             "prepare": prepared_batch(texts=5),
             "embed": EmbeddedBatch(embedded=5, found=0),
+            "help_embed": EmbeddedBatch(embedded=5, found=0),
             "publish": report,
             "wake": None,
         }
@@ -107,6 +110,29 @@ class Steps:
         return self.workflow.state()
 
 
+class HelpedSteps(Steps):
+    """Keeps what other embedders are offered; a result "never" is one that no embedder takes."""
+
+    def __init__(self, **results: list[Any]) -> None:
+        super().__init__(**results)
+        self.offered: list[EmbedRequest] = []
+        self.cancelled = 0
+
+    async def _run(self, name: str, argument: Any) -> Any:
+        if name == "help_embed":
+            self.offered.append(argument)
+        elif name == "embed":
+            await settle()
+        result = await super()._run(name, argument)
+        if result == "never":
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.cancelled += 1
+                raise
+        return result
+
+
 async def test_an_ingest_is_prepared_embedded_and_published() -> None:
     steps = Steps()
     report = await steps.run(INGEST)
@@ -122,6 +148,46 @@ async def test_without_new_texts_nothing_is_embedded() -> None:
     steps = Steps(prepare=[prepared_batch(texts=0)])
     await steps.run(INGEST)
     assert steps.calls == [("prepare", "staged"), ("publish", "embedded")]
+
+
+@pytest.mark.parametrize(
+    ("texts", "parts"),
+    [
+        (2 * HELP_TEXTS - 1, 1),
+        (2 * HELP_TEXTS, 2),
+        (5 * HELP_TEXTS, 5),
+        (99 * HELP_TEXTS, MAX_PARTS),
+    ],
+)
+async def test_other_embedders_are_offered_all_parts_of_a_large_batch_but_the_first(
+    texts: int, parts: int
+) -> None:
+    steps = HelpedSteps(prepare=[prepared_batch(texts)])
+    await steps.run(INGEST)
+    offered = [(one.part, one.parts) for one in steps.offered]
+    assert offered == [(part, parts) for part in range(1, parts)]
+    assert {replace(one, part=0, parts=1) for one in steps.offered} <= {steps.arguments["embed"]}
+
+
+async def test_help_that_does_not_come_or_fails_changes_nothing() -> None:
+    steps = HelpedSteps(
+        prepare=[prepared_batch(4 * HELP_TEXTS)],
+        help_embed=[activity_error(application_error("DependencyError")), "never"],
+    )
+    assert (await steps.run(INGEST)).state is BatchState.PUBLISHED
+    assert [step for step in steps.names if step != "help_embed"] == ["prepare", "embed", "publish"]
+    assert steps.cancelled == 1, "what nobody took would wait in its queue for ever"
+
+
+async def test_an_embed_step_that_fails_ends_its_helpers() -> None:
+    failure = activity_error(application_error("SpaceMismatchError"))
+    steps = HelpedSteps(
+        prepare=[prepared_batch(2 * HELP_TEXTS)], embed=[failure], help_embed=["never"]
+    )
+    with pytest.raises(ActivityError):
+        await steps.run(INGEST)
+    assert steps.state == "rejected"
+    assert steps.cancelled == 1
 
 
 async def test_an_expiry_is_published_only() -> None:

@@ -18,6 +18,8 @@ ENDING = {
     *("WAKE_DELIVERIES", "MEASURE", "ORDER_EXPIRY", "LOOK_FOR_EXPIRY"),
     *("REVALIDATE", "READ_AGAIN"),
 }
+# Its batch does without it.
+OPTIONAL = "HELP_EMBED"
 LIGHT = timedelta(minutes=1)
 
 
@@ -42,7 +44,11 @@ def test_an_attempt_that_may_take_long_is_noticed_when_its_worker_is_killed(name
         assert "heartbeat_timeout" not in policy
 
 
-@pytest.mark.parametrize("name", POLICIES)
+def test_help_is_tried_once() -> None:
+    assert POLICIES[OPTIONAL]["retry_policy"].maximum_attempts == 1
+
+
+@pytest.mark.parametrize("name", POLICIES.keys() - {OPTIONAL})
 def test_what_may_pass_is_retried_without_end_and_at_least_twice_a_minute(name: str) -> None:
     retry = POLICIES[name]["retry_policy"]
     assert retry.maximum_attempts == 0

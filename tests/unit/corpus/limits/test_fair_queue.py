@@ -103,7 +103,7 @@ def turns(queue: FairQueue, batches: list[QueuedBatch], seconds: dict[str, float
         assert batch is not None
         queue._waiting.remove(batch)
         queue._take(batch.source)
-        queue._give_back(batch.source, seconds[batch.source])
+        queue._give_back(batch, seconds[batch.source])
         queue._join(batch.source)
         queue._waiting.append(batch)
         served.append(batch.source)
@@ -153,3 +153,70 @@ def test_the_only_place_is_for_a_slow_source_as_well() -> None:
     with queue.acquire(QueuedBatch("slow", 1, 9)):
         pass
     assert "slow" not in queue._slow  # it was quick this time
+
+
+def test_a_source_of_weight_4_has_four_times_the_turns_of_one_of_weight_1() -> None:
+    batches = [QueuedBatch("a", 1, 100, weight=4.0), QueuedBatch("b", 1, 5_000)]
+    served = turns(FairQueue(), batches, {"a": 1.0, "b": 1.0})
+    assert served.count("a") == 4 * served.count("b")
+    waits = [len(run) for run in "".join(served).split("b")[1:-1]]
+    assert set(waits) == {4}, "the turns are spread evenly"
+
+
+def test_weights_are_shares_of_all_that_wait() -> None:
+    batches = [QueuedBatch(name, 1, 100, weight=weight) for name, weight in WEIGHTS.items()]
+    served = turns(FairQueue(), batches, dict.fromkeys(WEIGHTS, 1.0))
+    assert {name: served.count(name) for name in WEIGHTS} == {"a": 40, "b": 10, "c": 5, "d": 5}
+
+
+def test_a_great_weight_starves_nobody() -> None:
+    batches = [QueuedBatch("a", 1, 100, weight=50.0), QueuedBatch("b", 1, 5_000)]
+    served = turns(FairQueue(), batches, {"a": 1.0, "b": 1.0})
+    assert served.count("b") >= 1
+    assert "b" in served[:2], "who has waited begins where the others are"
+
+
+def test_an_edit_of_a_light_source_does_not_wait_for_what_a_heavy_one_has_used() -> None:
+    queue = FairQueue()
+    heavy, light = QueuedBatch("heavy", 1, 5_000, weight=10.0), QueuedBatch("light", 1, 1)
+    turns(queue, [heavy], {"heavy": 1.0})
+    queue._join(light.source)
+    queue._waiting.append(light)
+    assert queue._next() is light
+
+
+WEIGHTS = {"a": 4.0, "b": 1.0, "c": 0.5, "d": 0.5}
+
+
+def test_between_two_turns_a_batch_waits_already() -> None:
+    """Else the other one had the place each time, whatever their weights are."""
+    queue = FairQueue()
+    served: list[str] = []
+    batches = [QueuedBatch("a", 1, 100, weight=1_000_000.0), QueuedBatch("b", 1, 100)]
+
+    def use(batch: QueuedBatch) -> None:
+        with queue.turns(batch) as turn:
+            for _ in range(20):
+                with turn():
+                    served.append(batch.source)
+
+    with ThreadPoolExecutor(2) as threads, queue.acquire(QueuedBatch("holder", 1, 1)):
+        for batch in batches:
+            threads.submit(use, batch)
+        wait_until(lambda: len(queue._waiting) == 2, seconds=10)
+    first_40 = "".join(served)
+    assert first_40.replace("b", "", 1).startswith("a" * 20), first_40
+    assert queue._waiting == []
+
+
+def test_a_batch_that_fails_or_ends_early_does_not_wait_any_more() -> None:
+    queue = FairQueue()
+    batch = QueuedBatch("s", 1, 100)
+    with queue.turns(batch) as turn:
+        with turn():
+            pass
+        assert queue._waiting == [batch]
+    assert queue._waiting == []
+    with pytest.raises(ZeroDivisionError), queue.turns(batch) as turn, turn():
+        _ = 1 / 0
+    assert queue._waiting == []
