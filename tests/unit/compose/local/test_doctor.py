@@ -119,6 +119,7 @@ def test_with_addresses_every_server_is_checked(
         ("encryption", True),
         ("encoding", True),
         ("settings", True),
+        ("replica", True),  # none is configured
         ("locks", True),
         ("kafka", False),
         ("staging", True),

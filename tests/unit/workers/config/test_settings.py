@@ -70,6 +70,10 @@ WRONG |= {
     "FRESHET_TEAM_KEYS": ["keys", "./keys", "~/keys"],
 }
 WRONG |= {"FRESHET_ALLOW_PLAINTEXT": ["redis", "kafka,", "postgres;kafka", "Kafka"]}
+WRONG |= {
+    "FRESHET_READ_REPLICA": ["replica", "host=a,b", "port=5432", "host=r user=x", "postgresql://["],
+    "FRESHET_READ_REPLICA_MAX_LAG": ["0", "1", "10s", "-1"],
+}
 WRONG |= OF_REGISTRY
 READ_LATER = {"FRESHET_PAYLOAD_KEYS"}
 AT_THE_LIMIT = {
