@@ -25,7 +25,9 @@ from tests.bench import (
     files,
     latency,
     maintain,
+    many_sources,
     memory,
+    partitions,
     plans,
     purge,
     retrieval,
@@ -67,6 +69,8 @@ BENCHES: dict[str, Callable[[], dict[str, Any]]] = {
     "scale": partial(scale.measure, ScaleOptions()),
     "scale-million": partial(scale.measure, ScaleOptions(chunks=1_000_000, queries=60)),
     "peers": peers.run,
+    "many-sources": many_sources.run,
+    "partitions": partitions.run,
     "gold": gold.run,
     "context-scifact": context.run_scifact,
     "context-peps": context.run_peps,
@@ -74,6 +78,9 @@ BENCHES: dict[str, Callable[[], dict[str, Any]]] = {
 }
 # Only where they are named: one takes an hour and more, one installs another program, one wants the cores for itself.
 BY_NAME = frozenset({"scale-million", "peers", "embedders"})
+# Only where they are named: one takes an hour and more, one installs another program, one needs quiet cores, one looks
+# at a schema that is not served.
+BY_NAME = frozenset({"scale-million", "peers", "many-sources", "partitions"})
 
 
 def main() -> int:
