@@ -4,6 +4,7 @@ The fast path feeds token ids that the splitter already has, sorted by length, s
 texts go through sentence-transformers' own `encode_query`.
 """
 
+import importlib.util
 import logging
 import os
 import sys
@@ -37,6 +38,14 @@ _MIN_MEAN_COSINE = 0.9999
 _MIN_COSINE = 0.9995
 # Small batches of similar lengths waste the least padding; a CPU gains nothing by larger ones.
 _CPU_BATCH = 8
+# What a backend imports, and where it comes from.
+_BACKENDS = {
+    "onnx": (
+        "optimum.onnxruntime",
+        "install optimum-onnx, of which no version goes with sentence-transformers 6 yet; or use openvino or torch",
+    ),
+    "openvino": ("optimum.intel", "pip install 'sentence-transformers[openvino]'"),
+}
 # A vector whose length differs from 1 by less was normalised by its model.
 _UNIT_LENGTH_TOLERANCE = 0.02
 _PROBES = (
@@ -107,6 +116,8 @@ class SentenceTransformerEmbedder:
         self._passes = ThreadPoolExecutor(passes, thread_name_prefix="forward")
         self._pad = int(getattr(self._model.tokenizer, "pad_token_id", 0) or 0)
         self.dimensions = int(self._model.get_embedding_dimension() or 0)
+        if backend != "torch":
+            self._require_faithful(_load(model, "cpu", "torch"), backend)
         self.precision = self._choose_precision(
             precision if backend == "torch" else "fp32"
         )
@@ -191,15 +202,10 @@ class SentenceTransformerEmbedder:
     def _choose_precision(self, wanted: str) -> str:
         if wanted == "fp32" or (wanted == "auto" and not _has_bf16_units(self.device)):
             return "fp32"
-        cosines = self._bf16_cosines()
-        mean, smallest = float(cosines.mean()), float(cosines.min())
-        context = {
-            "action": "precision_probed",
-            "cosine_mean": round(mean, 6),
-            "cosine_least": round(smallest, 6),
-        }
-        logger.info("precision probed", extra=context)
-        if mean >= _MIN_MEAN_COSINE and smallest >= _MIN_COSINE:
+        exact = self._probe()
+        self._model.bfloat16()
+        smallest = _least_cosine_if_unlike(exact, self._probe())
+        if smallest is None:
             return "bf16"
         if wanted == "bf16":
             raise ConfigurationError(
@@ -209,15 +215,46 @@ class SentenceTransformerEmbedder:
         self._model.float()
         return "fp32"
 
-    def _bf16_cosines(self) -> Vectors:
-        """Switch the model to bf16; return the cosine of each probe's vector to its fp32 vector."""
+    def _require_faithful(self, reference: Any, backend: str) -> None:
+        """Compare with torch in fp32: a graph that was exported wrongly, or in 8 bits, makes vectors of another kind.
+
+        Their space has the fingerprint of the weights, and nobody would notice that two kinds are mixed in it.
+
+        Raises:
+            ConfigurationError: the vectors differ by more than bf16 may.
+        """
+        fast = self._probe()
+        own, self._model = self._model, reference
+        exact = self._probe()
+        self._model = own
+        smallest = _least_cosine_if_unlike(exact, fast)
+        if smallest is not None:
+            raise ConfigurationError(
+                f"FRESHET_EMBED_BACKEND={backend}, but vectors of its graph differ from those of the model's weights "
+                f"(cosine {smallest:.5f}); export the model again in fp32, or use torch"
+            )
+
+    def _probe(self) -> Vectors:
+        """The vectors of the probes."""
         budget = self._tokenizer.limit - self._tokenizer.special_tokens
         probes = [self._tokenizer.encode(text)[0][:budget] for text in _PROBES]
-        exact = self.embed_tokens(probes)
-        self._model.bfloat16()
-        fast = self.embed_tokens(probes)
-        lengths = np.linalg.norm(exact, axis=1) * np.linalg.norm(fast, axis=1)
-        return (exact * fast).sum(1) / lengths
+        return self.embed_tokens(probes)
+
+
+def _least_cosine_if_unlike(exact: Vectors, fast: Vectors) -> float | None:
+    """The smallest cosine of two vectors of one probe; None where all point the same way."""
+    lengths = np.linalg.norm(exact, axis=1) * np.linalg.norm(fast, axis=1)
+    cosines = (exact * fast).sum(1) / lengths
+    mean, smallest = float(cosines.mean()), float(cosines.min())
+    context = {
+        "action": "precision_probed",
+        "cosine_mean": round(mean, 6),
+        "cosine_least": round(smallest, 6),
+    }
+    logger.info("precision probed", extra=context)
+    if mean >= _MIN_MEAN_COSINE and smallest >= _MIN_COSINE:
+        return None
+    return smallest
 
 
 def _has_bf16_units(device: str) -> bool:
@@ -244,6 +281,25 @@ def _float32(tensor: Any) -> Vectors:
     return np.where(nearly_unit, at_unit_length, vectors).astype(np.float32)
 
 
+def _require_backend(backend: str) -> None:
+    """Refuse a backend whose packages are missing; sentence-transformers raises a bare Exception then.
+
+    Raises:
+        ConfigurationError: says what to install.
+    """
+    module, remedy = _BACKENDS.get(backend, ("", ""))
+    if not module:
+        return
+    try:
+        found = importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of its parent
+        found = False
+    if not found:
+        raise ConfigurationError(
+            f"FRESHET_EMBED_BACKEND={backend} needs {module}: {remedy}"
+        )
+
+
 def _load(model: str, device: str, backend: str) -> "SentenceTransformer":
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TQDM_DISABLE", "1")
@@ -253,6 +309,7 @@ def _load(model: str, device: str, backend: str) -> "SentenceTransformer":
         raise ConfigurationError(
             f"embedding needs the extra freshet[embed] ({public_text(error)})"
         ) from error
+    _require_backend(backend)
     # A name that is not a folder is a model of the hub: the ordinary path of sentence-transformers. The weights are of
     # the revision whose tokenizer and description were read, also where the hub has a newer one meanwhile.
     folder = model_folder(model)

@@ -1,5 +1,6 @@
 """The way of token ids into a model and of vectors out of it; the model itself is a stand-in with one weight."""
 
+import importlib.util
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -152,6 +153,69 @@ def test_bf16_that_was_asked_for_and_differs_is_an_error(make: Make) -> None:
 def test_other_backends_have_a_precision_of_their_own(make: Make) -> None:
     embedder, _ = make(bf16_units=True, backend="onnx")
     assert embedder.precision == "fp32"
+
+
+class Graph(StandIn):
+    """A model as another backend exported it, `error` beside what its weights say."""
+
+    def __init__(self, error: float) -> None:
+        super().__init__(bf16_error=error)
+        self.precision = "bf16"
+
+
+@pytest.fixture
+def export(monkeypatch: pytest.MonkeyPatch) -> Callable[[Graph], SentenceTransformerEmbedder]:
+    """Make an embedder of a graph, whose weights torch reads as they are."""
+
+    def made(graph: Graph) -> SentenceTransformerEmbedder:
+        def load(_model: str, device: str, backend: str) -> StandIn:
+            if backend == "openvino":
+                return graph
+            assert (device, backend) == ("cpu", "torch")
+            return StandIn()
+
+        monkeypatch.setattr(embedder_module, "_load", load)
+        return SentenceTransformerEmbedder(MODEL, backend="openvino")
+
+    return made
+
+
+def test_a_graph_whose_vectors_are_those_of_the_weights_is_used(
+    export: Callable[[Graph], SentenceTransformerEmbedder],
+) -> None:
+    graph = Graph(error=0.0)
+    embedder = export(graph)
+    before = len(graph.batches)
+    embedder.embed_tokens([[1, 2]])
+    assert len(graph.batches) == before + 1, "the probe's model is not left in its place"
+
+
+@pytest.mark.parametrize("error", [2.0, float("nan")])
+def test_a_graph_that_makes_other_vectors_is_refused(
+    export: Callable[[Graph], SentenceTransformerEmbedder], error: float
+) -> None:
+    """Its vectors would be of the space of the weights, and mixed with theirs."""
+    with pytest.raises(ConfigurationError, match="FRESHET_EMBED_BACKEND=openvino, but vectors"):
+        export(Graph(error=error))
+
+
+@pytest.mark.parametrize(
+    ("backend", "remedy"),
+    [("openvino", r"sentence-transformers\[openvino\]"), ("onnx", "use openvino or torch")],
+)
+def test_a_backend_that_is_not_installed_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, backend: str, remedy: str
+) -> None:
+    real = importlib.util.find_spec
+
+    def find_spec(name: str) -> Any:
+        if name == "optimum.onnxruntime":
+            raise ModuleNotFoundError(name)  # as where optimum itself is missing
+        return None if name == "optimum.intel" else real(name)
+
+    monkeypatch.setattr("importlib.util.find_spec", find_spec)
+    with pytest.raises(ConfigurationError, match=f"FRESHET_EMBED_BACKEND={backend} .*{remedy}"):
+        embedder_module._require_backend(backend)
 
 
 def test_a_failure_in_one_pass_is_the_callers(make: Make) -> None:
