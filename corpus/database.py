@@ -328,14 +328,19 @@ def _apply(connection: Connection, name: str, text: str) -> None:
     # What wants a table after a migration waits for as long as the migration waits.
     limit = {"limit": f"{seconds}s"}
     values = {"name": name, "sha256": _checksum(text)}
-    with (
-        _lock_waits_explained(f"migration {name} changed nothing: it"),
-        connection.transaction(),
-    ):
-        connection.execute(query("limit_lock_waits"), limit)
-        connection.execute(cast("LiteralString", text))
-        connection.execute(query("record_migration"), values)
-        secure_functions(connection)
+    with _lock_waits_explained(f"migration {name} changed nothing: it"):
+        for is_last in (False, False, False, False, True):
+            try:
+                with connection.transaction():
+                    connection.execute(query("limit_lock_waits"), limit)
+                    connection.execute(cast("LiteralString", text))
+                    connection.execute(query("record_migration"), values)
+                    secure_functions(connection)
+                return
+            except psycopg.errors.DeadlockDetected:
+                # Writers lock tables in another order, and the server ends one of the two.
+                if is_last:
+                    raise
 
 
 @contextmanager
@@ -347,7 +352,10 @@ def _lock_waits_explained(what: str) -> Generator[None]:
     """
     try:
         yield
-    except psycopg.errors.LockNotAvailable as error:
+    except (
+        psycopg.errors.LockNotAvailable,
+        psycopg.errors.DeadlockDetected,
+    ) as error:
         raise LockWaitError(
             f"{what} did not get its locks within {DEFAULT_LIMITS.lock} s: {public_text(error)}. "
             "Run `freshet migrate` again when no long transaction is under way."

@@ -35,7 +35,7 @@ def _roles() -> list[str]:
 
 def _role(role: Role) -> str:
     name = f"`{role.name}`"
-    queue = f"`{role.queue}`" if role.queue else ""
+    queue = ", ".join(f"`{name}`" for name in role.queues)
     install = f"`freshet[{role.install}]`"
     needs = ", ".join(role.needs)
     if role.at_times:

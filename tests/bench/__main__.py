@@ -76,8 +76,8 @@ BENCHES: dict[str, Callable[[], dict[str, Any]]] = {
     "context-peps": context.run_peps,
     "headings": context.run_text,
 }
-# Only where they are named: one takes an hour and more, one installs another program, two need quiet cores, one looks at
-# a schema that is not served.
+# Only where they are named: one takes an hour and more, one installs another program, two need quiet cores, one looks
+# at a schema that is not served.
 BY_NAME = frozenset({"scale-million", "peers", "embedders", "many-sources", "partitions"})
 
 

@@ -5,6 +5,9 @@ import logging
 import os
 from collections.abc import Callable
 
+from temporalio.client import Client
+from temporalio.worker import Worker
+
 from corpus import task_queues
 from corpus.activities import EmbedActivities, EmbedHelpActivities
 from corpus.database import EMBEDDER_LIMITS, open_pool
@@ -63,18 +66,19 @@ async def run(settings: Settings) -> None:
         worker = activity_worker(
             client, task_queues.EMBED, activities, threads=_THREADS
         )
-        help_embed = EmbedHelpActivities(step.help_embed)
-        helper = activity_worker(
-            client,
-            task_queues.EMBED_HELP,
-            [help_embed.help_embed],
-            threads=_HELP_THREADS,
-        )
         pools = PoolFigures(meter, database=pool)
         beside = background(settings, pools.update)
         beside["model"] = end_when_silent(silent_seconds)
-        beside["help"] = helper.run()
+        beside["help"] = _helper(client, step).run()
         await serve(worker, "embedder", **beside)
+
+
+def _helper(client: Client, step: EmbedStep) -> Worker:
+    """Takes parts of batches that other embedders work on."""
+    embed = EmbedHelpActivities(step.help_embed)
+    return activity_worker(
+        client, task_queues.EMBED_HELP, [embed.help_embed], threads=_HELP_THREADS
+    )
 
 
 async def end_when_silent(silent_seconds: Callable[[], int]) -> None:

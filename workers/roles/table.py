@@ -16,10 +16,16 @@ class Role:
     scales_with: str
     needs: tuple[str, ...]  # each is compared with its installation's at the start
     at_times: tuple[str, ...] = ()  # it starts and works without them
+    helps_on: str | None = None  # task queue of work that it takes beside its own
 
     def uses(self, service: str) -> bool:
         """Whether it uses a service, at times or always."""
         return service in (*self.needs, *self.at_times)
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """All its task queues."""
+        return tuple(queue for queue in (self.queue, self.helps_on) if queue)
 
     @property
     def module(self) -> str:
@@ -62,6 +68,7 @@ _TABLE = (
         install="cli,embed",
         scales_with="GPUs or cores; to zero and back",
         needs=("Temporal", "PostgreSQL", "staging", "model files"),
+        helps_on=task_queues.EMBED_HELP,
     ),
     Role(
         name="storer",

@@ -76,7 +76,7 @@ class Postgres(Part):
     stop_signal: signal.Signals = signal.SIGINT
     grace_seconds: float = 30.0
     fsync: bool = True
-    settings: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
         """Set the address."""

@@ -3,8 +3,7 @@
 --   one that has some, and `freshet document parts` read all of them. Each `freshet migrate` did, to find that none is
 --   without the number of its access list. A search of now walked all ends of documents, past and to come: the time by
 --   a clock that moves is no condition of an index.
--- Locks: SHARE on document while three small indexes are built, each of which reads it once; ACCESS EXCLUSIVE for a
---   moment while the index is dropped that one of them replaces. No table is rewritten.
+-- Locks: SHARE on document while three small indexes are built, each of which reads it once. No table is rewritten.
 -- Phase: pre. Old code uses all of it.
 
 SET LOCAL lock_timeout = '10s';
@@ -12,7 +11,6 @@ SET LOCAL lock_timeout = '10s';
 -- In the order in which they are listed, so that this index is the cheapest whatever the planner believes.
 CREATE INDEX document_with_parts ON freshet.document (source, document_id)
     WHERE parts IS NOT NULL AND visible_to IS NULL;
-DROP INDEX freshet.document_parts;
 CREATE INDEX document_unlisted ON freshet.document (document_key) WHERE acl IS NOT NULL AND access_id IS NULL;
 
 -- What should be withdrawn by now, in all sources: it is asked for by each search, and is little.

@@ -48,7 +48,7 @@ def test_help_is_tried_once() -> None:
     assert POLICIES[OPTIONAL]["retry_policy"].maximum_attempts == 1
 
 
-@pytest.mark.parametrize("name", POLICIES.keys() - {OPTIONAL})
+@pytest.mark.parametrize("name", sorted(POLICIES.keys() - {OPTIONAL}))
 def test_what_may_pass_is_retried_without_end_and_at_least_twice_a_minute(name: str) -> None:
     retry = POLICIES[name]["retry_policy"]
     assert retry.maximum_attempts == 0

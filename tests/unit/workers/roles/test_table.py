@@ -24,7 +24,7 @@ def test_operators_know_these_names() -> None:
 
 
 def test_every_queue_has_one_role() -> None:
-    queues = [role.queue for role in ROLES.values() if role.queue]
+    queues = [queue for role in ROLES.values() for queue in role.queues]
     named = [value for name, value in vars(task_queues).items() if name.isupper()]
     assert sorted(queues) == sorted(named)
 
@@ -35,8 +35,8 @@ def test_a_role_is_a_module_that_runs(role: Role) -> None:
     assert inspect.iscoroutinefunction(module.run)
     assert list(inspect.signature(module.run).parameters) == ["settings"]
     text = inspect.getsource(module)
-    queues = {getattr(task_queues, name) for name in re.findall(r"task_queues\.([A-Z]+)", text)}
-    assert queues == ({role.queue} if role.queue else set())
+    queues = {getattr(task_queues, name) for name in re.findall(r"task_queues\.([A-Z_]+)", text)}
+    assert queues == set(role.queues)
 
 
 def test_every_module_of_a_role_is_in_the_table() -> None:
