@@ -22,5 +22,6 @@ SELECT greatest(0, extract(epoch FROM clock_timestamp() - %(commit_at)s::timesta
 -- name: replica_settings
 -- How a standby settles the conflict between its queries and what it has to replay, and which server answers.
 SELECT current_setting('hot_standby_feedback')::boolean AS has_feedback,
-       (SELECT s.setting::bigint FROM pg_catalog.pg_settings s WHERE s.name = 'max_standby_streaming_delay') AS delay_ms,
+       (SELECT s.setting::bigint FROM pg_catalog.pg_settings s
+         WHERE s.name = 'max_standby_streaming_delay') AS delay_ms,
        pg_postmaster_start_time() AS started_at, inet_server_addr()::text AS address, inet_server_port() AS port;

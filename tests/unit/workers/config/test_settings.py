@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from corpus.errors import ConfigurationError, DependencyError, FreshetError
-from tests.unit.workers.config.wrong_registry import OF_REGISTRY
+from tests.unit.workers.config.wrong_servers import OF_REGISTRY, OF_REPLICA
 from workers.cli.console import ExitCode, exit_code_and_message
 from workers.config import readers
 from workers.config.addresses import default_home
@@ -70,11 +70,7 @@ WRONG |= {
     "FRESHET_TEAM_KEYS": ["keys", "./keys", "~/keys"],
 }
 WRONG |= {"FRESHET_ALLOW_PLAINTEXT": ["redis", "kafka,", "postgres;kafka", "Kafka"]}
-WRONG |= {
-    "FRESHET_READ_REPLICA": ["replica", "host=a,b", "port=5432", "host=r user=x", "postgresql://["],
-    "FRESHET_READ_REPLICA_MAX_LAG": ["0", "1", "10s", "-1"],
-}
-WRONG |= OF_REGISTRY
+WRONG |= OF_REGISTRY | OF_REPLICA
 READ_LATER = {"FRESHET_PAYLOAD_KEYS"}
 AT_THE_LIMIT = {
     "FRESHET_EMBED_THREADS": ["0", "999999", "007"],

@@ -1,4 +1,4 @@
-"""Wrong values of the settings of the schema registry."""
+"""Wrong values of the settings of servers that are not always there: a schema registry, and a replica."""
 
 OF_REGISTRY = {
     "FRESHET_SCHEMA_REGISTRY_URL": [
@@ -13,4 +13,8 @@ OF_REGISTRY = {
     "FRESHET_SCHEMA_REGISTRY_CA": ["ca.pem", "./ca.pem"],
     "FRESHET_SCHEMA_REGISTRY_CERTIFICATE": ["~/client.pem"],
     "FRESHET_SCHEMA_REGISTRY_PORT": ["0", "65536", "x"],
+}
+OF_REPLICA = {
+    "FRESHET_READ_REPLICA": ["replica", "host=a,b", "port=5432", "host=r user=x", "postgresql://["],
+    "FRESHET_READ_REPLICA_MAX_LAG": ["0", "1", "10s", "-1"],
 }
