@@ -85,6 +85,23 @@ async def test_the_wire_is_that_of_the_sdk(kind: Any, full: bool) -> None:
 
 
 @pytest.mark.parametrize("kind", DATACLASSES, ids=lambda kind: kind.__name__)
+async def test_what_was_read_with_defaults_is_written_whole(kind: Any) -> None:
+    """An older version wrote no field that came later; whoever asks for the value as plain JSON looks for it."""
+    required = {
+        field.name
+        for field in dataclasses.fields(kind)
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    }
+    [payload] = await DataConverter.default.encode([make(kind, full=False)])
+    old = {name: value for name, value in json.loads(payload.data).items() if name in required}
+    payload.data = json.dumps(old).encode()
+    for converter in (PLAIN, DataConverter.default):
+        [value] = await converter.decode([payload], [kind])
+        [written] = await PLAIN.encode([value])
+        assert json.loads(written.data).keys() == {one.name for one in dataclasses.fields(kind)}
+
+
+@pytest.mark.parametrize("kind", DATACLASSES, ids=lambda kind: kind.__name__)
 def test_no_type_takes_the_slow_way(kind: Any) -> None:
     """The SDK reads what has no decoder, and nothing would say so."""
     assert _decoder(kind) is not None

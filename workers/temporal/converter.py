@@ -37,10 +37,21 @@ class _DataclassJSON(JSONPlainPayloadConverter):
         decoder = _decoder(type_hint)
         if decoder is not None:
             try:
-                return decoder.decode(payload.data)
+                return _whole(decoder.decode(payload.data))
             except (msgspec.DecodeError, UnicodeDecodeError):
                 pass
         return super().from_payload(payload, type_hint)
+
+
+def _whole(value: Any) -> Any:
+    """A value that has its defaults itself.
+
+    Where a class has no slots, msgspec leaves them to the class when it reads, and leaves them out when it writes.
+    """
+    if hasattr(value, "__dict__"):
+        for name in value.__dataclass_fields__:
+            object.__setattr__(value, name, getattr(value, name))
+    return value
 
 
 @functools.cache
