@@ -38,7 +38,12 @@ BEGIN
          ''' AND d.visible_to IS NULL OFFSET 0)'''),
         (5, 'text_candidates_in',
          '(d.visible_to IS NULL OR d.visible_to > $5))''',
-         '(d.visible_to IS NULL OR d.visible_to > $5) OFFSET 0)''')
+         '(d.visible_to IS NULL OR d.visible_to > $5) OFFSET 0)'''),
+        -- Where metadata are rare, most chunks with a term would be asked in vain.
+        (6, 'text_candidates_in', 'LIMIT 3001) few;', 'LIMIT 30001) few;'),
+        (7, 'text_candidates_in',
+         'WHEN cardinality(v_few) <= 3000 THEN',
+         'WHEN cardinality(v_few) <= CASE WHEN p_as_of IS NULL THEN 30000 ELSE 3000 END THEN')
     ) AS c (place, function, before, after) ORDER BY c.place
     LOOP
         v_text := pg_get_functiondef(('freshet.' || v_change.function)::regproc);
