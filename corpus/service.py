@@ -52,6 +52,9 @@ class SearchRequest:
     # Of the end user on whose behalf the team asks; the team must be able to vouch for each. Empty: only what every
     # reader of the sources may see.
     groups: tuple[str, ...] = ()
+    # "model": 50 hits of the mode, or k if that is more, are put in order by the reranking model of the installation,
+    # and the k best are returned. It takes tenths of a second and more, and is refused where no model is configured.
+    rerank: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +116,9 @@ class SearchResponse:
     hits: tuple[SearchHit, ...]
     cut: bool = False  # something is missing because of MAX_RESPONSE_BYTES
     hits_left_out: int = 0  # hits that did not fit even without their text
+    reranked: int = (
+        0  # hits that the reranking model put in order; `hits` are the best of them
+    )
 
 
 # ── describe ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -14,6 +14,7 @@ from corpus.errors import DependencyError
 
 logger = logging.getLogger(__name__)
 
+_GONE = "the caller does not wait for the answer any more"
 _CANCEL_SECONDS = 5.0  # a server that does not take the request ends the query itself
 
 
@@ -34,15 +35,23 @@ class Cancellation:
         """
         with self._lock:
             if self._cancelled:
-                raise DependencyError(
-                    "the caller does not wait for the answer any more"
-                )
+                raise DependencyError(_GONE)
             self._connection = connection
         try:
             yield
         finally:
             with self._lock:  # a request to cancel that is under way is for this query
                 self._connection = None
+
+    def require_caller(self) -> None:
+        """Do not go on for nobody.
+
+        Raises:
+            DependencyError: the call was cancelled.
+        """
+        with self._lock:
+            if self._cancelled:
+                raise DependencyError(_GONE)
 
     def cancel(self) -> None:
         """End the query that runs, and refuse one that has not begun. Blocks for at most a few seconds."""
@@ -73,3 +82,14 @@ def cancellable(connection: Connection) -> Generator[None]:
         return
     with cancellation.covering(connection):
         yield
+
+
+def require_caller() -> None:
+    """Do not go on with the present call for nobody.
+
+    Raises:
+        DependencyError: it was cancelled.
+    """
+    cancellation = CURRENT.get()
+    if cancellation is not None:
+        cancellation.require_caller()

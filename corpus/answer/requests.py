@@ -11,6 +11,7 @@ MAX_QUERY_CHARACTERS = 10_000
 MAX_SOURCE_CHARACTERS = 200
 MAX_TIMEOUT_SECONDS = 30 * 86_400
 MODES = ("vector", "text", "hybrid")
+RERANKINGS = ("", "model")
 # Times that Python and PostgreSQL both have: from year 1 to year 9999.
 MIN_TIME_MS, MAX_TIME_MS = -62_135_596_800_000, 253_402_300_799_999
 MIN_TIME_US, MAX_TIME_US = MIN_TIME_MS * 1_000, MAX_TIME_MS * 1_000 + 999
@@ -42,6 +43,7 @@ def search_problem(request: SearchRequest) -> str | None:
         _query_problem(request.query),
         _range_problem("k", request.k, 1, MAX_HITS),
         _mode_problem(request.mode),
+        _rerank_problem(request.rerank),
         *(_source_problem(source) for source in request.sources),
         _metadata_problem(request.metadata),
         _range_problem("as_of_ms", request.as_of_ms, MIN_TIME_MS, MAX_TIME_MS),
@@ -94,6 +96,12 @@ def _mode_problem(mode: str) -> str | None:
     if mode in MODES:
         return None
     return f"mode is {mode!r}; give one of {', '.join(MODES)}"
+
+
+def _rerank_problem(rerank: str) -> str | None:
+    if rerank in RERANKINGS:
+        return None
+    return f"rerank is {rerank!r}; give 'model', or leave it out"
 
 
 def _as_of_problem(request: SearchRequest) -> str | None:

@@ -11,7 +11,7 @@ import psycopg
 from psycopg.rows import class_row, scalar_row
 
 from corpus.access.reader import Reader, reading_as
-from corpus.answer.bounds import MAX_TEXT_CHARACTERS, bounded
+from corpus.answer.bounds import MAX_TEXT_CHARACTERS
 from corpus.answer.cancellation import cancellable
 from corpus.answer.query_vectors import EmbedderOf
 from corpus.answer.searched import searched_specs
@@ -93,11 +93,10 @@ def search(
     2. embed the query in that space (not for mode text)
     3. for an instant, wait until no batch that is being published can change the answer
     4. search in the database
-    5. cut what makes the response too large
 
     Args:
         connection: in autocommit mode.
-        request: that `search_problem` finds nothing wrong with.
+        request: that `search_problem` finds nothing wrong with; `corpus.answer.rerank` knows its `rerank`.
         embedder_of: gives the embedder of a space.
         max_seconds: of each of the steps 3 and 4; None: step 4 has no limit.
         reader: a source that is not granted to it does not exist; None: whoever the connection logged in as.
@@ -136,10 +135,9 @@ def search(
         with _as_reader(connection, reader):
             rows = _matching_chunks(connection, parameters, max_seconds)
     expire_after = {spec.source: spec.freshness.expire_after_seconds for spec in specs}
-    hits = tuple(hit_of(row, expire_after.get(row.source)) for row in rows)
-    # Step 5.
-    response = SearchResponse(hits=hits)
-    return bounded(response)
+    return SearchResponse(
+        hits=tuple(hit_of(row, expire_after.get(row.source)) for row in rows)
+    )
 
 
 def _as_reader(

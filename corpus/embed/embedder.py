@@ -17,8 +17,7 @@ import numpy.typing as npt
 
 from corpus.disclosure.error_text import public_text
 from corpus.embed.model_files import (
-    hub_name,
-    local_folder,
+    loadable_name,
     model_folder,
     require_own_weights,
 )
@@ -310,12 +309,8 @@ def _load(model: str, device: str, backend: str) -> "SentenceTransformer":
             f"embedding needs the extra freshet[embed] ({public_text(error)})"
         ) from error
     _require_backend(backend)
-    # A name that is not a folder is a model of the hub: the ordinary path of sentence-transformers. The weights are of
-    # the revision whose tokenizer and description were read, also where the hub has a newer one meanwhile.
     folder = model_folder(model)
-    name, revision = str(folder), None
-    if local_folder(model) is None:
-        name, revision = hub_name(model)[0], folder.name
+    name, revision = loadable_name(model, folder)
     chosen_device = None if device == "auto" else device
     try:
         loaded = SentenceTransformer(

@@ -70,6 +70,21 @@ def hub_name(model: str) -> tuple[str, str]:
     return name, revision
 
 
+def loadable_name(model: str, folder: Path) -> tuple[str, str | None]:
+    """What sentence-transformers loads: a folder, or a model of the hub in the revision whose files were read.
+
+    The weights are of the revision whose tokenizer and description were read, also where the hub has a newer one
+    meanwhile.
+
+    Args:
+        model: as configured.
+        folder: its `model_folder`.
+    """
+    if local_folder(model) is not None:
+        return str(folder), None
+    return hub_name(model)[0], folder.name
+
+
 def is_pinned(model: str) -> bool:
     """Whether a model stays what it is: a folder is known by its digest, a hub's model by the revision it names."""
     if local_folder(model) is not None:

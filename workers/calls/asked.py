@@ -11,7 +11,7 @@ _MAX_NAMES = 100  # of a list in a row
 MAX_CHARACTERS = 500  # of each text of a caller but the query: rows are never deleted
 # Fields of a request that say what was asked, beside its query and its sources.
 _FIELDS = (
-    *("k", "mode", "groups", "as_of_ms", "as_of_us", "as_of_batch"),
+    *("k", "mode", "rerank", "groups", "as_of_ms", "as_of_us", "as_of_batch"),
     *("topic", "partition", "offset", "version", "batch", "time_ms"),
 )
 
@@ -29,7 +29,7 @@ def asked(request: Any) -> dict[str, Any]:
         detail["document_sha256"] = sha256(document.encode()).hexdigest()
     for field in _FIELDS:
         value = getattr(request, field, None)
-        if value is not None and value != ():
+        if value not in (None, (), ""):
             detail[field] = _cut(value)
     return detail
 

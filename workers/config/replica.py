@@ -9,6 +9,7 @@ from typing import Annotated
 
 from corpus.disclosure.secret import Secret
 from workers.config import readers
+from workers.config.rerank import RerankSettings
 from workers.config.setting import Setting
 
 # What a connection string says of the server; the rest is the login's.
@@ -43,8 +44,11 @@ def replica_server(value: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReplicaSettings:
-    """Which standby searches read, and how far behind it may be."""
+class ReplicaSettings(RerankSettings):
+    """Which standby searches read, and how far behind it may be.
+
+    Classes with slots have one base, so those of reranking come with these.
+    """
 
     read_replica: Annotated[
         str,

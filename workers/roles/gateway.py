@@ -24,6 +24,7 @@ from corpus.access.reader import Reader, reading_as
 from corpus.answer.gate import Gate
 from corpus.answer.query_vectors import EmbedderOf, QueryVectors
 from corpus.answer.requests import is_as_of
+from corpus.answer.rerank import RerankerOf, reranked
 from corpus.answer.search import search
 from corpus.answer.service_handler import (
     SEARCH_TIMEOUT_SECONDS,
@@ -85,7 +86,8 @@ async def run(settings: Settings) -> None:
         replica = replica_searches(settings, stack)
         # It is ready without the model: descriptions and waits need none, and the first search waits for it.
         vectors = QueryVectors()
-        answer = answering(pools["search"], pools["as_of"], models.of, vectors, replica)
+        find = answering(pools["search"], pools["as_of"], models.of, vectors, replica)
+        answer = with_reranking(find, models.reranker)
         preload = in_daemon_thread(partial(_preload, settings, models), "preload")
         on_replica = replica is not None
         make = worker_of(client, pools["search"], search=answer, on_replica=on_replica)
@@ -211,6 +213,15 @@ def answering(
             of_request.connection(_POOL_SECONDS) as connection,
         ):
             return step(connection)
+
+    return answer
+
+
+def with_reranking(find: Search, reranker_of: RerankerOf) -> Search:
+    """A search that reranks where a request asks for it; a connection is held for the candidates only."""
+
+    def answer(reader: Reader, request: SearchRequest) -> SearchResponse:
+        return reranked(request, partial(find, reader), reranker_of)
 
     return answer
 

@@ -1,4 +1,4 @@
-"""The embedding models that a process has loaded, each once."""
+"""The models that a process has loaded, each once."""
 
 import logging
 import threading
@@ -10,9 +10,10 @@ from psycopg.rows import namedtuple_row
 from corpus.access.reader import reading_as
 from corpus.access.teams import reader_of_all_teams
 from corpus.database import connect
+from corpus.embed.cross_encoder import CrossEncoderReranker
 from corpus.embed.embedder import SentenceTransformerEmbedder
 from corpus.embed.model_files import read_embedding_spec
-from corpus.errors import FreshetError
+from corpus.errors import ConfigurationError, FreshetError
 from corpus.source import SourceSpec, read_specs
 from corpus.sql import query
 from workers.config.settings import Settings
@@ -27,6 +28,10 @@ class LoadedModels:
         self._settings = settings
         self._loaded: dict[tuple[str, str], SentenceTransformerEmbedder] = {}
         self._lock = threading.Lock()
+        self._reranker: CrossEncoderReranker | None = None
+        self._reranker_lock = (
+            threading.Lock()
+        )  # searches without reranking do not wait for it
 
     def of(self, model: str, prefix: str = "") -> SentenceTransformerEmbedder:
         """The embedder of a model.
@@ -41,6 +46,26 @@ class LoadedModels:
                 embedder = self._load(model, prefix)
                 self._loaded[key] = embedder
             return embedder
+
+    def reranker(self) -> CrossEncoderReranker:
+        """The reranking model, loaded at first use.
+
+        Raises:
+            ConfigurationError: none is configured, or it cannot be loaded.
+        """
+        model = self._settings.rerank_model
+        if not model:
+            raise ConfigurationError(
+                "rerank is 'model', and no reranking model is configured; FRESHET_RERANK_MODEL names one"
+            )
+        with self._reranker_lock:
+            if self._reranker is None:
+                self._reranker = CrossEncoderReranker(
+                    model,
+                    device=self._settings.device,
+                    threads=self._settings.embed_threads,
+                )
+            return self._reranker
 
     def with_fingerprint(
         self, model: str, prefix: str, context: str
@@ -72,18 +97,24 @@ def load_configured(
     Args:
         settings: of the process.
         models: where they are kept.
-        for_teams: only those of the sources that teams are granted; who answers for them sees no others.
+        for_teams: only those of the sources that teams are granted, since who answers for them sees no others; and the
+            reranking model.
     """
     for model, prefix in _configured(settings, for_teams=for_teams):
         try:
             models.of(model, prefix)
         except FreshetError as error:
-            context = {
-                "action": "model_not_loaded",
-                "model": model,
-                "error": str(error),
-            }
-            logger.error("model not loaded", extra=context)  # noqa: TRY400 - the message says it all
+            _not_loaded(model, error)
+    if for_teams and settings.rerank_model:
+        try:
+            models.reranker()
+        except FreshetError as error:
+            _not_loaded(settings.rerank_model, error)
+
+
+def _not_loaded(model: str, error: FreshetError) -> None:
+    context = {"action": "model_not_loaded", "model": model, "error": str(error)}
+    logger.error("model not loaded", extra=context)
 
 
 def _configured(settings: Settings, *, for_teams: bool) -> list[tuple[str, str]]:

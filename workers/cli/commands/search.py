@@ -19,8 +19,9 @@ from workers.cli.console import (
 
 if TYPE_CHECKING:
     from corpus.database import Connection
-    from corpus.service import SearchHit, SearchRequest
+    from corpus.service import SearchHit, SearchRequest, SearchResponse
     from workers.config.settings import Settings
+    from workers.roles.models import LoadedModels
 
 _HIT_CHARACTERS = 300  # of a hit's text that are shown
 
@@ -47,6 +48,12 @@ AsOf = Annotated[
     ),
 ]
 Hits = Annotated[int, typer.Option("--k", "-k", min=1, max=100, help="Hits.")]
+Rerank = Annotated[
+    bool,
+    typer.Option(
+        "--rerank", help="Let the model of FRESHET_RERANK_MODEL put the hits in order."
+    ),
+]
 Mode = Annotated[str, typer.Option("--mode", "-m", help="vector, text or hybrid.")]
 
 
@@ -57,6 +64,7 @@ def search(
     source: Sources = None,
     where: Where = None,
     as_of: AsOf = "",
+    rerank: Rerank = False,
     as_json: Json = False,
 ) -> None:
     """Search the corpus: now, or as it was."""
@@ -72,6 +80,7 @@ def search(
         sources=tuple(source or ()),
         metadata=metadata_filter(where or []),
         as_of_ms=None if batch else _instant_ms(as_of),
+        rerank="model" if rerank else "",
     )
     hits = _find(request, batch)
     if as_json:
@@ -111,21 +120,36 @@ def _find(
 def _hits(
     settings: "Settings", primary: "Connection", request: "SearchRequest"
 ) -> "list[SearchHit]":
-    """The hits of the replica, where there is one and it may answer; else of the primary, and a line says why."""
+    """The hits, in the order of the reranking model where the request asks for that."""
+    from functools import partial
+
+    from corpus.answer.rerank import reranked
+    from workers.roles.models import LoadedModels
+
+    models = LoadedModels(settings)
+    find = partial(_found, settings, primary, models)
+    return list(reranked(request, find, models.reranker).hits)
+
+
+def _found(
+    settings: "Settings",
+    primary: "Connection",
+    models: "LoadedModels",
+    request: "SearchRequest",
+) -> "SearchResponse":
+    """The answer of the replica, where there is one and it may answer; else of the primary, and a line says why."""
     from corpus.answer.requests import is_as_of
     from corpus.answer.search import search as search_corpus
     from corpus.errors import FreshetError
     from workers.calls.one_search import fresh_replica
-    from workers.roles.models import LoadedModels
 
-    embedder_of = LoadedModels(settings).of
     if settings.read_replica and not is_as_of(request):
         try:
             with fresh_replica(settings, primary) as replica:
-                return list(search_corpus(replica, request, embedder_of).hits)
+                return search_corpus(replica, request, models.of)
         except FreshetError as error:
             write_message(f"the primary answers for the replica: {error}")
-    return list(search_corpus(primary, request, embedder_of).hits)
+    return search_corpus(primary, request, models.of)
 
 
 def _show_hit(number: int, hit: "SearchHit") -> None:

@@ -71,6 +71,8 @@ DOCUMENT = {"document_id": "a", "version": 0}
         ({"as_of_ms": 10**30}, "as_of_ms is 1000000000000000000000000000000"),
         ({"as_of_us": MAX_TIME_US}, None),
         ({"as_of_us": MAX_TIME_US + 1}, "as_of_us is 253402300800000000"),
+        ({"rerank": "model"}, None),
+        ({"rerank": "Model"}, "rerank is 'Model'; give 'model', or leave it out"),
         ({"as_of_batch": 1}, None),
         ({"as_of_batch": 1, "sources": ("peps",)}, None),
         ({"as_of_batch": 0}, "as_of_batch is 0; give 1 to"),

@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ SETTINGS: Any = type(
         "embed_backend": "torch",
         "embed_batch": 0,
         "embed_threads": 1,
+        "rerank_model": "",
     },
 )
 
@@ -100,3 +102,49 @@ def test_without_a_source_the_default_model_is_loaded(
     configured(monkeypatch)
     load_configured(SETTINGS, LoadedModels(SETTINGS))
     assert made == [(SourceSpec(source="d", topics=("t",)).model, "")]
+
+
+class Reranker:
+    made: list[str] = []  # noqa: RUF012 - a record over all of them
+
+    def __init__(self, model: str, **_: Any) -> None:
+        time.sleep(0.01)
+        self.made.append(model)
+        if model == "broken":
+            raise ConfigurationError("no such model")
+
+
+def with_reranker(monkeypatch: pytest.MonkeyPatch, model: str) -> Any:
+    monkeypatch.setattr(models, "CrossEncoderReranker", Reranker)
+    monkeypatch.setattr(Reranker, "made", [])
+    return type("Settings", (SETTINGS,), {"rerank_model": model})
+
+
+def test_the_reranker_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = LoadedModels(with_reranker(monkeypatch, "a"))
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: loaded.reranker(), range(32)))
+    assert len({id(each) for each in found}) == 1
+    assert Reranker.made == ["a"]
+
+
+def test_without_a_reranker_the_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigurationError, match="FRESHET_RERANK_MODEL"):
+        LoadedModels(with_reranker(monkeypatch, "")).reranker()
+    assert Reranker.made == []
+
+
+@pytest.mark.parametrize(("for_teams", "made"), [(True, ["broken"]), (False, [])])
+def test_only_who_answers_teams_loads_the_reranker_first(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    for_teams: bool,
+    made: list[str],
+) -> None:
+    configured(monkeypatch)
+    monkeypatch.setattr(models, "reader_of_all_teams", lambda _: None)
+    monkeypatch.setattr(models, "reading_as", lambda *_: nullcontext())
+    settings = with_reranker(monkeypatch, "broken")
+    load_configured(settings, LoadedModels(settings), for_teams=for_teams)
+    assert Reranker.made == made
+    assert [record.__dict__["model"] for record in caplog.records] == made
