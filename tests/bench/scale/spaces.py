@@ -26,7 +26,7 @@ class Searched:
     """One way to narrow a search, and the chunks that remain."""
 
     name: str
-    space: Flags  # what the statistics of text search are of
+    space: Flags  # what the statistics of text search are of: all that the reader may read
     allowed: Flags  # what an answer may have
     parameters: dict[str, object]  # of freshet.search
     reader: Reader | None = None
@@ -58,8 +58,9 @@ def past(made: Made) -> list[Searched]:
 
 def _of_source(made: Made, name: str, visible: Flags) -> Searched:
     of_source = (made.documents.source == list(SOURCES).index(name))[made.document_of]
-    space = visible & of_source
-    return Searched(f"source of {SOURCES[name] * 100:g} %", space, space, {"sources": [name]})
+    allowed = visible & of_source
+    # As everywhere in text search: what is rare is asked of all that the reader may read, not of what is searched.
+    return Searched(f"source of {SOURCES[name] * 100:g} %", visible, allowed, {"sources": [name]})
 
 
 def _with_metadata(made: Made, kind: str, selectivity: str, visible: Flags) -> Searched:
