@@ -15,15 +15,21 @@ from corpus.service import SearchHit, SearchRequest, SearchResponse
 
 # Hits that the model reads; a request for more gets as many as it asks for.
 CANDIDATES = 50
-# Between these, a search whose caller is gone ends.
-_AT_A_TIME = 16
 
 
 class Reranker(Protocol):
     """What reranking needs of a model."""
 
-    def scores(self, query: str, passages: Sequence[str]) -> list[float]:
-        """Return how well each passage answers the query; greater is better."""
+    def scores(
+        self, query: str, passages: Sequence[str], go_on: Callable[[], None]
+    ) -> list[float]:
+        """Return how well each passage answers the query; greater is better.
+
+        Args:
+            query: as it was asked.
+            passages: in any order.
+            go_on: called between passes; what it raises ends them.
+        """
         ...
 
 
@@ -69,11 +75,7 @@ def reranked(
 
 
 def _scores(reranker: Reranker, query: str, hits: tuple[SearchHit, ...]) -> list[float]:
-    scores: list[float] = []
-    for start in range(0, len(hits), _AT_A_TIME):
-        require_caller()
-        some = hits[start : start + _AT_A_TIME]
-        scores += reranker.scores(query, [_passage(hit) for hit in some])
+    scores = reranker.scores(query, [_passage(hit) for hit in hits], require_caller)
     wrong = sum(not math.isfinite(score) for score in scores)
     if wrong:
         raise ConfigurationError(

@@ -83,9 +83,12 @@ class CorpusServiceHandler:
         _refuse(search_problem(request) or limit_problem(team, request))
         reader = reader_of(team, request.groups)
         threads = self._threads_for_the_past if is_as_of(request) else self._threads
-        step = partial(self._search, reader, request)
-        response = await _answer("search", threads, step)
-        return bounded(response)
+        step = partial(self._bounded_search, reader, request)
+        return await _answer("search", threads, step)
+
+    def _bounded_search(self, reader: Reader, request: SearchRequest) -> SearchResponse:
+        """In a thread as a whole: what is cut may be many megabytes."""
+        return bounded(self._search(reader, request))
 
     @sync_operation
     async def describe_source(

@@ -6,6 +6,7 @@ Queue `freshet-nexus` is no team's: calls of it are refused, with the reason in 
 import dataclasses
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -38,7 +39,7 @@ from corpus.database import (
     database_errors_translated,
     open_pool,
 )
-from corpus.errors import FreshetError
+from corpus.errors import DependencyError, FreshetError
 from corpus.service import (
     DescribeRequest,
     SearchRequest,
@@ -72,6 +73,7 @@ logger = logging.getLogger(__name__)
 _POOL_SECONDS = 5.0  # longest wait for a connection
 _PRELOAD_PATIENCE_SECONDS = 60.0
 _LOOK_SECONDS = 0.2
+RERANKED_AT_ONCE = THREADS // 2
 
 Search = Callable[[Reader, SearchRequest], SearchResponse]
 
@@ -218,10 +220,23 @@ def answering(
 
 
 def with_reranking(find: Search, reranker_of: RerankerOf) -> Search:
-    """A search that reranks where a request asks for it; a connection is held for the candidates only."""
+    """A search that reranks where a request asks for it; a connection is held for the candidates only.
+
+    At most half of the threads rerank, or wait for the model: plain searches of other teams have the rest.
+    """
+    places = threading.BoundedSemaphore(RERANKED_AT_ONCE)
 
     def answer(reader: Reader, request: SearchRequest) -> SearchResponse:
-        return reranked(request, partial(find, reader), reranker_of)
+        if not request.rerank:
+            return find(reader, request)
+        if not places.acquire(blocking=False):
+            raise DependencyError(
+                f"{RERANKED_AT_ONCE} searches are being reranked; search again, or without reranking"
+            )
+        try:
+            return reranked(request, partial(find, reader), reranker_of)
+        finally:
+            places.release()
 
     return answer
 

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from contextlib import ExitStack
 from typing import Any
 
@@ -20,6 +21,8 @@ from workers.config.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+_TRIED_AGAIN_SECONDS = 60.0
+
 
 class LoadedModels:
     """Embedders by (model, prefix), loaded at first use."""
@@ -29,6 +32,8 @@ class LoadedModels:
         self._loaded: dict[tuple[str, str], SentenceTransformerEmbedder] = {}
         self._lock = threading.Lock()
         self._reranker: CrossEncoderReranker | None = None
+        self._reranker_problem: ConfigurationError | None = None
+        self._reranker_again = 0.0
         self._reranker_lock = (
             threading.Lock()
         )  # searches without reranking do not wait for it
@@ -60,12 +65,26 @@ class LoadedModels:
             )
         with self._reranker_lock:
             if self._reranker is None:
-                self._reranker = CrossEncoderReranker(
-                    model,
-                    device=self._settings.device,
-                    threads=self._settings.embed_threads,
-                )
+                self._reranker = self._load_reranker(model)
             return self._reranker
+
+    def _load_reranker(self, model: str) -> CrossEncoderReranker:
+        """One that failed is not tried again at once: each try may ask the hub, and load the model twice."""
+        if (
+            self._reranker_problem is not None
+            and time.monotonic() < self._reranker_again
+        ):
+            raise self._reranker_problem
+        try:
+            return CrossEncoderReranker(
+                model,
+                device=self._settings.device,
+                threads=self._settings.embed_threads,
+            )
+        except ConfigurationError as error:
+            self._reranker_problem = error
+            self._reranker_again = time.monotonic() + _TRIED_AGAIN_SECONDS
+            raise
 
     def with_fingerprint(
         self, model: str, prefix: str, context: str

@@ -27,7 +27,9 @@ BEGIN
         -- Their own index alone has this order.
         PERFORM set_config(''enable_sort'', ''off'', true);
         v_waiting := ARRAY(SELECT w.chunk_id FROM freshet.chunk w
-                           WHERE w.visible_to > p_as_of AND w.in_history IS NULL ORDER BY w.visible_to);
+                           WHERE w.visible_to > p_as_of AND w.in_history IS NULL AND w.visible_from <= p_as_of
+                             AND w.space_id = p_space AND (v_sources IS NULL OR w.source = ANY(v_sources))
+                           ORDER BY w.visible_to);
         PERFORM set_config(''enable_sort'', ''on'', true);
     END IF;
     RETURN QUERY SELECT f.chunk_id, f.distance FROM ('),
@@ -58,3 +60,5 @@ END $$;
 
 -- So that what is set inside ends with it.
 ALTER FUNCTION freshet.vector_candidates(vector, integer, smallint, text[], jsonb, timestamptz) SET enable_sort TO 'on';
+-- Before PostgreSQL 18 a sort that is off, and done all the same, costs so much that the query would be compiled.
+ALTER FUNCTION freshet.vector_candidates(vector, integer, smallint, text[], jsonb, timestamptz) SET jit TO 'off';

@@ -1,7 +1,7 @@
 """A search that reranks reads what its reader may read, and holds no connection while the model reads."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,13 +10,13 @@ from corpus.access.reader import Reader
 from corpus.answer.query_vectors import QueryVectors
 from corpus.answer.rerank import Reranker
 from corpus.database import open_pool
-from corpus.errors import ConfigurationError
+from corpus.errors import ConfigurationError, DependencyError
 from corpus.service import SearchRequest
 from tests.support.commands import CommandLine
 from tests.support.cross_encoders import make_cross_encoder
 from tests.support.pipeline import Pipeline, make_event
 from workers.cli.console import ExitCode
-from workers.roles.gateway import answering, with_reranking
+from workers.roles.gateway import RERANKED_AT_ONCE, answering, with_reranking
 
 OWNER = Reader(name="team:owner", sources=frozenset({"s"}))
 NOBODY = Reader(name="team:nobody")
@@ -32,7 +32,8 @@ class LastFirst:
         self.read: list[str] = []
         self._meanwhile = meanwhile
 
-    def scores(self, query: str, passages: Sequence[str]) -> list[float]:
+    def scores(self, query: str, passages: Sequence[str], go_on: Callable[[], None]) -> list[float]:
+        go_on()
         if callable(self._meanwhile):
             self._meanwhile()
         self.read += passages
@@ -113,3 +114,27 @@ def test_the_command_says_what_is_missing(
     done = freshet("search", "harbour", "--rerank", **SERVERS, FRESHET_DATABASE_URL=database_url)
     assert done.code == ExitCode.USAGE
     assert "FRESHET_RERANK_MODEL" in done.stderr
+
+
+def test_reranking_leaves_threads_for_plain_searches(filled: Pipeline, database_url: str) -> None:
+    """A search that is reranked and asks for another one: the next above the bound is told to come again."""
+    with open_pool(database_url, size=1) as pool:
+        find = answering(pool, pool, filled.embedder.of, QueryVectors())
+        refused: list[str] = []
+        plain: list[int] = []
+
+        def ask_again() -> None:
+            try:
+                answer(OWNER, ASKED)
+            except DependencyError as error:
+                refused.append(str(error))
+                plain.append(len(answer(OWNER, SearchRequest(query="harbour", mode="text")).hits))
+
+        answer = with_reranking(find, lambda: LastFirst(ask_again))
+        assert answer(OWNER, ASKED).hits
+        assert refused == [
+            f"{RERANKED_AT_ONCE} searches are being reranked; search again, or without reranking"
+        ]
+        assert plain == [7]
+        # Their places are free again.
+        assert with_reranking(find, LastFirst)(OWNER, ASKED).hits

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from corpus.embed.cross_encoder import CrossEncoderReranker
-from corpus.errors import ConfigurationError
+from corpus.errors import ConfigurationError, DependencyError
 from tests.support.cross_encoders import BUNDLED, make_cross_encoder
 
 pytest.importorskip("torch")
@@ -53,9 +53,63 @@ def test_a_model_that_gives_several_numbers_is_refused(tmp_path: Path) -> None:
         CrossEncoderReranker(str(folder), device="cpu")
 
 
-def test_a_model_of_embeddings_would_order_by_chance_and_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="has no trained head"):
+def test_a_model_of_embeddings_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="is no cross-encoder but "):
         CrossEncoderReranker(BUNDLED, device="cpu")
+
+
+def test_a_model_without_its_head_would_order_by_chance_and_is_refused(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = make_cross_encoder(tmp_path)
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: one for name, one in weights.items() if not name.startswith("classifier")}
+    assert len(kept) < len(weights)
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ConfigurationError, match="has no trained head"):
+        CrossEncoderReranker(str(folder), device="cpu")
+
+
+def test_a_name_without_an_organisation_is_refused_before_a_hub_is_asked() -> None:
+    with pytest.raises(ConfigurationError, match="with its organisation"):
+        CrossEncoderReranker("ms-marco-MiniLM-L6-v2", device="cpu")
+
+
+def test_weights_that_break_off_are_named(tmp_path: Path) -> None:
+    folder = make_cross_encoder(tmp_path)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5_000])
+    with pytest.raises(ConfigurationError, match="cannot be loaded on device 'cpu'"):
+        CrossEncoderReranker(str(folder), device="cpu")
+
+
+def test_the_prompt_that_a_model_names_is_put_before_its_queries(
+    folder: Path, tmp_path: Path
+) -> None:
+    from sentence_transformers import CrossEncoder
+
+    saved = CrossEncoder(
+        str(folder), device="cpu", prompts={"ask": "Which text says: "}, default_prompt_name="ask"
+    )
+    saved.save_pretrained(str(tmp_path))
+    expected = saved.predict([(QUERY, text) for text in PASSAGES])
+    scores = CrossEncoderReranker(str(tmp_path), device="cpu").scores(QUERY, PASSAGES)
+    assert scores == pytest.approx(list(expected), abs=1e-5)
+    assert scores != CrossEncoderReranker(str(folder), device="cpu").scores(QUERY, PASSAGES)
+
+
+def test_passes_end_for_a_caller_who_is_gone(folder: Path) -> None:
+    reranker = CrossEncoderReranker(str(folder), device="cpu")
+    looks: list[int] = []
+
+    def go_on() -> None:
+        looks.append(1)
+        if len(looks) == 3:
+            raise DependencyError("nobody waits")
+
+    with pytest.raises(DependencyError, match="nobody waits"):
+        reranker.scores(QUERY, PASSAGES * 20, go_on)
+    assert len(looks) == 3
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -128,6 +128,22 @@ def test_the_reranker_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Reranker.made == ["a"]
 
 
+def test_a_reranker_that_failed_is_not_loaded_again_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loaded = LoadedModels(with_reranker(monkeypatch, "broken"))
+    for _ in range(3):
+        with pytest.raises(ConfigurationError, match="no such model"):
+            loaded.reranker()
+    assert Reranker.made == ["broken"]
+    monkeypatch.setattr(models, "_TRIED_AGAIN_SECONDS", 0.0)
+    loaded = LoadedModels(with_reranker(monkeypatch, "broken"))
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match="no such model"):
+            loaded.reranker()
+    assert Reranker.made == ["broken"] * 2
+
+
 def test_without_a_reranker_the_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigurationError, match="FRESHET_RERANK_MODEL"):
         LoadedModels(with_reranker(monkeypatch, "")).reranker()
