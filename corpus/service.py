@@ -52,7 +52,7 @@ class SearchRequest:
     # Of the end user on whose behalf the team asks; the team must be able to vouch for each. Empty: only what every
     # reader of the sources may see.
     groups: tuple[str, ...] = ()
-    # "model": 50 hits of the mode, or k if that is more, are put in order by the reranking model of the installation,
+    # "model": 30 hits of the mode, or k if that is more, are put in order by the reranking model of the installation,
     # and the k best are returned. It takes tenths of a second and more, and is refused where no model is configured.
     rerank: str = ""
 

@@ -14,7 +14,7 @@ from corpus.errors import ConfigurationError
 from corpus.service import SearchHit, SearchRequest, SearchResponse
 
 # Hits that the model reads; a request for more gets as many as it asks for.
-CANDIDATES = 50
+CANDIDATES = 30
 
 
 class Reranker(Protocol):
