@@ -201,6 +201,27 @@ def test_the_best_are_found(search: Narrowed, opened: Callable[[int], Corpus]) -
     assert np.mean(recalls) >= MIN_RECALL, recalls
 
 
+@pytest.mark.parametrize("search", SEARCHES[3:5], ids=lambda search: search.name)
+def test_metadata_of_many_documents_find_what_those_of_few_find(
+    search: Narrowed, opened: Callable[[int], Corpus]
+) -> None:
+    """Of more than 30,000 chunks with the metadata no list is made: the document of each candidate is asked."""
+    corpus = opened(SMALL)
+    connection = corpus.connection
+    statement = f"""SELECT s.chunk_id, s.score FROM freshet.search(
+        NULL, %s, {K}, 'text', 1::smallint, {search.arguments}, 'simple') s""".encode()
+    asked = [" ".join(words) for _, words in _questions(corpus, 3)]
+    listed = [connection.execute(statement, (text,)).fetchall() for text in asked]
+    assert sum(map(len, listed)) > K
+    with connection.transaction(force_rollback=True):
+        source: str = _value(
+            connection, "SELECT pg_get_functiondef('freshet.text_candidates_in'::regproc)"
+        )
+        assert "THEN 30000" in source
+        connection.execute(source.replace("THEN 30000", "THEN 0").encode())
+        assert [connection.execute(statement, (text,)).fetchall() for text in asked] == listed
+
+
 def test_what_a_search_reads_does_not_grow_with_the_corpus(
     opened: Callable[[int], Corpus],
 ) -> None:
