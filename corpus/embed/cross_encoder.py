@@ -1,6 +1,5 @@
 """The reranking model: a query and passages in, a number for each passage out. It is loaded once per process."""
 
-import json
 import logging
 import os
 import threading
@@ -12,10 +11,12 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from corpus.disclosure.error_text import public_text
+from corpus.embed.embedder import one_pass_per_core
 from corpus.embed.model_files import (
     loadable_name,
     local_folder,
     model_folder,
+    read_object,
     require_own_weights,
 )
 from corpus.errors import ConfigurationError, DependencyError
@@ -61,7 +62,7 @@ class CrossEncoderReranker:
         self._tokenizing = threading.Lock()
         on_cpu = self._model.device.type == "cpu"
         self._batch = _CPU_BATCH if on_cpu else 0
-        passes = _parallel_passes(threads) if on_cpu else 1
+        passes = one_pass_per_core(threads) if on_cpu else 1
         self._passes = ThreadPoolExecutor(passes, thread_name_prefix="rerank")
         self._require_reranker(model, device)
         context = {
@@ -158,14 +159,6 @@ class CrossEncoderReranker:
             )
 
 
-def _parallel_passes(threads: int) -> int:
-    """One per core, each on one thread, as the embedder's."""
-    import torch
-
-    torch.set_num_threads(1)
-    return threads or len(os.sched_getaffinity(0))
-
-
 def _load(model: str, device: str) -> "CrossEncoder":
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TQDM_DISABLE", "1")
@@ -183,10 +176,10 @@ def _load(model: str, device: str) -> "CrossEncoder":
             "cross-encoder/ms-marco-MiniLM-L6-v2"
         )
     folder = model_folder(model)
-    _require_cross_encoder(model, folder)
     name, revision = loadable_name(model, folder)
     chosen_device = None if device == "auto" else device
     try:
+        _require_cross_encoder(model, folder)
         loaded = CrossEncoder(name, revision=revision, device=chosen_device)
         require_own_weights(folder)
         return loaded.eval()
@@ -210,9 +203,9 @@ def _require_cross_encoder(model: str, folder: Path) -> None:
         ConfigurationError: neither sentence-transformers nor transformers wrote it as one that gives a pair a number.
     """
     architectures = cast(
-        "list[Any]", _read(folder / "config.json").get("architectures") or []
+        "list[Any]", read_object(folder, "config.json").get("architectures") or []
     )
-    kind = _read(folder / "config_sentence_transformers.json").get("model_type")
+    kind = read_object(folder, "config_sentence_transformers.json").get("model_type")
     gives_numbers = any(
         str(name).endswith("ForSequenceClassification") for name in architectures
     )
@@ -227,11 +220,3 @@ def _require_cross_encoder(model: str, folder: Path) -> None:
         f"FRESHET_RERANK_MODEL={model} is no cross-encoder but {what}; name one, such as "
         "cross-encoder/ms-marco-MiniLM-L6-v2"
     )
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        content: Any = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return cast("dict[str, Any]", content) if isinstance(content, dict) else {}

@@ -112,11 +112,11 @@ def require_own_weights(folder: Path) -> None:
 def token_limit(folder: Path) -> int:
     """Return how many tokens the model reads, special tokens included, as sentence-transformers decides it."""
     for name in _TRANSFORMER_CONFIGS:
-        stated = _read(folder, name).get("max_seq_length")
+        stated = read_object(folder, name).get("max_seq_length")
         if _is_limit(stated):
             return int(stated)
-    tokenizer = _read(folder, "tokenizer_config.json")
-    model = _read(folder, "config.json")
+    tokenizer = read_object(folder, "tokenizer_config.json")
+    model = read_object(folder, "config.json")
     candidates = (
         tokenizer.get("model_max_length"),
         model.get("max_position_embeddings"),
@@ -195,13 +195,13 @@ def _bundled_folder(model: str) -> Path | None:
 
 
 def _read_layers(folder: Path) -> _Layers:
-    hidden_size = _read(folder, "config.json").get("hidden_size")
+    hidden_size = read_object(folder, "config.json").get("hidden_size")
     layers = _Layers("mean", hidden_size, normalised=False)
     for module in _modules(folder):
         class_name = str(module.get("type", ""))
         kind = class_name.rpartition(".")[2]
         path = str(module.get("path", ""))
-        settings = _read(folder / path, "config.json")
+        settings = read_object(folder / path, "config.json")
         if kind == "Pooling":
             _add_pooling(layers, settings)
         elif kind == "Dense":
@@ -236,7 +236,7 @@ def _modules(folder: Path) -> list[dict[str, Any]]:
     return modules or []
 
 
-def _read(folder: Path, name: str) -> dict[str, Any]:
+def read_object(folder: Path, name: str) -> dict[str, Any]:
     """Return the object in a JSON file; empty if the file is missing or holds something else."""
     content = _json(folder / name)
     if not isinstance(content, dict):
