@@ -44,6 +44,11 @@ def schedule_id(source: str) -> str:
     return f"freshet/{source}/freshness"
 
 
+def source_of(name: str) -> str:
+    """The source of a schedule of this id, whatever kind of schedule it is: "freshet/SOURCE/kind"."""
+    return name.removeprefix("freshet/").rpartition("/")[0]
+
+
 def check_workflow_id(source: str) -> str:
     """Workflow id of a check; the server appends the time where the schedule starts it."""
     return f"freshness/{source}"

@@ -32,7 +32,7 @@ class SkippedGap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfiguredSource:
-    """A row of the query `sources_configured`."""
+    """A row of the query `sources_named`."""
 
     source: str
     spec: dict[str, Any]
@@ -77,9 +77,10 @@ def configured_source(connection: Connection, source: str) -> ConfiguredSource:
         ConfigurationError: there is no such source.
     """
     cursor = connection.cursor(row_factory=class_row(ConfiguredSource))
-    for configured in cursor.execute(query("sources_configured")):
-        if configured.source == source:
-            return configured
+    named = {"sources": [source]}
+    configured = cursor.execute(query("sources_named"), named).fetchone()
+    if configured is not None:
+        return configured
     raise ConfigurationError(
         f"there is no source {source!r}; `freshet sources` lists them"
     )

@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from psycopg.rows import namedtuple_row
+from psycopg.rows import namedtuple_row, scalar_row
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from corpus.database import Connection, database_errors_translated
+from corpus.database import Connection, database_errors_translated, fetch_one
 from corpus.errors import DependencyError, InstallationError
 from corpus.search_attributes import SPEC_HASH
 from corpus.source import SourceSpec, read_specs
@@ -19,7 +19,12 @@ from freshness import schedules
 from workers.apply.change import Action, Change, StalePlanError
 from workers.apply.kind import Kind, Names, Services, Target
 from workers.apply.settling import until_settled
-from workers.apply.sources import read_rows, read_sources
+from workers.apply.sources import (
+    ConfiguredSource,
+    read_named,
+    read_source,
+    read_sources,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +105,8 @@ class Schedules(Kind[FreshnessSchedule]):
                 name: replace(state, made_by=None) for name, state in current.items()
             }
         own = await services.process.own_ids(services.client)
-        of_sources = {
-            schedules.schedule_id(row.source) for row in read_rows(services.connection)
-        }
+        rows = read_named(services.connection, set(map(schedules.source_of, current)))
+        of_sources = {schedules.schedule_id(row.source) for row in rows}
         return {
             name: replace(
                 state, is_foreign=_is_foreign(state.made_by, own, name in of_sources)
@@ -190,12 +194,17 @@ def _is_foreign(made_by: str | None, own: Collection[str], has_source: bool) -> 
 
 def _built_from_now(services: Services, name: str) -> str | None:
     """What the schedule is to be built from by what the database says now; None: no source needs it."""
-    sources = read_sources(services.connection)
-    in_use = [source.spec for source in sources.values() if not source.is_retired]
-    for spec in [*_sources_with_ends(services.connection), *in_use]:
-        if schedules.schedule_id(spec.source) == name:
-            return schedules.spec_hash(spec)
-    return None
+    connection = services.connection
+    source = read_source(connection, schedules.source_of(name))
+    if source is None or (source.is_retired and not _has_end(connection, source)):
+        return None
+    return schedules.spec_hash(source.spec)
+
+
+def _has_end(connection: Connection, source: ConfiguredSource) -> bool:
+    """Whether a visible document has an end of its own that a check must see to."""
+    values = {"source": source.spec.source}
+    return bool(fetch_one(connection, scalar_row, "has_document_with_end", values))
 
 
 @contextmanager

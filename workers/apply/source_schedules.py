@@ -15,7 +15,7 @@ from workers.apply.change import Action, Change, StalePlanError
 from workers.apply.kind import Kind, Names, Services, Target
 from workers.apply.schedules import errors_translated
 from workers.apply.settling import until_settled
-from workers.apply.sources import ConfiguredSource, read_sources
+from workers.apply.sources import ConfiguredSource, read_source, read_sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +109,10 @@ class SourceSchedules(Kind[SourceSchedule]):
 
     def _built_from_now(self, services: Services, name: str) -> str | None:
         """What the schedule is to be built from by what the database says now; None: no source needs it."""
-        for source in read_sources(services.connection).values():
-            spec = source.spec
-            if self.is_wanted(source) and self.schedule_id(spec.source) == name:
-                return self.spec_hash(spec)
-        return None
+        source = read_source(services.connection, schedules.source_of(name))
+        if source is None or not self.is_wanted(source):
+            return None
+        return self.spec_hash(source.spec)
 
 
 async def _read(client: Client, name: str) -> SourceSchedule | None:

@@ -1,7 +1,7 @@
 """Sources: rows of `freshet.source`, and a signal to the entity of each that was changed."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -73,8 +73,7 @@ class Sources(RowKind[ConfiguredSource]):
         self, services: Services, names: Names
     ) -> Mapping[str, ConfiguredSource]:
         """As the database has them; one that cannot be read is written again where the file names it."""
-        sources = _read_all(services.connection)
-        return {name: sources[name] for name in names if name in sources}
+        return _parsed(read_named(services.connection, names))
 
     def surplus(
         self, name: str, current: ConfiguredSource, target: Target
@@ -129,9 +128,19 @@ def read_sources(connection: Connection) -> dict[str, ConfiguredSource]:
     return {name: source for name, source in sources.items() if not source.unreadable}
 
 
+def read_source(connection: Connection, name: str) -> ConfiguredSource | None:
+    """The source of this name; None where there is none, or its specification cannot be read."""
+    source = _parsed(read_named(connection, [name])).get(name)
+    return None if source is None or source.unreadable else source
+
+
 def _read_all(connection: Connection) -> dict[str, ConfiguredSource]:
+    return _parsed(read_rows(connection))
+
+
+def _parsed(rows: Iterable[Any]) -> dict[str, ConfiguredSource]:
     sources: dict[str, ConfiguredSource] = {}
-    for row in read_rows(connection):
+    for row in rows:
         unreadable = ""
         try:
             spec = read_spec(row.source, row.spec)
@@ -145,11 +154,20 @@ def _read_all(connection: Connection) -> dict[str, ConfiguredSource]:
 
 def read_rows(connection: Connection) -> list[Any]:
     """Every row of `sources_configured`."""
+    return _rows(connection, "sources_configured", {})
+
+
+def read_named(connection: Connection, names: Names) -> list[Any]:
+    """The rows of `sources_named`: a single change reads its own source, however many there are."""
+    return _rows(connection, "sources_named", {"sources": sorted(names)})
+
+
+def _rows(connection: Connection, name: str, arguments: Mapping[str, Any]) -> list[Any]:
     with (
         database_errors_translated(),
         connection.cursor(row_factory=namedtuple_row) as cursor,
     ):
-        cursor.execute(query("sources_configured"))
+        cursor.execute(query(name), arguments)
         return cursor.fetchall()
 
 

@@ -58,6 +58,10 @@ UPDATE freshet.source
 -- Every source with its state, for `freshet apply`.
 SELECT source, spec, revision, state, state_reason FROM freshet.source ORDER BY source;
 
+-- name: sources_named
+-- The sources of these names that there are, with their states: what one change of `freshet apply` compares again.
+SELECT source, spec, revision, state, state_reason FROM freshet.source WHERE source = ANY(%(sources)s) ORDER BY source;
+
 -- name: sources_with_ends
 -- Sources with visible documents that have an end of their own: also when retired, they are checked to withdraw these.
 SELECT s.source, s.spec FROM freshet.source s
@@ -66,6 +70,12 @@ CROSS JOIN LATERAL (
     LIMIT 1
 ) one
 ORDER BY s.source;
+
+-- name: has_document_with_end
+-- Whether a source has visible documents that have an end of their own.
+SELECT EXISTS (
+    SELECT FROM freshet.document d WHERE d.source = %(source)s AND d.visible_to IS NULL AND d.expires_at IS NOT NULL
+);
 
 -- name: sources_with_documents
 -- Sources that have documents in the corpus, visible or not.

@@ -20,7 +20,10 @@ def configured(state: str = "active", reason: str | None = None) -> ConfiguredSo
 
 
 def database(**answers: Any) -> Any:
-    return FakeConnection(**{"sources_configured": [configured()], "skip_gap": 1, **answers})
+    def named(asked: Any) -> list[ConfiguredSource]:
+        return [configured()] if "s" in asked["sources"] else []
+
+    return FakeConnection(**{"sources_named": named, "skip_gap": 1, **answers})
 
 
 @pytest.mark.parametrize(
@@ -30,7 +33,7 @@ def test_a_source_in_another_state_is_refused_with_the_reason(act: Any) -> None:
     at = database(
         pause_source=0,
         resume_source=0,
-        sources_configured=[configured("retired", "no longer configured")],
+        sources_named=[configured("retired", "no longer configured")],
     )
     with pytest.raises(
         ConfigurationError, match=r"'s' cannot be .*: it is retired \(no longer configured\)"
@@ -114,7 +117,7 @@ def test_partitions_and_topics_that_do_not_exist_any_more_are_left_alone() -> No
 
 def test_a_topic_that_the_source_does_not_read_any_more_is_left_alone() -> None:
     at = database(
-        sources_configured=[
+        sources_named=[
             ConfiguredSource(
                 source="s",
                 spec=SourceSpec(source="s", topics=("u",)).to_json(),

@@ -26,15 +26,17 @@ def database(
     with_versions: tuple[str, ...] = (),
     retired: tuple[str, ...] = (),
 ) -> Any:
+    rows = [
+        {
+            "source": spec.source,
+            "spec": spec.to_json(),
+            "state": "retired" if spec.source in retired else "active",
+        }
+        for spec in configured
+    ]
     return Database(
-        sources_configured=[
-            {
-                "source": spec.source,
-                "spec": spec.to_json(),
-                "state": "retired" if spec.source in retired else "active",
-            }
-            for spec in configured
-        ],
+        sources_configured=rows,
+        sources_named=rows,
         text_search_languages=[{"cfgname": "english"}, {"cfgname": "simple"}],
         sources_with_documents=[{"source": source} for source in with_documents],
         sources_with_versions=[{"source": source} for source in with_versions],
@@ -153,11 +155,13 @@ def with_unreadable(**changed: Any) -> Any:
     """Source `a`, and `newer`, whose specification a newer version wrote."""
     readable = SourceSpec(source="a", topics=("a",)).to_json()
     newer = readable | {"source": "newer", "format": "thrift"} | changed
+    rows = [
+        {"source": "a", "spec": readable, "state": "active"},
+        {"source": "newer", "spec": newer, "state": "active"},
+    ]
     return Database(
-        sources_configured=[
-            {"source": "a", "spec": readable, "state": "active"},
-            {"source": "newer", "spec": newer, "state": "active"},
-        ],
+        sources_configured=rows,
+        sources_named=rows,
         text_search_languages=[{"cfgname": "english"}],
         sources_with_documents=[{"source": "newer"}],
     )
