@@ -40,6 +40,10 @@ SELECT s.source, sum(b.documents_deleted)::bigint AS documents_deleted,
 -- Sources in use that have documents from addresses, which can be asked for again.
 SELECT s.source, s.spec FROM freshet.source s
  WHERE s.state <> 'retired'
-   -- The first one by its index: EXISTS may read all of them to join them.
-   AND (SELECT true FROM freshet.fetched f WHERE f.source = s.source AND f.url IS NOT NULL LIMIT 1)
+   -- The first one in the order of its index: EXISTS may read all of them to join them, and LIMIT alone all of them per
+   -- source, since the planner takes each source for one that has many.
+   AND (
+       SELECT true FROM freshet.fetched f WHERE f.source = s.source AND f.url IS NOT NULL
+       ORDER BY f.document_id LIMIT 1
+   )
  ORDER BY s.source;
