@@ -161,6 +161,10 @@ class Cleaner:
     ) -> None:
         self.close()
 
+    def open(self) -> None:
+        """Start what the processes are forked from: `LimitedProcesses.open`."""
+        self._processes.open()
+
     def close(self) -> None:
         """End the processes."""
         self._processes.close()

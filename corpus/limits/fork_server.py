@@ -147,6 +147,23 @@ class ForkServer:
                 return self._ask({"end": pid}).get("code")
         return None
 
+    def open(self) -> None:
+        """Start the program where it does not run, so that the first documents do not wait for its imports.
+
+        Raises:
+            DependencyError: it cannot be started.
+        """
+        with self._lock:
+            if self._program is not None and self._program.poll() is None:
+                return
+            self._close()
+            try:
+                self._open()
+            except (OSError, EOFError) as error:
+                raise DependencyError(
+                    "the program that starts processes for documents was ended"
+                ) from error
+
     def close(self) -> None:
         """End the program, and its processes with it; safe to call again."""
         with self._lock:

@@ -63,6 +63,14 @@ class LimitedProcesses:
         self._idle: list[_Process] = []
         self._running: set[_Process] = set()
 
+    def open(self) -> None:
+        """Start the program that they are forked from, which takes a second or two; else the first batch waits for it.
+
+        Raises:
+            DependencyError: it cannot be started.
+        """
+        fork_server(self._preload).open()
+
     def close(self) -> None:
         """End the processes; work that runs in one raises DependencyError. New work starts new ones."""
         with self._lock:

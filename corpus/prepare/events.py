@@ -69,7 +69,7 @@ def read_staged_events(
         starts[partition] = min(starts.get(partition, sys.maxsize), start)
         frame = _read_unapplied(connection, store, ref, next_offset)
         if frame is not None:
-            frames.append(frame.filter(pl.col("offset") >= next_offset))
+            frames.append(frame)
     # Two references may overlap after a consumer restarted: one row per offset.
     distinct = pl.concat(frames).unique(_POSITION, keep="first").sort(_POSITION)
     for source in {ref.source for ref in refs}:
@@ -89,7 +89,7 @@ def read_staged_events(
 def _read_unapplied(
     connection: Connection, store: StagingStore, ref: BatchRef, next_offset: int
 ) -> pl.DataFrame | None:
-    """The reference's file; None if all of it is applied, since the file may be removed then."""
+    """What is not applied of the reference's file; None: all of it is applied, and the file may be removed."""
     if ref.next_offset <= next_offset:
         return None
     try:
@@ -100,7 +100,9 @@ def _read_unapplied(
             return None
         raise
     _check_records(frame, ref)
-    return frame
+    if ref.first_offset >= next_offset:
+        return frame
+    return frame.filter(pl.col("offset") >= next_offset)
 
 
 def _check_records(frame: pl.DataFrame, ref: BatchRef) -> None:
@@ -121,7 +123,7 @@ def _check_records(frame: pl.DataFrame, ref: BatchRef) -> None:
     is_of_range = (
         topics == [ref.topic]
         and partitions == [ref.partition]
-        and offsets.is_unique().all()
+        and offsets.n_unique() == len(offsets)
         and not offsets.has_nulls()
         and ref.first_offset <= cast("int", begins)
         and offsets.max() == ref.next_offset - 1
@@ -145,7 +147,7 @@ def _check_backfill(frame: pl.DataFrame, ref: BatchRef) -> None:
     is_inside = pl.col("offset").is_between(ref.first_offset, last)
     inside = frame.filter(is_topic & is_partition & is_inside)
     offsets = frame["offset"]
-    if inside.height != frame.height or not offsets.is_unique().all():
+    if inside.height != frame.height or offsets.n_unique() != len(offsets):
         raise StagedFileError(
             f"staged file {ref.url} holds other records than its name says"
         )

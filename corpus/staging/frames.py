@@ -75,6 +75,8 @@ def read_frame(store: StagingStore, pointer: Pointer, columns: Columns) -> pl.Da
     present = _present(schema, columns, pointer.url)
     frame = _read(content, present, pointer.url)
     expected = schema_of(columns)
+    if frame.columns == list(expected):
+        return frame
     missing = expected.keys() - frame.columns
     return frame.with_columns(
         pl.lit(None, expected[name]).alias(name) for name in missing

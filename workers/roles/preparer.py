@@ -38,6 +38,7 @@ async def run(settings: Settings) -> None:
             preload=[divide.__name__],
         ) as cleaner,
     ):
+        cleaner.open()
         preparer = Preparer(
             store=staging,
             pool=pool,

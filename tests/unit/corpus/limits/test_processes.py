@@ -226,6 +226,29 @@ def test_documents_do_not_pay_for_the_death_of_the_program_that_starts_processes
         made.close()
 
 
+def test_the_program_that_starts_processes_runs_before_the_first_document_comes() -> None:
+    server = ForkServer([limited_work.__name__])
+    try:
+        for _ in range(2):  # after its death, too
+            server.open()
+            assert server._program is not None
+            program = psutil.Process(server._program.pid)
+            server.open()
+            pid, connection = server.start(MEMORY_MB * 1_000_000, [])
+            connection.close()
+            assert psutil.Process(pid).ppid() == program.pid
+            program.kill()
+            wait_until(lambda one=program: not runs(one.pid), 10, "the program ends")
+    finally:
+        server.close()
+
+
+def test_a_program_that_cannot_start_is_one_clear_error() -> None:
+    server = ForkServer(["no_such_module"])
+    with pytest.raises(DependencyError, match="processes for documents cannot be started"):
+        server.open()
+
+
 def test_an_answer_that_comes_too_late_is_not_taken_for_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
