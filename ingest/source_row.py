@@ -14,10 +14,10 @@ from collections.abc import Sequence
 
 from corpus.batch import BatchRef, LoadedSource
 from corpus.source import SourceStatus
+from ingest.batch_failure import forget_failures
 from ingest.source_state import (
     SourceState,
     accept,
-    forget_failures,
     index_references,
 )
 

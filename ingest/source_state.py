@@ -20,10 +20,11 @@ MIN_BUDGET_BYTES = 125_000
 # A batch that embedded fewer texts than this was cheap, so the next may be larger; above the other limit, smaller.
 CHEAP_TEXTS = 250
 COSTLY_TEXTS = 1_000
+# Batches that take longer than this are slow: the service is behind, or their texts are many. Then an order of less
+# than `FIRST_BATCH_BYTES` is not worth a batch beside those that run.
+SLOW_BATCH_SECONDS = 1.0
 # References of one batch: some 450 bytes each, and the server takes 2 MB for a workflow's input.
 MAX_REFERENCES = 1_000
-# Failures without success after which a source halts and asks a person instead of reading again.
-MAX_REWINDS = 3
 # Batches of new records that a waiting part of a backfill lets pass before it.
 LIVE_BATCHES_PER_BACKFILL = 4
 # Ids of expiry orders that are remembered to recognise a repeated signal.
@@ -50,6 +51,7 @@ class Patch(StrEnum):
     FORGED_IS_DROPPED = "forged-reference-is-dropped"
     SHORT_RUNS = "runs-of-a-thousand-events"
     BATCHES_GROW = "batches-grow-while-behind"
+    SMALL_ORDERS_WAIT = "small-orders-wait-behind-slow-batches"
 
 
 @dataclass(kw_only=True)
@@ -104,6 +106,7 @@ class SourceState:
     backfill_refused: str = ""  # why the batch of the newest part failed
     # Of the newest batch of new records; 0: since then there was a moment in which none waited or was in flight.
     taken_bytes: int = 0
+    batch_seconds: float = 0.0  # of the newest batch that was published, from its start
 
     def __post_init__(self) -> None:
         self.furthest: dict[str, int] = {}
@@ -259,6 +262,21 @@ def has_order(state: SourceState) -> bool:
     return waiting and not state.paused and not state.halted
 
 
+def is_worth_a_batch(state: SourceState) -> bool:
+    """Whether what waits is worth a batch beside one that runs.
+
+    Batches of a source are published in order: another one in line makes nothing searchable sooner than those before
+    it, it only prepares and embeds meanwhile. What it costs beside its records is the same for one record and for a
+    hundred, so where batches are slow, small orders wait for the next one together. With three in flight per source,
+    small batches of many sources keep one another waiting three times as long.
+    """
+    if state.erasures or state.expiries or state.corrections or state.backfills:
+        return True
+    if state.batch_seconds < SLOW_BATCH_SECONDS:
+        return True
+    return bytes_of(state.pending) >= FIRST_BATCH_BYTES
+
+
 def largest_batch(previous: int) -> int:
     """Bytes that a batch may have while its source is behind, by those of the one before it; 0: there is none."""
     return max(FIRST_BATCH_BYTES, BATCH_GROWTH * previous)
@@ -338,42 +356,6 @@ def release(state: SourceState, refs: Sequence[BatchRef]) -> None:
     state.backfilling = [ref for ref in state.backfilling if ref not in done]
     if not state.in_flight and not state.pending:
         state.taken_bytes = 0
-
-
-def record_success(state: SourceState, refs: Sequence[BatchRef]) -> None:
-    """Note what was published: it is no longer stuck.
-
-    What other partitions publish meanwhile says nothing about a partition that is stuck.
-    """
-    for ref in refs:
-        if ref.backfill:
-            continue
-        name = _partition_name(ref)
-        lowest_failed = state.stuck.get(name)
-        if lowest_failed is not None and ref.next_offset > lowest_failed:
-            del state.stuck[name]
-    if not state.stuck:
-        state.rewinds = 0
-
-
-def record_failure(state: SourceState, refs: Sequence[BatchRef]) -> bool:
-    """Note where a batch failed; returns whether the source must halt because it failed too often."""
-    for ref in refs:
-        name = _partition_name(ref)
-        lowest_failed = state.stuck.get(name, ref.first_offset)
-        state.stuck[name] = min(ref.first_offset, lowest_failed)
-    state.rewinds += 1
-    return state.rewinds > MAX_REWINDS
-
-
-def forget_failures(state: SourceState) -> None:
-    """Count failures from zero again: a person acted, so what failed before may work now."""
-    state.rewinds = 0
-    state.stuck = {}
-
-
-def _partition_name(ref: BatchRef) -> str:
-    return f"{ref.topic}/{ref.partition}"
 
 
 def adapt_budget(

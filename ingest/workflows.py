@@ -29,13 +29,12 @@ with workflow.unsafe.imports_passed_through():
         Expire,
         Ingest,
         Order,
-        RewindRequest,
         batch_workflow_id,
         staged_refs,
     )
     from corpus.staging.bound import problem_of
     from corpus.workflows import BatchWorkflow
-    from ingest import source_row
+    from ingest import batch_failure, source_row
     from ingest.batch_failure import BatchFailure, innermost_message
     from ingest.source_state import (
         Patch,
@@ -44,11 +43,9 @@ with workflow.unsafe.imports_passed_through():
         accept_document_order,
         accept_expiry,
         adapt_budget,
-        forget_failures,
         give_back,
         has_order,
-        record_failure,
-        record_success,
+        is_worth_a_batch,
         release,
         status_name,
         take_order,
@@ -71,7 +68,7 @@ class SourceWorkflow:
        consumer reads again from the position row; after `MAX_REWINDS` such failures the source halts and waits for a
        person
     3. loads limits, last batch number and epoch from the database, where that is due
-    4. starts a batch for the next order; several run side by side
+    4. starts a batch for the next order; several run side by side, unless batches are slow and the order is small
 
     A batch that ends lets the oldest one that still runs publish, so batches are published in order. A batch that fails
     for good ends the batches behind it; those before it end as they would have. Deliveries are woken beside all this
@@ -147,14 +144,14 @@ class SourceWorkflow:
         self._state.paused = False
         self._state.halted = ""
         self._read_row()
-        forget_failures(self._state)
+        batch_failure.forget_failures(self._state)
         self._list_status()
 
     @workflow.signal
     def reload(self) -> None:
         """The source's configuration was changed in the database; what failed before may work now."""
         self._read_row()
-        forget_failures(self._state)
+        batch_failure.forget_failures(self._state)
 
     @workflow.query
     def status(self) -> SourceState:
@@ -205,7 +202,12 @@ class SourceWorkflow:
         return info.is_continue_as_new_suggested()
 
     def _can_start_batch(self) -> bool:
-        return has_order(self._state) and len(self._tasks) < self._state.max_in_flight
+        state = self._state
+        if not has_order(state) or len(self._tasks) >= state.max_in_flight:
+            return False
+        if not self._tasks or is_worth_a_batch(state):
+            return True
+        return not workflow.patched(Patch.SMALL_ORDERS_WAIT)
 
     def _read_row(self) -> None:
         """Read the source's row next, and once more if it is being read now."""
@@ -229,13 +231,8 @@ class SourceWorkflow:
     async def _rewind(self, failure: BatchFailure) -> None:
         state = self._state
         self._list_status()
-        halt = record_failure(state, failure.refs)
-        request = RewindRequest(
-            source=state.source,
-            reason=failure.reason,
-            halt=halt,
-            epoch=failure.epoch,
-        )
+        halt = batch_failure.record_failure(state, failure.refs)
+        request = failure.rewind_request(state.source, halt=halt)
         rewound = await workflow.execute_activity_method(
             PublishActivities.rewind_source, request, **policies.REWIND_SOURCE
         )
@@ -293,6 +290,7 @@ class SourceWorkflow:
         3. let the next batch publish
         """
         number = batch.batch
+        started = workflow.now()
         try:
             # Step 1.
             handle = await self._start_child(batch)
@@ -306,6 +304,7 @@ class SourceWorkflow:
         except FailureError as error:
             self._batch_failed(batch, error)
         else:
+            self._state.batch_seconds = (workflow.now() - started).total_seconds()
             self._batch_published(batch, report)
         finally:
             release(self._state, staged_refs(batch.order))
@@ -343,7 +342,7 @@ class SourceWorkflow:
             self._wake_ups.begin(batch.batch)
         order = batch.order
         if isinstance(order, Ingest):
-            record_success(self._state, order.refs)
+            batch_failure.record_success(self._state, order.refs)
             grows = workflow.patched(Patch.BATCHES_GROW)
             adapt_budget(self._state, order.refs, report.texts_embedded, grows=grows)
 

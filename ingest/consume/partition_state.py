@@ -35,6 +35,10 @@ MAX_MICRO_BATCH_BYTES = 500_000
 # bytes) in the 2 MB that Temporal gives its state.
 UNDELAYED_REFERENCES = 16
 DELAY_SECONDS_PER_REFERENCE = 0.05
+# The next one waits for this share of the time that the oldest one is unpublished, and so many seconds at most: each
+# costs a file, a signal and a workflow task, and makes nothing searchable sooner than the batches before it.
+DELAY_PER_SECOND_UNPUBLISHED = 0.25
+MAX_DELAY_UNPUBLISHED = 2.0
 _RECORD_OVERHEAD_BYTES = 200
 
 
@@ -129,6 +133,7 @@ class HandedOver:
     next_offset: int
     records: int
     value_bytes: int
+    at: float  # monotonic seconds
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -230,14 +235,21 @@ class PartitionReader:
         """Monotonic second at which the buffer is to be handed over; 0 for at once."""
         if self.is_full:
             return 0.0
-        delay = self.spec.limits.linger_ms / 1000
+        delay = max(self.spec.limits.linger_ms / 1000, self._delay_while_unpublished())
         if log_end > self.expected_offset:
             delay = max(delay, CATCH_UP_SECONDS)
-        excess = len(self.outstanding) - UNDELAYED_REFERENCES
-        delay = max(delay, excess * DELAY_SECONDS_PER_REFERENCE)
-        if delay == 0:
+        return self.oldest_at + delay if delay else 0.0
+
+    def _delay_while_unpublished(self) -> float:
+        """Seconds for which the next micro-batch waits because of those before it."""
+        if not self.outstanding:
             return 0.0
-        return self.oldest_at + delay
+        unpublished_for = max(0.0, self.oldest_at - self.outstanding[0].at)
+        delay = min(
+            MAX_DELAY_UNPUBLISHED, unpublished_for * DELAY_PER_SECOND_UNPUBLISHED
+        )
+        excess = len(self.outstanding) - UNDELAYED_REFERENCES
+        return max(delay, excess * DELAY_SECONDS_PER_REFERENCE)
 
     def take_batch(self, now: float) -> MicroBatch:
         """Move records from the buffer, which must not be empty, into a micro-batch in flight.
@@ -268,7 +280,7 @@ class PartitionReader:
         self.batch_offset, self.in_flight = batch.next_offset, batch
         return batch
 
-    def confirm(self, batch: MicroBatch) -> bool:
+    def confirm(self, batch: MicroBatch, now: float) -> bool:
         """Note that the workflow has the micro-batch in flight; False where it is outdated."""
         if batch.generation != self.generation:
             return False
@@ -278,6 +290,7 @@ class PartitionReader:
                 next_offset=batch.next_offset,
                 records=len(batch.records),
                 value_bytes=batch.value_bytes,
+                at=now,
             )
         )
         return True

@@ -76,8 +76,8 @@ class Poller:
         self._too_large_answers = 0
         self._pressure = Pressure()
         self._memory = memory_state(0)
-        # Partitions that may need something by the time of the next round, though nothing happens to them.
-        self._waiting: set[PartitionKey] = set()
+        # Partitions that may need something though nothing happens to them, and from which monotonic second on.
+        self._waiting: dict[PartitionKey, float] = {}
 
     # ── from any thread ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -125,38 +125,43 @@ class Poller:
         self._call_messages()
         for message in self._client.poll(self._poll_seconds()):
             self._receive(message)
-        keys = self._partitions_to_look_at()
-        self.assignment.seek(keys)
         now = time.monotonic()
+        keys = self._partitions_to_look_at(now)
+        self.assignment.seek(keys)
         self._share_partitions(keys, now)
         for key in keys:
             self._hand_over_if_due(key, now)
         self._pause_and_resume(keys)
-        self._waiting = {key for key in keys if self._must_look_again(key)}
+        for key in keys:
+            if (at := self._look_again_at(key)) is not None:
+                self._waiting[key] = at
 
-    def _partitions_to_look_at(self) -> set[PartitionKey]:
-        """Those that changed since the last round, those that wait for a time, and those whose source fell behind."""
+    def _partitions_to_look_at(self, now: float) -> set[PartitionKey]:
+        """Those that changed since the last round, those whose time has come, and those whose source fell behind."""
         changed = self.assignment.take_changed()
         moved = self._pressure.update(self.assignment.partitions, changed)
-        keys = changed | self._waiting
+        keys = changed | {key for key, at in self._waiting.items() if at <= now}
         for source in moved:
             keys.update(self.assignment.keys_of(source))
+        for key in keys:
+            self._waiting.pop(key, None)
         if changed:
             self.outstanding = self._pressure.outstanding
         return keys & self.assignment.partitions.keys()
 
-    def _must_look_again(self, key: PartitionKey) -> bool:
-        """Whether time alone may change what a partition needs."""
+    def _look_again_at(self, key: PartitionKey) -> float | None:
+        """From when on time alone may change what a partition needs, in monotonic seconds; None: it does not."""
         partition = self.assignment.partitions[key]
         if partition.seek_to is not None:
-            return True  # librdkafka refused the seek
+            return 0.0  # librdkafka refused the seek
         behind = self._pressure.behind
-        return any(
-            reader.suspended_at is not None
-            or reader.blocking_since is not None
-            or (reader.buffer and reader.in_flight is None and source not in behind)
-            for source, reader in partition.readers.items()
-        )
+        times: list[float] = []
+        for source, reader in partition.readers.items():
+            if reader.suspended_at is not None or reader.blocking_since is not None:
+                return 0.0
+            if reader.buffer and reader.in_flight is None and source not in behind:
+                times.append(reader.due_at(self._client.log_end(key)))
+        return min(times, default=None)
 
     def _call_messages(self) -> None:
         while True:
@@ -316,7 +321,7 @@ class Poller:
         self, key: PartitionKey, reader: PartitionReader, batch: MicroBatch
     ) -> None:
         """5. The workflow has the micro-batch: commit, unless the reader was closed meanwhile."""
-        if reader.confirm(batch):
+        if reader.confirm(batch, time.monotonic()):
             self.handed_over_records += len(batch.records)
             self.assignment.note_change(key)
             self.assignment.commit([key])

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.entity_world import World, play
+from tests.support.entity_stories import play
+from tests.support.entity_world import World
 
 PARTITIONS = st.integers(0, 1)
 NUMBERS = st.integers(0, 5)
@@ -28,7 +29,7 @@ STEPS = st.one_of(
     steps(["answer", "answer", "answer", "refuse"], NONE, NONE),
     steps(["pause", "resume", "resume in database", "reload", "suggest"], NONE, NONE),
     steps(["back up database", "restore database"], NONE, NONE),
-    steps(["late resume signal", "configure again"], NONE, NONE),
+    steps(["late resume signal", "configure again", "time passes"], NONE, NONE),
 )
 
 
@@ -54,6 +55,7 @@ def perform(world: World, step: str, number: int, records: int) -> None:
         "back up database": world.back_up_database,
         "restore database": world.restore_database,
         "reload": lambda: world.entity.reload(),
+        "time passes": lambda: world.module.pass_time(3.0),
         "suggest": world.suggest_continue_as_new,
     }
     actions[step]()

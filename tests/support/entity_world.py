@@ -5,9 +5,8 @@ person pauses or resumes. After each step the entity runs until it waits, and th
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Generator
 from typing import Any
-from unittest.mock import patch
 
 from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError, CancelledError
@@ -161,7 +160,9 @@ class World:
             used.update(staged_refs(child.batch.order))
         assert set(self.state.in_flight) <= used, "a batch has ended, its references are in flight"
 
-    def stage(self, partition: int, records: int, *, notices_rewind: bool = True) -> None:
+    def stage(
+        self, partition: int, records: int, *, notices_rewind: bool = True, staged_bytes: int = 100
+    ) -> None:
         """The consumer reads on in a partition, unless the source is halted."""
         if self.halted:
             return
@@ -169,7 +170,8 @@ class World:
             self.restart_consumer(partition)
         first = self.read[partition]
         after = first + records
-        ref = make_ref(first, after, partition=partition, epoch=self.read_epoch[partition])
+        where = {"partition": partition, "epoch": self.read_epoch[partition]}
+        ref = make_ref(first, after, **where, staged_bytes=staged_bytes)
         self.read[partition] = after
         self.end[partition] = max(self.end[partition], after)
         self._send(ref)
@@ -381,20 +383,3 @@ class World:
 
     def _busy(self) -> bool:
         return bool(self.running() or self.activities or self.state.pending or self.state.expiries)
-
-
-def play(story: Callable[[World], Awaitable[None]]) -> World:
-    """Run a story with an entity, and end the entity."""
-
-    async def run() -> World:
-        world = World()
-        with patch("ingest.workflows.workflow", world.module):
-            try:
-                await world.settle()
-                await story(world)
-            finally:
-                world.task.cancel()
-                await asyncio.gather(world.task, return_exceptions=True)
-        return world
-
-    return asyncio.run(run())

@@ -8,7 +8,7 @@ determinism.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
@@ -42,10 +42,17 @@ class FakeWorkflowModule:
         self.new_run()
         self.pauses: list[timedelta] = []
         self.attributes: dict[str, list[Any]] = {}  # search attribute -> values, oldest first
+        self.seconds = 0.0  # that have passed
 
     def new_run(self) -> None:
         self.continue_as_new_suggested = False
         self.events = 0  # in the history
+
+    def pass_time(self, seconds: float) -> None:
+        self.seconds += seconds
+
+    def now(self) -> datetime:
+        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.seconds)
 
     async def wait_condition(self, condition: Callable[[], bool]) -> None:
         while not condition():  # noqa: ASYNC110 (a condition has no event to wait for)

@@ -84,15 +84,15 @@ def receive(partition: AssignedPartition, *offsets: int) -> None:
 def hand_over(reader: PartitionReader, now: float = 0.0) -> MicroBatch:
     """Take a micro-batch, which the workflow has at once."""
     batch = reader.take_batch(now)
-    assert reader.confirm(batch)
+    assert reader.confirm(batch, now)
     return batch
 
 
-def hand_over_singly(reader: PartitionReader, count: int) -> None:
+def hand_over_singly(reader: PartitionReader, count: int, now: float = 0.0) -> None:
     """Hand over that many micro-batches of one record each."""
     for _ in range(count):
-        reader.add(make_record(reader.expected_offset), 0.0)
-        hand_over(reader)
+        reader.add(make_record(reader.expected_offset), now)
+        hand_over(reader, now)
 
 
 KEY = PartitionKey(TOPIC, 0)

@@ -9,6 +9,7 @@ from corpus.batch import BatchRef, Ingest
 from corpus.source import SourceSpec
 from corpus.staging.bound import problem_of
 from corpus.staging.layout import events_name, parse_name
+from ingest.batch_failure import record_failure, record_success
 from ingest.source_state import (
     LIVE_BATCHES_PER_BACKFILL,
     Acceptance,
@@ -17,12 +18,11 @@ from ingest.source_state import (
     give_back,
     has_order,
     initial_state,
-    record_failure,
-    record_success,
     release,
     take_order,
 )
-from tests.support.entity_world import World, play
+from tests.support.entity_stories import play
+from tests.support.entity_world import World
 from tests.support.orders import DIGEST, make_ref
 
 

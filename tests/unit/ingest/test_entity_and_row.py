@@ -4,15 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from ingest.source_state import MAX_REWINDS
-from tests.support.entity_world import World, play
+from ingest.batch_failure import MAX_REWINDS
+from tests.support.entity_stories import load, play
+from tests.support.entity_world import World
 from tests.support.orders import make_ref
-
-
-async def load(world: World) -> None:
-    """The entity's first activity."""
-    world.answer()
-    await world.settle()
 
 
 async def fail_until_the_halt(world: World) -> None:

@@ -7,7 +7,8 @@ from temporalio.exceptions import CancelledError
 
 from corpus.batch import Erase, Ingest
 from ingest.source_state import SourceState, accept_document_order, has_order, take_order
-from tests.support.entity_world import MAX_IN_FLIGHT, World, play
+from tests.support.entity_stories import play
+from tests.support.entity_world import MAX_IN_FLIGHT, World
 from tests.support.orders import make_correction, make_erasure, make_expiry, make_ref
 
 

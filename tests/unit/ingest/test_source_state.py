@@ -6,13 +6,13 @@ import pytest
 
 from corpus.batch import BatchRef, Expire, Ingest
 from corpus.source import BatchLimits, SourceSpec
+from ingest.batch_failure import MAX_REWINDS, forget_failures, record_failure, record_success
 from ingest.source_state import (
     CHEAP_TEXTS,
     COSTLY_TEXTS,
     FIRST_BATCH_BYTES,
     FIRST_BUDGET_BYTES,
     MAX_REFERENCES,
-    MAX_REWINDS,
     MIN_BUDGET_BYTES,
     Acceptance,
     SourceState,
@@ -21,12 +21,9 @@ from ingest.source_state import (
     accept_expiry,
     adapt_budget,
     bytes_of,
-    forget_failures,
     give_back,
     has_order,
     initial_state,
-    record_failure,
-    record_success,
     release,
     status_name,
     take_order,

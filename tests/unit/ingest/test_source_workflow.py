@@ -4,28 +4,16 @@ import pytest
 from temporalio.exceptions import CancelledError
 
 from corpus.batch import Correct, Expire, Ingest
-from ingest.source_state import COSTLY_TEXTS, FIRST_BUDGET_BYTES, MAX_REWINDS
+from ingest.batch_failure import MAX_REWINDS
+from ingest.source_state import (
+    COSTLY_TEXTS,
+    FIRST_BUDGET_BYTES,
+)
 from ingest.workflows import MAX_EVENTS
-from tests.support.entity_world import MAX_IN_FLIGHT, World, play
+from tests.support.entity_stories import load, play, start_batches
+from tests.support.entity_world import MAX_IN_FLIGHT, World
 from tests.support.fake_temporal import child_error
 from tests.support.orders import make_correction
-
-
-async def load(world: World) -> None:
-    """The entity's first activity."""
-    world.answer()
-    await world.settle()
-
-
-async def start_batches(world: World, count: int) -> None:
-    """Full references, one per batch; all of them are started."""
-    for _ in range(count):
-        world.stage(0, 12)
-        await world.settle()
-        world.start(0)
-        await world.settle()
-    assert len(world.running()) == count
-
 
 # ── starting batches ────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -84,7 +84,7 @@ def test_memory_is_what_is_buffered_and_in_flight() -> None:
     reader = partition.readers["a"]
     batch = reader.take_batch(0.0)
     assert held() == before
-    reader.confirm(batch)
+    reader.confirm(batch, now=0.0)
     assert held() == before // 2
     reader.add(make_record(2, 1_000), 0.0)
     assert held() >= before // 2 + 1_000

@@ -6,6 +6,7 @@ Each time is the CPU time of the thread, the shortest of several, so that other 
 import json
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -136,6 +137,23 @@ def test_a_round_costs_little_while_every_source_waits_for_a_service(
     assert len(stand.poller.outstanding) == (SOURCES if confirmed else 0)
 
 
+def test_a_round_costs_little_while_every_source_waits_for_what_is_not_published(
+    stand: Stand,
+) -> None:
+    stand.open_readers()
+    stand.hand_over_one_record_each()
+    for key, reader, batch in stand.services.batches:
+        stand.poller.confirm(key, reader, batch)
+        reader.outstanding[0] = replace(reader.outstanding[0], at=time.monotonic() - 3_600.0)
+    stand.poller._run_once()
+    stand.services.batches.clear()
+    stand.consumer.messages += [FakeMessage(1, topic=key.topic) for key in KEYS]
+    while stand.consumer.messages:
+        stand.poller._run_once()
+    assert shortest(stand.poller._run_once) < 0.001
+    assert stand.services.batches == []
+
+
 def test_a_record_costs_the_same_with_many_sources(stand: Stand) -> None:
     stand.open_readers()
     offsets = iter(range(100))
@@ -143,7 +161,9 @@ def test_a_record_costs_the_same_with_many_sources(stand: Stand) -> None:
     def one_record() -> None:
         stand.consumer.messages.append(FakeMessage(next(offsets), topic="t5"))
         stand.poller._run_once()
-        stand.poller.confirm(*stand.services.batches.pop())
+        key, reader, batch = stand.services.batches.pop()
+        stand.poller.confirm(key, reader, batch)
+        reader.forget_published(batch.next_offset)
 
     assert shortest(one_record) < 0.002
 

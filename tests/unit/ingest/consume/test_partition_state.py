@@ -5,7 +5,9 @@ import pytest
 from ingest.consume.backpressure import MAX_REFERENCES, is_behind
 from ingest.consume.partition_state import (
     CATCH_UP_SECONDS,
+    DELAY_PER_SECOND_UNPUBLISHED,
     DELAY_SECONDS_PER_REFERENCE,
+    MAX_DELAY_UNPUBLISHED,
     MAX_MICRO_BATCH_BYTES,
     UNDELAYED_REFERENCES,
     AssignedPartition,
@@ -35,7 +37,7 @@ def test_a_record_is_buffered_once_and_holes_belong_to_the_range() -> None:
     assert [record.offset for record in batch.records] == [5, 6, 9]
     assert (batch.first_offset, batch.next_offset) == (5, 10)
     assert (reader.handed_over_offset, reader.batch_offset) == (5, 10)
-    assert reader.confirm(batch)
+    assert reader.confirm(batch, now=0.0)
     assert reader.handed_over_offset == 10
 
 
@@ -151,15 +153,52 @@ def test_bytes_count_as_records_do() -> None:
 
 def test_a_micro_batch_waits_the_longer_the_more_of_them_are_not_published() -> None:
     reader = make_reader()
-    hand_over_singly(reader, UNDELAYED_REFERENCES)
+    hand_over_singly(reader, UNDELAYED_REFERENCES, 5.0)
     reader.add(make_record(reader.expected_offset), 5.0)
     assert reader.due_at(log_end=reader.expected_offset) == 0.0
     hand_over(reader, 5.0)
-    hand_over_singly(reader, 9)
+    hand_over_singly(reader, 9, 5.0)
     reader.add(make_record(reader.expected_offset), 5.0)
     assert reader.due_at(reader.expected_offset) == 5.0 + 10 * DELAY_SECONDS_PER_REFERENCE
     reader.forget_published(reader.batch_offset)
     assert reader.due_at(log_end=reader.expected_offset) == 0.0
+
+
+def test_a_micro_batch_waits_for_a_share_of_the_time_that_the_one_before_it_waits() -> None:
+    reader = make_reader()
+    hand_over_singly(reader, 1, 100.0)
+    for seconds in (0.1, 1.0, 4.0, 8.0, 600.0):
+        reader.suspend(0.0)
+        reader.resume()
+        reader.add(make_record(reader.expected_offset), 100.0 + seconds)
+        delay = reader.due_at(reader.expected_offset) - 100.0 - seconds
+        expected = min(seconds * DELAY_PER_SECOND_UNPUBLISHED, MAX_DELAY_UNPUBLISHED)
+        assert delay == pytest.approx(expected)
+    reader.forget_published(reader.batch_offset)
+    assert reader.due_at(reader.expected_offset) == 0.0
+
+
+def test_a_full_buffer_waits_for_nothing_that_is_unpublished() -> None:
+    reader = make_reader(max_records=2)
+    hand_over_singly(reader, 1, 0.0)
+    for _ in range(2):
+        reader.add(make_record(reader.expected_offset), 60.0)
+    assert reader.due_at(reader.expected_offset) == 0.0
+
+
+def test_a_source_that_publishes_slowly_gets_few_references() -> None:
+    """Five events per second for a minute, each published three seconds after it was handed over."""
+    reader, references = make_reader(), 0
+    for tick in range(600):
+        now = tick / 10
+        while reader.outstanding and reader.outstanding[0].at <= now - 3.0:
+            reader.forget_published(reader.outstanding[0].next_offset)
+        if tick % 2 == 0:
+            reader.add(make_record(reader.expected_offset), now)
+        if reader.buffer and reader.due_at(reader.expected_offset) <= now:
+            hand_over(reader, now)
+            references += 1
+    assert references < 120  # of 300 events
 
 
 def test_a_source_of_many_small_references_is_behind() -> None:
@@ -187,7 +226,7 @@ def test_a_closed_reader_takes_back_nothing() -> None:
     receive(partition, 0, 1)
     batch = reader.take_batch(0.0)
     partition.close()
-    assert not reader.confirm(batch)
+    assert not reader.confirm(batch, now=0.0)
     assert not reader.outstanding
     assert partition.readers == {}
     partition.close_reader("s")  # a second time is harmless

@@ -16,9 +16,10 @@ from ingest.consume.poller import Poller
 from ingest.consume.positions import PartitionStart
 from ingest.consume.skips import Skip
 from ingest.kafka import PartitionKey
+from tests.support.clock import Clock
 from tests.support.fake_consumer import FakeConsumer
 from tests.support.fake_kafka import FakeMessage
-from tests.support.readers import KEY, make_log, make_source
+from tests.support.readers import KEY, make_log, make_position, make_source
 
 
 class Services:
@@ -238,7 +239,42 @@ def test_one_that_can_be_read_the_next_time_halts_nothing(stand: Stand) -> None:
         stand.run(FakeMessage(offset, error=KafkaError._BAD_MSG))
         stand.run(FakeMessage(offset))
         stand.confirm()
+        stand.partition.readers["s"].forget_published(offset + 1)
     assert stand.services.halted == []
+
+
+def test_what_waits_for_the_publication_before_it_is_handed_over_when_its_time_has_come(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr("ingest.consume.poller.time.monotonic", clock)
+    stand.run(FakeMessage(10))
+    stand.confirm()
+    clock.now += 2.0
+    stand.run(FakeMessage(11))
+    clock.now += 0.4
+    stand.run(FakeMessage(12))
+    assert stand.services.batches == []
+    clock.now += 0.2
+    stand.run()  # nothing comes, but the time has
+    (batch,) = stand.services.batches
+    assert [record.offset for record in batch[2].records] == [11, 12]
+
+
+def test_what_waits_for_the_publication_before_it_is_handed_over_once_that_is_published(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr("ingest.consume.poller.time.monotonic", clock)
+    stand.run(FakeMessage(10))
+    stand.confirm()
+    clock.now += 2.0
+    stand.run(FakeMessage(11))
+    stand.run()
+    assert stand.services.batches == []
+    stand.assignment.apply_positions([make_position(11)])
+    stand.run()
+    assert len(stand.services.batches) == 1
 
 
 def test_an_error_at_an_offset_that_nobody_reads_next_is_ignored(stand: Stand) -> None:

@@ -136,7 +136,7 @@ class Reading:
             return
         index = self.chance.randrange(len(self.in_flight))
         reader, batch = self.in_flight.pop(index)
-        if reader.confirm(batch):
+        if reader.confirm(batch, self.now):
             self.handed_over[reader.spec.source].append(batch)
 
     def publish(self) -> None:

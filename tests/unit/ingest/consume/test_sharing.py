@@ -61,7 +61,7 @@ def test_it_is_not_resumed_while_a_micro_batch_is_in_flight() -> None:
     stuck.suspend(0.0)
     suspend_and_resume(partition, set(), BOTH, 100.0)
     assert stuck.is_suspended
-    assert stuck.confirm(batch)
+    assert stuck.confirm(batch, now=0.0)
     suspend_and_resume(partition, set(), BOTH, 100.0)
     assert (stuck.is_suspended, partition.seek_to) == (False, 1)
 
