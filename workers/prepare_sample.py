@@ -6,11 +6,12 @@ Records are read from Kafka, cleaned and split as the preparer does it; nothing 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from psycopg.rows import class_row, scalar_row
+from psycopg.rows import class_row
 
 from corpus.clean.blocks import CleanedDocument
 from corpus.clean.cleaner import Cleaner, RawDocument
 from corpus.database import Connection, fetch_all
+from corpus.embed.known_texts import known_texts
 from corpus.embed.spaces import registered
 from corpus.embed.tokenizer import ChunkTokenizer, load_tokenizer, read_embedding_spec
 from corpus.errors import ConfigurationError
@@ -171,6 +172,4 @@ def _count_unseen(
     distinct = {digest for of_document in hashes for digest in of_document}
     space = read_embedding_spec(spec.model, spec.prefix, spec.context)
     space_id = registered(connection, space.fingerprint())
-    values = {"space_id": space_id, "hashes": list(distinct)}
-    seen = fetch_all(connection, scalar_row, "embedded_texts", values)
-    return len(distinct) - len(seen)
+    return len(distinct) - len(known_texts(connection, space_id, distinct))

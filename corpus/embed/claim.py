@@ -5,12 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 import psycopg
-from psycopg.rows import class_row, scalar_row
+from psycopg.rows import class_row
 from psycopg_pool import ConnectionPool
 
 from corpus.batch import EmbedRequest
 from corpus.database import Connection
 from corpus.embed.embedder import Vectors
+from corpus.embed.known_texts import known_texts
 from corpus.embed.spaces import registered
 from corpus.errors import DependencyError
 from corpus.sql import query
@@ -119,10 +120,7 @@ class Claim:
 
     def _embedded(self, hashes: set[bytes]) -> set[bytes]:
         """Return those that have a vector."""
-        parameters = self._parameters(list(hashes))
-        with self._connection.cursor(row_factory=scalar_row) as cursor:
-            cursor.execute(query("embedded_texts"), parameters)
-            return set(cursor.fetchall())
+        return known_texts(self._connection, self._space_id, hashes)
 
     def _parameters(self, hashes: list[bytes]) -> dict[str, object]:
         return {"space_id": self._space_id, "hashes": hashes}

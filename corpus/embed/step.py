@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 import polars as pl
-from psycopg.rows import scalar_row
 from psycopg_pool import ConnectionPool
 
 from corpus.batch import EmbeddedBatch, EmbedRequest
-from corpus.database import Connection, database_errors_translated, fetch_all
+from corpus.database import Connection, database_errors_translated
 from corpus.embed.claim import Claim, Text, space_of
 from corpus.embed.embedder import Embedder, Vectors
+from corpus.embed.known_texts import known_texts
 from corpus.embed.model_files import read_embedding_spec
 from corpus.embed.progress import Progress
 from corpus.embed.refused_texts import remember
@@ -263,11 +263,8 @@ class EmbedStep:
     def _without_vector(self, request: EmbedRequest, texts: list[Text]) -> list[Text]:
         """Those that no attempt before, and no other batch, has embedded."""
         with self._pool.connection() as connection:
-            values = {
-                "space_id": space_of(connection, request),
-                "hashes": [text.sha256 for text in texts],
-            }
-            known = set(fetch_all(connection, scalar_row, "embedded_texts", values))
+            space_id = space_of(connection, request)
+            known = known_texts(connection, space_id, [text.sha256 for text in texts])
         return [text for text in texts if text.sha256 not in known]
 
     def _embed_shards(

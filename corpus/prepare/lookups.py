@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
-from psycopg.rows import class_row, scalar_row
+from psycopg.rows import class_row
 
 from corpus.batch import BatchRef
 from corpus.chunk import Chunk
 from corpus.database import Connection, fetch_all, fetch_one
 from corpus.dead_letter import DeadLetterReason
+from corpus.embed.known_texts import known_texts
 from corpus.errors import ConfigurationError
 from corpus.preparation import PreparationRules, preparation_rules
 from corpus.source import SourceSpec
@@ -54,8 +55,7 @@ def unseen_texts(
     """Those of the texts that have no vector in the space, by hash."""
     if not texts:
         return {}
-    values = {"space_id": space_id, "hashes": list(texts)}
-    seen = set(fetch_all(connection, scalar_row, "embedded_texts", values))
+    seen = known_texts(connection, space_id, texts)
     return {digest: chunk for digest, chunk in texts.items() if digest not in seen}
 
 

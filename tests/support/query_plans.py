@@ -81,11 +81,11 @@ def read_statement(
     with connection.transaction(force_rollback=True), connection.cursor() as cursor:
         if before:
             cursor.execute(before.encode())
-        rows_before = _rows_read(connection)
+        rows_before = rows_read(connection)
         began = time.perf_counter()
         row = cursor.execute(text, values).fetchone()
         seconds = time.perf_counter() - began
-        rows = _rows_read(connection) - rows_before
+        rows = rows_read(connection) - rows_before
     assert row is not None
     (explained,) = row[0]
     root = explained["Plan"]
@@ -122,7 +122,8 @@ def grows(small: Reading, large: Reading) -> bool:
     return large.rows - small.rows > allowed
 
 
-def _rows_read(connection: Connection) -> int:
+def rows_read(connection: Connection) -> int:
+    """Rows that this transaction has read so far."""
     row = connection.execute(_ROWS_READ).fetchone()
     assert row is not None
     return row[0]

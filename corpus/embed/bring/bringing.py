@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from psycopg.rows import class_row, scalar_row
+from psycopg.rows import class_row
 
 from corpus.database import Connection, fetch_all
 from corpus.embed.bring.file import EmbeddingsFile, Page
 from corpus.embed.claim import ClaimedText
 from corpus.embed.embedder import Embedder, Vectors
+from corpus.embed.known_texts import known_texts
 from corpus.embed.tokenizer import ChunkTokenizer
 from corpus.sql import query
 
@@ -238,7 +239,7 @@ def _keep_shard(
     values = {"space_id": space_id, "hashes": hashes}
     claims = fetch_all(connection, class_row(ClaimedText), "claim_texts", values)
     claimed = {row.hash for row in claims if row.claimed}
-    present = set(fetch_all(connection, scalar_row, "embedded_texts", values))
+    present = known_texts(connection, space_id, hashes)
     done.present += len(present)
     done.claimed += len(set(hashes) - claimed - present)
     with (

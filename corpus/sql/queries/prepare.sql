@@ -136,15 +136,22 @@ JOIN freshet.source_position p ON p.source = %(source)s AND p.topic = c.topic AN
 ORDER BY c.named, c.dead_letter;
 
 -- name: embedded_texts
--- The texts among these that have a vector in the space: in the embedding store, or in a chunk, also a closed one.
-SELECT e.text_sha256 FROM freshet.embedding e
-WHERE e.space_id = %(space_id)s AND e.text_sha256 = ANY(%(hashes)s::bytea[])
+-- The texts among these that have a vector in the space: in the embedding store, or in a chunk, also a closed one. Each
+-- by a range in the order of the index: a session keeps the plan that it made while the tables were empty, and would
+-- read all of them.
+SELECT wanted.text_sha256 FROM unnest(%(hashes)s::bytea[]) AS wanted (text_sha256)
+CROSS JOIN LATERAL (
+    SELECT FROM freshet.embedding e
+    WHERE e.space_id = %(space_id)s AND e.text_sha256 BETWEEN wanted.text_sha256 AND wanted.text_sha256
+    ORDER BY e.text_sha256 LIMIT 1
+) kept
 UNION
 SELECT wanted.text_sha256 FROM unnest(%(hashes)s::bytea[]) AS wanted (text_sha256)
 CROSS JOIN LATERAL (
     SELECT FROM freshet.chunk c
-    WHERE c.space_id = %(space_id)s AND c.text_sha256 = wanted.text_sha256 AND c.has_wrong_vector IS NULL
-    LIMIT 1
+    WHERE c.space_id = %(space_id)s AND c.text_sha256 BETWEEN wanted.text_sha256 AND wanted.text_sha256
+      AND c.has_wrong_vector IS NULL
+    ORDER BY c.text_sha256 LIMIT 1
 ) held
 WHERE freshet.finds_vectors_of_chunks();
 
