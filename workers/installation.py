@@ -8,7 +8,7 @@ not.
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from temporalio.client import Client
 
@@ -44,6 +44,8 @@ _APPLICATION = "freshet-start"
 class Process:
     """A process of an installation, with the connections that its comparisons need.
 
+    Whose a namespace is was compared when the process began, so what its mark says is read once.
+
     Args:
         settings: of the process.
         connection: to PostgreSQL.
@@ -55,6 +57,9 @@ class Process:
     connection: Connection
     installation: Installation
     claims: bool
+    _own_ids: dict[str, frozenset[str]] = field(
+        default_factory=dict[str, frozenset[str]]
+    )
 
     def use(self, **used: str) -> None:
         """Compare what the settings name with what the installation uses.
@@ -88,11 +93,13 @@ class Process:
 
     async def own_ids(self, client: Client) -> frozenset[str]:
         """This installation's id, and those from which its namespace was taken over: what they made is its own."""
-        own = str(self.installation.installation_id)
-        mark = await namespace_mark.read_mark(client)
-        if mark is None or mark.installation_id != own:
-            return frozenset([own])
-        return frozenset([own, *mark.former])
+        if client.namespace not in self._own_ids:
+            own = str(self.installation.installation_id)
+            mark = await namespace_mark.read_mark(client)
+            is_own = mark is not None and mark.installation_id == own
+            former = mark.former if mark is not None and is_own else ()
+            self._own_ids[client.namespace] = frozenset([own, *former])
+        return self._own_ids[client.namespace]
 
     def use_staging(self) -> None:
         """Compare the staging store; one that has our mark is ours by whatever URL this machine knows it.

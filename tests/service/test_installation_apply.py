@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
+from corpus.database import Connection, SessionLimits, connect
 from freshness.schedules import list_ids, schedule_id
 from freshness.schedules import write as write_schedule
 from tests.support.fix_installation import Place
@@ -111,6 +113,31 @@ def test_an_apply_waits_for_another_and_says_for_whom(
     )
     assert "was not free within 1 s: freshet-apply-lock@" in refused.stderr
     assert one.freshet("apply", file_with(tmp_path, "a")).code == 0
+
+
+def test_an_apply_that_takes_long_keeps_its_lock(
+    make_place: Callable[..., Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session that is idle in its transaction for ten minutes is ended; thousands of sources may take longer."""
+    url = make_place().settings["FRESHET_DATABASE_URL"]
+    monkeypatch.setattr("workers.apply.alone._LIMITS", SessionLimits(idle=1))
+    monkeypatch.setattr("workers.apply.alone._KEEP_SECONDS", 0.1)
+
+    def holds(connection: Connection) -> bool:
+        found = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND application_name LIKE 'freshet-apply-lock%'"
+        ).fetchone()
+        assert found == (1,)
+        return True
+
+    async def hold() -> None:
+        async with alone(url, lambda _: None):
+            with connect(url) as connection:
+                end = time.monotonic() + 3.0
+                await until(lambda: holds(connection) and time.monotonic() > end)
+
+    asyncio.run(hold())
 
 
 def test_two_apply_of_one_file_at_once_both_succeed(

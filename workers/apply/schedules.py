@@ -1,10 +1,10 @@
 """Temporal Schedules of the freshness checks: one per source that is in use."""
 
 import asyncio
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from psycopg.rows import namedtuple_row, scalar_row
 from temporalio.client import Client
@@ -25,6 +25,10 @@ from workers.apply.sources import (
     read_source,
     read_sources,
 )
+
+State = TypeVar("State")
+
+_READS = 32  # at the same time
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +98,7 @@ class Schedules(Kind[FreshnessSchedule]):
         self, services: Services, names: Names
     ) -> Mapping[str, FreshnessSchedule]:
         """Each as the server has it."""
-        reads = [_read(services.client, name) for name in names]
-        with errors_translated("reading the schedules"):
-            states = await asyncio.gather(*reads)
-        current = {
-            name: state for name, state in zip(names, states, strict=True) if state
-        }
+        current = await read_all(services.client, names, _read)
         if services.process is None:
             return {
                 name: replace(state, made_by=None) for name, state in current.items()
@@ -169,6 +168,27 @@ async def _write_when_settled(
     client: Client, spec: SourceSpec, made_by: str | None
 ) -> None:
     await schedules.write(client, spec, made_by)
+
+
+async def read_all(
+    client: Client,
+    names: Names,
+    read: Callable[[Client, str], Awaitable[State | None]],
+) -> dict[str, State]:
+    """Those schedules that exist, by name; some are asked for at a time, since each request has its own timeout.
+
+    Raises:
+        DependencyError: Temporal does not answer.
+    """
+    turn = asyncio.Semaphore(_READS)
+
+    async def read_in_turn(name: str) -> State | None:
+        async with turn:
+            return await read(client, name)
+
+    with errors_translated("reading the schedules"):
+        states = await asyncio.gather(*map(read_in_turn, names))
+    return {name: state for name, state in zip(names, states, strict=True) if state}
 
 
 async def _read(client: Client, name: str) -> FreshnessSchedule | None:

@@ -1,6 +1,5 @@
 """Temporal Schedules, one per source, that its specification alone says all about: compared, written, deleted."""
 
-import asyncio
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from corpus.source import SourceSpec
 from freshness import schedules
 from workers.apply.change import Action, Change, StalePlanError
 from workers.apply.kind import Kind, Names, Services, Target
-from workers.apply.schedules import errors_translated
+from workers.apply.schedules import errors_translated, read_all
 from workers.apply.settling import until_settled
 from workers.apply.sources import ConfiguredSource, read_source, read_sources
 
@@ -71,10 +70,7 @@ class SourceSchedules(Kind[SourceSchedule]):
         self, services: Services, names: Names
     ) -> Mapping[str, SourceSchedule]:
         """Each as the server has it."""
-        reads = [_read(services.client, name) for name in names]
-        with errors_translated("reading the schedules"):
-            states = await asyncio.gather(*reads)
-        return {name: state for name, state in zip(names, states, strict=True) if state}
+        return await read_all(services.client, names, _read)
 
     def surplus(
         self, name: str, current: SourceSchedule, target: Target

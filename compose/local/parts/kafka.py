@@ -48,6 +48,8 @@ class Kafka(Part):
     asks_password: bool = False
     name: str = "kafka"
     grace_seconds: float = 20.0
+    # One that was killed reads its logs again: 5,000 partitions take more than a minute on two cores.
+    ready_seconds: float = 300.0
 
     def __post_init__(self) -> None:
         """Set the address and the version."""

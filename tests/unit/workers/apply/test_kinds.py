@@ -10,14 +10,12 @@ from temporalio.service import RPCError, RPCStatusCode
 from corpus.deliver.subscription import SubscriberSpec
 from corpus.errors import ConfigurationError, DependencyError
 from corpus.source import SourceSpec
-from corpus.sql import query
 from tests.support.fake_rows import Database
 from workers.apply import settling
 from workers.apply.change import Action, Change, StalePlanError
 from workers.apply.endpoints import Endpoint, Endpoints
-from workers.apply.kind import Kind, Services, Target
+from workers.apply.kind import Services, Target
 from workers.apply.namespaces import Namespace, Namespaces, ensure_namespace
-from workers.apply.purge_schedules import PurgeSchedules
 from workers.apply.schedules import FreshnessSchedule, Schedules
 from workers.apply.sources import ConfiguredSource, Sources
 from workers.apply.subscriptions import Subscription, Subscriptions
@@ -277,31 +275,6 @@ async def test_a_schedule_of_a_source_that_changed_meanwhile_is_not_written(
     connection = Database(sources_named=rows, has_document_with_end=[{"exists": False}])
     with pytest.raises(StalePlanError, match="its source was changed"):
         await Schedules().write(services(connection=connection), change)
-
-
-@pytest.mark.parametrize("kind", [Sources(), Schedules(), PurgeSchedules()])
-async def test_a_change_of_one_source_reads_that_source_only(kind: Kind[Any]) -> None:
-    """With thousands of sources, to read all of them for each would take hours."""
-    rows = [{"source": "a", "spec": SPEC.to_json(), "state": "active"}]
-    of_all = ("sources_configured", "sources_with_ends")
-    connection = Database(sources_named=rows, **{name: [] for name in of_all})
-    create = answering(None)
-    missing = SimpleNamespace(describe=answering(error(RPCStatusCode.NOT_FOUND)))
-    client = SimpleNamespace(get_schedule_handle=lambda _: missing, create_schedule=create)
-    given = services(connection=connection, client=client)
-    target = Target(config=parse("[source.a]\nlimits.max_records = 7"))
-    (desired,) = (await kind.desired(given, target)).items()
-    if kind.name != "source":
-        connection._rows[query("sources_named")][0]["spec"] = target.config.sources[0].to_json()
-    connection.executed.clear()
-    name, state = desired
-    current = (await kind.current(given, [name])).get(name)
-    change = Change(kind=kind.name, name=name, action=Action.CHANGE, current=current, desired=state)
-    assert await kind.carry_out(given, change)
-    assert not {name for name, _ in connection.executed} & set(of_all)
-    named = [values["sources"] for name, values in connection.executed if name == "sources_named"]
-    assert named
-    assert {source for sources in named for source in sources} == {"a"}
 
 
 async def test_a_schedule_that_cannot_be_read_is_one_clear_error() -> None:
