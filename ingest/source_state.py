@@ -22,7 +22,7 @@ CHEAP_TEXTS = 250
 COSTLY_TEXTS = 1_000
 # Batches that take longer than this are slow: the service is behind, or their texts are many. Then an order of less
 # than `FIRST_BATCH_BYTES` is not worth a batch beside those that run.
-SLOW_BATCH_SECONDS = 1.0
+SLOW_BATCH_SECONDS = 3.0
 # References of one batch: some 450 bytes each, and the server takes 2 MB for a workflow's input.
 MAX_REFERENCES = 1_000
 # Batches of new records that a waiting part of a backfill lets pass before it.
@@ -270,11 +270,17 @@ def is_worth_a_batch(state: SourceState) -> bool:
     hundred, so where batches are slow, small orders wait for the next one together. With three in flight per source,
     small batches of many sources keep one another waiting three times as long.
     """
-    if state.erasures or state.expiries or state.corrections or state.backfills:
+    if state.erasures or state.expiries or state.corrections:
         return True
-    if state.batch_seconds < SLOW_BATCH_SECONDS:
+    if state.batch_seconds < SLOW_BATCH_SECONDS or _is_turn_of_backfill(state):
         return True
-    return bytes_of(state.pending) >= FIRST_BATCH_BYTES
+    # Records without a value, as of deletes, have no bytes, and a source may have smaller limits.
+    pending = state.pending
+    return (
+        len(pending) >= MAX_REFERENCES
+        or sum(ref.records for ref in pending) >= state.max_records
+        or bytes_of(pending) >= min(FIRST_BATCH_BYTES, state.max_bytes)
+    )
 
 
 def largest_batch(previous: int) -> int:

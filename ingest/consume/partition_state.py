@@ -35,10 +35,11 @@ MAX_MICRO_BATCH_BYTES = 500_000
 # bytes) in the 2 MB that Temporal gives its state.
 UNDELAYED_REFERENCES = 16
 DELAY_SECONDS_PER_REFERENCE = 0.05
-# The next one waits for this share of the time that the oldest one is unpublished, and so many seconds at most: each
-# costs a file, a signal and a workflow task, and makes nothing searchable sooner than the batches before it.
+# The next one waits for this share of the time that the oldest one is unpublished beyond that of a service that keeps
+# up: each costs a file, a signal and a workflow task. At most so long: less than a reader may keep others waiting.
+UNDELAYED_SECONDS = 0.5
 DELAY_PER_SECOND_UNPUBLISHED = 0.25
-MAX_DELAY_UNPUBLISHED = 2.0
+MAX_DELAY_UNPUBLISHED = 1.0
 _RECORD_OVERHEAD_BYTES = 200
 
 
@@ -244,12 +245,10 @@ class PartitionReader:
         """Seconds for which the next micro-batch waits because of those before it."""
         if not self.outstanding:
             return 0.0
-        unpublished_for = max(0.0, self.oldest_at - self.outstanding[0].at)
-        delay = min(
-            MAX_DELAY_UNPUBLISHED, unpublished_for * DELAY_PER_SECOND_UNPUBLISHED
-        )
+        waits = self.oldest_at - self.outstanding[0].at - UNDELAYED_SECONDS
+        delay = min(MAX_DELAY_UNPUBLISHED, waits * DELAY_PER_SECOND_UNPUBLISHED)
         excess = len(self.outstanding) - UNDELAYED_REFERENCES
-        return max(delay, excess * DELAY_SECONDS_PER_REFERENCE)
+        return max(0.0, delay, excess * DELAY_SECONDS_PER_REFERENCE)
 
     def take_batch(self, now: float) -> MicroBatch:
         """Move records from the buffer, which must not be empty, into a micro-batch in flight.

@@ -224,7 +224,9 @@ def _built_from_now(services: Services, name: str) -> str | None:
 def _has_end(connection: Connection, source: ConfiguredSource) -> bool:
     """Whether a visible document has an end of its own that a check must see to."""
     values = {"source": source.spec.source}
-    return bool(fetch_one(connection, scalar_row, "has_document_with_end", values))
+    with database_errors_translated():
+        found = fetch_one(connection, scalar_row, "has_document_with_end", values)
+    return bool(found)
 
 
 @contextmanager

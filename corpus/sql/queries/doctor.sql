@@ -41,7 +41,8 @@ SELECT s.source, sum(b.documents_deleted)::bigint AS documents_deleted,
 SELECT s.source, s.spec FROM freshet.source s
  WHERE s.state <> 'retired'
    -- The first one in the order of its index: EXISTS may read all of them to join them, and LIMIT alone all of them per
-   -- source, since the planner takes each source for one that has many.
+   -- source, since the planner takes each source for one that has many. Where all addresses of a source are
+   -- secret, all its rows are read.
    AND (
        SELECT true FROM freshet.fetched f WHERE f.source = s.source AND f.url IS NOT NULL
        ORDER BY f.document_id LIMIT 1

@@ -1,5 +1,7 @@
 """Where batches are slow, small orders of a source wait for one batch together."""
 
+import pytest
+
 from corpus.batch import Expire, Ingest
 from ingest.source_state import FIRST_BATCH_BYTES, SLOW_BATCH_SECONDS
 from tests.support.entity_stories import load, play, start_batches
@@ -42,6 +44,19 @@ def test_what_is_worth_a_batch_does_not_wait_where_batches_are_slow() -> None:
         await world.settle()
         orders = [type(child.batch.order) for child in world.running()]
         assert orders == [Ingest, Expire, Ingest]
+
+    play(story)
+
+
+@pytest.mark.parametrize("records", [12, 1], ids=["a full batch", "less"])
+def test_records_without_bytes_that_fill_a_batch_do_not_wait(records: int) -> None:
+    async def story(world: World) -> None:
+        await load(world)
+        await publish_slowly(world)
+        await start_batches(world, 1)
+        world.stage(0, records, staged_bytes=0)
+        await world.settle()
+        assert len(world.running()) == 1 + (records == 12)
 
     play(story)
 

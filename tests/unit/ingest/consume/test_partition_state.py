@@ -10,6 +10,7 @@ from ingest.consume.partition_state import (
     MAX_DELAY_UNPUBLISHED,
     MAX_MICRO_BATCH_BYTES,
     UNDELAYED_REFERENCES,
+    UNDELAYED_SECONDS,
     AssignedPartition,
     Gap,
     PartitionReader,
@@ -171,8 +172,9 @@ def test_a_micro_batch_waits_for_a_share_of_the_time_that_the_one_before_it_wait
         reader.suspend(0.0)
         reader.resume()
         reader.add(make_record(reader.expected_offset), 100.0 + seconds)
-        delay = reader.due_at(reader.expected_offset) - 100.0 - seconds
-        expected = min(seconds * DELAY_PER_SECOND_UNPUBLISHED, MAX_DELAY_UNPUBLISHED)
+        delay = max(0.0, reader.due_at(reader.expected_offset) - 100.0 - seconds)
+        waits = max(0.0, seconds - UNDELAYED_SECONDS)
+        expected = min(waits * DELAY_PER_SECOND_UNPUBLISHED, MAX_DELAY_UNPUBLISHED)
         assert delay == pytest.approx(expected)
     reader.forget_published(reader.batch_offset)
     assert reader.due_at(reader.expected_offset) == 0.0

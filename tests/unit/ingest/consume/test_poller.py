@@ -252,7 +252,7 @@ def test_what_waits_for_the_publication_before_it_is_handed_over_when_its_time_h
     stand.confirm()
     clock.now += 2.0
     stand.run(FakeMessage(11))
-    clock.now += 0.4
+    clock.now += 0.3
     stand.run(FakeMessage(12))
     assert stand.services.batches == []
     clock.now += 0.2
