@@ -36,10 +36,10 @@ MAX_MICRO_BATCH_BYTES = 500_000
 UNDELAYED_REFERENCES = 16
 DELAY_SECONDS_PER_REFERENCE = 0.05
 # The next one waits for this share of the time that the oldest one is unpublished beyond that of a service that keeps
-# up: each costs a file, a signal and a workflow task. At most so long: less than a reader may keep others waiting.
+# up, at most so long: each costs a file, a signal and a workflow task.
 UNDELAYED_SECONDS = 0.5
 DELAY_PER_SECOND_UNPUBLISHED = 0.25
-MAX_DELAY_UNPUBLISHED = 1.0
+MAX_DELAY_UNPUBLISHED = 5.0
 _RECORD_OVERHEAD_BYTES = 200
 
 
@@ -247,6 +247,8 @@ class PartitionReader:
             return 0.0
         waits = self.oldest_at - self.outstanding[0].at - UNDELAYED_SECONDS
         delay = min(MAX_DELAY_UNPUBLISHED, waits * DELAY_PER_SECOND_UNPUBLISHED)
+        if self.blocking_since is not None:
+            delay = 0.0  # else it might be suspended before it has handed over anything
         excess = len(self.outstanding) - UNDELAYED_REFERENCES
         return max(0.0, delay, excess * DELAY_SECONDS_PER_REFERENCE)
 

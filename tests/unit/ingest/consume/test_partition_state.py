@@ -180,6 +180,15 @@ def test_a_micro_batch_waits_for_a_share_of_the_time_that_the_one_before_it_wait
     assert reader.due_at(reader.expected_offset) == 0.0
 
 
+def test_a_reader_that_keeps_others_waiting_hands_over_at_once() -> None:
+    reader = make_reader()
+    hand_over_singly(reader, 1, 100.0)
+    reader.add(make_record(reader.expected_offset), 160.0)
+    assert reader.due_at(reader.expected_offset) == 160.0 + MAX_DELAY_UNPUBLISHED
+    reader.blocking_since = 160.0
+    assert reader.due_at(reader.expected_offset) == 0.0
+
+
 def test_a_full_buffer_waits_for_nothing_that_is_unpublished() -> None:
     reader = make_reader(max_records=2)
     hand_over_singly(reader, 1, 0.0)
