@@ -5,6 +5,7 @@ changes of the consumer group as calls inside `ConsumerClient.poll`.
 """
 
 import logging
+import time
 from collections.abc import Collection, Iterator, Sequence
 
 from ingest.consume.client import ConsumerClient
@@ -252,6 +253,7 @@ class Assignment:
 
     def apply_positions(self, positions: Sequence[Position]) -> None:
         """6. What is published is not outstanding any more."""
+        now = time.monotonic()
         for position in positions:
             partition = self.partitions.get(position.key)
             if partition is None:
@@ -259,7 +261,7 @@ class Assignment:
             reader = partition.readers.get(position.source)
             if reader is None or reader.log.topic_id != position.topic_id:
                 continue
-            if reader.forget_published(position.next_offset):
+            if reader.forget_published(position.next_offset, now):
                 self.note_change(position.key)
 
     def look(self, positions: Sequence[Position]) -> list[Standing]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from corpus.source import SourceSpec
 from corpus.versions.truncation import Truncation
+from ingest.consume import pace
 from ingest.consume.skips import Skip
 from ingest.event import KafkaRecord
 from ingest.kafka import PartitionKey
@@ -29,17 +30,6 @@ CATCH_UP_SECONDS = 0.1
 # Values of one micro-batch. The source's workflow joins references as it sees fit, but it cannot split one: small ones
 # let it begin with batches that are searchable soon. The first ones of a backlog are smaller still (`largest_batch`).
 MAX_MICRO_BATCH_BYTES = 500_000
-# Micro-batches of one reader that may be handed over and not published before the next one is delayed, and the delay
-# per micro-batch beyond. A source has three batches in flight, and the next one takes all that waits: with these handed
-# over, more and smaller references make nothing searchable sooner, while the workflow must hold each of them (437
-# bytes) in the 2 MB that Temporal gives its state.
-UNDELAYED_REFERENCES = 16
-DELAY_SECONDS_PER_REFERENCE = 0.05
-# The next one waits for this share of the time that the oldest one is unpublished beyond that of a service that keeps
-# up, at most so long: each costs a file, a signal and a workflow task.
-UNDELAYED_SECONDS = 0.5
-DELAY_PER_SECOND_UNPUBLISHED = 0.25
-MAX_DELAY_UNPUBLISHED = 5.0
 _RECORD_OVERHEAD_BYTES = 200
 
 
@@ -160,6 +150,7 @@ class PartitionReader:
     taken: KafkaRecord | None = None  # the last record, where the next one may need it
     taken_bytes: int = 0  # of the newest micro-batch
     outstanding: deque[HandedOver] = field(default_factory=deque[HandedOver])
+    published_after: float = 0.0  # seconds, of the newest one that is published
     # Both in monotonic seconds, see `ingest.consume.sharing`: since when it buffers nothing, and keeps others waiting.
     suspended_at: float | None = None
     blocking_since: float | None = None
@@ -236,21 +227,24 @@ class PartitionReader:
         """Monotonic second at which the buffer is to be handed over; 0 for at once."""
         if self.is_full:
             return 0.0
-        delay = max(self.spec.limits.linger_ms / 1000, self._delay_while_unpublished())
+        delay = max(self.spec.limits.linger_ms / 1000, self._pace())
         if log_end > self.expected_offset:
             delay = max(delay, CATCH_UP_SECONDS)
         return self.oldest_at + delay if delay else 0.0
 
-    def _delay_while_unpublished(self) -> float:
+    def _pace(self) -> float:
         """Seconds for which the next micro-batch waits because of those before it."""
         if not self.outstanding:
             return 0.0
-        waits = self.oldest_at - self.outstanding[0].at - UNDELAYED_SECONDS
-        delay = min(MAX_DELAY_UNPUBLISHED, waits * DELAY_PER_SECOND_UNPUBLISHED)
-        if self.blocking_since is not None:
-            delay = 0.0  # else it might be suspended before it has handed over anything
-        excess = len(self.outstanding) - UNDELAYED_REFERENCES
-        return max(0.0, delay, excess * DELAY_SECONDS_PER_REFERENCE)
+        # A reader that keeps others waiting may be suspended soon, with what it has buffered.
+        is_blocking = self.blocking_since is not None
+        return pace.seconds_to_wait(
+            references=len(self.outstanding),
+            unpublished_for=0.0
+            if is_blocking
+            else self.oldest_at - self.outstanding[0].at,
+            published_after=0.0 if is_blocking else self.published_after,
+        )
 
     def take_batch(self, now: float) -> MicroBatch:
         """Move records from the buffer, which must not be empty, into a micro-batch in flight.
@@ -296,11 +290,11 @@ class PartitionReader:
         )
         return True
 
-    def forget_published(self, next_offset: int) -> bool:
+    def forget_published(self, next_offset: int, now: float) -> bool:
         """Everything below `next_offset` is published; returns whether some of that was outstanding."""
         before = len(self.outstanding)
         while self.outstanding and self.outstanding[0].next_offset <= next_offset:
-            self.outstanding.popleft()
+            self.published_after = now - self.outstanding.popleft().at
         return len(self.outstanding) < before
 
 

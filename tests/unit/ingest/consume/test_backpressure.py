@@ -62,7 +62,7 @@ def test_what_is_unpublished_counts_over_all_partitions_of_a_source() -> None:
     assert (pressure.behind, pressure.half_behind) == (set(), {"s"})
     assert pressure.update(partitions, [OTHER]) == {"s"}
     assert (pressure.behind, pressure.outstanding) == ({"s"}, {"s"})
-    partitions[OTHER].readers["s"].forget_published(100)
+    partitions[OTHER].readers["s"].forget_published(100, now=0.0)
     assert pressure.update(partitions, [OTHER]) == {"s"}
     assert (pressure.behind, pressure.half_behind) == (set(), {"s"})
     partitions[KEY].close_reader("s")

@@ -2,15 +2,11 @@
 
 import pytest
 
+from ingest.consume import pace
 from ingest.consume.backpressure import MAX_REFERENCES, is_behind
 from ingest.consume.partition_state import (
     CATCH_UP_SECONDS,
-    DELAY_PER_SECOND_UNPUBLISHED,
-    DELAY_SECONDS_PER_REFERENCE,
-    MAX_DELAY_UNPUBLISHED,
     MAX_MICRO_BATCH_BYTES,
-    UNDELAYED_REFERENCES,
-    UNDELAYED_SECONDS,
     AssignedPartition,
     Gap,
     PartitionReader,
@@ -92,7 +88,7 @@ def test_micro_batches_grow_while_a_source_is_behind() -> None:
     # It is behind already: what comes next continues with large ones.
     assert sizes_of_backlog(reader, 1_000) == [500, 500]
     # All is published, and then it falls behind again.
-    reader.forget_published(reader.batch_offset)
+    reader.forget_published(reader.batch_offset, now=0.0)
     assert sizes_of_backlog(reader, 1_160) == [*grown, 500, 500]
 
 
@@ -102,7 +98,7 @@ def test_a_storm_behind_a_trickle_begins_with_a_small_micro_batch() -> None:
     for _ in range(50):
         reader.add(make_record(reader.expected_offset, 300), 0.0)
         hand_over(reader)
-        reader.forget_published(reader.batch_offset - 1)
+        reader.forget_published(reader.batch_offset - 1, now=0.0)
         assert reader.outstanding
     assert sizes_of_backlog(reader, 200)[0] == FIRST_BATCH_BYTES // 1_000
 
@@ -135,9 +131,9 @@ def test_a_source_is_behind_until_its_records_are_published() -> None:
     assert not is_behind([reader])
     hand_over(reader)
     assert is_behind([reader])
-    reader.forget_published(3)
+    reader.forget_published(3, now=0.0)
     assert is_behind([reader])
-    reader.forget_published(4)
+    reader.forget_published(4, now=0.0)
     assert not is_behind([reader])
 
 
@@ -154,14 +150,14 @@ def test_bytes_count_as_records_do() -> None:
 
 def test_a_micro_batch_waits_the_longer_the_more_of_them_are_not_published() -> None:
     reader = make_reader()
-    hand_over_singly(reader, UNDELAYED_REFERENCES, 5.0)
+    hand_over_singly(reader, pace.UNDELAYED_REFERENCES, 5.0)
     reader.add(make_record(reader.expected_offset), 5.0)
     assert reader.due_at(log_end=reader.expected_offset) == 0.0
     hand_over(reader, 5.0)
     hand_over_singly(reader, 9, 5.0)
     reader.add(make_record(reader.expected_offset), 5.0)
-    assert reader.due_at(reader.expected_offset) == 5.0 + 10 * DELAY_SECONDS_PER_REFERENCE
-    reader.forget_published(reader.batch_offset)
+    assert reader.due_at(reader.expected_offset) == 5.0 + 10 * pace.DELAY_SECONDS_PER_REFERENCE
+    reader.forget_published(reader.batch_offset, now=0.0)
     assert reader.due_at(log_end=reader.expected_offset) == 0.0
 
 
@@ -173,10 +169,10 @@ def test_a_micro_batch_waits_for_a_share_of_the_time_that_the_one_before_it_wait
         reader.resume()
         reader.add(make_record(reader.expected_offset), 100.0 + seconds)
         delay = max(0.0, reader.due_at(reader.expected_offset) - 100.0 - seconds)
-        waits = max(0.0, seconds - UNDELAYED_SECONDS)
-        expected = min(waits * DELAY_PER_SECOND_UNPUBLISHED, MAX_DELAY_UNPUBLISHED)
+        waits = max(0.0, seconds - pace.UNDELAYED_SECONDS)
+        expected = min(waits * pace.SHARE, pace.MAX_SECONDS)
         assert delay == pytest.approx(expected)
-    reader.forget_published(reader.batch_offset)
+    reader.forget_published(reader.batch_offset, now=0.0)
     assert reader.due_at(reader.expected_offset) == 0.0
 
 
@@ -184,9 +180,23 @@ def test_a_reader_that_keeps_others_waiting_hands_over_at_once() -> None:
     reader = make_reader()
     hand_over_singly(reader, 1, 100.0)
     reader.add(make_record(reader.expected_offset), 160.0)
-    assert reader.due_at(reader.expected_offset) == 160.0 + MAX_DELAY_UNPUBLISHED
+    assert reader.due_at(reader.expected_offset) == pytest.approx(160.0 + 59.5 * pace.SHARE)
     reader.blocking_since = 160.0
     assert reader.due_at(reader.expected_offset) == 0.0
+
+
+def test_a_micro_batch_waits_for_a_share_of_what_the_last_publication_took() -> None:
+    reader = make_reader()
+    hand_over_singly(reader, 1, 100.0)
+    hand_over_singly(reader, 1, 130.0)
+    reader.forget_published(1, now=130.5)
+    reader.add(make_record(reader.expected_offset), 130.5)
+    assert reader.due_at(reader.expected_offset) == pytest.approx(130.5 + 30.0 * pace.SHARE)
+    reader.forget_published(2, now=130.6)
+    assert reader.due_at(reader.expected_offset) == 0.0  # nothing is unpublished
+    hand_over(reader, 130.6)
+    reader.add(make_record(reader.expected_offset), 130.7)
+    assert reader.due_at(reader.expected_offset) == pytest.approx(130.7 + 0.1 * pace.SHARE)
 
 
 def test_a_full_buffer_waits_for_nothing_that_is_unpublished() -> None:
@@ -203,13 +213,13 @@ def test_a_source_that_publishes_slowly_gets_few_references() -> None:
     for tick in range(600):
         now = tick / 10
         while reader.outstanding and reader.outstanding[0].at <= now - 3.0:
-            reader.forget_published(reader.outstanding[0].next_offset)
+            reader.forget_published(reader.outstanding[0].next_offset, now=now)
         if tick % 2 == 0:
             reader.add(make_record(reader.expected_offset), now)
         if reader.buffer and reader.due_at(reader.expected_offset) <= now:
             hand_over(reader, now)
             references += 1
-    assert references < 120  # of 300 events
+    assert references < 90  # of 300 events
 
 
 def test_a_source_of_many_small_references_is_behind() -> None:

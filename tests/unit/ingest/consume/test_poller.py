@@ -239,7 +239,7 @@ def test_one_that_can_be_read_the_next_time_halts_nothing(stand: Stand) -> None:
         stand.run(FakeMessage(offset, error=KafkaError._BAD_MSG))
         stand.run(FakeMessage(offset))
         stand.confirm()
-        stand.partition.readers["s"].forget_published(offset + 1)
+        stand.partition.readers["s"].forget_published(offset + 1, now=0.0)
     assert stand.services.halted == []
 
 

@@ -145,7 +145,7 @@ class Reading:
         if outstanding:
             newest = outstanding[: self.chance.randint(1, 3)][-1]
             self.published[source] = newest.next_offset
-            self.partition.readers[source].forget_published(newest.next_offset)
+            self.partition.readers[source].forget_published(newest.next_offset, now=self.now)
 
     def move(self) -> None:
         """A source is read again from what is published: a new epoch, or a new source."""
@@ -182,7 +182,7 @@ class Reading:
                 self.confirm()
             for source, reader in self.partition.readers.items():
                 self.published[source] = reader.handed_over_offset
-                reader.forget_published(reader.handed_over_offset)
+                reader.forget_published(reader.handed_over_offset, now=self.now)
         pytest.fail(f"not drained: {self.partition}")
 
     # ── what must hold ──────────────────────────────────────────────────────────────────────────────────────────────
