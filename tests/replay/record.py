@@ -46,6 +46,7 @@ from tests.replay.record_erasures import record_erasures
 from tests.replay.record_helped import record_helped
 from tests.replay.record_purges import record_purges
 from tests.replay.record_revalidations import record_revalidations
+from tests.replay.record_slow import record_slow
 from tests.support.fix_temporal import TemporalEnv
 from tests.support.known import WORKFLOWS
 from tests.support.orders import make_expiry, make_ref
@@ -287,6 +288,7 @@ _SCENARIOS = {
     "revalidations": record_revalidations,
     "erasures": record_erasures,
     "helped": record_helped,
+    "slow": record_slow,
 }
 _SERVER_SETTINGS = {"notices": ("limit.historyCount.suggestContinueAsNew=60",)}
 
