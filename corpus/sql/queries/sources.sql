@@ -75,7 +75,7 @@ ORDER BY s.source;
 -- Whether a source has visible documents that have an end of their own.
 SELECT EXISTS (
     SELECT FROM freshet.document d WHERE d.source = %(source)s AND d.visible_to IS NULL AND d.expires_at IS NOT NULL
-);
+) AS has_end;
 
 -- name: sources_with_documents
 -- Sources that have documents in the corpus, visible or not.

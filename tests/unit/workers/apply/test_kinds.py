@@ -272,7 +272,7 @@ async def test_a_schedule_of_a_source_that_changed_meanwhile_is_not_written(
     change = Change(
         kind="schedule", name="freshet/a/freshness", action=Action.CHANGE, desired=desired
     )
-    connection = Database(sources_named=rows, has_document_with_end=[{"exists": False}])
+    connection = Database(sources_named=rows, has_document_with_end=[{"has_end": False}])
     with pytest.raises(StalePlanError, match="its source was changed"):
         await Schedules().write(services(connection=connection), change)
 
