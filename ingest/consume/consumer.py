@@ -34,9 +34,8 @@ from ingest.consume.partition_state import MicroBatch, PartitionReader
 from ingest.consume.poller import Poller
 from ingest.consume.positions import Positions, WantedPositions
 from ingest.consume.progress import NO_ROW, Standing, is_on_its_way
-from ingest.consume.services import range_of, why_not_staged
+from ingest.consume.services import StagingSpan, range_of, why_not_staged, without_span
 from ingest.consume.silence import Silent
-from ingest.consume.staging_span import StagingSpan, without_span
 from ingest.consume.unreadable import why_unreadable
 from ingest.kafka import PartitionKey
 from ingest.source_state import SourceState

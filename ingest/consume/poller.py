@@ -5,6 +5,7 @@ elsewhere, and the answers come back as messages (`Poller.call_soon`).
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -78,6 +79,7 @@ class Poller:
         self._memory = memory_state(0)
         # Partitions that may need something though nothing happens to them, and from which monotonic second on.
         self._waiting: dict[PartitionKey, float] = {}
+        self._next_look = math.inf  # the first of these times
 
     # ── from any thread ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -132,19 +134,30 @@ class Poller:
         for key in keys:
             self._hand_over_if_due(key, now)
         self._pause_and_resume(keys)
+        self._note_waiting(keys)
+
+    def _note_waiting(self, keys: Collection[PartitionKey]) -> None:
+        """Note when to look at these again."""
+        if not keys:
+            return
         for key in keys:
+            self._waiting.pop(key, None)
             if (at := self._look_again_at(key)) is not None:
                 self._waiting[key] = at
+        self._next_look = min(self._waiting.values(), default=math.inf)
 
     def _partitions_to_look_at(self, now: float) -> set[PartitionKey]:
         """Those that changed since the last round, those whose time has come, and those whose source fell behind."""
         changed = self.assignment.take_changed()
         moved = self._pressure.update(self.assignment.partitions, changed)
-        keys = changed | {key for key, at in self._waiting.items() if at <= now}
+        keys = set(changed)
+        if self._next_look <= now:
+            due = [key for key, at in self._waiting.items() if at <= now]
+            keys.update(due)
+            for key in due:  # also of partitions that are another process's by now
+                del self._waiting[key]
         for source in moved:
             keys.update(self.assignment.keys_of(source))
-        for key in keys:
-            self._waiting.pop(key, None)
         if changed:
             self.outstanding = self._pressure.outstanding
         return keys & self.assignment.partitions.keys()

@@ -1,16 +1,23 @@
 """What the polling thread has done for it by others, since it must not wait; `ingest.consume.consumer` does it."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 from corpus.disclosure.error_text import public_text
 from ingest.consume.partition_state import MicroBatch, PartitionReader
 from ingest.consume.positions import WantedPositions
+from ingest.event import KafkaRecord
 from ingest.kafka import PartitionKey
 from ingest.stage import OffsetRange, SourceStoppedError
 
 # Runs a coroutine on the event loop; called from the polling thread.
 Start = Callable[[Coroutine[Any, Any, None]], None]
+# Opens the span of these records, where they are staged and handed over, if traces are made (`workers.tracing`); gives
+# its `traceparent`, empty where no trace is made.
+StagingSpan = Callable[
+    [Sequence[KafkaRecord], OffsetRange], AbstractContextManager[str]
+]
 
 
 class ConsumerServices(Protocol):
@@ -33,6 +40,13 @@ class ConsumerServices(Protocol):
     def forget_topics(self) -> None:
         """Topics may have been recreated: ask Kafka about them again."""
         ...
+
+
+def without_span(
+    records: Sequence[KafkaRecord], offsets: OffsetRange
+) -> AbstractContextManager[str]:
+    """No trace is made."""
+    return nullcontext("")
 
 
 def range_of(

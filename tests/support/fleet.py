@@ -34,7 +34,7 @@ from freshness.activities import RevalidationActivities
 from freshness.revalidate import Revalidator
 from ingest.consume.consumer import SourceConsumer
 from ingest.consume.positions import Positions
-from ingest.consume.staging_span import StagingSpan, without_span
+from ingest.consume.services import StagingSpan, without_span
 from ingest.decode.references import fetched_content
 from ingest.decode.staged_content import content_of, read_row
 from ingest.entity import running_state

@@ -17,7 +17,7 @@ from corpus.disclosure.error_text import service_text
 from corpus.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from ingest.consume.staging_span import StagingSpan
+    from ingest.consume.services import StagingSpan
     from workers.tracing.spans import Spans
 
 # The more specific name comes first, as OpenTelemetry reads them.
@@ -84,7 +84,7 @@ def interceptors() -> Sequence[Interceptor]:
 
 def staging_span() -> "StagingSpan":
     """For the consumer."""
-    from ingest.consume.staging_span import without_span
+    from ingest.consume.services import without_span
 
     if _running is None:
         return without_span
