@@ -93,13 +93,18 @@ class Process:
 
     async def own_ids(self, client: Client) -> frozenset[str]:
         """This installation's id, and those from which its namespace was taken over: what they made is its own."""
-        if client.namespace not in self._own_ids:
-            own = str(self.installation.installation_id)
-            mark = await namespace_mark.read_mark(client)
-            is_own = mark is not None and mark.installation_id == own
-            former = mark.former if mark is not None and is_own else ()
-            self._own_ids[client.namespace] = frozenset([own, *former])
-        return self._own_ids[client.namespace]
+        known = self._own_ids.get(client.namespace)
+        if known is None:
+            known = await self._read_own_ids(client)
+            self._own_ids[client.namespace] = known
+        return known
+
+    async def _read_own_ids(self, client: Client) -> frozenset[str]:
+        own = str(self.installation.installation_id)
+        mark = await namespace_mark.read_mark(client)
+        if mark is None or mark.installation_id != own:
+            return frozenset([own])
+        return frozenset([own, *mark.former])
 
     def use_staging(self) -> None:
         """Compare the staging store; one that has our mark is ours by whatever URL this machine knows it.

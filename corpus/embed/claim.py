@@ -68,7 +68,7 @@ class Claim:
             self._space_id = space_of(self._connection, request)
             claimed = self._claim([text.sha256 for text in shard])
             # A second look, after the locks: the worker that held them before may have just written.
-            embedded = self._embedded(claimed)
+            embedded = known_texts(self._connection, self._space_id, claimed)
         except BaseException:
             self.release()
             raise
@@ -112,18 +112,11 @@ class Claim:
 
     def _claim(self, hashes: list[bytes]) -> set[bytes]:
         """Return those that this transaction holds now."""
-        parameters = self._parameters(hashes)
+        parameters = {"space_id": self._space_id, "hashes": hashes}
         with self._connection.cursor(row_factory=class_row(ClaimedText)) as cursor:
             cursor.execute(query("claim_texts"), parameters)
             rows = cursor.fetchall()
         return {row.hash for row in rows if row.claimed}
-
-    def _embedded(self, hashes: set[bytes]) -> set[bytes]:
-        """Return those that have a vector."""
-        return known_texts(self._connection, self._space_id, hashes)
-
-    def _parameters(self, hashes: list[bytes]) -> dict[str, object]:
-        return {"space_id": self._space_id, "hashes": hashes}
 
     def _copy(self, vectors: Vectors) -> None:
         request = self._request

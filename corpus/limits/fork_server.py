@@ -8,8 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from corpus.errors import DependencyError
@@ -157,12 +157,8 @@ class ForkServer:
             if self._program is not None and self._program.poll() is None:
                 return
             self._close()
-            try:
+            with _end_named():
                 self._open()
-            except (OSError, EOFError) as error:
-                raise DependencyError(
-                    "the program that starts processes for documents was ended"
-                ) from error
 
     def close(self) -> None:
         """End the program, and its processes with it; safe to call again."""
@@ -175,13 +171,9 @@ class ForkServer:
             with suppress(OSError, EOFError):
                 return self._ask(request, *descriptors)
         self._close()
-        try:
+        with _end_named():
             self._open()
             return self._ask(request, *descriptors)
-        except (OSError, EOFError) as error:
-            raise DependencyError(
-                "the program that starts processes for documents was ended"
-            ) from error
 
     def _open(self) -> None:
         ours, theirs = socket.socketpair()
@@ -250,6 +242,16 @@ def fork_server(preload: Sequence[str]) -> ForkServer:
             atexit.register(server.close)
             _servers[key] = server
         return _servers[key]
+
+
+@contextmanager
+def _end_named() -> Generator[None]:
+    try:
+        yield
+    except (OSError, EOFError) as error:
+        raise DependencyError(
+            "the program that starts processes for documents was ended"
+        ) from error
 
 
 def _exactly(control: socket.socket, length: int) -> bytes:

@@ -16,19 +16,14 @@ UNDELAYED_SECONDS = 0.5
 MAX_SECONDS = 20.0
 
 
-def seconds_to_wait(
-    *, references: int, unpublished_for: float, published_after: float
-) -> float:
+def seconds_to_wait(*, references: int, publishing: float) -> float:
     """Seconds from a micro-batch's first record to its hand-over.
 
     Args:
-        references: handed over and not published.
-        unpublished_for: seconds since the oldest of them was handed over; negative: it was handed over later.
-        published_after: seconds from the hand-over to the publication of the newest one that is published.
+        references: handed over and not published, at least one.
+        publishing: seconds that publishing takes, from the hand-over; 0: they do not count.
     """
-    if not references:
-        return 0.0
-    beyond = max(unpublished_for, published_after) - UNDELAYED_SECONDS
+    beyond = publishing - UNDELAYED_SECONDS
     excess = references - UNDELAYED_REFERENCES
     return max(
         0.0, min(MAX_SECONDS, beyond * SHARE), excess * DELAY_SECONDS_PER_REFERENCE

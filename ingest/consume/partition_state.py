@@ -150,7 +150,7 @@ class PartitionReader:
     taken: KafkaRecord | None = None  # the last record, where the next one may need it
     taken_bytes: int = 0  # of the newest micro-batch
     outstanding: deque[HandedOver] = field(default_factory=deque[HandedOver])
-    published_after: float = 0.0  # seconds, of the newest one that is published
+    published_after: float = 0.0  # seconds from hand-over, of the newest one published
     # Both in monotonic seconds, see `ingest.consume.sharing`: since when it buffers nothing, and keeps others waiting.
     suspended_at: float | None = None
     blocking_since: float | None = None
@@ -236,14 +236,13 @@ class PartitionReader:
         """Seconds for which the next micro-batch waits because of those before it."""
         if not self.outstanding:
             return 0.0
+        publishing = 0.0
         # A reader that keeps others waiting may be suspended soon, with what it has buffered.
-        is_blocking = self.blocking_since is not None
+        if self.blocking_since is None:
+            unpublished_for = self.oldest_at - self.outstanding[0].at
+            publishing = max(unpublished_for, self.published_after)
         return pace.seconds_to_wait(
-            references=len(self.outstanding),
-            unpublished_for=0.0
-            if is_blocking
-            else self.oldest_at - self.outstanding[0].at,
-            published_after=0.0 if is_blocking else self.published_after,
+            references=len(self.outstanding), publishing=publishing
         )
 
     def take_batch(self, now: float) -> MicroBatch:
