@@ -36,13 +36,9 @@ from corpus import task_queues
 from corpus.activities import PrepareActivities, PublishActivities
 from corpus.batch import (
     BatchInput,
-    BatchKind,
-    BatchReport,
-    BatchState,
     Ingest,
     PreparedBatch,
     PrepareRequest,
-    PublishRequest,
     StagedFile,
 )
 from corpus.database import Connection, connect, migrate
@@ -57,7 +53,7 @@ from tests.bench.stack import ROOT
 from tests.support.fakes import MODEL
 from tests.support.fix_postgres import separate_copy
 from tests.support.fix_temporal import TemporalEnv
-from tests.support.orders import make_ref
+from tests.support.orders import make_prepared, make_published, make_ref
 from tests.support.polling import until, wait_until
 from workers.roles.run import activity_worker
 from workers.temporal import sandbox
@@ -241,28 +237,12 @@ class _Backlog:
     def prepare(self, request: PrepareRequest) -> PreparedBatch:
         """New texts."""
         file = self._texts(request.source, request.batch)
-        return PreparedBatch(
-            source=request.source,
-            batch=request.batch,
-            events=file,
-            documents=file,
-            chunks=file,
-            texts=file,
+        return make_prepared(
+            request,
+            file,
             model=MODEL,
-            prefix="",
             space_id=self._space_id,
             space_fingerprint=self._spec.fingerprint(),
-            pipeline="p",
-        )
-
-    def publish(self, request: PublishRequest) -> BatchReport:
-        """Nothing."""
-        batch = request.batch
-        return BatchReport(
-            source=batch.source,
-            batch=batch.batch,
-            kind=BatchKind.INGEST,
-            state=BatchState.PUBLISHED,
         )
 
     def _texts(self, source: str, batch: int) -> StagedFile:
@@ -281,7 +261,7 @@ class _Backlog:
 def _workers(client: Client, backlog: _Backlog) -> contextlib.AbstractAsyncContextManager[None]:
     """The workers of everything but embedding."""
     prepare = PrepareActivities(backlog.prepare)
-    publish = PublishActivities(backlog.publish, _never, _never)
+    publish = PublishActivities(make_published, _never, _never)
     return _entered(
         Worker(
             client,

@@ -22,20 +22,16 @@ from corpus.activities import (
 )
 from corpus.batch import (
     BatchInput,
-    BatchKind,
-    BatchReport,
-    BatchState,
     EmbeddedBatch,
     EmbedRequest,
     Ingest,
     PreparedBatch,
     PrepareRequest,
-    PublishRequest,
     StagedFile,
 )
 from corpus.errors import DependencyError
 from corpus.workflows import HELP_TEXTS, BatchWorkflow
-from tests.support.orders import make_ref
+from tests.support.orders import make_prepared, make_published, make_ref
 from tests.support.team_env import Env
 
 _FILE = StagedFile(url="u", sha256="", rows=5 * HELP_TEXTS, file_bytes=1)
@@ -49,19 +45,7 @@ class _Steps:
         self._taken = itertools.count(1)
 
     def prepare(self, request: PrepareRequest) -> PreparedBatch:
-        return PreparedBatch(
-            source=request.source,
-            batch=request.batch,
-            events=_FILE,
-            documents=_FILE,
-            chunks=_FILE,
-            texts=_FILE,
-            model="m",
-            prefix="",
-            space_id=1,
-            space_fingerprint="f",
-            pipeline="p",
-        )
+        return make_prepared(request, _FILE)
 
     def embed(self, request: EmbedRequest) -> EmbeddedBatch:
         for _ in range(2):
@@ -78,22 +62,13 @@ class _Steps:
             threading.Event().wait(0.05)
         return EmbeddedBatch(embedded=HELP_TEXTS, found=0)
 
-    def publish(self, request: PublishRequest) -> BatchReport:
-        batch = request.batch
-        return BatchReport(
-            source=batch.source,
-            batch=batch.batch,
-            kind=BatchKind.INGEST,
-            state=BatchState.PUBLISHED,
-        )
-
 
 async def record_helped(env: Env, _folder: Path, recorder: Any) -> None:
     """A batch of five parts."""
     steps = _Steps()
     embed = EmbedActivities(steps.embed)
     help_embed = EmbedHelpActivities(steps.help_embed)
-    publish: Any = PublishActivities(steps.publish, _never, _never)
+    publish: Any = PublishActivities(make_published, _never, _never)
     activities = {
         task_queues.PREPARE: PrepareActivities(steps.prepare).prepare,
         task_queues.EMBED: embed.embed,

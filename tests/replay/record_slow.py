@@ -13,13 +13,9 @@ from temporalio.worker import Worker
 from corpus import task_queues
 from corpus.activities import PrepareActivities, PublishActivities
 from corpus.batch import (
-    BatchKind,
-    BatchReport,
-    BatchState,
     LoadedSource,
     PreparedBatch,
     PrepareRequest,
-    PublishRequest,
     StagedFile,
 )
 from corpus.source import SourceSpec, source_workflow_id
@@ -27,7 +23,7 @@ from corpus.workflows import BatchWorkflow
 from ingest.hand_over import hand_over
 from ingest.source_state import SLOW_BATCH_SECONDS, SourceState
 from ingest.workflows import SourceWorkflow
-from tests.support.orders import make_ref
+from tests.support.orders import make_prepared, make_published, make_ref
 from tests.support.polling import until
 from tests.support.team_env import Env
 
@@ -53,28 +49,7 @@ class _Steps:
 
     def prepare(self, request: PrepareRequest) -> PreparedBatch:
         assert self.gates[request.batch].wait(30)
-        return PreparedBatch(
-            source=request.source,
-            batch=request.batch,
-            events=_FILE,
-            documents=_FILE,
-            chunks=_FILE,
-            texts=_NO_TEXT,
-            model="m",
-            prefix="",
-            space_id=1,
-            space_fingerprint="f",
-            pipeline="p",
-        )
-
-    def publish(self, request: PublishRequest) -> BatchReport:
-        batch = request.batch
-        return BatchReport(
-            source=batch.source,
-            batch=batch.batch,
-            kind=BatchKind.INGEST,
-            state=BatchState.PUBLISHED,
-        )
+        return make_prepared(request, _FILE, texts=_NO_TEXT)
 
     def rewind_source(self, _request: Any) -> Any:
         raise NotImplementedError
@@ -83,7 +58,7 @@ class _Steps:
 async def record_slow(env: Env, _folder: Path, recorder: Any) -> None:
     """Three batches: the first one is slow, two orders wait behind the second one, and are the third."""
     steps = _Steps()
-    store: Any = PublishActivities(steps.publish, steps.load_source, steps.rewind_source)
+    store: Any = PublishActivities(make_published, steps.load_source, steps.rewind_source)
     activities = {
         task_queues.PREPARE: [PrepareActivities(steps.prepare).prepare],
         task_queues.STORE: [store.publish, store.load_source],

@@ -1,6 +1,20 @@
 """References and orders for tests that need no staged files."""
 
-from corpus.batch import BatchRef, Correct, Erase, Expire
+from typing import Any
+
+from corpus.batch import (
+    BatchKind,
+    BatchRef,
+    BatchReport,
+    BatchState,
+    Correct,
+    Erase,
+    Expire,
+    PreparedBatch,
+    PrepareRequest,
+    PublishRequest,
+    StagedFile,
+)
 from corpus.staging.layout import events_name
 
 DIGEST = "0" * 64
@@ -53,3 +67,22 @@ def make_correction(document_id: str = "d") -> Correct:
 def make_erasure(number: int = 0) -> Erase:
     """An order to erase what the database has under this number."""
     return Erase(erasure=f"00000000-0000-4000-8000-{number:012}")
+
+
+def make_prepared(request: PrepareRequest, file: StagedFile, **others: Any) -> PreparedBatch:
+    """What preparing returns: each of its files is `file`, but for what `others` say."""
+    files = dict.fromkeys(("events", "documents", "chunks", "texts"), file)
+    space = {"model": "m", "prefix": "", "space_id": 1, "space_fingerprint": "f"}
+    fields = {"source": request.source, "batch": request.batch, "pipeline": "p"}
+    return PreparedBatch(**(files | space | fields | others))
+
+
+def make_published(request: PublishRequest) -> BatchReport:
+    """What publishing returns."""
+    batch = request.batch
+    return BatchReport(
+        source=batch.source,
+        batch=batch.batch,
+        kind=BatchKind.INGEST,
+        state=BatchState.PUBLISHED,
+    )
