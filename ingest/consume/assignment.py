@@ -284,6 +284,7 @@ class Assignment:
             extra={"action": "read_again", "source": standing.source},
         )
         self.lost_references += 1
+        self._progress.note_lost()
         partition.close_reader(standing.source)
         self.note_change(standing.key)
         self._incomplete.add(standing.key)

@@ -8,16 +8,21 @@ nothing that begins there.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from ingest.consume.partition_state import AssignedPartition, PartitionReader, Position
 from ingest.kafka import PartitionKey
 from ingest.source_state import SourceState
 
 NO_ROW = -1
-# A reader that goes on standing is compared at these looks, and then at every eighth one: an entity that holds its
-# reference is slow, and one that loses it again and again has a cause that repeating does not mend.
-_LOOKS = frozenset({1, 2, 4})
+# Looks until a reader that goes on standing is compared for the first time, and, doubled each time, at most: an entity
+# that holds its reference is slow, and one that loses it again and again has a cause that repeating does not mend.
+_FIRST = 1
 _LATER = 8
+# Sources compared per look, each by a query to its workflow: where hundreds wait for their turn, questions would take
+# what publishing needs. It doubles with each look that finds something lost: after the loss of Temporal's database,
+# thousands have to be read again.
+FEWEST_SOURCES = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +41,33 @@ class Standing:
         return self.source, self.key, self.topic_id, self.next_offset
 
 
+@dataclass(slots=True)
+class _Wait:
+    """For how long a reader has been standing, and at which look it is compared next."""
+
+    looks: int = 0
+    due: int = _FIRST
+    step: int = _FIRST
+
+    def put_off(self) -> None:
+        """Have it compared less and less often."""
+        self.due = self.looks + self.step
+        self.step = min(2 * self.step, _LATER)
+
+
 class Progress:
     """What was seen at the last look."""
 
     def __init__(self) -> None:
         self._seen: frozenset[Standing] = frozenset()
-        # How many looks ago each place was seen first.
-        self._ages: dict[tuple[str, PartitionKey, str, int], int] = {}
+        # By the place, which was seen first some looks ago.
+        self._waits: dict[tuple[str, PartitionKey, str, int], _Wait] = {}
+        self._sources = FEWEST_SOURCES  # to compare at a look
+        self._is_lost = False  # something that was compared since the last look
+
+    def note_lost(self) -> None:
+        """An entity does not hold what a reader handed over: others may have lost theirs, too."""
+        self._is_lost = True
 
     def look(
         self,
@@ -67,14 +92,32 @@ class Progress:
             for key, source, reader in readers
         )
         self._seen = frozenset(filter(None, seen))
-        ages = self._ages
-        self._ages = {one.place: ages.get(one.place, -1) + 1 for one in self._seen}
-        due = [one for one in self._seen & before if self._is_due(one)]
-        return sorted(due, key=lambda one: (one.source, one.key))
+        self._count_looks()
+        due = [one for one in self._seen & before if self._lateness(one) >= 0]
+        due.sort(key=lambda one: (-self._lateness(one), one.source, one.key))
+        self._sources = 2 * self._sources if self._is_lost else FEWEST_SOURCES
+        self._is_lost = False
+        compared = set(islice(dict.fromkeys(one.source for one in due), self._sources))
+        found = [one for one in due if one.source in compared]
+        for one in found:
+            self._waits[one.place].put_off()
+        return found
 
-    def _is_due(self, standing: Standing) -> bool:
-        age = self._ages[standing.place]
-        return age in _LOOKS or age % _LATER == 0
+    def _count_looks(self) -> None:
+        waits = self._waits
+        self._waits = {}
+        for place in {one.place for one in self._seen}:
+            wait = waits.get(place)
+            if wait is None:
+                wait = _Wait()
+            else:
+                wait.looks += 1
+            self._waits[place] = wait
+
+    def _lateness(self, standing: Standing) -> int:
+        """In looks; negative: it is not to be compared yet."""
+        wait = self._waits[standing.place]
+        return wait.looks - wait.due
 
 
 def _standing(

@@ -1,12 +1,13 @@
 """Which readers stand still, and whether the entity still holds what they handed over."""
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from ingest.consume.partition_state import AssignedPartition, Position
-from ingest.consume.progress import Progress, Standing, is_on_its_way
+from ingest.consume.progress import FEWEST_SOURCES, Progress, Standing, is_on_its_way
 from ingest.kafka import PartitionKey
 from ingest.source_state import SourceState
 from tests.support.orders import make_ref
@@ -49,6 +50,59 @@ def test_one_that_goes_on_standing_is_compared_less_and_less_often() -> None:
     assert [number for number, count in enumerate(found) if count] == [1, 2, 4, 8, 16, 24]
 
 
+def many_behind(sources: int) -> AssignedPartition:
+    partition = make_partition(**{f"s{number:05}": 5 for number in range(sources)})
+    for reader in partition.readers.values():
+        hand_over_singly(reader, 1)
+    return partition
+
+
+def make_look(progress: Progress, partition: AssignedPartition) -> set[str]:
+    """The sources that are compared; none of them moves."""
+    rows = [make_position(5, source=source) for source in partition.readers]
+    return {one.source for one in progress.look({KEY: partition}, rows)}
+
+
+def test_of_many_that_stand_few_are_compared_per_look_and_none_is_forgotten() -> None:
+    progress = Progress()
+    partition = many_behind(20 * FEWEST_SOURCES)
+    looks = [make_look(progress, partition) for _ in range(61)]
+    assert max(map(len, looks)) == FEWEST_SOURCES
+    times = Counter(source for look in looks for source in look)
+    assert set(times) == set(partition.readers)
+    assert set(times.values()) == {3}  # none a fourth time before each had its third
+
+
+def test_many_that_were_lost_are_found_in_few_looks() -> None:
+    """Temporal's database is lost: each source that is compared is read again."""
+    progress = Progress()
+    partition = many_behind(5_000)
+    found: set[str] = set()
+    for _ in range(10):
+        for source in make_look(progress, partition):
+            found.add(source)
+            progress.note_lost()
+            partition.readers[source].forget_published(8, now=0.0)
+    assert found == set(f"s{number:05}" for number in range(5_000))
+
+
+def test_after_a_look_that_finds_nothing_lost_few_are_compared_again() -> None:
+    progress = Progress()
+    partition = many_behind(20 * FEWEST_SOURCES)
+    compared = [len(make_look(progress, partition)) for _ in range(2)]
+    progress.note_lost()
+    compared += [len(make_look(progress, partition)) for _ in range(3)]
+    assert compared == [0, FEWEST_SOURCES, 2 * FEWEST_SOURCES, FEWEST_SOURCES, FEWEST_SOURCES]
+
+
+def test_a_source_with_many_partitions_is_one_question() -> None:
+    progress = Progress()
+    partitions = {PartitionKey("t", number): behind() for number in range(2 * FEWEST_SOURCES)}
+    rows = [make_position(5, partition=number) for number in range(2 * FEWEST_SOURCES)]
+    progress.look(partitions, rows)
+    assert len(progress.look(partitions, rows)) == 2 * FEWEST_SOURCES
+
+
 def test_reading_again_from_the_same_row_does_not_begin_the_count_anew() -> None:
     progress = Progress()
     partition = behind()
@@ -57,7 +111,7 @@ def test_reading_again_from_the_same_row_does_not_begin_the_count_anew() -> None
         partition.readers["s"] = replace(partition.readers["s"], generation=number // 2)
         if progress.look({KEY: partition}, [make_position(5)]):
             compared.append(number)
-    assert compared == [1]  # a new generation is seen twice first, here at the odd looks
+    assert compared == [1, 3, 5, 9, 17, 25]  # a new generation is seen twice first
 
 
 def test_a_row_that_went_back_stands_though_everything_was_published() -> None:
