@@ -136,7 +136,6 @@ class _Load:
         del self._producer  # else it looks for its broker when that is gone
         began = time.monotonic()
         drained = self._stack.drain(DRAIN_SECONDS)
-        assert drained["drained"], drained
         assert not self._failed, self._failed[:3]
         drain_seconds = time.monotonic() - began
         events = len(self._sent)
@@ -144,7 +143,8 @@ class _Load:
         return {
             "events": events,
             "events per second": round(events / produced, 1),
-            "seconds until all is in the corpus, afterwards": round(drain_seconds, 1),
+            "all is in the corpus": drained["drained"],
+            "seconds until then, afterwards": round(drain_seconds, 1),
             **self._ages(),
             "probes": _shown(self._probes),
             "CPU milliseconds per event": {
@@ -288,7 +288,9 @@ def _judged(measured: dict[str, Any]) -> dict[str, Any]:
     }
     slowest = max(measured[name]["p99 seconds"] for name in ("event to published", "probes"))
     return {
-        "holds": slowest < MAX_SECONDS_P99 and max(grown.values()) <= MAX_MEMORY,
+        "holds": measured["all is in the corpus"]
+        and slowest < MAX_SECONDS_P99
+        and max(grown.values()) <= MAX_MEMORY,
         "memory, last third / second third": grown,
     }
 
