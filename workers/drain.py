@@ -4,7 +4,7 @@ What decides is the position rows. What the batches do meanwhile is read from Te
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -30,8 +30,10 @@ _LOOK_SECONDS = 0.25
 _COUNT_SECONDS = 1.0
 # After so long without progress, it is worth a look whether only holes of the log are left.
 _STANDSTILL_SECONDS = 2.0
+_MOST_LISTED = 20  # sources
 
-Partition = tuple[str, int]
+# Of a topic's partitions, by number.
+Goal = dict[str, dict[int, "Range"]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,10 +63,9 @@ class SourceRow:
             return frozenset()
         return frozenset(SourceSpec.from_json(self.spec).topics)
 
-    def position(self, partition: Partition, default: int = 0) -> int:
+    def position(self, topic: str, partition: int, default: int) -> int:
         """The next offset to be read; `default` where the partition was never read."""
-        topic, number = partition
-        return self.positions.get(f"{topic}/{number}", default)
+        return self.positions.get(f"{topic}/{partition}", default)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +119,7 @@ class Waiting:
         self._connection = connection
         self._cluster = cluster
         self._source = source
-        self._rows = self._read_rows()
+        self._rows = {row.source: row for row in self._read_rows()}
         if source and not self._rows:
             raise ConfigurationError(
                 f"there is no source {source!r}; `freshet sources` lists them"
@@ -151,8 +152,7 @@ class Waiting:
                 self._find_problem()
                 progressed = now
             before = sum(self._lags.values())
-            self._rows = self._read_rows()
-            self._lags = self._compute_lags()
+            self._look()
             if sum(self._lags.values()) != before:
                 progressed = now
 
@@ -160,37 +160,51 @@ class Waiting:
         """One line: how many records are in the corpus, and what the batches do."""
         self._count_embedded()
         unfinished = {
-            row.source: row.last_batch for row in self._rows if self._lags[row.source]
+            row.source: row.last_batch
+            for row in self._rows.values()
+            if self._lags[row.source]
         }
         stages = watcher.stages(unfinished)
         embedded = {name: self._embedded.get(name, {}) for name in unfinished}
         sources = counted(stages, embedded)
-        lengths = [range_.end - range_.first for range_ in self._goal.values()]
-        total = sum(lengths)
+        total = sum(range_.end - range_.first for range_ in self._ranges())
         missing = sum(self._lags.values())
         done = max(0, total - missing)
         return progress_sentence(done=done, total=total, sources=sources)
 
     # ── what is read ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _read_rows(self) -> list[SourceRow]:
-        with self._connection.cursor(row_factory=class_row(SourceRow)) as cursor:
-            return cursor.execute(
-                query("drain_state"), {"source": self._source}
-            ).fetchall()
+    def _look(self) -> None:
+        """Read the sources that are behind, and all once none is: thousands may have nothing to wait for."""
+        behind = [source for source, lag in self._lags.items() if lag]
+        rows = {row.source: row for row in self._read_rows(behind)}
+        retired = set(behind) - rows.keys()
+        self._rows = {
+            source: row
+            for source, row in (self._rows | rows).items()
+            if source not in retired
+        }
+        self._lags = self._compute_lags()
+        if not any(self._lags.values()):
+            self._rows = {row.source: row for row in self._read_rows()}
+            self._lags = self._compute_lags()
 
-    def _read_goal(self) -> dict[Partition, Range]:
+    def _read_rows(self, behind: list[str] | None = None) -> list[SourceRow]:
+        values = {"source": self._source, "behind": behind}
+        with self._connection.cursor(row_factory=class_row(SourceRow)) as cursor:
+            return cursor.execute(query("drain_state"), values).fetchall()
+
+    def _read_goal(self) -> Goal:
         """Offsets of every partition that has records, as the topics are now."""
         states = self._cluster.topics(sorted(self._topics()))
-        partitions: list[Partition] = []
+        partitions: list[tuple[str, int]] = []
         for state in states.values():
             partitions += [(state.topic, number) for number in range(state.partitions)]
-        offsets = self._cluster.offsets(partitions)
-        return {
-            partition: Range(first=first, end=end)
-            for partition, (first, end) in offsets.items()
-            if end > first
-        }
+        goal: Goal = {}
+        for (topic, number), (first, end) in self._cluster.offsets(partitions).items():
+            if end > first:
+                goal.setdefault(topic, {})[number] = Range(first=first, end=end)
+        return goal
 
     def _count_embedded(self) -> None:
         """Texts embedded for batches that are not published; at most once per second."""
@@ -198,35 +212,40 @@ class Waiting:
         if now - self._counted_at < _COUNT_SECONDS:
             return
         self._counted_at = now
-        batches = {row.source: row.last_batch for row in self._rows}
+        batches = {row.source: row.last_batch for row in self._rows.values()}
         self._embedded = texts_embedded_after(self._connection, batches)
 
     # ── what is missing ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _compute_lags(self) -> dict[str, int]:
-        return {row.source: self._lag(row) for row in self._rows}
+        return {row.source: self._lag(row) for row in self._rows.values()}
 
     def _lag(self, row: SourceRow) -> int:
         lag = 0
-        for partition, range_ in self._goal.items():
-            if partition[0] in row.topics:
-                position = row.position(partition, range_.first)
+        for topic in row.topics:
+            for number, range_ in self._goal.get(topic, {}).items():
+                position = row.position(topic, number, range_.first)
                 lag += max(0, range_.end - position)
         return lag
 
     def _leave_out_holes(self) -> None:
         """Move the goal back to the furthest position where only markers and aborted records are left before it."""
-        for partition, range_ in self._goal.items():
-            furthest = max(row.position(partition) for row in self._rows)
-            if not 0 < furthest < range_.end:
-                continue
-            following = self._cluster.next_record(*partition, furthest)
-            if following is None or following >= range_.end:
-                self._goal[partition] = Range(first=range_.first, end=furthest)
+        furthest: dict[str, int] = {}
+        for row in self._rows.values():
+            for place, offset in row.positions.items():
+                furthest[place] = max(offset, furthest.get(place, 0))
+        for topic, ranges in self._goal.items():
+            for number, range_ in ranges.items():
+                position = furthest.get(f"{topic}/{number}", 0)
+                if not 0 < position < range_.end:
+                    continue
+                following = self._cluster.next_record(topic, number, position)
+                if following is None or following >= range_.end:
+                    ranges[number] = Range(first=range_.first, end=position)
 
     def _stopped(self) -> str:
         """Why no progress can come; empty where it can."""
-        for row in self._rows:
+        for row in self._rows.values():
             is_over = row.state == "halted"
             if is_over or (row.state == "paused" and self._lags[row.source]):
                 reason = f": {row.state_reason}" if row.state_reason else ""
@@ -237,7 +256,7 @@ class Waiting:
         """Look for positions that say nothing about the topics: these are missing, made anew, or in another cluster."""
         topics = self._topics()
         missing = topics - self._cluster.topics(sorted(topics)).keys()
-        for row in self._rows:
+        for row in self._rows.values():
             for topic in sorted(missing & row.topics):
                 self._problem = f"source {row.source!r}: topic {topic} is missing; `freshet apply` creates it"
         positions = self._positions()
@@ -245,12 +264,16 @@ class Waiting:
         for position, gap in gaps(positions, logs):
             self._problem = f"source {position.source!r}: {gap.reason}"
 
+    def _ranges(self) -> Iterator[Range]:
+        for ranges in self._goal.values():
+            yield from ranges.values()
+
     def _topics(self) -> frozenset[str]:
-        return frozenset[str]().union(*(row.topics for row in self._rows))
+        return frozenset[str]().union(*(row.topics for row in self._rows.values()))
 
     def _positions(self) -> list[Position]:
         """The position rows of the topics that the sources read now."""
-        read = {row.source: row.topics for row in self._rows}
+        read = {row.source: row.topics for row in self._rows.values()}
         rows = positions_of(self._connection, list(read))
         return [
             position for position in rows if position.topic in read[position.source]
@@ -260,7 +283,7 @@ class Waiting:
         """The sources of which nothing can be said."""
         reasons = [
             f"source {row.source!r} is not known: {row.unreadable}"
-            for row in self._rows
+            for row in self._rows.values()
             if row.unreadable
         ]
         return "; ".join(reasons)
@@ -277,11 +300,15 @@ class Waiting:
             "drained": not why,
             "why": why,
             "lag": sum(self._lags.values()),
-            "records": sum(range_.end for range_ in self._goal.values()),
+            "records": sum(range_.end for range_ in self._ranges()),
             "seconds": round(seconds, 3),
             "sources": self._lags,
         }
 
 
 def _listed(lags: Mapping[str, int]) -> str:
-    return ", ".join(f"{source}: {lag}" for source, lag in lags.items() if lag)
+    """The sources that are furthest behind."""
+    behind = sorted(filter(lags.get, lags), key=lambda source: -lags[source])
+    text = ", ".join(f"{source}: {lags[source]}" for source in behind[:_MOST_LISTED])
+    more = len(behind) - _MOST_LISTED
+    return f"{text} and {more} more sources" if more > 0 else text

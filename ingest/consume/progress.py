@@ -93,15 +93,20 @@ class Progress:
         )
         self._seen = frozenset(filter(None, seen))
         self._count_looks()
-        due = [one for one in self._seen & before if self._lateness(one) >= 0]
+        chosen = self._choose(self._seen & before)
+        for one in chosen:
+            self._waits[one.place].put_off()
+        return chosen
+
+    def _choose(self, standing: Iterable[Standing]) -> list[Standing]:
+        """The readers of few sources, those first that have been due for longest."""
+        due = [one for one in standing if self._lateness(one) >= 0]
         due.sort(key=lambda one: (-self._lateness(one), one.source, one.key))
         self._sources = 2 * self._sources if self._is_lost else FEWEST_SOURCES
         self._is_lost = False
-        compared = set(islice(dict.fromkeys(one.source for one in due), self._sources))
-        found = [one for one in due if one.source in compared]
-        for one in found:
-            self._waits[one.place].put_off()
-        return found
+        sources = dict.fromkeys(one.source for one in due)
+        chosen = set(islice(sources, self._sources))
+        return [one for one in due if one.source in chosen]
 
     def _count_looks(self) -> None:
         waits = self._waits

@@ -9,7 +9,10 @@ SELECT s.source, s.spec, s.state, s.state_reason, s.last_batch,
            '{}'
        ) AS positions
 FROM freshet.source s
-WHERE s.state <> 'retired' AND (%(source)s::text IS NULL OR s.source = %(source)s::text) ORDER BY s.source;
+WHERE s.state <> 'retired'
+  AND (%(source)s::text IS NULL OR s.source = %(source)s::text)
+  AND (%(behind)s::text[] IS NULL OR s.source = ANY(%(behind)s::text[]) OR s.state = 'halted')
+ORDER BY s.source;
 
 -- name: texts_embedded_after
 -- Texts that were embedded for batches of a source that are not published yet.

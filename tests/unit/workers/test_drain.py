@@ -13,12 +13,10 @@ from corpus.source import SourceSpec
 from corpus.sql import query
 from ingest.answers import Answers
 from ingest.kafka import LogBounds
-from tests.support.polling import wait_until
 from tests.support.readers import make_position
 from workers import drain as drain_module
-from workers import stages
 from workers.drain import SourceRow, Waiting
-from workers.stages import BatchStage, SourceStages, StageWatcher, progress_sentence, stage_of
+from workers.stages import BatchStage, SourceStages, progress_sentence
 
 
 class FakeDatabase:
@@ -28,6 +26,7 @@ class FakeDatabase:
         self.states = deque(states)
         self.embedded = embedded or {}
         self.positions: list[Any] = []
+        self.asked: list[list[str] | None] = []  # the sources that were said to be behind
 
     def cursor(self, **_: Any) -> Any:
         return self
@@ -43,7 +42,12 @@ class FakeDatabase:
         if "embedding" in text:
             return SimpleNamespace(fetchall=lambda: list(self.embedded.items()))
         state = self.states.popleft() if len(self.states) > 1 else self.states[0]
-        return SimpleNamespace(fetchall=lambda: state)
+        behind = values["behind"]
+        self.asked.append(behind)
+        found = [
+            row for row in state if behind is None or row.source in behind or row.state == "halted"
+        ]
+        return SimpleNamespace(fetchall=lambda: found)
 
 
 class FakeCluster:
@@ -137,6 +141,47 @@ def test_a_topic_that_two_sources_read_counts_for_both() -> None:
     result = waiting([row(10, source="a"), row(4, source="b")]).until(0)
     assert result["sources"] == {"a": 0, "b": 6}
     assert result["why"] == "6 records are not in the corpus after 0 s (b: 6)"
+
+
+def test_of_many_sources_those_behind_are_read_again_and_all_at_the_end() -> None:
+    done = [row(10, source=f"s{number}") for number in range(5)]
+    waits = waiting(
+        [*done, row(0, source="z")], [*done, row(4, source="z")], [*done, row(10, source="z")]
+    )
+    result = waits.until(5)
+    assert (result["drained"], result["sources"]["z"]) == (True, 0)
+    database: Any = waits._connection
+    assert database.asked == [None, ["z"], ["z"], None]
+
+
+def test_a_source_that_is_retired_meanwhile_is_not_waited_for() -> None:
+    result = waiting([row(10, source="a"), row(4, source="b")], [row(10, source="a")]).until(5)
+    assert (result["drained"], result["sources"]) == (True, {"a": 0})
+
+
+def test_a_source_that_was_up_to_date_and_reads_anew_is_waited_for() -> None:
+    """It was behind nothing, so it was not read again before the end."""
+    both = [
+        [row(a, source="a"), row(b, source="b")] for a, b in ((10, 4), (0, 10), (0, 10), (10, 10))
+    ]
+    result = waiting(*both).until(5)
+    assert result["drained"]
+
+
+def test_a_source_that_halts_though_it_is_not_behind_ends_the_waiting() -> None:
+    halted = row(10, source="a", state="halted", reason="a gap")
+    result = waiting([row(10, source="a"), row(4, source="b")], [halted, row(4, source="b")]).until(
+        60
+    )
+    assert result["why"] == "source 'a' is halted: a gap"
+
+
+def test_of_many_sources_that_are_behind_the_furthest_are_named() -> None:
+    rows = [row(number % 9, source=f"s{number}") for number in range(100)]
+    why = waiting(rows).until(0)["why"]
+    assert why.count(": ") == 20
+    assert "(s0: 10, " in why
+    assert why.endswith(" and 80 more sources)")
 
 
 def test_a_missing_topic_is_not_up_to_date() -> None:
@@ -270,131 +315,5 @@ def test_with_several_sources_each_is_named() -> None:
     assert "; a: batch 5: embedding 0 of 940 texts; b: 1,200 records staged" in line
 
 
-@pytest.mark.parametrize(
-    ("known", "text"),
-    [
-        (SourceStages(), ""),
-        (SourceStages(is_known=True), "waiting for the consumer"),
-        (SourceStages(is_known=True, staged=12), "12 records staged"),
-        (
-            SourceStages(is_known=True, halted="DatabaseRefusalError: no permission"),
-            "the workflow holds still: DatabaseRefusalError: no permission",
-        ),
-        (
-            SourceStages(is_known=True, is_rewinding=True),
-            "a batch failed, its records are read again",
-        ),
-    ],
-)
-def test_a_source_without_batches(known: SourceStages, text: str) -> None:
-    assert str(known) == text
-
-
-@pytest.mark.parametrize(
-    ("stage", "text"),
-    [
-        (BatchStage(batch=1, stage="cleaning"), "batch 1: cleaning"),
-        (
-            BatchStage(batch=1, stage="embedding", texts=2_000, embedded=1_280),
-            "batch 1: embedding 1,280 of 2,000 texts",
-        ),
-        (  # texts of a failed attempt are counted, too
-            BatchStage(batch=1, stage="embedding", texts=5, embedded=9),
-            "batch 1: embedding 5 of 5 texts",
-        ),
-        (
-            BatchStage(batch=1, stage="embedding", waits_for="embedder"),
-            "batch 1: embedding (no embedder has taken it yet)",
-        ),
-        (
-            BatchStage(batch=1, stage="publishing", problem="attempt 3: lost"),
-            "batch 1: publishing (attempt 3: lost)",
-        ),
-    ],
-)
-def test_what_a_batch_does(stage: BatchStage, text: str) -> None:
-    assert str(stage) == text
-
-
-def test_a_line_stays_short_with_many_batches() -> None:
-    many = tuple(BatchStage(batch=number, stage="cleaning") for number in range(1, 9))
-    text = str(SourceStages(is_known=True, batches=many))
-    assert text == "batch 1: cleaning, batch 2: cleaning, batch 3: cleaning, 5 more batches"
-
-
 def test_a_sentence_without_sources() -> None:
     assert progress_sentence(done=0, total=0, sources={}) == "0 of 0 records are in the corpus"
-
-
-# ── Temporal ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def activity(name: str, *, started: bool = True, attempt: int = 1, failure: str = "") -> Any:
-    states = stages.PendingActivityState
-    state = (
-        states.PENDING_ACTIVITY_STATE_STARTED
-        if started
-        else states.PENDING_ACTIVITY_STATE_SCHEDULED
-    )
-    info = stages.PendingActivityInfo(attempt=attempt, state=state)
-    info.activity_type.name = name
-    if failure:
-        info.last_failure.message = failure
-    return info
-
-
-def described(*activities: Any) -> Any:
-    raw = SimpleNamespace(pending_activities=list(activities))
-    return SimpleNamespace(id="batch:s:with:colons:17", raw_description=raw)
-
-
-@pytest.mark.parametrize(
-    ("activities", "text"),
-    [
-        ([], "batch 17: waiting for its turn"),
-        ([activity("corpus.prepare")], "batch 17: cleaning"),
-        ([activity("corpus.publish")], "batch 17: publishing"),
-        ([activity("corpus.wake_deliveries")], "batch 17: waiting for its turn"),
-        (
-            [activity("corpus.embed", started=False)],
-            "batch 17: embedding (no embedder has taken it yet)",
-        ),
-        (
-            [activity("corpus.publish", started=False, attempt=3, failure="lost\n it")],
-            "batch 17: publishing (attempt 3: lost it)",
-        ),
-    ],
-)
-def test_the_stage_is_the_activity_that_a_batch_waits_for(activities: list[Any], text: str) -> None:
-    assert str(stage_of(described(*activities))) == text
-
-
-def test_a_used_slice_of_time_is_progress_and_no_problem() -> None:
-    done = "3 of about 9 documents are prepared; the batch continues"
-    used = activity("corpus.prepare", attempt=2, failure=done)
-    used.last_failure.application_failure_info.type = "TimeSliceUsedError"
-    stage = stage_of(described(used))
-    assert str(stage) == f"batch 17: cleaning ({done})"
-    assert SourceStages(batches=(stage,), is_known=True).is_working
-
-
-def test_a_long_failure_is_cut() -> None:
-    stage = stage_of(described(activity("corpus.embed", attempt=2, failure="x" * 1_000)))
-    assert len(stage.problem) == 240
-
-
-def test_a_temporal_that_does_not_answer_leaves_the_stages_unknown(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    tries: list[int] = []
-
-    async def refuse(settings: Any) -> Any:
-        tries.append(1)
-        raise OSError("no route")
-
-    monkeypatch.setattr(stages, "temporal", refuse)
-    monkeypatch.setattr(stages, "_LOOK_SECONDS", 0.01)
-    nowhere: Any = None
-    with StageWatcher(nowhere) as watcher:
-        wait_until(lambda: len(tries) > 2, 10)
-        assert watcher.stages({"s": 1}) == {}
