@@ -4,11 +4,16 @@ librdkafka says nothing about some record batches that it cannot read: a damaged
 again; an answer that is larger than `receive.message.max.bytes` ends the connection, whichever partition it was for.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from ingest.consume.partition_state import AssignedPartition
 from ingest.kafka import PartitionKey
+
+# Of whose logs the end is looked up per look, the polling thread waiting: librdkafka searches its list of topics each
+# time, and takes 0.4 ms where it has 5,000.
+MOST_LOOKED_UP = 256
 
 
 class Silent(NamedTuple):
@@ -23,6 +28,7 @@ class Silence:
 
     def __init__(self) -> None:
         self._before: frozenset[Silent] = frozenset()
+        self._last: Silent | None = None  # that was looked up
 
     def look(
         self,
@@ -32,6 +38,8 @@ class Silence:
         is_end_known: bool,
     ) -> list[Silent]:
         """The partitions that are read, and that stand where they stood at the last look.
+
+        Of more than `MOST_LOOKED_UP`, the next ones in turn.
 
         Args:
             partitions: those of this process.
@@ -44,11 +52,18 @@ class Silence:
             for key, partition in partitions.items()
             if (offset := _wanted(partition)) is not None
         )
-        silent = standing & self._before
+        silent = self._next(sorted(standing & self._before))
         self._before = standing
         return sorted(
             one for one in silent if not is_end_known or log_end(one.key) > one.offset
         )
+
+    def _next(self, silent: list[Silent]) -> list[Silent]:
+        first = 0 if self._last is None else bisect_right(silent, self._last)
+        chosen = [*silent[first:], *silent[:first]][:MOST_LOOKED_UP]
+        if chosen:
+            self._last = chosen[-1]
+        return chosen
 
 
 def _wanted(partition: AssignedPartition) -> int | None:
