@@ -144,10 +144,16 @@ class Assignment:
         topics = frozenset(self._sources_of)
         if topics == self.topics:
             return
-        self.topics = topics
         logger.info(
-            "subscribing", extra={"action": "subscribe", "topics": sorted(topics)}
+            "subscribing to %d topics",
+            len(topics),
+            extra={
+                "action": "subscribe",
+                "added": sorted(topics - self.topics),
+                "removed": sorted(self.topics - topics),
+            },
         )
+        self.topics = topics
         self._client.subscribe(topics, self)
 
     def _ask_again(self) -> None:
