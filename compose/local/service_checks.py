@@ -230,6 +230,17 @@ def _sources(home: Path) -> str:
     return ", ".join(counts) or "none yet"
 
 
+def _freshness_checks(home: Path) -> str:
+    from corpus.database import database_errors_translated
+    from freshness.pace import check_pace
+
+    with _connection(home) as connection, database_errors_translated():
+        pace = check_pace(connection)
+    if pace.is_slow:
+        raise CheckFailedError(pace.describe())
+    return pace.describe()
+
+
 def _audits(home: Path) -> str:
     from corpus.audit.standing import standings
     from corpus.database import database_errors_translated
@@ -280,6 +291,12 @@ DATABASE_CHECKS = (
         _sources,
         "`freshet source show NAME`; after a gap `freshet source resume NAME --skip-gap`; a role that does not run: "
         "`freshet status`, `freshet up`",
+    ),
+    Check(
+        "freshness checks",
+        _freshness_checks,
+        "`freshet status`: does an orchestrator run? `freshet freshness schedules`: are they paused? Where more are "
+        "due than the workers or Temporal do, give sources a longer `freshness.check_every`",
     ),
     Check(
         "audits",

@@ -12,6 +12,7 @@ from corpus.errors import ConfigurationError, PermanentError
 from corpus.service import SearchRequest
 from freshness import scan, schedules
 from freshness.activities import FreshnessActivities
+from freshness.pace import CheckPace, check_pace
 from freshness.policy import FreshnessStatus
 from tests.support.polling import until
 from tests.support.team_env import (
@@ -187,6 +188,7 @@ async def test_recording_twice_changes_nothing(env, db):
 
 def test_a_check_that_does_not_run_is_a_runtime_error(env, db):
     make_source(db, check_every_seconds=300)
+    assert check_pace(db) == CheckPace(sources=1, late=0, due_per_second=1 / 300)
     (never,), _ = scan.latest(db)
     assert (never.status, "never ran" in never.error) == (FreshnessStatus.RUNTIME_ERROR, True)
     db.execute(
@@ -195,6 +197,7 @@ def test_a_check_that_does_not_run_is_a_runtime_error(env, db):
         " VALUES ('peps', now() - interval '901 seconds', 'pass', %s, 0, 'w', 'r')",
         (json.dumps({}),),
     )
+    assert check_pace(db).late == 1
     (late,), _ = scan.latest(db, "peps")
     assert (late.status, "last ran 901s ago" in late.error) == (FreshnessStatus.RUNTIME_ERROR, True)
     db.execute(
@@ -203,6 +206,7 @@ def test_a_check_that_does_not_run_is_a_runtime_error(env, db):
     assert scan.latest(db)[0][0].status is FreshnessStatus.PASS
     db.execute("UPDATE freshet.source SET state = 'retired'")
     assert scan.latest(db)[0] == []
+    assert check_pace(db).sources == 0
     with pytest.raises(ConfigurationError, match="there is no source 'nope'"):
         scan.latest(db, "nope")
 

@@ -1,5 +1,6 @@
 -- name: drain_state
--- The position of every partition of the sources that are not retired, and the newest batch of each source.
+-- The position of every partition of the sources that are not retired, and the newest batch of each source; where
+-- `behind` is given, only of these sources and of those that are halted.
 SELECT s.source, s.spec, s.state, s.state_reason, s.last_batch,
        coalesce(
            (

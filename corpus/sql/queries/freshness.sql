@@ -61,6 +61,17 @@ SELECT s.source, s.spec, (extract(epoch FROM now()) * 1000)::bigint AS now_ms,
  WHERE s.state <> 'retired' AND (%(source)s::text IS NULL OR s.source = %(source)s::text)
  ORDER BY s.source;
 
+-- name: freshness_waiting
+-- For how long each configured source has not been checked; before its first check, since it was made.
+SELECT s.source, s.spec,
+       extract(epoch FROM now() - coalesce(r.snapshotted_at, s.created_at))::double precision AS seconds
+  FROM freshet.source s
+  LEFT JOIN LATERAL (
+      SELECT f.snapshotted_at FROM freshet.freshness_report f
+       WHERE f.source = s.source ORDER BY f.snapshotted_at DESC LIMIT 1
+  ) r ON true
+ WHERE s.state <> 'retired';
+
 -- name: describe_source
 -- The state of a source, for other teams.
 SELECT s.source, s.state, s.state_reason, s.last_batch,
