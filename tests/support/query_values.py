@@ -36,6 +36,7 @@ _BY_TYPE: dict[str, Any] = {
 VALUES: dict[str, Any] = {
     "source": "large",
     "sources": ["large", "small-1"],
+    "behind": ["large"],
     "batch": 27,
     "batches": [27, 27],
     "after": 27,
