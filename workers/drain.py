@@ -31,6 +31,7 @@ _COUNT_SECONDS = 1.0
 # After so long without progress, it is worth a look whether only holes of the log are left.
 _STANDSTILL_SECONDS = 2.0
 _MOST_LISTED = 20  # sources
+_MOST_SHOWN = 5  # sources, in the line that says how far the work is
 
 # Of a topic's partitions, by number.
 Goal = dict[str, dict[int, "Range"]]
@@ -120,6 +121,7 @@ class Waiting:
         self._cluster = cluster
         self._source = source
         self._rows = {row.source: row for row in self._read_rows()}
+        self._are_all_read = True  # at the last look
         if source and not self._rows:
             raise ConfigurationError(
                 f"there is no source {source!r}; `freshet sources` lists them"
@@ -135,10 +137,14 @@ class Waiting:
     ) -> dict[str, Any]:
         """Look again and again until nothing is missing, a source has stopped, or the time is over."""
         started = progressed = time.monotonic()
+        deadline = started + timeout
         while True:
             now = time.monotonic()
-            why = self._stopped() or self._late(now - started, timeout)
-            if not why and not any(self._lags.values()):
+            if now >= deadline and not self._are_all_read:
+                self._read_all()  # what is said at the end is about all sources
+            lag = sum(self._lags.values())
+            why = self._stopped() or (self._late(timeout) if now >= deadline else "")
+            if not why and not lag:
                 self._find_problem()
                 why = self._problem or self._unreadable()
                 return self._result(why, now - started)
@@ -148,29 +154,32 @@ class Waiting:
                 show()
             time.sleep(_LOOK_SECONDS)
             if now - progressed > _STANDSTILL_SECONDS:
-                self._leave_out_holes()
+                self._read_all()
+                self._leave_out_holes(deadline)
                 self._find_problem()
-                progressed = now
-            before = sum(self._lags.values())
+                progressed = time.monotonic()
             self._look()
-            if sum(self._lags.values()) != before:
-                progressed = now
+            if sum(self._lags.values()) != lag:
+                progressed = time.monotonic()
 
     def progress(self, watcher: StageWatcher) -> str:
-        """One line: how many records are in the corpus, and what the batches do."""
-        self._count_embedded()
+        """One line: how many records are in the corpus, and what the batches of the sources furthest behind do."""
+        furthest = _furthest(self._lags)
         unfinished = {
-            row.source: row.last_batch
-            for row in self._rows.values()
-            if self._lags[row.source]
+            source: self._rows[source].last_batch
+            for source in sorted(furthest[:_MOST_SHOWN])
         }
+        self._count_embedded(unfinished)
         stages = watcher.stages(unfinished)
         embedded = {name: self._embedded.get(name, {}) for name in unfinished}
-        sources = counted(stages, embedded)
         total = sum(range_.end - range_.first for range_ in self._ranges())
         missing = sum(self._lags.values())
-        done = max(0, total - missing)
-        return progress_sentence(done=done, total=total, sources=sources)
+        return progress_sentence(
+            done=max(0, total - missing),
+            total=total,
+            sources=counted(stages, embedded),
+            more=len(furthest) - len(unfinished),
+        )
 
     # ── what is read ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -178,6 +187,7 @@ class Waiting:
         """Read the sources that are behind, and all once none is: thousands may have nothing to wait for."""
         behind = [source for source, lag in self._lags.items() if lag]
         rows = {row.source: row for row in self._read_rows(behind)}
+        self._are_all_read = False
         retired = set(behind) - rows.keys()
         self._rows = {
             source: row
@@ -186,8 +196,12 @@ class Waiting:
         }
         self._lags = self._compute_lags()
         if not any(self._lags.values()):
-            self._rows = {row.source: row for row in self._read_rows()}
-            self._lags = self._compute_lags()
+            self._read_all()
+
+    def _read_all(self) -> None:
+        self._are_all_read = True
+        self._rows = {row.source: row for row in self._read_rows()}
+        self._lags = self._compute_lags()
 
     def _read_rows(self, behind: list[str] | None = None) -> list[SourceRow]:
         values = {"source": self._source, "behind": behind}
@@ -206,14 +220,13 @@ class Waiting:
                 goal.setdefault(topic, {})[number] = Range(first=first, end=end)
         return goal
 
-    def _count_embedded(self) -> None:
+    def _count_embedded(self, published: Mapping[str, int]) -> None:
         """Texts embedded for batches that are not published; at most once per second."""
         now = time.monotonic()
         if now - self._counted_at < _COUNT_SECONDS:
             return
         self._counted_at = now
-        batches = {row.source: row.last_batch for row in self._rows.values()}
-        self._embedded = texts_embedded_after(self._connection, batches)
+        self._embedded = texts_embedded_after(self._connection, published)
 
     # ── what is missing ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -228,8 +241,11 @@ class Waiting:
                 lag += max(0, range_.end - position)
         return lag
 
-    def _leave_out_holes(self) -> None:
-        """Move the goal back to the furthest position where only markers and aborted records are left before it."""
+    def _leave_out_holes(self, deadline: float) -> None:
+        """Move the goal back to the furthest position where only markers and aborted records are left before it.
+
+        Each partition is a question of its own to Kafka; after `deadline` none is asked.
+        """
         furthest: dict[str, int] = {}
         for row in self._rows.values():
             for place, offset in row.positions.items():
@@ -239,6 +255,8 @@ class Waiting:
                 position = furthest.get(f"{topic}/{number}", 0)
                 if not 0 < position < range_.end:
                     continue
+                if time.monotonic() > deadline:
+                    return
                 following = self._cluster.next_record(topic, number, position)
                 if following is None or following >= range_.end:
                     ranges[number] = Range(first=range_.first, end=position)
@@ -288,9 +306,9 @@ class Waiting:
         ]
         return "; ".join(reasons)
 
-    def _late(self, seconds: float, timeout: float) -> str:
+    def _late(self, timeout: float) -> str:
         lag = sum(self._lags.values())
-        if not lag or seconds < timeout:
+        if not lag:
             return ""
         per_source = _listed(self._lags)
         return f"{lag} records are not in the corpus after {timeout:g} s ({per_source})"
@@ -306,9 +324,13 @@ class Waiting:
         }
 
 
+def _furthest(lags: Mapping[str, int]) -> list[str]:
+    """The sources that are behind, the furthest first."""
+    return sorted(filter(lags.get, lags), key=lambda source: -lags[source])
+
+
 def _listed(lags: Mapping[str, int]) -> str:
-    """The sources that are furthest behind."""
-    behind = sorted(filter(lags.get, lags), key=lambda source: -lags[source])
+    behind = _furthest(lags)
     text = ", ".join(f"{source}: {lags[source]}" for source in behind[:_MOST_LISTED])
     more = len(behind) - _MOST_LISTED
-    return f"{text} and {more} more sources" if more > 0 else text
+    return f"{text} and {more} more" if more > 0 else text

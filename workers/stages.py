@@ -172,9 +172,9 @@ def counted(
 
 
 def progress_sentence(
-    *, done: int, total: int, sources: Mapping[str, SourceStages]
+    *, done: int, total: int, sources: Mapping[str, SourceStages], more: int = 0
 ) -> str:
-    """One line about all sources that are not finished."""
+    """One line about sources that are not finished; `more` of them are not described."""
     parts = [f"{done:,} of {total:,} records are in the corpus"]
     for source, stages in sources.items():
         text = str(stages)
@@ -182,6 +182,8 @@ def progress_sentence(
             text = f"{source}: {text}"
         if text:
             parts.append(text)
+    if more:
+        parts.append(f"{more:,} more sources are behind")
     return "; ".join(parts)
 
 

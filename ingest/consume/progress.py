@@ -6,9 +6,8 @@ reader whose row stands still is compared with what the entity holds, and reads 
 nothing that begins there.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import islice
 
 from ingest.consume.partition_state import AssignedPartition, PartitionReader, Position
 from ingest.kafka import PartitionKey
@@ -20,8 +19,8 @@ NO_ROW = -1
 _FIRST = 1
 _LATER = 8
 # Sources compared per look, each by a query to its workflow: where hundreds wait for their turn, questions would take
-# what publishing needs. It doubles with each look that finds something lost: after the loss of Temporal's database,
-# thousands have to be read again.
+# what publishing needs. Half of them is for those that were not compared yet. It doubles with each look that leaves
+# some out and finds something lost: after the loss of Temporal's database, thousands have to be read again.
 FEWEST_SOURCES = 32
 
 
@@ -48,9 +47,11 @@ class _Wait:
     looks: int = 0
     due: int = _FIRST
     step: int = _FIRST
+    was_compared: bool = False
 
     def put_off(self) -> None:
         """Have it compared less and less often."""
+        self.was_compared = True
         self.due = self.looks + self.step
         self.step = min(2 * self.step, _LATER)
 
@@ -102,11 +103,20 @@ class Progress:
         """The readers of few sources, those first that have been due for longest."""
         due = [one for one in standing if self._lateness(one) >= 0]
         due.sort(key=lambda one: (-self._lateness(one), one.source, one.key))
-        self._sources = 2 * self._sources if self._is_lost else FEWEST_SOURCES
-        self._is_lost = False
-        sources = dict.fromkeys(one.source for one in due)
-        chosen = set(islice(sources, self._sources))
+        again, new = _split(due, lambda one: self._waits[one.place].was_compared)
+        self._adapt(len(again) + len(new))
+        half = self._sources // 2
+        chosen = {
+            *new[: max(half, self._sources - len(again))],
+            *again[: max(half, self._sources - len(new))],
+        }
         return [one for one in due if one.source in chosen]
+
+    def _adapt(self, due: int) -> None:
+        """Compare more sources while some are left out and what is compared is lost."""
+        more = min(2 * self._sources, due)
+        self._sources = max(FEWEST_SOURCES, more if self._is_lost else 0)
+        self._is_lost = False
 
     def _count_looks(self) -> None:
         waits = self._waits
@@ -123,6 +133,18 @@ class Progress:
         """In looks; negative: it is not to be compared yet."""
         wait = self._waits[standing.place]
         return wait.looks - wait.due
+
+
+def _split(
+    standing: Iterable[Standing], was_compared: Callable[[Standing], bool]
+) -> tuple[list[str], list[str]]:
+    """The sources all of whose readers were compared, and those with one that was not, each once and in this order."""
+    again: dict[str, None] = {}
+    new: dict[str, None] = {}
+    for one in standing:
+        sources = again if was_compared(one) else new
+        sources[one.source] = None
+    return [source for source in again if source not in new], list(new)
 
 
 def _standing(

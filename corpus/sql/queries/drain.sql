@@ -1,6 +1,6 @@
 -- name: drain_state
 -- The position of every partition of the sources that are not retired, and the newest batch of each source; where
--- `behind` is given, only of these sources and of those that are halted.
+-- `behind` is given, only of these sources and of those that are halted or paused.
 SELECT s.source, s.spec, s.state, s.state_reason, s.last_batch,
        coalesce(
            (
@@ -12,7 +12,8 @@ SELECT s.source, s.spec, s.state, s.state_reason, s.last_batch,
 FROM freshet.source s
 WHERE s.state <> 'retired'
   AND (%(source)s::text IS NULL OR s.source = %(source)s::text)
-  AND (%(behind)s::text[] IS NULL OR s.source = ANY(%(behind)s::text[]) OR s.state = 'halted')
+  -- IN is hashed also where the plan is kept, = ANY is not: then each source would be compared with each.
+  AND (%(behind)s::text[] IS NULL OR s.source IN (SELECT unnest(%(behind)s::text[])) OR s.state <> 'active')
 ORDER BY s.source;
 
 -- name: texts_embedded_after

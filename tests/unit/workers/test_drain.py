@@ -1,5 +1,6 @@
 """Waiting for the corpus: what is missing, what stops it, and the line that says how far it is."""
 
+import time
 from collections import deque
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +27,7 @@ class FakeDatabase:
         self.states = deque(states)
         self.embedded = embedded or {}
         self.positions: list[Any] = []
+        self.counted: list[str] = []  # the sources whose texts were counted
         self.asked: list[list[str] | None] = []  # the sources that were said to be behind
 
     def cursor(self, **_: Any) -> Any:
@@ -40,26 +42,33 @@ class FakeDatabase:
         if text == query("positions_of_sources"):
             return SimpleNamespace(fetchall=lambda: self.positions)
         if "embedding" in text:
+            self.counted.append(values["source"])
             return SimpleNamespace(fetchall=lambda: list(self.embedded.items()))
         state = self.states.popleft() if len(self.states) > 1 else self.states[0]
         behind = values["behind"]
         self.asked.append(behind)
         found = [
-            row for row in state if behind is None or row.source in behind or row.state == "halted"
+            row for row in state if behind is None or row.source in behind or row.state != "active"
         ]
         return SimpleNamespace(fetchall=lambda: found)
 
 
 class FakeCluster:
-    """Topics with one partition each: name -> (first, end)."""
+    """Topics with as many partitions each: name -> (first, end)."""
 
-    def __init__(self, offsets: dict[str, tuple[int, int]], holes: int | None = None) -> None:
+    def __init__(
+        self,
+        offsets: dict[str, tuple[int, int]],
+        holes: int | None = None,
+        partitions: int = 1,
+    ) -> None:
         self._offsets = offsets
         self._holes = holes
+        self._partitions = partitions
 
     def topics(self, names: Any) -> Any:
         return {
-            name: SimpleNamespace(topic=name, partitions=1, topic_id="id")
+            name: SimpleNamespace(topic=name, partitions=self._partitions, topic_id="id")
             for name in names
             if name in self._offsets
         }
@@ -181,7 +190,67 @@ def test_of_many_sources_that_are_behind_the_furthest_are_named() -> None:
     why = waiting(rows).until(0)["why"]
     assert why.count(": ") == 20
     assert "(s0: 10, " in why
-    assert why.endswith(" and 80 more sources)")
+    assert why.endswith(" and 80 more)")
+    assert " more" not in waiting(rows[:20]).until(0)["why"]
+
+
+def test_what_is_told_at_the_end_is_of_all_sources() -> None:
+    """One that was up to date is rewound, and another one appears, while a third stands."""
+    before = [row(10, source="a"), row(4, source="b")]
+    after = [row(2, source="a"), row(4, source="b"), row(9, source="new")]
+    result = waiting(before, after).until(0.05)
+    assert result["sources"] == {"a": 8, "b": 6, "new": 1}
+    assert result["why"] == "15 records are not in the corpus after 0.05 s (a: 8, b: 6, new: 1)"
+
+
+def test_a_source_that_is_paused_while_another_one_stands_ends_the_waiting() -> None:
+    paused = row(2, source="a", state="paused", reason="by hand")
+    result = waiting([row(10, source="a"), row(4, source="b")], [paused, row(4, source="b")]).until(
+        60
+    )
+    assert result["why"] == "source 'a' is paused: by hand"
+
+
+def test_a_topic_that_went_with_its_source_is_no_problem() -> None:
+    cluster = FakeCluster({"t": (0, 10), "u": (0, 10)}, holes=4)
+    both = [row(10, source="a", topic="u"), row(4, source="b")]
+    waits = waiting(both, [row(4, source="b")], cluster=cluster)
+    del cluster._offsets["u"]
+    result = waits.until(0.7)
+    assert result["why"] == "6 records are not in the corpus after 0.7 s (b: 6)"
+
+
+def test_each_partition_counts() -> None:
+    cluster = FakeCluster({"t": (0, 10)}, partitions=3)
+    of_three = row(None)
+    of_three.positions.update({"t/0": 10, "t/2": 7})
+    assert waiting([of_three], cluster=cluster).until(0)["sources"] == {"s": 13}
+
+
+def test_holes_are_behind_the_furthest_source() -> None:
+    """The other source has to read the records before them."""
+    cluster = FakeCluster({"t": (0, 10)}, holes=None)
+    rows = [row(9, source="a"), row(4, source="b")]
+    assert waiting(rows, cluster=cluster).until(0.7)["sources"] == {"a": 0, "b": 5}
+    assert waiting(rows[::-1], cluster=cluster).until(0.7)["sources"] == {"a": 0, "b": 5}
+
+
+def test_after_the_time_no_hole_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drain_module, "_STANDSTILL_SECONDS", -1.0)
+    cluster = FakeCluster({"t": (0, 10)}, holes=None, partitions=50)
+    asked: list[int] = []
+
+    def next_record(topic: str, partition: int, offset: int) -> int:
+        asked.append(partition)
+        time.sleep(0.01)
+        return offset
+
+    monkeypatch.setattr(cluster, "next_record", next_record)
+    of_fifty = row(None)
+    of_fifty.positions.update({f"t/{number}": 3 for number in range(50)})
+    result = waiting([of_fifty], cluster=cluster).until(0.1)
+    assert (result["lag"], result["drained"]) == (350, False)
+    assert len(asked) < 50
 
 
 def test_a_missing_topic_is_not_up_to_date() -> None:
@@ -307,6 +376,16 @@ def test_only_unfinished_sources_are_described() -> None:
     waits = waiting([row(4, source="a"), row(10, source="b")])
     assert "embedding" in line_of(waits, a=EMBEDDING, b=EMBEDDING)
     assert "b:" not in line_of(waits, a=EMBEDDING, b=EMBEDDING)
+
+
+def test_of_many_sources_those_furthest_behind_are_described() -> None:
+    waits = waiting([row(number, source=f"s{number}") for number in range(10)])
+    database: Any = waits._connection
+    line = line_of(waits, **{f"s{number}": EMBEDDING for number in range(10)})
+    assert line.count("embedding") == 5
+    assert "; s4: batch 5" in line
+    assert line.endswith("; 5 more sources are behind")
+    assert database.counted == ["s0", "s1", "s2", "s3", "s4"]
 
 
 def test_with_several_sources_each_is_named() -> None:

@@ -9,6 +9,7 @@ from ingest.consume import client as client_module
 from ingest.consume.partition_state import Position
 from ingest.consume.poller import Poller
 from ingest.consume.positions import ActiveSource, PartitionStart, PartitionStarts
+from ingest.consume.progress import FEWEST_SOURCES
 from ingest.kafka import PartitionKey
 from tests.support.fake_consumer import FakeConsumer
 from tests.support.readers import hand_over, make_log, make_position, make_record, make_source
@@ -179,6 +180,22 @@ def test_a_moved_source_is_read_again_and_its_micro_batch_in_flight_is_outdated(
     assert poller.handed_over_records == 0
     poller.assignment.open_readers(wanted(make_source(epoch=1)), starts(12, 12))
     assert read_from(poller) == [12, 12]
+
+
+def test_what_is_read_again_has_more_sources_compared(poller: Poller) -> None:
+    names = [f"s{number:03}" for number in range(4 * FEWEST_SOURCES)]
+    opened(poller, *map(make_source, names))
+    for reader in poller.assignment.readers():
+        reader.add(make_record(10), 0.0)
+        hand_over(reader)
+    rows = [
+        make_position(10, source=name, partition=key.partition) for name in names for key in KEYS
+    ]
+    looks = [poller.assignment.look(rows) for _ in range(2)]
+    poller.assignment.read_again(looks[1][0])
+    looks.append(poller.assignment.look(rows))
+    sources = [len({one.source for one in look}) for look in looks]
+    assert sources == [0, FEWEST_SOURCES, 2 * FEWEST_SOURCES]
 
 
 def test_a_source_that_leaves_a_topic_reads_no_more_of_it(poller: Poller) -> None:
