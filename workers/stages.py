@@ -183,7 +183,7 @@ def progress_sentence(
         if text:
             parts.append(text)
     if more:
-        parts.append(f"{more:,} more sources are behind")
+        parts.append(f"{more:,} more are behind")
     return "; ".join(parts)
 
 

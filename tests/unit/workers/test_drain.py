@@ -384,7 +384,7 @@ def test_of_many_sources_those_furthest_behind_are_described() -> None:
     line = line_of(waits, **{f"s{number}": EMBEDDING for number in range(10)})
     assert line.count("embedding") == 5
     assert "; s4: batch 5" in line
-    assert line.endswith("; 5 more sources are behind")
+    assert line.endswith("; 5 more are behind")
     assert database.counted == ["s0", "s1", "s2", "s3", "s4"]
 
 
