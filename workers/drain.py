@@ -140,16 +140,10 @@ class Waiting:
         deadline = started + timeout
         while True:
             now = time.monotonic()
-            if now >= deadline and not self._are_all_read:
-                self._read_all()  # what is said at the end is about all sources
+            why = self._end(timeout, is_late=now >= deadline)
+            if why is not None:
+                return self._result(why, now - started)
             lag = sum(self._lags.values())
-            why = self._stopped() or (self._late(timeout) if now >= deadline else "")
-            if not why and not lag:
-                self._find_problem()
-                why = self._problem or self._unreadable()
-                return self._result(why, now - started)
-            if why:
-                return self._result(why, now - started)
             if show is not None:
                 show()
             time.sleep(_LOOK_SECONDS)
@@ -161,6 +155,20 @@ class Waiting:
             self._look()
             if sum(self._lags.values()) != lag:
                 progressed = time.monotonic()
+
+    def _end(self, timeout: float, *, is_late: bool) -> str | None:
+        """Why the waiting ends, empty where nothing is missing; None: it goes on."""
+        if is_late and not self._are_all_read:
+            self._read_all()  # what is said at the end is about all sources
+        why = self._stopped()
+        if is_late and not why:
+            why = self._late(timeout)
+        if why:
+            return why
+        if any(self._lags.values()):
+            return None
+        self._find_problem()
+        return self._problem or self._unreadable()
 
     def progress(self, watcher: StageWatcher) -> str:
         """One line: how many records are in the corpus, and what the batches of the sources furthest behind do."""

@@ -19,8 +19,8 @@ NO_ROW = -1
 _FIRST = 1
 _LATER = 8
 # Sources compared per look, each by a query to its workflow: where hundreds wait for their turn, questions would take
-# what publishing needs. Half of them is for those that were not compared yet. It doubles with each look that leaves
-# some out and finds something lost: after the loss of Temporal's database, thousands have to be read again.
+# what publishing needs. Half of them is for those that were not compared yet. It doubles, up to as many as are due,
+# with each look that finds something lost: after the loss of Temporal's database, thousands have to be read again.
 FEWEST_SOURCES = 32
 
 
@@ -113,7 +113,7 @@ class Progress:
         return [one for one in due if one.source in chosen]
 
     def _adapt(self, due: int) -> None:
-        """Compare more sources while some are left out and what is compared is lost."""
+        """Compare more sources while what is compared is lost."""
         more = min(2 * self._sources, due)
         self._sources = max(FEWEST_SOURCES, more if self._is_lost else 0)
         self._is_lost = False
@@ -139,12 +139,13 @@ def _split(
     standing: Iterable[Standing], was_compared: Callable[[Standing], bool]
 ) -> tuple[list[str], list[str]]:
     """The sources all of whose readers were compared, and those with one that was not, each once and in this order."""
-    again: dict[str, None] = {}
-    new: dict[str, None] = {}
-    for one in standing:
-        sources = again if was_compared(one) else new
-        sources[one.source] = None
-    return [source for source in again if source not in new], list(new)
+    standing = list(standing)
+    new = {one.source for one in standing if not was_compared(one)}
+    sources = dict.fromkeys(one.source for one in standing)
+    return (
+        [source for source in sources if source not in new],
+        [source for source in sources if source in new],
+    )
 
 
 def _standing(

@@ -12,7 +12,7 @@ from corpus.errors import ConfigurationError, PermanentError
 from corpus.service import SearchRequest
 from freshness import scan, schedules
 from freshness.activities import FreshnessActivities
-from freshness.pace import CheckPace, check_pace
+from freshness.pace import check_pace
 from freshness.policy import FreshnessStatus
 from tests.support.polling import until
 from tests.support.team_env import (
@@ -188,7 +188,8 @@ async def test_recording_twice_changes_nothing(env, db):
 
 def test_a_check_that_does_not_run_is_a_runtime_error(env, db):
     make_source(db, check_every_seconds=300)
-    assert check_pace(db) == CheckPace(sources=1, late=0, due_per_second=1 / 300)
+    pace = check_pace(db)
+    assert (pace.sources, pace.late, pace.due_per_second) == (1, 0, 1 / 300)
     (never,), _ = scan.latest(db)
     assert (never.status, "never ran" in never.error) == (FreshnessStatus.RUNTIME_ERROR, True)
     db.execute(

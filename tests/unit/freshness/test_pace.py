@@ -27,23 +27,35 @@ def test_what_is_due_is_the_sum_over_sources() -> None:
 
 
 @pytest.mark.parametrize(
-    ("late", "sources", "is_slow"), [(0, 0, False), (0, 1, False), (1, 1, True), (1, 10, False)]
+    ("late", "sources", "newest", "is_slow"),
+    [
+        (0, 0, 0.0, False),
+        (5, 50, 0.0, False),
+        (6, 50, 0.0, True),
+        (49, 49, 0.0, False),  # few: each has its own reason
+        (50, 50, 601.0, False),  # none runs, or none was due since an outage
+        (2_750, 5_000, 599.0, True),
+    ],
 )
-def test_more_than_a_tenth_is_slow(late: int, sources: int, is_slow: bool) -> None:
-    assert CheckPace(sources=sources, late=late, due_per_second=0).is_slow is is_slow
+def test_more_than_a_tenth_of_many_is_slow_while_checks_run(
+    late: int, sources: int, newest: float, is_slow: bool
+) -> None:
+    pace = CheckPace(sources=sources, late=late, due_per_second=0, newest_seconds=newest)
+    assert pace.is_slow is is_slow
 
 
 @pytest.mark.parametrize(
     ("pace", "text"),
     [
-        (CheckPace(sources=0, late=0, due_per_second=0), "no source yet"),
+        (CheckPace(sources=0, late=0, due_per_second=0), "no source that can be read (0 cannot)"),
         (
             CheckPace(sources=3, late=0, due_per_second=0.01),
-            "all sources (3) were checked within 1.5 times their interval; 0.01 checks per second are due",
+            "all sources (3) were checked within 1.5 times their interval and a minute; 0.01 checks per second are due",
         ),
         (
             CheckPace(sources=5_000, late=2_750, due_per_second=16.67),
-            "2,750 of 5,000 sources were not checked within 1.5 times their interval; 17 checks per second are due",
+            "2,750 of 5,000 sources were not checked within 1.5 times their interval and a minute; "
+            "17 checks per second are due",
         ),
     ],
 )
@@ -53,4 +65,5 @@ def test_what_is_told(pace: CheckPace, text: str) -> None:
 
 def test_a_specification_that_cannot_be_read_is_left_out() -> None:
     unreadable = Waiting(source="u", spec={"topics": 3}, seconds=9_999)
-    assert pace_of([unreadable, waiting(0)]).sources == 1
+    pace = pace_of([unreadable, waiting(7), waiting(3)])
+    assert (pace.sources, pace.unreadable, pace.newest_seconds) == (2, 1, 3)

@@ -102,6 +102,32 @@ def test_sources_that_are_compared_again_have_half_beside_many_new_ones() -> Non
     assert old <= set[str]().union(*looks)
 
 
+def test_a_reader_that_moves_does_not_take_the_turn_of_another_one_of_its_source() -> None:
+    """Partition 0 stands; 1 and 2 are new places again and again, and so are 400 other sources."""
+    progress = Progress()
+    others = make_partition(**{f"s{number:03}": 999 for number in range(400)})
+    partitions = {KEY: others, **{PartitionKey("u", n): make_partition(x=999) for n in range(3)}}
+    for partition in partitions.values():
+        for reader in partition.readers.values():
+            hand_over_singly(reader, 1)
+    compared: list[int] = []
+    for look in range(60):
+        offsets = {("x", 0): 0}
+        if look >= 3:
+            offsets |= {("x", number): (look + number) // 2 for number in (1, 2)}
+        rows = [
+            replace(make_position(offset, source=source, partition=number), topic="u")
+            for (source, number), offset in offsets.items()
+        ]
+        rows += [
+            make_position((look + number) // 8 if look >= 3 else 1_000, source=source)
+            for number, source in enumerate(others.readers)
+        ]
+        if any(one.source == "x" for one in progress.look(partitions, rows)):
+            compared.append(look)
+    assert len(compared) >= 5
+
+
 def test_what_is_lost_again_and_again_does_not_have_all_compared_at_last() -> None:
     """The database refuses to say where the source stands: its entity is halted, and the row stands."""
     progress = Progress()
