@@ -42,9 +42,8 @@ class CheckPace:
     late: int
     due_per_second: float
     newest_seconds: float = math.inf  # since the newest check of all
-    unreadable: int = (
-        0  # sources whose specification cannot be read; `freshet sources` names them
-    )
+    # Sources whose specification cannot be read; `freshet sources` names them.
+    unreadable: int = 0
 
     @property
     def is_slow(self) -> bool:
